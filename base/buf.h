@@ -1,0 +1,74 @@
+/*
+ * buf.h - a byte buffer with a hard maximum.
+ *
+ *        0 ......... head ............ tail ......... cap   (cap <= max)
+ *          consumed        content         room
+ *
+ * Bytes are appended at the tail and consumed at the head.  Storage is taken on
+ * the first append and given back by buf_release, so an idle buffer costs only
+ * this struct.  Whatever would go over max is refused with RC_LIMIT and changes
+ * nothing.  A pinned buffer neither moves nor shrinks (asserted), so that views
+ * into it stay true.
+ */
+#ifndef BASE_BUF_H
+#define BASE_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/rc.h"
+#include "base/strv.h"
+
+struct buf {
+    char *data;
+    size_t head;
+    size_t tail;
+    size_t cap;
+    size_t max;
+    bool pinned;
+};
+
+/* An empty buffer that may hold max bytes. */
+void buf_init(struct buf *b, size_t max);
+/* Frees the storage; the buffer is as after buf_init. */
+void buf_release(struct buf *b);
+
+static inline size_t buf_len(const struct buf *b)
+{
+    return b->tail - b->head;
+}
+
+/* View of the content; valid until the next append, reserve or release. */
+static inline struct strv buf_view(const struct buf *b)
+{
+    return (struct strv){b->data + (b->data ? b->head : 0), b->tail - b->head};
+}
+
+/* Makes room for n more bytes at the tail, moving or growing the storage. */
+enum rc buf_reserve(struct buf *b, size_t n) RC_MUST;
+/* Room at the tail right now, and where it starts. */
+static inline size_t buf_room(const struct buf *b)
+{
+    return b->cap - b->tail;
+}
+static inline char *buf_tail(struct buf *b)
+{
+    return b->data + b->tail;
+}
+/* n bytes were written at buf_tail; n is at most buf_room. */
+void buf_commit(struct buf *b, size_t n);
+/* n bytes of the content are done with; n is at most buf_len. */
+void buf_consume(struct buf *b, size_t n);
+
+enum rc buf_append(struct buf *b, const char *p, size_t n) RC_MUST;
+enum rc buf_append_strv(struct buf *b, struct strv s) RC_MUST;
+/* printf to the tail. */
+enum rc buf_printf(struct buf *b, const char *format, ...)
+    __attribute__((format(printf, 2, 3))) RC_MUST;
+
+/* Forget the content, keep the storage. */
+void buf_clear(struct buf *b);
+void buf_pin(struct buf *b);
+void buf_unpin(struct buf *b);
+
+#endif

@@ -1,0 +1,16 @@
+/*
+ * check.h - assertions that stay on in release builds.
+ *
+ * A proxy that bills wrongly is worse than one that restarts.  Input from a
+ * peer or a file must never be able to trigger an ASSERT.
+ */
+#ifndef BASE_CHECK_H
+#define BASE_CHECK_H
+
+/* Prints the failed condition with its place on standard error and aborts. */
+_Noreturn void check_failed(const char *condition, const char *file, int line);
+
+#define ASSERT(condition) \
+    ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
+
+#endif

@@ -1,0 +1,43 @@
+#include "base/digest.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+
+#include "base/check.h"
+
+void digest_sha256(struct strv bytes, unsigned char out[SHA256_BYTES])
+{
+    ASSERT(EVP_Digest(bytes.p, bytes.n, out, NULL, EVP_sha256(), NULL) == 1);
+}
+
+void digest_hmac_sha256(struct strv key, struct strv bytes, unsigned char out[SHA256_BYTES])
+{
+    unsigned int n = 0;
+
+    ASSERT(HMAC(EVP_sha256(), key.p, (int)key.n, (const unsigned char *)bytes.p, bytes.n, out,
+                &n) != NULL);
+    ASSERT(n == SHA256_BYTES);
+}
+
+void digest_hex(const unsigned char *bytes, size_t n, char *out)
+{
+    static const char hex[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < n; i++) {
+        out[2 * i] = hex[bytes[i] >> 4];
+        out[2 * i + 1] = hex[bytes[i] & 15];
+    }
+    out[2 * n] = '\0';
+}
+
+bool digest_equal(const void *a, const void *b, size_t n)
+{
+    return CRYPTO_memcmp(a, b, n) == 0;
+}
+
+void digest_random(unsigned char *out, size_t n)
+{
+    ASSERT(RAND_bytes(out, (int)n) == 1);
+}

@@ -1,0 +1,96 @@
+/*
+ * strv.h - string views: a pointer and a length, passed by value.
+ *
+ * Never NUL-terminated.  A view dies with the bytes it looks at; whoever keeps
+ * one longer than a call copies it (arena_strv, xmemdupz).
+ */
+#ifndef BASE_STRV_H
+#define BASE_STRV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct strv {
+    const char *p;
+    size_t n;
+};
+
+#define STRV(literal) ((struct strv){"" literal, sizeof(literal) - 1})
+#define STRV_NONE     ((struct strv){NULL, 0})
+#define STRV_FMT      "%.*s"
+#define STRV_ARG(s)   (int)(s).n, (s).n ? (s).p : ""
+
+static inline struct strv strv_make(const char *p, size_t n)
+{
+    return (struct strv){p, n};
+}
+
+/* View of a terminated string; NULL gives the empty view. */
+static inline struct strv strv_z(const char *text)
+{
+    return text ? (struct strv){text, strlen(text)} : STRV_NONE;
+}
+
+static inline bool strv_eq(struct strv a, struct strv b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+/* Equal but for the case of ASCII letters. */
+bool strv_eq_nocase(struct strv a, struct strv b);
+
+static inline bool strv_starts(struct strv s, struct strv prefix)
+{
+    return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
+}
+
+bool strv_starts_nocase(struct strv s, struct strv prefix);
+
+static inline bool strv_ends(struct strv s, struct strv suffix)
+{
+    return s.n >= suffix.n &&
+           (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
+}
+
+/* The rest after n bytes; n beyond the end gives the empty view at the end. */
+static inline struct strv strv_skip(struct strv s, size_t n)
+{
+    return n < s.n ? (struct strv){s.p + n, s.n - n} : (struct strv){s.p + s.n, 0};
+}
+
+/* The first n bytes at most. */
+static inline struct strv strv_head(struct strv s, size_t n)
+{
+    return (struct strv){s.p, n < s.n ? n : s.n};
+}
+
+/* Where c first stands, or s.n. */
+size_t strv_find(struct strv s, char c);
+
+/* Without leading and trailing spaces and tabs (OWS of RFC 9110 5.6.3). */
+struct strv strv_trim(struct strv s);
+
+/*
+ * Takes the part before the next separator and moves *rest behind it.  Returns
+ * false when *rest was exhausted.  "a,,b" gives "a", "", "b".
+ */
+bool strv_split(struct strv *rest, char separator, struct strv *part);
+
+/* Order of the bytes, shorter first where one is a prefix of the other. */
+int strv_cmp(struct strv a, struct strv b);
+
+/*
+ * All of s as a decimal number without sign, 0..max.  False for anything else:
+ * empty, blanks, overflow, more than max.  The one reader of numbers from the wire.
+ */
+bool strv_parse_u64(struct strv s, uint64_t max, uint64_t *out);
+
+/* Glob with '*' (any run) and '?' (one byte); linear in pattern times text. */
+bool strv_glob(struct strv pattern, struct strv text);
+
+/* FNV-1a, for hash tables over trusted or bounded key sets. */
+uint64_t strv_hash(struct strv s);
+
+#endif

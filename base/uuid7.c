@@ -1,0 +1,82 @@
+#include "base/uuid7.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/check.h"
+
+static _Thread_local unsigned char pool[256]; /* what getrandom gives without blocking, whole */
+static _Thread_local size_t pool_left;
+
+static void random_take(unsigned char *out, size_t n)
+{
+    if (pool_left < n) {
+        ssize_t got;
+
+        do
+            got = getrandom(pool, sizeof(pool), 0);
+        while (got < 0);
+        ASSERT(got == (ssize_t)sizeof(pool));
+        pool_left = sizeof(pool);
+    }
+    pool_left -= n;
+    memcpy(out, pool + pool_left, n);
+}
+
+void uuid7_make(struct uuid *id, int64_t us)
+{
+    uint64_t ms = us > 0 ? (uint64_t)us / 1000 : 0;
+
+    for (int i = 0; i < 6; i++)
+        id->b[i] = (unsigned char)(ms >> (40 - 8 * i));
+    random_take(id->b + 6, 10);
+    id->b[6] = (unsigned char)((id->b[6] & 0x0f) | 0x70);
+    id->b[8] = (unsigned char)((id->b[8] & 0x3f) | 0x80);
+}
+
+void uuid_format(const struct uuid *id, char out[UUID_TEXT])
+{
+    static const char hex[] = "0123456789abcdef";
+    char *p = out;
+
+    for (int i = 0; i < UUID_BYTES; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *p++ = '-';
+        *p++ = hex[id->b[i] >> 4];
+        *p++ = hex[id->b[i] & 15];
+    }
+    *p = '\0';
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+bool uuid_parse(struct strv text, struct uuid *id)
+{
+    struct uuid parsed;
+    size_t at = 0;
+
+    if (text.n != UUID_TEXT - 1)
+        return false;
+    for (int i = 0; i < UUID_BYTES; i++) {
+        int high, low;
+
+        if ((i == 4 || i == 6 || i == 8 || i == 10) && text.p[at++] != '-')
+            return false;
+        high = hex_value(text.p[at++]);
+        low = hex_value(text.p[at++]);
+        if (high < 0 || low < 0)
+            return false;
+        parsed.b[i] = (unsigned char)(high << 4 | low);
+    }
+    *id = parsed;
+    return true;
+}

@@ -1,0 +1,60 @@
+#include "base/xalloc.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+void *xmalloc(size_t size)
+{
+    void *block = malloc(size ? size : 1);
+
+    ASSERT(block != NULL);
+    return block;
+}
+
+void *xcalloc(size_t count, size_t size)
+{
+    void *block = calloc(count ? count : 1, size ? size : 1);
+
+    ASSERT(block != NULL);
+    return block;
+}
+
+void *xrealloc(void *block, size_t size)
+{
+    void *moved = realloc(block, size ? size : 1);
+
+    ASSERT(moved != NULL);
+    return moved;
+}
+
+char *xstrdup(const char *text)
+{
+    return xmemdupz(text, strlen(text));
+}
+
+char *xmemdupz(const char *bytes, size_t n)
+{
+    char *copy = xmalloc(n + 1);
+
+    if (n > 0)
+        memcpy(copy, bytes, n);
+    copy[n] = '\0';
+    return copy;
+}
+
+char *xasprintf(const char *format, ...)
+{
+    va_list args;
+    char *text = NULL;
+    int n;
+
+    va_start(args, format);
+    n = vasprintf(&text, format, args);
+    va_end(args);
+    ASSERT(n >= 0);
+    return text;
+}

@@ -1,0 +1,21 @@
+/*
+ * xalloc.h - allocation for sizes that we choose: never returns NULL, aborts.
+ *
+ * Sizes that a peer or a file drives are bounded by a named maximum before they
+ * come here.  Free with free().
+ */
+#ifndef BASE_XALLOC_H
+#define BASE_XALLOC_H
+
+#include <stddef.h>
+
+void *xmalloc(size_t size);
+void *xcalloc(size_t count, size_t size);
+void *xrealloc(void *block, size_t size);
+char *xstrdup(const char *text);
+/* A terminated copy of n bytes. */
+char *xmemdupz(const char *bytes, size_t n);
+/* printf into a new string. */
+char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

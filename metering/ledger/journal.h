@@ -1,0 +1,85 @@
+/*
+ * journal.h - what happened, on disk before anyone relies on it.
+ *
+ * Each worker appends to a segment of its own; BEGIN before a request is forwarded,
+ * END when it is over.  Entries carry length and CRC-32C.  Appending collects in
+ * memory; journal_flush writes all of a loop turn with one write(2), after which a
+ * killed process has lost nothing that was flushed.  A thread of the ledger syncs
+ * by policy.  Segments rotate at JOURNAL_SEGMENT_BYTES and are removed once ingested.
+ *
+ * Segment: header "TGJ1" u32 version, u64 created_us, then entries:
+ *   u32 length of payload | u32 CRC-32C of kind and payload | u8 kind | payload
+ * little endian.  A tail that does not check is cut and counted.
+ */
+#ifndef METERING_LEDGER_JOURNAL_H
+#define METERING_LEDGER_JOURNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/rc.h"
+#include "metering/ledger/record.h"
+
+enum {
+    JOURNAL_SEGMENT_BYTES = 64 << 20,
+    JOURNAL_ENTRY_MAX_BYTES = 64 << 10,
+    JOURNAL_RESERVE_BYTES = 16 << 20, /* free space below which nothing new is admitted */
+};
+
+enum journal_kind {
+    JOURNAL_BEGIN = 1,   /* a record with what is known before the call, usage its worst estimate */
+    JOURNAL_END = 2,     /* the record, complete */
+    JOURNAL_OUTCOME = 3, /* a task's outcome */
+    JOURNAL_DENIED = 4,  /* counts of refusals since the last: not spend */
+};
+
+/* PUT /_tollgate/tasks/<id>/outcome */
+enum task_outcome { TASK_OPEN = 0, TASK_COMPLETED, TASK_FAILED, TASK_ABANDONED };
+const char *task_outcome_name(enum task_outcome o);
+bool task_outcome_parse(struct strv name, enum task_outcome *o);
+
+struct task_note {
+    int64_t at_us;
+    struct strv team, task, key;
+    enum task_outcome outcome;
+};
+
+/* Refusals, added up per minute and reason. */
+struct denied_note {
+    int64_t at_us;
+    struct strv code; /* refusal_code */
+    struct strv key, team, feature, environment, limit;
+    uint64_t count;
+};
+
+struct journal;
+
+/* One writer, for worker number `worker`, in dir (made where missing, mode 0700). */
+struct journal *journal_open(const char *dir, unsigned worker, struct fail *fail);
+/* Flushes and closes. */
+void journal_close(struct journal *j);
+
+/*
+ * True while an admitted request can be journalled to its end: the last write
+ * succeeded and the disk has room.  Admission asks this; looks at the disk at
+ * most once a second.
+ */
+bool journal_is_writable(struct journal *j);
+
+/* Collect; RC_LIMIT where an entry is larger than JOURNAL_ENTRY_MAX_BYTES. */
+enum rc journal_begin(struct journal *j, const struct record *r) RC_MUST;
+enum rc journal_end(struct journal *j, const struct record *r) RC_MUST;
+enum rc journal_task(struct journal *j, const struct task_note *note) RC_MUST;
+enum rc journal_denied(struct journal *j, const struct denied_note *note) RC_MUST;
+/* Anything collected? */
+bool journal_is_dirty(const struct journal *j);
+/*
+ * One write of all that was collected.  On failure (disk full) the bytes are kept
+ * and tried again at the next flush; RC_IO then, and journal_is_writable is false
+ * until one succeeds.
+ */
+enum rc journal_flush(struct journal *j, struct fail *fail) RC_MUST;
+/* Descriptor of the current segment, for the thread that syncs. */
+int journal_fd(const struct journal *j);
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * record.h - the record of a request: one per attempt, written once, never changed.
+ *
+ * Views are borrowed from the exchange, or from the bytes that were decoded.
+ */
+#ifndef METERING_LEDGER_RECORD_H
+#define METERING_LEDGER_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/tag.h"
+#include "base/uuid7.h"
+#include "metering/usage/usage.h"
+#include "pricing/price.h"
+
+/*      id                       word of the record   */
+#define OUTCOMES(X)                                    \
+    X(OUTCOME_OK, "ok")                                \
+    X(OUTCOME_TRUNCATED, "truncated")                  \
+    X(OUTCOME_REFUSED, "refused")                      \
+    X(OUTCOME_PROVIDER_ERROR, "provider_error")        \
+    X(OUTCOME_CLIENT_ABORT, "client_abort")            \
+    X(OUTCOME_UPSTREAM_ABORT, "upstream_abort")        \
+    X(OUTCOME_TIMEOUT, "timeout")                      \
+    X(OUTCOME_CUT, "cut")                              \
+    X(OUTCOME_INTERRUPTED, "interrupted")
+
+enum outcome {
+#define OUTCOME_ID(id, name) id,
+    OUTCOMES(OUTCOME_ID)
+#undef OUTCOME_ID
+    OUTCOME_COUNT
+};
+
+const char *outcome_name(enum outcome o);
+bool outcome_parse(struct strv name, enum outcome *o);
+
+struct record_line {
+    enum meter meter;
+    uint64_t quantity;
+    struct money rate; /* per 1,000,000 */
+    struct money amount;
+};
+
+struct record {
+    struct uuid id;
+    int64_t start_us, end_us;
+    struct subject subject; /* model is the one priced: the response's, else the request's */
+    uint32_t attempt;       /* 0: not said */
+
+    struct strv protocol, endpoint, method;
+    struct strv model_requested, model;
+    struct strv service_tier, provider_request_id;
+    bool stream;
+    int status; /* 0: the provider never answered */
+    enum outcome outcome;
+
+    struct usage usage;
+    enum usage_source usage_source;
+
+    bool has_provider_cost;
+    struct money provider_cost;
+
+    enum price_status price_status; /* PRICE_NONE: cost_usd is null */
+    struct money cost, list_cost;
+    struct record_line lines[METER_COUNT];
+    size_t n_lines;
+    struct strv price_id, price_confidence, book;
+    enum price_match price_match;
+    unsigned price_flags;
+
+    int64_t latency_us, first_byte_us; /* first_byte_us < 0: none came */
+    uint64_t bytes_in, bytes_out;
+    struct strv node;
+};
+
+/* Takes the cost into the record. */
+void record_set_cost(struct record *r, const struct cost *cost, struct strv book);
+
+/*
+ * Compact binary form (tag, length, value; unknown tags are skipped, so older
+ * readers read newer records).  Appends to out.
+ */
+enum rc record_encode(const struct record *r, struct buf *out) RC_MUST;
+/* Views look into bytes. RC_BAD for anything that record_encode does not write. */
+enum rc record_decode(struct strv bytes, struct record *out) RC_MUST;
+/* The record as one JSON object with the contract's fields, absent where they do not apply. */
+enum rc record_json(const struct record *r, struct buf *out) RC_MUST;
+
+#endif

@@ -1,0 +1,216 @@
+/*
+ * limit.h - budgets and rate caps: so much of a unit, in a window, for whom.
+ *
+ * A limit_set is the compiled configuration (immutable).  For each request it
+ * yields claims: the counters that the request touches.  A limiter (one per
+ * worker) reserves in all claims of an admission or in none, in one atomic step,
+ * and settles the real amounts exactly once, by the admission's id, which is the
+ * record's id.  Two engines stand behind the same calls: memory (one process) and
+ * Redis (one script call for all that a loop turn produced).
+ *
+ * Each counter has `spent` and `reserved`.  The window is part of the counter's
+ * key, so a boundary needs no reset.  A reservation past its deadline counts as
+ * spent until it is settled; a late settlement corrects.
+ */
+#ifndef METERING_LIMITS_LIMIT_H
+#define METERING_LIMITS_LIMIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "base/problem.h"
+#include "base/rc.h"
+#include "base/strv.h"
+#include "base/tag.h"
+#include "base/uuid7.h"
+#include "base/zone.h"
+
+enum limit_unit {
+    UNIT_USD = 0, /* nano-USD, each request rounded up */
+    UNIT_TOKENS,  /* input and output */
+    UNIT_INPUT_TOKENS,
+    UNIT_OUTPUT_TOKENS,
+    UNIT_REQUESTS,
+    UNIT_CONCURRENT, /* requests now running: settled to 0 */
+    UNIT_COUNT,
+};
+
+enum limit_mode { LIMIT_ENFORCE = 0, LIMIT_WARN };
+
+enum on_failure { ON_FAILURE_LOCAL = 0, ON_FAILURE_REFUSE, ON_FAILURE_ALLOW };
+
+enum {
+    LIMIT_CLAIMS_MAX = 32,       /* limits that one request may touch */
+    LIMIT_KEY_MAX_BYTES = 1024,  /* longer scopes are hashed */
+    LIMIT_DEADLINE_S = 900,      /* a reservation that nobody extends; streams extend it */
+};
+
+/* One limit as the configuration has it; strings borrowed until limit_set_new returns. */
+struct limit_def {
+    const char *name;
+    struct tag match[DIM_COUNT + FREE_TAGS_MAX]; /* dimension or free tag = value glob */
+    size_t n_match;
+    struct strv per[DIM_COUNT + FREE_TAGS_MAX];
+    size_t n_per;
+    enum limit_unit unit;
+    uint64_t limit; /* in the unit; USD in nano */
+    bool rolling;
+    enum period period;  /* calendar windows */
+    int64_t rolling_s;   /* rolling windows: seconds, 1..31622400 */
+    enum limit_mode mode;
+    enum on_failure on_failure;
+    unsigned alerts[8]; /* per cent thresholds */
+    size_t n_alerts;
+    int line; /* in the configuration file, for problems */
+};
+
+struct limit_set;
+
+/* Compiles; the zone must live as long. */
+struct limit_set *limit_set_new(const struct limit_def *defs, size_t n, const struct zone *zone);
+void limit_set_free(struct limit_set *set);
+size_t limit_set_count(const struct limit_set *set);
+const struct limit_def *limit_set_at(const struct limit_set *set, size_t i);
+
+/* What a request takes, or took, in each unit. */
+struct limit_amounts {
+    uint64_t n[UNIT_COUNT];
+};
+
+/* One counter that a request touches. */
+struct limit_claim {
+    unsigned limit;    /* index in the set */
+    struct strv scope; /* values of `per`, in order, escaped and joined: "team=search,feature=x" */
+    int64_t start_us, end_us; /* calendar window; rolling: 0 and 0 */
+};
+
+enum limit_verdict {
+    LIMIT_PENDING = 0,
+    LIMIT_OK,
+    LIMIT_DENIED,      /* see denial */
+    LIMIT_UNAVAILABLE, /* counters cannot be reached and on_failure is refuse */
+};
+
+/* Why, for the refusal's message; all in the limit's unit. */
+struct limit_denial {
+    const struct limit_def *def;
+    struct strv scope;
+    uint64_t limit, spent, reserved, wanted;
+    int64_t resets_us; /* when the window ends, or when a rolling one has room; 0 unknown */
+};
+
+typedef void limit_wake_fn(void *arg);
+
+/* Embedded in the exchange; all fields but arg and wake belong to the module. */
+struct admission {
+    struct uuid id;
+    struct limit_claim claims[LIMIT_CLAIMS_MAX];
+    size_t n_claims;
+    struct limit_amounts amounts; /* the worst case, reserved */
+    const struct limit_set *set;
+    enum limit_verdict verdict;
+    struct limit_denial denial;
+    unsigned warned; /* claims of warn limits that were over: bit per claim */
+    bool local;      /* admitted without the shared counters */
+    limit_wake_fn *wake;
+    void *arg;
+    int64_t started_us;
+    struct list_node queued;
+};
+
+/*
+ * Fills claims for a subject at a time; scopes are copied to the arena.  RC_LIMIT
+ * where the request touches more than LIMIT_CLAIMS_MAX limits or the arena is full.
+ */
+enum rc admission_init(struct admission *a, const struct limit_set *set,
+                       const struct subject *subject, const struct limit_amounts *worst,
+                       const struct uuid *id, int64_t now_us, struct arena *arena) RC_MUST;
+
+struct limiter;
+
+/* hiredis is told where its descriptor lives by the proxy, which owns the event loop. */
+struct redisAsyncContext;
+typedef int limit_attach_fn(struct redisAsyncContext *redis, void *loop);
+
+struct limiter_options {
+    const char *redis_url; /* redis://[user:password@]host:port/db, unix:///path; NULL: memory engine */
+    int timeout_ms;        /* the longest that an admission waits */
+    enum on_failure on_failure;
+    const char *name_space; /* prefix and hash tag of the keys; "tollgate" */
+    limit_attach_fn *attach;
+    void *loop;
+};
+
+/* The memory engine's counters, shared by the workers of a process. */
+struct limit_memory;
+struct limit_memory *limit_memory_new(void);
+void limit_memory_free(struct limit_memory *memory);
+
+/* One per worker. memory is the engine itself, or the Redis engine's local fallback. */
+struct limiter *limiter_new(const struct limiter_options *options, struct limit_memory *memory);
+/* Pending admissions are answered as unavailable without their wake; what is unsettled and
+ * unsent is given up to the deadline rule. */
+void limiter_free(struct limiter *l);
+
+/*
+ * Starts the reservation; the verdict may stand at once (no claims; memory
+ * engine), else wake is called once, from limiter_run or the event loop, when it does.
+ */
+void limiter_reserve(struct limiter *l, struct admission *a);
+/* The caller no longer waits: no wake after this; what may have been reserved is returned. */
+void limiter_cancel(struct limiter *l, struct admission *a);
+/*
+ * Replaces the reservation by what was really taken (0 returns it whole).  Fire
+ * and forget: the module keeps its own copy until the counters have it, through
+ * reconnects.  The admission may be freed at once.
+ */
+void limiter_settle(struct limiter *l, const struct admission *a,
+                    const struct limit_amounts *actual);
+/* A live stream: its reservations' deadlines move LIMIT_DEADLINE_S ahead. */
+void limiter_extend(struct limiter *l, const struct admission *a);
+/* Settlement of a reservation that an earlier process left behind (see recovery in ledger.h). */
+void limiter_settle_id(struct limiter *l, const struct uuid *id,
+                       const struct limit_amounts *actual);
+
+/*
+ * Once a loop turn: sends what is queued in one script call, ends waits past
+ * their time-out, reconnects.  Gives the wall-independent time (clock_mono_us) at
+ * which it wants to be called again, INT64_MAX for never.
+ */
+int64_t limiter_run(struct limiter *l);
+
+struct limiter_stats {
+    uint64_t reserves, denials, settles, timeouts, reconnects, local_admissions, script_calls;
+    uint64_t unsettled; /* settlements not yet acknowledged */
+    bool connected;
+};
+void limiter_stats(const struct limiter *l, struct limiter_stats *out);
+
+/* ---- reading counters, outside the request path; may block ------------------ */
+
+struct limit_counter {
+    unsigned limit;
+    struct strv scope;
+    int64_t start_us, end_us;
+    uint64_t spent, reserved;
+};
+typedef void limit_counter_fn(const struct limit_counter *c, void *arg);
+
+/*
+ * Calls fn for every counter of the set's current windows.  Redis: opens its own
+ * connection, waits at most timeout_ms; RC_IO where it cannot be reached.  memory
+ * may be NULL (another process): then RC_STATE for the memory engine.
+ */
+enum rc limit_read(const struct limiter_options *options, struct limit_memory *memory,
+                   const struct limit_set *set, int64_t now_us, limit_counter_fn *fn,
+                   void *arg) RC_MUST;
+
+const char *limit_unit_name(enum limit_unit unit);
+bool limit_unit_parse(struct strv name, enum limit_unit *unit);
+/* "hour" ... "total", or "<n>s": false for anything else. */
+bool limit_window_parse(struct strv text, bool *rolling, enum period *period, int64_t *seconds);
+
+#endif

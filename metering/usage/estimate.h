@@ -1,0 +1,38 @@
+/*
+ * estimate.h - token counts from bytes, where no provider gave them.
+ *
+ * A reservation before the call, a count after a stream broke off.  Bounded: an
+ * output estimate is never above the request's own bound nor above what the bytes
+ * seen allow (one token a byte).
+ */
+#ifndef METERING_USAGE_ESTIMATE_H
+#define METERING_USAGE_ESTIMATE_H
+
+#include <stdint.h>
+
+#include "metering/usage/protocol.h"
+#include "metering/usage/tap.h"
+
+enum {
+    ESTIMATE_MEDIA_TOKENS = 1600,    /* one image or file part: the dearest common case */
+    ESTIMATE_DEFAULT_OUTPUT = 4096,  /* output bound where neither request nor book has one */
+};
+
+/* Input tokens that the request will be billed, rounded up, with the chat overhead. */
+uint64_t estimate_input_tokens(const struct request_facts *facts);
+/* Output tokens reserved: the request's bound (or model_max, or the default) times its choices. */
+uint64_t estimate_max_output_tokens(const struct request_facts *facts, uint64_t model_max);
+/* Output tokens of text_bytes of generated text, at most bound. */
+uint64_t estimate_output_tokens(uint64_t text_bytes, uint64_t bound);
+
+/*
+ * Completes what the tap knows into the usage to record: provider's final counts
+ * as they are; counts broken off completed (USAGE_PARTIAL); none but text seen
+ * (USAGE_ESTIMATED); an answer that costs nothing (status 4xx/5xx without counts)
+ * stays USAGE_NONE with no counts.
+ */
+enum usage_source estimate_complete(const struct request_facts *facts,
+                                    const struct tap_result *seen, int status,
+                                    uint64_t model_max, struct usage *out);
+
+#endif

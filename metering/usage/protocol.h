@@ -1,0 +1,146 @@
+/*
+ * protocol.h - what differs between providers, as table entries.
+ *
+ * A protocol says which paths it has and what each is, how to read a request,
+ * how to frame and read a response, and how its errors look.  Adding a provider
+ * is adding an entry with its vectors; the proxy knows none by name.
+ */
+#ifndef METERING_USAGE_PROTOCOL_H
+#define METERING_USAGE_PROTOCOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/rc.h"
+#include "base/strv.h"
+#include "metering/usage/usage.h"
+
+struct protocol; /* one of a static table: openai, anthropic, gemini, raw, ... */
+
+/* What an endpoint is to the meter. */
+enum endpoint_kind {
+    ENDPOINT_METERED = 0, /* its answer carries usage: body is held and scanned, answer tapped */
+    ENDPOINT_FREE,        /* costs nothing by the provider's word (counting, listing, reading) */
+    ENDPOINT_UNKNOWN,     /* nothing here can meter it: `unknown_endpoints` decides */
+};
+
+struct endpoint {
+    const char *name; /* of the record: "chat.completions", "responses", "messages", ... */
+    enum endpoint_kind kind;
+};
+
+/* Where a request goes within its protocol. */
+struct route {
+    const struct endpoint *endpoint;
+    struct strv path_model; /* model named in the path, still encoded; empty where in the body */
+    bool path_stream;       /* the path itself says that the answer is a stream */
+};
+
+/* NULL where there is no protocol of that name. */
+const struct protocol *protocol_find(struct strv name);
+const char *protocol_name(const struct protocol *p);
+/* The nth protocol's name, NULL past the last: for messages that list them. */
+const char *protocol_name_at(size_t n);
+/* Header in which this protocol's providers take their key, and what stands before the key
+ * ("authorization", "Bearer "). */
+void protocol_credential(const struct protocol *p, struct strv *header, struct strv *prefix);
+
+/*
+ * Finds the endpoint of METHOD /path (the path after the upstream's name, without
+ * query; any version prefix).  Never fails: what is unknown is ENDPOINT_UNKNOWN,
+ * reads (GET, HEAD) of unknown paths are ENDPOINT_FREE.
+ */
+void protocol_route(const struct protocol *p, struct strv method, struct strv path,
+                    struct strv query, struct route *out);
+
+/* What admission must know of a request. Views look into the body or path given. */
+struct request_facts {
+    struct strv model; /* JSON text decoded in place is not possible: escapes make it empty */
+    bool stream;
+    bool has_max_output;
+    uint64_t max_output_tokens; /* per choice */
+    uint64_t choices;           /* n, candidateCount, best_of x prompts; at least 1 */
+    uint64_t text_bytes;        /* bytes of prompt text: what an estimate starts from */
+    uint64_t media_parts;       /* images, audio, files in the prompt */
+    struct strv service_tier;
+    bool server_state;  /* history kept by the provider: the prompt cannot be estimated from here */
+    bool asks_usage;    /* stream_options.include_usage is true already */
+    /* How to ask for usage: replace [edit_at, edit_at + edit_cut) by edit_text. */
+    bool can_ask_usage;
+    size_t edit_at, edit_cut;
+    struct strv edit_text; /* static */
+};
+
+/*
+ * Reads a whole request body, in one forward pass.  RC_BAD where it is not what
+ * the endpoint takes (no JSON object, model missing or not a string); facts are
+ * then zero.  RC_LIMIT where nesting passes JSCAN_DEPTH_MAX.
+ */
+enum rc protocol_scan_request(const struct protocol *p, const struct route *route,
+                              struct strv body, struct request_facts *out) RC_MUST;
+
+/* The gateway's own refusals; each knows its HTTP status and its place in every error shape. */
+#define REFUSALS(X)                                                     \
+    X(REFUSE_INVALID_TAG, 400, "invalid_tag")                           \
+    X(REFUSE_MISSING_TAG, 400, "missing_tag")                           \
+    X(REFUSE_BAD_REQUEST, 400, "bad_request")                           \
+    X(REFUSE_INVALID_KEY, 401, "invalid_key")                           \
+    X(REFUSE_BUDGET_EXHAUSTED, 402, "budget_exhausted")                 \
+    X(REFUSE_MODEL_NOT_ALLOWED, 403, "model_not_allowed")               \
+    X(REFUSE_TAG_NOT_ALLOWED, 403, "tag_not_allowed")                   \
+    X(REFUSE_ENDPOINT_NOT_ALLOWED, 403, "endpoint_not_allowed")         \
+    X(REFUSE_MODEL_NOT_PRICED, 403, "model_not_priced")                 \
+    X(REFUSE_UNKNOWN_UPSTREAM, 404, "unknown_upstream")                 \
+    X(REFUSE_REQUEST_TIMEOUT, 408, "request_timeout")                   \
+    X(REFUSE_BODY_TOO_LARGE, 413, "body_too_large")                     \
+    X(REFUSE_HEADERS_TOO_LARGE, 431, "headers_too_large")               \
+    X(REFUSE_RATE_LIMITED, 429, "rate_limited")                         \
+    X(REFUSE_UPSTREAM_UNREACHABLE, 502, "upstream_unreachable")         \
+    X(REFUSE_UPSTREAM_TIMEOUT, 504, "upstream_timeout")                 \
+    X(REFUSE_DRAINING, 503, "draining")                                 \
+    X(REFUSE_OVERLOADED, 503, "overloaded")                             \
+    X(REFUSE_COUNTERS_UNAVAILABLE, 503, "counters_unavailable")
+
+enum refusal {
+#define REFUSAL_ID(id, status, code) id,
+    REFUSALS(REFUSAL_ID)
+#undef REFUSAL_ID
+    REFUSAL_COUNT
+};
+
+const char *refusal_code(enum refusal r);
+int refusal_status(enum refusal r);
+
+struct refusal_shape {
+    int status;              /* as this protocol's SDKs expect it; mostly refusal_status */
+    const char *content_type;
+    const char *extra_header; /* "name: value\r\n..." this shape needs besides, or "" */
+};
+
+/*
+ * Appends the refusal's body in the protocol's error shape (NULL: plain JSON).
+ * message is for a human, one sentence; request_id is the record's id.
+ */
+enum rc protocol_refusal(const struct protocol *p, enum refusal r, struct strv message,
+                         struct strv request_id, struct buf *body,
+                         struct refusal_shape *shape) RC_MUST;
+
+/*
+ * Appends an error event in the form that ends a stream of this endpoint (SSE
+ * event, element of a JSON array, NDJSON line), so that no SDK takes the end for
+ * success.  framing is what the tap saw (see tap.h).
+ */
+enum stream_framing {
+    FRAMING_NONE = 0, /* not a stream */
+    FRAMING_SSE,
+    FRAMING_JSON_ARRAY,
+    FRAMING_NDJSON,
+    FRAMING_EVENTSTREAM,
+};
+enum rc protocol_stream_error(const struct protocol *p, const struct route *route,
+                              enum stream_framing framing, enum refusal r, struct strv message,
+                              struct buf *out) RC_MUST;
+
+#endif

@@ -1,0 +1,143 @@
+/*
+ * http1.h - HTTP/1.1 message syntax (RFC 9112): strict, incremental, without allocation.
+ *
+ * A gateway must read framing exactly as its neighbours do, so what is ambiguous is
+ * refused: bare CR or LF, obsolete folding, white space before a colon or around a
+ * field name, control characters, both Content-Length and Transfer-Encoding, differing
+ * or malformed lengths, unknown or misplaced codings, HTTP/1.0 with chunked.
+ *
+ * The head parser is asked again with more bytes of the same buffer (PARSE_MORE
+ * publishes nothing but how far it has looked); views point into that buffer and
+ * are published with PARSE_DONE only.
+ */
+#ifndef PROXY_HTTP1_H
+#define PROXY_HTTP1_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/strv.h"
+
+enum parse_status { PARSE_DONE = 0, PARSE_MORE, PARSE_BAD };
+
+enum { HTTP1_HEADERS_MAX = 128 };
+
+/* Why a message was refused, for the log and the counter. */
+#define HTTP1_FAULTS(X)                                     \
+    X(HTTP1_OK, "ok")                                       \
+    X(HTTP1_BAD_LINE, "malformed start line")               \
+    X(HTTP1_BAD_METHOD, "malformed method")                 \
+    X(HTTP1_BAD_TARGET, "malformed target")                 \
+    X(HTTP1_BAD_VERSION, "unsupported version")             \
+    X(HTTP1_BAD_STATUS, "malformed status")                 \
+    X(HTTP1_BAD_NAME, "malformed field name")               \
+    X(HTTP1_BAD_VALUE, "malformed field value")             \
+    X(HTTP1_BAD_NEWLINE, "bare CR or LF")                   \
+    X(HTTP1_FOLDED, "obsolete line folding")                \
+    X(HTTP1_TOO_MANY_HEADERS, "too many header lines")      \
+    X(HTTP1_TOO_LARGE, "head too large")                    \
+    X(HTTP1_BAD_HOST, "missing, repeated or malformed Host") \
+    X(HTTP1_BAD_LENGTH, "malformed or differing Content-Length") \
+    X(HTTP1_BAD_CODING, "unsupported transfer coding")      \
+    X(HTTP1_BOTH_FRAMINGS, "both Content-Length and Transfer-Encoding") \
+    X(HTTP1_BAD_CHUNK, "malformed chunk")                   \
+    X(HTTP1_BAD_TRAILER, "malformed trailer")
+
+enum http1_fault {
+#define HTTP1_FAULT_ID(id, text) id,
+    HTTP1_FAULTS(HTTP1_FAULT_ID)
+#undef HTTP1_FAULT_ID
+};
+const char *http1_fault_text(enum http1_fault fault);
+
+struct http1_header {
+    struct strv name;  /* as sent */
+    struct strv value; /* without surrounding white space */
+};
+
+struct http1_head {
+    /* requests */
+    struct strv method;
+    struct strv target; /* as sent; origin form, or "*" with OPTIONS, or absolute form */
+    /* responses */
+    int status;
+    struct strv reason;
+
+    int minor; /* HTTP/1.minor: 0 or 1 */
+    struct http1_header headers[HTTP1_HEADERS_MAX];
+    size_t n_headers;
+    size_t bytes; /* length of the head, empty line included */
+    enum http1_fault fault;
+    size_t looked; /* between calls: how far has been searched; 0 before the first */
+};
+
+/*
+ * Parses a request or status head at the start of bytes.  One empty line before a
+ * request line is passed over (RFC 9112 2.2).  max_bytes bounds the head: beyond it
+ * PARSE_BAD with HTTP1_TOO_LARGE.  Set *out to zero before the first call.
+ */
+enum parse_status http1_parse_request(struct strv bytes, size_t max_bytes, size_t max_headers,
+                                      struct http1_head *out);
+enum parse_status http1_parse_response(struct strv bytes, size_t max_bytes, size_t max_headers,
+                                       struct http1_head *out);
+
+/* First header of that name (any case), or NULL. */
+const struct http1_header *http1_find(const struct http1_head *head, struct strv name);
+/* Its value, or the empty view. */
+struct strv http1_value(const struct http1_head *head, struct strv name);
+/* True where a comma-separated list header holds the token (any case), over all its lines. */
+bool http1_has_token(const struct http1_head *head, struct strv name, struct strv token);
+
+enum body_framing {
+    BODY_NONE = 0,
+    BODY_LENGTH,
+    BODY_CHUNKED,
+    BODY_CLOSE, /* responses: until the connection ends */
+};
+
+struct http1_framing {
+    enum body_framing body;
+    uint64_t length;  /* BODY_LENGTH */
+    bool keep_alive;  /* the connection may carry another message after this one */
+};
+
+/*
+ * The one function that decides framing (RFC 9112 section 6.3), for both directions.
+ * request_method: empty for a request; for a response, of the request that it answers
+ * (HEAD and CONNECT change its body).  HTTP1_OK or the fault.
+ */
+enum http1_fault http1_frame(const struct http1_head *head, bool is_request,
+                             struct strv request_method, struct http1_framing *out);
+
+/* Hop-by-hop by RFC 9110 7.6.1, or named by the head's own Connection header. */
+bool http1_is_hop_by_hop(const struct http1_head *head, struct strv name);
+
+/* ---- chunked coding, RFC 9112 section 7.1 -------------------------------------- */
+
+struct http1_chunked {
+    int state;        /* 0 at the start of a body */
+    uint64_t left;    /* of the current chunk */
+    uint32_t line;    /* bytes of the current size or trailer line */
+    uint32_t trailer; /* bytes of all trailers */
+};
+
+enum {
+    CHUNK_LINE_MAX_BYTES = 4096,     /* size line with extensions */
+    CHUNK_TRAILER_MAX_BYTES = 16384,
+};
+
+/*
+ * Reads from bytes: *used of them were consumed, and *data views the payload
+ * found in them, if any (one run a call).  PARSE_MORE: call again with the rest
+ * (or with more); PARSE_DONE: the body and its trailers have ended; trailers are
+ * dropped.  Extensions are passed over.
+ */
+enum parse_status http1_chunked_read(struct http1_chunked *c, struct strv bytes, size_t *used,
+                                     struct strv *data);
+
+/* Writes "1a2b\r\n"; returns its length. Data, then "\r\n", are the caller's. */
+enum { CHUNK_HEAD_MAX_BYTES = 20 };
+size_t http1_chunk_head(uint64_t n, char out[CHUNK_HEAD_MAX_BYTES]);
+
+#endif
