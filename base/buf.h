@@ -41,7 +41,7 @@ static inline size_t buf_len(const struct buf *b)
 /* View of the content; valid until the next append, reserve or release. */
 static inline struct strv buf_view(const struct buf *b)
 {
-    return (struct strv){b->data + (b->data ? b->head : 0), b->tail - b->head};
+    return b->data ? (struct strv){b->data + b->head, b->tail - b->head} : STRV_NONE;
 }
 
 /* Makes room for n more bytes at the tail, moving or growing the storage. */
@@ -53,7 +53,7 @@ static inline size_t buf_room(const struct buf *b)
 }
 static inline char *buf_tail(struct buf *b)
 {
-    return b->data + b->tail;
+    return b->data ? b->data + b->tail : NULL;
 }
 /* n bytes were written at buf_tail; n is at most buf_room. */
 void buf_commit(struct buf *b, size_t n);

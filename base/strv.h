@@ -57,7 +57,9 @@ static inline bool strv_ends(struct strv s, struct strv suffix)
 /* The rest after n bytes; n beyond the end gives the empty view at the end. */
 static inline struct strv strv_skip(struct strv s, size_t n)
 {
-    return n < s.n ? (struct strv){s.p + n, s.n - n} : (struct strv){s.p + s.n, 0};
+    if (n < s.n)
+        return (struct strv){s.p + n, s.n - n};
+    return s.n > 0 ? (struct strv){s.p + s.n, 0} : s;
 }
 
 /* The first n bytes at most. */
