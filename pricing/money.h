@@ -23,9 +23,9 @@ struct money {
 
 enum { MONEY_TEXT = 48 }; /* any amount as text, terminator included */
 
-#define MONEY_ZERO         ((struct money){0})
-#define ATTO_PER_NANO      INT64_C(1000000000)
-#define NANO_PER_USD       INT64_C(1000000000)
+#define MONEY_ZERO    ((struct money){0})
+#define ATTO_PER_NANO INT64_C(1000000000)
+#define NANO_PER_USD  INT64_C(1000000000)
 
 static inline struct money money_add(struct money a, struct money b)
 {
@@ -56,7 +56,8 @@ enum rc money_parse(struct strv text, struct money *out) RC_MUST;
 /* Shortest exact decimal: "0", "0.00042", "-3.5". Returns its length. */
 size_t money_format(struct money m, char out[MONEY_TEXT]);
 
-/* As two integers: nano floored, 0 <= rest < 10^9 atto. Fits for |m| < 9.2 billion dollars. */
+/* As two integers: nano floored, 0 <= rest < 10^9 atto. Fits for |m| < 9.2 billion dollars and
+ * saturates beyond. */
 void money_split(struct money m, int64_t *nano, int64_t *rest);
 struct money money_join(int64_t nano, int64_t rest);
 /* Whole nano-USD, rounded up: what a limit counts. Saturates at INT64_MAX. */

@@ -23,7 +23,13 @@
 
 struct book;
 
-/* A contract rule of the configuration: `{"match":{"upstream":..,"model":..},"multiplier":".93"}`. */
+/*
+ * A contract rule of the configuration:
+ * `{"match":{"upstream":..,"model":..},"multiplier":".93"}`. Gives either a multiplier, for all
+ * meters, or rates, for those it names.  Of the rules that fit a request one wins: the
+ * narrowest model glob (exact text first), then rates before a multiplier, then the narrower
+ * upstream, then a named provider, then the one written first.
+ */
 struct price_rule {
     const char *upstream;   /* glob, NULL: any */
     const char *model;      /* glob on the priced model id, NULL: any */
@@ -45,6 +51,15 @@ struct price_rule {
  */
 struct book *book_load(const char *const *paths, size_t n_paths, const struct price_rule *rules,
                        size_t n_rules, struct problems *problems);
+/* The same from texts in memory; name stands for the file in problems. Views need not outlive
+ * it. */
+struct book_text {
+    const char *name;
+    struct strv text;
+};
+struct book *book_parse(const struct book_text *texts, size_t n_texts,
+                        const struct price_rule *rules, size_t n_rules,
+                        struct problems *problems);
 void book_free(struct book *book);
 /* SHA-256 over the files and rules that it was made from, hex. */
 const char *book_hash(const struct book *book);
@@ -55,8 +70,9 @@ struct strv book_provider(const struct book *book, struct strv name, struct strv
 
 enum price_status {
     PRICE_OK = 0,
-    PRICE_PARTIAL, /* some quantity, or the served tier, has no rate: cost is a lower bound */
-    PRICE_NONE,    /* the model is not in the book (or there is no quantity to price) */
+    PRICE_PARTIAL, /* some quantity has no rate, or the served tier has none and the standard
+                    * one was taken: the cost is not the whole truth */
+    PRICE_NONE,    /* nothing could be priced: model unknown, no period, no rate, no quantity */
 };
 
 /* How the model was found, in the order tried. */
@@ -74,7 +90,11 @@ enum {
     PRICE_FLAG_TIER_DERIVED = 2, /* tier by the provider's multiplier, not by a card */
     PRICE_FLAG_NO_TIER = 4,      /* the served tier has no price */
     PRICE_FLAG_NO_METER = 8,     /* a quantity has no rate */
-    PRICE_FLAG_AMBIGUOUS = 16,   /* two variants fit equally well */
+    PRICE_FLAG_AMBIGUOUS = 16,   /* two variants fit equally well: the first one was taken */
+    PRICE_FLAG_UNSEEN = 32,     /* a variant by image size, quality, steps or search context may
+                                 * apply; priced by the card without */
+    PRICE_FLAG_NO_PERIOD = 64,  /* the model is known, but has no price at that time */
+    PRICE_FLAG_TOO_LARGE = 128, /* a quantity whose cost does not fit: left out */
 };
 
 struct price_query {
@@ -82,9 +102,9 @@ struct price_query {
     struct strv upstream; /* the configuration's name, for contract rules */
     struct strv model;    /* as the response says; empty: unknown */
     struct strv model_requested;
-    struct strv tier;   /* as served; empty: standard */
-    struct strv region; /* as served; empty: none */
-    int64_t at_us;      /* when the provider got the request */
+    struct strv tier;     /* as served; empty, standard, default, auto, on_demand: standard */
+    struct strv region;   /* as served; empty: none */
+    int64_t at_us;        /* when the provider got the request */
     uint64_t input_total; /* all input tokens, for context steps */
     struct quantities quantities;
 };
@@ -92,7 +112,8 @@ struct price_query {
 struct cost_line {
     enum meter meter;
     uint64_t quantity;
-    struct money rate; /* contracted, per 1,000,000 units (time meters: per 1,000,000 seconds) */
+    struct money rate; /* contracted, per 1,000,000 units (time meters: per 1,000,000 seconds,
+                        * rounded half to even at 10^-18 where not whole) */
     struct money amount;
 };
 
@@ -102,26 +123,97 @@ struct cost {
     struct money list;       /* before contract rules */
     struct cost_line lines[METER_COUNT];
     size_t n_lines;
-    struct strv price_id;   /* "provider/model@period start", lives as long as the book */
-    struct strv confidence; /* of the book's entry: confirmed, one-witness, disputed, single-source */
+    struct strv price_id; /* "provider/model@period start", lives as long as the book */
+    struct strv
+        confidence; /* of the book's entry: confirmed, one-witness, disputed, single-source */
     enum price_match match;
     unsigned flags;
 };
 
-/* Prices one usage. Never fails: what cannot be priced says so in status. */
+/*
+ * Prices one usage.  Never fails: what cannot be priced says so in status.  Allocates
+ * nothing.  METER_REQUEST is charged where the model has a fee per request and
+ * otherwise free; web searches of models that charge per grounded prompt count once;
+ * where the same thing is told in two measures (tokens and seconds, images, pages),
+ * the one without a rate is not missing.  Where a contract prices what the list does
+ * not, list takes the contract's amount.
+ */
 void price_usage(const struct book *book, const struct price_query *query, struct cost *out);
 
 /*
  * The most that a call can cost: input tokens at the dearest of input and cache
- * write rates, output at the dearest of output rates, at the given tier.  False
- * where the model has no price.
+ * write rates, output at the dearest of output rates, over every card that may come
+ * to apply (the given tier or standard; any region where none is given; context by
+ * input_tokens and input_total, whichever is more), with the request's fee and the
+ * contract.  False where the model has no price by tokens.
  */
 bool price_worst_case(const struct book *book, const struct price_query *query,
                       uint64_t input_tokens, uint64_t output_tokens, struct money *out);
-/* The model's own output maximum where the book knows it, else 0. */
+/* The model's own output maximum (`max_output_tokens`) where the book knows it, else 0. */
 uint64_t price_max_output(const struct book *book, struct strv provider, struct strv model);
 
+/* "none", "exact", "fine-tune", "stripped", "dated", "requested" */
 const char *price_match_name(enum price_match match);
+/* "ok", "partial", "unpriced" */
 const char *price_status_name(enum price_status status);
+/* Name of one flag bit: "rounded-1e-18", "tier-derived", "no-tier", "no-rate", "ambiguous",
+ * "unseen-variant", "no-period", "too-large"; NULL for any other bit. */
+const char *price_flag_name(unsigned flag);
+
+/* ---- the book as people see it ------------------------------------------------ */
+
+struct book_rate {
+    enum meter meter;
+    struct money rate; /* for `per` units (time meters: seconds), as the list has it */
+    uint64_t per;
+};
+
+/* Rates under one condition, with those taken over from the base and the provider's fees. */
+struct book_card {
+    struct strv tier; /* empty: any */
+    const struct strv *regions;
+    size_t n_regions;
+    uint64_t ctx_min;   /* least input tokens; 0: any */
+    struct strv window; /* as text; empty: any time */
+    struct strv other;  /* "size=1024x1024 quality=hd": conditions no request can tell */
+    const struct book_rate *rates;
+    size_t n_rates;
+};
+
+struct book_period {
+    int64_t from_us, to_us;        /* [from, to); INT64_MIN and INT64_MAX: unbounded */
+    struct strv source;            /* of this period alone, where it has its own */
+    const struct book_card *cards; /* the base first */
+    size_t n_cards;
+};
+
+struct book_model {
+    struct strv provider, id, kind;
+    const struct strv *ids;
+    size_t n_ids;
+    struct strv source;               /* name in the book's sources */
+    struct strv source_what;          /* what that is */
+    struct strv published, retrieved; /* dates of the source; empty: unknown */
+    struct strv confidence;
+    bool is_deprecated;
+    const struct book_period *periods; /* in order of time */
+    size_t n_periods;
+};
+
+/* Called once a model; the views live for the call. False ends the walk. */
+typedef bool book_model_fn(const struct book_model *model, void *arg);
+/* Every model in the order of the files. */
+void book_each_model(const struct book *book, book_model_fn *fn, void *arg);
+/* The model that price_usage would take for that name, called once; false where there is none.
+ */
+bool book_find_model(const struct book *book, struct strv provider, struct strv model,
+                     enum price_match *match, book_model_fn *fn, void *arg);
+
+/*
+ * Doubts about a book that loads: rates out of sane bands, a batch or flex rate above
+ * the standard one, sources or dates missing, gaps between periods, variants that can
+ * fit equally well.  Each goes to warnings with file and line where they are found.
+ */
+void book_lint(const struct book *book, struct problems *warnings);
 
 #endif
