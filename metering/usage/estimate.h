@@ -14,22 +14,30 @@
 #include "metering/usage/tap.h"
 
 enum {
-    ESTIMATE_MEDIA_TOKENS = 1600,    /* one image or file part: the dearest common case */
-    ESTIMATE_DEFAULT_OUTPUT = 4096,  /* output bound where neither request nor book has one */
+    ESTIMATE_MEDIA_TOKENS = 1600,   /* one image or file part: the dearest common case */
+    ESTIMATE_DEFAULT_OUTPUT = 4096, /* output bound where neither request nor book has one */
 };
 
-/* Input tokens that the request will be billed, rounded up, with the chat overhead. */
+/*
+ * Input tokens that the request will be billed, rounded up, with the chat overhead:
+ * one for 3 bytes of text, so that a reservation rather errs to the high side.
+ */
 uint64_t estimate_input_tokens(const struct request_facts *facts);
-/* Output tokens reserved: the request's bound (or model_max, or the default) times its choices. */
+/*
+ * Output tokens reserved: the request's bound (or model_max where that is not 0, or
+ * the default) times its choices; 0 where the endpoint generates nothing.
+ */
 uint64_t estimate_max_output_tokens(const struct request_facts *facts, uint64_t model_max);
-/* Output tokens of text_bytes of generated text, at most bound. */
+/* Output tokens of text_bytes of generated text (2 for 7 bytes, rounded up), at most bound. */
 uint64_t estimate_output_tokens(uint64_t text_bytes, uint64_t bound);
 
 /*
  * Completes what the tap knows into the usage to record: provider's final counts
  * as they are; counts broken off completed (USAGE_PARTIAL); none but text seen
  * (USAGE_ESTIMATED); an answer that costs nothing (status 4xx/5xx without counts)
- * stays USAGE_NONE with no counts.
+ * stays USAGE_NONE with no counts.  status 0: the request was sent and no answer
+ * came (its input may have been charged; not to be called where nothing was sent).
+ * Facts that are all zero (a body that was not read) give USAGE_NONE.
  */
 enum usage_source estimate_complete(const struct request_facts *facts,
                                     const struct tap_result *seen, int status,

@@ -21,9 +21,10 @@ struct protocol; /* one of a static table: openai, anthropic, gemini, raw, ... *
 
 /* What an endpoint is to the meter. */
 enum endpoint_kind {
-    ENDPOINT_METERED = 0, /* its answer carries usage: body is held and scanned, answer tapped */
-    ENDPOINT_FREE,        /* costs nothing by the provider's word (counting, listing, reading) */
-    ENDPOINT_UNKNOWN,     /* nothing here can meter it: `unknown_endpoints` decides */
+    ENDPOINT_METERED =
+        0,            /* its answer carries usage: body is held and scanned, answer tapped */
+    ENDPOINT_FREE,    /* costs nothing by the provider's word (counting, listing, reading) */
+    ENDPOINT_UNKNOWN, /* nothing here can meter it: `unknown_endpoints` decides */
 };
 
 struct endpoint {
@@ -34,8 +35,9 @@ struct endpoint {
 /* Where a request goes within its protocol. */
 struct route {
     const struct endpoint *endpoint;
-    struct strv path_model; /* model named in the path, still encoded; empty where in the body */
-    bool path_stream;       /* the path itself says that the answer is a stream */
+    struct strv
+        path_model;   /* model named in the path, still encoded; empty where in the body */
+    bool path_stream; /* the path itself says that the answer is a stream */
 };
 
 /* NULL where there is no protocol of that name. */
@@ -55,18 +57,29 @@ void protocol_credential(const struct protocol *p, struct strv *header, struct s
 void protocol_route(const struct protocol *p, struct strv method, struct strv path,
                     struct strv query, struct route *out);
 
-/* What admission must know of a request. Views look into the body or path given. */
+enum { REQUEST_MODEL_MAX_BYTES = 256 };
+
+/*
+ * What admission must know of a request.  Views look into the body or path given,
+ * or into the facts themselves (model_text): do not copy the struct by value.
+ */
 struct request_facts {
-    struct strv model; /* JSON text decoded in place is not possible: escapes make it empty */
+    struct strv model;                        /* decoded; empty where the endpoint takes none */
+    char model_text[REQUEST_MODEL_MAX_BYTES]; /* holds it where the body spells it with escapes
+                                               */
     bool stream;
     bool has_max_output;
     uint64_t max_output_tokens; /* per choice */
     uint64_t choices;           /* n, candidateCount, best_of x prompts; at least 1 */
     uint64_t text_bytes;        /* bytes of prompt text: what an estimate starts from */
     uint64_t media_parts;       /* images, audio, files in the prompt */
+    uint64_t messages;          /* messages, turns or inputs in the prompt */
     struct strv service_tier;
-    bool server_state;  /* history kept by the provider: the prompt cannot be estimated from here */
-    bool asks_usage;    /* stream_options.include_usage is true already */
+    bool server_state; /* history kept by the provider: the prompt cannot be estimated from here
+                        */
+    bool background;   /* answered at once, worked on later: the answer carries no usage */
+    bool embeds;       /* the endpoint generates nothing: there is no output to bound */
+    bool asks_usage;   /* stream_options.include_usage is true already */
     /* How to ask for usage: replace [edit_at, edit_at + edit_cut) by edit_text. */
     bool can_ask_usage;
     size_t edit_at, edit_cut;
@@ -75,46 +88,48 @@ struct request_facts {
 
 /*
  * Reads a whole request body, in one forward pass.  RC_BAD where it is not what
- * the endpoint takes (no JSON object, model missing or not a string); facts are
- * then zero.  RC_LIMIT where nesting passes JSCAN_DEPTH_MAX.
+ * the endpoint takes (no JSON object, model missing or not a string) or could read
+ * as another request to the provider (model, stream or stream_options twice, or
+ * spelled in another case); facts are then zero.  RC_LIMIT where nesting passes
+ * JSCAN_DEPTH_MAX.
  */
 enum rc protocol_scan_request(const struct protocol *p, const struct route *route,
                               struct strv body, struct request_facts *out) RC_MUST;
 
 /* The gateway's own refusals; each knows its HTTP status and its place in every error shape. */
-#define REFUSALS(X)                                                     \
-    X(REFUSE_INVALID_TAG, 400, "invalid_tag")                           \
-    X(REFUSE_MISSING_TAG, 400, "missing_tag")                           \
-    X(REFUSE_BAD_REQUEST, 400, "bad_request")                           \
-    X(REFUSE_INVALID_KEY, 401, "invalid_key")                           \
-    X(REFUSE_BUDGET_EXHAUSTED, 402, "budget_exhausted")                 \
-    X(REFUSE_MODEL_NOT_ALLOWED, 403, "model_not_allowed")               \
-    X(REFUSE_TAG_NOT_ALLOWED, 403, "tag_not_allowed")                   \
-    X(REFUSE_ENDPOINT_NOT_ALLOWED, 403, "endpoint_not_allowed")         \
-    X(REFUSE_MODEL_NOT_PRICED, 403, "model_not_priced")                 \
-    X(REFUSE_UNKNOWN_UPSTREAM, 404, "unknown_upstream")                 \
-    X(REFUSE_REQUEST_TIMEOUT, 408, "request_timeout")                   \
-    X(REFUSE_BODY_TOO_LARGE, 413, "body_too_large")                     \
-    X(REFUSE_HEADERS_TOO_LARGE, 431, "headers_too_large")               \
-    X(REFUSE_RATE_LIMITED, 429, "rate_limited")                         \
-    X(REFUSE_UPSTREAM_UNREACHABLE, 502, "upstream_unreachable")         \
-    X(REFUSE_UPSTREAM_TIMEOUT, 504, "upstream_timeout")                 \
-    X(REFUSE_DRAINING, 503, "draining")                                 \
-    X(REFUSE_OVERLOADED, 503, "overloaded")                             \
+#define REFUSALS(X)                                                                            \
+    X(REFUSE_INVALID_TAG, 400, "invalid_tag")                                                  \
+    X(REFUSE_MISSING_TAG, 400, "missing_tag")                                                  \
+    X(REFUSE_BAD_REQUEST, 400, "bad_request")                                                  \
+    X(REFUSE_INVALID_KEY, 401, "invalid_key")                                                  \
+    X(REFUSE_BUDGET_EXHAUSTED, 402, "budget_exhausted")                                        \
+    X(REFUSE_MODEL_NOT_ALLOWED, 403, "model_not_allowed")                                      \
+    X(REFUSE_TAG_NOT_ALLOWED, 403, "tag_not_allowed")                                          \
+    X(REFUSE_ENDPOINT_NOT_ALLOWED, 403, "endpoint_not_allowed")                                \
+    X(REFUSE_MODEL_NOT_PRICED, 403, "model_not_priced")                                        \
+    X(REFUSE_UNKNOWN_UPSTREAM, 404, "unknown_upstream")                                        \
+    X(REFUSE_REQUEST_TIMEOUT, 408, "request_timeout")                                          \
+    X(REFUSE_BODY_TOO_LARGE, 413, "body_too_large")                                            \
+    X(REFUSE_HEADERS_TOO_LARGE, 431, "headers_too_large")                                      \
+    X(REFUSE_RATE_LIMITED, 429, "rate_limited")                                                \
+    X(REFUSE_UPSTREAM_UNREACHABLE, 502, "upstream_unreachable")                                \
+    X(REFUSE_UPSTREAM_TIMEOUT, 504, "upstream_timeout")                                        \
+    X(REFUSE_DRAINING, 503, "draining")                                                        \
+    X(REFUSE_OVERLOADED, 503, "overloaded")                                                    \
     X(REFUSE_COUNTERS_UNAVAILABLE, 503, "counters_unavailable")
 
 enum refusal {
 #define REFUSAL_ID(id, status, code) id,
     REFUSALS(REFUSAL_ID)
 #undef REFUSAL_ID
-    REFUSAL_COUNT
+        REFUSAL_COUNT
 };
 
 const char *refusal_code(enum refusal r);
 int refusal_status(enum refusal r);
 
 struct refusal_shape {
-    int status;              /* as this protocol's SDKs expect it; mostly refusal_status */
+    int status; /* as this protocol's SDKs expect it; mostly refusal_status */
     const char *content_type;
     const char *extra_header; /* "name: value\r\n..." this shape needs besides, or "" */
 };

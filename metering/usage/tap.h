@@ -17,7 +17,6 @@
 #include "metering/usage/usage.h"
 
 enum {
-    TAP_STATE_MAX_BYTES = 1 << 20, /* one event or document held for parsing; beyond: scanned only */
     TAP_MODEL_MAX_BYTES = 256,
     TAP_ID_MAX_BYTES = 128,
 };
@@ -26,14 +25,14 @@ struct tap;
 
 struct tap_response {
     int status;
-    struct strv content_type;     /* header values, empty where absent */
+    struct strv content_type; /* header values, empty where absent */
     struct strv content_encoding;
     struct strv request_id; /* value of the provider's request id header */
 };
 
 /* How the answer ended, as the protocol itself tells it. */
 enum tap_end {
-    TAP_END_NONE = 0,  /* no terminator seen: broken off, if the protocol has one */
+    TAP_END_NONE = 0, /* no terminator seen: broken off, if the protocol has one */
     TAP_END_COMPLETE,
     TAP_END_TRUNCATED, /* hit its output bound */
     TAP_END_REFUSED,   /* by the model */
@@ -42,22 +41,24 @@ enum tap_end {
 
 struct tap_result {
     struct usage usage;
-    bool has_usage;        /* the provider gave counts */
-    bool usage_is_final;   /* they are its last word (not the placeholder of a stream's start) */
-    bool inconsistent;     /* parts exceed wholes, negative or absurd counts: clamped or dropped */
-    bool undecodable;      /* broken compression, framing or JSON */
+    bool has_usage;      /* the provider gave counts */
+    bool usage_is_final; /* they are its last word (not the placeholder of a stream's start) */
+    bool inconsistent;   /* parts exceed wholes, negative or absurd counts: clamped or dropped;
+                            or another model took part, whose counts are not in the usage */
+    bool undecodable;    /* broken compression, framing or JSON */
     enum tap_end end;
     enum stream_framing framing;
-    char model[TAP_MODEL_MAX_BYTES];       /* terminated; "" where not said */
-    char service_tier[64];
-    char region[32];
+    char model[TAP_MODEL_MAX_BYTES]; /* as served; terminated; "" where not said */
+    char service_tier[64];           /* as the provider spells it; see usage_priced_tier */
+    char region[32];                 /* "us" where that has a price of its own */
     char request_id[TAP_ID_MAX_BYTES];
     bool has_provider_cost;
     int64_t provider_cost_atto_hi, provider_cost_atto_lo; /* nano and rest: see money_split */
     uint64_t output_bytes; /* bytes of generated text seen: for an estimate */
 };
 
-/* For one response. asked_usage: the proxy itself asked for the usage event, which is dropped. */
+/* For one response. asked_usage: the proxy itself asked for the usage event, which is dropped.
+ */
 struct tap *tap_new(const struct protocol *p, const struct route *route, bool asked_usage);
 void tap_free(struct tap *tap);
 /* The final response head (not 1xx). */
@@ -75,7 +76,7 @@ enum rc tap_feed(struct tap *tap, struct strv bytes, struct buf *pass) RC_MUST;
 /* The body ended (clean: by its framing). Held bytes are appended to pass. */
 enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass) RC_MUST;
 
-/* What is known so far; final after tap_finish. Lives as long as the tap. */
+/* What is known so far; `end` is set by tap_finish alone. Lives as long as the tap. */
 const struct tap_result *tap_result(const struct tap *tap);
 
 #endif

@@ -15,30 +15,30 @@
 #include "pricing/meter.h"
 
 /*      id                          field of the record          */
-#define USAGE_FIELDS(X)                                           \
-    X(USAGE_INPUT, "input_tokens")                                \
-    X(USAGE_CACHE_READ, "cache_read_tokens")                      \
-    X(USAGE_CACHE_WRITE_5M, "cache_write_5m_tokens")              \
-    X(USAGE_CACHE_WRITE_1H, "cache_write_1h_tokens")              \
-    X(USAGE_INPUT_AUDIO, "input_audio_tokens")                    \
-    X(USAGE_INPUT_IMAGE, "input_image_tokens")                    \
-    X(USAGE_OUTPUT, "output_tokens")                              \
-    X(USAGE_REASONING, "reasoning_tokens")                        \
-    X(USAGE_OUTPUT_AUDIO, "output_audio_tokens")                  \
-    X(USAGE_OUTPUT_IMAGE, "output_image_tokens")                  \
-    X(USAGE_WEB_SEARCH, "web_search_requests")                    \
-    X(USAGE_FILE_SEARCH, "file_search_requests")                  \
-    X(USAGE_CODE, "code_execution_requests")                      \
-    X(USAGE_IMAGES, "images")                                     \
-    X(USAGE_AUDIO_MS, "audio_seconds") /* kept in milliseconds */ \
-    X(USAGE_CHARACTERS, "characters")                             \
+#define USAGE_FIELDS(X)                                                                        \
+    X(USAGE_INPUT, "input_tokens")                                                             \
+    X(USAGE_CACHE_READ, "cache_read_tokens")                                                   \
+    X(USAGE_CACHE_WRITE_5M, "cache_write_5m_tokens")                                           \
+    X(USAGE_CACHE_WRITE_1H, "cache_write_1h_tokens")                                           \
+    X(USAGE_INPUT_AUDIO, "input_audio_tokens")                                                 \
+    X(USAGE_INPUT_IMAGE, "input_image_tokens")                                                 \
+    X(USAGE_OUTPUT, "output_tokens")                                                           \
+    X(USAGE_REASONING, "reasoning_tokens")                                                     \
+    X(USAGE_OUTPUT_AUDIO, "output_audio_tokens")                                               \
+    X(USAGE_OUTPUT_IMAGE, "output_image_tokens")                                               \
+    X(USAGE_WEB_SEARCH, "web_search_requests")                                                 \
+    X(USAGE_FILE_SEARCH, "file_search_requests")                                               \
+    X(USAGE_CODE, "code_execution_requests")                                                   \
+    X(USAGE_IMAGES, "images")                                                                  \
+    X(USAGE_AUDIO_MS, "audio_seconds") /* kept in milliseconds */                              \
+    X(USAGE_CHARACTERS, "characters")                                                          \
     X(USAGE_SEARCH_UNITS, "search_units")
 
 enum usage_field {
 #define USAGE_ID(id, name) id,
     USAGE_FIELDS(USAGE_ID)
 #undef USAGE_ID
-    USAGE_COUNT
+        USAGE_COUNT
 };
 
 enum usage_source {
@@ -70,8 +70,14 @@ const char *usage_field_name(enum usage_field f);
 const char *usage_source_name(enum usage_source s);
 
 /*
- * The same as disjoint meters: cache, audio and image parts are taken out of
- * input and output.  Parts that exceed their whole are clamped; returns false then.
+ * The tier to price by: what the provider said it served, empty for the ordinary
+ * one, which providers name "default", "standard", "on_demand", ...
+ */
+struct strv usage_priced_tier(struct strv served);
+
+/*
+ * The same as disjoint meters: cache, audio, image and reasoning parts are taken
+ * out of input and output.  Parts that exceed their whole are clamped; returns false then.
  */
 bool usage_to_quantities(const struct usage *u, struct quantities *out);
 

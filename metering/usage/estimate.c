@@ -1,0 +1,111 @@
+#include "metering/usage/estimate.h"
+
+enum {
+    /* Text of any language, code and JSON: few tokens are shorter on the average. */
+    INPUT_BYTES_PER_TOKEN = 3,
+    /* Generated text is prose and code: 7 bytes to 2 tokens. */
+    OUTPUT_BYTES = 7,
+    OUTPUT_TOKENS = 2,
+    MESSAGE_TOKENS = 4, /* role and delimiters */
+    REQUEST_TOKENS = 16,
+};
+
+static uint64_t add(uint64_t a, uint64_t b)
+{
+    uint64_t sum;
+
+    return __builtin_add_overflow(a, b, &sum) || sum > USAGE_MAX_COUNT ? USAGE_MAX_COUNT : sum;
+}
+
+static uint64_t times(uint64_t a, uint64_t b)
+{
+    uint64_t product;
+
+    return __builtin_mul_overflow(a, b, &product) || product > USAGE_MAX_COUNT ? USAGE_MAX_COUNT
+                                                                               : product;
+}
+
+static uint64_t divide_up(uint64_t a, uint64_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+uint64_t estimate_input_tokens(const struct request_facts *facts)
+{
+    uint64_t tokens = divide_up(facts->text_bytes, INPUT_BYTES_PER_TOKEN);
+
+    tokens = add(tokens, times(facts->messages, MESSAGE_TOKENS));
+    tokens = add(tokens, times(facts->media_parts, ESTIMATE_MEDIA_TOKENS));
+    return add(tokens, REQUEST_TOKENS);
+}
+
+uint64_t estimate_max_output_tokens(const struct request_facts *facts, uint64_t model_max)
+{
+    uint64_t each = model_max > 0 ? model_max : ESTIMATE_DEFAULT_OUTPUT;
+
+    if (facts->embeds)
+        return 0;
+    if (facts->has_max_output)
+        each = facts->max_output_tokens;
+    return times(each, facts->choices > 0 ? facts->choices : 1);
+}
+
+uint64_t estimate_output_tokens(uint64_t text_bytes, uint64_t bound)
+{
+    uint64_t tokens = divide_up(times(text_bytes, OUTPUT_TOKENS), OUTPUT_BYTES);
+
+    return tokens < bound ? tokens : bound;
+}
+
+/* Output of which so much text was seen, bounded as the request was. */
+static uint64_t seen_output(const struct request_facts *facts, const struct tap_result *seen,
+                            uint64_t model_max)
+{
+    bool is_bounded = facts->has_max_output || model_max > 0;
+    uint64_t bound =
+        is_bounded ? estimate_max_output_tokens(facts, model_max) : USAGE_MAX_COUNT;
+
+    return estimate_output_tokens(seen->output_bytes, bound);
+}
+
+/* What the provider gave, completed where it is not its last word or lacks a side. */
+static enum usage_source complete_given(const struct request_facts *facts,
+                                        const struct tap_result *seen, uint64_t model_max,
+                                        struct usage *out)
+{
+    bool wants_output = !facts->embeds && (!seen->usage_is_final || seen->output_bytes > 0);
+    bool estimated = !seen->usage_is_final;
+    uint64_t output = seen_output(facts, seen, model_max);
+
+    *out = seen->usage;
+    if (!usage_has(out, USAGE_INPUT)) {
+        usage_set(out, USAGE_INPUT, estimate_input_tokens(facts));
+        estimated = true;
+    }
+    if (wants_output && !usage_has(out, USAGE_OUTPUT)) {
+        usage_set(out, USAGE_OUTPUT, output);
+        estimated = true;
+    } else if (!seen->usage_is_final && output > out->n[USAGE_OUTPUT]) {
+        usage_set(out, USAGE_OUTPUT, output); /* a placeholder, or a count that fell behind */
+    }
+    return estimated ? USAGE_PARTIAL : USAGE_PROVIDER;
+}
+
+enum usage_source estimate_complete(const struct request_facts *facts,
+                                    const struct tap_result *seen, int status,
+                                    uint64_t model_max, struct usage *out)
+{
+    bool failed = status >= 400 || (seen->end == TAP_END_ERROR && seen->output_bytes == 0);
+
+    *out = (struct usage){.has = 0};
+    if (seen->has_usage)
+        return complete_given(facts, seen, model_max, out);
+    if (failed || facts->choices == 0) /* choices 0: the request was never read as a call */
+        return USAGE_NONE;
+    usage_set(out, USAGE_INPUT, estimate_input_tokens(facts));
+    if (facts->background)
+        usage_set(out, USAGE_OUTPUT, estimate_max_output_tokens(facts, model_max));
+    else if (!facts->embeds)
+        usage_set(out, USAGE_OUTPUT, seen_output(facts, seen, model_max));
+    return USAGE_ESTIMATED;
+}

@@ -1,0 +1,262 @@
+/*
+ * Texts that jscan came across: names, numbers as counts, strings decoded.
+ */
+#include <string.h>
+
+#include "metering/usage/jscan.h"
+#include "metering/usage/jscan_int.h"
+
+enum {
+    MANTISSA_DIGITS = 19, /* fit in 64 bits */
+    EXPONENT_MAX = 100000,
+};
+
+static const uint64_t COUNT_MAX = UINT64_C(1) << 53;
+
+uint8_t jscan_find_edge(const struct jscan_node *node, struct strv key)
+{
+    for (unsigned i = 0; i < node->n_edges; i++) {
+        const struct jscan_edge *edge = &node->edges[i];
+
+        if (edge->n == key.n &&
+            (key.n == 0 || (edge->key[0] == key.p[0] && memcmp(edge->key, key.p, key.n) == 0)))
+            return edge->node;
+    }
+    return JSCAN_SKIP;
+}
+
+/*
+ * Folds a name as the most lenient parsers in use do: ASCII case, and the two
+ * letters beyond ASCII whose simple case folding is ASCII (U+212A k, U+017F s).
+ */
+static struct strv fold_key(struct strv key, char out[JSCAN_KEY_MAX])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < key.n; i++) {
+        unsigned char c = (unsigned char)key.p[i];
+
+        if (c >= 'A' && c <= 'Z') {
+            c = (unsigned char)(c + ('a' - 'A'));
+        } else if (c == 0xe2 && key.n - i >= 3 && memcmp(key.p + i, "\xe2\x84\xaa", 3) == 0) {
+            c = 'k';
+            i += 2;
+        } else if (c == 0xc5 && key.n - i >= 2 && memcmp(key.p + i, "\xc5\xbf", 2) == 0) {
+            c = 's';
+            i += 1;
+        }
+        out[n++] = (char)c;
+    }
+    return strv_make(out, n);
+}
+
+bool jscan_is_folded_edge(const struct jscan_node *node, struct strv key)
+{
+    char folded[JSCAN_KEY_MAX], edge[JSCAN_KEY_MAX];
+    struct strv name = fold_key(key, folded);
+
+    for (unsigned i = 0; i < node->n_edges; i++) {
+        struct strv wanted = strv_make(node->edges[i].key, node->edges[i].n);
+
+        if (strv_eq(fold_key(wanted, edge), name))
+            return true;
+    }
+    return false;
+}
+
+bool jscan_number_is_valid(struct strv t)
+{
+    size_t i = 0, digits;
+
+    if (i < t.n && t.p[i] == '-')
+        i++;
+    digits = i;
+    while (i < t.n && t.p[i] >= '0' && t.p[i] <= '9')
+        i++;
+    if (i == digits || (t.p[digits] == '0' && i - digits > 1))
+        return false;
+    if (i < t.n && t.p[i] == '.') {
+        digits = ++i;
+        while (i < t.n && t.p[i] >= '0' && t.p[i] <= '9')
+            i++;
+        if (i == digits)
+            return false;
+    }
+    if (i < t.n && (t.p[i] == 'e' || t.p[i] == 'E')) {
+        i++;
+        if (i < t.n && (t.p[i] == '+' || t.p[i] == '-'))
+            i++;
+        digits = i;
+        while (i < t.n && t.p[i] >= '0' && t.p[i] <= '9')
+            i++;
+        if (i == digits)
+            return false;
+    }
+    return i == t.n;
+}
+
+struct jscan_decimal jscan_decimal(struct strv t)
+{
+    struct jscan_decimal d = {0, 0, false, false};
+    bool fraction = false, exponent_negative = false;
+    unsigned digits = 0;
+    int64_t exponent = 0;
+    size_t i = 0;
+
+    if (i < t.n && t.p[i] == '-') {
+        d.negative = true;
+        i++;
+    }
+    for (; i < t.n && t.p[i] != 'e' && t.p[i] != 'E'; i++) {
+        if (t.p[i] == '.') {
+            fraction = true;
+            continue;
+        }
+        if (digits < MANTISSA_DIGITS) {
+            d.mantissa = d.mantissa * 10 + (uint64_t)(t.p[i] - '0');
+            if (d.mantissa != 0)
+                digits++;
+            d.scale -= fraction;
+        } else {
+            d.inexact = d.inexact || t.p[i] != '0';
+            d.scale += !fraction;
+        }
+    }
+    for (i++; i < t.n; i++) {
+        if (t.p[i] == '-')
+            exponent_negative = true;
+        else if (t.p[i] != '+' && exponent < EXPONENT_MAX)
+            exponent = exponent * 10 + (t.p[i] - '0');
+    }
+    d.scale += exponent_negative ? -exponent : exponent;
+    return d;
+}
+
+enum jscan_number jscan_count(struct strv text, uint64_t *out)
+{
+    struct jscan_decimal d = jscan_decimal(text);
+
+    if (d.mantissa == 0 && !d.inexact) {
+        *out = 0;
+        return JSCAN_COUNT_OK;
+    }
+    if (d.negative)
+        return JSCAN_COUNT_NEGATIVE;
+    while (d.scale < 0 && d.mantissa % 10 == 0) {
+        d.mantissa /= 10;
+        d.scale++;
+    }
+    if (d.scale < 0)
+        return JSCAN_COUNT_FRACTION;
+    for (; d.scale > 0; d.scale--) {
+        if (__builtin_mul_overflow(d.mantissa, UINT64_C(10), &d.mantissa))
+            return JSCAN_COUNT_HUGE;
+    }
+    if (d.mantissa > COUNT_MAX)
+        return JSCAN_COUNT_HUGE;
+    if (d.inexact)
+        return JSCAN_COUNT_FRACTION;
+    *out = d.mantissa;
+    return JSCAN_COUNT_OK;
+}
+
+static bool read_unit(struct strv t, size_t at, uint32_t *unit)
+{
+    *unit = 0;
+    if (t.n - at < 4)
+        return false;
+    for (size_t i = at; i < at + 4; i++) {
+        char c = t.p[i];
+        uint32_t digit;
+
+        if (c >= '0' && c <= '9')
+            digit = (uint32_t)(c - '0');
+        else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
+            digit = (uint32_t)((c | 0x20) - 'a' + 10);
+        else
+            return false;
+        *unit = *unit << 4 | digit;
+    }
+    return true;
+}
+
+static size_t encode_utf8(uint32_t c, char out[4])
+{
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        out[0] = (char)(0xc0 | c >> 6);
+        out[1] = (char)(0x80 | (c & 0x3f));
+        return 2;
+    }
+    if (c < 0x10000) {
+        out[0] = (char)(0xe0 | c >> 12);
+        out[1] = (char)(0x80 | (c >> 6 & 0x3f));
+        out[2] = (char)(0x80 | (c & 0x3f));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | c >> 18);
+    out[1] = (char)(0x80 | (c >> 12 & 0x3f));
+    out[2] = (char)(0x80 | (c >> 6 & 0x3f));
+    out[3] = (char)(0x80 | (c & 0x3f));
+    return 4;
+}
+
+/* The code point of the \u escape whose digits start at *at; moves behind it. */
+static bool read_code_point(struct strv t, size_t *at, uint32_t *c)
+{
+    uint32_t low;
+
+    if (!read_unit(t, *at, c))
+        return false;
+    *at += 4;
+    if (*c < 0xd800 || *c > 0xdfff)
+        return true;
+    if (*c <= 0xdbff && t.n - *at >= 6 && t.p[*at] == '\\' && t.p[*at + 1] == 'u' &&
+        read_unit(t, *at + 2, &low) && low >= 0xdc00 && low <= 0xdfff) {
+        *c = 0x10000 + ((*c - 0xd800) << 10) + (low - 0xdc00);
+        *at += 6;
+        return true;
+    }
+    *c = 0xfffd;
+    return true;
+}
+
+bool jscan_unescape(struct strv text, char *out, size_t size, size_t *n)
+{
+    static const char FROM[] = "\"\\/bfnrt", TO[] = "\"\\/\b\f\n\r\t";
+    size_t used = 0, i = 0;
+
+    while (i < text.n) {
+        char unit[4];
+        size_t length = 1;
+
+        unit[0] = text.p[i++];
+        if (unit[0] == '\\') {
+            const char *escape;
+            uint32_t c;
+
+            if (i == text.n)
+                return false;
+            if (text.p[i] == 'u') {
+                i++;
+                if (!read_code_point(text, &i, &c))
+                    return false;
+                length = encode_utf8(c, unit);
+            } else {
+                escape = memchr(FROM, text.p[i++], sizeof(FROM) - 1);
+                if (escape == NULL)
+                    return false;
+                unit[0] = TO[escape - FROM];
+            }
+        }
+        if (length > size - used)
+            return false;
+        memcpy(out + used, unit, length);
+        used += length;
+    }
+    *n = used;
+    return true;
+}

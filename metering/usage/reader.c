@@ -1,0 +1,142 @@
+#include "metering/usage/reader.h"
+
+#include <string.h>
+
+#include "base/utf8.h"
+
+enum { ATTO_PLACES = 18, COST_USD_MAX = 1000000000 };
+
+#define COST_ATTO_MAX ((money_int)COST_USD_MAX * NANO_PER_USD * ATTO_PER_NANO)
+
+const struct reader *reader_find(enum dialect dialect)
+{
+    switch (dialect) {
+    case DIALECT_NONE:
+        return NULL;
+    case DIALECT_OPENAI:
+    case DIALECT_RESPONSES:
+        return &READER_OPENAI;
+    case DIALECT_ANTHROPIC:
+        return &READER_ANTHROPIC;
+    case DIALECT_GEMINI:
+        return &READER_GEMINI;
+    }
+    return NULL;
+}
+
+void reading_count(struct raw_counts *counts, enum raw_count id, const struct jscan_event *e)
+{
+    uint64_t n;
+
+    if (e->type == JSCAN_NULL || e->what != JSCAN_AT_VALUE)
+        return;
+    if (e->type == JSCAN_NUMBER && jscan_count(e->text, &n) == JSCAN_COUNT_OK)
+        raw_set(counts, id, n);
+    else
+        counts->odd = true;
+}
+
+bool reading_text(const struct jscan_event *e, char *out, size_t size)
+{
+    char decoded[JSCAN_TEXT_MAX];
+    struct strv text = e->text;
+
+    if (e->what != JSCAN_AT_VALUE || e->type != JSCAN_STRING || e->cut || text.n == 0)
+        return false;
+    if (e->escaped) {
+        if (!jscan_unescape(text, decoded, sizeof(decoded), &text.n))
+            return false;
+        text.p = decoded;
+    } else if (text.n < size && out[text.n] == '\0' && memcmp(out, text.p, text.n) == 0) {
+        return true; /* as in the event before */
+    }
+    if (text.n >= size || !utf8_is_printable(text))
+        return false;
+    memcpy(out, text.p, text.n);
+    out[text.n] = '\0';
+    return true;
+}
+
+bool reading_is(const struct jscan_event *e, const char *text)
+{
+    return e->what == JSCAN_AT_VALUE && e->type == JSCAN_STRING && !e->cut &&
+           strv_eq(e->text, strv_z(text));
+}
+
+void reading_finish(struct reading *r, enum tap_end finish)
+{
+    if (finish > r->finish)
+        r->finish = finish;
+}
+
+/* Dollars x 10^-scale as atto-USD, halves to even; false beyond COST_ATTO_MAX. */
+static bool to_atto(struct jscan_decimal d, int scale, money_int *out)
+{
+    money_int atto = (money_int)d.mantissa, unit = 1, rest;
+    int64_t shift = d.scale + ATTO_PLACES - scale;
+
+    if (d.mantissa == 0 || shift < -2 * ATTO_PLACES) {
+        *out = 0;
+        return true;
+    }
+    for (; shift > 0; shift--) {
+        atto *= 10;
+        if (atto > COST_ATTO_MAX)
+            return false;
+    }
+    for (; shift < 0; shift++)
+        unit *= 10;
+    rest = atto % unit;
+    atto /= unit;
+    if (rest * 2 > unit || (rest * 2 == unit && (d.inexact || atto % 2 != 0)))
+        atto++;
+    *out = atto;
+    return atto <= COST_ATTO_MAX;
+}
+
+/* "12.034": what some providers put in quotes. */
+static bool is_plain_decimal(struct strv t)
+{
+    size_t dots = 0;
+
+    for (size_t i = 0; i < t.n; i++) {
+        if (t.p[i] == '.')
+            dots++;
+        else if (t.p[i] < '0' || t.p[i] > '9')
+            return false;
+    }
+    return t.n > dots && dots <= 1;
+}
+
+void reading_cost(struct reading *r, const struct jscan_event *e, int scale)
+{
+    money_int atto;
+
+    if (e->what != JSCAN_AT_VALUE || e->cut ||
+        !(e->type == JSCAN_NUMBER || (e->type == JSCAN_STRING && is_plain_decimal(e->text))))
+        return;
+    if (e->text.p[0] == '-' || !to_atto(jscan_decimal(e->text), scale, &atto))
+        return;
+    r->has_cost = true;
+    r->cost_atto = atto;
+}
+
+void reading_keep_cost(struct reading *r)
+{
+    if (!r->has_cost)
+        return;
+    r->result.has_provider_cost = true;
+    money_split((struct money){r->cost_atto}, &r->result.provider_cost_atto_hi,
+                &r->result.provider_cost_atto_lo);
+}
+
+bool usage_set_part(struct usage *u, enum usage_field field, uint64_t part, uint64_t *room)
+{
+    bool fits = part <= *room;
+
+    if (!fits)
+        part = *room;
+    *room -= part;
+    usage_set(u, field, part);
+    return fits;
+}

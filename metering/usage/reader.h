@@ -1,0 +1,146 @@
+/*
+ * reader.h - what a dialect's answers say, document by document.
+ *
+ * A reader is a graph for jscan and a function that takes its events.  It collects
+ * the provider's own counts as they stand (struct raw_counts) and turns them into
+ * struct usage once, by the dialect's arithmetic.  Framing, compression and the
+ * client's bytes are the tap's business.  Nothing outside metering/usage includes it.
+ */
+#ifndef METERING_USAGE_READER_H
+#define METERING_USAGE_READER_H
+
+#include "metering/usage/jscan.h"
+#include "metering/usage/protocol_int.h"
+#include "metering/usage/tap.h"
+#include "pricing/money.h"
+
+/* Counts as the wire has them, under whatever name. */
+#define RAW_COUNTS(X)                                                                          \
+    X(RAW_INPUT)                                                                               \
+    X(RAW_OUTPUT)                                                                              \
+    X(RAW_TOTAL)                                                                               \
+    X(RAW_CACHED)                                                                              \
+    X(RAW_WRITE)                                                                               \
+    X(RAW_WRITE_5M)                                                                            \
+    X(RAW_WRITE_1H)                                                                            \
+    X(RAW_IN_AUDIO)                                                                            \
+    X(RAW_IN_IMAGE)                                                                            \
+    X(RAW_REASONING)                                                                           \
+    X(RAW_OUT_AUDIO)                                                                           \
+    X(RAW_OUT_IMAGE)                                                                           \
+    X(RAW_TOOL_INPUT)                                                                          \
+    X(RAW_WEB_SEARCH)                                                                          \
+    X(RAW_FILE_SEARCH)                                                                         \
+    X(RAW_CODE)
+
+enum raw_count {
+#define RAW_ID(id) id,
+    RAW_COUNTS(RAW_ID)
+#undef RAW_ID
+        RAW_COUNT
+};
+
+struct raw_counts {
+    uint64_t n[RAW_COUNT];
+    uint32_t has;
+    bool odd; /* a count was negative, fractional, a string or too large, and was dropped */
+};
+
+static inline bool raw_has(const struct raw_counts *c, enum raw_count id)
+{
+    return (c->has >> id & 1u) != 0;
+}
+static inline void raw_set(struct raw_counts *c, enum raw_count id, uint64_t n)
+{
+    c->n[id] = n;
+    c->has |= 1u << id;
+}
+
+/* Kinds of documents that matter by themselves. */
+enum document_type {
+    DOCUMENT_PLAIN = 0, /* no type member, or one that says nothing here */
+    DOCUMENT_FINAL,     /* the stream's last word */
+    DOCUMENT_TRUNCATED, /* the same, cut short */
+    DOCUMENT_FAILED,    /* the same, of a failure */
+    DOCUMENT_DELTA,     /* of Anthropic's: running counts */
+    DOCUMENT_START,     /* of Anthropic's: output is a placeholder */
+    DOCUMENT_ERROR,
+};
+
+struct reading;
+
+struct reader {
+    const struct jscan_node *nodes;
+    uint8_t root; /* node of a document; its own item, so that an array of them reads as well */
+    jscan_fn *on_event; /* arg is the reading */
+    /* A document that broke off: take what is whole of it. */
+    void (*end_document)(struct reading *r);
+};
+
+/* What has been read of one response. */
+struct reading {
+    const struct reader *reader;
+    struct jscan scan;
+    struct tap_result result;
+    bool is_stream;      /* documents are events */
+    bool terminator;     /* the protocol's own end was seen */
+    bool error;          /* an error document, or an error among the events */
+    enum tap_end finish; /* the worst of the finish reasons seen, TAP_END_NONE: none */
+    uint64_t documents;
+
+    /* of the document being read */
+    bool open;
+    enum document_type type;
+    bool has_choices, has_filled_choices,
+        has_other; /* what an added usage event has or has not */
+    bool is_usage_event;
+    bool has_counts;   /* `counts` were given in this document */
+    unsigned items[3]; /* searches, file searches, code runs among its output items */
+    uint64_t searches; /* that it gives beside its usage */
+    bool has_searches;
+    uint64_t queries; /* the most searches that any document had */
+    uint8_t item_kind;
+    bool item_no_search; /* a web search item that opened or read a page */
+
+    struct raw_counts counts; /* of the last usage object, or laid over each other */
+    struct raw_counts before; /* the same before the usage object being read */
+    bool has_cost;
+    money_int cost_atto;
+    /* Anthropic: what each kind of iteration took that the totals leave out */
+    struct raw_counts iteration, compaction;
+    uint8_t iteration_kind;
+    bool has_other_model;
+    bool fast;
+    /* Google: one line of a list of modalities */
+    uint64_t modality_tokens;
+    uint8_t modality;
+    bool has_modality_tokens;
+};
+
+/* NULL where the dialect carries no usage. */
+const struct reader *reader_find(enum dialect dialect);
+
+extern const struct reader READER_OPENAI;
+extern const struct reader READER_ANTHROPIC;
+extern const struct reader READER_GEMINI;
+
+/* Takes a count from a scalar; null leaves it as it was. */
+void reading_count(struct raw_counts *counts, enum raw_count id, const struct jscan_event *e);
+/* Copies a string of printable text, terminated; false (and out untouched) for anything else.
+ */
+bool reading_text(const struct jscan_event *e, char *out, size_t size);
+/* The event's string is this, escapes aside. */
+bool reading_is(const struct jscan_event *e, const char *text);
+/* A finish reason was seen; the worst stays. */
+void reading_finish(struct reading *r, enum tap_end finish);
+/* A cost in units of 10^-scale dollars, from a number or a string that holds one. */
+void reading_cost(struct reading *r, const struct jscan_event *e, int scale);
+
+/* The provider's cost as far as it is known goes to the result. */
+void reading_keep_cost(struct reading *r);
+
+/* Sets field to part, at most *room, from which it is taken; false where it had to be clamped.
+ */
+bool usage_set_part(struct usage *u, enum usage_field field, uint64_t part, uint64_t *room);
+
+#endif

@@ -1,0 +1,343 @@
+/*
+ * Anthropic's messages.  A stream's first event holds the input counts and a
+ * placeholder for the output; each later one lays its fields, which are running
+ * totals, over what was there.  Nothing is added up but what the totals leave out
+ * by the provider's own word: iterations of type compaction.
+ */
+#include "metering/usage/reader.h"
+
+#include <string.h>
+
+enum node {
+    N_SKIP = JSCAN_SKIP,
+    N_ROOT,
+    N_MESSAGE,
+    N_MODEL,
+    N_TYPE,
+    N_ERROR,
+    N_STOP,
+    N_DELTA,
+    N_BLOCK,
+    N_CONTENT,
+    N_USAGE,
+    N_CREATION,
+    N_OUT_DETAILS,
+    N_TOOLS,
+    N_TIER,
+    N_SPEED,
+    N_GEO,
+    N_ITERATIONS,
+    N_ITERATION,
+    N_ITERATION_TYPE,
+    N_ITERATION_CREATION,
+    N_RAW,
+    N_ITERATION_RAW = N_RAW + RAW_COUNT,
+    N_COUNT = N_ITERATION_RAW + RAW_COUNT,
+};
+
+enum { ITERATION_OTHER = 0, ITERATION_COMPACTION, ITERATION_ADVISOR };
+
+#define MESSAGE_EDGES                                                                          \
+    JSCAN_EDGE("usage", N_USAGE), JSCAN_EDGE("model", N_MODEL),                                \
+        JSCAN_EDGE("stop_reason", N_STOP), JSCAN_EDGE("content", N_BLOCK),                     \
+        JSCAN_EDGE("completion", N_CONTENT)
+
+static const struct jscan_edge ROOT_EDGES[] = {
+    MESSAGE_EDGES,
+    JSCAN_EDGE("type", N_TYPE),
+    JSCAN_EDGE("message", N_MESSAGE),
+    JSCAN_EDGE("delta", N_DELTA),
+    JSCAN_EDGE("error", N_ERROR),
+};
+static const struct jscan_edge MESSAGE_ONLY_EDGES[] = {MESSAGE_EDGES};
+static const struct jscan_edge DELTA_EDGES[] = {
+    JSCAN_EDGE("stop_reason", N_STOP),
+    JSCAN_EDGE("text", N_CONTENT),
+    JSCAN_EDGE("thinking", N_CONTENT),
+    JSCAN_EDGE("partial_json", N_CONTENT),
+};
+static const struct jscan_edge BLOCK_EDGES[] = {
+    JSCAN_EDGE("text", N_CONTENT),
+    JSCAN_EDGE("thinking", N_CONTENT),
+    JSCAN_EDGE("input", N_CONTENT),
+};
+static const struct jscan_edge USAGE_EDGES[] = {
+    JSCAN_EDGE("input_tokens", N_RAW + RAW_INPUT),
+    JSCAN_EDGE("output_tokens", N_RAW + RAW_OUTPUT),
+    JSCAN_EDGE("cache_creation_input_tokens", N_RAW + RAW_WRITE),
+    JSCAN_EDGE("cache_read_input_tokens", N_RAW + RAW_CACHED),
+    JSCAN_EDGE("cache_creation", N_CREATION),
+    JSCAN_EDGE("output_tokens_details", N_OUT_DETAILS),
+    JSCAN_EDGE("server_tool_use", N_TOOLS),
+    JSCAN_EDGE("service_tier", N_TIER),
+    JSCAN_EDGE("speed", N_SPEED),
+    JSCAN_EDGE("inference_geo", N_GEO),
+    JSCAN_EDGE("iterations", N_ITERATIONS),
+};
+static const struct jscan_edge CREATION_EDGES[] = {
+    JSCAN_EDGE("ephemeral_5m_input_tokens", N_RAW + RAW_WRITE_5M),
+    JSCAN_EDGE("ephemeral_1h_input_tokens", N_RAW + RAW_WRITE_1H),
+};
+static const struct jscan_edge OUT_DETAILS_EDGES[] = {
+    JSCAN_EDGE("thinking_tokens", N_RAW + RAW_REASONING)};
+static const struct jscan_edge TOOLS_EDGES[] = {
+    JSCAN_EDGE("web_search_requests", N_RAW + RAW_WEB_SEARCH),
+    JSCAN_EDGE("code_execution_requests", N_RAW + RAW_CODE),
+};
+static const struct jscan_edge ITERATION_EDGES[] = {
+    JSCAN_EDGE("type", N_ITERATION_TYPE),
+    JSCAN_EDGE("input_tokens", N_ITERATION_RAW + RAW_INPUT),
+    JSCAN_EDGE("output_tokens", N_ITERATION_RAW + RAW_OUTPUT),
+    JSCAN_EDGE("cache_creation_input_tokens", N_ITERATION_RAW + RAW_WRITE),
+    JSCAN_EDGE("cache_read_input_tokens", N_ITERATION_RAW + RAW_CACHED),
+    JSCAN_EDGE("cache_creation", N_ITERATION_CREATION),
+};
+static const struct jscan_edge ITERATION_CREATION_EDGES[] = {
+    JSCAN_EDGE("ephemeral_5m_input_tokens", N_ITERATION_RAW + RAW_WRITE_5M),
+    JSCAN_EDGE("ephemeral_1h_input_tokens", N_ITERATION_RAW + RAW_WRITE_1H),
+};
+
+static const struct jscan_node NODES[N_COUNT] = {
+    [N_ROOT] = {JSCAN_EDGES(ROOT_EDGES), 0, 0, JSCAN_ENTER},
+    [N_MESSAGE] = {JSCAN_EDGES(MESSAGE_ONLY_EDGES), 0, 0, 0},
+    [N_MODEL] = {.flags = JSCAN_WANT},
+    [N_TYPE] = {.flags = JSCAN_WANT},
+    [N_ERROR] = {.flags = JSCAN_WANT | JSCAN_ENTER},
+    [N_STOP] = {.flags = JSCAN_WANT},
+    [N_DELTA] = {JSCAN_EDGES(DELTA_EDGES), 0, 0, 0},
+    [N_BLOCK] = {JSCAN_EDGES(BLOCK_EDGES), 0, N_BLOCK, 0},
+    [N_CONTENT] = {NULL, 0, N_CONTENT, N_CONTENT, JSCAN_COUNT},
+    [N_USAGE] = {JSCAN_EDGES(USAGE_EDGES), 0, 0, JSCAN_ENTER},
+    [N_CREATION] = {JSCAN_EDGES(CREATION_EDGES), 0, 0, 0},
+    [N_OUT_DETAILS] = {JSCAN_EDGES(OUT_DETAILS_EDGES), 0, 0, 0},
+    [N_TOOLS] = {JSCAN_EDGES(TOOLS_EDGES), 0, 0, 0},
+    [N_TIER] = {.flags = JSCAN_WANT},
+    [N_SPEED] = {.flags = JSCAN_WANT},
+    [N_GEO] = {.flags = JSCAN_WANT},
+    [N_ITERATIONS] = {.item = N_ITERATION, .flags = JSCAN_ENTER},
+    [N_ITERATION] = {JSCAN_EDGES(ITERATION_EDGES), 0, 0, JSCAN_ENTER},
+    [N_ITERATION_TYPE] = {.flags = JSCAN_WANT},
+    [N_ITERATION_CREATION] = {JSCAN_EDGES(ITERATION_CREATION_EDGES), 0, 0, 0},
+#define RAW_NODE(id)                                                                           \
+    [N_RAW + (id)] = {.flags = JSCAN_WANT}, [N_ITERATION_RAW + (id)] = {.flags = JSCAN_WANT},
+    RAW_COUNTS(RAW_NODE)
+#undef RAW_NODE
+};
+
+static enum tap_end stop_of(const struct jscan_event *e)
+{
+    if (e->type != JSCAN_STRING)
+        return TAP_END_NONE;
+    if (reading_is(e, "max_tokens") || reading_is(e, "model_context_window_exceeded"))
+        return TAP_END_TRUNCATED;
+    if (reading_is(e, "refusal"))
+        return TAP_END_REFUSED;
+    return TAP_END_COMPLETE;
+}
+
+static void on_type(struct reading *r, const struct jscan_event *e)
+{
+    if (reading_is(e, "message_start"))
+        r->type = DOCUMENT_START;
+    else if (reading_is(e, "message_delta"))
+        r->type = DOCUMENT_DELTA;
+    else if (reading_is(e, "message_stop"))
+        r->type = DOCUMENT_FINAL;
+    else if (reading_is(e, "error"))
+        r->type = DOCUMENT_ERROR;
+}
+
+static void add_counts(struct raw_counts *sum, const struct raw_counts *part)
+{
+    for (unsigned i = 0; i < RAW_COUNT; i++) {
+        if (!raw_has(part, i))
+            continue;
+        if (sum->n[i] + part->n[i] > USAGE_MAX_COUNT)
+            sum->odd = true;
+        else
+            raw_set(sum, i, sum->n[i] + part->n[i]);
+    }
+    sum->odd = sum->odd || part->odd;
+}
+
+static void on_iteration(struct reading *r, const struct jscan_event *e)
+{
+    const struct raw_counts *c = &r->iteration;
+
+    if (e->what == JSCAN_AT_ENTER) {
+        r->iteration = (struct raw_counts){.odd = false};
+        r->iteration_kind = ITERATION_OTHER;
+    } else if (r->iteration_kind == ITERATION_COMPACTION) {
+        add_counts(&r->compaction, c);
+    } else if (r->iteration_kind == ITERATION_ADVISOR) {
+        r->has_other_model |= c->n[RAW_INPUT] + c->n[RAW_OUTPUT] + c->n[RAW_CACHED] > 0;
+    }
+}
+
+/* Writes with one hour to live are told apart; the rest, told or not, lives five minutes. */
+static bool set_writes(const struct raw_counts *c, struct usage *u)
+{
+    uint64_t long_lived = c->n[RAW_WRITE_1H], short_lived = c->n[RAW_WRITE_5M];
+    uint64_t total = c->n[RAW_WRITE];
+    bool fits = true;
+
+    if (!raw_has(c, RAW_WRITE)) {
+        total = long_lived + short_lived;
+    } else if (long_lived + short_lived > total) {
+        /* Totals grow during a stream and the split may lag, never the other way round. */
+        fits = false;
+        long_lived = long_lived < total ? long_lived : total;
+    }
+    if (raw_has(c, RAW_WRITE_1H))
+        usage_set(u, USAGE_CACHE_WRITE_1H, long_lived);
+    if (raw_has(c, RAW_WRITE) || raw_has(c, RAW_WRITE_5M))
+        usage_set(u, USAGE_CACHE_WRITE_5M, total - long_lived);
+    return fits;
+}
+
+static void to_usage(struct reading *r)
+{
+    struct raw_counts c = r->counts;
+    struct usage u = {.has = 0};
+    uint64_t room;
+    bool fits;
+
+    add_counts(&c, &r->compaction);
+    fits = set_writes(&c, &u);
+    if (raw_has(&c, RAW_CACHED))
+        usage_set(&u, USAGE_CACHE_READ, c.n[RAW_CACHED]);
+    if (raw_has(&c, RAW_INPUT)) {
+        uint64_t total = c.n[RAW_INPUT] + u.n[USAGE_CACHE_READ] + u.n[USAGE_CACHE_WRITE_5M] +
+                         u.n[USAGE_CACHE_WRITE_1H];
+
+        if (total <= USAGE_MAX_COUNT)
+            usage_set(&u, USAGE_INPUT, total);
+        else
+            c.odd = true;
+    }
+    room = c.n[RAW_OUTPUT];
+    if (raw_has(&c, RAW_OUTPUT))
+        usage_set(&u, USAGE_OUTPUT, room);
+    if (raw_has(&c, RAW_REASONING))
+        fits &= usage_set_part(&u, USAGE_REASONING, c.n[RAW_REASONING], &room);
+    if (raw_has(&c, RAW_WEB_SEARCH))
+        usage_set(&u, USAGE_WEB_SEARCH, c.n[RAW_WEB_SEARCH]);
+    if (raw_has(&c, RAW_CODE))
+        usage_set(&u, USAGE_CODE, c.n[RAW_CODE]);
+    r->result.usage = u;
+    /* An advisor is another model, with other rates, and the record knows one. */
+    r->result.inconsistent = c.odd || !fits || r->has_other_model;
+    r->result.has_usage = usage_has(&u, USAGE_INPUT) || usage_has(&u, USAGE_OUTPUT);
+}
+
+static void begin_document(struct reading *r)
+{
+    r->open = true;
+    r->documents++;
+    r->type = DOCUMENT_PLAIN;
+    r->has_counts = false;
+}
+
+static void end_document(struct reading *r)
+{
+    r->open = false;
+    if (r->type == DOCUMENT_ERROR)
+        r->error = true;
+    r->terminator = r->terminator || r->type == DOCUMENT_FINAL;
+    if (r->has_counts)
+        to_usage(r);
+    if (!r->is_stream)
+        r->result.usage_is_final = r->result.has_usage;
+    else if (r->type == DOCUMENT_FINAL || (r->type == DOCUMENT_DELTA && r->has_counts))
+        r->result.usage_is_final = r->result.has_usage && r->finish != TAP_END_NONE;
+}
+
+static void on_raw(struct reading *r, const struct jscan_event *e)
+{
+    if (e->node >= N_ITERATION_RAW)
+        reading_count(&r->iteration, (enum raw_count)(e->node - N_ITERATION_RAW), e);
+    else
+        reading_count(&r->counts, (enum raw_count)(e->node - N_RAW), e);
+}
+
+static void on_scalar(struct reading *r, const struct jscan_event *e)
+{
+    struct tap_result *result = &r->result;
+
+    switch ((enum node)e->node) {
+    case N_MODEL:
+        (void)reading_text(e, result->model, sizeof(result->model));
+        break;
+    case N_TYPE:
+        on_type(r, e);
+        break;
+    case N_STOP:
+        reading_finish(r, stop_of(e));
+        break;
+    case N_TIER:
+        if (!r->fast)
+            (void)reading_text(e, result->service_tier, sizeof(result->service_tier));
+        break;
+    case N_SPEED: /* priced as a tier of its own */
+        r->fast = reading_is(e, "fast");
+        if (r->fast)
+            memcpy(result->service_tier, "fast", sizeof("fast"));
+        break;
+    case N_GEO: /* anything but "us" has no price of its own */
+        if (reading_is(e, "us"))
+            memcpy(result->region, "us", sizeof("us"));
+        break;
+    case N_ITERATION_TYPE:
+        if (reading_is(e, "compaction"))
+            r->iteration_kind = ITERATION_COMPACTION;
+        else if (reading_is(e, "advisor_message"))
+            r->iteration_kind = ITERATION_ADVISOR;
+        break;
+    case N_SKIP:
+    case N_ROOT:
+    case N_MESSAGE:
+    case N_ERROR:
+    case N_DELTA:
+    case N_BLOCK:
+    case N_CONTENT:
+    case N_USAGE:
+    case N_CREATION:
+    case N_OUT_DETAILS:
+    case N_TOOLS:
+    case N_ITERATIONS:
+    case N_ITERATION:
+    case N_ITERATION_CREATION:
+    case N_RAW:
+    case N_ITERATION_RAW:
+    case N_COUNT:
+        break;
+    }
+}
+
+static void on_event(void *arg, const struct jscan_event *e)
+{
+    struct reading *r = arg;
+    bool enter = e->what == JSCAN_AT_ENTER;
+
+    if (e->node >= N_RAW) {
+        on_raw(r, e);
+    } else if (e->node == N_ROOT && e->type == JSCAN_OBJECT) {
+        if (enter)
+            begin_document(r);
+        else
+            end_document(r);
+    } else if (e->node == N_USAGE) {
+        r->has_counts = true;
+    } else if (e->node == N_ITERATIONS && enter) {
+        r->compaction = (struct raw_counts){.odd = false};
+        r->has_other_model = false;
+    } else if (e->node == N_ITERATION) {
+        on_iteration(r, e);
+    } else if (e->node == N_ERROR) {
+        r->error = r->error || enter || e->type == JSCAN_STRING;
+    } else if (e->what == JSCAN_AT_VALUE) {
+        on_scalar(r, e);
+    }
+}
+
+const struct reader READER_ANTHROPIC = {NODES, N_ROOT, on_event, end_document};

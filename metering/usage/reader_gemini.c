@@ -1,0 +1,330 @@
+/*
+ * Google's generateContent and embedContent.  usageMetadata stands in nearly every
+ * event and is cumulative; the last one that has counts holds, whole.  Thoughts are
+ * counted beside the candidates, tool use beside the prompt.
+ */
+#include "metering/usage/reader.h"
+
+#include <string.h>
+
+enum node {
+    N_SKIP = JSCAN_SKIP,
+    N_ROOT,
+    N_MODEL,
+    N_ERROR,
+    N_FEEDBACK,
+    N_BLOCK_REASON,
+    N_CANDIDATES,
+    N_CANDIDATE,
+    N_FINISH,
+    N_CONTENT,
+    N_PARTS,
+    N_CALL,
+    N_TEXT,
+    N_GROUNDING,
+    N_QUERIES,
+    N_QUERY,
+    N_USAGE,
+    N_TIER,
+    N_TRAFFIC,
+    N_IN_DETAILS,
+    N_IN_DETAIL,
+    N_OUT_DETAILS,
+    N_OUT_DETAIL,
+    N_MODALITY,
+    N_MODALITY_TOKENS,
+    N_RAW,
+    N_COUNT = N_RAW + RAW_COUNT,
+};
+
+enum { MODALITY_OTHER = 0, MODALITY_IMAGE, MODALITY_AUDIO };
+
+static const struct jscan_edge ROOT_EDGES[] = {
+    JSCAN_EDGE("candidates", N_CANDIDATES),   JSCAN_EDGE("usageMetadata", N_USAGE),
+    JSCAN_EDGE("modelVersion", N_MODEL),      JSCAN_EDGE("error", N_ERROR),
+    JSCAN_EDGE("promptFeedback", N_FEEDBACK),
+};
+static const struct jscan_edge FEEDBACK_EDGES[] = {JSCAN_EDGE("blockReason", N_BLOCK_REASON)};
+static const struct jscan_edge CANDIDATE_EDGES[] = {
+    JSCAN_EDGE("finishReason", N_FINISH),
+    JSCAN_EDGE("content", N_CONTENT),
+    JSCAN_EDGE("groundingMetadata", N_GROUNDING),
+};
+static const struct jscan_edge CONTENT_EDGES[] = {JSCAN_EDGE("parts", N_PARTS)};
+static const struct jscan_edge PART_EDGES[] = {
+    JSCAN_EDGE("text", N_TEXT),
+    JSCAN_EDGE("functionCall", N_CALL),
+    JSCAN_EDGE("executableCode", N_TEXT),
+};
+static const struct jscan_edge GROUNDING_EDGES[] = {JSCAN_EDGE("webSearchQueries", N_QUERIES)};
+static const struct jscan_edge USAGE_EDGES[] = {
+    JSCAN_EDGE("promptTokenCount", N_RAW + RAW_INPUT),
+    JSCAN_EDGE("candidatesTokenCount", N_RAW + RAW_OUTPUT),
+    JSCAN_EDGE("responseTokenCount", N_RAW + RAW_OUTPUT),
+    JSCAN_EDGE("totalTokenCount", N_RAW + RAW_TOTAL),
+    JSCAN_EDGE("cachedContentTokenCount", N_RAW + RAW_CACHED),
+    JSCAN_EDGE("thoughtsTokenCount", N_RAW + RAW_REASONING),
+    JSCAN_EDGE("toolUsePromptTokenCount", N_RAW + RAW_TOOL_INPUT),
+    JSCAN_EDGE("promptTokensDetails", N_IN_DETAILS),
+    JSCAN_EDGE("promptTokenDetails", N_IN_DETAILS),
+    JSCAN_EDGE("candidatesTokensDetails", N_OUT_DETAILS),
+    JSCAN_EDGE("responseTokensDetails", N_OUT_DETAILS),
+    JSCAN_EDGE("serviceTier", N_TIER),
+    JSCAN_EDGE("trafficType", N_TRAFFIC),
+};
+static const struct jscan_edge DETAIL_EDGES[] = {JSCAN_EDGE("modality", N_MODALITY),
+                                                 JSCAN_EDGE("tokenCount", N_MODALITY_TOKENS)};
+
+static const struct jscan_node NODES[N_COUNT] = {
+    [N_ROOT] = {JSCAN_EDGES(ROOT_EDGES), 0, N_ROOT, JSCAN_ENTER},
+    [N_MODEL] = {.flags = JSCAN_WANT},
+    [N_ERROR] = {.flags = JSCAN_WANT | JSCAN_ENTER},
+    [N_FEEDBACK] = {JSCAN_EDGES(FEEDBACK_EDGES), 0, 0, 0},
+    [N_BLOCK_REASON] = {.flags = JSCAN_WANT},
+    [N_CANDIDATES] = {.item = N_CANDIDATE},
+    [N_CANDIDATE] = {JSCAN_EDGES(CANDIDATE_EDGES), 0, 0, 0},
+    [N_FINISH] = {.flags = JSCAN_WANT},
+    [N_CONTENT] = {JSCAN_EDGES(CONTENT_EDGES), 0, 0, 0},
+    [N_PARTS] = {JSCAN_EDGES(PART_EDGES), 0, N_PARTS, 0},
+    [N_CALL] = {NULL, 0, N_TEXT, 0, 0},
+    [N_TEXT] = {NULL, 0, N_TEXT, N_TEXT, JSCAN_COUNT},
+    [N_GROUNDING] = {JSCAN_EDGES(GROUNDING_EDGES), 0, 0, 0},
+    [N_QUERIES] = {.item = N_QUERY},
+    [N_QUERY] = {.flags = JSCAN_WANT},
+    [N_USAGE] = {JSCAN_EDGES(USAGE_EDGES), 0, 0, JSCAN_ENTER},
+    [N_TIER] = {.flags = JSCAN_WANT},
+    [N_TRAFFIC] = {.flags = JSCAN_WANT},
+    [N_IN_DETAILS] = {.item = N_IN_DETAIL},
+    [N_IN_DETAIL] = {JSCAN_EDGES(DETAIL_EDGES), 0, 0, JSCAN_ENTER},
+    [N_OUT_DETAILS] = {.item = N_OUT_DETAIL},
+    [N_OUT_DETAIL] = {JSCAN_EDGES(DETAIL_EDGES), 0, 0, JSCAN_ENTER},
+    [N_MODALITY] = {.flags = JSCAN_WANT},
+    [N_MODALITY_TOKENS] = {.flags = JSCAN_WANT},
+#define RAW_NODE(id) [N_RAW + (id)] = {.flags = JSCAN_WANT},
+    RAW_COUNTS(RAW_NODE)
+#undef RAW_NODE
+};
+
+/* Enums come by name, or as their number where the client asked for that. */
+static bool is_enum(const struct jscan_event *e, const char *name, const char *number)
+{
+    return reading_is(e, name) || (e->type == JSCAN_NUMBER && strv_eq(e->text, strv_z(number)));
+}
+
+static enum tap_end finish_of(const struct jscan_event *e)
+{
+    static const struct {
+        const char *name, *number;
+        enum tap_end end;
+    } REASONS[] = {
+        {"FINISH_REASON_UNSPECIFIED", "0", TAP_END_NONE},
+        {"MAX_TOKENS", "2", TAP_END_TRUNCATED},
+        {"SAFETY", "3", TAP_END_REFUSED},
+        {"RECITATION", "4", TAP_END_REFUSED},
+        {"LANGUAGE", "6", TAP_END_REFUSED},
+        {"BLOCKLIST", "7", TAP_END_REFUSED},
+        {"PROHIBITED_CONTENT", "8", TAP_END_REFUSED},
+        {"SPII", "9", TAP_END_REFUSED},
+        {"IMAGE_SAFETY", "11", TAP_END_REFUSED},
+    };
+
+    if (e->type != JSCAN_STRING && e->type != JSCAN_NUMBER)
+        return TAP_END_NONE;
+    for (size_t i = 0; i < sizeof(REASONS) / sizeof(REASONS[0]); i++) {
+        if (is_enum(e, REASONS[i].name, REASONS[i].number))
+            return REASONS[i].end;
+    }
+    return TAP_END_COMPLETE;
+}
+
+/* What of the traffic has a price of its own; the rest is the ordinary tier. */
+static void on_traffic(struct reading *r, const struct jscan_event *e)
+{
+    static const struct {
+        const char *name, *number, *tier;
+    } TYPES[] = {{"PROVISIONED_THROUGHPUT", "2", "provisioned"},
+                 {"ON_DEMAND_PRIORITY", "3", "priority"},
+                 {"ON_DEMAND_FLEX", "4", "flex"},
+                 {"ON_DEMAND_OFFPEAK", "", "offpeak"}};
+
+    for (size_t i = 0; i < sizeof(TYPES) / sizeof(TYPES[0]); i++) {
+        if (is_enum(e, TYPES[i].name, TYPES[i].number))
+            memcpy(r->result.service_tier, TYPES[i].tier, strlen(TYPES[i].tier) + 1);
+    }
+}
+
+static void on_detail(struct reading *r, const struct jscan_event *e, enum raw_count audio,
+                      enum raw_count image)
+{
+    enum raw_count id = r->modality == MODALITY_AUDIO ? audio : image;
+
+    if (e->what == JSCAN_AT_ENTER) {
+        r->modality = MODALITY_OTHER;
+        r->has_modality_tokens = false;
+        return;
+    }
+    if (r->modality == MODALITY_OTHER || !r->has_modality_tokens)
+        return;
+    if (r->counts.n[id] + r->modality_tokens > USAGE_MAX_COUNT)
+        r->counts.odd = true;
+    else
+        raw_set(&r->counts, id, r->counts.n[id] + r->modality_tokens);
+}
+
+static void on_usage(struct reading *r, const struct jscan_event *e)
+{
+    if (e->what == JSCAN_AT_ENTER) {
+        r->before = r->counts;
+        r->counts = (struct raw_counts){.odd = false};
+    } else if (raw_has(&r->counts, RAW_INPUT) || raw_has(&r->counts, RAW_OUTPUT) ||
+               raw_has(&r->counts, RAW_REASONING) || r->counts.odd) {
+        r->has_counts = true;
+    } else {
+        r->counts = r->before;
+    }
+}
+
+static void to_usage(struct reading *r)
+{
+    const struct raw_counts *c = &r->counts;
+    uint64_t input = c->n[RAW_INPUT] + c->n[RAW_TOOL_INPUT], room;
+    uint64_t output = c->n[RAW_OUTPUT] + c->n[RAW_REASONING];
+    struct usage u = {.has = 0};
+    bool fits = input <= USAGE_MAX_COUNT && output <= USAGE_MAX_COUNT;
+
+    input = fits ? input : c->n[RAW_INPUT];
+    output = fits ? output : c->n[RAW_OUTPUT];
+    if (raw_has(c, RAW_INPUT))
+        usage_set(&u, USAGE_INPUT, input);
+    if (raw_has(c, RAW_OUTPUT) || raw_has(c, RAW_REASONING))
+        usage_set(&u, USAGE_OUTPUT, output);
+    room = input;
+    if (raw_has(c, RAW_CACHED))
+        fits &= usage_set_part(&u, USAGE_CACHE_READ, c->n[RAW_CACHED], &room);
+    room = input;
+    if (raw_has(c, RAW_IN_AUDIO))
+        fits &= usage_set_part(&u, USAGE_INPUT_AUDIO, c->n[RAW_IN_AUDIO], &room);
+    if (raw_has(c, RAW_IN_IMAGE))
+        fits &= usage_set_part(&u, USAGE_INPUT_IMAGE, c->n[RAW_IN_IMAGE], &room);
+    room = output;
+    if (raw_has(c, RAW_REASONING))
+        fits &= usage_set_part(&u, USAGE_REASONING, c->n[RAW_REASONING], &room);
+    room = output;
+    if (raw_has(c, RAW_OUT_AUDIO))
+        fits &= usage_set_part(&u, USAGE_OUTPUT_AUDIO, c->n[RAW_OUT_AUDIO], &room);
+    if (raw_has(c, RAW_OUT_IMAGE))
+        fits &= usage_set_part(&u, USAGE_OUTPUT_IMAGE, c->n[RAW_OUT_IMAGE], &room);
+    r->result.usage = u;
+    r->result.inconsistent = c->odd || !fits;
+    r->result.has_usage = usage_has(&u, USAGE_INPUT) || usage_has(&u, USAGE_OUTPUT);
+}
+
+static void begin_document(struct reading *r)
+{
+    r->open = true;
+    r->documents++;
+    r->has_counts = false;
+    r->searches = 0;
+}
+
+static void end_document(struct reading *r)
+{
+    r->open = false;
+    if (r->has_counts)
+        to_usage(r);
+    /* Queries come with some event, usage with all: keep the most that one event had. */
+    if (r->searches > 0 && (!r->has_searches || r->searches > r->queries)) {
+        r->has_searches = true;
+        r->queries = r->searches;
+    }
+    if (r->has_searches)
+        usage_set(&r->result.usage, USAGE_WEB_SEARCH, r->queries);
+    r->result.usage_is_final =
+        r->result.has_usage && (!r->is_stream || r->finish != TAP_END_NONE);
+}
+
+static void on_scalar(struct reading *r, const struct jscan_event *e)
+{
+    struct tap_result *result = &r->result;
+
+    switch ((enum node)e->node) {
+    case N_MODEL:
+        (void)reading_text(e, result->model, sizeof(result->model));
+        break;
+    case N_TIER:
+        (void)reading_text(e, result->service_tier, sizeof(result->service_tier));
+        break;
+    case N_TRAFFIC:
+        on_traffic(r, e);
+        break;
+    case N_BLOCK_REASON:
+        if (e->type == JSCAN_STRING || e->type == JSCAN_NUMBER)
+            reading_finish(r, TAP_END_REFUSED);
+        break;
+    case N_FINISH:
+        reading_finish(r, finish_of(e));
+        break;
+    case N_QUERY:
+        r->searches++;
+        break;
+    case N_MODALITY:
+        r->modality = is_enum(e, "AUDIO", "4")   ? MODALITY_AUDIO
+                      : is_enum(e, "IMAGE", "2") ? MODALITY_IMAGE
+                                                 : MODALITY_OTHER;
+        break;
+    case N_MODALITY_TOKENS:
+        if (e->type == JSCAN_NUMBER &&
+            jscan_count(e->text, &r->modality_tokens) == JSCAN_COUNT_OK)
+            r->has_modality_tokens = true;
+        else
+            r->counts.odd = true;
+        break;
+    case N_SKIP:
+    case N_ROOT:
+    case N_ERROR:
+    case N_FEEDBACK:
+    case N_CANDIDATES:
+    case N_CANDIDATE:
+    case N_CONTENT:
+    case N_PARTS:
+    case N_CALL:
+    case N_TEXT:
+    case N_GROUNDING:
+    case N_QUERIES:
+    case N_USAGE:
+    case N_IN_DETAILS:
+    case N_IN_DETAIL:
+    case N_OUT_DETAILS:
+    case N_OUT_DETAIL:
+    case N_RAW:
+    case N_COUNT:
+        break;
+    }
+}
+
+static void on_event(void *arg, const struct jscan_event *e)
+{
+    struct reading *r = arg;
+    bool enter = e->what == JSCAN_AT_ENTER;
+
+    if (e->node >= N_RAW) {
+        reading_count(&r->counts, (enum raw_count)(e->node - N_RAW), e);
+    } else if (e->node == N_ROOT) {
+        if (e->type == JSCAN_OBJECT && enter)
+            begin_document(r);
+        else if (e->type == JSCAN_OBJECT)
+            end_document(r);
+    } else if (e->node == N_USAGE) {
+        on_usage(r, e);
+    } else if (e->node == N_IN_DETAIL) {
+        on_detail(r, e, RAW_IN_AUDIO, RAW_IN_IMAGE);
+    } else if (e->node == N_OUT_DETAIL) {
+        on_detail(r, e, RAW_OUT_AUDIO, RAW_OUT_IMAGE);
+    } else if (e->node == N_ERROR) {
+        r->error = r->error || enter || e->type == JSCAN_STRING;
+    } else if (e->what == JSCAN_AT_VALUE) {
+        on_scalar(r, e);
+    }
+}
+
+const struct reader READER_GEMINI = {NODES, N_ROOT, on_event, end_document};

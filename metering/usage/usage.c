@@ -1,0 +1,89 @@
+#include "metering/usage/usage.h"
+
+static const char *const FIELD_NAMES[USAGE_COUNT] = {
+#define FIELD_NAME(id, name) [id] = name,
+    USAGE_FIELDS(FIELD_NAME)
+#undef FIELD_NAME
+};
+
+const char *usage_field_name(enum usage_field f)
+{
+    return FIELD_NAMES[f];
+}
+
+const char *usage_source_name(enum usage_source s)
+{
+    switch (s) {
+    case USAGE_NONE:
+        return "none";
+    case USAGE_PROVIDER:
+        return "provider";
+    case USAGE_PARTIAL:
+        return "partial";
+    case USAGE_ESTIMATED:
+        return "estimated";
+    }
+    return "none";
+}
+
+struct strv usage_priced_tier(struct strv served)
+{
+    static const struct strv STANDARD[] = {{"default", 7}, {"standard", 8}, {"on_demand", 9},
+                                           {"auto", 4},    {"none", 4},     {"regular", 7},
+                                           {"standard_only", 13}};
+
+    for (size_t i = 0; i < sizeof(STANDARD) / sizeof(STANDARD[0]); i++) {
+        if (strv_eq_nocase(served, STANDARD[i]))
+            return STRV_NONE;
+    }
+    return strv_eq_nocase(served, STRV("fast")) ? STRV("priority") : served; /* OpenAI's alias */
+}
+
+/* Takes part out of *whole; false where it exceeds what is left, which is then all taken. */
+static bool take(uint64_t *whole, uint64_t part, uint64_t *meter)
+{
+    bool fits = part <= *whole;
+
+    if (!fits)
+        part = *whole;
+    *whole -= part;
+    *meter += part;
+    return fits;
+}
+
+bool usage_to_quantities(const struct usage *u, struct quantities *out)
+{
+    uint64_t input = u->n[USAGE_INPUT], output = u->n[USAGE_OUTPUT];
+    uint64_t *q = out->n;
+    bool fits = true;
+
+    *out = (struct quantities){{0}};
+    /* A part without its whole is the whole. */
+    if (!usage_has(u, USAGE_INPUT))
+        input = u->n[USAGE_CACHE_READ] + u->n[USAGE_CACHE_WRITE_5M] +
+                u->n[USAGE_CACHE_WRITE_1H] + u->n[USAGE_INPUT_AUDIO] + u->n[USAGE_INPUT_IMAGE];
+    if (!usage_has(u, USAGE_OUTPUT))
+        output = u->n[USAGE_REASONING] + u->n[USAGE_OUTPUT_AUDIO] + u->n[USAGE_OUTPUT_IMAGE];
+    fits &= take(&input, u->n[USAGE_CACHE_READ], &q[METER_CACHE_READ]);
+    fits &= take(&input, u->n[USAGE_CACHE_WRITE_5M], &q[METER_CACHE_WRITE]);
+    fits &= take(&input, u->n[USAGE_CACHE_WRITE_1H], &q[METER_CACHE_WRITE_1H]);
+    /* Audio and image counts take in their cached share, and no field says how large it is:
+     * what does not fit beside the cache was read from it, and that is no fault. */
+    (void)take(&input, u->n[USAGE_INPUT_AUDIO], &q[METER_IN_AUDIO]);
+    (void)take(&input, u->n[USAGE_INPUT_IMAGE], &q[METER_IN_IMAGE]);
+    fits &= u->n[USAGE_INPUT_AUDIO] + u->n[USAGE_INPUT_IMAGE] <= u->n[USAGE_INPUT] ||
+            !usage_has(u, USAGE_INPUT);
+    q[METER_IN] = input;
+    fits &= take(&output, u->n[USAGE_OUTPUT_AUDIO], &q[METER_OUT_AUDIO]);
+    fits &= take(&output, u->n[USAGE_OUTPUT_IMAGE], &q[METER_OUT_IMAGE]);
+    fits &= take(&output, u->n[USAGE_REASONING], &q[METER_OUT_REASONING]);
+    q[METER_OUT] = output;
+    q[METER_WEB_SEARCH] = u->n[USAGE_WEB_SEARCH];
+    q[METER_FILE_SEARCH] = u->n[USAGE_FILE_SEARCH];
+    q[METER_CODE_CALL] = u->n[USAGE_CODE];
+    q[METER_IMAGE] = u->n[USAGE_IMAGES];
+    q[METER_AUDIO_SEC] = u->n[USAGE_AUDIO_MS];
+    q[METER_IN_CHAR] = u->n[USAGE_CHARACTERS];
+    q[METER_RERANK_SEARCH] = u->n[USAGE_SEARCH_UNITS];
+    return fits;
+}

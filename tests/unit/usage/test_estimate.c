@@ -1,0 +1,319 @@
+#include "metering/usage/estimate.h"
+
+#include <string.h>
+
+#include "tests/unit/unit.h"
+
+static void test_input(void **state)
+{
+    struct request_facts f = {.choices = 1};
+    uint64_t base = estimate_input_tokens(&f), one;
+
+    (void)state;
+    f.text_bytes = 1;
+    one = estimate_input_tokens(&f);
+    assert_int_equal(one, base + 1); /* rounded up */
+    f.text_bytes = 3000;
+    assert_int_equal(estimate_input_tokens(&f), base + 1000);
+    f.media_parts = 2;
+    assert_int_equal(estimate_input_tokens(&f), base + 1000 + 2 * ESTIMATE_MEDIA_TOKENS);
+    f.messages = 1;
+    assert_true(estimate_input_tokens(&f) > base + 1000 + 2 * ESTIMATE_MEDIA_TOKENS);
+    f.text_bytes = f.media_parts = f.messages = UINT64_MAX;
+    assert_int_equal(estimate_input_tokens(&f), USAGE_MAX_COUNT);
+}
+
+static void test_max_output(void **state)
+{
+    struct request_facts f = {.choices = 1};
+
+    (void)state;
+    assert_int_equal(estimate_max_output_tokens(&f, 0), ESTIMATE_DEFAULT_OUTPUT);
+    assert_int_equal(estimate_max_output_tokens(&f, 100), 100);
+    f.has_max_output = true;
+    f.max_output_tokens = 7;
+    assert_int_equal(estimate_max_output_tokens(&f, 100), 7);
+    f.choices = 3;
+    assert_int_equal(estimate_max_output_tokens(&f, 100), 21);
+    f.choices = f.max_output_tokens = UINT64_MAX;
+    assert_int_equal(estimate_max_output_tokens(&f, 100), USAGE_MAX_COUNT);
+    f.embeds = true;
+    assert_int_equal(estimate_max_output_tokens(&f, 100), 0);
+    f = (struct request_facts){.has_max_output = true, .choices = 1};
+    assert_int_equal(estimate_max_output_tokens(&f, 100), 0); /* a bound of none */
+}
+
+static void test_output(void **state)
+{
+    (void)state;
+    assert_int_equal(estimate_output_tokens(0, 100), 0);
+    assert_int_equal(estimate_output_tokens(1, 100), 1);
+    assert_int_equal(estimate_output_tokens(7, 100), 2);
+    assert_int_equal(estimate_output_tokens(8, 100), 3);
+    assert_int_equal(estimate_output_tokens(7000, 100), 100);
+    for (uint64_t n = 0; n < 50; n++)
+        assert_true(estimate_output_tokens(n, UINT64_MAX) <= n);
+}
+
+struct outcome {
+    enum usage_source source;
+    int64_t input, output; /* -1: absent */
+};
+
+static struct outcome complete(const struct request_facts *f, const struct tap_result *seen,
+                               int status)
+{
+    struct usage u;
+    struct outcome o;
+
+    o.source = estimate_complete(f, seen, status, 1000, &u);
+    o.input = usage_has(&u, USAGE_INPUT) ? (int64_t)u.n[USAGE_INPUT] : -1;
+    o.output = usage_has(&u, USAGE_OUTPUT) ? (int64_t)u.n[USAGE_OUTPUT] : -1;
+    return o;
+}
+
+static void test_complete(void **state)
+{
+    static const struct {
+        const char *about;
+        struct request_facts facts;
+        int status;
+        bool final, has_in, has_out; /* in 50, out 5 */
+        uint64_t bytes;
+        enum tap_end end;
+        enum usage_source source;
+        int64_t input, output; /* -2: the estimate of the facts */
+    } CASES[] = {
+        {"final counts",
+         {.choices = 1},
+         200,
+         true,
+         true,
+         true,
+         700,
+         TAP_END_COMPLETE,
+         USAGE_PROVIDER,
+         50,
+         5},
+        {"placeholder completed",
+         {.choices = 1},
+         200,
+         false,
+         true,
+         true,
+         700,
+         TAP_END_NONE,
+         USAGE_PARTIAL,
+         50,
+         200},
+        {"running count ahead of the text",
+         {.choices = 1},
+         200,
+         false,
+         true,
+         true,
+         7,
+         TAP_END_NONE,
+         USAGE_PARTIAL,
+         50,
+         5},
+        {"bounded by the request",
+         {.choices = 1, .has_max_output = true, .max_output_tokens = 9},
+         200,
+         false,
+         true,
+         true,
+         700,
+         TAP_END_NONE,
+         USAGE_PARTIAL,
+         50,
+         9},
+        {"bounded by the model",
+         {.choices = 1},
+         200,
+         false,
+         true,
+         true,
+         70000,
+         TAP_END_NONE,
+         USAGE_PARTIAL,
+         50,
+         1000},
+        {"final without output",
+         {.choices = 1},
+         200,
+         true,
+         true,
+         false,
+         70,
+         TAP_END_COMPLETE,
+         USAGE_PARTIAL,
+         50,
+         20},
+        {"blocked prompt",
+         {.choices = 1},
+         200,
+         true,
+         true,
+         false,
+         0,
+         TAP_END_REFUSED,
+         USAGE_PROVIDER,
+         50,
+         -1},
+        {"final without input",
+         {.choices = 1},
+         200,
+         true,
+         false,
+         true,
+         70,
+         TAP_END_COMPLETE,
+         USAGE_PARTIAL,
+         -2,
+         5},
+        {"embedding",
+         {.choices = 1, .embeds = true},
+         200,
+         true,
+         true,
+         false,
+         0,
+         TAP_END_COMPLETE,
+         USAGE_PROVIDER,
+         50,
+         -1},
+        {"embedding without counts",
+         {.choices = 1, .embeds = true},
+         200,
+         false,
+         false,
+         false,
+         0,
+         TAP_END_COMPLETE,
+         USAGE_ESTIMATED,
+         -2,
+         -1},
+        {"text and no counts",
+         {.choices = 1, .text_bytes = 300},
+         200,
+         false,
+         false,
+         false,
+         70,
+         TAP_END_NONE,
+         USAGE_ESTIMATED,
+         -2,
+         20},
+        {"no answer came",
+         {.choices = 1},
+         0,
+         false,
+         false,
+         false,
+         0,
+         TAP_END_NONE,
+         USAGE_ESTIMATED,
+         -2,
+         0},
+        {"refused by the provider",
+         {.choices = 1},
+         429,
+         false,
+         false,
+         false,
+         0,
+         TAP_END_ERROR,
+         USAGE_NONE,
+         -1,
+         -1},
+        {"error in a 200",
+         {.choices = 1},
+         200,
+         false,
+         false,
+         false,
+         0,
+         TAP_END_ERROR,
+         USAGE_NONE,
+         -1,
+         -1},
+        {"error after text",
+         {.choices = 1},
+         200,
+         false,
+         false,
+         false,
+         70,
+         TAP_END_ERROR,
+         USAGE_ESTIMATED,
+         -2,
+         20},
+        {"error with counts",
+         {.choices = 1},
+         500,
+         true,
+         true,
+         true,
+         0,
+         TAP_END_ERROR,
+         USAGE_PROVIDER,
+         50,
+         5},
+        {"begun in the background",
+         {.choices = 1, .background = true},
+         200,
+         false,
+         false,
+         false,
+         0,
+         TAP_END_COMPLETE,
+         USAGE_ESTIMATED,
+         -2,
+         1000},
+        {"never read as a call",
+         {.choices = 0},
+         200,
+         false,
+         false,
+         false,
+         0,
+         TAP_END_COMPLETE,
+         USAGE_NONE,
+         -1,
+         -1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        struct tap_result seen = {.output_bytes = CASES[i].bytes,
+                                  .end = CASES[i].end,
+                                  .usage_is_final = CASES[i].final,
+                                  .has_usage = CASES[i].has_in || CASES[i].has_out};
+        struct outcome got;
+
+        if (CASES[i].has_in)
+            usage_set(&seen.usage, USAGE_INPUT, 50);
+        if (CASES[i].has_out)
+            usage_set(&seen.usage, USAGE_OUTPUT, 5);
+        got = complete(&CASES[i].facts, &seen, CASES[i].status);
+        print_message("%s\n", CASES[i].about);
+        assert_int_equal(got.source, CASES[i].source);
+        assert_int_equal(got.input, CASES[i].input == -2
+                                        ? (int64_t)estimate_input_tokens(&CASES[i].facts)
+                                        : CASES[i].input);
+        assert_int_equal(got.output, CASES[i].output);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_input),
+        cmocka_unit_test(test_max_output),
+        cmocka_unit_test(test_output),
+        cmocka_unit_test(test_complete),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,180 @@
+#include "metering/usage/protocol.h"
+
+#include <string.h>
+
+#include "tests/unit/unit.h"
+
+static void test_names(void **state)
+{
+    static const char *const NAMES[] = {"openai",       "anthropic", "gemini", "vertex",
+                                        "azure-openai", "bedrock",   "cohere", "mistral",
+                                        "ollama",       "raw"};
+    size_t n = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
+        const struct protocol *p = protocol_find(strv_z(NAMES[i]));
+
+        assert_non_null(p);
+        assert_string_equal(protocol_name(p), NAMES[i]);
+    }
+    while (protocol_name_at(n) != NULL)
+        n++;
+    assert_int_equal(n, sizeof(NAMES) / sizeof(NAMES[0]));
+    assert_null(protocol_find(STRV("OpenAI")));
+    assert_null(protocol_find(STRV("")));
+}
+
+static void test_credentials(void **state)
+{
+    static const struct {
+        const char *protocol, *header, *prefix;
+    } CASES[] = {
+        {"openai", "authorization", "Bearer "}, {"anthropic", "x-api-key", ""},
+        {"gemini", "x-goog-api-key", ""},       {"azure-openai", "api-key", ""},
+        {"raw", "authorization", "Bearer "},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        struct strv header, prefix;
+
+        protocol_credential(protocol_find(strv_z(CASES[i].protocol)), &header, &prefix);
+        assert_true(strv_eq(header, strv_z(CASES[i].header)));
+        assert_true(strv_eq(prefix, strv_z(CASES[i].prefix)));
+    }
+}
+
+static void test_routes(void **state)
+{
+    enum { M = ENDPOINT_METERED, F = ENDPOINT_FREE, U = ENDPOINT_UNKNOWN };
+    static const struct {
+        const char *protocol, *method, *path;
+        int kind;
+        const char *name, *model;
+        bool stream;
+    } CASES[] = {
+        {"openai", "POST", "/v1/chat/completions", M, "chat.completions", "", false},
+        {"openai", "POST", "/chat/completions/", M, "chat.completions", "", false},
+        {"openai", "POST", "/openai/v1/chat/completions", M, "chat.completions", "", false},
+        {"openai", "POST", "/api/v1/responses", M, "responses", "", false},
+        {"openai", "POST", "/inference/v1/completions", M, "completions", "", false},
+        {"openai", "POST", "/api/paas/v4/chat/completions", M, "chat.completions", "", false},
+        {"openai", "POST", "/v1/embeddings", M, "embeddings", "", false},
+        {"openai", "POST", "/v1/messages", M, "messages", "", false},
+        {"openai", "POST", "/v1/responses/compact", M, "responses.compact", "", false},
+        {"openai", "POST", "/v1/responses/input_tokens", F, "responses.input_tokens", "",
+         false},
+        {"openai", "POST", "/v1/responses/resp_1/cancel", F, "responses.cancel", "", false},
+        {"openai", "GET", "/v1/responses/resp_1", F, "responses.stored", "", false},
+        {"openai", "DELETE", "/v1/responses/resp_1", F, "responses.stored", "", false},
+        {"openai", "GET", "/v1/chat/completions/x", F, "chat.completions.stored", "", false},
+        {"openai", "GET", "/v1/models", F, "models", "", false},
+        {"openai", "GET", "/v1/models/gpt-x", F, "models", "", false},
+        {"openai", "HEAD", "/v1/whatever", F, "read", "", false},
+        {"openai", "GET", "/v1/tcp_warming", F, "read", "", false},
+        {"openai", "POST", "/v1/moderations", F, "moderations", "", false},
+        {"openai", "POST", "/v1/images/generations", U, "images.generations", "", false},
+        {"openai", "POST", "/v1/audio/transcriptions", U, "audio.transcriptions", "", false},
+        {"openai", "POST", "/v1/files", U, "files", "", false},
+        {"openai", "POST", "/v1/batches", U, "batches", "", false},
+        {"openai", "GET", "/v1/realtime", U, "realtime", "", false},
+        {"openai", "GET", "/v1/responses", U, "responses.websocket", "", false},
+        {"openai", "PUT", "/v1/chat/completions", U, "unknown", "", false},
+        {"openai", "post", "/v1/chat/completions", U, "unknown", "", false},
+        {"openai", "POST", "/v1/files/chat/completions", U, "unknown", "", false},
+        {"openai", "POST", "/v1//chat/completions", U, "unknown", "", false},
+        {"openai", "POST", "/v1/./chat/completions", U, "unknown", "", false},
+        {"openai", "POST", "/v1/x/../moderations", U, "unknown", "", false},
+        {"openai", "POST", "/v1/chat%2Fcompletions", U, "unknown", "", false},
+        /* What a provider may resolve to a call must not pass for one that is free. */
+        {"openai", "POST", "/v1/chat/completions/.", U, "unknown", "", false},
+        {"openai", "POST", "/v1/chat/completions/..", U, "unknown", "", false},
+        {"openai", "POST", "/v1/chat/completions/%2e", U, "unknown", "", false},
+        {"openai", "POST", "/v1/chat/completions/;x", U, "unknown", "", false},
+        {"openai", "POST", "/v1/responses/../cancel", U, "unknown", "", false},
+        {"gemini", "POST", "/v1/models/g%3AgenerateContent%3F:countTokens", U, "unknown", "",
+         false},
+        {"openai", "POST", "", U, "unknown", "", false},
+        {"openai", "POST", "/", U, "unknown", "", false},
+        {"openai", "POST", "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r", U, "unknown", "", false},
+        {"openai", "POST", "/deployments/d/chat/completions", U, "unknown", "", false},
+        {"azure-openai", "POST", "/openai/deployments/gpt%2Dx/chat/completions", M,
+         "chat.completions", "gpt%2Dx", false},
+        {"azure-openai", "POST", "/openai/v1/responses", M, "responses", "", false},
+        {"azure-openai", "POST", "/openai/deployments/d/images/generations", U,
+         "images.generations", "d", false},
+        {"anthropic", "POST", "/v1/messages", M, "messages", "", false},
+        {"anthropic", "POST", "/messages", M, "messages", "", false},
+        {"anthropic", "POST", "/v1/complete", M, "complete", "", false},
+        {"anthropic", "POST", "/v1/messages/count_tokens", F, "messages.count_tokens", "",
+         false},
+        {"anthropic", "POST", "/v1/messages/batches", U, "messages.batches", "", false},
+        {"anthropic", "GET", "/v1/messages/batches/b/results", F, "read", "", false},
+        {"gemini", "POST", "/v1beta/models/g-2.5:generateContent", M, "generateContent",
+         "g-2.5", false},
+        {"gemini", "POST", "/v1/models/g:streamGenerateContent", M, "streamGenerateContent",
+         "g", true},
+        {"gemini", "POST", "/models/g:batchEmbedContents", M, "batchEmbedContents", "g", false},
+        {"gemini", "POST", "/v1alpha/tunedModels/t:generateContent", M, "generateContent", "t",
+         false},
+        {"gemini", "POST", "/v1beta/models/g:countTokens", F, "countTokens", "g", false},
+        {"gemini", "POST", "/v1beta/models/g:predict", U, "predict", "g", false},
+        {"gemini", "POST", "/v1beta/models/g:nothing", U, "unknown", "", false},
+        {"gemini", "POST", "/v1beta/openai/chat/completions", M, "chat.completions", "", false},
+        {"gemini", "GET", "/v1beta/models", F, "models", "", false},
+        {"gemini", "GET", "/ws/google.ai.x.BidiGenerateContent", U, "live", "", false},
+        {"gemini", "POST", "/v1beta/interactions", U, "unknown", "", false},
+        {"vertex", "POST",
+         "/v1/projects/p/locations/l/publishers/google/models/g:streamGenerateContent", M,
+         "streamGenerateContent", "g", true},
+        {"vertex", "POST",
+         "/v1/projects/p/locations/l/publishers/anthropic/models/c:rawPredict", M, "rawPredict",
+         "c", false},
+        {"vertex", "POST", "/v1/publishers/anthropic/models/c:streamRawPredict", M,
+         "streamRawPredict", "c", true},
+        {"vertex", "POST", "/v1/publishers/anthropic/models/count-tokens:rawPredict", F,
+         "messages.count_tokens", "", false},
+        {"vertex", "POST", "/v1/publishers/mistralai/models/m:rawPredict", U, "unknown", "",
+         false},
+        {"vertex", "POST", "/v1/projects/p/locations/l/endpoints/openapi/chat/completions", M,
+         "chat.completions", "", false},
+        {"mistral", "POST", "/v1/fim/completions", M, "fim.completions", "", false},
+        {"cohere", "POST", "/v2/chat", U, "chat", "", false},
+        {"cohere", "POST", "/compatibility/v1/chat/completions", M, "chat.completions", "",
+         false},
+        {"ollama", "POST", "/v1/chat/completions", M, "chat.completions", "", false},
+        {"ollama", "POST", "/api/chat", U, "chat", "", false},
+        {"bedrock", "POST", "/model/m/converse", U, "unknown", "", false},
+        {"raw", "POST", "/v1/chat/completions", U, "unknown", "", false},
+        {"raw", "GET", "/anything", F, "read", "", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        const struct protocol *p = protocol_find(strv_z(CASES[i].protocol));
+        struct route route;
+
+        protocol_route(p, strv_z(CASES[i].method), strv_z(CASES[i].path), STRV_NONE, &route);
+        if ((int)route.endpoint->kind != CASES[i].kind ||
+            strcmp(route.endpoint->name, CASES[i].name) != 0 ||
+            !strv_eq(route.path_model, strv_z(CASES[i].model)) ||
+            route.path_stream != CASES[i].stream) {
+            print_error("%s %s %s: %d %s " STRV_FMT "\n", CASES[i].protocol, CASES[i].method,
+                        CASES[i].path, (int)route.endpoint->kind, route.endpoint->name,
+                        STRV_ARG(route.path_model));
+            fail();
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_credentials),
+        cmocka_unit_test(test_routes),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
