@@ -43,10 +43,23 @@ enum limit_mode { LIMIT_ENFORCE = 0, LIMIT_WARN };
 enum on_failure { ON_FAILURE_LOCAL = 0, ON_FAILURE_REFUSE, ON_FAILURE_ALLOW };
 
 enum {
-    LIMIT_CLAIMS_MAX = 32,       /* limits that one request may touch */
-    LIMIT_KEY_MAX_BYTES = 1024,  /* longer scopes are hashed */
-    LIMIT_DEADLINE_S = 900,      /* a reservation that nobody extends; streams extend it */
+    LIMIT_CLAIMS_MAX = 32,      /* limits that one request may touch */
+    LIMIT_KEY_MAX_BYTES = 1024, /* longer scopes are hashed */
+    LIMIT_DEADLINE_S = 900,     /* a reservation that nobody extends; streams extend it */
+    LIMIT_BUCKETS = 60, /* parts of a rolling window: it moves by one of them at a time */
+    LIMIT_ROLLING_MAX_S = 31622400,
+    LIMIT_COUNTERS_MAX = 1 << 20, /* that the memory engine keeps; a further one is refused */
+    LIMIT_NAME_SPACE_MAX_BYTES = 64,
 };
+
+/*
+ * The largest limit, amount and counter: some 9.2 billion dollars in nano-USD.
+ * Both engines count exactly up to here and stay here beyond it.
+ */
+#define LIMIT_VALUE_MAX UINT64_C(9223372035999999999)
+/* Settlements that one limiter keeps while Redis is away; further ones are lost to the counters
+ * (not to the ledger) and counted in limiter_stats.lost. */
+#define LIMIT_UNSETTLED_MAX_BYTES ((size_t)256 << 20)
 
 /* One limit as the configuration has it; strings borrowed until limit_set_new returns. */
 struct limit_def {
@@ -56,21 +69,26 @@ struct limit_def {
     struct strv per[DIM_COUNT + FREE_TAGS_MAX];
     size_t n_per;
     enum limit_unit unit;
-    uint64_t limit; /* in the unit; USD in nano */
+    uint64_t limit; /* in the unit; USD in nano; at most LIMIT_VALUE_MAX */
     bool rolling;
-    enum period period;  /* calendar windows */
-    int64_t rolling_s;   /* rolling windows: seconds, 1..31622400 */
+    enum period period; /* calendar windows */
+    int64_t rolling_s;  /* rolling windows: seconds, 1..LIMIT_ROLLING_MAX_S */
     enum limit_mode mode;
-    enum on_failure on_failure;
-    unsigned alerts[8]; /* per cent thresholds */
+    enum on_failure on_failure; /* other than LOCAL: goes before limiter_options.on_failure */
+    unsigned alerts[8];         /* per cent thresholds */
     size_t n_alerts;
     int line; /* in the configuration file, for problems */
 };
 
 struct limit_set;
 
-/* Compiles; the zone must live as long. */
-struct limit_set *limit_set_new(const struct limit_def *defs, size_t n, const struct zone *zone);
+/*
+ * Compiles (copies); the zone must live as long.  The definitions are checked ones:
+ * a limit over LIMIT_VALUE_MAX counts as that, a name that comes twice gets counters
+ * of its own.  Concurrent limits have no window.
+ */
+struct limit_set *limit_set_new(const struct limit_def *defs, size_t n,
+                                const struct zone *zone);
 void limit_set_free(struct limit_set *set);
 size_t limit_set_count(const struct limit_set *set);
 const struct limit_def *limit_set_at(const struct limit_set *set, size_t i);
@@ -80,11 +98,17 @@ struct limit_amounts {
     uint64_t n[UNIT_COUNT];
 };
 
-/* One counter that a request touches. */
+/*
+ * One counter that a request touches.  Scope: the values of `per`, in order, joined:
+ * "team=search,feature=x".  In names and values '%', ',', '=', '(' and controls are
+ * written %XX; a value that the request lacks is "(none)" and counted like any other.
+ * A scope too long for a key is "sha256=<hex>".
+ */
 struct limit_claim {
-    unsigned limit;    /* index in the set */
-    struct strv scope; /* values of `per`, in order, escaped and joined: "team=search,feature=x" */
-    int64_t start_us, end_us; /* calendar window; rolling: 0 and 0 */
+    unsigned limit; /* index in the set */
+    struct strv scope;
+    struct strv key;          /* the counter's, for the engines; scope is its end */
+    int64_t start_us, end_us; /* calendar window; rolling and concurrent: 0 and 0 */
 };
 
 enum limit_verdict {
@@ -115,15 +139,19 @@ struct admission {
     struct limit_denial denial;
     unsigned warned; /* claims of warn limits that were over: bit per claim */
     bool local;      /* admitted without the shared counters */
+    bool settled;    /* a second settlement changes nothing */
     limit_wake_fn *wake;
     void *arg;
-    int64_t started_us;
+    int64_t started_us; /* clock_mono_us of limiter_reserve */
     struct list_node queued;
+    struct limit_op *op; /* what stands for it in the Redis engine's queue */
 };
 
 /*
- * Fills claims for a subject at a time; scopes are copied to the arena.  RC_LIMIT
- * where the request touches more than LIMIT_CLAIMS_MAX limits or the arena is full.
+ * Fills claims for a subject at a time; scopes are copied to the arena, the set is
+ * borrowed as long as the admission lives.  arg and wake are left as they are.
+ * RC_LIMIT where the request touches more than LIMIT_CLAIMS_MAX limits or the arena
+ * is full.  No system or library call but once per calendar period.
  */
 enum rc admission_init(struct admission *a, const struct limit_set *set,
                        const struct subject *subject, const struct limit_amounts *worst,
@@ -135,24 +163,44 @@ struct limiter;
 struct redisAsyncContext;
 typedef int limit_attach_fn(struct redisAsyncContext *redis, void *loop);
 
+/* Strings are copied by limiter_new. */
 struct limiter_options {
-    const char *redis_url; /* redis://[user:password@]host:port/db, unix:///path; NULL: memory engine */
-    int timeout_ms;        /* the longest that an admission waits */
+    const char *redis_url; /* see limiter_url_check; NULL: memory engine */
+    int timeout_ms;        /* the longest that an admission waits; 0: 50 */
     enum on_failure on_failure;
-    const char *name_space; /* prefix and hash tag of the keys; "tollgate" */
+    const char *name_space; /* prefix and hash tag of the keys; NULL: "tollgate" */
     limit_attach_fn *attach;
     void *loop;
+    /*
+     * A Redis without counters (new, or emptied) admits nothing until limit_write
+     * was called; on_failure rules until then.  False: counters start at zero.
+     */
+    bool await_rebuild;
 };
+
+/*
+ * "redis://[[user]:password@]host[:port][/db]" or "unix://[[user]:password@]/path[?db=n]",
+ * user and password percent-encoded.  NULL where it is well-formed, else what is wrong with it.
+ */
+const char *limiter_url_check(const char *url);
 
 /* The memory engine's counters, shared by the workers of a process. */
 struct limit_memory;
 struct limit_memory *limit_memory_new(void);
 void limit_memory_free(struct limit_memory *memory);
 
-/* One per worker. memory is the engine itself, or the Redis engine's local fallback. */
+/*
+ * One per worker.  memory is the engine itself, or the Redis engine's local fallback:
+ * the workers of a process share one; NULL: one of its own.  A host name is looked
+ * up here, blocking; later again, when Redis cannot be reached, by a thread that
+ * ends by itself.  SIGPIPE must be ignored.  NULL where the URL is not well-formed.
+ */
 struct limiter *limiter_new(const struct limiter_options *options, struct limit_memory *memory);
-/* Pending admissions are answered as unavailable without their wake; what is unsettled and
- * unsent is given up to the deadline rule. */
+/*
+ * Pending admissions are answered as unavailable without their wake; what is unsettled
+ * and unsent is given up to the deadline rule: on a drain, first call limiter_run until
+ * limiter_stats.unsettled is 0.  Never from a wake.
+ */
 void limiter_free(struct limiter *l);
 
 /*
@@ -167,11 +215,11 @@ void limiter_cancel(struct limiter *l, struct admission *a);
  * and forget: the module keeps its own copy until the counters have it, through
  * reconnects.  The admission may be freed at once.
  */
-void limiter_settle(struct limiter *l, const struct admission *a,
-                    const struct limit_amounts *actual);
+void limiter_settle(struct limiter *l, struct admission *a, const struct limit_amounts *actual);
 /* A live stream: its reservations' deadlines move LIMIT_DEADLINE_S ahead. */
 void limiter_extend(struct limiter *l, const struct admission *a);
-/* Settlement of a reservation that an earlier process left behind (see recovery in ledger.h). */
+/* Settlement of a reservation that an earlier process left behind (see recovery in ledger.h).
+ */
 void limiter_settle_id(struct limiter *l, const struct uuid *id,
                        const struct limit_amounts *actual);
 
@@ -185,7 +233,10 @@ int64_t limiter_run(struct limiter *l);
 struct limiter_stats {
     uint64_t reserves, denials, settles, timeouts, reconnects, local_admissions, script_calls;
     uint64_t unsettled; /* settlements not yet acknowledged */
-    bool connected;
+    uint64_t lost;      /* settlements that found no room, or that Redis could not take */
+    unsigned nodes;     /* live processes that share the counters, this one included */
+    bool connected;     /* Redis answers */
+    bool empty;         /* Redis waits for limit_write (await_rebuild) */
 };
 void limiter_stats(const struct limiter *l, struct limiter_stats *out);
 
@@ -200,13 +251,27 @@ struct limit_counter {
 typedef void limit_counter_fn(const struct limit_counter *c, void *arg);
 
 /*
- * Calls fn for every counter of the set's current windows.  Redis: opens its own
- * connection, waits at most timeout_ms; RC_IO where it cannot be reached.  memory
- * may be NULL (another process): then RC_STATE for the memory engine.
+ * Calls fn for every counter of the set's current windows that is not at zero; the
+ * counter's scope is borrowed.  Redis: opens its own connection, waits at most
+ * timeout_ms (0: 1000) for each answer; RC_IO where it cannot be reached.  memory may
+ * be NULL (another process): then RC_STATE for the memory engine.
  */
 enum rc limit_read(const struct limiter_options *options, struct limit_memory *memory,
                    const struct limit_set *set, int64_t now_us, limit_counter_fn *fn,
                    void *arg) RC_MUST;
+
+/*
+ * Sets what is spent in n counters (a reset, or a rebuild from the ledger) and opens
+ * Redis for admission where it awaits that; n may be 0.  Reservations stay; concurrent
+ * limits have nothing spent and are passed over.  as_of_us: the figures hold all that
+ * was settled before (wall time), so that a settlement from before it that finds no
+ * reservation changes nothing any more; 0: a reset, which says nothing of the others.
+ * Scope, start_us and end_us as in limit_claim; reserved is not read.  Blocks; errors
+ * as limit_read, RC_BAD for a limit that the set has not, RC_LIMIT where memory is full.
+ */
+enum rc limit_write(const struct limiter_options *options, struct limit_memory *memory,
+                    const struct limit_set *set, const struct limit_counter *counters, size_t n,
+                    int64_t as_of_us) RC_MUST;
 
 const char *limit_unit_name(enum limit_unit unit);
 bool limit_unit_parse(struct strv name, enum limit_unit *unit);

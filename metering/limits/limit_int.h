@@ -1,0 +1,192 @@
+/*
+ * limit_int.h - what the files of metering/limits share; nobody else includes it.
+ *
+ * A counter is named by its key ("name:unit:window:start:scope") and has a shape.
+ * limit_set.c makes keys, limit_memory.c counts in this process, limiter.c speaks
+ * for both engines, limit_redis.c (limit_redis.h) carries operations to Redis in
+ * batches, limit_connect.c reads URLs and host names, limit_read.c reads and sets
+ * counters.
+ */
+#ifndef METERING_LIMITS_LIMIT_INT_H
+#define METERING_LIMITS_LIMIT_INT_H
+
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "metering/limits/limit.h"
+
+enum {
+    LIMIT_PREFIX_MAX_BYTES = 200, /* name, unit and window in a key; a longer name is hashed */
+    LIMIT_START_MAX_BYTES = 24,
+    LIMIT_SCOPE_MAX_BYTES =
+        LIMIT_KEY_MAX_BYTES - LIMIT_PREFIX_MAX_BYTES - LIMIT_START_MAX_BYTES,
+    LIMIT_SWEEP_MAX = 64,        /* deadlines that one script call handles */
+    LIMIT_WINDOW_KEEP_S = 86400, /* a counter outlives its window: late settlements find it */
+    /* An expired reservation may still be settled so long; then it stays spent. */
+    LIMIT_EXPIRED_KEEP_S = 7 * 86400,
+    LIMIT_NODE_LIVE_S = 20, /* a process not heard of so long has no share */
+    LIMIT_HEARTBEAT_S = 5,
+    LIMIT_MIRROR_MAX = 1 << 16, /* counters of Redis whose last value is remembered */
+    LIMIT_TIMEOUT_DEFAULT_MS = 50,
+};
+
+/* ---- counters --------------------------------------------------------------- */
+
+enum counter_kind {
+    COUNTER_WINDOW = 0, /* calendar: the key ends with its window */
+    COUNTER_ROLLING,    /* buckets that leave one by one */
+    COUNTER_RUNNING,    /* concurrent: back to zero when all have settled */
+};
+
+struct counter_shape {
+    enum counter_kind kind;
+    int64_t end_us;    /* WINDOW: end, INT64_MAX never */
+    int64_t bucket_us; /* ROLLING: length of a bucket */
+    unsigned buckets;  /* ROLLING: that a window spans, the newest not counted */
+};
+
+/* When Redis may drop a calendar counter, in seconds; 0: never. */
+static inline int64_t counter_expiry_s(const struct counter_shape *shape)
+{
+    return shape->end_us == INT64_MAX ? 0 : shape->end_us / US_PER_SECOND + LIMIT_WINDOW_KEEP_S;
+}
+
+/* One claim as the engines take it; key is borrowed. */
+struct claim_ref {
+    struct strv key;
+    struct counter_shape shape;
+    enum limit_unit unit;
+    bool enforce;
+    uint64_t amount;
+    uint64_t limit;
+};
+
+/* The admission's claims with their worst case. */
+void limit_claims(const struct admission *a, struct claim_ref out[LIMIT_CLAIMS_MAX]);
+/* Shape and key of a counter of the set as limit_write is given it; false: no such limit. */
+bool limit_counter_ref(const struct limit_set *set, const struct limit_counter *c,
+                       char key[LIMIT_KEY_MAX_BYTES], struct claim_ref *out);
+/*
+ * The limit of a key and its window at now_us; scope looks into key.  False where the
+ * key is of another set or another window.
+ */
+bool limit_key_match(const struct limit_set *set, struct strv key, int64_t now_us,
+                     struct limit_counter *out);
+const struct counter_shape *limit_set_shape(const struct limit_set *set, unsigned i);
+
+/* SipHash-1-3 keyed at random once a process: scopes are chosen by clients. */
+uint64_t limit_hash(struct strv key);
+
+static inline uint64_t value_add(uint64_t a, uint64_t b)
+{
+    return b > LIMIT_VALUE_MAX || a > LIMIT_VALUE_MAX - b ? LIMIT_VALUE_MAX : a + b;
+}
+
+static inline uint64_t value_sub(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+/* taken + amount <= limit, without overflow. */
+static inline bool value_fits(uint64_t spent, uint64_t reserved, uint64_t amount,
+                              uint64_t limit)
+{
+    return amount == 0 ||
+           (spent <= limit && reserved <= limit - spent && amount <= limit - spent - reserved);
+}
+
+/* What a unit of an actual usage adds to a counter. */
+static inline uint64_t value_settled(const struct limit_amounts *actual, enum limit_unit unit)
+{
+    return unit == UNIT_CONCURRENT             ? 0
+           : actual->n[unit] > LIMIT_VALUE_MAX ? LIMIT_VALUE_MAX
+                                               : actual->n[unit];
+}
+
+/* ---- memory engine ---------------------------------------------------------- */
+
+/* Why not: which claim, and its counter. */
+struct refusal {
+    unsigned claim;
+    uint64_t spent, reserved;
+    int64_t resets_in_us; /* rolling: until there is room; 0 unknown */
+};
+
+/*
+ * Reserves in all claims or none.  share 0: this engine holds the counters; n: they
+ * are Redis' last known ones, and a claim may take one n-th of what was left.
+ * LIMIT_UNAVAILABLE: LIMIT_COUNTERS_MAX is reached.
+ */
+enum limit_verdict memory_reserve(struct limit_memory *m, const struct uuid *id,
+                                  const struct claim_ref *claims, size_t n, unsigned share,
+                                  unsigned *warned, struct refusal *refusal);
+/*
+ * Replaces what id holds by actual.  Where it holds nothing, adds actual to the
+ * claims (n may be 0), as of started_us (clock_mono_us).  Tells whether it held.
+ */
+bool memory_settle(struct limit_memory *m, const struct uuid *id,
+                   const struct claim_ref *claims, size_t n, const struct limit_amounts *actual,
+                   int64_t started_us);
+void memory_extend(struct limit_memory *m, const struct uuid *id);
+
+/* Redis' counter as last seen: spent and reserved together. */
+void memory_mirror(struct limit_memory *m, struct strv key, const struct counter_shape *shape,
+                   uint64_t taken);
+/* The mirrored counter gives back and takes, before Redis can say so. */
+void memory_mirror_settle(struct limit_memory *m, const struct claim_ref *claims, size_t n,
+                          const struct limit_amounts *actual);
+/* Spent locally, and now in Redis' counters as well: no longer counted here. */
+void memory_unspend(struct limit_memory *m, struct strv key, uint64_t amount,
+                    int64_t started_us);
+
+/* Identity of the process among those that share a Redis, as text. */
+const char *memory_node(const struct limit_memory *m);
+
+void memory_read(struct limit_memory *m, const struct limit_set *set, int64_t now_us,
+                 limit_counter_fn *fn, void *arg);
+/* False: LIMIT_COUNTERS_MAX is reached. */
+bool memory_write(struct limit_memory *m, const struct claim_ref *claim, uint64_t spent);
+/* Counters and reservations held; for tests. */
+void memory_size(struct limit_memory *m, size_t *counters, size_t *reservations);
+
+/* ---- where Redis is --------------------------------------------------------- */
+
+struct redis_target {
+    char *path; /* unix socket, or NULL: host and port */
+    char *host;
+    int port;
+    char *user, *password; /* NULL: none */
+    int db;
+};
+
+/* NULL, or what is wrong with the URL; then target holds nothing. */
+const char *redis_target_parse(const char *url, struct redis_target *target);
+void redis_target_release(struct redis_target *t);
+
+enum { ADDRESS_TEXT = 64 };
+
+/* The first address of a host, as text; blocks. False: it has none now. */
+bool address_find(const char *host, char out[ADDRESS_TEXT]);
+/* The host is an address itself. */
+bool address_is_numeric(const char *host);
+
+/* address_find by a thread of its own, which outlives a lookup that is given up. */
+struct lookup;
+struct lookup *lookup_start(const char *host); /* NULL: no thread to be had */
+/* True when it is over; found tells whether out was written. */
+bool lookup_poll(struct lookup *l, bool *found, char out[ADDRESS_TEXT]);
+void lookup_free(struct lookup *l);
+
+/* A counter of one writer, read by others. */
+static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static inline uint64_t stat_get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,572 @@
+#include "metering/limits/limit_redis.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis/async.h>
+#include <openssl/evp.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+
+#include <limits.lua.h>
+
+static const struct limit_amounts nothing;
+
+/* ---- answers --------------------------------------------------------------------- */
+
+static void push_return(struct redis_engine *e, const struct uuid *id)
+{
+    struct limit_op *op = op_new(e, OP_SETTLE, id, NULL, 0);
+
+    op->settled_us = clock_wall_us();
+    op_keep(e, op);
+}
+
+/* The admission leaves the engine; what was sent for it is returned. */
+static void detach(struct redis_engine *e, struct admission *a)
+{
+    struct limit_op *op = a->op;
+
+    list_remove(&a->queued);
+    if (!op)
+        return;
+    a->op = NULL;
+    op->a = NULL;
+    if (op->is_sent)
+        push_return(e, &a->id);
+    else
+        op_free(e, op);
+}
+
+static void answer_away(struct redis_engine *e, struct admission *a)
+{
+    detach(e, a);
+    e->answer(e->arg, a, REDIS_AWAY, 0, NULL);
+}
+
+static void answer_all_away(struct redis_engine *e)
+{
+    while (!list_is_empty(&e->waiting))
+        answer_away(e, LIST_OBJECT(e->waiting.next, struct admission, queued));
+}
+
+static void publish_state(struct redis_engine *e)
+{
+    bool is_up = e->link.state == LINK_UP && !e->is_stalled && e->hold_us == 0;
+
+    atomic_store_explicit(&e->is_up, is_up, memory_order_relaxed);
+}
+
+/* ---- replies ---------------------------------------------------------------------- */
+
+struct numbers {
+    const struct redisReply *reply;
+    size_t at;
+    bool is_bad;
+};
+
+static int64_t next_number(struct numbers *n)
+{
+    const struct redisReply *element;
+
+    if (n->at >= n->reply->elements) {
+        n->is_bad = true;
+        return 0;
+    }
+    element = n->reply->element[n->at++];
+    if (element->type != REDIS_REPLY_INTEGER)
+        n->is_bad = true;
+    return element->integer;
+}
+
+static uint64_t next_amount(struct numbers *n)
+{
+    int64_t billions = next_number(n), rest = next_number(n);
+
+    if (billions < 0 || rest < 0)
+        return 0;
+    return value_add((uint64_t)billions * UINT64_C(1000000000), (uint64_t)rest);
+}
+
+/* Notes what the reply says of each reservation. */
+static void read_verdicts(struct redis_engine *e, struct batch *b, struct numbers *n)
+{
+    LIST_FOREACH_SAFE (at, &b->ops) {
+        struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
+        int64_t code;
+
+        if (op->type != OP_RESERVE)
+            continue;
+        code = next_number(n);
+        if (code == 0) {
+            op->answer = REDIS_ADMITTED;
+            op->warned = (unsigned)next_number(n);
+        } else if (code > 0 && code <= (int64_t)op->n) {
+            op->answer = REDIS_DENIED;
+            op->refusal.claim = (unsigned)code - 1;
+            op->refusal.spent = next_amount(n);
+            op->refusal.reserved = next_amount(n);
+            op->refusal.resets_in_us = next_number(n);
+        } else if (code == -1) {
+            /* The reply of the first time was lost, and it was not admitted then. */
+            list_remove(&op->node);
+            op->is_sent = false;
+            list_push_front(&e->queue, &op->node);
+            if (!op->a)
+                op_free(e, op);
+        } else {
+            n->is_bad = true;
+        }
+        if (n->is_bad)
+            op->answer = REDIS_AWAY;
+    }
+}
+
+static void read_counters(struct redis_engine *e, const struct batch *b, struct numbers *n)
+{
+    for (unsigned i = 0; i < b->n_keys && !n->is_bad; i++) {
+        const struct counter_key *key = b->keys[i];
+        int64_t billions = next_number(n), rest = next_number(n);
+
+        if (billions >= 0 && rest >= 0)
+            memory_mirror(e->memory, strv_make(key->text, key->n), &key->shape,
+                          value_add((uint64_t)billions * UINT64_C(1000000000), (uint64_t)rest));
+    }
+}
+
+/* Redis has what was counted here meanwhile. */
+static void forget_local(struct redis_engine *e, const struct limit_op *op)
+{
+    if (op->type == OP_FORCE)
+        memory_settle(e->memory, &op->id, NULL, 0, &nothing, 0);
+    for (unsigned i = 0; op->type == OP_SETTLE && op->is_local && i < op->n; i++) {
+        const struct counter_key *key = op->claims[i].key;
+
+        memory_unspend(e->memory, strv_make(key->text, key->n),
+                       value_settled(&op->actual, op->claims[i].unit), op->started_us);
+    }
+}
+
+/* The batch is applied.  Wakes may reserve, settle and cancel, which only queues. */
+static void finish(struct redis_engine *e, struct batch *b, struct numbers *n)
+{
+    read_verdicts(e, b, n);
+    read_counters(e, b, n);
+    list_remove(&b->node);
+    LIST_FOREACH (at, &b->ops) {
+        struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
+
+        op_unkeep(e, op);
+        forget_local(e, op);
+    }
+    LIST_FOREACH (at, &b->ops) {
+        struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
+        struct admission *a = op->a;
+
+        if (!a)
+            continue;
+        op->a = NULL;
+        a->op = NULL;
+        list_remove(&a->queued);
+        if (op->answer == REDIS_AWAY)
+            push_return(e, &a->id);
+        e->answer(e->arg, a, op->answer, op->warned, &op->refusal);
+    }
+    batch_free(e, b);
+}
+
+/* The script fails with this batch again and again: the others must go on. */
+static void lose(struct redis_engine *e, struct batch *b, const char *why)
+{
+    uint64_t lost = 0;
+    char quoted[256];
+
+    LIST_FOREACH (at, &b->ops) {
+        struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
+
+        lost += op->type == OP_SETTLE || op->type == OP_FORCE;
+        op_unkeep(e, op);
+        if (op->a)
+            answer_away(e, op->a);
+    }
+    stat_add(&e->lost, lost);
+    log_line(LOG_ERROR, "limits", "redis cannot take settlements: rebuild the counters",
+             "lost=%llu reason=%s", (unsigned long long)lost,
+             log_quote(strv_z(why), quoted, sizeof(quoted)));
+    batch_free(e, b);
+}
+
+static void on_error(struct redis_engine *e, struct batch *b, const char *text)
+{
+    struct strv error = strv_z(text);
+
+    if (strv_starts(error, STRV("NOSCRIPT"))) {
+        e->wants_eval = true;
+        e->must_replay = true;
+        return;
+    }
+    if (strv_starts(error, STRV("ERR")) || strv_starts(error, STRV("WRONGTYPE")))
+        b->faults++;
+    if (b->faults >= BATCH_FAULTS_MAX)
+        lose(e, b, text);
+    link_fail(e, text);
+}
+
+static void on_empty(struct redis_engine *e)
+{
+    if (!atomic_load(&e->is_empty))
+        log_line(LOG_WARN, "limits", "redis has no counters: waiting for them to be rebuilt",
+                 "%s", "");
+    atomic_store(&e->is_empty, true);
+    e->must_replay = true;
+    e->hold_us = clock_mono_us() + AWAIT_POLL_MS * 1000;
+    answer_all_away(e);
+}
+
+static void on_applied(struct redis_engine *e, struct batch *b, struct numbers *n)
+{
+    int64_t nodes = next_number(n);
+
+    if (nodes > 0)
+        atomic_store(&e->nodes, (unsigned)nodes);
+    atomic_store(&e->is_empty, false);
+    link_good(e);
+    finish(e, b, n);
+    if (n->is_bad)
+        log_line(LOG_ERROR, "limits", "redis gave a reply that the script cannot give", "%s",
+                 "");
+}
+
+static struct batch *first_on_wire(struct redis_engine *e)
+{
+    LIST_FOREACH (at, &e->batches) {
+        struct batch *b = LIST_OBJECT(at, struct batch, node);
+
+        if (b->on_wire)
+            return b;
+    }
+    return NULL;
+}
+
+static void on_reply(struct redisAsyncContext *redis, void *reply, void *arg)
+{
+    struct redis_engine *e = arg;
+    struct numbers n = {.reply = reply};
+    struct batch *b;
+
+    if (redis != e->link.redis || !reply)
+        return; /* the link's end is told by the link */
+    b = first_on_wire(e);
+    ASSERT(b != NULL);
+    b->on_wire = false;
+    e->on_wire--;
+    e->is_stalled = false;
+    e->replied_us = clock_mono_us();
+    if (n.reply->type == REDIS_REPLY_ERROR) {
+        on_error(e, b, n.reply->str);
+    } else if (n.reply->type != REDIS_REPLY_ARRAY) {
+        on_error(e, b, "ERR not an array");
+    } else {
+        switch (next_number(&n)) {
+        case 0: /* applied */
+        case 1: /* applied before */
+            on_applied(e, b, &n);
+            break;
+        case 2: /* one before it is missing */
+            e->must_replay = true;
+            break;
+        case 3:
+            on_empty(e);
+            break;
+        default:
+            on_error(e, b, "ERR not a status");
+            break;
+        }
+    }
+    publish_state(e);
+}
+
+/* ---- what the link tells ------------------------------------------------------------ */
+
+void engine_on_down(struct redis_engine *e)
+{
+    e->on_wire = 0;
+    e->must_replay = true;
+    LIST_FOREACH (at, &e->batches) {
+        struct batch *b = LIST_OBJECT(at, struct batch, node);
+
+        b->on_wire = false;
+        LIST_FOREACH_SAFE (op_at, &b->ops) {
+            struct limit_op *op = LIST_OBJECT(op_at, struct limit_op, node);
+
+            if (op->type == OP_RESERVE && !op->a) {
+                op_free(e, op); /* it was given up, and its return is queued */
+                b->n_ops--;
+            }
+        }
+    }
+    publish_state(e);
+}
+
+void engine_on_failed(struct redis_engine *e)
+{
+    answer_all_away(e);
+}
+
+/* ---- sending ------------------------------------------------------------------------- */
+
+static bool send_batch(struct redis_engine *e, struct batch *b, int64_t now_us)
+{
+    const struct batch *first = LIST_OBJECT(e->batches.next, struct batch, node);
+    struct wire_header header = {
+        .instance = e->instance,
+        .node = memory_node(e->memory),
+        .seq = b->seq,
+        .base = first->seq,
+        .now_us = e->clock ? e->clock() : 0,
+    };
+    const char *argv[5] = {"EVALSHA", e->sha, "1", e->prefix, NULL};
+    size_t lengths[5] = {7, sizeof(e->sha) - 1, 1, strlen(e->prefix), 0};
+    enum rc rc;
+
+    if (e->await_rebuild)
+        header.flags |= WIRE_AWAIT;
+    if (now_us >= e->heartbeat_us) {
+        header.flags |= WIRE_HEARTBEAT;
+        e->heartbeat_us = now_us + LIMIT_HEARTBEAT_S * US_PER_SECOND;
+    }
+    if (e->wants_eval) {
+        argv[0] = "EVAL";
+        lengths[0] = 4;
+        argv[1] = limits_lua;
+        lengths[1] = sizeof(limits_lua) - 1;
+        e->wants_eval = false;
+    }
+    buf_clear(&e->wire);
+    rc = wire_encode(&header, b, &e->wire);
+    ASSERT(rc == RC_OK); /* a batch's maxima are below the buffer's */
+    argv[4] = buf_view(&e->wire).p;
+    lengths[4] = buf_len(&e->wire);
+    if (redisAsyncCommandArgv(e->link.redis, on_reply, e, 5, argv, lengths) != REDIS_OK) {
+        link_fail(e, "could not send");
+        return false;
+    }
+    if (e->on_wire++ == 0)
+        e->sent_us = now_us;
+    b->on_wire = true;
+    stat_add(&e->script_calls, 1);
+    return true;
+}
+
+static void send_all(struct redis_engine *e, int64_t now_us)
+{
+    bool has_sent = false;
+
+    if (e->link.state != LINK_UP || e->hold_us != 0 || (e->must_replay && e->on_wire > 0))
+        return;
+    e->must_replay = false;
+    LIST_FOREACH (at, &e->batches) {
+        struct batch *b = LIST_OBJECT(at, struct batch, node);
+
+        if (e->on_wire >= BATCHES_ON_WIRE_MAX)
+            break;
+        if (b->on_wire)
+            continue;
+        if (!send_batch(e, b, now_us))
+            return;
+        has_sent = true;
+    }
+    while (e->on_wire < BATCHES_ON_WIRE_MAX &&
+           (!list_is_empty(&e->queue) || (now_us >= e->heartbeat_us && e->on_wire == 0))) {
+        if (!send_batch(e, batch_new(e), now_us))
+            return;
+        has_sent = true;
+    }
+    /* At once, not after the loop's next turn; may find the connection closed. */
+    if (has_sent)
+        redisAsyncHandleWrite(e->link.redis);
+}
+
+static void end_waits(struct redis_engine *e, int64_t now_us)
+{
+    while (!list_is_empty(&e->waiting)) {
+        struct admission *a = LIST_OBJECT(e->waiting.next, struct admission, queued);
+
+        if (now_us - a->started_us < e->timeout_us)
+            return;
+        if (e->link.state == LINK_UP && e->replied_us < a->started_us)
+            e->is_stalled = true;
+        stat_add(&e->timeouts, 1);
+        answer_away(e, a);
+    }
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t redis_engine_run(struct redis_engine *e)
+{
+    int64_t now_us = clock_mono_us(), next;
+
+    link_run(e, now_us);
+    end_waits(e, now_us);
+    if (e->link.state == LINK_UP && e->on_wire > 0) {
+        int64_t silent_us = e->sent_us > e->replied_us ? e->sent_us : e->replied_us;
+
+        if (now_us - silent_us >= STALL_CLOSE_MS * 1000) {
+            e->is_stalled = true;
+            link_fail(e, "no answer");
+        }
+    }
+    if (e->hold_us != 0 && now_us >= e->hold_us)
+        e->hold_us = 0;
+    send_all(e, now_us);
+    publish_state(e);
+    next = link_run(e, now_us);
+    if (!list_is_empty(&e->waiting)) {
+        const struct admission *a = LIST_OBJECT(e->waiting.next, struct admission, queued);
+
+        next = earlier(next, a->started_us + e->timeout_us);
+    }
+    if (e->hold_us != 0)
+        next = earlier(next, e->hold_us);
+    if (e->link.state == LINK_UP)
+        next = earlier(next, e->on_wire > 0 ? now_us + STALL_CLOSE_MS * 1000
+                             : e->hold_us   ? e->hold_us
+                                            : e->heartbeat_us);
+    return next;
+}
+
+/* ---- the calls ------------------------------------------------------------------------- */
+
+static bool can_wait(const struct redis_engine *e)
+{
+    return !e->is_stalled && e->hold_us == 0 && !atomic_load(&e->is_empty) &&
+           (e->link.state == LINK_UP || !e->link.has_failed);
+}
+
+bool redis_engine_reserve(struct redis_engine *e, struct admission *a,
+                          const struct claim_ref *claims, size_t n)
+{
+    struct limit_op *op;
+
+    if (!can_wait(e))
+        return false;
+    op = op_new(e, OP_RESERVE, &a->id, claims, n);
+    op->a = a;
+    op->started_us = a->started_us;
+    a->op = op;
+    list_push_back(&e->queue, &op->node);
+    list_push_back(&e->waiting, &a->queued);
+    return true;
+}
+
+void redis_engine_cancel(struct redis_engine *e, struct admission *a)
+{
+    detach(e, a);
+}
+
+void redis_engine_force(struct redis_engine *e, struct admission *a,
+                        const struct claim_ref *claims, size_t n)
+{
+    struct limit_op *op = op_new(e, OP_FORCE, &a->id, claims, n);
+
+    op->a = a;
+    op->started_us = a->started_us;
+    a->op = op;
+    op_keep(e, op);
+}
+
+void redis_engine_settle(struct redis_engine *e, struct admission *a,
+                         const struct claim_ref *claims, size_t n,
+                         const struct limit_amounts *actual, bool is_local)
+{
+    struct limit_op *op = a->op;
+
+    if (op) { /* Redis never heard of it, nor need it */
+        op_unkeep(e, op);
+        op_free(e, op);
+    }
+    op = op_new(e, OP_SETTLE, &a->id, claims, n);
+    op->is_local = is_local;
+    op->started_us = a->started_us;
+    op->settled_us = clock_wall_us();
+    op->actual = *actual;
+    op_keep(e, op);
+}
+
+void redis_engine_settle_id(struct redis_engine *e, const struct uuid *id,
+                            const struct limit_amounts *actual)
+{
+    struct limit_op *op = op_new(e, OP_SETTLE, id, NULL, 0);
+
+    op->settled_us = clock_wall_us();
+    op->actual = *actual;
+    op_keep(e, op);
+}
+
+void redis_engine_extend(struct redis_engine *e, const struct uuid *id)
+{
+    if (redis_engine_is_up(e))
+        list_push_back(&e->queue, &op_new(e, OP_EXTEND, id, NULL, 0)->node);
+}
+
+bool redis_engine_is_up(const struct redis_engine *e)
+{
+    return e->link.state == LINK_UP && !e->is_stalled && e->hold_us == 0;
+}
+
+struct redis_engine *redis_engine_new(const struct limiter_options *options,
+                                      const struct redis_target *target,
+                                      struct limit_memory *memory, redis_answer_fn *answer,
+                                      void *arg)
+{
+    struct redis_engine *e = xcalloc(1, sizeof(*e));
+    unsigned char random[(INSTANCE_TEXT - 1) / 2], digest[20];
+    unsigned n = 0;
+
+    e->link.target = *target;
+    e->link.attach = options->attach;
+    e->link.loop = options->loop;
+    e->prefix = xasprintf("{%.*s}:", LIMIT_NAME_SPACE_MAX_BYTES, options->name_space);
+    e->timeout_us = (int64_t)options->timeout_ms * 1000;
+    e->await_rebuild = options->await_rebuild;
+    e->memory = memory;
+    e->answer = answer;
+    e->arg = arg;
+    e->next_seq = 1;
+    atomic_init(&e->nodes, 1);
+    list_init(&e->queue);
+    list_init(&e->batches);
+    list_init(&e->waiting);
+    buf_init(&e->wire, BATCH_MAX_BYTES);
+    digest_random(random, sizeof(random));
+    digest_hex(random, sizeof(random), e->instance);
+    ASSERT(EVP_Digest(limits_lua, sizeof(limits_lua) - 1, digest, &n, EVP_sha1(), NULL) == 1 &&
+           n == sizeof(digest));
+    digest_hex(digest, sizeof(digest), e->sha);
+    link_open(e);
+    return e;
+}
+
+void redis_engine_free(struct redis_engine *e)
+{
+    if (!e)
+        return;
+    answer_all_away(e);
+    link_close(e);
+    LIST_FOREACH_SAFE (at, &e->batches)
+        batch_free(e, LIST_OBJECT(at, struct batch, node));
+    LIST_FOREACH_SAFE (at, &e->queue)
+        op_free(e, LIST_OBJECT(at, struct limit_op, node));
+    buf_release(&e->wire);
+    free(e->keys);
+    free(e->prefix);
+    free(e);
+}

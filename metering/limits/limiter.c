@@ -1,0 +1,276 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/xalloc.h"
+#include "metering/limits/limit_redis.h"
+
+struct limiter {
+    enum on_failure on_failure;
+    struct limit_memory *memory;
+    bool owns_memory;
+    bool is_closing;
+    struct redis_engine *redis; /* NULL: memory is the engine */
+    _Atomic uint64_t reserves, denials, settles, local_admissions;
+};
+
+static void on_answer(void *arg, struct admission *a, enum redis_answer answer, unsigned warned,
+                      const struct refusal *refusal);
+
+struct limiter *limiter_new(const struct limiter_options *options, struct limit_memory *memory)
+{
+    struct limiter_options filled = *options;
+    struct redis_target target;
+    struct limiter *l;
+
+    if (options->redis_url && redis_target_parse(options->redis_url, &target))
+        return NULL;
+    if (!filled.name_space)
+        filled.name_space = "tollgate";
+    if (filled.timeout_ms <= 0)
+        filled.timeout_ms = LIMIT_TIMEOUT_DEFAULT_MS;
+    l = xcalloc(1, sizeof(*l));
+    l->on_failure = options->on_failure;
+    l->memory = memory ? memory : limit_memory_new();
+    l->owns_memory = !memory;
+    if (options->redis_url)
+        l->redis = redis_engine_new(&filled, &target, l->memory, on_answer, l);
+    return l;
+}
+
+void limiter_free(struct limiter *l)
+{
+    if (!l)
+        return;
+    l->is_closing = true;
+    redis_engine_free(l->redis);
+    if (l->owns_memory)
+        limit_memory_free(l->memory);
+    free(l);
+}
+
+struct redis_engine *limiter_redis(struct limiter *l)
+{
+    return l->redis;
+}
+
+/* ---- verdicts ------------------------------------------------------------------- */
+
+static void deny(struct limiter *l, struct admission *a, const struct claim_ref *claims,
+                 const struct refusal *refusal)
+{
+    const struct limit_claim *claim = &a->claims[refusal->claim];
+    int64_t resets_us = 0;
+
+    switch (claims[refusal->claim].shape.kind) {
+    case COUNTER_WINDOW:
+        resets_us = claim->end_us == INT64_MAX ? 0 : claim->end_us;
+        break;
+    case COUNTER_ROLLING:
+        if (refusal->resets_in_us > 0)
+            resets_us = clock_wall_us() + refusal->resets_in_us;
+        break;
+    case COUNTER_RUNNING:
+        break;
+    }
+    a->verdict = LIMIT_DENIED;
+    a->denial = (struct limit_denial){
+        .def = limit_set_at(a->set, claim->limit),
+        .scope = claim->scope,
+        .limit = claims[refusal->claim].limit,
+        .spent = refusal->spent,
+        .reserved = refusal->reserved,
+        .wanted = claims[refusal->claim].amount,
+        .resets_us = resets_us,
+    };
+    stat_add(&l->denials, 1);
+}
+
+/* A limit's own rule, where it has one, goes before the counters'. */
+static enum on_failure rule_of(const struct limiter *l, const struct admission *a, size_t i)
+{
+    enum on_failure own = limit_set_at(a->set, a->claims[i].limit)->on_failure;
+
+    return own != ON_FAILURE_LOCAL ? own : l->on_failure;
+}
+
+/* The verdict without Redis. */
+static void decide_alone(struct limiter *l, struct admission *a)
+{
+    struct claim_ref claims[LIMIT_CLAIMS_MAX], asked[LIMIT_CLAIMS_MAX];
+    struct refusal refusal;
+    unsigned nodes = atomic_load(&l->redis->nodes);
+    bool all_allow = true;
+
+    limit_claims(a, claims);
+    memcpy(asked, claims, a->n_claims * sizeof(claims[0]));
+    for (size_t i = 0; i < a->n_claims; i++) {
+        if (!asked[i].enforce || asked[i].amount == 0)
+            continue;
+        switch (rule_of(l, a, i)) {
+        case ON_FAILURE_REFUSE:
+            a->verdict = LIMIT_UNAVAILABLE;
+            return;
+        case ON_FAILURE_ALLOW:
+            asked[i].enforce = false;
+            break;
+        case ON_FAILURE_LOCAL:
+            all_allow = false;
+            break;
+        }
+    }
+    a->verdict = memory_reserve(l->memory, &a->id, asked, a->n_claims, nodes > 0 ? nodes : 1,
+                                &a->warned, &refusal);
+    if (a->verdict == LIMIT_UNAVAILABLE && all_allow)
+        a->verdict = LIMIT_OK;
+    if (a->verdict == LIMIT_DENIED)
+        deny(l, a, claims, &refusal);
+    if (a->verdict != LIMIT_OK)
+        return;
+    a->local = true;
+    stat_add(&l->local_admissions, 1);
+    redis_engine_force(l->redis, a, claims, a->n_claims);
+}
+
+static void on_answer(void *arg, struct admission *a, enum redis_answer answer, unsigned warned,
+                      const struct refusal *refusal)
+{
+    struct limiter *l = arg;
+    struct claim_ref claims[LIMIT_CLAIMS_MAX];
+
+    if (l->is_closing) {
+        a->verdict = LIMIT_UNAVAILABLE;
+        return;
+    }
+    switch (answer) {
+    case REDIS_ADMITTED:
+        a->verdict = LIMIT_OK;
+        a->warned = warned;
+        break;
+    case REDIS_DENIED:
+        limit_claims(a, claims);
+        deny(l, a, claims, refusal);
+        break;
+    case REDIS_AWAY:
+        decide_alone(l, a);
+        break;
+    }
+    if (a->wake)
+        a->wake(a->arg);
+}
+
+/* ---- the calls --------------------------------------------------------------------- */
+
+void limiter_reserve(struct limiter *l, struct admission *a)
+{
+    struct claim_ref claims[LIMIT_CLAIMS_MAX];
+    struct refusal refusal;
+
+    if (a->op || a->verdict != LIMIT_PENDING)
+        return;
+    a->started_us = clock_mono_us();
+    stat_add(&l->reserves, 1);
+    if (a->n_claims == 0) {
+        a->verdict = LIMIT_OK;
+        return;
+    }
+    limit_claims(a, claims);
+    if (l->redis) {
+        if (!redis_engine_reserve(l->redis, a, claims, a->n_claims))
+            decide_alone(l, a);
+        return;
+    }
+    a->verdict =
+        memory_reserve(l->memory, &a->id, claims, a->n_claims, 0, &a->warned, &refusal);
+    if (a->verdict == LIMIT_DENIED)
+        deny(l, a, claims, &refusal);
+}
+
+void limiter_cancel(struct limiter *l, struct admission *a)
+{
+    static const struct limit_amounts nothing;
+
+    if (a->verdict != LIMIT_PENDING) {
+        limiter_settle(l, a, &nothing);
+        return;
+    }
+    a->settled = true;
+    if (l->redis)
+        redis_engine_cancel(l->redis, a);
+}
+
+void limiter_settle(struct limiter *l, struct admission *a, const struct limit_amounts *actual)
+{
+    struct claim_ref claims[LIMIT_CLAIMS_MAX];
+    bool is_local = false;
+
+    if (a->verdict == LIMIT_PENDING) {
+        limiter_cancel(l, a);
+        return;
+    }
+    if (a->settled || a->verdict != LIMIT_OK)
+        return;
+    a->settled = true;
+    stat_add(&l->settles, 1);
+    if (a->n_claims == 0)
+        return;
+    limit_claims(a, claims);
+    if (!l->redis) {
+        memory_settle(l->memory, &a->id, claims, a->n_claims, actual, a->started_us);
+        return;
+    }
+    if (a->local)
+        is_local = memory_settle(l->memory, &a->id, NULL, 0, actual, a->started_us);
+    else if (!redis_engine_is_up(l->redis))
+        memory_mirror_settle(l->memory, claims, a->n_claims, actual);
+    redis_engine_settle(l->redis, a, claims, a->n_claims, actual, is_local);
+}
+
+void limiter_extend(struct limiter *l, const struct admission *a)
+{
+    if (a->verdict != LIMIT_OK || a->settled || a->n_claims == 0)
+        return;
+    if (!l->redis || a->local)
+        memory_extend(l->memory, &a->id);
+    if (l->redis)
+        redis_engine_extend(l->redis, &a->id);
+}
+
+void limiter_settle_id(struct limiter *l, const struct uuid *id,
+                       const struct limit_amounts *actual)
+{
+    stat_add(&l->settles, 1);
+    if (l->redis)
+        redis_engine_settle_id(l->redis, id, actual);
+    else
+        memory_settle(l->memory, id, NULL, 0, actual, 0);
+}
+
+int64_t limiter_run(struct limiter *l)
+{
+    return l->redis ? redis_engine_run(l->redis) : INT64_MAX;
+}
+
+void limiter_stats(const struct limiter *l, struct limiter_stats *out)
+{
+    const struct redis_engine *e = l->redis;
+
+    *out = (struct limiter_stats){
+        .reserves = stat_get(&l->reserves),
+        .denials = stat_get(&l->denials),
+        .settles = stat_get(&l->settles),
+        .local_admissions = stat_get(&l->local_admissions),
+        .nodes = 1,
+        .connected = true,
+    };
+    if (!e)
+        return;
+    out->timeouts = stat_get(&e->timeouts);
+    out->reconnects = stat_get(&e->reconnects);
+    out->script_calls = stat_get(&e->script_calls);
+    out->unsettled = stat_get(&e->unsettled);
+    out->lost = stat_get(&e->lost);
+    out->nodes = atomic_load(&e->nodes);
+    out->connected = atomic_load(&e->is_up);
+    out->empty = atomic_load(&e->is_empty);
+}

@@ -1,0 +1,485 @@
+-- limits.lua - one batch of reservations and settlements, whole or not at all.
+--
+-- KEYS[1] is the prefix of all keys, "{name space}:".  ARGV[1] is the batch, one
+-- flat MessagePack array as limit_wire.c writes it.  Everything is read and worked
+-- out first and written at the end, each counter and each reservation once.
+--
+--   c:<key>  hash    counter: s spent, r reserved; rolling also h, the newest bucket,
+--                    and s<i>, r<i> of each bucket
+--   r        hash    id -> reservation
+--   d        zset    id by the time at which the reservation ends
+--   i        zset    counters' keys by the time at which they are gone
+--   n        zset    live processes by the time at which they were last heard of
+--   q:<who>  string  number of the last batch that was applied
+--   u        string  counters are in order; settlements before this time are in them
+--
+-- Lua's numbers are exact to 2^53 only: an amount is two of them, billions and rest.
+
+local call, floor, format, sub = redis.call, math.floor, string.format, string.sub
+local P = KEYS[1]
+local m = cmsgpack.unpack(ARGV[1])
+local BILLION, CAP = 1000000000, 9223372035
+local WINDOW, ROLLING = 0, 1
+local RESERVE, FORCE, SETTLE = 1, 2, 3
+local CONCURRENT = 5
+
+local instance, node, seq, base, heartbeat, await = m[2], m[3], m[4], m[5], m[6], m[7]
+local now, deadline, keep, sweep_max, node_live = m[8], m[9], m[10], m[11], m[12]
+local n_keys, n_ops = m[13], m[14]
+local keys_at = 14
+local ids_at = keys_at + 4 * n_keys
+local ops_at = ids_at + n_ops
+
+-- Is it this batch's turn?  A batch comes again when its reply was lost.
+local marks = call('MGET', P .. 'u', P .. 'q:' .. instance)
+if not marks[1] and await == 1 then
+    return {3}
+end
+local as_of = tonumber(marks[1] or '0')
+local expected = tonumber(marks[2] or '0') + 1
+if base > expected then
+    expected = base
+end
+if seq > expected then
+    return {2}
+end
+local again = seq < expected
+
+if now == 0 then
+    local time = call('TIME')
+    now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+-- ---- amounts: billions and rest ------------------------------------------------
+
+local function parse(text)
+    if not text then
+        return 0, 0
+    end
+    local n = #text
+    if n <= 9 then
+        return 0, tonumber(text)
+    end
+    return tonumber(sub(text, 1, n - 9)), tonumber(sub(text, n - 8))
+end
+
+local function show(high, low)
+    if high == 0 then
+        return format('%.0f', low)
+    end
+    return format('%.0f%09.0f', high, low)
+end
+
+local function plus(h, l, h2, l2)
+    h, l = h + h2, l + l2
+    if l >= BILLION then
+        h, l = h + 1, l - BILLION
+    end
+    if h > CAP then
+        return CAP, BILLION - 1
+    end
+    return h, l
+end
+
+local function minus(h, l, h2, l2)
+    h, l = h - h2, l - l2
+    if l < 0 then
+        h, l = h - 1, l + BILLION
+    end
+    if h < 0 then
+        return 0, 0
+    end
+    return h, l
+end
+
+local function fits(sh, sl, rh, rl, ah, al, lh, ll)
+    if ah == 0 and al == 0 then
+        return true
+    end
+    local l = sl + rl + al
+    local carry = floor(l / BILLION)
+    local h = sh + rh + ah + carry
+    l = l - carry * BILLION
+    return h < lh or (h == lh and l <= ll)
+end
+
+-- ---- counters: [1], [2] spent, [3], [4] reserved ----------------------------------
+
+local cache, loaded = {}, {}
+
+local function load_rolling(c)
+    local name, x, k = c.name, c.x, c.k
+    local head = floor(now / x)
+    local v = call('HMGET', name, 'h', 's', 'r', 's' .. head, 'r' .. head)
+    local old = tonumber(v[1] or head)
+
+    c.fresh = not v[1]
+    c[1], c[2] = parse(v[2])
+    c[3], c[4] = parse(v[3])
+    c.b = {}
+    if old > head then -- the clock was set back: buckets never are
+        head = old
+    elseif old == head then
+        local b = {}
+        b[1], b[2] = parse(v[4])
+        b[3], b[4] = parse(v[5])
+        c.b[head] = b
+    elseif head - old > k then
+        c[1], c[2], c[3], c[4] = 0, 0, 0, 0
+        c.gone, c.moved, c.dirty = true, true, true
+    else
+        local left, n = {}, 0
+        for i = old - k, head - k - 1 do
+            left[n + 1], left[n + 2] = 's' .. i, 'r' .. i
+            n = n + 2
+        end
+        local w = call('HMGET', name, unpack(left))
+        for j = 1, n, 2 do
+            c[1], c[2] = minus(c[1], c[2], parse(w[j]))
+            c[3], c[4] = minus(c[3], c[4], parse(w[j + 1]))
+        end
+        c.left, c.moved, c.dirty = left, true, true
+        c.b[head] = {0, 0, 0, 0}
+    end
+    c.head = head
+end
+
+local function counter(key, kind, x, k)
+    local c = cache[key]
+    if c then
+        return c
+    end
+    c = {key = key, name = P .. 'c:' .. key, kind = kind, x = x, k = k}
+    if kind == ROLLING then
+        load_rolling(c)
+    else
+        local v = call('HMGET', c.name, 's', 'r')
+        c.fresh = not v[1]
+        c[1], c[2] = parse(v[1])
+        c[3], c[4] = parse(v[2])
+    end
+    cache[key] = c
+    loaded[#loaded + 1] = c
+    return c
+end
+
+local function counter_at(i)
+    local at = keys_at + 4 * i
+    return counter(m[at + 1], m[at + 2], m[at + 3], m[at + 4])
+end
+
+-- Buckets from..to are in memory.
+local function load_buckets(c, from, to)
+    local fields, numbers = {}, {}
+    for i = from, to do
+        if not c.b[i] then
+            fields[#fields + 1] = 's' .. i
+            fields[#fields + 1] = 'r' .. i
+            numbers[#numbers + 1] = i
+        end
+    end
+    if #numbers == 0 then
+        return
+    end
+    local v = c.gone and {} or call('HMGET', c.name, unpack(fields))
+    for j, i in ipairs(numbers) do
+        local b = {}
+        b[1], b[2] = parse(v[2 * j - 1])
+        b[3], b[4] = parse(v[2 * j])
+        c.b[i] = b
+    end
+end
+
+-- which: 1 spent, 3 reserved.  A rolling counter changes in the bucket of `time`.
+local function change(c, time, op, which, h, l)
+    if h == 0 and l == 0 then
+        return
+    end
+    if c.kind == ROLLING then
+        local i = floor(time / c.x)
+        if i > c.head then
+            i = c.head
+        end
+        if i < c.head - c.k then
+            return
+        end
+        load_buckets(c, i, i)
+        local b = c.b[i]
+        b[which], b[which + 1] = op(b[which], b[which + 1], h, l)
+        b.dirty = true
+    end
+    c[which], c[which + 1] = op(c[which], c[which + 1], h, l)
+    c.dirty = true
+end
+
+-- How long until a rolling window has room; 0 where it never has.
+local function resets_in(c, ah, al, lh, ll)
+    if c.kind ~= ROLLING or not fits(0, 0, 0, 0, ah, al, lh, ll) then
+        return 0
+    end
+    local sh, sl, rh, rl = c[1], c[2], c[3], c[4]
+    load_buckets(c, c.head - c.k, c.head)
+    for i = c.head - c.k, c.head do
+        local b = c.b[i]
+        sh, sl = minus(sh, sl, b[1], b[2])
+        rh, rl = minus(rh, rl, b[3], b[4])
+        if fits(sh, sl, rh, rl, ah, al, lh, ll) then
+            return (i + c.k + 1) * c.x - now
+        end
+    end
+    return 0
+end
+
+-- ---- reservations: state, start, warned, then claims of seven ----------------------
+
+local LIVE, EXPIRED = 1, 2
+local held, stored, ends, touched, extended = {}, {}, {}, {}, {}
+
+local function read_held(ids, from, to)
+    if from > to then
+        return
+    end
+    local v = call('HMGET', P .. 'r', unpack(ids, from, to))
+    for i = from, to do
+        local text = v[i - from + 1]
+        if text and not held[ids[i]] and not touched[ids[i]] then
+            held[ids[i]] = cmsgpack.unpack(text)
+            stored[ids[i]] = true
+        end
+    end
+end
+
+local function each_claim(r, fn)
+    for i = 4, #r, 7 do
+        fn(counter(r[i], r[i + 1], r[i + 2], r[i + 3]), r[i + 4], r[i + 5], r[i + 6])
+    end
+end
+
+-- What is past its deadline counts as spent; long after it, it is forgotten.
+local function sweep()
+    local list = call('ZRANGEBYSCORE', P .. 'd', '-inf', format('%.0f', now), 'WITHSCORES',
+                      'LIMIT', 0, sweep_max)
+    local due = {}
+    for i = 1, #list, 2 do
+        due[#due + 1] = list[i]
+    end
+    read_held(due, 1, #due)
+    for i, id in ipairs(due) do
+        local r, ended = held[id], tonumber(list[2 * i])
+        touched[id] = true
+        if r and r[1] == LIVE then
+            each_claim(r, function(c, unit, h, l)
+                change(c, r[2], minus, 3, h, l)
+                if unit ~= CONCURRENT then
+                    change(c, r[2], plus, 1, h, l)
+                end
+            end)
+            r[1] = EXPIRED
+            ended = ended + keep
+            ends[id] = ended
+        end
+        if not r or ended <= now then
+            held[id], stored[id] = nil, true
+        end
+    end
+end
+
+-- ---- operations ------------------------------------------------------------------
+
+local reply = {again and 1 or 0, 0}
+
+local function answer(...)
+    for i = 1, select('#', ...) do
+        reply[#reply + 1] = (select(i, ...))
+    end
+end
+
+local function take(id, at, n, time, mask)
+    local r = {LIVE, time, mask}
+    for i = 1, n do
+        local c, unit, h, l = counter_at(m[at + 1]), m[at + 2], m[at + 3], m[at + 4]
+        local e = #r
+        change(c, time, plus, 3, h, l)
+        r[e + 1], r[e + 2], r[e + 3], r[e + 4] = c.key, c.kind, c.x, c.k
+        r[e + 5], r[e + 6], r[e + 7] = unit, h, l
+        at = at + 7
+    end
+    held[id], touched[id], ends[id] = r, true, now + deadline
+end
+
+local function reserve(id, at, n)
+    local mask, bit, claim = 0, 1, at
+    if held[id] then
+        return answer(0, held[id][3])
+    end
+    if again then
+        return answer(-1)
+    end
+    for i = 1, n do
+        local c = counter_at(m[claim + 1])
+        local ah, al, lh, ll = m[claim + 3], m[claim + 4], m[claim + 5], m[claim + 6]
+        if not fits(c[1], c[2], c[3], c[4], ah, al, lh, ll) then
+            if m[claim + 7] == 1 then
+                return answer(i, c[1], c[2], c[3], c[4], resets_in(c, ah, al, lh, ll))
+            end
+            mask = mask + bit
+        end
+        bit = bit * 2
+        claim = claim + 7
+    end
+    take(id, at, n, now, mask)
+    return answer(0, mask)
+end
+
+local function settle(id, at, n, time, settled)
+    local r = held[id]
+    if r then
+        each_claim(r, function(c, unit, h, l)
+            if r[1] == LIVE then
+                change(c, r[2], minus, 3, h, l)
+            elseif unit ~= CONCURRENT then
+                change(c, r[2], minus, 1, h, l)
+            end
+            if unit ~= CONCURRENT then
+                change(c, r[2], plus, 1, m[at + 2 * unit + 1], m[at + 2 * unit + 2])
+            end
+        end)
+        held[id], touched[id] = nil, true
+    elseif settled >= as_of then
+        for i = 1, n do
+            local claim = at + 12 + 2 * (i - 1)
+            local unit = m[claim + 2]
+            if unit ~= CONCURRENT then
+                change(counter_at(m[claim + 1]), time, plus, 1, m[at + 2 * unit + 1],
+                       m[at + 2 * unit + 2])
+            end
+        end
+    end
+end
+
+if not again then
+    sweep()
+end
+read_held(m, ids_at + 1, ids_at + n_ops)
+
+local at = ops_at
+for i = 1, n_ops do
+    local id, type, n = m[ids_at + i], m[at + 1], m[at + 2]
+    if type == RESERVE then
+        reserve(id, at + 2, n)
+        at = at + 2 + 7 * n
+    elseif type == FORCE then
+        if not again and not held[id] then
+            take(id, at + 3, n, now - m[at + 3], 0)
+        end
+        at = at + 3 + 7 * n
+    elseif type == SETTLE then
+        if not again then
+            settle(id, at + 4, n, now - m[at + 3], m[at + 4])
+        end
+        at = at + 4 + 12 + 2 * n
+    else
+        if not again and held[id] and held[id][1] == LIVE then
+            ends[id], extended[id] = now + deadline, true
+        end
+        at = at + 2
+    end
+end
+
+-- ---- what changed -----------------------------------------------------------------
+
+for i = 0, n_keys - 1 do
+    local c = cache[m[keys_at + 4 * i + 1]]
+    if c then
+        answer(plus(c[1], c[2], c[3], c[4]))
+    else
+        answer(-1, 0)
+    end
+end
+if again then
+    return reply
+end
+
+local function write_rolling(c)
+    local fields = {'h', format('%.0f', c.head), 's', show(c[1], c[2]), 'r', show(c[3], c[4])}
+    local life = (c.k + 2) * c.x
+    for i, b in pairs(c.b) do
+        if b.dirty then
+            local n = #fields
+            fields[n + 1], fields[n + 2] = 's' .. i, show(b[1], b[2])
+            fields[n + 3], fields[n + 4] = 'r' .. i, show(b[3], b[4])
+        end
+    end
+    if c.gone then
+        call('DEL', c.name)
+    elseif c.left then
+        call('HDEL', c.name, unpack(c.left))
+    end
+    call('HSET', c.name, unpack(fields))
+    if c.fresh or c.moved then
+        call('PEXPIRE', c.name, format('%.0f', floor(life / 1000) + 1))
+        call('ZADD', P .. 'i', format('%.0f', floor((now + life) / 1000000) + 1), c.key)
+    end
+end
+
+for _, c in ipairs(loaded) do
+    if not c.dirty then
+        -- as it was
+    elseif c[1] + c[2] + c[3] + c[4] == 0 then
+        if not c.fresh then
+            call('DEL', c.name)
+            call('ZREM', P .. 'i', c.key)
+        end
+    elseif c.kind == ROLLING then
+        write_rolling(c)
+    else
+        call('HSET', c.name, 's', show(c[1], c[2]), 'r', show(c[3], c[4]))
+        if c.fresh and c.kind == WINDOW and c.x > 0 then
+            call('EXPIREAT', c.name, format('%.0f', c.x))
+            call('ZADD', P .. 'i', format('%.0f', c.x), c.key)
+        elseif c.fresh then
+            call('ZADD', P .. 'i', '+inf', c.key)
+        end
+    end
+end
+
+local set, due, gone = {}, {}, {}
+for id in pairs(touched) do
+    local r = held[id]
+    extended[id] = nil
+    if r then
+        set[#set + 1], set[#set + 2] = id, cmsgpack.pack(r)
+        due[#due + 1], due[#due + 2] = format('%.0f', ends[id]), id
+    elseif stored[id] then
+        gone[#gone + 1] = id
+    end
+end
+for id in pairs(extended) do
+    due[#due + 1], due[#due + 2] = format('%.0f', ends[id]), id
+end
+if #set > 0 then
+    call('HSET', P .. 'r', unpack(set))
+end
+if #due > 0 then
+    call('ZADD', P .. 'd', unpack(due))
+end
+if #gone > 0 then
+    call('HDEL', P .. 'r', unpack(gone))
+    call('ZREM', P .. 'd', unpack(gone))
+end
+
+call('SET', P .. 'q:' .. instance, format('%.0f', seq), 'EX', 604800)
+if not marks[1] then
+    call('SET', P .. 'u', '0')
+end
+if heartbeat == 1 then
+    call('ZADD', P .. 'n', format('%.0f', now), node)
+    call('ZREMRANGEBYSCORE', P .. 'n', '-inf', format('%.0f', now - node_live))
+    local over = call('ZRANGEBYSCORE', P .. 'i', '-inf', format('%.0f', floor(now / 1000000)),
+                      'LIMIT', 0, 256)
+    if #over > 0 then
+        call('ZREM', P .. 'i', unpack(over))
+    end
+    reply[2] = call('ZCARD', P .. 'n')
+end
+return reply

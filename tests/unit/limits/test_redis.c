@@ -1,0 +1,885 @@
+#include "tests/unit/limits/redis.h"
+
+#include "metering/limits/limit_redis.h"
+
+static struct redis_server server;
+static struct event_base *base;
+static struct zone *utc;
+
+static struct limiter_options options(void)
+{
+    return (struct limiter_options){
+        .redis_url = server.url,
+        .timeout_ms = 200,
+        .name_space = "test",
+        .attach = redis_attach,
+        .loop = base,
+    };
+}
+
+static void until_decided(struct limiter *l, const struct request *r)
+{
+    for (int i = 0; i < 5000 && r->a.verdict == LIMIT_PENDING; i++)
+        turn(base, &l, 1);
+    assert_int_not_equal(r->a.verdict, LIMIT_PENDING);
+}
+
+static void until_settled(struct limiter *l)
+{
+    struct limiter_stats stats;
+
+    for (int i = 0; i < 8000; i++) {
+        turn(base, &l, 1);
+        limiter_stats(l, &stats);
+        if (stats.unsettled == 0)
+            return;
+    }
+    fail_msg("%llu operations are not acknowledged", (unsigned long long)stats.unsettled);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    base = event_base_new();
+    if (server.folder[0] == '\0')
+        return 0;
+    if (server.pid == 0)
+        redis_run(&server);
+    redis_ask(&server, "FLUSHALL");
+    redis_ask(&server, "SCRIPT FLUSH");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    if (base)
+        event_base_free(base);
+    base = NULL;
+    return 0;
+}
+
+static void need_server(void)
+{
+    if (server.folder[0] == '\0') {
+        print_message("redis-server is not installed: skipped\n");
+        skip();
+    }
+}
+
+static void test_reserve_settle(void **state)
+{
+    struct limit_def defs[] = {def_of("month", UNIT_USD, 100, "month"),
+                               def_of("rpm", UNIT_REQUESTS, 3, "60s"),
+                               def_of("parallel", UNIT_CONCURRENT, 2, NULL)};
+    struct limit_set *set = limit_set_new(defs, 3, utc);
+    struct limiter_options o = options();
+    struct limiter *l;
+    struct subject subject = subject_of("search", "k");
+    struct limit_amounts actual = amounts(25, 0, 1, 1);
+    struct request r[3];
+    struct sum sum;
+
+    (void)state;
+    need_server();
+    l = limiter_new(&o, NULL);
+    assert_non_null(l);
+    for (int i = 0; i < 3; i++) {
+        request_init(&r[i], set, &subject, amounts(40, 0, 1, 1), clock_wall_us());
+        limiter_reserve(l, &r[i].a);
+    }
+    for (int i = 0; i < 3; i++)
+        until_decided(l, &r[i]);
+    assert_int_equal(r[0].a.verdict, LIMIT_OK);
+    assert_int_equal(r[1].a.verdict, LIMIT_OK);
+    assert_int_equal(r[2].a.verdict, LIMIT_DENIED);
+    assert_int_equal(r[0].wakes, 1);
+    assert_string_equal(r[2].a.denial.def->name, "month");
+    assert_int_equal(r[2].a.denial.reserved, 80);
+    assert_int_equal(r[2].a.denial.wanted, 40);
+    assert_int_equal(r[2].a.denial.limit, 100);
+    assert_int_equal(r[2].a.denial.resets_us, r[2].a.claims[0].end_us);
+    limiter_settle(l, &r[0].a, &actual);
+    limiter_settle(l, &r[0].a, &actual); /* once */
+    limiter_cancel(l, &r[1].a);
+    until_settled(l);
+    sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    assert_int_equal(sum.spent, 25);
+    assert_int_equal(sum.reserved, 0);
+    sum = sum_of(&o, NULL, set, 1, clock_wall_us());
+    assert_int_equal(sum.spent, 1);
+    assert_int_equal(sum.reserved, 0);
+    sum = sum_of(&o, NULL, set, 2, clock_wall_us());
+    assert_int_equal(sum.counters, 0);
+    assert_int_equal(redis_ask(&server, "HLEN {test}:r"), 0);
+    assert_int_equal(redis_ask(&server, "ZCARD {test}:d"), 0);
+    for (int i = 0; i < 3; i++)
+        request_fini(&r[i]);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
+/* Everything that one worker has to do with Redis, for a request that is admitted. */
+static struct limit_set *budget_of(uint64_t limit, enum on_failure on_failure)
+{
+    struct limit_def def = def_of("budget", UNIT_USD, limit, "total");
+
+    def.on_failure = on_failure;
+    return limit_set_new(&def, 1, utc);
+}
+
+enum { PROCESSES = 3, LIMITERS = 2, REQUESTS = 200, BUDGET_REQUESTS = 10 };
+
+/* Asks for REQUESTS on each of LIMITERS and tells how many were admitted. */
+static unsigned ask_many(struct limit_set *set)
+{
+    static struct request requests[LIMITERS][REQUESTS];
+    struct limiter *limiters[LIMITERS];
+    struct subject subject = subject_of("search", "k");
+    struct limiter_options o;
+    unsigned admitted = 0, decided = 0;
+
+    base = event_base_new();
+    o = options();
+    o.timeout_ms = 20000;
+    o.on_failure = ON_FAILURE_REFUSE;
+    for (int l = 0; l < LIMITERS; l++)
+        limiters[l] = limiter_new(&o, NULL);
+    for (int i = 0; i < REQUESTS; i++) {
+        for (int l = 0; l < LIMITERS; l++) {
+            request_init(&requests[l][i], set, &subject, amounts(7, 0, 1, 0), clock_wall_us());
+            limiter_reserve(limiters[l], &requests[l][i].a);
+        }
+        if (i % 3 == 0)
+            turn(base, limiters, LIMITERS);
+    }
+    while (decided < LIMITERS * REQUESTS) {
+        turn(base, limiters, LIMITERS);
+        decided = admitted = 0;
+        for (int l = 0; l < LIMITERS; l++) {
+            for (int i = 0; i < REQUESTS; i++) {
+                decided += requests[l][i].a.verdict != LIMIT_PENDING;
+                admitted += requests[l][i].a.verdict == LIMIT_OK;
+            }
+        }
+    }
+    return admitted; /* the process ends with its reservations standing */
+}
+
+static void test_concurrent_processes(void **state)
+{
+    struct limit_set *set = budget_of(7 * BUDGET_REQUESTS + 6, ON_FAILURE_LOCAL);
+    struct limiter_options o = options();
+    unsigned total = 0;
+    pid_t children[PROCESSES];
+
+    (void)state;
+    need_server();
+    for (int i = 0; i < PROCESSES; i++) {
+        children[i] = fork();
+        assert_true(children[i] >= 0);
+        if (children[i] == 0)
+            _exit((int)ask_many(set));
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        int status = 0;
+
+        waitpid(children[i], &status, 0);
+        assert_true(WIFEXITED(status));
+        total += (unsigned)WEXITSTATUS(status);
+    }
+    print_message("%d processes x %d limiters x %d requests: %u admitted\n", PROCESSES,
+                  LIMITERS, REQUESTS, total);
+    assert_int_equal(total, BUDGET_REQUESTS);
+    assert_int_equal(sum_of(&o, NULL, set, 0, clock_wall_us()).reserved, 7 * BUDGET_REQUESTS);
+    limit_set_free(set);
+}
+
+/* Denied by the last of several limits: nothing is reserved in the others. */
+static void test_all_or_none(void **state)
+{
+    struct limit_def defs[] = {
+        def_of("a", UNIT_USD, 1000, "day"), def_of("b", UNIT_REQUESTS, 5, "60s"),
+        def_of("c", UNIT_CONCURRENT, 5, NULL), def_of("d", UNIT_TOKENS, 10, "hour")};
+    struct limit_set *set = limit_set_new(defs, 4, utc);
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    struct request r;
+    struct limiter *l;
+
+    (void)state;
+    need_server();
+    l = limiter_new(&o, NULL);
+    request_init(&r, set, &subject, amounts(1, 11, 1, 1), clock_wall_us());
+    limiter_reserve(l, &r.a);
+    until_decided(l, &r);
+    assert_int_equal(r.a.verdict, LIMIT_DENIED);
+    assert_string_equal(r.a.denial.def->name, "d");
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(sum_of(&o, NULL, set, i, clock_wall_us()).counters, 0);
+    request_fini(&r);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
+/* Redis stands still: admissions wait no longer than they may, and all is true afterwards. */
+static void test_stopped(void **state)
+{
+    struct limit_set *set = budget_of(100, ON_FAILURE_LOCAL);
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    struct limit_amounts actual = amounts(6, 0, 1, 0);
+    struct limiter_stats stats;
+    struct request r[30];
+    struct limiter *l;
+    unsigned admitted = 0;
+    struct sum sum;
+
+    (void)state;
+    need_server();
+    l = limiter_new(&o, NULL);
+    for (int i = 0; i < 2; i++) { /* 20 of 100 reserved while Redis answers */
+        request_init(&r[i], set, &subject, amounts(10, 0, 1, 0), clock_wall_us());
+        limiter_reserve(l, &r[i].a);
+        until_decided(l, &r[i]);
+        admitted += r[i].a.verdict == LIMIT_OK;
+    }
+    assert_int_equal(admitted, 2);
+    kill(server.pid, SIGSTOP);
+    for (int i = 2; i < 30; i++) {
+        int64_t started = clock_mono_us(), took;
+
+        request_init(&r[i], set, &subject, amounts(10, 0, 1, 0), clock_wall_us());
+        limiter_reserve(l, &r[i].a);
+        until_decided(l, &r[i]);
+        took = clock_mono_us() - started;
+        assert_true(took < (o.timeout_ms + 150) * 1000);
+        if (i > 2) /* known to be away: nobody waits for it any more */
+            assert_true(took < 100000);
+        admitted += r[i].a.verdict == LIMIT_OK;
+    }
+    /* The last known counters had room for 80 more, and this is the only process. */
+    assert_int_equal(admitted, 10);
+    assert_string_equal(r[29].a.denial.def->name, "budget");
+    limiter_stats(l, &stats);
+    assert_int_equal(stats.local_admissions, 8);
+    assert_int_equal(stats.timeouts, 1);
+    assert_false(stats.connected);
+    for (int i = 0; i < 5; i++)
+        limiter_settle(l, &r[i].a, &actual);
+    kill(server.pid, SIGCONT);
+    until_settled(l);
+    sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    assert_int_equal(sum.spent, 30);
+    assert_int_equal(sum.reserved, 50); /* what was admitted meanwhile is known to Redis now */
+    for (int i = 5; i < 30; i++)
+        limiter_settle(l, &r[i].a, &actual);
+    until_settled(l);
+    sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    assert_int_equal(sum.spent, 60);
+    assert_int_equal(sum.reserved, 0);
+    assert_int_equal(redis_ask(&server, "HLEN {test}:r"), 0);
+    limiter_stats(l, &stats);
+    assert_true(stats.connected);
+    for (int i = 0; i < 30; i++)
+        request_fini(&r[i]);
+    /* Once more: what was counted here meanwhile is Redis' again, 40 are left. */
+    kill(server.pid, SIGSTOP);
+    admitted = 0;
+    for (int i = 0; i < 30; i++) {
+        request_init(&r[i], set, &subject, amounts(10, 0, 1, 0), clock_wall_us());
+        limiter_reserve(l, &r[i].a);
+        until_decided(l, &r[i]);
+        admitted += r[i].a.verdict == LIMIT_OK;
+    }
+    assert_int_equal(admitted, 4);
+    kill(server.pid, SIGCONT);
+    for (int i = 0; i < 30; i++) {
+        limiter_cancel(l, &r[i].a);
+        request_fini(&r[i]);
+    }
+    until_settled(l);
+    sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    assert_int_equal(sum.spent, 60);
+    assert_int_equal(sum.reserved, 0);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
+/* As above, but nobody waits any more: what Redis reserved late is returned. */
+static void test_cancelled(void **state)
+{
+    struct limit_set *set = budget_of(100, ON_FAILURE_REFUSE);
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    struct request r[4];
+    struct limiter *l;
+
+    (void)state;
+    need_server();
+    l = limiter_new(&o, NULL);
+    request_init(&r[0], set, &subject, amounts(10, 0, 1, 0), clock_wall_us());
+    limiter_reserve(l, &r[0].a);
+    until_decided(l, &r[0]);
+    kill(server.pid, SIGSTOP);
+    for (int i = 1; i < 4; i++) {
+        request_init(&r[i], set, &subject, amounts(10, 0, 1, 0), clock_wall_us());
+        limiter_reserve(l, &r[i].a);
+    }
+    limiter_cancel(l, &r[1].a); /* not sent */
+    turn(base, &l, 1);
+    limiter_cancel(l, &r[2].a); /* sent */
+    until_decided(l, &r[3]);
+    assert_int_equal(r[3].a.verdict, LIMIT_UNAVAILABLE);
+    assert_int_equal(r[1].wakes + r[2].wakes, 0);
+    kill(server.pid, SIGCONT);
+    until_settled(l);
+    assert_int_equal(sum_of(&o, NULL, set, 0, clock_wall_us()).reserved, 10);
+    assert_int_equal(redis_ask(&server, "HLEN {test}:r"), 1);
+    for (int i = 0; i < 4; i++)
+        request_fini(&r[i]);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
+/* Redis dies and comes back empty; settlements are kept and reach it. */
+static void test_killed(void **state)
+{
+    static const enum limit_verdict verdicts[] = {LIMIT_OK, LIMIT_UNAVAILABLE, LIMIT_OK};
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    struct limit_amounts actual = amounts(4, 0, 1, 0);
+
+    (void)state;
+    need_server();
+    for (int rule = ON_FAILURE_LOCAL; rule <= ON_FAILURE_ALLOW; rule++) {
+        struct limit_set *set = budget_of(10, ON_FAILURE_LOCAL);
+        struct request before, during, beyond;
+        struct limiter *l;
+        struct sum sum;
+
+        redis_ask(&server, "FLUSHALL");
+        o.on_failure = (enum on_failure)rule;
+        l = limiter_new(&o, NULL);
+        request_init(&before, set, &subject, amounts(4, 0, 1, 0), clock_wall_us());
+        limiter_reserve(l, &before.a);
+        until_decided(l, &before);
+        redis_kill(&server);
+        for (int i = 0; i < 20; i++)
+            turn(base, &l, 1);
+        request_init(&during, set, &subject, amounts(5, 0, 1, 0), clock_wall_us());
+        limiter_reserve(l, &during.a);
+        until_decided(l, &during);
+        assert_int_equal(during.a.verdict, verdicts[rule]);
+        request_init(&beyond, set, &subject, amounts(5, 0, 1, 0), clock_wall_us());
+        limiter_reserve(l, &beyond.a);
+        until_decided(l, &beyond);
+        assert_int_equal(beyond.a.verdict, rule == ON_FAILURE_LOCAL    ? LIMIT_DENIED
+                                           : rule == ON_FAILURE_REFUSE ? LIMIT_UNAVAILABLE
+                                                                       : LIMIT_OK);
+        limiter_settle(l, &before.a, &actual);
+        limiter_settle(l, &during.a, &actual);
+        redis_run(&server);
+        until_settled(l);
+        sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+        assert_int_equal(sum.spent, rule == ON_FAILURE_REFUSE ? 4 : 8);
+        assert_int_equal(sum.reserved, rule == ON_FAILURE_ALLOW ? 5 : 0);
+        request_fini(&before);
+        request_fini(&during);
+        request_fini(&beyond);
+        limiter_free(l);
+        limit_set_free(set);
+    }
+}
+
+/* A batch is applied, but its reply is never read. */
+static void lose_reply(struct limiter *l)
+{
+    struct redis_engine *e = limiter_redis(l);
+
+    limiter_run(l);
+    usleep(3000);
+    link_fail(e, "cut by the test");
+    e->link.retry_us = 0;
+    e->link.wait_us = RETRY_FIRST_MS * 1000;
+    for (int i = 0; i < 200 && !redis_engine_is_up(e); i++)
+        turn(base, &l, 1);
+}
+
+/* Connections are cut at random moments: each settlement counts exactly once. */
+static void test_cut_connections(void **state)
+{
+    enum { N = 400 };
+    struct limit_set *set = budget_of(1000000, ON_FAILURE_LOCAL);
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    static struct request r[N];
+    struct limiter_stats stats;
+    struct limiter *l;
+    uint64_t expected = 0;
+    struct sum sum;
+
+    (void)state;
+    need_server();
+    l = limiter_new(&o, NULL);
+    for (int i = 0; i < N; i++) {
+        request_init(&r[i], set, &subject, amounts(100, 0, 1, 0), clock_wall_us());
+        limiter_reserve(l, &r[i].a);
+        if (i % 3 == 0)
+            limiter_run(l);
+        if (i % 40 == 20)
+            redis_ask(&server, "CLIENT KILL TYPE normal SKIPME yes");
+        if (i % 100 == 50)
+            redis_ask(&server, "SCRIPT FLUSH");
+        if (i % 60 == 45) /* here some are admitted locally */
+            lose_reply(l);
+        if (i % 7 == 0)
+            turn(base, &l, 1);
+    }
+    for (int i = 0; i < N; i++) {
+        struct limit_amounts actual = amounts((uint64_t)i, 0, 1, 0);
+
+        until_decided(l, &r[i]);
+        assert_int_equal(r[i].a.verdict, LIMIT_OK);
+        limiter_settle(l, &r[i].a, &actual);
+        expected += (uint64_t)i;
+        if (i % 30 == 10)
+            lose_reply(l);
+        if (i % 40 == 30)
+            redis_ask(&server, "CLIENT KILL TYPE normal SKIPME yes");
+        if (i % 5 == 0)
+            turn(base, &l, 1);
+    }
+    until_settled(l);
+    sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    limiter_stats(l, &stats);
+    print_message("%llu reconnects, %llu admitted locally\n",
+                  (unsigned long long)stats.reconnects,
+                  (unsigned long long)stats.local_admissions);
+    assert_true(stats.reconnects > 20 && stats.local_admissions > 0);
+    assert_int_equal(sum.spent, expected);
+    assert_int_equal(sum.reserved, 0);
+    assert_int_equal(stats.lost, 0);
+    for (int i = 0; i < N; i++)
+        request_fini(&r[i]);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
+/* An emptied Redis admits nothing until it was rebuilt, where that is asked for. */
+static void test_await_rebuild(void **state)
+{
+    struct limit_set *set = budget_of(100, ON_FAILURE_REFUSE);
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    struct limit_amounts actual = amounts(10, 0, 1, 0);
+    struct limit_counter counter = {
+        .scope = STRV(""), .start_us = INT64_MIN, .end_us = INT64_MAX, .spent = 85};
+    struct limiter_stats stats;
+    struct request r[4];
+    struct limiter *l;
+    struct sum sum;
+
+    (void)state;
+    need_server();
+    o.await_rebuild = true;
+    assert_int_equal(limit_write(&o, NULL, set, NULL, 0, 1), RC_OK); /* a new installation */
+    l = limiter_new(&o, NULL);
+    for (int i = 0; i < 4; i++)
+        request_init(&r[i], set, &subject, amounts(10, 0, 1, 0), clock_wall_us());
+    limiter_reserve(l, &r[0].a);
+    until_decided(l, &r[0]);
+    assert_int_equal(r[0].a.verdict, LIMIT_OK);
+    redis_ask(&server, "FLUSHALL");
+    limiter_reserve(l, &r[1].a);
+    until_decided(l, &r[1]);
+    assert_int_equal(r[1].a.verdict, LIMIT_UNAVAILABLE);
+    limiter_stats(l, &stats);
+    assert_true(stats.empty);
+    limiter_settle(l, &r[0].a, &actual); /* before the rebuild, and in its figures */
+    usleep(2000);
+    assert_int_equal(limit_write(&o, NULL, set, &counter, 1, clock_wall_us()), RC_OK);
+    until_settled(l);
+    sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    assert_int_equal(sum.spent, 85);
+    limiter_reserve(l, &r[2].a);
+    until_decided(l, &r[2]);
+    assert_int_equal(r[2].a.verdict, LIMIT_OK);
+    limiter_reserve(l, &r[3].a);
+    until_decided(l, &r[3]);
+    assert_int_equal(r[3].a.verdict, LIMIT_DENIED);
+    assert_int_equal(r[3].a.denial.spent, 85);
+    limiter_stats(l, &stats);
+    assert_false(stats.empty);
+    for (int i = 0; i < 4; i++)
+        request_fini(&r[i]);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
+/* Two processes: without Redis each takes half of what was left. */
+static void test_shares(void **state)
+{
+    struct limit_set *set = budget_of(100, ON_FAILURE_LOCAL);
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    struct limiter *l[2];
+    struct limiter_stats stats;
+    struct request first[2], r;
+    unsigned admitted[2] = {0};
+
+    (void)state;
+    need_server();
+    for (int i = 0; i < 2; i++)
+        l[i] = limiter_new(&o, NULL); /* a memory of its own each: two processes */
+    for (int i = 0; i < 2; i++) {
+        request_init(&first[i], set, &subject, amounts(10, 0, 1, 0), clock_wall_us());
+        limiter_reserve(l[i], &first[i].a);
+        until_decided(l[i], &first[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        limiter_redis(l[i])->heartbeat_us = 0;
+        for (int k = 0; k < 30; k++)
+            turn(base, &l[i], 1);
+        limiter_stats(l[i], &stats);
+    }
+    assert_int_equal(stats.nodes, 2);
+    /* The other one's reservation is seen with the next that this one makes. */
+    request_init(&r, set, &subject, amounts(0, 0, 1, 0), clock_wall_us());
+    limiter_reserve(l[0], &r.a);
+    until_decided(l[0], &r);
+    request_fini(&r);
+    atomic_store(&limiter_redis(l[0])->nodes, 2);
+    redis_kill(&server);
+    for (int k = 0; k < 30; k++)
+        turn(base, l, 2);
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 20; k++) {
+            request_init(&r, set, &subject, amounts(10, 0, 1, 0), clock_wall_us());
+            limiter_reserve(l[i], &r.a);
+            until_decided(l[i], &r);
+            admitted[i] += r.a.verdict == LIMIT_OK;
+            limiter_settle(l[i], &r.a, &r.a.amounts);
+            request_fini(&r);
+        }
+    }
+    assert_int_equal(admitted[0], 4); /* half of 80 */
+    assert_int_equal(admitted[1], 4);
+    redis_run(&server);
+    for (int i = 0; i < 2; i++) {
+        until_settled(l[i]);
+        limiter_settle(l[i], &first[i].a, &first[i].a.amounts);
+        until_settled(l[i]);
+        request_fini(&first[i]);
+    }
+    assert_int_equal(sum_of(&o, NULL, set, 0, clock_wall_us()).spent, 100);
+    limiter_free(l[0]);
+    limiter_free(l[1]);
+    limit_set_free(set);
+}
+
+static int64_t script_clock_us;
+
+static int64_t script_clock(void)
+{
+    return script_clock_us;
+}
+
+/* A process dies: what it reserved counts as spent, and a late settlement corrects. */
+static void test_deadline(void **state)
+{
+    struct limit_def defs[] = {def_of("budget", UNIT_USD, 100, "total"),
+                               def_of("parallel", UNIT_CONCURRENT, 10, NULL)};
+    struct limit_set *set = limit_set_new(defs, 2, utc);
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    struct limit_amounts actual = amounts(3, 0, 1, 1);
+    struct request dead, live, probe;
+    struct limiter *l;
+    struct sum sum;
+
+    (void)state;
+    need_server();
+    l = limiter_new(&o, NULL);
+    script_clock_us = clock_wall_us();
+    limiter_redis(l)->clock = script_clock;
+    request_init(&dead, set, &subject, amounts(10, 0, 1, 1), clock_wall_us());
+    request_init(&live, set, &subject, amounts(20, 0, 1, 1), clock_wall_us());
+    request_init(&probe, set, &subject, amounts(0, 0, 0, 0), clock_wall_us());
+    limiter_reserve(l, &dead.a);
+    limiter_reserve(l, &live.a);
+    until_decided(l, &live);
+    script_clock_us += (LIMIT_DEADLINE_S - 1) * US_PER_SECOND;
+    limiter_extend(l, &live.a);
+    for (int i = 0; i < 20; i++)
+        turn(base, &l, 1);
+    script_clock_us += 2 * US_PER_SECOND;
+    limiter_reserve(l, &probe.a);
+    until_decided(l, &probe);
+    sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    assert_int_equal(sum.spent, 10);
+    assert_int_equal(sum.reserved, 20);
+    assert_int_equal(sum_of(&o, NULL, set, 1, clock_wall_us()).reserved, 1);
+    limiter_settle_id(l, &dead.a.id, &actual); /* by the process that came after */
+    limiter_settle_id(l, &dead.a.id, &actual);
+    limiter_settle(l, &live.a, &actual);
+    until_settled(l);
+    sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    assert_int_equal(sum.spent, 6);
+    assert_int_equal(sum.reserved, 0);
+    assert_int_equal(sum_of(&o, NULL, set, 1, clock_wall_us()).counters, 0);
+    request_fini(&dead);
+    request_fini(&live);
+    request_fini(&probe);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
+/* Sums beyond 2^53 are exact to the last unit. */
+static void test_large(void **state)
+{
+    struct limit_set *set = budget_of(LIMIT_VALUE_MAX, ON_FAILURE_LOCAL);
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    struct limit_amounts most = amounts(LIMIT_VALUE_MAX - 1, 0, 1, 0);
+    struct request r[4];
+    struct limiter *l;
+
+    (void)state;
+    need_server();
+    l = limiter_new(&o, NULL);
+    request_init(&r[0], set, &subject, most, clock_wall_us());
+    request_init(&r[1], set, &subject, amounts(2, 0, 1, 0), clock_wall_us());
+    request_init(&r[2], set, &subject, amounts(1, 0, 1, 0), clock_wall_us());
+    request_init(&r[3], set, &subject, amounts(0, 0, 1, 0), clock_wall_us());
+    for (int i = 0; i < 4; i++)
+        limiter_reserve(l, &r[i].a);
+    until_decided(l, &r[3]);
+    assert_int_equal(r[0].a.verdict, LIMIT_OK);
+    assert_int_equal(r[1].a.verdict, LIMIT_DENIED);
+    assert_int_equal(r[1].a.denial.reserved, LIMIT_VALUE_MAX - 1);
+    assert_int_equal(r[2].a.verdict, LIMIT_OK);
+    assert_int_equal(r[3].a.verdict, LIMIT_OK); /* a free model, though nothing is left */
+    limiter_settle(l, &r[0].a, &most);
+    limiter_cancel(l, &r[2].a);
+    until_settled(l);
+    assert_int_equal(sum_of(&o, NULL, set, 0, clock_wall_us()).spent, LIMIT_VALUE_MAX - 1);
+    for (int i = 0; i < 4; i++)
+        request_fini(&r[i]);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
+/* How many reserve-and-settle pairs Redis takes when they come in batches; told, not judged. */
+static void test_pace(void **state)
+{
+    enum { N = 4000, FLIGHT = 200 };
+    struct limit_def defs[] = {def_of("a", UNIT_USD, UINT64_C(1) << 50, "month"),
+                               def_of("b", UNIT_USD, UINT64_C(1) << 50, "day"),
+                               def_of("c", UNIT_REQUESTS, UINT64_C(1) << 50, "60s"),
+                               def_of("d", UNIT_TOKENS, UINT64_C(1) << 50, "60s")};
+    static const char *const keys[] = {"k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"};
+    struct limiter_options o = options();
+    struct limit_amounts actual = amounts(90, 900, 1, 1);
+    struct limit_set *set;
+    static struct request r[FLIGHT];
+    struct limiter *l;
+    int64_t started;
+    double seconds, cpu[2];
+    unsigned done = 0, next = 0;
+
+    (void)state;
+    need_server();
+    for (int i = 1; i < 4; i++)
+        defs[i].per[defs[i].n_per++] = STRV("key");
+    set = limit_set_new(defs, 4, utc);
+    l = limiter_new(&o, NULL);
+    started = clock_mono_us();
+    for (int k = 0; k < 2; k++) {
+        char path[64], text[512] = "";
+        unsigned long user = 0, system = 0;
+        FILE *f;
+
+        if (k == 1) {
+            for (; next < FLIGHT; next++) {
+                struct subject s = subject_of("t", keys[next % 8]);
+
+                request_init(&r[next], set, &s, amounts(100, 1000, 1, 1), clock_wall_us());
+                limiter_reserve(l, &r[next].a);
+            }
+            while (done < N) {
+                turn(base, &l, 1);
+                for (unsigned i = 0; i < FLIGHT; i++) {
+                    struct subject s = subject_of("t", keys[i % 8]);
+
+                    if (r[i].a.verdict == LIMIT_PENDING)
+                        continue;
+                    assert_int_equal(r[i].a.verdict, LIMIT_OK);
+                    limiter_settle(l, &r[i].a, &actual);
+                    request_fini(&r[i]);
+                    done++;
+                    request_init(&r[i], set, &s, amounts(100, 1000, 1, 1), clock_wall_us());
+                    limiter_reserve(l, &r[i].a);
+                }
+            }
+        }
+        snprintf(path, sizeof(path), "/proc/%d/stat", (int)server.pid);
+        f = fopen(path, "r");
+        assert_non_null(f);
+        assert_non_null(fgets(text, sizeof(text), f));
+        fclose(f);
+        /* utime and stime: the 12th and 13th after the name */
+        {
+            char *at = strrchr(text, ')');
+
+            for (int i = 0; at && i < 12; i++)
+                at = strchr(at + 1, ' ');
+            assert_non_null(at);
+            user = strtoul(at + 1, &at, 10);
+            system = strtoul(at + 1, NULL, 10);
+        }
+        cpu[k] = (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+    }
+    seconds = (double)(clock_mono_us() - started) / 1e6;
+    print_message("%u pairs of 4 claims in %.2f s; redis %.1f us of CPU a pair\n", done,
+                  seconds, (cpu[1] - cpu[0]) / done * 1e6);
+    for (unsigned i = 0; i < FLIGHT; i++) {
+        limiter_cancel(l, &r[i].a);
+        request_fini(&r[i]);
+    }
+    until_settled(l);
+    assert_int_equal(sum_of(&o, NULL, set, 0, clock_wall_us()).spent, 90 * (uint64_t)done);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
+static void test_urls(void **state)
+{
+    static const struct {
+        const char *url, *host, *path, *user, *password;
+        int port, db;
+    } good[] = {
+        {"redis://127.0.0.1:6379/0", "127.0.0.1", NULL, NULL, NULL, 6379, 0},
+        {"redis://localhost", "localhost", NULL, NULL, NULL, 6379, 0},
+        {"redis://localhost/", "localhost", NULL, NULL, NULL, 6379, 0},
+        {"redis://[::1]:7000/3", "::1", NULL, NULL, NULL, 7000, 3},
+        {"redis://[::1]", "::1", NULL, NULL, NULL, 6379, 0},
+        {"redis://:secret@h:1/12", "h", NULL, NULL, "secret", 1, 12},
+        {"redis://me:p%40ss%2F@h", "h", NULL, "me", "p@ss/", 6379, 0},
+        {"redis://me:p@ss@h", "h", NULL, "me", "p@ss", 6379, 0},
+        {"unix:///run/redis.sock", NULL, "/run/redis.sock", NULL, NULL, 0, 0},
+        {"unix://:pw@/run/redis.sock?db=2", NULL, "/run/redis.sock", NULL, "pw", 0, 2},
+    };
+    static const char *const bad[] = {"",
+                                      "127.0.0.1:6379",
+                                      "http://h",
+                                      "rediss://h",
+                                      "redis://",
+                                      "redis://:6379",
+                                      "redis://h:0",
+                                      "redis://h:65536",
+                                      "redis://h:x",
+                                      "redis://h/x",
+                                      "redis://h/-1",
+                                      "redis://[::1",
+                                      "redis://[::1]x",
+                                      "redis://me@h",
+                                      "redis://:%zz@h",
+                                      "redis://:%0@h",
+                                      "redis://:%00@h",
+                                      "unix://relative",
+                                      "unix:///s?x=1",
+                                      "unix://"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        struct redis_target t;
+        const char *wrong = redis_target_parse(good[i].url, &t);
+
+        if (wrong)
+            fail_msg("%s: %s", good[i].url, wrong);
+        assert_true(strv_eq(strv_z(t.host), strv_z(good[i].host)));
+        assert_true(strv_eq(strv_z(t.path), strv_z(good[i].path)));
+        assert_true(strv_eq(strv_z(t.user), strv_z(good[i].user)));
+        assert_true(strv_eq(strv_z(t.password), strv_z(good[i].password)));
+        assert_int_equal(t.port, good[i].port);
+        assert_int_equal(t.db, good[i].db);
+        redis_target_release(&t);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct limiter_options o = {.redis_url = bad[i], .attach = redis_attach};
+
+        if (!limiter_url_check(bad[i]))
+            fail_msg("\"%s\" was taken", bad[i]);
+        assert_null(limiter_new(&o, NULL));
+    }
+}
+
+/* A host name is looked up without holding up the loop; Redis is not there. */
+static void test_unreachable(void **state)
+{
+    struct limit_set *set = budget_of(10, ON_FAILURE_LOCAL);
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    static const char *const urls[] = {"redis://localhost:1", "redis://127.0.0.1:1",
+                                       "redis://name.invalid:6379", "unix:///nowhere/s"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+        struct sum sum = {0};
+        struct limiter *l;
+        struct request r;
+
+        o.redis_url = urls[i];
+        l = limiter_new(&o, NULL);
+        assert_non_null(l);
+        for (int k = 0; k < 3; k++) {
+            request_init(&r, set, &subject, amounts(4, 0, 1, 0), clock_wall_us());
+            limiter_reserve(l, &r.a);
+            until_decided(l, &r);
+            assert_int_equal(r.a.verdict, k < 2 ? LIMIT_OK : LIMIT_DENIED);
+            limiter_settle(l, &r.a, &r.a.amounts);
+            request_fini(&r);
+            for (int turns = 0; turns < 100; turns++)
+                turn(base, &l, 1);
+        }
+        assert_int_equal(limit_read(&o, NULL, set, clock_wall_us(), sum_counter, &sum), RC_IO);
+        limiter_free(l);
+    }
+    limit_set_free(set);
+}
+
+static void group_down(void)
+{
+    if (server.folder[0])
+        redis_close(&server);
+    zone_close(utc);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_reserve_settle, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_concurrent_processes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_all_or_none, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_stopped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_cancelled, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_cut_connections, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_await_rebuild, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_shares, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_deadline, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_large, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_pace, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_urls, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_unreachable, set_up, tear_down),
+    };
+    int failed;
+
+    signal(SIGPIPE, SIG_IGN);
+    utc = zone_open("UTC");
+    redis_open(&server);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    group_down();
+    return failed;
+}
