@@ -24,18 +24,26 @@ enum {
     JOURNAL_SEGMENT_BYTES = 64 << 20,
     JOURNAL_ENTRY_MAX_BYTES = 64 << 10,
     JOURNAL_RESERVE_BYTES = 16 << 20, /* free space below which nothing new is admitted */
+    JOURNAL_PENDING_BYTES = 64 << 20, /* the most held in memory while the disk is full; nothing
+                                         new is admitted above half of it */
+    JOURNAL_HEADER_BYTES = 16,
+    JOURNAL_ENTRY_OVERHEAD = 9, /* length, CRC, kind */
+    JOURNAL_RETRY_MS = 20,      /* between writes while they fail */
 };
 
 enum journal_kind {
-    JOURNAL_BEGIN = 1,   /* a record with what is known before the call, usage its worst estimate */
-    JOURNAL_END = 2,     /* the record, complete */
+    JOURNAL_BEGIN =
+        1,           /* a record with what is known before the call, usage its worst estimate */
+    JOURNAL_END = 2, /* the record, complete */
     JOURNAL_OUTCOME = 3, /* a task's outcome */
     JOURNAL_DENIED = 4,  /* counts of refusals since the last: not spend */
 };
 
 /* PUT /_tollgate/tasks/<id>/outcome */
 enum task_outcome { TASK_OPEN = 0, TASK_COMPLETED, TASK_FAILED, TASK_ABANDONED };
+/* "open", "completed", "failed", "abandoned" */
 const char *task_outcome_name(enum task_outcome o);
+/* The three final ones; false for anything else. */
 bool task_outcome_parse(struct strv name, enum task_outcome *o);
 
 struct task_note {
@@ -54,9 +62,13 @@ struct denied_note {
 
 struct journal;
 
-/* One writer, for worker number `worker`, in dir (made where missing, mode 0700). */
+/*
+ * One writer, for worker number `worker`, in dir (made where missing, mode 0700).
+ * Opened after ledger_start, which takes what it finds for the past's.  A segment is
+ * locked (flock) as long as its writer lives, so that others can tell.
+ */
 struct journal *journal_open(const char *dir, unsigned worker, struct fail *fail);
-/* Flushes and closes. */
+/* Flushes and closes; detached from the ledger before. Legal on NULL. */
 void journal_close(struct journal *j);
 
 /*
@@ -66,7 +78,11 @@ void journal_close(struct journal *j);
  */
 bool journal_is_writable(struct journal *j);
 
-/* Collect; RC_LIMIT where an entry is larger than JOURNAL_ENTRY_MAX_BYTES. */
+/*
+ * Collect.  RC_LIMIT where an entry is larger than JOURNAL_ENTRY_MAX_BYTES (a record
+ * never is) or JOURNAL_PENDING_BYTES are held: admission closes at half of that, so
+ * that the ENDs of what runs find room.
+ */
 enum rc journal_begin(struct journal *j, const struct record *r) RC_MUST;
 enum rc journal_end(struct journal *j, const struct record *r) RC_MUST;
 enum rc journal_task(struct journal *j, const struct task_note *note) RC_MUST;
@@ -76,10 +92,29 @@ bool journal_is_dirty(const struct journal *j);
 /*
  * One write of all that was collected.  On failure (disk full) the bytes are kept
  * and tried again at the next flush; RC_IO then, and journal_is_writable is false
- * until one succeeds.
+ * until one succeeds.  Failing writes are repeated no oftener than JOURNAL_RETRY_MS;
+ * who gets RC_IO calls again after that, also when nothing else happens.
  */
 enum rc journal_flush(struct journal *j, struct fail *fail) RC_MUST;
-/* Descriptor of the current segment, for the thread that syncs. */
+/* Descriptor of the current segment. */
 int journal_fd(const struct journal *j);
+
+/*
+ * Durability.  Bytes are counted over all segments of the writer.  The ledger's
+ * thread syncs the journals attached to it (ledger_attach); where the policy is
+ * SYNC_ALWAYS, a worker that has flushed notes journal_written, calls
+ * ledger_sync_soon and lets the request wait until journal_synced has reached the
+ * note; journal_sync_event is an eventfd (non-blocking) that becomes readable when it
+ * has moved.  Read it to clear it.
+ */
+uint64_t journal_written(const struct journal *j);
+uint64_t journal_synced(const struct journal *j);
+int journal_sync_event(const struct journal *j);
+
+/* The payloads of the two notes; views look into bytes. RC_BAD for what was not so written. */
+enum rc task_note_encode(const struct task_note *note, struct buf *out) RC_MUST;
+enum rc task_note_decode(struct strv bytes, struct task_note *out) RC_MUST;
+enum rc denied_note_encode(const struct denied_note *note, struct buf *out) RC_MUST;
+enum rc denied_note_decode(struct strv bytes, struct denied_note *out) RC_MUST;
 
 #endif

@@ -14,16 +14,20 @@
 #include <stdint.h>
 
 #include "base/rc.h"
+#include "metering/ledger/journal.h"
 #include "metering/ledger/record.h"
+
+/* The longest that ledger_stop waits for the database. */
+enum { LEDGER_STOP_MS = 5000 };
 
 enum ledger_sync { SYNC_ALWAYS = 0, SYNC_INTERVAL, SYNC_NEVER };
 
 struct ledger_options {
-    const char *path;        /* of the database */
+    const char *path; /* of the database */
     const char *journal_dir;
     enum ledger_sync sync;
-    int sync_interval_ms;    /* for SYNC_INTERVAL; 200 */
-    int ingest_interval_ms;  /* the longest that an entry waits; 50 */
+    int sync_interval_ms;   /* for SYNC_INTERVAL; 200 */
+    int ingest_interval_ms; /* the longest that an entry waits; 50 */
 };
 
 /*
@@ -36,22 +40,45 @@ typedef void ledger_recovered_fn(const struct record *r, void *arg);
 struct ledger;
 
 /*
- * Opens or makes the database, migrates it, reads the segments that earlier
+ * Takes the journal folder for itself (flock on its file `lock`; RC_DENIED where another
+ * process has it), opens or makes the database, migrates it, reads the segments that earlier
  * processes left (torn tails are cut and counted), completes what was interrupted,
- * then starts the ingest thread.  Blocks while it does.
+ * then starts the ingest and the sync thread.  Blocks while it does.  Journals are opened
+ * after it.  path and journal_dir are copied.  A recovered record is told only once it is
+ * durable, and again at the next start where this process dies before it has told all.
  */
-struct ledger *ledger_start(const struct ledger_options *options, ledger_recovered_fn *recovered,
-                            void *arg, struct fail *fail);
-/* Ingests all that is flushed, then stops the thread and closes. */
+struct ledger *ledger_start(const struct ledger_options *options,
+                            ledger_recovered_fn *recovered, void *arg, struct fail *fail);
+/*
+ * Ingests all that is flushed (what a locked or full database does not take within
+ * LEDGER_STOP_MS stays in the journal), then stops the threads and closes.  Journals are
+ * detached and closed before.  Legal on NULL.
+ */
 void ledger_stop(struct ledger *ledger);
+
+/* A writer's segments are synced by policy from now on, until detached. Any thread. */
+void ledger_attach(struct ledger *ledger, struct journal *journal);
+void ledger_detach(struct ledger *ledger, struct journal *journal);
+/* Wakes the sync thread; after journal_flush with SYNC_ALWAYS. Never blocks. */
+void ledger_sync_soon(struct ledger *ledger);
 /* Waits until everything flushed before the call is in the database; for tests and reports. */
 void ledger_catch_up(struct ledger *ledger);
+/* The same, for at most timeout_ms; RC_TIMEOUT where the database does not take it. */
+enum rc ledger_catch_up_within(struct ledger *ledger, int timeout_ms) RC_MUST;
 
 struct ledger_stats {
-    uint64_t ingested, interrupted, torn_tails, torn_bytes, batches, failures;
+    uint64_t ingested;               /* records, by this process */
+    uint64_t duplicates;             /* records that were there already */
+    uint64_t interrupted;            /* completed at start */
+    uint64_t torn_tails, torn_bytes; /* found by this process */
+    uint64_t bad_entries;            /* whose CRC holds but whose content does not decode */
+    uint64_t batches, failures;      /* transactions committed; attempts that failed */
+    uint64_t syncs, sync_failures;
+    uint64_t segments;      /* files now in the journal folder */
     uint64_t waiting_bytes; /* journalled, not yet ingested */
-    int64_t lag_us;
+    int64_t lag_us; /* since the time up to which all is ingested; 0 where nothing waits */
 };
+/* Any thread. */
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
 
 #endif

@@ -15,27 +15,33 @@
 #include "metering/usage/usage.h"
 #include "pricing/price.h"
 
-/*      id                       word of the record   */
-#define OUTCOMES(X)                                    \
-    X(OUTCOME_OK, "ok")                                \
-    X(OUTCOME_TRUNCATED, "truncated")                  \
-    X(OUTCOME_REFUSED, "refused")                      \
-    X(OUTCOME_PROVIDER_ERROR, "provider_error")        \
-    X(OUTCOME_CLIENT_ABORT, "client_abort")            \
-    X(OUTCOME_UPSTREAM_ABORT, "upstream_abort")        \
-    X(OUTCOME_TIMEOUT, "timeout")                      \
-    X(OUTCOME_CUT, "cut")                              \
+/* Stored by number: the list only ever grows at its end.
+ *      id                       word of the record   */
+#define OUTCOMES(X)                                                                            \
+    X(OUTCOME_OK, "ok")                                                                        \
+    X(OUTCOME_TRUNCATED, "truncated")                                                          \
+    X(OUTCOME_REFUSED, "refused")                                                              \
+    X(OUTCOME_PROVIDER_ERROR, "provider_error")                                                \
+    X(OUTCOME_CLIENT_ABORT, "client_abort")                                                    \
+    X(OUTCOME_UPSTREAM_ABORT, "upstream_abort")                                                \
+    X(OUTCOME_TIMEOUT, "timeout")                                                              \
+    X(OUTCOME_CUT, "cut")                                                                      \
     X(OUTCOME_INTERRUPTED, "interrupted")
 
 enum outcome {
 #define OUTCOME_ID(id, name) id,
     OUTCOMES(OUTCOME_ID)
 #undef OUTCOME_ID
-    OUTCOME_COUNT
+        OUTCOME_COUNT
 };
 
+/* The word of the record. */
 const char *outcome_name(enum outcome o);
+/* False where no outcome has that name. */
 bool outcome_parse(struct strv name, enum outcome *o);
+
+/* Longer texts are cut when they are stored, so that every record fits a journal entry. */
+enum { RECORD_TEXT_MAX_BYTES = 1024 };
 
 struct record_line {
     enum meter meter;
@@ -76,17 +82,29 @@ struct record {
     struct strv node;
 };
 
-/* Takes the cost into the record. */
+/* Takes the cost into the record; its views are borrowed on. */
 void record_set_cost(struct record *r, const struct cost *cost, struct strv book);
 
 /*
  * Compact binary form (tag, length, value; unknown tags are skipped, so older
- * readers read newer records).  Appends to out.
+ * readers read newer records).  Appends to out.  Numbers that cannot be (a negative
+ * latency) are stored as the nearest that can.  RC_LIMIT where out has no room,
+ * RC_BAD for more lines or free tags than a record has, or one without a name.
  */
 enum rc record_encode(const struct record *r, struct buf *out) RC_MUST;
-/* Views look into bytes. RC_BAD for anything that record_encode does not write. */
+/*
+ * Views look into bytes.  RC_BAD for anything that record_encode, of this or a newer
+ * version, does not write; out is not to be used then.
+ */
 enum rc record_decode(struct strv bytes, struct record *out) RC_MUST;
 /* The record as one JSON object with the contract's fields, absent where they do not apply. */
 enum rc record_json(const struct record *r, struct buf *out) RC_MUST;
+/*
+ * The record as a line of CSV (RFC 4180, CRLF), and the line of its columns' names.
+ * Text that a spreadsheet would take for a formula gets a leading '; what does not
+ * apply is empty.
+ */
+enum rc record_csv(const struct record *r, struct buf *out) RC_MUST;
+enum rc record_csv_header(struct buf *out) RC_MUST;
 
 #endif

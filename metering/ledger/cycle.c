@@ -1,0 +1,464 @@
+/*
+ * cycle.c - from the journal to the database: look at the folder, read every segment
+ * on, commit, remove what is done.
+ *
+ * Positions move in memory while entries are read and in the database with the
+ * entries' own transaction; a failure sets them back.  A BEGIN only notes that its
+ * END is to come: the segment is kept until it has.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "metering/ledger/journal_int.h"
+#include "metering/ledger/ledger_int.h"
+
+/* ---- the folder ------------------------------------------------------------ */
+
+static struct segment *known(struct ledger *l, const char *name)
+{
+    LIST_FOREACH (at, &l->segments) {
+        struct segment *s = LIST_OBJECT(at, struct segment, link);
+
+        if (strcmp(s->name, name) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+static void insert(struct ledger *l, struct segment *s)
+{
+    struct list_node *before = &l->segments;
+
+    LIST_FOREACH (at, &l->segments) {
+        if (strcmp(LIST_OBJECT(at, struct segment, link)->name, s->name) > 0) {
+            before = at;
+            break;
+        }
+    }
+    list_push_back(before, &s->link); /* before the node given */
+    l->n_segments++;
+}
+
+static enum rc add_segment(struct ledger *l, const char *name, struct fail *fail)
+{
+    struct segment *s = segment_open(l->dir_fd, name, fail);
+    enum rc rc;
+
+    if (!s)
+        return fail->sys == ENOENT ? RC_OK : RC_IO;
+    rc = ingest_find_segment(l->in, name, &s->committed, fail);
+    if (rc != RC_OK && rc != RC_STATE) {
+        segment_close(s);
+        return rc;
+    }
+    insert(l, s);
+    return RC_OK;
+}
+
+enum rc ledger_look(struct ledger *l, struct fail *fail)
+{
+    int fd = openat(l->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+    enum rc rc = RC_OK;
+
+    if (!dir) {
+        *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the journal folder"};
+        if (fd >= 0)
+            close(fd);
+        return RC_IO;
+    }
+    while (rc == RC_OK && (entry = readdir(dir)) != NULL) {
+        if (segment_name_is_valid(entry->d_name) && !known(l, entry->d_name) &&
+            l->n_segments < SEGMENTS_MAX)
+            rc = add_segment(l, entry->d_name, fail);
+    }
+    closedir(dir);
+    return rc;
+}
+
+/* ---- entries ----------------------------------------------------------------- */
+
+static struct strv id_of(const struct record *r)
+{
+    return strv_make((const char *)r->id.b, UUID_BYTES);
+}
+
+static void note_begin(struct ledger *l, struct segment *s, const struct record *r,
+                       struct strv payload)
+{
+    struct begun *begun;
+
+    if (dict_get(&l->open, id_of(r)))
+        return; /* read again */
+    dict_put(&l->open, id_of(r), (int64_t)(intptr_t)s);
+    s->open++;
+    if (!l->begun)
+        return;
+    begun = xmalloc(sizeof(*begun) + payload.n);
+    begun->segment = s;
+    begun->n = payload.n;
+    memcpy(begun->payload, payload.p, payload.n);
+    dict_put(l->begun, id_of(r), (int64_t)(intptr_t)begun);
+}
+
+static void note_end(struct ledger *l, const struct record *r)
+{
+    int64_t *at = dict_get(&l->open, id_of(r));
+
+    if (!at)
+        return;
+    ((struct segment *)(intptr_t)*at)->open--;
+    dict_remove(&l->open, id_of(r));
+    if (!l->begun)
+        return;
+    at = dict_get(l->begun, id_of(r));
+    if (at)
+        free((struct begun *)(intptr_t)*at);
+    dict_remove(l->begun, id_of(r));
+}
+
+static void bad_entry(struct ledger *l, struct segment *s, const char *what)
+{
+    l->batch.bad_entries++;
+    if (!s->has_bad)
+        log_line(LOG_ERROR, "ledger", "a journal entry is not understood; its file is kept",
+                 "segment=%s position=%llu kind=%s", s->name, (unsigned long long)s->position,
+                 what);
+    s->has_bad = true;
+}
+
+static void saw(struct segment *s, int64_t us)
+{
+    if (us > s->last_us)
+        s->last_us = us;
+}
+
+static enum rc apply_record(struct ledger *l, struct segment *s, const struct segment_entry *e,
+                            bool is_new, struct fail *fail)
+{
+    struct record r;
+    bool was_new = false;
+    enum rc rc = RC_OK;
+
+    if (record_decode(e->payload, &r) != RC_OK) {
+        if (is_new)
+            bad_entry(l, s, "record");
+        return RC_OK;
+    }
+    if (e->kind == JOURNAL_BEGIN) {
+        saw(s, r.start_us);
+        note_begin(l, s, &r, e->payload);
+        return RC_OK;
+    }
+    saw(s, r.end_us);
+    if (is_new) {
+        rc = ingest_record(l->in, &r, e->payload, &was_new, fail);
+        if (rc != RC_OK)
+            return rc;
+        l->batch.ingested += was_new;
+        l->batch.duplicates += !was_new;
+    }
+    note_end(l, &r);
+    return RC_OK;
+}
+
+static enum rc apply_note(struct ledger *l, struct segment *s, const struct segment_entry *e,
+                          bool is_new, struct fail *fail)
+{
+    struct task_note task;
+    struct denied_note denied;
+
+    if (e->kind == JOURNAL_OUTCOME && task_note_decode(e->payload, &task) == RC_OK) {
+        saw(s, task.at_us);
+        return is_new ? ingest_task(l->in, &task, fail) : RC_OK;
+    }
+    if (e->kind == JOURNAL_DENIED && denied_note_decode(e->payload, &denied) == RC_OK) {
+        saw(s, denied.at_us);
+        return is_new ? ingest_denied(l->in, &denied, fail) : RC_OK;
+    }
+    if (is_new)
+        bad_entry(l, s, "note");
+    return RC_OK;
+}
+
+/* is_new: behind the committed position; what is before it is only noted (recovery). */
+static enum rc apply(struct ledger *l, struct segment *s, const struct segment_entry *e,
+                     bool is_new, struct fail *fail)
+{
+    enum rc rc = is_new ? ledger_open_batch(l, fail) : RC_OK;
+
+    if (rc != RC_OK)
+        return rc;
+    if (is_new) {
+        l->batch_entries++;
+        l->batch_bytes += e->payload.n;
+    }
+    switch (e->kind) {
+    case JOURNAL_BEGIN:
+    case JOURNAL_END:
+        return apply_record(l, s, e, is_new, fail);
+    case JOURNAL_OUTCOME:
+    case JOURNAL_DENIED:
+        return apply_note(l, s, e, is_new, fail);
+    }
+    return RC_OK;
+}
+
+/* ---- segments ---------------------------------------------------------------- */
+
+static void torn(struct ledger *l, struct segment *s, uint64_t from, uint64_t bytes)
+{
+    if (bytes == 0 || from < s->committed)
+        return; /* counted by the process that committed it */
+    l->batch.torn_tails++;
+    l->batch.torn_bytes += bytes;
+    log_line(LOG_WARN, "ledger", "cut what does not check in the journal",
+             "segment=%s position=%llu bytes=%llu", s->name, (unsigned long long)from,
+             (unsigned long long)bytes);
+}
+
+/* The writer is gone and nothing whole is left: the rest is torn. */
+static enum rc end_segment(struct ledger *l, struct segment *s, struct fail *fail)
+{
+    uint64_t size = segment_size(s), from = s->position;
+
+    if (size > from) {
+        enum rc rc = ledger_open_batch(l, fail);
+
+        if (rc != RC_OK)
+            return rc;
+        torn(l, s, from, size - from);
+        s->position = size;
+    }
+    s->is_ended = true;
+    return RC_OK;
+}
+
+/* What does not check: more bytes may come from a living writer, else one entry is lost. */
+static enum rc pass_bad(struct ledger *l, struct segment *s, bool *passed, struct fail *fail)
+{
+    int64_t now = clock_mono_us();
+    uint64_t from = s->position, bytes;
+    enum rc rc;
+
+    *passed = false;
+    if (s->is_live && s->bad_since_us == 0)
+        s->bad_since_us = now;
+    if (s->is_live && now - s->bad_since_us < BAD_PATIENCE_US)
+        return RC_OK;
+    rc = ledger_open_batch(l, fail);
+    if (rc != RC_OK)
+        return rc;
+    bytes = segment_pass(s, &l->window);
+    torn(l, s, from, bytes);
+    *passed = bytes > 0;
+    return RC_OK;
+}
+
+enum rc ledger_read_segment(struct ledger *l, struct segment *s, bool *more, struct fail *fail)
+{
+    enum rc rc = RC_OK;
+
+    segment_look(s); /* before the last read: what a writer wrote before it went is seen */
+    while (!s->is_ended && rc == RC_OK) {
+        struct segment_entry entry;
+        bool passed = false;
+        uint64_t from;
+
+        if (l->batch_entries >= BATCH_ENTRIES || l->batch_bytes >= BATCH_BYTES) {
+            *more = true;
+            break;
+        }
+        rc = segment_next(s, &l->window, &entry, fail);
+        if (rc == RC_OK) {
+            from = s->position - JOURNAL_ENTRY_OVERHEAD - entry.payload.n;
+            rc = apply(l, s, &entry, from >= s->committed, fail);
+            continue;
+        }
+        if (rc == RC_BAD) {
+            rc = pass_bad(l, s, &passed, fail);
+            if (rc != RC_OK || passed)
+                continue;
+        } else if (rc == RC_EOF) {
+            rc = RC_OK;
+        } else {
+            break;
+        }
+        if (s->is_live)
+            break;
+        rc = end_segment(l, s, fail);
+    }
+    return rc;
+}
+
+/* ---- transactions --------------------------------------------------------------- */
+
+enum rc ledger_open_batch(struct ledger *l, struct fail *fail)
+{
+    enum rc rc = l->in_batch ? RC_OK : ingest_begin(l->in, fail);
+
+    if (rc == RC_OK)
+        l->in_batch = true;
+    return rc;
+}
+
+static void end_batch(struct ledger *l)
+{
+    l->in_batch = false;
+    l->batch_entries = l->batch_bytes = 0;
+    l->batch = (struct ledger_stats){0};
+}
+
+void ledger_undo(struct ledger *l)
+{
+    ingest_rollback(l->in);
+    LIST_FOREACH (at, &l->segments) {
+        struct segment *s = LIST_OBJECT(at, struct segment, link);
+
+        /* Recovery reads from the start; what it has noted it notes again. */
+        s->position = l->begun ? 0 : s->committed;
+        s->is_ended = false;
+    }
+    segment_window_drop(&l->window);
+    end_batch(l);
+}
+
+static void add_stats(struct ledger *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->stats.ingested += l->batch.ingested;
+    l->stats.duplicates += l->batch.duplicates;
+    l->stats.interrupted += l->batch.interrupted;
+    l->stats.torn_tails += l->batch.torn_tails;
+    l->stats.torn_bytes += l->batch.torn_bytes;
+    l->stats.bad_entries += l->batch.bad_entries;
+    l->stats.batches++;
+    pthread_mutex_unlock(&l->lock);
+}
+
+enum rc ledger_commit(struct ledger *l, int64_t as_of_us, struct fail *fail)
+{
+    enum rc rc = RC_OK;
+
+    if (!l->in_batch)
+        return RC_OK;
+    LIST_FOREACH (at, &l->segments) {
+        const struct segment *s = LIST_OBJECT(at, struct segment, link);
+
+        if (rc == RC_OK && s->position > s->committed)
+            rc = ingest_position(l->in, s->name, s->position, fail);
+    }
+    if (rc == RC_OK)
+        rc = ingest_count(l->in, "torn_tails", l->batch.torn_tails, fail);
+    if (rc == RC_OK)
+        rc = ingest_count(l->in, "torn_bytes", l->batch.torn_bytes, fail);
+    if (rc == RC_OK)
+        rc = ingest_count(l->in, "interrupted", l->batch.interrupted, fail);
+    if (rc == RC_OK)
+        rc = ingest_commit(l->in, as_of_us, fail);
+    if (rc != RC_OK)
+        return rc;
+    LIST_FOREACH (at, &l->segments) {
+        struct segment *s = LIST_OBJECT(at, struct segment, link);
+
+        if (s->position > s->committed)
+            s->committed = s->position;
+    }
+    l->as_of_us = as_of_us;
+    add_stats(l);
+    end_batch(l);
+    return RC_OK;
+}
+
+static bool is_removable(const struct segment *s)
+{
+    return s->is_ended && s->open == 0 && s->committed >= s->position;
+}
+
+static void remove_segment(struct ledger *l, struct segment *s)
+{
+    char kept[SEGMENT_NAME_BYTES + 8];
+    struct fail ignored;
+    int gone;
+
+    snprintf(kept, sizeof(kept), "%s.bad", s->name);
+    gone = s->has_bad ? renameat(l->dir_fd, s->name, l->dir_fd, kept)
+                      : unlinkat(l->dir_fd, s->name, 0);
+    if (gone != 0 && errno != ENOENT)
+        return;
+    /* Where this fails the row stays until the next start. */
+    if (ingest_begin(l->in, &ignored) == RC_OK &&
+        (ingest_forget(l->in, s->name, &ignored) != RC_OK ||
+         ingest_commit(l->in, l->as_of_us, &ignored) != RC_OK))
+        ingest_rollback(l->in);
+    segment_window_drop(&l->window);
+    segment_close(s);
+    l->n_segments--;
+}
+
+void ledger_remove_done(struct ledger *l)
+{
+    bool is_synced = l->sync == SYNC_NEVER;
+    struct fail fail;
+
+    LIST_FOREACH_SAFE (at, &l->segments) {
+        struct segment *s = LIST_OBJECT(at, struct segment, link);
+
+        if (!is_removable(s))
+            continue;
+        if (!is_synced && ingest_sync(l->in, &fail) != RC_OK)
+            return;
+        is_synced = true;
+        remove_segment(l, s);
+    }
+}
+
+static void count_waiting(struct ledger *l)
+{
+    uint64_t waiting = 0;
+
+    LIST_FOREACH (at, &l->segments) {
+        const struct segment *s = LIST_OBJECT(at, struct segment, link);
+        uint64_t size = segment_size(s);
+
+        /* A header alone waits for nothing. */
+        if (size > s->committed && size > JOURNAL_HEADER_BYTES)
+            waiting += size - s->committed;
+    }
+    pthread_mutex_lock(&l->lock);
+    l->stats.waiting_bytes = waiting;
+    l->stats.segments = l->n_segments;
+    l->stats.lag_us = waiting ? clock_wall_us() - l->as_of_us : 0;
+    pthread_mutex_unlock(&l->lock);
+}
+
+enum rc ledger_cycle(struct ledger *l, bool *more, struct fail *fail)
+{
+    int64_t started_us = clock_wall_us();
+    enum rc rc = ledger_look(l, fail);
+
+    *more = false;
+    LIST_FOREACH (at, &l->segments) {
+        if (rc == RC_OK)
+            rc = ledger_read_segment(l, LIST_OBJECT(at, struct segment, link), more, fail);
+    }
+    if (rc == RC_OK && !*more && started_us - l->as_of_us >= AS_OF_IDLE_US)
+        rc = ledger_open_batch(l, fail);
+    if (rc == RC_OK)
+        rc = ledger_commit(l, *more ? l->as_of_us : started_us, fail);
+    if (rc != RC_OK)
+        ledger_undo(l);
+    else
+        ledger_remove_done(l);
+    count_waiting(l);
+    return rc;
+}

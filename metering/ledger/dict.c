@@ -1,0 +1,158 @@
+#include "metering/ledger/dict.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/xalloc.h"
+
+enum { DICT_FIRST_SLOTS = 64 };
+
+static uint64_t secret;
+static pthread_once_t secret_once = PTHREAD_ONCE_INIT;
+
+static void make_secret(void)
+{
+    digest_random((unsigned char *)&secret, sizeof(secret));
+}
+
+static uint64_t mix(uint64_t h)
+{
+    h ^= h >> 32;
+    h *= UINT64_C(0x9fb21c651e98df25);
+    h ^= h >> 29;
+    return h;
+}
+
+/* Eight bytes a step; every step depends on the secret. Never 0. */
+static uint64_t hash_of(struct strv key)
+{
+    uint64_t h = secret ^ key.n * UINT64_C(0x9e3779b97f4a7c15), word;
+    size_t at = 0;
+
+    for (; at + 8 <= key.n; at += 8) {
+        memcpy(&word, key.p + at, 8);
+        h = mix((h ^ word) * UINT64_C(0xd6e8feb86659fd93));
+    }
+    word = 0;
+    if (at < key.n)
+        memcpy(&word, key.p + at, key.n - at);
+    h = mix(mix((h ^ word) * UINT64_C(0xd6e8feb86659fd93)) + secret);
+    return h ? h : 1;
+}
+
+void dict_init(struct dict *d)
+{
+    pthread_once(&secret_once, make_secret);
+    *d = (struct dict){0};
+}
+
+void dict_clear(struct dict *d)
+{
+    for (size_t i = 0; i < d->cap; i++) {
+        free(d->slots[i].key);
+        d->slots[i] = (struct dict_slot){0};
+    }
+    d->n = 0;
+}
+
+void dict_release(struct dict *d)
+{
+    dict_clear(d);
+    free(d->slots);
+    *d = (struct dict){0};
+}
+
+/* The slot of the key, or the free one where it would go. */
+static size_t find(const struct dict *d, struct strv key, uint64_t hash)
+{
+    size_t mask = d->cap - 1, at = hash & mask;
+
+    for (;; at = (at + 1) & mask) {
+        const struct dict_slot *s = &d->slots[at];
+
+        if (s->hash == 0 || (s->hash == hash && s->key_n == key.n &&
+                             (key.n == 0 || memcmp(s->key, key.p, key.n) == 0)))
+            return at;
+    }
+}
+
+int64_t *dict_get(const struct dict *d, struct strv key)
+{
+    size_t at;
+
+    if (d->cap == 0)
+        return NULL;
+    at = find(d, key, hash_of(key));
+    return d->slots[at].hash ? &d->slots[at].value : NULL;
+}
+
+static void grow(struct dict *d)
+{
+    struct dict wide = {.cap = d->cap ? d->cap * 2 : DICT_FIRST_SLOTS, .n = d->n};
+
+    wide.slots = xcalloc(wide.cap, sizeof(*wide.slots));
+    for (size_t i = 0; i < d->cap; i++) {
+        const struct dict_slot *s = &d->slots[i];
+
+        if (s->hash)
+            wide.slots[find(&wide, strv_make(s->key, s->key_n), s->hash)] = *s;
+    }
+    free(d->slots);
+    *d = wide;
+}
+
+void dict_put(struct dict *d, struct strv key, int64_t value)
+{
+    uint64_t hash = hash_of(key);
+    struct dict_slot *s;
+
+    if (d->n >= d->cap / 2)
+        grow(d);
+    s = &d->slots[find(d, key, hash)];
+    if (s->hash == 0) {
+        *s = (struct dict_slot){
+            .hash = hash, .key = xmemdupz(key.n ? key.p : "", key.n), .key_n = key.n};
+        d->n++;
+    }
+    s->value = value;
+}
+
+/* Closes the gap, so that no later key of the same run is cut off (Knuth 6.4, algorithm R). */
+bool dict_remove(struct dict *d, struct strv key)
+{
+    size_t mask = d->cap - 1, gap, at;
+
+    if (d->cap == 0)
+        return false;
+    gap = find(d, key, hash_of(key));
+    if (d->slots[gap].hash == 0)
+        return false;
+    free(d->slots[gap].key);
+    for (at = (gap + 1) & mask; d->slots[at].hash; at = (at + 1) & mask) {
+        size_t home = d->slots[at].hash & mask;
+
+        if (((at - home) & mask) < ((at - gap) & mask))
+            continue;
+        d->slots[gap] = d->slots[at];
+        gap = at;
+    }
+    d->slots[gap] = (struct dict_slot){0};
+    d->n--;
+    return true;
+}
+
+bool dict_next(const struct dict *d, size_t *at, struct strv *key, int64_t *value)
+{
+    while (*at < d->cap) {
+        const struct dict_slot *s = &d->slots[(*at)++];
+
+        if (s->hash) {
+            *key = strv_make(s->key, s->key_n);
+            *value = s->value;
+            return true;
+        }
+    }
+    return false;
+}

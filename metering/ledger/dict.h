@@ -1,0 +1,42 @@
+/*
+ * dict.h - from bytes to a number: the hash table of the ledger.
+ *
+ * Keys are copied and hashed with a secret of the process, since clients choose
+ * them.  It holds what it is given; who fills it from a peer's texts clears it at
+ * a named maximum.
+ */
+#ifndef METERING_LEDGER_DICT_H
+#define METERING_LEDGER_DICT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/strv.h"
+
+struct dict_slot {
+    uint64_t hash; /* 0: free */
+    char *key;
+    size_t key_n;
+    int64_t value;
+};
+
+struct dict {
+    struct dict_slot *slots;
+    size_t cap; /* a power of two, or 0 */
+    size_t n;
+};
+
+void dict_init(struct dict *d);
+void dict_release(struct dict *d);
+void dict_clear(struct dict *d);
+/* NULL where the key is not in it; valid until the next put, remove or clear. */
+int64_t *dict_get(const struct dict *d, struct strv key);
+/* Adds the key, or gives it a new value. */
+void dict_put(struct dict *d, struct strv key, int64_t value);
+/* False where it is not in it. */
+bool dict_remove(struct dict *d, struct strv key);
+/* Walks: start with *at = 0; false at the end. The dict is not changed meanwhile. */
+bool dict_next(const struct dict *d, size_t *at, struct strv *key, int64_t *value);
+
+#endif

@@ -1,0 +1,343 @@
+#include "metering/ledger/ingest.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/xalloc.h"
+#include "metering/ledger/ingest_int.h"
+
+enum { SCRATCH_BYTES = 128 << 10 };
+
+static const char *const statements[SQL_COUNT] = {
+#define STATEMENT_TEXT(id, text) [id] = (text),
+    STATEMENTS(STATEMENT_TEXT)
+#undef STATEMENT_TEXT
+};
+
+/* What WAL keeps after a checkpoint is cut to this. */
+static const char *const settings = "PRAGMA journal_mode=WAL;"
+                                    "PRAGMA synchronous=NORMAL;"
+                                    "PRAGMA wal_autocheckpoint=4000;"
+                                    "PRAGMA journal_size_limit=67108864;"
+                                    "PRAGMA cache_size=-65536;"
+                                    "PRAGMA temp_store=MEMORY;";
+
+/* The file is private, and what SQLite puts beside it takes after it. */
+static void make_private(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd >= 0) /* where not, the opening that follows says why */
+        close(fd);
+}
+
+struct ingest *ingest_open(const char *path, struct fail *fail)
+{
+    struct ingest *in = xcalloc(1, sizeof(*in));
+
+    db_init();
+    *fail = (struct fail){0};
+    buf_init(&in->scratch, SCRATCH_BYTES);
+    dict_init(&in->words);
+    dict_init(&in->tagsets);
+    dict_init(&in->combos);
+    dict_init(&in->tasks);
+    dict_init(&in->rollup_of);
+    dict_init(&in->task_sum_of);
+    in->rollups = xcalloc(INGEST_ROLLUPS_MAX, sizeof(*in->rollups));
+    in->work = xcalloc(1, sizeof(*in->work));
+    in->task_sums = xcalloc(INGEST_TASK_SUMS_MAX, sizeof(*in->task_sums));
+    make_private(path);
+    if (sqlite3_open_v2(path, &in->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                        NULL) != SQLITE_OK) {
+        db_failed(in->db, fail, "open the ledger");
+        goto out;
+    }
+    sqlite3_busy_timeout(in->db, LEDGER_OPEN_BUSY_MS);
+    if (db_exec(in->db, settings, fail, "open the ledger") != RC_OK ||
+        schema_migrate(in->db, fail) != RC_OK)
+        goto out;
+    sqlite3_busy_timeout(in->db, INGEST_BUSY_MS);
+    for (int i = 0; i < SQL_COUNT; i++) {
+        in->sql[i] = db_prepare(in->db, statements[i], fail);
+        if (!in->sql[i])
+            goto out;
+    }
+    return in;
+out:
+    ingest_close(in);
+    return NULL;
+}
+
+void ingest_close(struct ingest *in)
+{
+    if (!in)
+        return;
+    for (int i = 0; i < SQL_COUNT; i++)
+        sqlite3_finalize(in->sql[i]);
+    sqlite3_close(in->db);
+    dict_release(&in->words);
+    dict_release(&in->tagsets);
+    dict_release(&in->combos);
+    dict_release(&in->tasks);
+    dict_release(&in->rollup_of);
+    dict_release(&in->task_sum_of);
+    buf_release(&in->scratch);
+    free(in->rollups);
+    free(in->work);
+    free(in->task_sums);
+    free(in);
+}
+
+enum rc ingest_begin(struct ingest *in, struct fail *fail)
+{
+    enum rc rc;
+
+    ASSERT(!in->is_open);
+    rc = db_run(in->sql[SQL_BEGIN], fail, "lock the ledger");
+    if (rc != RC_OK)
+        return rc;
+    in->is_open = true;
+    if (in->next_seq == 0) {
+        rc = db_query_int(in->db, "SELECT coalesce(max(seq), 0) + 1 FROM record", &in->next_seq,
+                          fail, "read the ledger");
+        if (rc != RC_OK)
+            ingest_rollback(in);
+    }
+    return rc;
+}
+
+static enum rc add_record(struct ingest *in, const struct record *r, struct strv body,
+                          bool *is_new, struct fail *fail)
+{
+    sqlite3_stmt *add = in->sql[SQL_RECORD_ADD];
+    enum rc rc;
+
+    sqlite3_bind_int64(add, 1, in->next_seq);
+    db_bind_blob(add, 2, strv_make((const char *)r->id.b, UUID_BYTES));
+    db_bind_blob(add, 3, body);
+    rc = db_run(add, fail, "write a record");
+    *is_new = rc == RC_OK && sqlite3_changes(in->db) == 1;
+    return rc;
+}
+
+static enum rc add_line(struct ingest *in, const struct record *r, const int64_t ids[5],
+                        struct fail *fail)
+{
+    sqlite3_stmt *add = in->sql[SQL_LINE_ADD];
+
+    sqlite3_bind_int64(add, 1, r->end_us);
+    sqlite3_bind_int64(add, 2, in->next_seq);
+    sqlite3_bind_int64(add, 3, r->start_us);
+    for (int i = 0; i < 5; i++)
+        sqlite3_bind_int64(add, 4 + i, ids[i]);
+    sqlite3_bind_int64(add, 9, r->attempt);
+    if (r->price_status == PRICE_NONE) {
+        sqlite3_bind_null(add, 10);
+        sqlite3_bind_null(add, 11);
+    } else {
+        int64_t nano, rest;
+
+        ingest_split(r->cost, &nano, &rest);
+        sqlite3_bind_int64(add, 10, nano);
+        sqlite3_bind_int64(add, 11, rest);
+    }
+    return db_run(add, fail, "write a line");
+}
+
+enum rc ingest_record(struct ingest *in, const struct record *r, struct strv body, bool *is_new,
+                      struct fail *fail)
+{
+    const struct strv *dim = r->subject.dim;
+    int64_t ids[5]; /* combo, customer, user, task, tagset: in the order of the columns */
+    enum rc rc = add_record(in, r, body, is_new, fail);
+
+    ASSERT(in->is_open);
+    if (rc != RC_OK || !*is_new)
+        return rc;
+    rc = ingest_combo(in, r, &ids[0], fail);
+    if (rc == RC_OK)
+        rc = ingest_word(in, dim[DIM_CUSTOMER], &ids[1], fail);
+    if (rc == RC_OK)
+        rc = ingest_word(in, dim[DIM_USER], &ids[2], fail);
+    if (rc == RC_OK)
+        rc = ingest_task_id(in, dim[DIM_TEAM], dim[DIM_TASK], &ids[3], fail);
+    if (rc == RC_OK)
+        rc = ingest_tagset(in, &r->subject, &ids[4], fail);
+    if (rc == RC_OK)
+        rc = add_line(in, r, ids, fail);
+    if (rc == RC_OK)
+        rc = ingest_add_sums(in, r, ids[0], ids[3], fail);
+    if (rc == RC_OK)
+        in->next_seq++;
+    return rc;
+}
+
+enum rc ingest_task(struct ingest *in, const struct task_note *note, struct fail *fail)
+{
+    sqlite3_stmt *close = in->sql[SQL_TASK_CLOSE];
+    int64_t task, key;
+    enum rc rc = ingest_task_id(in, note->team, note->task, &task, fail);
+
+    if (rc == RC_OK)
+        rc = ingest_word(in, note->key, &key, fail);
+    if (rc != RC_OK || task == 0 || note->outcome == TASK_OPEN)
+        return rc;
+    sqlite3_bind_int64(close, 1, task);
+    sqlite3_bind_int64(close, 2, note->outcome);
+    sqlite3_bind_int64(close, 3, note->at_us);
+    sqlite3_bind_int64(close, 4, key);
+    return db_run(close, fail, "write a task's outcome");
+}
+
+enum rc ingest_denied(struct ingest *in, const struct denied_note *note, struct fail *fail)
+{
+    const struct strv texts[] = {note->code,    note->key,         note->team,
+                                 note->feature, note->environment, note->limit};
+    sqlite3_stmt *add = in->sql[SQL_DENIED_ADD];
+
+    for (int i = 0; i < 6; i++) {
+        int64_t word;
+        enum rc rc = ingest_word(in, texts[i], &word, fail);
+
+        if (rc != RC_OK)
+            return rc;
+        sqlite3_bind_int64(add, 2 + i, word);
+    }
+    sqlite3_bind_int64(add, 1, rollup_bucket(LEVEL_QUARTER, note->at_us));
+    sqlite3_bind_int64(add, 8, note->count > UINT32_MAX ? UINT32_MAX : (int64_t)note->count);
+    return db_run(add, fail, "write a count of refusals");
+}
+
+enum rc ingest_position(struct ingest *in, const char *segment, uint64_t position,
+                        struct fail *fail)
+{
+    sqlite3_stmt *put = in->sql[SQL_SEGMENT_PUT];
+
+    db_bind_text(put, 1, strv_z(segment));
+    sqlite3_bind_int64(put, 2, (int64_t)position);
+    return db_run(put, fail, "write a journal position");
+}
+
+enum rc ingest_forget(struct ingest *in, const char *segment, struct fail *fail)
+{
+    db_bind_text(in->sql[SQL_SEGMENT_DROP], 1, strv_z(segment));
+    return db_run(in->sql[SQL_SEGMENT_DROP], fail, "write a journal position");
+}
+
+enum rc ingest_count(struct ingest *in, const char *name, uint64_t n, struct fail *fail)
+{
+    if (n == 0)
+        return RC_OK;
+    db_bind_text(in->sql[SQL_STATE_ADD], 1, strv_z(name));
+    sqlite3_bind_int64(in->sql[SQL_STATE_ADD], 2, (int64_t)(n & INT64_MAX));
+    return db_run(in->sql[SQL_STATE_ADD], fail, "write a counter");
+}
+
+/*
+ * In WAL mode a commit reaches the disk only with synchronous=FULL; all before it
+ * in the log then do too.  Until a segment is removed that is not needed: the
+ * journal can say it all again.
+ */
+enum rc ingest_sync(struct ingest *in, struct fail *fail)
+{
+    enum rc rc = db_exec(in->db, "PRAGMA synchronous=FULL", fail, "sync the ledger"), back;
+    struct fail ignored;
+
+    ASSERT(!in->is_open);
+    if (rc == RC_OK)
+        rc = db_exec(in->db, "REPLACE INTO state(name, value) VALUES('durable', 1)", fail,
+                     "sync the ledger");
+    back = db_exec(in->db, "PRAGMA synchronous=NORMAL", &ignored, "sync the ledger");
+    return rc == RC_OK ? back : rc;
+}
+
+enum rc ingest_commit(struct ingest *in, int64_t as_of_us, struct fail *fail)
+{
+    sqlite3_stmt *set = in->sql[SQL_STATE_SET];
+    enum rc rc;
+
+    ASSERT(in->is_open);
+    rc = ingest_write_sums(in, fail);
+    if (rc != RC_OK)
+        return rc;
+    db_bind_text(set, 1, STRV("as_of_us"));
+    sqlite3_bind_int64(set, 2, as_of_us);
+    rc = db_run(set, fail, "write the ledger");
+    if (rc == RC_OK)
+        rc = db_run(in->sql[SQL_COMMIT], fail, "commit to the ledger");
+    if (rc != RC_OK)
+        return rc;
+    in->is_open = false;
+    return RC_OK;
+}
+
+void ingest_rollback(struct ingest *in)
+{
+    struct fail ignored;
+
+    ingest_forget_sums(in);
+    if (!in->is_open)
+        return;
+    in->is_open = false;
+    in->next_seq = 0;
+    ingest_forget_words(in);
+    /* Some failures have rolled back already: then this one has nothing to do. */
+    if (!sqlite3_get_autocommit(in->db) &&
+        db_run(in->sql[SQL_ROLLBACK], &ignored, "roll back") != RC_OK)
+        sqlite3_exec(in->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+enum rc ingest_find_segment(struct ingest *in, const char *segment, uint64_t *position,
+                            struct fail *fail)
+{
+    int64_t found = 0;
+    enum rc rc;
+
+    db_bind_text(in->sql[SQL_SEGMENT_FIND], 1, strv_z(segment));
+    rc = db_int(in->sql[SQL_SEGMENT_FIND], &found, fail, "read a journal position");
+    if (rc == RC_OK)
+        *position = (uint64_t)found;
+    return rc;
+}
+
+enum rc ingest_each_segment(struct ingest *in, void (*fn)(const char *name, void *arg),
+                            void *arg, struct fail *fail)
+{
+    sqlite3_stmt *each = in->sql[SQL_SEGMENT_EACH];
+    enum rc rc = RC_OK;
+    int code;
+
+    while ((code = sqlite3_step(each)) == SQLITE_ROW) {
+        struct strv name = db_column(each, 0);
+        char *text = xmemdupz(name.p, name.n);
+
+        fn(text, arg);
+        free(text);
+    }
+    if (code != SQLITE_DONE)
+        rc = db_failed(in->db, fail, "read the journal positions");
+    sqlite3_reset(each);
+    return rc;
+}
+
+enum rc ingest_find_record(struct ingest *in, const struct uuid *id, struct buf *out,
+                           struct fail *fail)
+{
+    sqlite3_stmt *find = in->sql[SQL_RECORD_FIND];
+    enum rc rc = RC_STATE;
+    int code;
+
+    db_bind_blob(find, 1, strv_make((const char *)id->b, UUID_BYTES));
+    code = sqlite3_step(find);
+    if (code == SQLITE_ROW)
+        rc = buf_append_strv(out, db_column(find, 0));
+    else if (code != SQLITE_DONE)
+        rc = db_failed(in->db, fail, "read a record");
+    sqlite3_reset(find);
+    return rc;
+}

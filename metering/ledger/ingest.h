@@ -1,0 +1,72 @@
+/*
+ * ingest.h - writes to the ledger's database: one transaction a batch.
+ *
+ * Between ingest_begin and ingest_commit everything is added once: a record whose
+ * id is there already changes nothing.  After any failure the caller rolls back
+ * and comes again with the same entries.  Belongs to one thread.
+ */
+#ifndef METERING_LEDGER_INGEST_H
+#define METERING_LEDGER_INGEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/rc.h"
+#include "metering/ledger/journal.h"
+#include "metering/ledger/record.h"
+
+struct ingest;
+
+enum {
+    LEDGER_OPEN_BUSY_MS = 10000, /* the longest wait for the lock when opening */
+    INGEST_BUSY_MS = 100,        /* the longest wait for another's lock, then RC_AGAIN */
+    INGEST_WORDS_MAX = 1 << 17,  /* texts held in memory */
+    INGEST_COMBOS_MAX = 1 << 15, /* combinations held in memory */
+    INGEST_TASKS_MAX = 1 << 16,
+    INGEST_TAGSETS_MAX = 1 << 14,
+    INGEST_ROLLUPS_MAX = 1024, /* added up in memory before they are written */
+    INGEST_TASK_SUMS_MAX = 4096,
+};
+
+/* Opens or makes the database and migrates it; NULL with fail. */
+struct ingest *ingest_open(const char *path, struct fail *fail);
+/* Legal on NULL. */
+void ingest_close(struct ingest *in);
+
+/* RC_AGAIN: locked by another. */
+enum rc ingest_begin(struct ingest *in, struct fail *fail) RC_MUST;
+/* body is r encoded. *is_new: false where the id was there. */
+enum rc ingest_record(struct ingest *in, const struct record *r, struct strv body, bool *is_new,
+                      struct fail *fail) RC_MUST;
+/* The earliest final outcome of a task stands. */
+enum rc ingest_task(struct ingest *in, const struct task_note *note, struct fail *fail) RC_MUST;
+enum rc ingest_denied(struct ingest *in, const struct denied_note *note,
+                      struct fail *fail) RC_MUST;
+/* Where a segment has been read to. */
+enum rc ingest_position(struct ingest *in, const char *segment, uint64_t position,
+                        struct fail *fail) RC_MUST;
+/* The file is gone. */
+enum rc ingest_forget(struct ingest *in, const char *segment, struct fail *fail) RC_MUST;
+/* Adds to a counter of the state table. */
+enum rc ingest_count(struct ingest *in, const char *name, uint64_t n,
+                     struct fail *fail) RC_MUST;
+/* Writes what was added up and commits; everything journalled before as_of_us is in. */
+enum rc ingest_commit(struct ingest *in, int64_t as_of_us, struct fail *fail) RC_MUST;
+/* Undoes all since ingest_begin. Legal outside a transaction. */
+void ingest_rollback(struct ingest *in);
+
+/* Outside a transaction: all that was committed reaches the disk, so that its journal may go.
+ */
+enum rc ingest_sync(struct ingest *in, struct fail *fail) RC_MUST;
+
+/* Where a segment was read to; RC_STATE: it is not known. */
+enum rc ingest_find_segment(struct ingest *in, const char *segment, uint64_t *position,
+                            struct fail *fail) RC_MUST;
+/* Names of all known segments, one call each. */
+enum rc ingest_each_segment(struct ingest *in, void (*fn)(const char *name, void *arg),
+                            void *arg, struct fail *fail) RC_MUST;
+/* The stored record of an id, appended to out; RC_STATE: none. */
+enum rc ingest_find_record(struct ingest *in, const struct uuid *id, struct buf *out,
+                           struct fail *fail) RC_MUST;
+
+#endif

@@ -1,0 +1,125 @@
+/*
+ * ingest_int.h - the parts of ingest: words (ingest_word.c), sums (ingest_sums.c) and
+ * the transaction (ingest.c).
+ */
+#ifndef METERING_LEDGER_INGEST_INT_H
+#define METERING_LEDGER_INGEST_INT_H
+
+#include "base/buf.h"
+#include "metering/ledger/db.h"
+#include "metering/ledger/dict.h"
+#include "metering/ledger/ingest.h"
+#include "metering/ledger/schema.h"
+#include "metering/ledger/sums.h"
+
+/*      id                    text                                                            */
+#define STATEMENTS(X)                                                                          \
+    X(SQL_BEGIN, "BEGIN IMMEDIATE")                                                            \
+    X(SQL_COMMIT, "COMMIT")                                                                    \
+    X(SQL_ROLLBACK, "ROLLBACK")                                                                \
+    X(SQL_WORD_FIND, "SELECT id FROM word WHERE text=?1")                                      \
+    X(SQL_WORD_ADD, "INSERT INTO word(text) VALUES(?1)")                                       \
+    X(SQL_TAGSET_FIND, "SELECT id FROM tagset WHERE body=?1")                                  \
+    X(SQL_TAGSET_ADD, "INSERT INTO tagset(body) VALUES(?1)")                                   \
+    X(SQL_COMBO_FIND,                                                                          \
+      "SELECT id FROM combo WHERE team=?1 AND feature=?2 AND environment=?3 AND "              \
+      "task_type=?4 AND key=?5 AND model=?6 AND upstream=?7 AND endpoint=?8 AND protocol=?9 "  \
+      "AND service_tier=?10 AND price_id=?11 AND outcome=?12 AND usage_source=?13 AND "        \
+      "price_status=?14 AND sources=?15")                                                      \
+    X(SQL_COMBO_ADD,                                                                           \
+      "INSERT INTO combo(team, feature, environment, task_type, key, model, upstream, "        \
+      "endpoint, protocol, service_tier, price_id, outcome, usage_source, price_status, "      \
+      "sources) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)")                   \
+    X(SQL_RECORD_ADD, "INSERT OR IGNORE INTO record(seq, id, body) VALUES(?1,?2,?3)")          \
+    X(SQL_RECORD_FIND, "SELECT body FROM record WHERE id=?1")                                  \
+    X(SQL_LINE_ADD,                                                                            \
+      "INSERT INTO line(end_us, seq, start_us, combo, customer, user, task, tagset, "          \
+      "attempt, cost_nano, cost_rest) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)")             \
+    X(SQL_ROLLUP_FIND, "SELECT body FROM rollup WHERE level=?1 AND bucket=?2 AND combo=?3")    \
+    X(SQL_ROLLUP_PUT,                                                                          \
+      "REPLACE INTO rollup(level, bucket, combo, requests, cost_nano, cost_rest, body) "       \
+      "VALUES(?1,?2,?3,?4,?5,?6,?7)")                                                          \
+    X(SQL_TASK_FIND, "SELECT id FROM task WHERE team=?1 AND name=?2")                          \
+    X(SQL_TASK_ADD, "INSERT INTO task(team, name) VALUES(?1,?2)")                              \
+    X(SQL_TASK_GET,                                                                            \
+      "SELECT body, task_type, first_us, last_us, max_attempt FROM task WHERE id=?1")          \
+    X(SQL_TASK_PUT,                                                                            \
+      "UPDATE task SET body=?2, task_type=?3, first_us=?4, last_us=?5, max_attempt=?6 "        \
+      "WHERE id=?1")                                                                           \
+    X(SQL_TASK_CLOSE, "UPDATE task SET outcome=?2, closed_us=?3, closed_by=?4 "                \
+                      "WHERE id=?1 AND (closed_us IS NULL OR closed_us>?3)")                   \
+    X(SQL_DENIED_ADD,                                                                          \
+      "INSERT INTO denied(bucket, code, key, team, feature, environment, limit_name, count) "  \
+      "VALUES(?1,?2,?3,?4,?5,?6,?7,?8) ON CONFLICT DO UPDATE SET count=count+excluded.count")  \
+    X(SQL_SEGMENT_PUT, "REPLACE INTO segment(name, position) VALUES(?1,?2)")                   \
+    X(SQL_SEGMENT_DROP, "DELETE FROM segment WHERE name=?1")                                   \
+    X(SQL_SEGMENT_FIND, "SELECT position FROM segment WHERE name=?1")                          \
+    X(SQL_SEGMENT_EACH, "SELECT name FROM segment ORDER BY name")                              \
+    X(SQL_STATE_SET, "REPLACE INTO state(name, value) VALUES(?1,?2)")                          \
+    X(SQL_STATE_ADD, "INSERT INTO state(name, value) VALUES(?1,?2) "                           \
+                     "ON CONFLICT DO UPDATE SET value=value+excluded.value")
+
+enum statement {
+#define STATEMENT_ID(id, text) id,
+    STATEMENTS(STATEMENT_ID)
+#undef STATEMENT_ID
+        SQL_COUNT
+};
+
+/* Requests of one quarter of an hour and combination, not yet in the rollup table. */
+struct rollup_sum {
+    int64_t bucket, combo;
+    struct rollup rollup;
+    struct cost_histogram histogram;
+    struct ledger_band bands[LEDGER_BANDS];
+    struct ledger_meter_sum meters[METER_COUNT];
+};
+
+/* Requests of one task, not yet in its row. */
+struct task_sum {
+    int64_t task, task_type; /* task_type: word, 0 none */
+    int64_t first_us, last_us;
+    uint32_t max_attempt;
+    struct ledger_sums sums;
+};
+
+struct ingest {
+    sqlite3 *db;
+    sqlite3_stmt *sql[SQL_COUNT];
+    bool is_open;     /* a transaction */
+    int64_t next_seq; /* 0: to be asked for */
+
+    struct dict words, tagsets, combos, tasks; /* caches of what is in the database */
+    struct buf scratch;
+
+    struct rollup_sum *rollups; /* INGEST_ROLLUPS_MAX of them, made one by one */
+    size_t n_rollups;
+    struct dict rollup_of;   /* bucket and combo: index */
+    struct rollup_sum *work; /* for reading, adding, writing one */
+    struct task_sum *task_sums;
+    size_t n_task_sums;
+    struct dict task_sum_of;
+};
+
+/* ingest_word.c: numbers of texts and of what is made of them; 0 for what is absent. */
+enum rc ingest_word(struct ingest *in, struct strv text, int64_t *id,
+                    struct fail *fail) RC_MUST;
+enum rc ingest_combo(struct ingest *in, const struct record *r, int64_t *id,
+                     struct fail *fail) RC_MUST;
+enum rc ingest_tagset(struct ingest *in, const struct subject *s, int64_t *id,
+                      struct fail *fail) RC_MUST;
+enum rc ingest_task_id(struct ingest *in, struct strv team, struct strv task, int64_t *id,
+                       struct fail *fail) RC_MUST;
+/* What the caches hold may be gone from the database. */
+void ingest_forget_words(struct ingest *in);
+
+/* ingest_sums.c */
+enum rc ingest_add_sums(struct ingest *in, const struct record *r, int64_t combo, int64_t task,
+                        struct fail *fail) RC_MUST;
+enum rc ingest_write_sums(struct ingest *in, struct fail *fail) RC_MUST;
+void ingest_forget_sums(struct ingest *in);
+
+/* An amount as the two integers of a column; beyond their range the nearest that fits. */
+void ingest_split(struct money m, int64_t *nano, int64_t *rest);
+
+#endif

@@ -1,0 +1,268 @@
+#include "metering/ledger/ledger.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "metering/ledger/ledger_int.h"
+
+enum { INGEST_INTERVAL_MS = 50, SYNC_INTERVAL_MS = 200 };
+
+/* ---- opening ------------------------------------------------------------------ */
+
+static enum rc failed(struct fail *fail, enum rc rc, const char *doing)
+{
+    *fail = (struct fail){.rc = rc, .sys = errno, .doing = doing};
+    return rc;
+}
+
+/* One ledger a folder: two would each take the other's segments for the past's. */
+static enum rc open_folder(struct ledger *l, struct fail *fail)
+{
+    if (mkdir(l->journal_dir, 0700) != 0 && errno != EEXIST)
+        return failed(fail, RC_IO, "make the journal folder");
+    l->dir_fd = open(l->journal_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (l->dir_fd < 0)
+        return failed(fail, RC_IO, "open the journal folder");
+    l->lock_fd = openat(l->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (l->lock_fd < 0)
+        return failed(fail, RC_IO, "open the journal folder's lock file");
+    if (flock(l->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return failed(fail, errno == EWOULDBLOCK ? RC_DENIED : RC_IO,
+                      "take the journal folder: another process uses it");
+    return RC_OK;
+}
+
+/* pthread_cond_timedwait by the clock that does not jump. */
+static void init_threads(struct ledger *l)
+{
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->wake, &attr);
+    pthread_cond_init(&l->told, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+static struct timespec after_ms(int ms)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += ms / 1000;
+    t.tv_nsec += ms % 1000 * 1000000L;
+    if (t.tv_nsec >= 1000000000L) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000L;
+    }
+    return t;
+}
+
+/* ---- the ingest thread ---------------------------------------------------------- */
+
+static void tell_failure(struct ledger *l, const struct fail *fail)
+{
+    char text[256];
+
+    pthread_mutex_lock(&l->lock);
+    l->stats.failures++;
+    pthread_mutex_unlock(&l->lock);
+    if (l->is_failing)
+        return;
+    l->is_failing = true;
+    fail_text(fail, text, sizeof(text));
+    log_line(LOG_WARN, "ledger", "the ledger is behind; the journal waits", "reason=\"%s\"",
+             text);
+}
+
+/* One cycle; how long to wait before the next: 0 at once. */
+static int turn(struct ledger *l, int last_wait_ms)
+{
+    struct fail fail = {0};
+    bool more;
+
+    if (ledger_cycle(l, &more, &fail) != RC_OK) {
+        int wait_ms = l->is_failing ? last_wait_ms * 2 : l->ingest_interval_ms;
+
+        tell_failure(l, &fail);
+        if (wait_ms < 1)
+            wait_ms = 1;
+        return wait_ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : wait_ms;
+    }
+    if (l->is_failing)
+        log_line(LOG_INFO, "ledger", "the ledger takes the journal again", "%s", "");
+    l->is_failing = false;
+    return more ? 0 : l->ingest_interval_ms;
+}
+
+static void *ingest_run(void *arg)
+{
+    struct ledger *l = arg;
+    int64_t stop_by_us = 0;
+    int wait_ms = 0;
+
+    pthread_mutex_lock(&l->lock);
+    for (;;) {
+        uint64_t asked = l->asked;
+        bool stopping = l->is_stopping;
+
+        pthread_mutex_unlock(&l->lock);
+        wait_ms = turn(l, wait_ms);
+        pthread_mutex_lock(&l->lock);
+        if (wait_ms > 0 && !l->is_failing && l->done < asked) {
+            l->done = asked;
+            pthread_cond_broadcast(&l->told);
+        }
+        if (stopping && stop_by_us == 0)
+            stop_by_us = clock_mono_us() + LEDGER_STOP_MS * INT64_C(1000);
+        if (stopping && wait_ms > 0 && (!l->is_failing || clock_mono_us() >= stop_by_us))
+            break;
+        if (wait_ms > 0 && l->asked == asked && (l->is_stopping == stopping)) {
+            struct timespec until = after_ms(wait_ms);
+
+            pthread_cond_timedwait(&l->wake, &l->lock, &until);
+        }
+    }
+    pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+/* ---- the public face ------------------------------------------------------------- */
+
+static void release(struct ledger *l)
+{
+    syncer_stop(l->syncer);
+    LIST_FOREACH_SAFE (at, &l->segments)
+        segment_close(LIST_OBJECT(at, struct segment, link));
+    ingest_close(l->in);
+    dict_release(&l->open);
+    segment_window_release(&l->window);
+    if (l->lock_fd >= 0)
+        close(l->lock_fd);
+    if (l->dir_fd >= 0)
+        close(l->dir_fd);
+    pthread_cond_destroy(&l->told);
+    pthread_cond_destroy(&l->wake);
+    pthread_mutex_destroy(&l->lock);
+    free(l->journal_dir);
+    free(l->path);
+    free(l);
+}
+
+struct ledger *ledger_start(const struct ledger_options *options,
+                            ledger_recovered_fn *recovered, void *arg, struct fail *fail)
+{
+    struct ledger *l = xcalloc(1, sizeof(*l));
+    int interval_ms =
+        options->sync_interval_ms > 0 ? options->sync_interval_ms : SYNC_INTERVAL_MS;
+    int code;
+
+    *fail = (struct fail){0};
+    l->path = xstrdup(options->path);
+    l->journal_dir = xstrdup(options->journal_dir);
+    l->sync = options->sync;
+    l->ingest_interval_ms =
+        options->ingest_interval_ms > 0 ? options->ingest_interval_ms : INGEST_INTERVAL_MS;
+    l->dir_fd = l->lock_fd = -1;
+    list_init(&l->segments);
+    dict_init(&l->open);
+    segment_window_init(&l->window);
+    init_threads(l);
+    if (open_folder(l, fail) != RC_OK)
+        goto out;
+    l->in = ingest_open(options->path, fail);
+    if (!l->in || ledger_recover(l, recovered, arg, fail) != RC_OK)
+        goto out;
+    l->syncer = syncer_start(options->sync, interval_ms, fail);
+    if (!l->syncer)
+        goto out;
+    code = pthread_create(&l->thread, NULL, ingest_run, l);
+    if (code != 0) {
+        *fail = (struct fail){.rc = RC_IO, .sys = code, .doing = "start the ingest thread"};
+        goto out;
+    }
+    l->has_thread = true;
+    return l;
+out:
+    release(l);
+    return NULL;
+}
+
+void ledger_stop(struct ledger *ledger)
+{
+    if (!ledger)
+        return;
+    pthread_mutex_lock(&ledger->lock);
+    ledger->is_stopping = true;
+    pthread_cond_broadcast(&ledger->wake);
+    pthread_mutex_unlock(&ledger->lock);
+    if (ledger->has_thread)
+        pthread_join(ledger->thread, NULL);
+    release(ledger);
+}
+
+void ledger_attach(struct ledger *ledger, struct journal *journal)
+{
+    syncer_attach(ledger->syncer, journal);
+}
+
+void ledger_detach(struct ledger *ledger, struct journal *journal)
+{
+    syncer_detach(ledger->syncer, journal);
+}
+
+void ledger_sync_soon(struct ledger *ledger)
+{
+    syncer_wake(ledger->syncer);
+}
+
+/* timeout_ms < 0: as long as it takes. */
+static enum rc catch_up(struct ledger *l, int timeout_ms)
+{
+    struct timespec until = after_ms(timeout_ms > 0 ? timeout_ms : 0);
+    enum rc rc = RC_OK;
+    uint64_t ticket;
+
+    pthread_mutex_lock(&l->lock);
+    ticket = ++l->asked;
+    pthread_cond_broadcast(&l->wake);
+    while (l->done < ticket && rc == RC_OK) {
+        if (timeout_ms < 0)
+            pthread_cond_wait(&l->told, &l->lock);
+        else if (pthread_cond_timedwait(&l->told, &l->lock, &until) == ETIMEDOUT)
+            rc = RC_TIMEOUT;
+    }
+    if (l->done >= ticket)
+        rc = RC_OK;
+    pthread_mutex_unlock(&l->lock);
+    return rc;
+}
+
+void ledger_catch_up(struct ledger *ledger)
+{
+    if (catch_up(ledger, -1) != RC_OK)
+        return; /* cannot be: it waits for ever */
+}
+
+enum rc ledger_catch_up_within(struct ledger *ledger, int timeout_ms)
+{
+    return catch_up(ledger, timeout_ms < 0 ? 0 : timeout_ms);
+}
+
+void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
+{
+    pthread_mutex_lock(&ledger->lock);
+    *out = ledger->stats;
+    pthread_mutex_unlock(&ledger->lock);
+    syncer_stats(ledger->syncer, &out->syncs, &out->sync_failures);
+}

@@ -1,0 +1,81 @@
+/*
+ * ledger_int.h - the ledger's own state: the ingest cycle (cycle.c), recovery
+ * (recover.c), threads and the public face (ledger.c).
+ */
+#ifndef METERING_LEDGER_LEDGER_INT_H
+#define METERING_LEDGER_LEDGER_INT_H
+
+#include <pthread.h>
+
+#include "base/list.h"
+#include "metering/ledger/dict.h"
+#include "metering/ledger/ingest.h"
+#include "metering/ledger/ledger.h"
+#include "metering/ledger/segment.h"
+#include "metering/ledger/syncer.h"
+
+enum {
+    BATCH_ENTRIES = 50000,     /* of one transaction */
+    BATCH_BYTES = 32 << 20,    /* (the same) */
+    BAD_PATIENCE_US = 2000000, /* an entry of a living writer may be half written so long */
+    AS_OF_IDLE_US = 5000000,   /* while nothing happens the ledger says so that often */
+    BACKOFF_MAX_MS = 1000,
+    RECOVER_MS = 30000, /* the longest that start waits for a locked or full database */
+};
+
+struct ledger {
+    char *path, *journal_dir;
+    enum ledger_sync sync;
+    int ingest_interval_ms;
+    int dir_fd, lock_fd;
+    struct syncer *syncer;
+
+    /* Of the ingest thread, or of ledger_start before it runs. */
+    struct ingest *in;
+    struct list_node segments; /* in order of name: by worker, then by time */
+    size_t n_segments;
+    struct segment_window window;
+    struct dict open; /* id of a BEGIN without END: its segment */
+    bool in_batch;
+    size_t batch_entries, batch_bytes;
+    struct ledger_stats batch; /* counted in the open transaction */
+    int64_t as_of_us;          /* as committed last */
+    bool is_failing;
+    struct dict *begun; /* while recovering: id: copy of the BEGIN, struct begun */
+
+    pthread_t thread;
+    bool has_thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake, told;
+    bool is_stopping;     /* the rest under lock */
+    uint64_t asked, done; /* catch-ups */
+    struct ledger_stats stats;
+};
+
+/* While recovering: what a BEGIN said, and where it stands. */
+struct begun {
+    struct segment *segment;
+    size_t n;
+    char payload[];
+};
+
+/* cycle.c: reads all that is there and commits it. *more: stopped at a batch's end. */
+enum rc ledger_cycle(struct ledger *l, bool *more, struct fail *fail) RC_MUST;
+/* Opens what is new in the folder. */
+enum rc ledger_look(struct ledger *l, struct fail *fail) RC_MUST;
+/* One segment, as far as it goes or the batch allows. */
+enum rc ledger_read_segment(struct ledger *l, struct segment *s, bool *more,
+                            struct fail *fail) RC_MUST;
+enum rc ledger_commit(struct ledger *l, int64_t as_of_us, struct fail *fail) RC_MUST;
+/* The entries since the last commit will be read again. */
+void ledger_undo(struct ledger *l);
+/* Removes the files of which nothing is needed any more. */
+void ledger_remove_done(struct ledger *l);
+/* Begins a transaction unless one is open. */
+enum rc ledger_open_batch(struct ledger *l, struct fail *fail) RC_MUST;
+
+/* recover.c: all that earlier processes left, complete and durable. */
+enum rc ledger_recover(struct ledger *l, ledger_recovered_fn *recovered, void *arg,
+                       struct fail *fail) RC_MUST;
+
+#endif

@@ -1,0 +1,270 @@
+/*
+ * ledger_read.h - questions to the ledger: sums, lines, tasks, refusals.
+ *
+ * Opens the database for reading only; works in the gateway's process and in any
+ * other while the gateway writes (WAL).  Between ledger_read_begin and _end every
+ * question sees one and the same state, that of ledger_read_as_of.  A reader
+ * belongs to one thread.
+ *
+ * A line belongs to the time at which it ended (struct record's end_us); periods
+ * are half-open.  Sums are integers and exact: those from rollups equal those over
+ * the lines to the last digit, and rows always add up to their total.  Nothing is
+ * written here, rounded or divided.
+ */
+#ifndef METERING_LEDGER_LEDGER_READ_H
+#define METERING_LEDGER_LEDGER_READ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/rc.h"
+#include "base/strv.h"
+#include "base/tag.h"
+#include "base/zone.h"
+#include "metering/ledger/journal.h"
+#include "metering/ledger/record.h"
+#include "metering/ledger/sums.h"
+#include "pricing/money.h"
+
+enum {
+    LEDGER_CONDITIONS_MAX = 32,  /* conditions of a filter */
+    LEDGER_GROUP_MAX = 16,       /* fields of a grouping */
+    LEDGER_ROWS_MAX = 2000000,   /* rows of one answer; more is RC_LIMIT */
+    LEDGER_VALUES_MAX = 1 << 25, /* costs held to find percentiles; more is RC_LIMIT */
+};
+/* The longest that a request lasts: how far past a window lines are read by their start. */
+#define LEDGER_LONGEST_US (INT64_C(24) * 3600 * 1000000)
+
+/* What can be filtered and grouped by. The first DIM_COUNT are enum dimension, value for value.
+ */
+enum ledger_field_id {
+    FIELD_TEAM = DIM_TEAM,
+    FIELD_FEATURE = DIM_FEATURE,
+    FIELD_ENVIRONMENT = DIM_ENVIRONMENT,
+    FIELD_CUSTOMER = DIM_CUSTOMER,
+    FIELD_USER = DIM_USER,
+    FIELD_TASK = DIM_TASK,
+    FIELD_TASK_TYPE = DIM_TASK_TYPE,
+    FIELD_KEY = DIM_KEY,
+    FIELD_MODEL = DIM_MODEL,
+    FIELD_UPSTREAM = DIM_UPSTREAM,
+    FIELD_ENDPOINT = DIM_COUNT,
+    FIELD_PROTOCOL,
+    FIELD_SERVICE_TIER,
+    FIELD_PRICE_ID,
+    FIELD_OUTCOME,            /* "ok", "truncated", ... */
+    FIELD_USAGE_SOURCE,       /* "none", "provider", "partial", "estimated" */
+    FIELD_PRICE_STATUS,       /* "ok", "partial", "none": as price_status_name */
+    FIELD_TEAM_SOURCE,        /* "none", "key", "header", "default" */
+    FIELD_FEATURE_SOURCE,     /* (the same) */
+    FIELD_ENVIRONMENT_SOURCE, /* (the same) */
+    FIELD_TAG,                /* the free tag named `tag` */
+};
+
+struct ledger_field {
+    enum ledger_field_id id;
+    struct strv tag; /* FIELD_TAG: its name */
+};
+
+/*
+ * A name as users write it: a dimension, "endpoint", "protocol", "service_tier",
+ * "price_id", "outcome", "usage_source", "price_status", "team_source",
+ * "feature_source", "environment_source", else a free tag ("tag:" before it is
+ * allowed and makes any name a free tag's).  False where it is no valid tag name.
+ * The view of a free tag looks into name.
+ */
+bool ledger_field_parse(struct strv name, struct ledger_field *out);
+/* The name; for a free tag the tag's own. */
+struct strv ledger_field_name(const struct ledger_field *field);
+
+/* One of the values (op EQ), none of them (NE), or one of them as a glob (GLOB, strv_glob). */
+enum ledger_op { LEDGER_EQ = 0, LEDGER_NE, LEDGER_GLOB };
+
+/* An absent value is the empty string: NE "x" holds for it, EQ "" asks for it. */
+struct ledger_condition {
+    struct ledger_field field;
+    enum ledger_op op;
+    const struct strv *values; /* borrowed for the call */
+    size_t n_values;
+};
+
+/* All conditions must hold. */
+struct ledger_filter {
+    int64_t from_us, to_us; /* [from, to); INT64_MIN and INT64_MAX: unbounded */
+    bool by_start;          /* windows of limits: a line belongs to when it started */
+    struct ledger_condition where[LEDGER_CONDITIONS_MAX];
+    size_t n_where;
+};
+
+/* Starts with no condition. */
+void ledger_filter_init(struct ledger_filter *f, int64_t from_us, int64_t to_us);
+/* Adds one; RC_LIMIT where there are LEDGER_CONDITIONS_MAX. Values are borrowed. */
+enum rc ledger_filter_add(struct ledger_filter *f, struct ledger_field field, enum ledger_op op,
+                          const struct strv *values, size_t n_values) RC_MUST;
+
+struct ledger_reader;
+
+/*
+ * Opens the database at path; NULL with fail where it is missing, no ledger, or of
+ * a newer schema than this program knows (fail->rc RC_STATE then).
+ */
+struct ledger_reader *ledger_read_open(const char *path, struct fail *fail);
+void ledger_read_close(struct ledger_reader *r);
+
+/* Begins one consistent view, until ledger_read_end. Not nested. */
+enum rc ledger_read_begin(struct ledger_reader *r, struct fail *fail) RC_MUST;
+void ledger_read_end(struct ledger_reader *r);
+
+struct ledger_as_of {
+    uint64_t seq;     /* of the newest line; 0: none */
+    int64_t us;       /* everything that was journalled before this is in; 0: nothing yet */
+    int64_t first_us; /* end of the earliest and of the latest line; 0 where there is none */
+    int64_t last_us;
+    uint64_t torn_tails, torn_bytes; /* journal tails cut, ever */
+    uint64_t interrupted;            /* records completed after a crash, ever */
+};
+/* Within a view. */
+enum rc ledger_read_as_of(struct ledger_reader *r, struct ledger_as_of *out,
+                          struct fail *fail) RC_MUST;
+
+/* ---- sums ---------------------------------------------------------------- */
+
+enum ledger_want {
+    LEDGER_WANT_HISTOGRAM = 1,   /* row.histogram */
+    LEDGER_WANT_BANDS = 2,       /* row.bands */
+    LEDGER_WANT_METERS = 4,      /* row.meters */
+    LEDGER_WANT_PERCENTILES = 8, /* row.percentile: exact, reads the lines */
+    LEDGER_WANT_LINES = 16,      /* never use rollups (audit, tests) */
+};
+
+enum ledger_percentile {
+    LEDGER_P50 = 0,
+    LEDGER_P90,
+    LEDGER_P95,
+    LEDGER_P99,
+    LEDGER_PERCENTILES,
+};
+
+struct ledger_question {
+    struct ledger_filter filter;
+    struct ledger_field by[LEDGER_GROUP_MAX];
+    size_t n_by;
+    enum period grain;       /* PERIOD_TOTAL: one period, [from, to) */
+    const struct zone *zone; /* of the grain's periods; may be NULL for PERIOD_TOTAL */
+    unsigned want;           /* of enum ledger_want */
+};
+
+struct ledger_row {
+    int64_t start_us, end_us; /* the whole period, also where [from, to) cuts it;
+                                 PERIOD_TOTAL: the filter's from and to */
+    struct strv *value;       /* n_by values; empty: absent */
+    struct ledger_sums sums;
+    struct cost_histogram *histogram; /* NULL where not wanted */
+    struct ledger_band *bands;        /* LEDGER_BANDS of them, or NULL */
+    struct ledger_meter_sum *meters;  /* METER_COUNT of them, or NULL */
+    struct money
+        percentile[LEDGER_PERCENTILES]; /* of priced requests; valid if sums.priced > 0 */
+};
+
+/* Rows in order of period, then of values (by bytes). Only rows with requests exist. */
+struct ledger_rows {
+    struct ledger_row *at;
+    size_t n;
+    struct ledger_row total; /* all rows as one: start and end are the filter's, no values */
+    uint64_t rollup_rows;    /* read to answer */
+    uint64_t line_rows;
+    void *memory; /* owned */
+};
+
+/* Answers; release with ledger_rows_release, on failure there is nothing to release. */
+enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *q,
+                         struct ledger_rows *out, struct fail *fail) RC_MUST;
+void ledger_rows_release(struct ledger_rows *rows);
+
+/* ---- lines --------------------------------------------------------------- */
+
+enum ledger_order { LEDGER_OLDEST = 0, LEDGER_NEWEST, LEDGER_DEAREST };
+
+/* One line; views of the record live during the call. False ends the reading. */
+typedef bool ledger_line_fn(uint64_t seq, const struct record *record, void *arg);
+
+/* limit 0: all. In order of end (then seq), or of cost (unpriced last). */
+enum rc ledger_read_lines(struct ledger_reader *r, const struct ledger_filter *filter,
+                          enum ledger_order order, uint64_t limit, uint64_t offset,
+                          ledger_line_fn *fn, void *arg, struct fail *fail) RC_MUST;
+/* The line of one request; RC_STATE where there is none. */
+enum rc ledger_read_line(struct ledger_reader *r, const struct uuid *id, ledger_line_fn *fn,
+                         void *arg, struct fail *fail) RC_MUST;
+
+/* ---- tasks --------------------------------------------------------------- */
+
+/* Which tasks, and which of their lines. */
+enum ledger_cohort {
+    COHORT_CLOSED = 0, /* given an outcome within [from, to): all their lines, whenever */
+    COHORT_SPEND,      /* with lines within [from, to): those lines */
+    COHORT_OPEN,       /* without outcome, with lines within [from, to): all their lines */
+};
+
+struct ledger_task {
+    struct strv team, task, task_type; /* task_type of the first line that has one */
+    enum task_outcome outcome;
+    int64_t closed_us;         /* 0: open */
+    struct strv closed_by;     /* key; empty: open */
+    int64_t first_us, last_us; /* first start, last end, of the lines counted; 0: none */
+    struct ledger_sums sums;
+    /*
+     * Of the cost: attempts that a later attempt of the same work superseded, and
+     * attempts that ended in an error.  The lines of a task are paired in order of
+     * start: attempt k + 1 supersedes the latest attempt k before it that nothing
+     * has superseded yet (attempt 0, not said, is 1).
+     */
+    struct money retry_cost;
+    uint64_t superseded; /* attempts, error or not */
+    uint64_t late;       /* lines that ended after closed_us */
+    struct money late_cost;
+    const struct strv *value; /* of the fields asked for, from the task's first line */
+};
+
+typedef bool ledger_task_fn(const struct ledger_task *task, void *arg);
+
+/*
+ * Tasks in order of their first appearance in the ledger.  Conditions choose the
+ * lines counted (in CLOSED and OPEN too); a task without such a line is left out,
+ * unless there is no condition but on team, task and task_type: a closed task of
+ * no line is told then.
+ */
+enum rc ledger_read_tasks(struct ledger_reader *r, const struct ledger_filter *filter,
+                          enum ledger_cohort cohort, const struct ledger_field *by, size_t n_by,
+                          ledger_task_fn *fn, void *arg, struct fail *fail) RC_MUST;
+
+/* ---- refusals ------------------------------------------------------------ */
+
+struct ledger_denied {
+    int64_t start_us; /* of a quarter of an hour */
+    struct strv code, key, team, feature, environment, limit;
+    uint64_t count;
+};
+typedef bool ledger_denied_fn(const struct ledger_denied *denied, void *arg);
+
+/*
+ * Counts by quarter of an hour that begins in [from, to).  Conditions on key, team,
+ * feature and environment hold; others make the answer RC_BAD.
+ */
+enum rc ledger_read_denied(struct ledger_reader *r, const struct ledger_filter *filter,
+                           ledger_denied_fn *fn, void *arg, struct fail *fail) RC_MUST;
+
+/* ---- audit --------------------------------------------------------------- */
+
+struct ledger_verdict {
+    uint64_t lines, rollups, tasks; /* looked at */
+    uint64_t
+        bad_lines; /* columns that disagree with the record, or records that do not decode */
+    uint64_t bad_rollups; /* rollups that differ from the sums over the lines */
+    uint64_t bad_tasks;
+    struct money lines_cost, rollups_cost;
+};
+/* Recomputes everything that is derived from the records. RC_OK also where it disagrees. */
+enum rc ledger_read_verify(struct ledger_reader *r, struct ledger_verdict *out,
+                           struct fail *fail) RC_MUST;
+
+#endif

@@ -1,0 +1,149 @@
+/*
+ * read_int.h - the parts of the reader: texts and combinations (ledger_read.c), what a
+ * question chooses (read_match.c), scans over lines (read_lines.c), sums
+ * (read_sums.c, read_percentile.c), tasks (read_tasks.c), audit (read_verify.c).
+ */
+#ifndef METERING_LEDGER_READ_INT_H
+#define METERING_LEDGER_READ_INT_H
+
+#include "base/arena.h"
+#include "metering/ledger/db.h"
+#include "metering/ledger/dict.h"
+#include "metering/ledger/ledger_read.h"
+#include "metering/ledger/schema.h"
+
+enum {
+    READ_BUSY_MS = 5000,      /* the longest wait for a lock; readers hardly meet one */
+    READ_TEXTS_MAX = 1 << 24, /* texts of one table */
+    READ_TEXTS_BYTES = 1 << 30,
+    READ_TEXTS_KEPT_BYTES = 64 << 20, /* kept from one view to the next */
+    COMBO_TEXTS = 11,
+};
+
+/* Texts of one table by id, read when they are first asked for. */
+struct texts {
+    sqlite3_stmt *find;
+    struct strv *at; /* p NULL: not read yet */
+    size_t cap;
+    struct arena arena;
+};
+
+/* In the order of the table's columns. */
+enum combo_text {
+    COMBO_TEAM = 0,
+    COMBO_FEATURE,
+    COMBO_ENVIRONMENT,
+    COMBO_TASK_TYPE,
+    COMBO_KEY,
+    COMBO_MODEL,
+    COMBO_UPSTREAM,
+    COMBO_ENDPOINT,
+    COMBO_PROTOCOL,
+    COMBO_SERVICE_TIER,
+    COMBO_PRICE_ID,
+};
+
+struct combo {
+    int64_t id;
+    struct strv text[COMBO_TEXTS];
+    enum outcome outcome;
+    enum usage_source usage_source;
+    enum price_status price_status;
+    unsigned sources;
+};
+
+struct ledger_reader {
+    sqlite3 *db;
+    sqlite3_stmt *body, *line_of_id, *state;
+    struct texts words, tagsets, tasks;
+    struct combo *combos; /* in order of id */
+    size_t n_combos;
+    bool in_view;
+};
+
+/* The columns of a line. */
+struct line {
+    int64_t end_us, seq, start_us, combo, customer, user, task, tagset, attempt;
+    bool is_priced;
+    struct money cost; /* NANO_FAR: beyond the column, see the record */
+    bool is_far;
+};
+#define LINE_COLUMNS                                                                           \
+    "l.end_us, l.seq, l.start_us, l.combo, l.customer, l.user, l.task, l.tagset, l.attempt, "  \
+    "l.cost_nano, l.cost_rest"
+enum { LINE_COLUMN_COUNT = 11 };
+
+/* ledger_read.c */
+enum rc read_failed(struct ledger_reader *r, struct fail *fail);
+/* 0 gives the empty text. */
+enum rc texts_get(struct ledger_reader *r, struct texts *t, int64_t id, struct strv *out,
+                  struct fail *fail) RC_MUST;
+enum rc read_combos(struct ledger_reader *r, struct fail *fail) RC_MUST;
+/* NULL: there is none (a damaged database). */
+const struct combo *read_combo(const struct ledger_reader *r, int64_t id);
+void read_line_columns(sqlite3_stmt *stmt, struct line *out);
+/* Decodes the record of a line; views live until the next call. */
+enum rc read_body(struct ledger_reader *r, int64_t seq, struct record *out,
+                  struct fail *fail) RC_MUST;
+enum rc read_damaged(struct fail *fail);
+
+/* read_match.c */
+bool field_is_of_combo(const struct ledger_field *field);
+bool filter_is_of_combo(const struct ledger_filter *f);
+struct strv combo_value(const struct combo *c, enum ledger_field_id id);
+bool condition_holds(const struct ledger_condition *c, struct strv value);
+/* All conditions on fields of the combination hold. */
+bool combo_matches(const struct ledger_filter *f, const struct combo *c);
+enum rc line_value(struct ledger_reader *r, const struct line *line, const struct combo *c,
+                   const struct ledger_field *field, struct strv *out,
+                   struct fail *fail) RC_MUST;
+/* Conditions on all other fields, given that combo_matches. */
+enum rc line_matches(struct ledger_reader *r, const struct ledger_filter *f,
+                     const struct line *line, const struct combo *c, bool *out,
+                     struct fail *fail) RC_MUST;
+
+/* read_lines.c: lines with end in [from, to) that match; the filter's own times hold too. */
+typedef enum rc line_fn(const struct line *line, const struct combo *combo, void *arg,
+                        struct fail *fail);
+enum line_order { LINES_BY_END = 0, LINES_BY_END_DOWN, LINES_BY_COST_DOWN, LINES_BY_TASK };
+/* fn ends the scan by RC_EOF, which becomes RC_OK. */
+enum rc scan_lines(struct ledger_reader *r, const struct ledger_filter *f, int64_t from_us,
+                   int64_t to_us, enum line_order order, line_fn *fn, void *arg,
+                   struct fail *fail) RC_MUST;
+/* Bounds of the ends that lines of the filter may have. */
+void filter_end_bounds(const struct ledger_filter *f, int64_t *from_us, int64_t *to_us);
+/* The cost of a line, exact also where the columns cannot hold it. */
+enum rc line_cost(struct ledger_reader *r, const struct line *line, struct money *out,
+                  struct fail *fail) RC_MUST;
+
+/* read_percentile.c: fills the percentiles of rows and total, whose histograms are there. */
+struct answer;
+enum rc answer_percentiles(struct answer *a, struct fail *fail) RC_MUST;
+
+/* read_sums.c */
+struct answer_period {
+    int64_t start_us, end_us; /* whole */
+    int64_t from_us, to_us;   /* cut by the filter */
+};
+struct answer {
+    struct ledger_reader *reader;
+    const struct ledger_question *q;
+    unsigned want; /* the question's, and what percentiles need */
+    struct answer_period *periods;
+    size_t n_periods;
+    struct arena arena;
+    struct dict groups; /* values: number */
+    struct strv **group_values;
+    size_t n_groups;
+    int32_t *combo_group; /* by place in reader->combos: number, -1 not chosen, -2 not known */
+    struct dict row_of;   /* group and period: place in rows */
+    struct ledger_row *rows;
+    size_t n_rows, cap_rows;
+    struct ledger_row total;
+    uint64_t rollup_rows, line_rows;
+};
+/* Row of a line, made where make says so; NULL where the line is in no period, or has none. */
+enum rc answer_row(struct answer *a, const struct line *line, const struct combo *c, bool make,
+                   struct ledger_row **out, struct fail *fail) RC_MUST;
+
+#endif

@@ -1,0 +1,140 @@
+/*
+ * read_percentile.c - exact percentiles of cost per request, by nearest rank.
+ *
+ * The histograms already say in which bucket each rank falls.  One pass over the
+ * lines collects the costs of just those buckets; sorted, they give the value.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "metering/ledger/read_int.h"
+
+static const unsigned percents[LEDGER_PERCENTILES] = {
+    [LEDGER_P50] = 50, [LEDGER_P90] = 90, [LEDGER_P95] = 95, [LEDGER_P99] = 99};
+
+/* One bucket of one row: every cost that falls in it. */
+struct pick {
+    unsigned bucket;
+    uint64_t rank; /* within the bucket, from 1 */
+    struct money *values;
+    size_t n, cap;
+    int same_as; /* an earlier percentile of the row collects for this one too, or -1 */
+};
+
+struct picking {
+    struct answer *answer;
+    struct pick *picks; /* LEDGER_PERCENTILES a row; the total's are last */
+    size_t held;
+};
+
+static void aim(const struct cost_histogram *h, struct pick *picks)
+{
+    for (unsigned p = 0; p < LEDGER_PERCENTILES; p++) {
+        uint64_t below = 0;
+
+        picks[p] = (struct pick){.same_as = -1};
+        if (!cost_histogram_rank(h, percents[p], &picks[p].bucket))
+            continue;
+        for (unsigned b = 0; b < picks[p].bucket; b++)
+            below += h->n[b];
+        picks[p].rank = cost_histogram_nearest(h, percents[p]) - below;
+        for (unsigned q = 0; q < p; q++) {
+            if (picks[q].bucket == picks[p].bucket && picks[q].same_as < 0)
+                picks[p].same_as = (int)q;
+        }
+    }
+}
+
+static enum rc offer(struct picking *g, struct pick *picks, struct money cost, unsigned bucket,
+                     struct fail *fail)
+{
+    for (unsigned p = 0; p < LEDGER_PERCENTILES; p++) {
+        struct pick *pick = &picks[p];
+
+        if (pick->bucket != bucket || pick->same_as >= 0)
+            continue;
+        if (g->held == LEDGER_VALUES_MAX) {
+            *fail = (struct fail){.rc = RC_LIMIT,
+                                  .doing = "hold that many costs: ask for fewer requests"};
+            return RC_LIMIT;
+        }
+        if (pick->n == pick->cap) {
+            pick->cap = pick->cap ? pick->cap * 2 : 16;
+            pick->values = xrealloc(pick->values, pick->cap * sizeof(*pick->values));
+        }
+        pick->values[pick->n++] = cost;
+        g->held++;
+    }
+    return RC_OK;
+}
+
+static enum rc collect(const struct line *line, const struct combo *combo, void *arg,
+                       struct fail *fail)
+{
+    struct picking *g = arg;
+    struct answer *a = g->answer;
+    struct ledger_row *row;
+    struct money cost;
+    unsigned bucket;
+    enum rc rc;
+
+    a->line_rows++;
+    if (!line->is_priced)
+        return RC_OK;
+    rc = answer_row(a, line, combo, false, &row, fail);
+    if (rc != RC_OK || !row)
+        return rc;
+    rc = line_cost(a->reader, line, &cost, fail);
+    if (rc != RC_OK)
+        return rc;
+    bucket = cost_histogram_bucket(cost);
+    rc = offer(g, g->picks + (size_t)(row - a->rows) * LEDGER_PERCENTILES, cost, bucket, fail);
+    if (rc == RC_OK)
+        rc = offer(g, g->picks + a->n_rows * LEDGER_PERCENTILES, cost, bucket, fail);
+    return rc;
+}
+
+static int compare_money(const void *a, const void *b)
+{
+    return money_cmp(*(const struct money *)a, *(const struct money *)b);
+}
+
+static enum rc choose(struct ledger_row *row, struct pick *picks, struct fail *fail)
+{
+    if (row->sums.priced == 0)
+        return RC_OK;
+    for (unsigned p = 0; p < LEDGER_PERCENTILES; p++) {
+        const struct pick *from = picks[p].same_as >= 0 ? &picks[picks[p].same_as] : &picks[p];
+
+        if (picks[p].same_as < 0 && from->n)
+            qsort(from->values, from->n, sizeof(*from->values), compare_money);
+        if (picks[p].rank == 0 || picks[p].rank > from->n)
+            return read_damaged(fail);
+        row->percentile[p] = from->values[picks[p].rank - 1];
+    }
+    return RC_OK;
+}
+
+enum rc answer_percentiles(struct answer *a, struct fail *fail)
+{
+    size_t n = a->n_rows + 1;
+    struct picking g = {.answer = a,
+                        .picks = xcalloc(n * LEDGER_PERCENTILES, sizeof(*g.picks))};
+    int64_t from_us, to_us;
+    enum rc rc;
+
+    for (size_t i = 0; i < a->n_rows; i++)
+        aim(a->rows[i].histogram, g.picks + i * LEDGER_PERCENTILES);
+    aim(a->total.histogram, g.picks + a->n_rows * LEDGER_PERCENTILES);
+    filter_end_bounds(&a->q->filter, &from_us, &to_us);
+    rc = scan_lines(a->reader, &a->q->filter, from_us, to_us, LINES_BY_END, collect, &g, fail);
+    for (size_t i = 0; i < a->n_rows && rc == RC_OK; i++)
+        rc = choose(&a->rows[i], g.picks + i * LEDGER_PERCENTILES, fail);
+    if (rc == RC_OK)
+        rc = choose(&a->total, g.picks + a->n_rows * LEDGER_PERCENTILES, fail);
+    for (size_t i = 0; i < n * LEDGER_PERCENTILES; i++)
+        free(g.picks[i].values);
+    free(g.picks);
+    return rc;
+}

@@ -1,0 +1,561 @@
+/*
+ * read_sums.c - grouped sums: from rollups where they cover a period, from lines at
+ * ragged edges and for fields that rollups do not tell apart.
+ *
+ * The time asked for is cut into periods, each period into whole buckets of the
+ * widest level that fits (days within hours within quarters).  What no bucket covers
+ * is read from the lines.  Both ways add the same sums.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/xalloc.h"
+#include "metering/ledger/read_int.h"
+
+enum {
+    GROUP_NONE = -1,    /* the filter leaves the combination out */
+    GROUP_UNKNOWN = -2, /* not asked yet */
+    KEY_BYTES = 64 << 10,
+};
+#define ANSWER_BYTES ((size_t)4 << 30)
+
+/* Buckets [low, high) of one level. */
+struct span {
+    enum rollup_level level;
+    int64_t low, high;
+};
+
+struct plan {
+    struct span *spans; /* in order of time */
+    size_t n;
+};
+
+/* ---- periods ------------------------------------------------------------------- */
+
+static enum rc too_many(struct fail *fail, const char *doing)
+{
+    *fail = (struct fail){.rc = RC_LIMIT, .doing = doing};
+    return RC_LIMIT;
+}
+
+/* Bounds of what there is, so that "always" is not cut into periods without end. */
+static enum rc data_bounds(struct ledger_reader *r, int64_t *from_us, int64_t *to_us,
+                           struct fail *fail)
+{
+    int64_t first_us, last_us;
+    enum rc rc = db_query_int(r->db, "SELECT coalesce(min(end_us), 0) FROM line", &first_us,
+                              fail, "read the ledger");
+
+    if (rc == RC_OK)
+        rc = db_query_int(r->db, "SELECT coalesce(max(end_us), 0) FROM line", &last_us, fail,
+                          "read the ledger");
+    if (rc != RC_OK)
+        return rc;
+    *from_us =
+        first_us < INT64_MIN + LEDGER_LONGEST_US ? INT64_MIN : first_us - LEDGER_LONGEST_US;
+    *to_us = last_us == INT64_MAX ? INT64_MAX : last_us + 1;
+    return RC_OK;
+}
+
+static void add_period(struct answer *a, const struct answer_period *p)
+{
+    if ((a->n_periods & (a->n_periods - 1)) == 0)
+        a->periods =
+            xrealloc(a->periods, (a->n_periods ? a->n_periods * 2 : 1) * sizeof(*a->periods));
+    a->periods[a->n_periods++] = *p;
+}
+
+static enum rc make_periods(struct answer *a, struct fail *fail)
+{
+    const struct ledger_filter *f = &a->q->filter;
+    int64_t from_us, to_us, at;
+    enum rc rc = data_bounds(a->reader, &from_us, &to_us, fail);
+
+    if (rc != RC_OK)
+        return rc;
+    from_us = f->from_us > from_us ? f->from_us : from_us;
+    to_us = f->to_us < to_us ? f->to_us : to_us;
+    if (a->q->grain == PERIOD_TOTAL || !a->q->zone) {
+        struct answer_period p = {f->from_us, f->to_us, from_us, to_us};
+
+        if (from_us < to_us)
+            add_period(a, &p);
+        return RC_OK;
+    }
+    for (at = from_us; at < to_us;) {
+        struct answer_period p;
+
+        zone_period(a->q->zone, a->q->grain, at, &p.start_us, &p.end_us);
+        if (p.end_us <= at || a->n_periods == LEDGER_ROWS_MAX)
+            return too_many(fail, "answer for that many periods");
+        p.from_us = at;
+        p.to_us = p.end_us < to_us ? p.end_us : to_us;
+        add_period(a, &p);
+        at = p.end_us;
+    }
+    return RC_OK;
+}
+
+/* The period that holds a time, or -1. */
+static int64_t period_at(const struct answer *a, int64_t us)
+{
+    size_t low = 0, high = a->n_periods;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (a->periods[middle].to_us <= us)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < a->n_periods && a->periods[low].from_us <= us ? (int64_t)low : -1;
+}
+
+/* ---- the plan -------------------------------------------------------------------- */
+
+static void add_span(struct plan *plan, enum rollup_level level, int64_t low, int64_t high)
+{
+    struct span *last = plan->n ? &plan->spans[plan->n - 1] : NULL;
+
+    if (low >= high)
+        return;
+    if (last && last->level == level && last->high == low) {
+        last->high = high;
+        return;
+    }
+    if ((plan->n & (plan->n - 1)) == 0)
+        plan->spans = xrealloc(plan->spans, (plan->n ? plan->n * 2 : 1) * sizeof(*plan->spans));
+    plan->spans[plan->n++] = (struct span){level, low, high};
+}
+
+/* Buckets of a level within finer buckets [low, high): rounded inwards. */
+static int64_t inward_low(int64_t low, int64_t ratio)
+{
+    return low / ratio + (low % ratio > 0);
+}
+static int64_t inward_high(int64_t high, int64_t ratio)
+{
+    return high / ratio - (high % ratio < 0);
+}
+
+/* [low, high) in buckets of `level`, by wider ones in the middle. */
+static void cover_buckets(struct plan *plan, enum rollup_level level, int64_t low, int64_t high)
+{
+    enum rollup_level wider = (enum rollup_level)(level + 1);
+    int64_t ratio, wide_low, wide_high;
+
+    if (low >= high)
+        return;
+    if (wider == LEVEL_COUNT) {
+        add_span(plan, level, low, high);
+        return;
+    }
+    ratio = rollup_width_us(wider) / rollup_width_us(level);
+    wide_low = inward_low(low, ratio);
+    wide_high = inward_high(high, ratio);
+    if (wide_low >= wide_high) {
+        add_span(plan, level, low, high);
+        return;
+    }
+    add_span(plan, level, low, wide_low * ratio);
+    cover_buckets(plan, wider, wide_low, wide_high);
+    add_span(plan, level, wide_high * ratio, high);
+}
+
+static void cover(struct plan *plan, int64_t from_us, int64_t to_us)
+{
+    int64_t width = rollup_width_us(LEVEL_QUARTER);
+
+    cover_buckets(plan, LEVEL_QUARTER, inward_low(from_us, width), inward_high(to_us, width));
+}
+
+/*
+ * By start, a bucket of ends lies in a period for sure only where it begins later
+ * than the period by the longest that a request lasts.
+ */
+static void make_plan(const struct answer *a, struct plan *plan)
+{
+    const struct ledger_filter *f = &a->q->filter;
+
+    *plan = (struct plan){0};
+    if ((a->want & LEDGER_WANT_LINES) || !filter_is_of_combo(f))
+        return;
+    for (size_t i = 0; i < a->q->n_by; i++) {
+        if (!field_is_of_combo(&a->q->by[i]))
+            return;
+    }
+    for (size_t i = 0; i < a->n_periods; i++) {
+        int64_t from_us = a->periods[i].from_us, to_us = a->periods[i].to_us;
+
+        if (f->by_start && to_us - LEDGER_LONGEST_US <= from_us)
+            continue;
+        cover(plan, f->by_start ? from_us + LEDGER_LONGEST_US : from_us, to_us);
+    }
+}
+
+/* ---- rows -------------------------------------------------------------------------- */
+
+static void *take(struct answer *a, size_t n, struct fail *fail)
+{
+    void *p = arena_alloc(&a->arena, n);
+
+    if (!p)
+        too_many(fail, "answer with that many rows");
+    return p;
+}
+
+static enum rc init_row(struct answer *a, struct ledger_row *row, struct fail *fail)
+{
+    if (a->want & LEDGER_WANT_HISTOGRAM) {
+        row->histogram = take(a, sizeof(*row->histogram), fail);
+        if (!row->histogram)
+            return RC_LIMIT;
+    }
+    if (a->want & LEDGER_WANT_BANDS) {
+        row->bands = take(a, LEDGER_BANDS * sizeof(*row->bands), fail);
+        if (!row->bands)
+            return RC_LIMIT;
+    }
+    if (a->want & LEDGER_WANT_METERS) {
+        row->meters = take(a, METER_COUNT * sizeof(*row->meters), fail);
+        if (!row->meters)
+            return RC_LIMIT;
+    }
+    return RC_OK;
+}
+
+/* Number of the group with these values; made where it is new and make says so. */
+static enum rc group_of(struct answer *a, const struct strv *values, bool make, int64_t *out,
+                        struct fail *fail)
+{
+    size_t n = a->q->n_by;
+    struct strv *kept;
+    const int64_t *known;
+    struct buf key;
+    enum rc rc = RC_OK;
+
+    *out = GROUP_NONE;
+    buf_init(&key, KEY_BYTES);
+    for (size_t i = 0; i < n && rc == RC_OK; i++) {
+        rc = buf_append(&key, (const char *)&values[i].n, sizeof(values[i].n));
+        if (rc == RC_OK)
+            rc = buf_append_strv(&key, values[i]);
+    }
+    known = rc == RC_OK ? dict_get(&a->groups, buf_view(&key)) : NULL;
+    if (known)
+        *out = *known;
+    if (rc != RC_OK || known || !make)
+        goto out;
+    kept = take(a, (n + 1) * sizeof(*kept), fail);
+    for (size_t i = 0; kept && i < n; i++) {
+        kept[i] = arena_strv(&a->arena, values[i]);
+        if (!kept[i].p)
+            kept = NULL;
+    }
+    if (!kept || a->n_groups == LEDGER_ROWS_MAX) {
+        rc = too_many(fail, "answer with that many rows");
+        goto out;
+    }
+    if ((a->n_groups & (a->n_groups - 1)) == 0)
+        a->group_values = xrealloc(a->group_values, (a->n_groups ? a->n_groups * 2 : 1) *
+                                                        sizeof(*a->group_values));
+    a->group_values[a->n_groups] = kept;
+    *out = (int64_t)a->n_groups;
+    dict_put(&a->groups, buf_view(&key), (int64_t)a->n_groups++);
+out:
+    buf_release(&key);
+    return rc;
+}
+
+static enum rc row_at(struct answer *a, int64_t group, int64_t period, bool make,
+                      struct ledger_row **out, struct fail *fail)
+{
+    int64_t key[2] = {group, period};
+    struct strv bytes = strv_make((const char *)key, sizeof(key));
+    const int64_t *at = dict_get(&a->row_of, bytes);
+    struct ledger_row *row;
+
+    *out = at ? &a->rows[*at] : NULL;
+    if (at || !make)
+        return RC_OK;
+    if (a->n_rows == LEDGER_ROWS_MAX)
+        return too_many(fail, "answer with that many rows");
+    if (a->n_rows == a->cap_rows) {
+        a->cap_rows = a->cap_rows ? a->cap_rows * 2 : 16;
+        a->rows = xrealloc(a->rows, a->cap_rows * sizeof(*a->rows));
+    }
+    row = &a->rows[a->n_rows];
+    memset(row, 0, sizeof(*row));
+    row->start_us = a->periods[period].start_us;
+    row->end_us = a->periods[period].end_us;
+    row->value = a->group_values[group];
+    if (init_row(a, row, fail) != RC_OK)
+        return RC_LIMIT;
+    dict_put(&a->row_of, bytes, (int64_t)a->n_rows++);
+    *out = row;
+    return RC_OK;
+}
+
+/* Group of a combination, where grouping asks for nothing else. */
+static enum rc combo_group(struct answer *a, const struct combo *c, int64_t *out,
+                           struct fail *fail)
+{
+    int32_t *known = &a->combo_group[c - a->reader->combos];
+    struct strv values[LEDGER_GROUP_MAX];
+    enum rc rc;
+
+    *out = *known;
+    if (*known != GROUP_UNKNOWN)
+        return RC_OK;
+    for (size_t i = 0; i < a->q->n_by; i++)
+        values[i] = combo_value(c, a->q->by[i].id);
+    rc = combo_matches(&a->q->filter, c) ? group_of(a, values, true, out, fail) : RC_OK;
+    if (*out == GROUP_UNKNOWN)
+        *out = GROUP_NONE;
+    if (rc == RC_OK)
+        *known = (int32_t)*out;
+    return rc;
+}
+
+enum rc answer_row(struct answer *a, const struct line *line, const struct combo *c, bool make,
+                   struct ledger_row **out, struct fail *fail)
+{
+    int64_t period = period_at(a, a->q->filter.by_start ? line->start_us : line->end_us), group;
+    struct strv values[LEDGER_GROUP_MAX];
+    bool is_of_combo = true;
+    enum rc rc = RC_OK;
+
+    *out = NULL;
+    if (period < 0)
+        return RC_OK;
+    for (size_t i = 0; i < a->q->n_by && rc == RC_OK; i++) {
+        is_of_combo &= field_is_of_combo(&a->q->by[i]);
+        rc = line_value(a->reader, line, c, &a->q->by[i], &values[i], fail);
+    }
+    if (rc != RC_OK)
+        return rc;
+    rc =
+        is_of_combo ? combo_group(a, c, &group, fail) : group_of(a, values, make, &group, fail);
+    return rc == RC_OK && group >= 0 ? row_at(a, group, period, make, out, fail) : rc;
+}
+
+static struct rollup rollup_of(const struct ledger_row *row)
+{
+    return (struct rollup){row->sums, row->histogram, row->bands, row->meters};
+}
+
+/* ---- reading ------------------------------------------------------------------------ */
+
+static enum rc add_rollup_row(struct answer *a, const struct span *span, sqlite3_stmt *stmt,
+                              struct fail *fail)
+{
+    int64_t us = sqlite3_column_int64(stmt, 0) * rollup_width_us(span->level), group;
+    const struct combo *c = read_combo(a->reader, sqlite3_column_int64(stmt, 1));
+    int64_t period = period_at(a, us);
+    struct ledger_row *row;
+    struct rollup sums;
+    enum rc rc;
+
+    a->rollup_rows++;
+    if (!c)
+        return read_damaged(fail);
+    if (period < 0) /* by start: the period's bucket begins later than the period */
+        return RC_OK;
+    rc = combo_group(a, c, &group, fail);
+    if (rc != RC_OK || group < 0)
+        return rc;
+    rc = row_at(a, group, period, true, &row, fail);
+    if (rc != RC_OK)
+        return rc;
+    sums = rollup_of(row);
+    if (rollup_add_encoded(&sums, db_column(stmt, 2)) != RC_OK)
+        return read_damaged(fail);
+    row->sums = sums.sums;
+    return RC_OK;
+}
+
+static enum rc read_span(struct answer *a, const struct span *span, sqlite3_stmt *stmt,
+                         struct fail *fail)
+{
+    enum rc rc = RC_OK;
+    int code = SQLITE_DONE;
+
+    sqlite3_bind_int64(stmt, 1, span->level);
+    sqlite3_bind_int64(stmt, 2, span->low);
+    sqlite3_bind_int64(stmt, 3, span->high);
+    while (rc == RC_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW)
+        rc = add_rollup_row(a, span, stmt, fail);
+    if (rc == RC_OK && code != SQLITE_DONE)
+        rc = read_failed(a->reader, fail);
+    sqlite3_reset(stmt);
+    return rc;
+}
+
+static enum rc add_line(const struct line *line, const struct combo *combo, void *arg,
+                        struct fail *fail)
+{
+    struct answer *a = arg;
+    struct ledger_row *row;
+    struct record record;
+    struct rollup sums;
+    enum rc rc = answer_row(a, line, combo, true, &row, fail);
+
+    a->line_rows++;
+    if (rc != RC_OK || !row)
+        return rc;
+    rc = read_body(a->reader, line->seq, &record, fail);
+    if (rc != RC_OK)
+        return rc;
+    sums = rollup_of(row);
+    rollup_add_record(&sums, &record);
+    row->sums = sums.sums;
+    return RC_OK;
+}
+
+/* The buckets of the plan, and between them the lines. */
+static enum rc read_plan(struct answer *a, const struct plan *plan, struct fail *fail)
+{
+    const struct ledger_filter *f = &a->q->filter;
+    sqlite3_stmt *stmt = db_prepare(a->reader->db,
+                                    "SELECT bucket, combo, body FROM rollup WHERE level=?1 AND "
+                                    "bucket>=?2 AND bucket<?3",
+                                    fail);
+    enum rc rc = stmt ? RC_OK : fail->rc;
+    int64_t at, to_us;
+
+    filter_end_bounds(f, &at, &to_us);
+    for (size_t i = 0; i < plan->n && rc == RC_OK; i++) {
+        const struct span *span = &plan->spans[i];
+        int64_t width = rollup_width_us(span->level);
+
+        if (at < span->low * width)
+            rc = scan_lines(a->reader, f, at, span->low * width, LINES_BY_END, add_line, a,
+                            fail);
+        if (rc == RC_OK)
+            rc = read_span(a, span, stmt, fail);
+        at = span->high * width;
+    }
+    if (rc == RC_OK && at < to_us)
+        rc = scan_lines(a->reader, f, at, to_us, LINES_BY_END, add_line, a, fail);
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
+/* ---- the answer ------------------------------------------------------------------------ */
+
+static int compare_rows(const void *one, const void *other, void *arg)
+{
+    const struct ledger_row *a = one, *b = other;
+    const size_t *n_by = arg;
+
+    if (a->start_us != b->start_us)
+        return a->start_us < b->start_us ? -1 : 1;
+    for (size_t i = 0; i < *n_by; i++) {
+        int order = strv_cmp(a->value[i], b->value[i]);
+
+        if (order != 0)
+            return order;
+    }
+    return 0;
+}
+
+static void add_to_total(struct ledger_row *total, const struct ledger_row *row)
+{
+    ledger_sums_add(&total->sums, &row->sums);
+    if (total->histogram)
+        cost_histogram_add(total->histogram, row->histogram);
+    for (size_t i = 0; total->bands && i < LEDGER_BANDS; i++)
+        ledger_band_add(&total->bands[i], &row->bands[i]);
+    for (size_t i = 0; total->meters && i < METER_COUNT; i++)
+        ledger_meter_add(&total->meters[i], &row->meters[i]);
+}
+
+static enum rc finish(struct answer *a, struct fail *fail)
+{
+    enum rc rc = init_row(a, &a->total, fail);
+
+    if (rc != RC_OK)
+        return rc;
+    a->total.start_us = a->q->filter.from_us;
+    a->total.end_us = a->q->filter.to_us;
+    for (size_t i = 0; i < a->n_rows; i++)
+        add_to_total(&a->total, &a->rows[i]);
+    if (a->q->want & LEDGER_WANT_PERCENTILES)
+        rc = answer_percentiles(a, fail);
+    if (rc == RC_OK && a->n_rows) {
+        size_t n_by = a->q->n_by;
+
+        qsort_r(a->rows, a->n_rows, sizeof(*a->rows), compare_rows, &n_by);
+    }
+    return rc;
+}
+
+struct rows_memory {
+    struct arena arena;
+    struct strv **group_values;
+};
+
+static void init_answer(struct answer *a, struct ledger_reader *r,
+                        const struct ledger_question *q)
+{
+    *a = (struct answer){.reader = r, .q = q, .want = q->want};
+    if (q->want & LEDGER_WANT_PERCENTILES)
+        a->want |= LEDGER_WANT_HISTOGRAM;
+    arena_init(&a->arena, ANSWER_BYTES);
+    dict_init(&a->groups);
+    dict_init(&a->row_of);
+    a->combo_group = xcalloc(r->n_combos + 1, sizeof(*a->combo_group));
+    for (size_t i = 0; i < r->n_combos; i++)
+        a->combo_group[i] = GROUP_UNKNOWN;
+}
+
+enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *q,
+                         struct ledger_rows *out, struct fail *fail)
+{
+    struct rows_memory *memory = xcalloc(1, sizeof(*memory));
+    struct plan plan = {0};
+    struct answer a;
+    enum rc rc;
+
+    ASSERT(r->in_view && q->n_by <= LEDGER_GROUP_MAX);
+    *fail = (struct fail){0};
+    init_answer(&a, r, q);
+    rc = make_periods(&a, fail);
+    if (rc == RC_OK) {
+        make_plan(&a, &plan);
+        rc = read_plan(&a, &plan, fail);
+    }
+    if (rc == RC_OK)
+        rc = finish(&a, fail);
+    free(plan.spans);
+    dict_release(&a.groups);
+    dict_release(&a.row_of);
+    free(a.combo_group);
+    free(a.periods);
+    memory->arena = a.arena;
+    memory->group_values = a.group_values;
+    *out = (struct ledger_rows){.at = a.rows,
+                                .n = a.n_rows,
+                                .total = a.total,
+                                .rollup_rows = a.rollup_rows,
+                                .line_rows = a.line_rows,
+                                .memory = memory};
+    if (rc != RC_OK)
+        ledger_rows_release(out);
+    return rc;
+}
+
+void ledger_rows_release(struct ledger_rows *rows)
+{
+    struct rows_memory *memory = rows->memory;
+
+    if (memory) {
+        arena_release(&memory->arena);
+        free(memory->group_values);
+        free(memory);
+    }
+    free(rows->at);
+    *rows = (struct ledger_rows){0};
+}

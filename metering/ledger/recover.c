@@ -1,0 +1,243 @@
+/*
+ * recover.c - completes what earlier processes left in the journal.
+ *
+ * Their segments are read whole, also what is committed: only so it is known which
+ * BEGINs have no END.  For each of those a record is written, under the id that
+ * the BEGIN gave, so that a crash in the middle of it, and a second run, changes
+ * nothing.  Segments go once all is durable and told.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "metering/ledger/journal_int.h"
+#include "metering/ledger/ledger_int.h"
+
+enum { PAUSE_MS = 50 };
+
+/* The record that a BEGIN becomes when nobody ended it. */
+static void interrupt(struct record *r, const struct segment *s)
+{
+    if (r->end_us < s->last_us)
+        r->end_us = s->last_us;
+    if (r->end_us < r->start_us)
+        r->end_us = r->start_us;
+    r->outcome = OUTCOME_INTERRUPTED;
+    r->usage_source = r->usage.has ? USAGE_ESTIMATED : USAGE_NONE;
+    r->latency_us = r->end_us - r->start_us;
+    r->first_byte_us = -1;
+}
+
+/* Its END may be in the database although the segment that held it is gone. */
+static bool has_ended(struct ledger *l, const struct uuid *id, enum rc *rc, struct fail *fail)
+{
+    struct record there;
+    struct buf body;
+    bool ended = false;
+
+    buf_init(&body, JOURNAL_ENTRY_MAX_BYTES);
+    *rc = ingest_find_record(l->in, id, &body, fail);
+    if (*rc == RC_OK && record_decode(buf_view(&body), &there) == RC_OK)
+        ended = there.outcome != OUTCOME_INTERRUPTED;
+    if (*rc == RC_STATE)
+        *rc = RC_OK;
+    buf_release(&body);
+    return ended;
+}
+
+static enum rc store(struct ledger *l, const struct record *r, struct fail *fail)
+{
+    struct buf body;
+    bool is_new = false;
+    enum rc rc = ledger_open_batch(l, fail);
+
+    if (rc != RC_OK)
+        return rc;
+    buf_init(&body, JOURNAL_ENTRY_MAX_BYTES);
+    rc = record_encode(r, &body);
+    if (rc == RC_OK)
+        rc = ingest_record(l->in, r, buf_view(&body), &is_new, fail);
+    l->batch.interrupted += is_new;
+    buf_release(&body);
+    return rc;
+}
+
+/* One pass over the BEGINs without END: writes them, or tells them. */
+static enum rc each_begun(struct ledger *l, ledger_recovered_fn *tell, void *arg,
+                          struct fail *fail)
+{
+    struct strv id;
+    int64_t value;
+    size_t at = 0;
+    enum rc rc = RC_OK;
+
+    while (rc == RC_OK && dict_next(l->begun, &at, &id, &value)) {
+        const struct begun *b = (const struct begun *)(intptr_t)value;
+        struct record r;
+
+        if (b->segment->is_live || record_decode(strv_make(b->payload, b->n), &r) != RC_OK)
+            continue;
+        interrupt(&r, b->segment);
+        if (has_ended(l, &r.id, &rc, fail) || rc != RC_OK)
+            continue;
+        if (tell)
+            tell(&r, arg);
+        else
+            rc = store(l, &r, fail);
+    }
+    return rc;
+}
+
+/* All that can be read, in as many transactions as it takes. */
+static enum rc read_all(struct ledger *l, struct fail *fail)
+{
+    bool more = true;
+    enum rc rc = ledger_look(l, fail);
+
+    while (rc == RC_OK && more) {
+        more = false;
+        LIST_FOREACH (at, &l->segments) {
+            struct segment *s = LIST_OBJECT(at, struct segment, link);
+
+            segment_look(s);
+            if (rc == RC_OK && !s->is_live)
+                rc = ledger_read_segment(l, s, &more, fail);
+        }
+        if (rc == RC_OK && more)
+            rc = ledger_commit(l, l->as_of_us, fail);
+    }
+    return rc;
+}
+
+struct names {
+    char **at;
+    size_t n;
+};
+
+static void collect(const char *name, void *arg)
+{
+    struct names *names = arg;
+
+    names->at = xrealloc(names->at, (names->n + 1) * sizeof(char *));
+    names->at[names->n++] = xstrdup(name);
+}
+
+static bool is_in_folder(struct ledger *l, const char *name)
+{
+    LIST_FOREACH (at, &l->segments) {
+        if (strcmp(LIST_OBJECT(at, struct segment, link)->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Positions of files that are gone. */
+static enum rc forget_gone(struct ledger *l, struct fail *fail)
+{
+    struct names names = {0};
+    enum rc rc = ingest_each_segment(l->in, collect, &names, fail);
+
+    for (size_t i = 0; i < names.n; i++) {
+        if (rc == RC_OK && !is_in_folder(l, names.at[i])) {
+            rc = ledger_open_batch(l, fail);
+            if (rc == RC_OK)
+                rc = ingest_forget(l->in, names.at[i], fail);
+        }
+        free(names.at[i]);
+    }
+    free(names.at);
+    return rc;
+}
+
+static enum rc attempt(struct ledger *l, struct fail *fail)
+{
+    int64_t started_us = clock_wall_us();
+    enum rc rc = read_all(l, fail);
+
+    if (rc == RC_OK)
+        rc = each_begun(l, NULL, NULL, fail);
+    if (rc == RC_OK)
+        rc = forget_gone(l, fail);
+    if (rc == RC_OK)
+        rc = ledger_open_batch(l, fail); /* says as of when, also where nothing was found */
+    if (rc == RC_OK)
+        rc = ledger_commit(l, started_us, fail);
+    if (rc == RC_OK && l->sync != SYNC_NEVER)
+        rc = ingest_sync(l->in, fail);
+    return rc;
+}
+
+static void forget_begun(struct ledger *l)
+{
+    struct strv id;
+    int64_t value;
+    size_t at = 0;
+
+    while (dict_next(l->begun, &at, &id, &value)) {
+        struct begun *b = (struct begun *)(intptr_t)value;
+
+        if (!b->segment->is_live) { /* nobody else will end it */
+            b->segment->open--;
+            dict_remove(&l->open, id);
+        }
+        free(b);
+    }
+    dict_release(l->begun);
+    l->begun = NULL;
+}
+
+/* Segments that never got their name: nothing was in them. */
+static void remove_unnamed(struct ledger *l)
+{
+    int fd = openat(l->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+
+    if (!dir) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if (strv_ends(strv_z(entry->d_name), STRV(JOURNAL_SUFFIX JOURNAL_TMP_SUFFIX)))
+            unlinkat(l->dir_fd, entry->d_name, 0);
+    }
+    closedir(dir);
+}
+
+enum rc ledger_recover(struct ledger *l, ledger_recovered_fn *recovered, void *arg,
+                       struct fail *fail)
+{
+    int64_t deadline_us = clock_mono_us() + RECOVER_MS * INT64_C(1000);
+    struct dict begun;
+    enum rc rc;
+
+    remove_unnamed(l);
+    dict_init(&begun);
+    l->begun = &begun;
+    for (;;) {
+        rc = attempt(l, fail);
+        if (rc == RC_OK || clock_mono_us() >= deadline_us)
+            break;
+        ledger_undo(l);
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
+    }
+    if (rc == RC_OK && recovered)
+        rc = each_begun(l, recovered, arg, fail);
+    if (rc != RC_OK)
+        ledger_undo(l);
+    if (begun.n)
+        log_line(LOG_WARN, "ledger", "completed what an earlier process had begun",
+                 "requests=%zu", begun.n);
+    forget_begun(l);
+    if (rc == RC_OK)
+        ledger_remove_done(l);
+    return rc;
+}

@@ -1,0 +1,126 @@
+#include "metering/ledger/schema.h"
+
+#include <stddef.h>
+
+#include "metering/ledger/db.h"
+
+/*
+ * Texts stand once, in word; 0 there means absent.  A line holds what questions
+ * choose by, in the order of time; the record holds everything.  What is derived
+ * (line, rollup, task sums) can be made anew from record.
+ */
+static const char *const version_1 =
+    "CREATE TABLE word(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);"
+    "CREATE TABLE tagset(id INTEGER PRIMARY KEY, body BLOB NOT NULL UNIQUE);"
+    /* What a rollup tells apart. */
+    "CREATE TABLE combo(id INTEGER PRIMARY KEY,"
+    " team INTEGER NOT NULL, feature INTEGER NOT NULL, environment INTEGER NOT NULL,"
+    " task_type INTEGER NOT NULL, key INTEGER NOT NULL, model INTEGER NOT NULL,"
+    " upstream INTEGER NOT NULL, endpoint INTEGER NOT NULL, protocol INTEGER NOT NULL,"
+    " service_tier INTEGER NOT NULL, price_id INTEGER NOT NULL, outcome INTEGER NOT NULL,"
+    " usage_source INTEGER NOT NULL, price_status INTEGER NOT NULL, sources INTEGER NOT NULL,"
+    " UNIQUE(team, feature, environment, task_type, key, model, upstream, endpoint, protocol,"
+    " service_tier, price_id, outcome, usage_source, price_status, sources));"
+    "CREATE TABLE record(seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, body BLOB NOT NULL);"
+    /* cost: whole nano-USD and the atto-USD below, NULL where unpriced. */
+    "CREATE TABLE line(end_us INTEGER NOT NULL, seq INTEGER NOT NULL, start_us INTEGER NOT "
+    "NULL,"
+    " combo INTEGER NOT NULL, customer INTEGER NOT NULL, user INTEGER NOT NULL,"
+    " task INTEGER NOT NULL, tagset INTEGER NOT NULL, attempt INTEGER NOT NULL,"
+    " cost_nano INTEGER, cost_rest INTEGER,"
+    " PRIMARY KEY(end_us, seq)) WITHOUT ROWID;"
+    "CREATE INDEX line_task ON line(task, start_us) WHERE task <> 0;"
+    "CREATE TABLE rollup(level INTEGER NOT NULL, bucket INTEGER NOT NULL, combo INTEGER NOT "
+    "NULL,"
+    " requests INTEGER NOT NULL, cost_nano INTEGER NOT NULL, cost_rest INTEGER NOT NULL,"
+    " body BLOB NOT NULL, PRIMARY KEY(level, bucket, combo)) WITHOUT ROWID;"
+    "CREATE TABLE task(id INTEGER PRIMARY KEY, team INTEGER NOT NULL, name TEXT NOT NULL,"
+    " task_type INTEGER NOT NULL DEFAULT 0, outcome INTEGER NOT NULL DEFAULT 0,"
+    " closed_us INTEGER, closed_by INTEGER NOT NULL DEFAULT 0,"
+    " first_us INTEGER, last_us INTEGER, max_attempt INTEGER NOT NULL DEFAULT 0,"
+    " body BLOB NOT NULL DEFAULT x'', UNIQUE(name, team));"
+    "CREATE INDEX task_closed ON task(closed_us) WHERE closed_us IS NOT NULL;"
+    "CREATE TABLE denied(bucket INTEGER NOT NULL, code INTEGER NOT NULL, key INTEGER NOT NULL,"
+    " team INTEGER NOT NULL, feature INTEGER NOT NULL, environment INTEGER NOT NULL,"
+    " limit_name INTEGER NOT NULL, count INTEGER NOT NULL,"
+    " PRIMARY KEY(bucket, code, key, team, feature, environment, limit_name)) WITHOUT ROWID;"
+    "CREATE TABLE segment(name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE state(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+    "PRAGMA application_id=1414481740;" /* "TOLL" */
+    "PRAGMA user_version=1;";
+
+/* Element v makes version v + 1 of version v. */
+static const char *const migrations[SCHEMA_VERSION] = {version_1};
+
+int64_t rollup_width_us(enum rollup_level level)
+{
+    static const int64_t width_s[LEVEL_COUNT] = {
+        [LEVEL_QUARTER] = 900, [LEVEL_HOUR] = 3600, [LEVEL_DAY] = 86400};
+
+    return width_s[level] * 1000000;
+}
+
+int64_t rollup_bucket(enum rollup_level level, int64_t us)
+{
+    int64_t width = rollup_width_us(level);
+
+    return us / width - (us % width < 0);
+}
+
+static enum rc version_of(sqlite3 *db, int64_t *version, struct fail *fail)
+{
+    enum rc rc = db_query_int(db, "PRAGMA user_version", version, fail, "read the ledger");
+
+    if (rc == RC_OK && *version > SCHEMA_VERSION) {
+        *fail = (struct fail){
+            .rc = RC_STATE, .doing = "use a ledger that a newer version of this program made"};
+        return RC_STATE;
+    }
+    return rc;
+}
+
+/* A database that is someone else's is not made ours. */
+static enum rc check_empty(sqlite3 *db, struct fail *fail)
+{
+    int64_t n;
+    enum rc rc =
+        db_query_int(db, "SELECT count(*) FROM sqlite_schema", &n, fail, "read the ledger");
+
+    if (rc == RC_OK && n > 0) {
+        *fail = (struct fail){.rc = RC_STATE,
+                              .doing = "use this file: it is another program's database"};
+        return RC_STATE;
+    }
+    return rc;
+}
+
+enum rc schema_migrate(sqlite3 *db, struct fail *fail)
+{
+    int64_t version;
+    enum rc rc = db_exec(db, "BEGIN IMMEDIATE", fail, "lock the ledger");
+
+    if (rc != RC_OK)
+        return rc;
+    rc = version_of(db, &version, fail);
+    if (rc == RC_OK && version == 0)
+        rc = check_empty(db, fail);
+    for (int64_t v = version; rc == RC_OK && v < SCHEMA_VERSION; v++)
+        rc = db_exec(db, migrations[v], fail, "make the ledger's tables");
+    if (rc == RC_OK)
+        rc = db_exec(db, "COMMIT", fail, "make the ledger's tables");
+    if (rc != RC_OK)
+        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
+enum rc schema_check(sqlite3 *db, struct fail *fail)
+{
+    int64_t version;
+    enum rc rc = version_of(db, &version, fail);
+
+    if (rc == RC_OK && version != SCHEMA_VERSION) {
+        *fail = (struct fail){.rc = RC_STATE, .doing = "read this file: it is no ledger yet"};
+        return RC_STATE;
+    }
+    return rc;
+}

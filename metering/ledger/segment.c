@@ -1,0 +1,197 @@
+#include "metering/ledger/segment.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/crc32c.h"
+#include "base/xalloc.h"
+#include "metering/ledger/journal_int.h"
+
+_Static_assert(SEGMENT_WINDOW_BYTES >= 2 * (JOURNAL_ENTRY_MAX_BYTES + JOURNAL_ENTRY_OVERHEAD),
+               "two entries fit the window");
+
+bool segment_name_is_valid(const char *name)
+{
+    size_t n = strlen(name), suffix = strlen(JOURNAL_SUFFIX);
+
+    return name[0] == 'w' && n > suffix && n < SEGMENT_NAME_BYTES &&
+           strcmp(name + n - suffix, JOURNAL_SUFFIX) == 0;
+}
+
+struct segment *segment_open(int dir_fd, const char *name, struct fail *fail)
+{
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct segment *s;
+
+    if (fd < 0) {
+        *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "open a journal segment"};
+        return NULL;
+    }
+    s = xcalloc(1, sizeof(*s));
+    list_init(&s->link);
+    snprintf(s->name, sizeof(s->name), "%s", name);
+    s->fd = fd;
+    s->is_live = true;
+    return s;
+}
+
+void segment_close(struct segment *s)
+{
+    list_remove(&s->link);
+    close(s->fd);
+    free(s);
+}
+
+void segment_look(struct segment *s)
+{
+    if (!s->is_live)
+        return;
+    if (flock(s->fd, LOCK_EX | LOCK_NB) == 0) {
+        s->is_live = false;
+        flock(s->fd, LOCK_UN);
+    }
+}
+
+uint64_t segment_size(const struct segment *s)
+{
+    struct stat st;
+
+    return fstat(s->fd, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size : 0;
+}
+
+void segment_window_init(struct segment_window *w)
+{
+    *w = (struct segment_window){.bytes = xmalloc(SEGMENT_WINDOW_BYTES)};
+}
+
+void segment_window_release(struct segment_window *w)
+{
+    free(w->bytes);
+    *w = (struct segment_window){0};
+}
+
+void segment_window_drop(struct segment_window *w)
+{
+    w->of = NULL;
+    w->n = 0;
+}
+
+static uint32_t get_u32(const char *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return le32toh(v);
+}
+
+/* The bytes at a place, at least `want` of them unless the file ends before. */
+static enum rc look_at(const struct segment *s, struct segment_window *w, uint64_t at,
+                       size_t want, struct strv *out, struct fail *fail)
+{
+    if (w->of != s || at < w->start || at + want > w->start + w->n) {
+        ssize_t n;
+
+        do
+            n = pread(s->fd, w->bytes, SEGMENT_WINDOW_BYTES, (off_t)at);
+        while (n < 0 && errno == EINTR);
+        if (n < 0) {
+            segment_window_drop(w);
+            *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the journal"};
+            return RC_IO;
+        }
+        w->of = s;
+        w->start = at;
+        w->n = (size_t)n;
+    }
+    *out = strv_make(w->bytes + (at - w->start), w->n - (size_t)(at - w->start));
+    return RC_OK;
+}
+
+/* An entry that starts at a place. RC_EOF, RC_BAD as segment_next. */
+static enum rc entry_at(const struct segment *s, struct segment_window *w, uint64_t at,
+                        struct segment_entry *out, uint64_t *next, struct fail *fail)
+{
+    struct strv bytes;
+    uint32_t length;
+    size_t whole;
+    enum rc rc = look_at(s, w, at, JOURNAL_ENTRY_OVERHEAD, &bytes, fail);
+
+    if (rc != RC_OK)
+        return rc;
+    if (bytes.n < JOURNAL_ENTRY_OVERHEAD)
+        return RC_EOF;
+    length = get_u32(bytes.p);
+    if (length > JOURNAL_ENTRY_MAX_BYTES)
+        return RC_BAD;
+    whole = JOURNAL_ENTRY_OVERHEAD + (size_t)length;
+    rc = look_at(s, w, at, whole, &bytes, fail);
+    if (rc != RC_OK)
+        return rc;
+    if (bytes.n < whole)
+        return RC_EOF;
+    if (crc32c(0, bytes.p + 8, whole - 8) != get_u32(bytes.p + 4) ||
+        bytes.p[8] < JOURNAL_BEGIN || bytes.p[8] > JOURNAL_DENIED)
+        return RC_BAD;
+    out->kind = (enum journal_kind)bytes.p[8];
+    out->payload = strv_make(bytes.p + JOURNAL_ENTRY_OVERHEAD, length);
+    *next = at + whole;
+    return RC_OK;
+}
+
+static enum rc header(struct segment *s, struct segment_window *w, struct fail *fail)
+{
+    struct strv bytes;
+    enum rc rc = look_at(s, w, 0, JOURNAL_HEADER_BYTES, &bytes, fail);
+
+    if (rc != RC_OK)
+        return rc;
+    if (bytes.n < JOURNAL_HEADER_BYTES)
+        return RC_EOF;
+    if (memcmp(bytes.p, "TGJ1", 4) != 0 || get_u32(bytes.p + 4) != 1)
+        return RC_BAD;
+    s->position = JOURNAL_HEADER_BYTES;
+    return RC_OK;
+}
+
+enum rc segment_next(struct segment *s, struct segment_window *w, struct segment_entry *out,
+                     struct fail *fail)
+{
+    enum rc rc = RC_OK;
+
+    if (s->position < JOURNAL_HEADER_BYTES)
+        rc = header(s, w, fail);
+    if (rc == RC_OK)
+        rc = entry_at(s, w, s->position, out, &s->position, fail);
+    if (rc == RC_OK)
+        s->bad_since_us = 0;
+    else
+        segment_window_drop(w); /* there may be more, or better, bytes next time */
+    return rc;
+}
+
+uint64_t segment_pass(struct segment *s, struct segment_window *w)
+{
+    struct segment_entry entry;
+    struct fail fail;
+    struct strv bytes;
+    uint64_t next, after, size = segment_size(s), from = s->position;
+
+    if (from < JOURNAL_HEADER_BYTES ||
+        look_at(s, w, from, JOURNAL_ENTRY_OVERHEAD, &bytes, &fail) != RC_OK ||
+        bytes.n < JOURNAL_ENTRY_OVERHEAD || get_u32(bytes.p) > JOURNAL_ENTRY_MAX_BYTES)
+        return 0;
+    next = from + JOURNAL_ENTRY_OVERHEAD + get_u32(bytes.p);
+    if (next > size || (next < size && entry_at(s, w, next, &entry, &after, &fail) != RC_OK))
+        return 0;
+    s->position = next;
+    s->bad_since_us = 0;
+    segment_window_drop(w);
+    return next - from;
+}

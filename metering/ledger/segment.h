@@ -1,0 +1,72 @@
+/*
+ * segment.h - reads what a journal writer appends: entries in order, checked.
+ *
+ * A segment whose writer lives may end in part of an entry: more will come.  One
+ * whose writer is gone ends there: the tail is torn.  An entry that does not check
+ * is passed over where the next one shows that its length is right.
+ */
+#ifndef METERING_LEDGER_SEGMENT_H
+#define METERING_LEDGER_SEGMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/rc.h"
+#include "base/strv.h"
+#include "metering/ledger/journal.h"
+
+enum { SEGMENT_NAME_BYTES = 64, SEGMENT_WINDOW_BYTES = 1 << 20, SEGMENTS_MAX = 100000 };
+
+struct segment {
+    struct list_node link;
+    char name[SEGMENT_NAME_BYTES];
+    int fd;
+    uint64_t position;    /* read up to here */
+    uint64_t committed;   /* of that, in the database */
+    bool is_live;         /* its writer holds the lock */
+    bool is_ended;        /* its writer is gone and all has been read */
+    bool has_bad;         /* an entry's content was not understood: the file is kept */
+    unsigned open;        /* BEGINs whose END has not been read */
+    int64_t last_us;      /* time of its last entry */
+    int64_t bad_since_us; /* the entry at position does not check since; 0: it does */
+    bool is_present;      /* seen by the last look at the folder */
+};
+
+/* Opens a segment of the folder; NULL with fail. Never creates. */
+struct segment *segment_open(int dir_fd, const char *name, struct fail *fail);
+void segment_close(struct segment *s);
+/* Looks whether the writer is still there; once gone it does not come back. */
+void segment_look(struct segment *s);
+/* Bytes in the file now; 0 where that cannot be told. */
+uint64_t segment_size(const struct segment *s);
+/* "w0001-....tgj": a name that a writer gives. */
+bool segment_name_is_valid(const char *name);
+
+struct segment_entry {
+    enum journal_kind kind;
+    struct strv payload;
+};
+
+/* Bytes read ahead, of one segment at a time. */
+struct segment_window {
+    char *bytes; /* SEGMENT_WINDOW_BYTES */
+    const struct segment *of;
+    uint64_t start;
+    size_t n;
+};
+void segment_window_init(struct segment_window *w);
+void segment_window_release(struct segment_window *w);
+/* What was read ahead is read again. */
+void segment_window_drop(struct segment_window *w);
+
+/*
+ * The entry at position, which moves behind it.  RC_EOF: nothing whole is there;
+ * RC_BAD: what is there does not check.  The payload lives until the next call.
+ */
+enum rc segment_next(struct segment *s, struct segment_window *w, struct segment_entry *out,
+                     struct fail *fail) RC_MUST;
+/* After RC_BAD: passes over one entry, if the one behind it checks. Its bytes, or 0. */
+uint64_t segment_pass(struct segment *s, struct segment_window *w);
+
+#endif

@@ -1,0 +1,563 @@
+#include "metering/ledger/sums.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "metering/ledger/wire.h"
+
+__extension__ typedef unsigned __int128 money_bits;
+
+/* ---- one record ------------------------------------------------------------ */
+
+bool outcome_is_error(enum outcome o)
+{
+    switch (o) {
+    case OUTCOME_PROVIDER_ERROR:
+    case OUTCOME_UPSTREAM_ABORT:
+    case OUTCOME_TIMEOUT:
+    case OUTCOME_INTERRUPTED:
+        return true;
+    case OUTCOME_OK:
+    case OUTCOME_TRUNCATED:
+    case OUTCOME_REFUSED:
+    case OUTCOME_CLIENT_ABORT:
+    case OUTCOME_CUT:
+    case OUTCOME_COUNT:
+        break;
+    }
+    return false;
+}
+
+/* Sums do not wrap: more than can be is the most that can be. */
+static uint64_t plus(uint64_t a, uint64_t b)
+{
+    uint64_t sum;
+
+    return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
+
+struct money ledger_money_add(struct money a, struct money b)
+{
+    struct money sum;
+
+    if (__builtin_add_overflow(a.atto, b.atto, &sum.atto)) {
+        money_bits max = ~(money_bits)0 >> 1;
+
+        sum.atto = a.atto < 0 ? -(money_int)max : (money_int)max;
+    }
+    return sum;
+}
+
+void ledger_sums_of(const struct record *r, struct ledger_sums *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->requests = 1;
+    out->by_outcome[r->outcome] = 1;
+    out->errors = outcome_is_error(r->outcome);
+    out->by_usage_source[r->usage_source] = 1;
+    for (unsigned f = 0; f < USAGE_COUNT; f++) {
+        if (usage_has(&r->usage, (enum usage_field)f)) {
+            out->tokens[f] = r->usage.n[f];
+            out->reported[f] = 1;
+        }
+    }
+    if (r->price_status == PRICE_NONE) {
+        out->unpriced = 1;
+    } else {
+        int64_t ceil_nano = money_ceil_nano(r->cost);
+
+        out->priced = 1;
+        out->price_partial = r->price_status == PRICE_PARTIAL;
+        out->cost = out->cost_min = out->cost_max = r->cost;
+        out->list = r->list_cost;
+        out->cost_ceil_nano = ceil_nano > 0 ? (uint64_t)ceil_nano : 0;
+        if (out->errors)
+            out->error_cost = r->cost;
+        if (r->usage_source == USAGE_PARTIAL || r->usage_source == USAGE_ESTIMATED)
+            out->estimated_cost = r->cost;
+    }
+    if (r->has_provider_cost) {
+        out->provider_costs = 1;
+        out->provider_cost = r->provider_cost;
+    }
+    out->retries = r->attempt > 1;
+    out->streams = r->stream;
+    out->latency_us = out->latency_max_us = r->latency_us < 0 ? 0 : (uint64_t)r->latency_us;
+    if (r->first_byte_us >= 0) {
+        out->first_bytes = 1;
+        out->first_byte_us = out->first_byte_max_us = (uint64_t)r->first_byte_us;
+    }
+    out->bytes_in = r->bytes_in;
+    out->bytes_out = r->bytes_out;
+}
+
+/* ---- the fields, as tables -------------------------------------------------- */
+
+/* How two values of a field become one. */
+enum merge { MERGE_ADD, MERGE_MAX };
+
+/* Numbers of the stored form; once shipped, a number keeps its field. */
+struct count_field {
+    unsigned number;
+    size_t offset;
+    enum merge merge;
+};
+#define COUNT(number, field, merge)                                                            \
+    {                                                                                          \
+        number, offsetof(struct ledger_sums, field), merge                                     \
+    }
+static const struct count_field count_fields[] = {
+    COUNT(1, requests, MERGE_ADD),        COUNT(2, errors, MERGE_ADD),
+    COUNT(3, priced, MERGE_ADD),          COUNT(4, price_partial, MERGE_ADD),
+    COUNT(5, unpriced, MERGE_ADD),        COUNT(6, cost_ceil_nano, MERGE_ADD),
+    COUNT(7, provider_costs, MERGE_ADD),  COUNT(8, retries, MERGE_ADD),
+    COUNT(9, streams, MERGE_ADD),         COUNT(10, latency_us, MERGE_ADD),
+    COUNT(11, latency_max_us, MERGE_MAX), COUNT(12, first_bytes, MERGE_ADD),
+    COUNT(13, first_byte_us, MERGE_ADD),  COUNT(14, first_byte_max_us, MERGE_MAX),
+    COUNT(15, bytes_in, MERGE_ADD),       COUNT(16, bytes_out, MERGE_ADD),
+};
+#undef COUNT
+
+struct money_field {
+    unsigned number;
+    size_t offset;
+};
+#define MONEY(number, field)                                                                   \
+    {                                                                                          \
+        number, offsetof(struct ledger_sums, field)                                            \
+    }
+static const struct money_field money_fields[] = {
+    MONEY(32, cost),           MONEY(33, list),          MONEY(34, error_cost),
+    MONEY(35, estimated_cost), MONEY(36, provider_cost),
+};
+#undef MONEY
+
+enum {
+    COUNT_FIELDS = sizeof(count_fields) / sizeof(*count_fields),
+    MONEY_FIELDS = sizeof(money_fields) / sizeof(*money_fields),
+    /* Numbers of what is more than one value. */
+    PART_COST_MIN = 40,
+    PART_COST_MAX = 41,
+    PART_OUTCOMES = 48, /* ..: enum outcome */
+    PART_USAGE_SOURCES = 64,
+    PART_USAGE = 72,     /* number of the field, tokens, reported */
+    PART_HISTOGRAM = 73, /* bucket, count */
+    PART_BAND = 74,      /* band, requests, priced, input, output, cost */
+    PART_METER = 75,     /* number of the meter, requests, quantity, amount */
+};
+
+static uint64_t *count_of(struct ledger_sums *s, size_t offset)
+{
+    return (uint64_t *)(void *)((char *)s + offset);
+}
+
+static const uint64_t *count_in(const struct ledger_sums *s, size_t offset)
+{
+    return (const uint64_t *)(const void *)((const char *)s + offset);
+}
+
+static struct money *money_of(struct ledger_sums *s, size_t offset)
+{
+    return (struct money *)(void *)((char *)s + offset);
+}
+
+static const struct money *money_in(const struct ledger_sums *s, size_t offset)
+{
+    return (const struct money *)(const void *)((const char *)s + offset);
+}
+
+static void merge_count(uint64_t *to, uint64_t from, enum merge merge)
+{
+    switch (merge) {
+    case MERGE_ADD:
+        *to = plus(*to, from);
+        break;
+    case MERGE_MAX:
+        if (from > *to)
+            *to = from;
+        break;
+    }
+}
+
+void ledger_sums_add(struct ledger_sums *to, const struct ledger_sums *from)
+{
+    if (from->priced) {
+        if (to->priced == 0 || money_cmp(from->cost_min, to->cost_min) < 0)
+            to->cost_min = from->cost_min;
+        if (to->priced == 0 || money_cmp(from->cost_max, to->cost_max) > 0)
+            to->cost_max = from->cost_max;
+    }
+    for (size_t i = 0; i < COUNT_FIELDS; i++)
+        merge_count(count_of(to, count_fields[i].offset),
+                    *count_in(from, count_fields[i].offset), count_fields[i].merge);
+    for (size_t i = 0; i < MONEY_FIELDS; i++) {
+        struct money *m = money_of(to, money_fields[i].offset);
+
+        *m = ledger_money_add(*m, *money_in(from, money_fields[i].offset));
+    }
+    for (size_t i = 0; i < OUTCOME_COUNT; i++)
+        to->by_outcome[i] = plus(to->by_outcome[i], from->by_outcome[i]);
+    for (size_t i = 0; i <= USAGE_ESTIMATED; i++)
+        to->by_usage_source[i] = plus(to->by_usage_source[i], from->by_usage_source[i]);
+    for (size_t i = 0; i < USAGE_COUNT; i++) {
+        to->tokens[i] = plus(to->tokens[i], from->tokens[i]);
+        to->reported[i] = plus(to->reported[i], from->reported[i]);
+    }
+}
+
+bool ledger_sums_equal(const struct ledger_sums *a, const struct ledger_sums *b)
+{
+    for (size_t i = 0; i < COUNT_FIELDS; i++) {
+        if (*count_in(a, count_fields[i].offset) != *count_in(b, count_fields[i].offset))
+            return false;
+    }
+    for (size_t i = 0; i < MONEY_FIELDS; i++) {
+        if (money_cmp(*money_in(a, money_fields[i].offset),
+                      *money_in(b, money_fields[i].offset)) != 0)
+            return false;
+    }
+    return money_cmp(a->cost_min, b->cost_min) == 0 &&
+           money_cmp(a->cost_max, b->cost_max) == 0 &&
+           memcmp(a->by_outcome, b->by_outcome, sizeof(a->by_outcome)) == 0 &&
+           memcmp(a->by_usage_source, b->by_usage_source, sizeof(a->by_usage_source)) == 0 &&
+           memcmp(a->tokens, b->tokens, sizeof(a->tokens)) == 0 &&
+           memcmp(a->reported, b->reported, sizeof(a->reported)) == 0;
+}
+
+/* ---- distributions ---------------------------------------------------------- */
+
+unsigned cost_histogram_bucket(struct money cost)
+{
+    money_bits v = (money_bits)cost.atto;
+    unsigned top;
+
+    if (cost.atto <= 0)
+        return 0;
+    if (v >> HISTOGRAM_HIGH_BITS)
+        return HISTOGRAM_BUCKETS - 1;
+    if (v >> HISTOGRAM_LOW_BITS == 0)
+        return 1;
+    top = (uint64_t)(v >> 64) ? 127 - (unsigned)__builtin_clzll((uint64_t)(v >> 64))
+                              : 63 - (unsigned)__builtin_clzll((uint64_t)v);
+    return 2 + (top - HISTOGRAM_LOW_BITS) * HISTOGRAM_STEPS +
+           (unsigned)(v >> (top - 3) & (HISTOGRAM_STEPS - 1));
+}
+
+/* Lower bound of bucket 2 and above. */
+static struct money bucket_start(unsigned bucket)
+{
+    unsigned octave = (bucket - 2) / HISTOGRAM_STEPS, step = (bucket - 2) % HISTOGRAM_STEPS;
+
+    return (struct money){(money_int)(HISTOGRAM_STEPS + step)
+                          << (HISTOGRAM_LOW_BITS + octave - 3)};
+}
+
+void cost_histogram_bounds(unsigned bucket, struct money *from, struct money *to)
+{
+    money_int far = (money_int)1 << 126;
+
+    from->atto = bucket == 0 ? -far : bucket == 1 ? 1 : bucket_start(bucket).atto;
+    to->atto = bucket == 0                       ? 1
+               : bucket == HISTOGRAM_BUCKETS - 1 ? far
+                                                 : bucket_start(bucket + 1).atto;
+}
+
+void cost_histogram_add(struct cost_histogram *to, const struct cost_histogram *from)
+{
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+        to->n[i] = plus(to->n[i], from->n[i]);
+}
+
+/* ceil(n * percent / 100) without overflow. */
+static uint64_t nearest_rank(uint64_t n, unsigned percent)
+{
+    return n / 100 * percent + (n % 100 * percent + 99) / 100;
+}
+
+uint64_t cost_histogram_nearest(const struct cost_histogram *h, unsigned percent)
+{
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+        total = plus(total, h->n[i]);
+    return nearest_rank(total, percent);
+}
+
+bool cost_histogram_rank(const struct cost_histogram *h, unsigned percent, unsigned *bucket)
+{
+    uint64_t below = 0, rank = cost_histogram_nearest(h, percent);
+
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS && rank > 0; i++) {
+        below = plus(below, h->n[i]);
+        if (below >= rank) {
+            *bucket = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+unsigned ledger_band_of(const struct usage *usage)
+{
+    uint64_t n = usage->n[USAGE_INPUT];
+    unsigned band;
+
+    if (!usage_has(usage, USAGE_INPUT))
+        return 0;
+    if (n == 0)
+        return 1;
+    band = 2 + 63 - (unsigned)__builtin_clzll(n);
+    return band < LEDGER_BANDS ? band : LEDGER_BANDS - 1;
+}
+
+void ledger_band_bounds(unsigned band, uint64_t *from, uint64_t *to)
+{
+    *from = band < 2 ? 0 : UINT64_C(1) << (band - 2);
+    *to = band == 0                  ? 0
+          : band == 1                ? 1
+          : band == LEDGER_BANDS - 1 ? UINT64_MAX
+                                     : UINT64_C(1) << (band - 1);
+}
+
+/* ---- rollups ---------------------------------------------------------------- */
+
+void ledger_band_add(struct ledger_band *to, const struct ledger_band *from)
+{
+    to->requests = plus(to->requests, from->requests);
+    to->priced = plus(to->priced, from->priced);
+    to->input_tokens = plus(to->input_tokens, from->input_tokens);
+    to->output_tokens = plus(to->output_tokens, from->output_tokens);
+    to->cost = ledger_money_add(to->cost, from->cost);
+}
+
+void ledger_meter_add(struct ledger_meter_sum *to, const struct ledger_meter_sum *from)
+{
+    to->requests = plus(to->requests, from->requests);
+    to->quantity = plus(to->quantity, from->quantity);
+    to->amount = ledger_money_add(to->amount, from->amount);
+}
+
+void rollup_add_record(struct rollup *to, const struct record *r)
+{
+    bool priced = r->price_status != PRICE_NONE;
+    struct ledger_sums sums;
+
+    ledger_sums_of(r, &sums);
+    ledger_sums_add(&to->sums, &sums);
+    if (to->histogram && priced) {
+        uint64_t *n = &to->histogram->n[cost_histogram_bucket(r->cost)];
+
+        *n = plus(*n, 1);
+    }
+    if (to->bands) {
+        struct ledger_band band = {
+            .requests = 1,
+            .priced = priced,
+            .input_tokens = sums.tokens[USAGE_INPUT],
+            .output_tokens = sums.tokens[USAGE_OUTPUT],
+            .cost = sums.cost,
+        };
+
+        ledger_band_add(&to->bands[ledger_band_of(&r->usage)], &band);
+    }
+    if (!to->meters)
+        return;
+    for (size_t i = 0; i < r->n_lines; i++) {
+        bool first = true;
+
+        for (size_t j = 0; j < i; j++)
+            first &= r->lines[j].meter != r->lines[i].meter;
+        ledger_meter_add(
+            &to->meters[r->lines[i].meter],
+            &(struct ledger_meter_sum){first, r->lines[i].quantity, r->lines[i].amount});
+    }
+}
+
+/* Longest value of one number: that of PART_BAND. */
+enum { PART_BYTES = 6 * WIRE_U64_BYTES + WIRE_MONEY_BYTES };
+
+struct out {
+    struct buf *buf;
+    enum rc rc;
+};
+
+/* Number, then values; money last where there is one. */
+static void put(struct out *out, unsigned part, const uint64_t *values, size_t n,
+                const struct money *amount)
+{
+    char bytes[PART_BYTES];
+    size_t len = wire_make_u64(bytes, part);
+
+    for (size_t i = 0; i < n; i++)
+        len += wire_make_u64(bytes + len, values[i]);
+    if (amount)
+        len += wire_make_money(bytes + len, *amount);
+    if (out->rc == RC_OK)
+        out->rc = buf_append(out->buf, bytes, len);
+}
+
+static void put_count(struct out *out, unsigned part, uint64_t n)
+{
+    if (n)
+        put(out, part, &n, 1, NULL);
+}
+
+static void put_sums(struct out *out, const struct ledger_sums *s)
+{
+    for (size_t i = 0; i < COUNT_FIELDS; i++)
+        put_count(out, count_fields[i].number, *count_in(s, count_fields[i].offset));
+    for (size_t i = 0; i < MONEY_FIELDS; i++) {
+        const struct money *m = money_in(s, money_fields[i].offset);
+
+        if (!money_is_zero(*m))
+            put(out, money_fields[i].number, NULL, 0, m);
+    }
+    if (s->priced) {
+        put(out, PART_COST_MIN, NULL, 0, &s->cost_min);
+        put(out, PART_COST_MAX, NULL, 0, &s->cost_max);
+    }
+    for (unsigned i = 0; i < OUTCOME_COUNT; i++)
+        put_count(out, PART_OUTCOMES + i, s->by_outcome[i]);
+    for (unsigned i = 0; i <= USAGE_ESTIMATED; i++)
+        put_count(out, PART_USAGE_SOURCES + i, s->by_usage_source[i]);
+    for (unsigned i = 0; i < USAGE_COUNT; i++) {
+        if (s->reported[i])
+            put(out, PART_USAGE,
+                (uint64_t[]){wire_usage((enum usage_field)i), s->tokens[i], s->reported[i]}, 3,
+                NULL);
+    }
+}
+
+enum rc rollup_encode(const struct rollup *r, struct buf *out)
+{
+    struct out w = {out, RC_OK};
+
+    put_sums(&w, &r->sums);
+    for (unsigned i = 0; r->histogram && i < HISTOGRAM_BUCKETS; i++) {
+        if (r->histogram->n[i])
+            put(&w, PART_HISTOGRAM, (uint64_t[]){i, r->histogram->n[i]}, 2, NULL);
+    }
+    for (unsigned i = 0; r->bands && i < LEDGER_BANDS; i++) {
+        const struct ledger_band *b = &r->bands[i];
+
+        if (b->requests)
+            put(&w, PART_BAND,
+                (uint64_t[]){i, b->requests, b->priced, b->input_tokens, b->output_tokens}, 5,
+                &b->cost);
+    }
+    for (unsigned i = 0; r->meters && i < METER_COUNT; i++) {
+        const struct ledger_meter_sum *m = &r->meters[i];
+
+        if (m->requests)
+            put(&w, PART_METER,
+                (uint64_t[]){wire_meter((enum meter)i), m->requests, m->quantity}, 3,
+                &m->amount);
+    }
+    return w.rc;
+}
+
+static bool get_sums(struct wire_in *in, uint64_t part, struct ledger_sums *s)
+{
+    /* Each of the two tables is in order of number, without gaps. */
+    uint64_t count = part - count_fields[0].number, amount = part - money_fields[0].number;
+
+    if (count < COUNT_FIELDS) {
+        *count_of(s, count_fields[count].offset) = wire_get_u64(in);
+        return true;
+    }
+    if (amount < MONEY_FIELDS) {
+        *money_of(s, money_fields[amount].offset) = wire_get_money(in);
+        return true;
+    }
+    if (part == PART_COST_MIN || part == PART_COST_MAX) {
+        *(part == PART_COST_MIN ? &s->cost_min : &s->cost_max) = wire_get_money(in);
+        return true;
+    }
+    if (part >= PART_OUTCOMES && part < PART_OUTCOMES + OUTCOME_COUNT) {
+        s->by_outcome[part - PART_OUTCOMES] = wire_get_u64(in);
+        return true;
+    }
+    if (part >= PART_USAGE_SOURCES && part <= PART_USAGE_SOURCES + USAGE_ESTIMATED) {
+        s->by_usage_source[part - PART_USAGE_SOURCES] = wire_get_u64(in);
+        return true;
+    }
+    if (part == PART_USAGE) {
+        uint64_t number = wire_get_u64(in), tokens = wire_get_u64(in), n = wire_get_u64(in);
+        enum usage_field f;
+
+        if (!wire_usage_parse(number, &f))
+            return false;
+        s->tokens[f] = tokens;
+        s->reported[f] = n;
+        return true;
+    }
+    return false;
+}
+
+static bool get_bucket(struct wire_in *in, struct cost_histogram *h)
+{
+    uint64_t bucket = wire_get_u64(in), n = wire_get_u64(in);
+
+    if (bucket >= HISTOGRAM_BUCKETS)
+        return false;
+    if (h)
+        h->n[bucket] = plus(h->n[bucket], n);
+    return true;
+}
+
+static bool get_band(struct wire_in *in, struct ledger_band *bands)
+{
+    uint64_t number = wire_get_u64(in);
+    struct ledger_band band = {.requests = wire_get_u64(in)};
+
+    band.priced = wire_get_u64(in);
+    band.input_tokens = wire_get_u64(in);
+    band.output_tokens = wire_get_u64(in);
+    band.cost = wire_get_money(in);
+    if (number >= LEDGER_BANDS)
+        return false;
+    if (bands)
+        ledger_band_add(&bands[number], &band);
+    return true;
+}
+
+static bool get_meter(struct wire_in *in, struct ledger_meter_sum *meters)
+{
+    uint64_t number = wire_get_u64(in);
+    struct ledger_meter_sum sum = {.requests = wire_get_u64(in)};
+    enum meter m;
+
+    sum.quantity = wire_get_u64(in);
+    sum.amount = wire_get_money(in);
+    if (!wire_meter_parse(number, &m))
+        return false;
+    if (meters)
+        ledger_meter_add(&meters[m], &sum);
+    return true;
+}
+
+enum rc rollup_add_encoded(struct rollup *to, struct strv bytes)
+{
+    struct wire_in in = wire_in(bytes);
+    struct ledger_sums sums = {0};
+
+    while (!wire_at_end(&in)) {
+        uint64_t part = wire_get_u64(&in);
+        bool known;
+
+        if (part == PART_HISTOGRAM)
+            known = get_bucket(&in, to->histogram);
+        else if (part == PART_BAND)
+            known = get_band(&in, to->bands);
+        else if (part == PART_METER)
+            known = get_meter(&in, to->meters);
+        else
+            known = get_sums(&in, part, &sums);
+        if (!known)
+            return RC_BAD;
+    }
+    if (in.bad)
+        return RC_BAD;
+    ledger_sums_add(&to->sums, &sums);
+    return RC_OK;
+}

@@ -1,0 +1,214 @@
+#include "metering/ledger/wire.h"
+
+/* Once shipped, a number is never given to another meter or field. */
+enum { METER_NUMBERS = 128, USAGE_NUMBERS = 32 };
+
+static const unsigned char meter_number[METER_COUNT] = {
+    [METER_IN] = 1,
+    [METER_OUT] = 2,
+    [METER_CACHE_READ] = 3,
+    [METER_CACHE_WRITE] = 4,
+    [METER_CACHE_WRITE_1H] = 5,
+    [METER_IN_AUDIO] = 6,
+    [METER_IN_IMAGE] = 7,
+    [METER_IN_VIDEO] = 8,
+    [METER_CACHE_READ_AUDIO] = 9,
+    [METER_CACHE_READ_IMAGE] = 10,
+    [METER_OUT_AUDIO] = 11,
+    [METER_OUT_IMAGE] = 12,
+    [METER_OUT_VIDEO] = 13,
+    [METER_OUT_REASONING] = 14,
+    [METER_OUT_CITATION] = 15,
+    [METER_IN_CHAR] = 16,
+    [METER_OUT_CHAR] = 17,
+    [METER_AUDIO_SEC] = 18,
+    [METER_VIDEO_SEC] = 19,
+    [METER_IN_VIDEO_SEC] = 20,
+    [METER_IMAGE] = 21,
+    [METER_IN_IMAGE_COUNT] = 22,
+    [METER_IMAGE_MEGAPIXEL] = 23,
+    [METER_OUT_GPIXEL] = 24,
+    [METER_IN_GPIXEL] = 25,
+    [METER_PAGE] = 26,
+    [METER_PAGE_ANNOTATED] = 27,
+    [METER_RERANK_SEARCH] = 28,
+    [METER_REQUEST] = 29,
+    [METER_WEB_SEARCH] = 30,
+    [METER_ENTERPRISE_WEB_SEARCH] = 31,
+    [METER_MAPS_SEARCH] = 32,
+    [METER_X_SEARCH] = 33,
+    [METER_FILE_SEARCH] = 34,
+    [METER_ATTACHMENT_SEARCH] = 35,
+    [METER_CODE_CALL] = 36,
+    [METER_CODE_SESSION] = 37,
+    [METER_CODE_SEC] = 38,
+    [METER_TEXT_MESSAGE] = 39,
+    [METER_CACHE_STORAGE] = 40,
+    [METER_VECTOR_STORAGE] = 41,
+};
+
+/* Bit of the mask, plus one. */
+static const unsigned char usage_number[USAGE_COUNT] = {
+    [USAGE_INPUT] = 1,          [USAGE_CACHE_READ] = 2,    [USAGE_CACHE_WRITE_5M] = 3,
+    [USAGE_CACHE_WRITE_1H] = 4, [USAGE_INPUT_AUDIO] = 5,   [USAGE_INPUT_IMAGE] = 6,
+    [USAGE_OUTPUT] = 7,         [USAGE_REASONING] = 8,     [USAGE_OUTPUT_AUDIO] = 9,
+    [USAGE_OUTPUT_IMAGE] = 10,  [USAGE_WEB_SEARCH] = 11,   [USAGE_FILE_SEARCH] = 12,
+    [USAGE_CODE] = 13,          [USAGE_IMAGES] = 14,       [USAGE_AUDIO_MS] = 15,
+    [USAGE_CHARACTERS] = 16,    [USAGE_SEARCH_UNITS] = 17,
+};
+
+unsigned wire_meter(enum meter m)
+{
+    return meter_number[m] ? meter_number[m] : METER_NUMBERS + (unsigned)m;
+}
+
+bool wire_meter_parse(uint64_t number, enum meter *m)
+{
+    /* Most meters stand one before their number. */
+    if (number >= 1 && number <= METER_COUNT && meter_number[number - 1] == number) {
+        *m = (enum meter)(number - 1);
+        return true;
+    }
+    for (unsigned i = 0; i < METER_COUNT; i++) {
+        if (wire_meter((enum meter)i) == number) {
+            *m = (enum meter)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+unsigned wire_usage(enum usage_field f)
+{
+    return usage_number[f] ? usage_number[f] - 1u : USAGE_NUMBERS + (unsigned)f;
+}
+
+bool wire_usage_parse(uint64_t number, enum usage_field *f)
+{
+    /* Most fields stand where their number says. */
+    if (number < USAGE_COUNT && wire_usage((enum usage_field)number) == number) {
+        *f = (enum usage_field)number;
+        return true;
+    }
+    for (unsigned i = 0; i < USAGE_COUNT; i++) {
+        if (wire_usage((enum usage_field)i) == number) {
+            *f = (enum usage_field)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+__extension__ typedef unsigned __int128 money_bits;
+
+#define MONEY_SANE_ATTO                                                                        \
+    ((money_int)INT64_C(10000000000000000) * INT64_C(1000000000000000) * 1000000)
+
+bool wire_money_is_sane(struct money m)
+{
+    return m.atto <= MONEY_SANE_ATTO && m.atto >= -MONEY_SANE_ATTO;
+}
+
+size_t wire_make_u64(char *p, uint64_t v)
+{
+    size_t n = 0;
+
+    while (v >= 0x80) {
+        p[n++] = (char)(unsigned char)(v | 0x80);
+        v >>= 7;
+    }
+    p[n++] = (char)(unsigned char)v;
+    return n;
+}
+
+size_t wire_make_money(char *p, struct money m)
+{
+    money_bits v;
+    size_t n = 0;
+
+    if (!wire_money_is_sane(m))
+        m.atto = m.atto < 0 ? -MONEY_SANE_ATTO : MONEY_SANE_ATTO;
+    v = ((money_bits)m.atto << 1) ^ (m.atto < 0 ? ~(money_bits)0 : 0);
+    while (v >> 63) { /* then 64 bits do, which are faster */
+        p[n++] = (char)(unsigned char)(v | 0x80);
+        v >>= 7;
+    }
+    return n + wire_make_u64(p + n, (uint64_t)v);
+}
+
+uint64_t wire_get_long_u64(struct wire_in *in)
+{
+    uint64_t v = 0;
+
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        uint64_t byte;
+
+        if (in->p == in->end)
+            break;
+        byte = *in->p++;
+        if (shift == 63 && byte > 1)
+            break;
+        v |= (byte & 0x7f) << shift;
+        if (!(byte & 0x80)) {
+            if (byte == 0 && shift > 0)
+                break;
+            return v;
+        }
+    }
+    in->bad = true;
+    in->p = in->end;
+    return 0;
+}
+
+struct money wire_get_money(struct wire_in *in)
+{
+    uint64_t low = 0;
+    unsigned shift = 0;
+    money_bits v;
+
+    /* The first 63 bits in the faster arithmetic. */
+    for (; shift < 63 && in->p < in->end; shift += 7) {
+        uint64_t byte = *in->p;
+
+        low |= (byte & 0x7f) << shift;
+        if (!(byte & 0x80))
+            break;
+        in->p++;
+    }
+    for (v = low; shift < 128; shift += 7) {
+        money_bits byte;
+        struct money m;
+
+        if (in->p == in->end)
+            break;
+        byte = *in->p++;
+        if (shift == 126 && byte > 3)
+            break;
+        v |= (byte & 0x7f) << shift;
+        if (byte & 0x80)
+            continue;
+        if (byte == 0 && shift > 0)
+            break;
+        m.atto = (money_int)((v >> 1) ^ (v & 1 ? ~(money_bits)0 : 0));
+        if (!wire_money_is_sane(m))
+            break;
+        return m;
+    }
+    in->bad = true;
+    in->p = in->end;
+    return MONEY_ZERO;
+}
+
+struct strv wire_get_bytes(struct wire_in *in, uint64_t n)
+{
+    struct strv bytes;
+
+    if (n > (uint64_t)(in->end - in->p)) {
+        in->bad = true;
+        in->p = in->end;
+        return STRV_NONE;
+    }
+    bytes = strv_make((const char *)in->p, (size_t)n);
+    in->p += n;
+    return bytes;
+}
