@@ -1,0 +1,198 @@
+/*
+ * groups.c - rows of the ledger's answers as rows of a table; see report_int.h.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "reports/report_int.h"
+
+size_t run_key_columns(struct run *run)
+{
+    const struct report_params *p = run->params;
+    size_t n = 0;
+
+    if (p->grain != PERIOD_TOTAL) {
+        sheet_column(&run->sheet, "period", "period", COLUMN_TEXT, COLUMN_KEY);
+        n++;
+    }
+    for (size_t i = 0; i < p->n_by; i++, n++) {
+        struct strv name = ledger_field_name(&p->by[i]);
+        /* Bounded by what ledger_field_parse lets through: it fits the arena. */
+        struct strv kept = arena_strv(&run->sheet.arena, name);
+        sheet_column(&run->sheet, kept.p, kept.p, COLUMN_TEXT, COLUMN_KEY);
+    }
+    return n;
+}
+
+enum rc run_value(struct run *run, struct strv value, struct cell *out)
+{
+    return sheet_text(&run->sheet, value.n ? value : STRV("(untagged)"), out);
+}
+
+struct cell mean_money(struct money sum, uint64_t n)
+{
+    if (n == 0)
+        return cell_null();
+    return cell_money((struct money){divide_even(sum.atto, (money_int)n)});
+}
+
+struct cell sums_cost(const struct ledger_sums *s, struct money amount)
+{
+    return s->requests > 0 && s->priced == 0 ? cell_null() : cell_money(amount);
+}
+
+struct cell sums_tokens(const struct ledger_sums *s, enum usage_field field)
+{
+    if (s->requests > 0 && s->by_usage_source[USAGE_NONE] == s->requests)
+        return cell_null();
+    return cell_count(s->tokens[field]);
+}
+
+/* ---- top ---------------------------------------------------------------------------- */
+
+static int values_cmp(const struct ledger_row *a, const struct ledger_row *b, size_t n_by)
+{
+    for (size_t i = 0; i < n_by; i++) {
+        int c = strv_cmp(a->value[i], b->value[i]);
+        if (c)
+            return c;
+    }
+    return 0;
+}
+
+/* What the largest groups are large in: cost, or the count that rows are sorted by. */
+static money_int measure(const struct run *run, const struct ledger_sums *s)
+{
+    struct strv sort = run->params->sort;
+
+    if (strv_eq(sort, STRV("requests")))
+        return s->requests;
+    if (strv_eq(sort, STRV("errors")))
+        return s->errors;
+    if (strv_eq(sort, STRV("input_tokens")))
+        return s->tokens[USAGE_INPUT];
+    if (strv_eq(sort, STRV("output_tokens")))
+        return s->tokens[USAGE_OUTPUT];
+    return s->cost.atto;
+}
+
+/* One row, and, while the top is sought, the measure of its key over all periods. */
+struct ranked {
+    const struct ledger_row *row;
+    money_int measure;
+    size_t n_by;
+    bool dropped;
+};
+
+static int by_values(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    int c = values_cmp(x->row, y->row, x->n_by);
+
+    return c ? c : (x->row > y->row) - (x->row < y->row);
+}
+
+static int by_measure(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+
+    if (x->measure != y->measure)
+        return x->measure < y->measure ? 1 : -1;
+    return by_values(a, b);
+}
+
+static int by_period(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+
+    if (x->row->start_us != y->row->start_us)
+        return x->row->start_us < y->row->start_us ? -1 : 1;
+    if (x->row->sums.cost.atto != y->row->sums.cost.atto)
+        return x->row->sums.cost.atto < y->row->sums.cost.atto ? 1 : -1;
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+/* Marks the rows whose key, over all periods, is not among the top. */
+static void drop_small(const struct run *run, struct ranked *rows, size_t n)
+{
+    size_t n_by = run->params->n_by;
+    uint64_t kept = 0;
+
+    qsort(rows, n, sizeof(*rows), by_values);
+    for (size_t i = 0, end; i < n; i = end) {
+        money_int sum = 0;
+        for (end = i; end < n && values_cmp(rows[i].row, rows[end].row, n_by) == 0; end++)
+            sum += measure(run, &rows[end].row->sums);
+        for (size_t k = i; k < end; k++)
+            rows[k].measure = sum;
+    }
+    qsort(rows, n, sizeof(*rows), by_measure);
+    for (size_t i = 0; i < n; i++) {
+        if (i == 0 || values_cmp(rows[i - 1].row, rows[i].row, n_by) != 0)
+            kept++;
+        rows[i].dropped = kept > run->params->top;
+    }
+}
+
+void groups_of(const struct run *run, const struct ledger_rows *rows, struct groups *out)
+{
+    struct ranked *ranked = xcalloc(rows->n + 1, sizeof(*ranked));
+    struct group *other = NULL;
+    size_t n_merged = 0;
+
+    for (size_t i = 0; i < rows->n; i++)
+        ranked[i] = (struct ranked){.row = &rows->at[i], .n_by = run->params->n_by};
+    if (run->params->top)
+        drop_small(run, ranked, rows->n);
+    qsort(ranked, rows->n, sizeof(*ranked), by_period);
+    /* A period has at most one (other), and at least one row of its own to stand for it. */
+    *out = (struct groups){.at = xcalloc(rows->n + 1, sizeof(*out->at))};
+    for (size_t i = 0; i < rows->n; i++)
+        n_merged += ranked[i].dropped;
+    out->merged = xcalloc(n_merged + 1, sizeof(*out->merged));
+    n_merged = 0;
+    for (size_t i = 0, end; i < rows->n; i = end) {
+        int64_t start = ranked[i].row->start_us;
+        for (end = i; end < rows->n && ranked[end].row->start_us == start; end++) {
+            if (!ranked[end].dropped)
+                out->at[out->n++] =
+                    (struct group){ranked[end].row, start, &ranked[end].row->sums};
+        }
+        other = NULL;
+        for (size_t k = i; k < end; k++) {
+            if (!ranked[k].dropped)
+                continue;
+            if (!other) {
+                other = &out->at[out->n++];
+                *other = (struct group){NULL, start, &out->merged[n_merged++]};
+            }
+            ledger_sums_add(&out->merged[n_merged - 1], &ranked[k].row->sums);
+        }
+    }
+    free(ranked);
+}
+
+void groups_release(struct groups *g)
+{
+    free(g->at);
+    free(g->merged);
+    *g = (struct groups){0};
+}
+
+enum rc group_keys(struct run *run, const struct group *g, struct cell *row)
+{
+    const struct report_params *p = run->params;
+    char label[DATETIME_TEXT];
+    enum rc rc = RC_OK;
+    size_t c = 0;
+
+    if (p->grain != PERIOD_TOTAL) {
+        zone_period_label(p->zone, p->grain, g->start_us, label);
+        rc = sheet_text(&run->sheet, strv_z(label), &row[c++]);
+    }
+    for (size_t i = 0; rc == RC_OK && i < p->n_by; i++, c++)
+        rc = g->row ? run_value(run, g->row->value[i], &row[c])
+                    : sheet_text(&run->sheet, STRV("(other)"), &row[c]);
+    return rc;
+}

@@ -1,0 +1,578 @@
+/*
+ * params.c - see params.h.
+ *
+ * The table `words` is the only place that knows a word: its letter, its help, and
+ * the function that takes its value.
+ */
+#include "reports/params.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "reports/period.h"
+#include "reports/words.h"
+
+enum {
+    QUERY_WORDS_MAX = 200,
+};
+
+static const char *const formats[FORMAT_COUNT] = {"table", "csv", "json", "html"};
+
+const char *report_format_name(enum report_format format)
+{
+    return formats[format];
+}
+
+const char *report_format_type(enum report_format format)
+{
+    static const char *const types[FORMAT_COUNT] = {
+        "text/plain; charset=utf-8", "text/csv; charset=utf-8; header=present",
+        "application/json", "text/html; charset=utf-8"};
+
+    return types[format];
+}
+
+static const struct {
+    const char *name;
+    enum period grain;
+} grains[] = {{"hour", PERIOD_HOUR},   {"day", PERIOD_DAY},         {"week", PERIOD_WEEK},
+              {"month", PERIOD_MONTH}, {"quarter", PERIOD_QUARTER}, {"year", PERIOD_YEAR},
+              {"total", PERIOD_TOTAL}};
+
+const char *grain_name(enum period grain)
+{
+    for (size_t i = 0; i < sizeof(grains) / sizeof(grains[0]); i++) {
+        if (grains[i].grain == grain)
+            return grains[i].name;
+    }
+    return "total";
+}
+
+void params_init(struct report_params *p)
+{
+    *p = (struct report_params){.grain = PERIOD_TOTAL, .cohort = COHORT_SPEND};
+    arena_init(&p->arena, PARAMS_TEXT_MAX_BYTES);
+}
+
+void params_release(struct report_params *p)
+{
+    zone_close(p->own_zone);
+    p->own_zone = NULL;
+    p->zone = NULL;
+    arena_release(&p->arena);
+}
+
+/* ---- messages -------------------------------------------------------------------- */
+
+/* Values of callers are cut in messages, and shown printable by whoever prints them. */
+static struct strv shown(struct strv value)
+{
+    return strv_head(value, 80);
+}
+
+/* RC_BAD, with "what \"value\"" and the nearest candidate, or all of them, in error. */
+static enum rc bad_choice(struct buf *error, const char *what, struct strv value,
+                          const char *const *candidates, size_t n)
+{
+    const char *nearest = words_nearest(value, candidates, n);
+    enum rc rc = buf_printf(error, "%s \"" STRV_FMT "\"", what, STRV_ARG(shown(value)));
+
+    if (nearest) {
+        if (rc == RC_OK)
+            rc = buf_printf(error, ": the nearest is \"%s\"", nearest);
+        return RC_BAD;
+    }
+    for (size_t i = 0; rc == RC_OK && i < n; i++)
+        rc = buf_printf(error, "%s%s", i ? ", " : ": it is one of ", candidates[i]);
+    return RC_BAD;
+}
+
+static enum rc bad(struct buf *error, const char *word, struct strv value, const char *why)
+{
+    /* A full error buffer only cuts the message. */
+    enum rc rc = buf_printf(error, "%s \"" STRV_FMT "\" %s", word, STRV_ARG(shown(value)), why);
+
+    (void)rc;
+    return RC_BAD;
+}
+
+/* Views of callers do not outlive the call: the arena keeps a copy. */
+static enum rc keep(struct report_params *p, struct strv *to, struct strv value,
+                    struct buf *error)
+{
+    *to = arena_strv(&p->arena, value);
+    return to->p ? RC_OK : bad(error, "value", value, "is too much: the words are too long");
+}
+
+/* ---- the words -------------------------------------------------------------------- */
+
+static enum rc set_from(struct report_params *p, struct strv value, struct buf *error)
+{
+    return keep(p, &p->from, value, error);
+}
+
+static enum rc set_to(struct report_params *p, struct strv value, struct buf *error)
+{
+    return keep(p, &p->to, value, error);
+}
+
+static enum rc set_month(struct report_params *p, struct strv value, struct buf *error)
+{
+    return keep(p, &p->month, value, error);
+}
+
+static enum rc set_last(struct report_params *p, struct strv value, struct buf *error)
+{
+    return keep(p, &p->last, value, error);
+}
+
+static enum rc set_tz(struct report_params *p, struct strv value, struct buf *error)
+{
+    return keep(p, &p->tz, value, error);
+}
+
+/* Fields that are no free tags, for messages. */
+static size_t known_fields(const char *names[DIM_COUNT + 16])
+{
+    static const char *const more[] = {
+        "endpoint",     "protocol",     "service_tier", "price_id",       "outcome",
+        "usage_source", "price_status", "team_source",  "feature_source", "environment_source"};
+    size_t n = 0;
+
+    for (unsigned d = 0; d < DIM_COUNT; d++)
+        names[n++] = dimension_name((enum dimension)d);
+    for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++)
+        names[n++] = more[i];
+    return n;
+}
+
+/* The known name that this one is a slip of: one edit away, two where it is long. */
+static const char *slip_of(struct strv name, const char *const *names, size_t n)
+{
+    const char *nearest = name.n >= 4 ? words_nearest(name, names, n) : NULL;
+
+    if (!nearest || words_distance(name, strv_z(nearest)) > (name.n >= 6 ? 2 : 1))
+        return NULL;
+    return nearest;
+}
+
+/*
+ * Any name may be a free tag's, so a slip in a known name would quietly group by a
+ * tag that nobody has: what is one or two edits from a known name must be written
+ * "tag:" where it is meant.
+ */
+static enum rc set_field(struct report_params *p, const char *word, struct strv name,
+                         struct ledger_field *out, struct buf *error)
+{
+    const char *names[DIM_COUNT + 16];
+    const char *nearest;
+    struct strv kept;
+    enum rc rc = keep(p, &kept, strv_trim(name), error);
+
+    if (rc != RC_OK)
+        return rc;
+    if (!ledger_field_parse(kept, out))
+        return bad(error, word, kept, "is no name of a field or tag ([a-z0-9_.-]{1,64})");
+    if (out->id != FIELD_TAG || strv_starts(kept, STRV("tag:")))
+        return RC_OK;
+    nearest = slip_of(kept, names, known_fields(names));
+    if (!nearest)
+        return RC_OK;
+    rc = buf_printf(error,
+                    "%s \"" STRV_FMT
+                    "\" is not known: the nearest is \"%s\" (write \"tag:" STRV_FMT
+                    "\" for a free tag of that name)",
+                    word, STRV_ARG(shown(kept)), nearest, STRV_ARG(shown(kept)));
+    return RC_BAD;
+}
+
+static enum rc set_by(struct report_params *p, struct strv value, struct buf *error)
+{
+    struct strv name;
+
+    while (strv_split(&value, ',', &name)) {
+        struct ledger_field field;
+        enum rc rc;
+        if (p->n_by == PARAMS_BY_MAX)
+            return bad(error, "by", name, "is one field too many: at most 8");
+        rc = set_field(p, "by", name, &field, error);
+        if (rc != RC_OK)
+            return rc;
+        for (size_t i = 0; i < p->n_by; i++) {
+            if (strv_eq(ledger_field_name(&p->by[i]), ledger_field_name(&field)))
+                return bad(error, "by", name, "stands twice");
+        }
+        p->by[p->n_by++] = field;
+    }
+    return RC_OK;
+}
+
+static enum rc set_grain(struct report_params *p, struct strv value, struct buf *error)
+{
+    const char *names[sizeof(grains) / sizeof(grains[0])];
+    size_t n = sizeof(grains) / sizeof(grains[0]);
+
+    for (size_t i = 0; i < n; i++) {
+        names[i] = grains[i].name;
+        if (strv_eq(value, strv_z(names[i]))) {
+            p->has_grain = true;
+            p->grain = grains[i].grain;
+            return RC_OK;
+        }
+    }
+    return bad_choice(error, "grain", value, names, n);
+}
+
+/* The next value of "a,b\,c", unescaped into the arena; false at the end. */
+static bool next_value(struct report_params *p, struct strv *rest, struct strv *out, bool *full)
+{
+    char *text;
+    size_t n = 0, i = 0;
+
+    if (!rest->p)
+        return false;
+    text = arena_alloc(&p->arena, rest->n + 1);
+    *full = text == NULL;
+    if (!text)
+        return false;
+    for (; i < rest->n && rest->p[i] != ','; i++) {
+        if (rest->p[i] == '\\' && i + 1 < rest->n)
+            i++;
+        text[n++] = rest->p[i];
+    }
+    *rest = i < rest->n ? strv_skip(*rest, i + 1) : STRV_NONE;
+    *out = strv_make(text, n);
+    if (strv_eq(*out, STRV("(untagged)")))
+        out->n = 0;
+    return true;
+}
+
+static enum rc set_where(struct report_params *p, struct strv value, struct buf *error)
+{
+    struct ledger_condition *c = &p->where[p->n_where];
+    struct strv *values, rest;
+    size_t n_name = 0;
+    bool full = false;
+    enum rc rc;
+
+    if (p->n_where == LEDGER_CONDITIONS_MAX)
+        return bad(error, "where", value, "is one condition too many");
+    while (n_name < value.n && !memchr("=!~", value.p[n_name], 3))
+        n_name++;
+    rest = strv_skip(value, n_name);
+    if (strv_starts(rest, STRV("!="))) {
+        c->op = LEDGER_NE;
+        rest = strv_skip(rest, 2);
+    } else if (strv_starts(rest, STRV("=")) || strv_starts(rest, STRV("~"))) {
+        c->op = rest.p[0] == '=' ? LEDGER_EQ : LEDGER_GLOB;
+        rest = strv_skip(rest, 1);
+    } else {
+        return bad(error, "where", value,
+                   "is no condition (team=search,billing or environment!=dev or model~gpt-*)");
+    }
+    rc = set_field(p, "where", strv_head(value, n_name), &c->field, error);
+    if (rc != RC_OK)
+        return rc;
+    values = arena_alloc(&p->arena, PARAMS_WHERE_VALUES_MAX * sizeof(*values));
+    if (!values)
+        return bad(error, "where", value, "is too much: the words are too long");
+    c->n_values = 0;
+    while (c->n_values < PARAMS_WHERE_VALUES_MAX &&
+           next_value(p, &rest, &values[c->n_values], &full))
+        c->n_values++;
+    if (full || rest.p)
+        return bad(error, "where", value, "has too many values");
+    c->values = values;
+    p->n_where++;
+    return RC_OK;
+}
+
+static enum rc set_format(struct report_params *p, struct strv value, struct buf *error)
+{
+    for (unsigned i = 0; i < FORMAT_COUNT; i++) {
+        if (strv_eq(value, strv_z(formats[i]))) {
+            p->has_format = true;
+            p->format = (enum report_format)i;
+            return RC_OK;
+        }
+    }
+    return bad_choice(error, "format", value, formats, FORMAT_COUNT);
+}
+
+static enum rc set_top(struct report_params *p, struct strv value, struct buf *error)
+{
+    if (!strv_parse_u64(value, PARAMS_TOP_MAX, &p->top) || p->top == 0)
+        return bad(error, "top", value, "is no number from 1 to 1000000");
+    return RC_OK;
+}
+
+static enum rc set_sort(struct report_params *p, struct strv value, struct buf *error)
+{
+    if (strv_ends(value, STRV(":asc"))) {
+        p->has_order = p->ascending = true;
+        value.n -= sizeof(":asc") - 1;
+    } else if (strv_ends(value, STRV(":desc"))) {
+        p->has_order = true;
+        value.n -= sizeof(":desc") - 1;
+    }
+    return keep(p, &p->sort, value, error);
+}
+
+static enum rc set_precision(struct report_params *p, struct strv value, struct buf *error)
+{
+    uint64_t n = PARAMS_PRECISION_EXACT;
+
+    if (!strv_eq(value, STRV("exact")) && !strv_parse_u64(value, PARAMS_PRECISION_EXACT, &n))
+        return bad(error, "precision", value, "is neither a number from 0 to 18 nor \"exact\"");
+    p->has_precision = true;
+    p->precision = (unsigned)n;
+    return RC_OK;
+}
+
+static enum rc set_cohort(struct report_params *p, struct strv value, struct buf *error)
+{
+    static const char *const names[] = {"spend", "closed"};
+
+    p->has_cohort = true;
+    p->cohort = COHORT_SPEND;
+    if (strv_eq(value, STRV("closed")))
+        p->cohort = COHORT_CLOSED;
+    else if (!strv_eq(value, STRV("spend")))
+        return bad_choice(error, "cohort", value, names, 2);
+    return RC_OK;
+}
+
+static const struct word {
+    const char *name;
+    char letter; /* 0: none */
+    bool repeats;
+    enum rc (*set)(struct report_params *p, struct strv value, struct buf *error);
+    const char *value, *help;
+} words[] = {
+    {"from", 'f', false, set_from, "T", "first instant: a date or an RFC 3339 time"},
+    {"to", 't', false, set_to, "T", "first instant after the period (default: now)"},
+    {"month", 'm', false, set_month, "YYYY-MM",
+     "one calendar month (default: the current one)"},
+    {"last", 'l', false, set_last, "N[mhdw]", "the minutes, hours, days or weeks before now"},
+    {"by", 'b', true, set_by, "FIELDS",
+     "group by: team, feature, model, key, outcome, any tag"},
+    {"grain", 'g', false, set_grain, "PERIOD",
+     "a row per hour, day, week, month, quarter or year (default: total)"},
+    {"where", 'w', true, set_where, "CONDITION",
+     "team=search,billing or environment!=dev or model~gpt-*; all must hold"},
+    {"format", 'o', false, set_format, "FORMAT", "table, csv, json or html"},
+    {"top", 'n', false, set_top, "N", "the first N groups, the rest as (other)"},
+    {"sort", 's', false, set_sort, "COLUMN", "order of rows; COLUMN:asc or COLUMN:desc"},
+    {"tz", 'z', false, set_tz, "ZONE", "time zone of dates and periods (default: configured)"},
+    {"precision", 'p', false, set_precision, "N",
+     "decimals of a dollar in tables and pages, or exact"},
+    {"cohort", 0, false, set_cohort, "WHICH",
+     "tasks: those with spend in the period, or those closed in it"},
+};
+enum { WORDS = sizeof(words) / sizeof(words[0]) };
+
+enum rc params_help(struct buf *out)
+{
+    for (size_t i = 0; i < WORDS; i++) {
+        char left[64];
+        char letter[8] = "    ";
+        enum rc rc;
+        if (words[i].letter)
+            (void)snprintf(letter, sizeof(letter), "-%c, ", words[i].letter);
+        (void)snprintf(left, sizeof(left), "%s--%s %s", letter, words[i].name, words[i].value);
+        rc = buf_printf(out, "  %-26s %s\n", left, words[i].help);
+        if (rc != RC_OK)
+            return rc;
+    }
+    return RC_OK;
+}
+
+static bool is_given(const struct report_params *p, const struct word *word)
+{
+    return (word->set == set_from && p->from.n) || (word->set == set_to && p->to.n) ||
+           (word->set == set_month && p->month.n) || (word->set == set_last && p->last.n) ||
+           (word->set == set_tz && p->tz.n) || (word->set == set_grain && p->has_grain) ||
+           (word->set == set_format && p->has_format) || (word->set == set_top && p->top) ||
+           (word->set == set_sort && p->sort.n) ||
+           (word->set == set_precision && p->has_precision) ||
+           (word->set == set_cohort && p->has_cohort);
+}
+
+static enum rc set_word(struct report_params *p, const struct word *word, struct strv value,
+                        struct buf *error)
+{
+    if (value.n == 0)
+        return bad(error, word->name, value, "needs a value");
+    if (!word->repeats && is_given(p, word))
+        return bad(error, word->name, value, "stands twice");
+    return word->set(p, value, error);
+}
+
+enum rc params_set(struct report_params *p, struct strv word, struct strv value,
+                   struct buf *error)
+{
+    const char *names[WORDS];
+
+    for (size_t i = 0; i < WORDS; i++) {
+        names[i] = words[i].name;
+        if (strv_eq(word, strv_z(names[i])))
+            return set_word(p, &words[i], value, error);
+    }
+    return bad_choice(error, "there is no word", word, names, WORDS);
+}
+
+/* ---- command line ------------------------------------------------------------------ */
+
+static enum rc missing_value(struct buf *error, struct strv option)
+{
+    return bad(error, "option", option, "needs a value");
+}
+
+static enum rc short_argument(struct report_params *p, int argc, char *const *argv, int *at,
+                              struct buf *error)
+{
+    struct strv text = strv_z(argv[*at]);
+
+    for (size_t i = 0; i < WORDS; i++) {
+        struct strv value = strv_skip(text, 2);
+        int after = *at + 1;
+        if (words[i].letter == 0 || words[i].letter != text.p[1])
+            continue;
+        if (value.n == 0) {
+            if (after >= argc)
+                return missing_value(error, text);
+            value = strv_z(argv[after++]);
+        }
+        *at = after;
+        return set_word(p, &words[i], value, error);
+    }
+    return bad(error, "option", text, "is not known: see --help");
+}
+
+enum rc params_argument(struct report_params *p, int argc, char *const *argv, int *at,
+                        struct buf *error)
+{
+    struct strv text = strv_z(argv[*at]), word, value;
+    int after = *at + 1;
+    size_t equals;
+
+    if (text.n < 2 || text.p[0] != '-')
+        return RC_STATE;
+    if (text.p[1] != '-')
+        return short_argument(p, argc, argv, at, error);
+    word = strv_skip(text, 2);
+    equals = strv_find(word, '=');
+    if (equals < word.n) {
+        value = strv_skip(word, equals + 1);
+        word.n = equals;
+    } else {
+        const char *names[WORDS];
+        bool known = false;
+        for (size_t i = 0; i < WORDS; i++) {
+            names[i] = words[i].name;
+            known = known || strv_eq(word, strv_z(names[i]));
+        }
+        if (!known)
+            return bad_choice(error, "there is no option", word, names, WORDS);
+        if (after >= argc)
+            return missing_value(error, text);
+        value = strv_z(argv[after++]);
+    }
+    *at = after;
+    return params_set(p, word, value, error);
+}
+
+/* ---- query of a URL ------------------------------------------------------------------ */
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* application/x-www-form-urlencoded; a broken escape or a NUL is refused. */
+static bool form_decode(struct report_params *p, struct strv text, struct strv *out)
+{
+    char *to = arena_alloc(&p->arena, text.n + 1);
+    size_t n = 0;
+
+    if (!to)
+        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c == '+') {
+            c = ' ';
+        } else if (c == '%') {
+            int high = i + 1 < text.n ? hex_digit(text.p[i + 1]) : -1;
+            int low = i + 2 < text.n ? hex_digit(text.p[i + 2]) : -1;
+            if (high < 0 || low < 0 || high + low == 0)
+                return false;
+            c = (char)(high << 4 | low);
+            i += 2;
+        }
+        to[n++] = c;
+    }
+    *out = strv_make(to, n);
+    return true;
+}
+
+enum rc params_query(struct report_params *p, struct strv query, struct buf *error)
+{
+    struct strv pair;
+    unsigned count = 0;
+
+    while (strv_split(&query, '&', &pair)) {
+        size_t equals = strv_find(pair, '=');
+        struct strv word, value;
+        enum rc rc;
+        if (pair.n == 0)
+            continue;
+        if (++count > QUERY_WORDS_MAX)
+            return bad(error, "query", pair, "is one word too many");
+        if (!form_decode(p, strv_head(pair, equals), &word) ||
+            !form_decode(p, strv_skip(pair, equals + 1), &value))
+            return bad(error, "query", pair, "is not form-encoded, or too long");
+        rc = params_set(p, word, value, error);
+        if (rc != RC_OK)
+            return rc;
+    }
+    return RC_OK;
+}
+
+/* ---- meaning -------------------------------------------------------------------------- */
+
+enum rc params_resolve(struct report_params *p, const struct zone *fallback, int64_t now_us,
+                       struct buf *error)
+{
+    const struct period_words given = {p->from, p->to, p->month, p->last};
+    const char *word = "", *wrong;
+    struct strv value;
+
+    p->zone = fallback;
+    if (p->tz.n) {
+        /* arena_strv terminates. */
+        p->own_zone = zone_open(p->tz.p);
+        if (!p->own_zone)
+            return bad(error, "tz", p->tz, "is no time zone of this system (Europe/Berlin)");
+        p->zone = p->own_zone;
+    }
+    p->now_us = now_us;
+    wrong = period_resolve(p->zone, &given, now_us, &p->from_us, &p->to_us, &word);
+    if (!wrong)
+        return RC_OK;
+    value = strcmp(word, "from") == 0    ? p->from
+            : strcmp(word, "to") == 0    ? p->to
+            : strcmp(word, "month") == 0 ? p->month
+                                         : p->last;
+    return bad(error, word, value, wrong);
+}
+
+void params_filter(const struct report_params *p, struct ledger_filter *out)
+{
+    ledger_filter_init(out, p->from_us, p->to_us);
+    for (size_t i = 0; i < p->n_where; i++)
+        out->where[out->n_where++] = p->where[i];
+}

@@ -1,0 +1,147 @@
+/*
+ * render_html.c - a report as one page, without scripts or outside parts; see render.h.
+ */
+#include "base/datetime.h"
+#include "reports/page.h"
+#include "reports/render.h"
+
+#define TRY(call)                                                                              \
+    do {                                                                                       \
+        enum rc try_rc = (call);                                                               \
+        if (try_rc != RC_OK)                                                                   \
+            return try_rc;                                                                     \
+    } while (0)
+
+enum rc page_text(struct strv text, struct buf *out)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        struct strv c = strv_make(text.p + i, 1);
+
+        switch (text.p[i]) {
+        case '&':
+            c = STRV("&amp;");
+            break;
+        case '<':
+            c = STRV("&lt;");
+            break;
+        case '>':
+            c = STRV("&gt;");
+            break;
+        case '"':
+            c = STRV("&quot;");
+            break;
+        case '\'':
+            c = STRV("&#39;");
+            break;
+        default:
+            break;
+        }
+        TRY(buf_append_strv(out, c));
+    }
+    return RC_OK;
+}
+
+struct strv page_style(void)
+{
+    return STRV("body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;"
+                "padding:0 1rem;color:#1a1a1a;background:#fff}"
+                "h1{font-size:1.4rem}p.about{color:#555}a{color:#0b57a4}"
+                "div.wide{overflow-x:auto}table{border-collapse:collapse}"
+                "th,td{padding:.3rem .8rem;text-align:left;border-bottom:1px solid #ddd}"
+                "th{border-bottom:2px solid #888}tfoot td{border-top:2px solid #888;"
+                "font-weight:600}.n{text-align:right;font-variant-numeric:tabular-nums}"
+                "@media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}"
+                "p.about{color:#aaa}a{color:#7db7f0}th,td{border-color:#333}}");
+}
+
+enum rc page_begin(struct strv title, struct buf *out)
+{
+    TRY(buf_append_strv(
+        out, STRV("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                  "<meta name=\"viewport\" content=\"width=device-width\"><title>")));
+    TRY(page_text(title, out));
+    TRY(buf_append_strv(out, STRV(" - tollgate</title><style>")));
+    TRY(buf_append_strv(out, page_style()));
+    return buf_append_strv(out, STRV("</style></head><body>\n"));
+}
+
+enum rc page_end(struct buf *out)
+{
+    return buf_append_strv(out, STRV("</body></html>\n"));
+}
+
+static enum rc put_row(const struct shown *s, size_t row, struct buf *out)
+{
+    const struct sheet *t = s->t;
+
+    TRY(buf_append_strv(out, STRV("<tr>")));
+    for (size_t c = 0; c < t->n_columns; c++) {
+        struct strv text = s->text[row * t->n_columns + c];
+        if (s->hide[c])
+            continue;
+        if (row == t->n_rows && c == 0 && text.n == 0)
+            text = STRV("total");
+        TRY(buf_append_strv(out, column_is_right(&t->columns[c]) ? STRV("<td class=\"n\">")
+                                                                 : STRV("<td>")));
+        TRY(page_text(text, out));
+        TRY(buf_append_strv(out, STRV("</td>")));
+    }
+    return buf_append_strv(out, STRV("</tr>\n"));
+}
+
+static enum rc put_head(const struct sheet_head *head, struct buf *out)
+{
+    char period[4 * DATETIME_TEXT], as_of[DATETIME_TEXT];
+
+    TRY(page_begin(strv_z(head->title), out));
+    TRY(buf_append_strv(out, STRV("<h1>")));
+    TRY(page_text(strv_z(head->title), out));
+    TRY(buf_append_strv(out, STRV("</h1>\n<p class=\"about\">")));
+    shown_period(head, period);
+    TRY(page_text(strv_z(period), out));
+    if (head->as_of_us) {
+        datetime_format_s(head->as_of_us, as_of);
+        TRY(buf_printf(out, ", as of %s", as_of));
+    }
+    return buf_append_strv(out, STRV("</p>\n<div class=\"wide\"><table>\n<thead><tr>"));
+}
+
+static enum rc put_page(const struct shown *s, const struct sheet_head *head, struct buf *out)
+{
+    const struct sheet *t = s->t;
+
+    TRY(put_head(head, out));
+    for (size_t c = 0; c < t->n_columns; c++) {
+        if (!s->hide[c])
+            TRY(buf_printf(out, "<th%s>%s</th>",
+                           column_is_right(&t->columns[c]) ? " class=\"n\"" : "",
+                           t->columns[c].title));
+    }
+    TRY(buf_append_strv(out, STRV("</tr></thead>\n<tbody>\n")));
+    for (size_t i = 0; i < t->n_rows; i++)
+        TRY(put_row(s, i, out));
+    TRY(buf_append_strv(out, STRV("</tbody>\n")));
+    if (t->has_total) {
+        TRY(buf_append_strv(out, STRV("<tfoot>\n")));
+        TRY(put_row(s, t->n_rows, out));
+        TRY(buf_append_strv(out, STRV("</tfoot>\n")));
+    }
+    TRY(buf_append_strv(out, STRV("</table></div>\n")));
+    if (head->note) {
+        TRY(buf_append_strv(out, STRV("<p class=\"about\">")));
+        TRY(page_text(strv_z(head->note), out));
+        TRY(buf_append_strv(out, STRV("</p>\n")));
+    }
+    return page_end(out);
+}
+
+enum rc render_html(const struct sheet *t, const struct sheet_head *head, struct buf *out)
+{
+    struct shown s;
+    enum rc rc = shown_init(&s, t, head);
+
+    if (rc == RC_OK)
+        rc = put_page(&s, head, out);
+    shown_fini(&s);
+    return rc;
+}

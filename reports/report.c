@@ -1,0 +1,290 @@
+/*
+ * report.c - see report.h: the register of reports, and the frame around each.
+ */
+#include "reports/report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/jsonw.h"
+#include "base/xalloc.h"
+#include "reports/render.h"
+#include "reports/report_int.h"
+#include "reports/words.h"
+
+static const struct entry {
+    struct report_info info;
+    report_fn *fill; /* NULL: not in this version */
+} entries[] = {
+    {{"spend", "Spend", true}, report_spend},
+    {{"requests", "Cost per request", true}, report_requests},
+    {{"tasks", "Cost per task", true}, report_tasks},
+    {{"budgets", "Budgets and limits", true}, report_budgets},
+    {{"forecast", "Forecast", false}, NULL},
+    {{"variance", "Variance", false}, NULL},
+    {{"anomalies", "Anomalies", false}, NULL},
+    {{"models", "Models", false}, NULL},
+    {{"token-bands", "Token bands", false}, NULL},
+    {{"waste", "Waste", false}, NULL},
+    {{"savings", "Savings", false}, NULL},
+    {{"untagged", "Untagged spend", false}, NULL},
+    {{"unit-economics", "Unit economics", false}, NULL},
+    {{"allocation", "Allocation", false}, NULL},
+    {{"statement", "Statement", false}, NULL},
+    {{"reconcile", "Reconciliation", false}, NULL},
+    {{"rate-card", "Rate card", false}, NULL},
+    {{"digest", "Digest", false}, NULL},
+    {{"lines", "Lines", true}, report_lines},
+};
+enum { ENTRIES = sizeof(entries) / sizeof(entries[0]) };
+
+const struct report_info *report_at(size_t i)
+{
+    return i < ENTRIES ? &entries[i].info : NULL;
+}
+
+enum rc report_list_json(struct buf *out)
+{
+    struct jsonw w;
+    enum rc rc;
+
+    jsonw_start(&w, out);
+    jsonw_object(&w);
+    jsonw_key(&w, STRV("reports"));
+    jsonw_array(&w);
+    for (size_t i = 0; i < ENTRIES; i++) {
+        jsonw_object(&w);
+        jsonw_key(&w, STRV("name"));
+        jsonw_string(&w, strv_z(entries[i].info.name));
+        jsonw_key(&w, STRV("title"));
+        jsonw_string(&w, strv_z(entries[i].info.title));
+        jsonw_key(&w, STRV("available"));
+        jsonw_bool(&w, entries[i].info.available);
+        jsonw_end(&w);
+    }
+    jsonw_end(&w);
+    jsonw_end(&w);
+    rc = jsonw_finish(&w);
+    return rc == RC_OK ? buf_append(out, "\n", 1) : rc;
+}
+
+/* A sentence for the caller; a full buffer only cuts it. */
+#define SAY(buf, ...)                                                                          \
+    do {                                                                                       \
+        enum rc say_rc = buf_printf(buf, __VA_ARGS__);                                         \
+        (void)say_rc;                                                                          \
+    } while (0)
+
+/* ---- which report ----------------------------------------------------------------------- */
+
+static enum rc find_entry(struct strv name, const struct entry **out, struct buf *error)
+{
+    const char *names[ENTRIES];
+    const char *nearest;
+
+    for (size_t i = 0; i < ENTRIES; i++) {
+        names[i] = entries[i].info.name;
+        if (!strv_eq(name, strv_z(names[i])))
+            continue;
+        if (!entries[i].fill) {
+            SAY(error, "report %s is not available in this version", names[i]);
+            return RC_STATE;
+        }
+        *out = &entries[i];
+        return RC_OK;
+    }
+    SAY(error, "there is no report \"" STRV_FMT "\"", STRV_ARG(strv_head(name, 80)));
+    nearest = words_nearest(name, names, ENTRIES);
+    if (nearest)
+        SAY(error, ": the nearest is \"%s\"", nearest);
+    SAY(error, "; there are");
+    for (size_t i = 0, n = 0; i < ENTRIES; i++) {
+        if (entries[i].fill)
+            SAY(error, "%s %s", n++ ? "," : "", names[i]);
+    }
+    return RC_BAD;
+}
+
+enum rc run_refuses(struct run *run, const char *word, const char *why)
+{
+    SAY(run->error, "%s does not go with this report: %s", word, why);
+    return RC_BAD;
+}
+
+/* ---- order ----------------------------------------------------------------------------------
+ */
+
+static enum rc sort_rows(struct run *run)
+{
+    struct report_params *p = run->params;
+    struct sheet *t = &run->sheet;
+    size_t column = sheet_find(t, p->sort);
+    const char *names[SHEET_COLUMNS_MAX], *nearest;
+    enum column_type type;
+
+    if (!p->sort.n)
+        return RC_OK;
+    if (column == t->n_columns) {
+        for (size_t c = 0; c < t->n_columns; c++)
+            names[c] = t->columns[c].name;
+        nearest = words_nearest(p->sort, names, t->n_columns);
+        SAY(run->error,
+            "sort: there is no column \"" STRV_FMT "\": ", STRV_ARG(strv_head(p->sort, 80)));
+        if (nearest)
+            SAY(run->error, "the nearest is \"%s\"", nearest);
+        for (size_t c = 0; !nearest && c < t->n_columns; c++)
+            SAY(run->error, "%s%s", c ? ", " : "it is one of ", names[c]);
+        return RC_BAD;
+    }
+    type = t->columns[column].type;
+    sheet_sort(t, t->n_rows - run->n_others, column,
+               p->has_order ? p->ascending : type == COLUMN_TEXT || type == COLUMN_TIME);
+    return RC_OK;
+}
+
+/* A free tag may have the name of a column: it is then written "tag:NAME". */
+static enum rc rename_tags(struct sheet *t)
+{
+    for (size_t c = 0; c < t->n_columns; c++) {
+        size_t same = 0;
+        char *name;
+        if (!(t->columns[c].flags & COLUMN_KEY))
+            continue;
+        for (size_t d = 0; d < t->n_columns; d++)
+            same += strcmp(t->columns[c].name, t->columns[d].name) == 0;
+        if (same < 2)
+            continue;
+        name = arena_alloc(&t->arena, strlen(t->columns[c].name) + sizeof("tag:"));
+        if (!name)
+            return RC_LIMIT;
+        memcpy(name, "tag:", sizeof("tag:") - 1);
+        memcpy(name + sizeof("tag:") - 1, t->columns[c].name, strlen(t->columns[c].name));
+        t->columns[c].name = name;
+    }
+    return RC_OK;
+}
+
+/* ---- running
+ * ----------------------------------------------------------------------------------- */
+
+static enum rc render(struct run *run, const struct entry *entry, struct buf *out)
+{
+    const struct report_params *p = run->params;
+    struct strv by[PARAMS_BY_MAX];
+    struct sheet_head head = {
+        .report = entry->info.name,
+        .title = entry->info.title,
+        .from_us = p->from_us,
+        .to_us = p->to_us,
+        .zone = p->zone,
+        .as_of_us = run->as_of.us,
+        .by = by,
+        .n_by = p->n_by,
+        .has_precision = p->has_precision,
+        .precision = p->precision,
+        .note = run->note,
+    };
+
+    for (size_t i = 0; i < p->n_by; i++)
+        by[i] = ledger_field_name(&p->by[i]);
+    switch (p->format) {
+    case FORMAT_TABLE:
+        return render_table(&run->sheet, &head, run->sources->colour, out);
+    case FORMAT_CSV:
+        return render_csv(&run->sheet, out);
+    case FORMAT_JSON:
+        return render_json(&run->sheet, &head, out);
+    case FORMAT_HTML:
+        return render_html(&run->sheet, &head, out);
+    case FORMAT_COUNT:
+        break;
+    }
+    return RC_BAD;
+}
+
+static enum rc finish(struct run *run, const struct entry *entry, struct buf *out)
+{
+    const char *wrong = "";
+    enum rc rc = rename_tags(&run->sheet);
+
+    if (rc == RC_OK)
+        rc = sheet_finish(&run->sheet, &wrong);
+    if (rc == RC_STATE) {
+        SAY(run->error, "column %s does not add up to its total: run tollgate audit", wrong);
+        return RC_IO;
+    }
+    if (rc == RC_OK)
+        rc = sort_rows(run);
+    if (rc == RC_OK)
+        rc = render(run, entry, out);
+    return rc;
+}
+
+/* Whatever the report could not say itself. */
+static enum rc explain(struct run *run, const char *path, enum rc rc)
+{
+    char text[256];
+
+    if (buf_len(run->error) > 0)
+        return rc;
+    if (rc == RC_LIMIT) {
+        SAY(run->error,
+            "the answer is too large: ask for a shorter period, fewer fields or top");
+        return RC_LIMIT;
+    }
+    fail_text(&run->fail, text, sizeof(text));
+    if (run->fail.rc == RC_OK)
+        (void)snprintf(text, sizeof(text), "could not answer: %s", rc_name(rc));
+    SAY(run->error, "ledger %s: %s", path, text);
+    return RC_IO;
+}
+
+static enum rc run_entry(struct run *run, const struct entry *entry, struct buf *out)
+{
+    enum rc rc;
+
+    run->reader = ledger_read_open(run->sources->ledger_path, &run->fail);
+    if (!run->reader)
+        return RC_IO;
+    rc = ledger_read_begin(run->reader, &run->fail);
+    if (rc == RC_OK) {
+        rc = ledger_read_as_of(run->reader, &run->as_of, &run->fail);
+        if (rc == RC_OK)
+            rc = entry->fill(run);
+        ledger_read_end(run->reader);
+    }
+    ledger_read_close(run->reader);
+    run->reader = NULL;
+    return rc == RC_OK ? finish(run, entry, out) : rc;
+}
+
+enum rc report_run(struct strv name, struct report_params *params,
+                   const struct report_sources *sources, struct buf *out, struct buf *error)
+{
+    size_t before = buf_len(out);
+    const struct entry *entry;
+    struct run *run;
+    enum rc rc = find_entry(name, &entry, error);
+
+    if (rc != RC_OK)
+        return rc;
+    rc = params_resolve(params, sources->zone,
+                        sources->now_us ? sources->now_us : clock_wall_us(), error);
+    if (rc != RC_OK)
+        return rc;
+    if (sources->catch_up)
+        sources->catch_up(sources->arg);
+    run = xcalloc(1, sizeof(*run));
+    *run = (struct run){.params = params, .sources = sources, .error = error};
+    sheet_init(&run->sheet);
+    rc = run_entry(run, entry, out);
+    if (rc != RC_OK) {
+        out->tail = out->head + before;
+        rc = explain(run, sources->ledger_path, rc);
+    }
+    sheet_release(&run->sheet);
+    free(run);
+    return rc;
+}

@@ -1,0 +1,67 @@
+/*
+ * report.h - questions to the ledger by name: one engine behind `tollgate report`
+ * and the admin listener.
+ *
+ * A report reads, in one consistent view of the ledger, what its words ask for, makes
+ * a table and renders it.  Nothing is written, and no proxy is needed: what only a
+ * running gateway knows comes through struct report_sources.
+ */
+#ifndef REPORTS_REPORT_H
+#define REPORTS_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/rc.h"
+#include "base/zone.h"
+#include "metering/limits/limit.h"
+#include "reports/params.h"
+
+enum {
+    REPORT_OUT_MAX_BYTES = 256 << 20, /* a rendered report */
+    REPORT_ERROR_MAX_BYTES = 4096,
+    REPORT_LINES_MAX = 200000, /* rows of `lines`; more are for `tollgate export` */
+};
+
+/* Reads live counters of the set's limits, as limit_read: may block a bounded time. */
+typedef enum rc report_counters_fn(limit_counter_fn *fn, void *fn_arg, void *arg);
+
+/* What reports draw from. Borrowed for the call. */
+struct report_sources {
+    const char *ledger_path;
+    const struct zone *zone;        /* of days and months where no word says otherwise */
+    const struct limit_set *limits; /* NULL: none */
+    report_counters_fn *counters;   /* NULL: only the ledger is asked */
+    void (*catch_up)(
+        void *arg); /* called first: what was flushed gets into the ledger; or NULL */
+    void *arg;
+    int64_t now_us; /* 0: the clock's */
+    bool colour;    /* tables */
+};
+
+struct report_info {
+    const char *name, *title;
+    bool available; /* false: named in the contract, not in this version */
+};
+/* The reports there are, in the contract's order; NULL past the last. */
+const struct report_info *report_at(size_t i);
+
+/*
+ * Runs a report and appends its text to out, in params->format.  What went wrong is
+ * appended to error as one sentence:
+ *   RC_BAD    words (or the name) are wrong
+ *   RC_STATE  the report is not available in this version
+ *   RC_LIMIT  the answer is larger than a named maximum
+ *   RC_IO     the ledger cannot be read
+ * out is then as before.  Takes the time of the question; not for an event loop.
+ */
+enum rc report_run(struct strv name, struct report_params *params,
+                   const struct report_sources *sources, struct buf *out,
+                   struct buf *error) RC_MUST;
+
+/* Appends {"reports":[{"name","title","available"}]}. */
+enum rc report_list_json(struct buf *out) RC_MUST;
+
+#endif

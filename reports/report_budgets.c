@@ -1,0 +1,480 @@
+/*
+ * report_budgets.c - budgets and rate caps as they stand now.
+ *
+ * Each counter of a limit's current window is shown twice: as the live counters have
+ * it (through report_sources.counters) and as the ledger's lines add up.  While
+ * requests run, or wait in the journal, the two may differ; settled they agree.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "metering/limits/limit.h"
+#include "reports/report_int.h"
+
+enum {
+    BUDGET_ROWS_MAX = 100000,
+    BUDGET_ARENA_BYTES = 64 << 20,
+    CLAIM_ARENA_BYTES = 64 << 10,
+};
+
+/* One counter: a limit's window for a scope. */
+struct budget {
+    size_t limit;
+    const struct limit_def *def;
+    struct strv scope;
+    int64_t start_us, end_us; /* 0 and 0: rolling */
+    bool has_counter, has_ledger;
+    uint64_t spent, reserved, ledger;
+};
+
+struct budgets {
+    struct run *run;
+    struct arena arena; /* scopes */
+    struct budget *at;
+    size_t n, cap;
+    size_t limit;  /* while the ledger is asked */
+    bool counters; /* could be read */
+    bool *asked;   /* a limit's lines could be added up */
+    enum rc rc;
+};
+
+static struct budget *add(struct budgets *b, size_t limit, struct strv scope, int64_t start_us,
+                          int64_t end_us)
+{
+    struct strv kept = arena_strv(&b->arena, scope);
+
+    if (!kept.p || b->n == BUDGET_ROWS_MAX) {
+        b->rc = RC_LIMIT;
+        return NULL;
+    }
+    if (b->n == b->cap) {
+        b->cap = b->cap ? b->cap * 2 : 64;
+        b->at = xrealloc(b->at, b->cap * sizeof(*b->at));
+    }
+    b->at[b->n] = (struct budget){.limit = limit,
+                                  .def = limit_set_at(b->run->sources->limits, limit),
+                                  .scope = kept,
+                                  .start_us = start_us,
+                                  .end_us = end_us};
+    return &b->at[b->n++];
+}
+
+static void on_counter(const struct limit_counter *c, void *arg)
+{
+    struct budgets *b = arg;
+    struct budget *to;
+
+    if (c->limit >= limit_set_count(b->run->sources->limits))
+        return;
+    to = add(b, c->limit, c->scope, c->start_us, c->end_us);
+    if (!to)
+        return;
+    to->spent = c->spent;
+    to->reserved = c->reserved;
+}
+
+/* ---- the ledger's side ----------------------------------------------------------------- */
+
+static void window_of(const struct run *run, const struct limit_def *def, int64_t *start_us,
+                      int64_t *end_us)
+{
+    *start_us = *end_us = 0;
+    if (!def->rolling && def->unit != UNIT_CONCURRENT)
+        zone_period(run->sources->zone, def->period, run->params->now_us, start_us, end_us);
+}
+
+/* Adds name to the fields asked for; false where there are too many. */
+static bool want_field(struct ledger_question *q, struct strv name)
+{
+    struct ledger_field field;
+
+    if (!ledger_field_parse(name, &field))
+        return false;
+    for (size_t i = 0; i < q->n_by; i++) {
+        if (strv_eq(ledger_field_name(&q->by[i]), ledger_field_name(&field)))
+            return true;
+    }
+    if (q->n_by == LEDGER_GROUP_MAX)
+        return false;
+    q->by[q->n_by++] = field;
+    return true;
+}
+
+/* False where the ledger cannot be asked for this limit. */
+static bool question_of(const struct run *run, const struct limit_def *def,
+                        struct ledger_question *q)
+{
+    int64_t start, end;
+
+    *q = (struct ledger_question){.grain = PERIOD_TOTAL, .zone = run->sources->zone};
+    if (def->unit == UNIT_CONCURRENT || def->unit == UNIT_COUNT)
+        return false;
+    window_of(run, def, &start, &end);
+    if (def->rolling) {
+        start = run->params->now_us - def->rolling_s * US_PER_SECOND;
+        end = INT64_MAX;
+    }
+    ledger_filter_init(&q->filter, start, end);
+    q->filter.by_start = true;
+    for (size_t i = 0; i < def->n_match; i++) {
+        struct ledger_field field;
+        if (!want_field(q, def->match[i].name) ||
+            !ledger_field_parse(def->match[i].name, &field) ||
+            ledger_filter_add(&q->filter, field, LEDGER_GLOB, &def->match[i].value, 1) != RC_OK)
+            return false;
+    }
+    for (size_t i = 0; i < def->n_per; i++) {
+        if (!want_field(q, def->per[i]))
+            return false;
+    }
+    return true;
+}
+
+static uint64_t taken(const struct limit_def *def, const struct ledger_sums *s)
+{
+    switch (def->unit) {
+    case UNIT_USD:
+        return s->cost_ceil_nano;
+    case UNIT_TOKENS:
+        return s->tokens[USAGE_INPUT] + s->tokens[USAGE_OUTPUT];
+    case UNIT_INPUT_TOKENS:
+        return s->tokens[USAGE_INPUT];
+    case UNIT_OUTPUT_TOKENS:
+        return s->tokens[USAGE_OUTPUT];
+    case UNIT_REQUESTS:
+        return s->requests;
+    case UNIT_CONCURRENT:
+    case UNIT_COUNT:
+        break;
+    }
+    return 0;
+}
+
+static int by_tag_name(const void *a, const void *b)
+{
+    return strv_cmp(((const struct tag *)a)->name, ((const struct tag *)b)->name);
+}
+
+static void subject_of(const struct ledger_question *q, const struct ledger_row *row,
+                       struct subject *out)
+{
+    memset(out, 0, sizeof(*out));
+    for (size_t i = 0; i < q->n_by; i++) {
+        if ((unsigned)q->by[i].id < DIM_COUNT)
+            out->dim[q->by[i].id] = row->value[i];
+        else if (row->value[i].n && out->n_free < FREE_TAGS_MAX)
+            out->free[out->n_free++] =
+                (struct tag){ledger_field_name(&q->by[i]), row->value[i]};
+    }
+    qsort(out->free, out->n_free, sizeof(out->free[0]), by_tag_name);
+}
+
+static void add_taken(struct budgets *b, const struct limit_claim *claim, uint64_t n)
+{
+    struct budget *to = add(b, b->limit, claim->scope, claim->start_us, claim->end_us);
+
+    if (to)
+        to->ledger = n;
+}
+
+/*
+ * The counters that a row's requests touched are found by the limiter's own rules,
+ * from a set of this limit alone: scope texts are then the same.
+ */
+static enum rc add_row(struct budgets *b, const struct limit_set *one,
+                       const struct ledger_question *q, const struct ledger_row *row)
+{
+    static const struct limit_amounts nothing;
+    static const struct uuid id;
+    struct admission *a = xcalloc(1, sizeof(*a));
+    struct subject subject;
+    struct arena arena;
+    enum rc rc;
+
+    arena_init(&arena, CLAIM_ARENA_BYTES);
+    subject_of(q, row, &subject);
+    rc = admission_init(a, one, &subject, &nothing, &id, b->run->params->now_us, &arena);
+    for (size_t i = 0; rc == RC_OK && i < a->n_claims; i++)
+        add_taken(b, &a->claims[i], taken(limit_set_at(one, 0), &row->sums));
+    arena_release(&arena);
+    free(a);
+    return rc == RC_OK ? b->rc : rc;
+}
+
+static enum rc ask_ledger(struct budgets *b, size_t limit)
+{
+    const struct limit_def *def = limit_set_at(b->run->sources->limits, limit);
+    struct ledger_question *q = xmalloc(sizeof(*q));
+    struct ledger_rows rows;
+    struct limit_set *one = NULL;
+    enum rc rc = RC_OK;
+
+    if (!question_of(b->run, def, q))
+        goto out;
+    rc = ledger_read_sums(b->run->reader, q, &rows, &b->run->fail);
+    if (rc != RC_OK)
+        goto out;
+    b->limit = limit;
+    one = limit_set_new(def, 1, b->run->sources->zone);
+    for (size_t i = 0; rc == RC_OK && i < rows.n; i++)
+        rc = add_row(b, one, q, &rows.at[i]);
+    b->asked[limit] = true;
+    limit_set_free(one);
+    ledger_rows_release(&rows);
+out:
+    free(q);
+    return rc;
+}
+
+/* A limit that nothing has touched yet is shown too. */
+static void add_untouched(struct budgets *b, size_t limit)
+{
+    const struct limit_def *def = limit_set_at(b->run->sources->limits, limit);
+    int64_t start, end;
+
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->at[i].limit == limit)
+            return;
+    }
+    window_of(b->run, def, &start, &end);
+    (void)add(b, limit, def->n_per ? STRV("*") : STRV(""), start, end);
+}
+
+static int by_limit(const void *a, const void *b)
+{
+    const struct budget *x = a, *y = b;
+
+    if (x->limit != y->limit)
+        return x->limit < y->limit ? -1 : 1;
+    return strv_cmp(x->scope, y->scope);
+}
+
+/*
+ * One row a counter: what the counters and the ledger's rows said of it comes together.
+ * A counter that is not there holds nothing, where counters could be read at all.
+ */
+static void merge(struct budgets *b)
+{
+    size_t n = 0;
+
+    if (b->n == 0)
+        return;
+    qsort(b->at, b->n, sizeof(*b->at), by_limit);
+    for (size_t i = 0; i < b->n; i++) {
+        struct budget *to = &b->at[n];
+        if (n && by_limit(&b->at[n - 1], &b->at[i]) == 0) {
+            to = &b->at[n - 1];
+            to->spent += b->at[i].spent;
+            to->reserved += b->at[i].reserved;
+            to->ledger += b->at[i].ledger;
+            continue;
+        }
+        *to = b->at[i];
+        to->has_counter = b->counters;
+        to->has_ledger = b->asked[to->limit];
+        n++;
+    }
+    b->n = n;
+}
+
+/* ---- rows -------------------------------------------------------------------------------- */
+
+enum budget_column {
+    BUDGET_NAME = 0,
+    BUDGET_SCOPE,
+    BUDGET_UNIT,
+    BUDGET_WINDOW,
+    BUDGET_MODE,
+    BUDGET_START,
+    BUDGET_END,
+    /* limit, spent, reserved, remaining, ledger: each in USD and as a count, one of them null
+     */
+    BUDGET_AMOUNTS,
+    BUDGET_USED = BUDGET_AMOUNTS + 10,
+    BUDGET_STATUS,
+};
+
+static void budget_columns(struct sheet *t)
+{
+    static const char *const names[][4] = {
+        {"limit_usd", "limit USD", "limit_count", "limit"},
+        {"spent_usd", "spent USD", "spent_count", "spent"},
+        {"reserved_usd", "reserved USD", "reserved_count", "reserved"},
+        {"remaining_usd", "remaining USD", "remaining_count", "remaining"},
+        {"ledger_spent_usd", "ledger USD", "ledger_spent_count", "ledger"},
+    };
+
+    sheet_column(t, "budget", "budget", COLUMN_TEXT, COLUMN_KEY);
+    sheet_column(t, "scope", "scope", COLUMN_TEXT, COLUMN_KEY | COLUMN_SPARSE);
+    sheet_column(t, "unit", "unit", COLUMN_TEXT, COLUMN_KEY);
+    sheet_column(t, "window", "window", COLUMN_TEXT, COLUMN_KEY);
+    sheet_column(t, "mode", "mode", COLUMN_TEXT, COLUMN_KEY);
+    sheet_column(t, "window_start", "from", COLUMN_TIME, COLUMN_KEY | COLUMN_MACHINE);
+    sheet_column(t, "window_end", "resets", COLUMN_TIME, COLUMN_KEY);
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        sheet_column(t, names[i][0], names[i][1], COLUMN_MONEY, COLUMN_SPARSE);
+        sheet_column(t, names[i][2], names[i][3], COLUMN_COUNT, COLUMN_SPARSE);
+    }
+    sheet_column(t, "used_ratio", "used", COLUMN_RATIO, COLUMN_PER_CENT);
+    sheet_column(t, "status", "status", COLUMN_TEXT, COLUMN_KEY);
+    t->has_total = false;
+}
+
+static const char *status_of(const struct budget *b, uint64_t spent)
+{
+    const struct limit_def *def = b->def;
+
+    if (spent > def->limit)
+        return "over";
+    if (spent == def->limit || b->reserved >= def->limit - spent)
+        return "exhausted";
+    for (size_t i = 0; i < def->n_alerts; i++) {
+        if ((money_int)spent * 100 >= (money_int)def->limit * def->alerts[i])
+            return "alert";
+    }
+    return "ok";
+}
+
+static void put_amount(const struct budget *b, unsigned which, bool known, uint64_t n,
+                       struct cell *c)
+{
+    struct cell *to = &c[BUDGET_AMOUNTS + 2 * which];
+
+    if (!known)
+        return;
+    if (b->def->unit == UNIT_USD)
+        to[0] = cell_money((struct money){(money_int)n * ATTO_PER_NANO});
+    else
+        to[1] = cell_count(n);
+}
+
+static void put_amounts(const struct budget *b, bool known, uint64_t spent, struct cell *c)
+{
+    uint64_t left = spent < b->def->limit ? b->def->limit - spent : 0;
+
+    put_amount(b, 0, true, b->def->limit, c);
+    put_amount(b, 1, b->has_counter, b->spent, c);
+    put_amount(b, 2, b->has_counter, b->reserved, c);
+    put_amount(b, 3, known, left > b->reserved ? left - b->reserved : 0, c);
+    put_amount(b, 4, b->has_ledger, b->ledger, c);
+    if (known)
+        c[BUDGET_USED] = cell_ratio(spent, b->def->limit);
+}
+
+static void window_text(const struct limit_def *def, char out[DATETIME_TEXT])
+{
+    if (def->unit == UNIT_CONCURRENT)
+        (void)snprintf(out, DATETIME_TEXT, "running");
+    else if (def->rolling)
+        (void)snprintf(out, DATETIME_TEXT, "%llds", (long long)def->rolling_s);
+    else
+        (void)snprintf(out, DATETIME_TEXT, "%s", grain_name(def->period));
+}
+
+static enum rc put_row(struct run *run, const struct budget *b)
+{
+    bool known = b->has_counter || b->has_ledger;
+    uint64_t spent = b->has_counter ? b->spent : b->ledger;
+    struct sheet *t = &run->sheet;
+    char window[DATETIME_TEXT];
+    struct cell *c;
+    enum rc rc = sheet_row(t, &c);
+
+    window_text(b->def, window);
+    if (rc == RC_OK)
+        rc = sheet_text(t, strv_z(b->def->name), &c[BUDGET_NAME]);
+    if (rc == RC_OK && b->scope.n)
+        rc = sheet_text(t, b->scope, &c[BUDGET_SCOPE]);
+    if (rc == RC_OK)
+        rc = sheet_text(t, strv_z(limit_unit_name(b->def->unit)), &c[BUDGET_UNIT]);
+    if (rc == RC_OK)
+        rc = sheet_text(t, strv_z(window), &c[BUDGET_WINDOW]);
+    if (rc == RC_OK)
+        rc = sheet_text(t, b->def->mode == LIMIT_ENFORCE ? STRV("enforce") : STRV("warn"),
+                        &c[BUDGET_MODE]);
+    if (rc == RC_OK)
+        rc = sheet_text(t, strv_z(known ? status_of(b, spent) : "unknown"), &c[BUDGET_STATUS]);
+    if (rc != RC_OK)
+        return rc;
+    /* Rolling windows have no ends, and that of all time has none that can be written. */
+    if (b->end_us > 0 && b->end_us < INT64_MAX) {
+        c[BUDGET_START] = cell_time(b->start_us);
+        c[BUDGET_END] = cell_time(b->end_us);
+    }
+    put_amounts(b, known, spent, c);
+    return RC_OK;
+}
+
+/* The head says which stretch of time the windows cover. */
+static void cover(struct run *run, const struct budgets *b)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < b->n; i++) {
+        const struct budget *at = &b->at[i];
+        if (at->end_us <= 0 || at->end_us == INT64_MAX)
+            continue;
+        if (!any || at->start_us < run->params->from_us)
+            run->params->from_us = at->start_us;
+        if (!any || at->end_us > run->params->to_us)
+            run->params->to_us = at->end_us;
+        any = true;
+    }
+}
+
+static enum rc refuse_words(struct run *run)
+{
+    const struct report_params *p = run->params;
+    static const char now[] = "a budget is shown as it stands now";
+
+    if (p->from.n || p->to.n || p->month.n || p->last.n)
+        return run_refuses(run, "a period", now);
+    if (p->grain != PERIOD_TOTAL)
+        return run_refuses(run, "grain", now);
+    if (p->n_by)
+        return run_refuses(run, "by", "a row is one counter");
+    if (p->n_where)
+        return run_refuses(run, "where", "all budgets are shown");
+    if (p->top)
+        return run_refuses(run, "top", "budgets do not add up");
+    return p->has_cohort ? run_refuses(run, "cohort", "it is a word of tasks") : RC_OK;
+}
+
+enum rc report_budgets(struct run *run)
+{
+    const struct report_sources *s = run->sources;
+    struct budgets b = {.run = run};
+    size_t n = s->limits ? limit_set_count(s->limits) : 0;
+    enum rc rc = refuse_words(run);
+
+    if (rc != RC_OK)
+        return rc;
+    arena_init(&b.arena, BUDGET_ARENA_BYTES);
+    b.asked = xcalloc(n + 1, sizeof(*b.asked));
+    budget_columns(&run->sheet);
+    if (n && s->counters)
+        b.counters = s->counters(on_counter, &b, s->arg) == RC_OK;
+    if (n && !b.counters)
+        run->note = "The live counters could not be read: spent is what the ledger has.";
+    if (n == 0)
+        run->note = "There are no limits in the configuration.";
+    for (size_t i = 0; rc == RC_OK && i < n; i++) {
+        rc = ask_ledger(&b, i);
+        if (rc == RC_OK)
+            add_untouched(&b, i);
+        if (rc == RC_OK)
+            rc = b.rc;
+    }
+    if (rc == RC_OK) {
+        merge(&b);
+        cover(run, &b);
+    }
+    for (size_t i = 0; rc == RC_OK && i < b.n; i++)
+        rc = put_row(run, &b.at[i]);
+    free(b.at);
+    free(b.asked);
+    arena_release(&b.arena);
+    return rc;
+}

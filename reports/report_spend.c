@@ -1,0 +1,211 @@
+/*
+ * report_spend.c - who spent what, and when; what a request costs.
+ *
+ * Both reports are one question to the ledger and one row a group; they differ in
+ * their columns.
+ */
+#include <string.h>
+
+#include "reports/report_int.h"
+
+enum spend_column {
+    SPEND_REQUESTS = 0,
+    SPEND_INPUT,
+    SPEND_CACHE_READ,
+    SPEND_CACHE_WRITE_5M,
+    SPEND_CACHE_WRITE_1H,
+    SPEND_OUTPUT,
+    SPEND_REASONING,
+    SPEND_COST,
+    SPEND_LIST_COST,
+    SPEND_SHARE,
+    SPEND_UNPRICED,
+    SPEND_PARTIAL,
+    SPEND_UNKNOWN,
+    SPEND_ESTIMATED,
+    SPEND_ESTIMATED_COST,
+};
+
+static void spend_columns(struct sheet *t)
+{
+    const unsigned quality = COLUMN_ADDS | COLUMN_SPARSE;
+    size_t first = t->n_columns;
+
+    sheet_column(t, "requests", "requests", COLUMN_COUNT, COLUMN_ADDS);
+    sheet_column(t, "input_tokens", "input", COLUMN_COUNT, COLUMN_ADDS);
+    sheet_column(t, "cache_read_tokens", "cache read", COLUMN_COUNT, quality);
+    sheet_column(t, "cache_write_5m_tokens", "cache write", COLUMN_COUNT, quality);
+    sheet_column(t, "cache_write_1h_tokens", "cache write 1h", COLUMN_COUNT, quality);
+    sheet_column(t, "output_tokens", "output", COLUMN_COUNT, COLUMN_ADDS);
+    sheet_column(t, "reasoning_tokens", "reasoning", COLUMN_COUNT, quality);
+    sheet_column(t, "cost_usd", "cost USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "list_cost_usd", "list USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_share(t, "share", "share", first + SPEND_COST);
+    sheet_column(t, "unpriced_requests", "unpriced", COLUMN_COUNT, quality);
+    sheet_column(t, "partly_priced_requests", "partly priced", COLUMN_COUNT, quality);
+    sheet_column(t, "unknown_usage_requests", "usage unknown", COLUMN_COUNT, quality);
+    sheet_column(t, "estimated_requests", "estimated", COLUMN_COUNT, quality);
+    sheet_column(t, "estimated_cost_usd", "estimated USD", COLUMN_MONEY, quality);
+}
+
+static void spend_cells(const struct ledger_sums *s, struct cell *c)
+{
+    c[SPEND_REQUESTS] = cell_count(s->requests);
+    c[SPEND_INPUT] = sums_tokens(s, USAGE_INPUT);
+    c[SPEND_CACHE_READ] = sums_tokens(s, USAGE_CACHE_READ);
+    c[SPEND_CACHE_WRITE_5M] = sums_tokens(s, USAGE_CACHE_WRITE_5M);
+    c[SPEND_CACHE_WRITE_1H] = sums_tokens(s, USAGE_CACHE_WRITE_1H);
+    c[SPEND_OUTPUT] = sums_tokens(s, USAGE_OUTPUT);
+    c[SPEND_REASONING] = sums_tokens(s, USAGE_REASONING);
+    c[SPEND_COST] = sums_cost(s, s->cost);
+    c[SPEND_LIST_COST] = sums_cost(s, s->list);
+    c[SPEND_UNPRICED] = cell_count(s->unpriced);
+    c[SPEND_PARTIAL] = cell_count(s->price_partial);
+    c[SPEND_UNKNOWN] = cell_count(s->by_usage_source[USAGE_NONE]);
+    c[SPEND_ESTIMATED] =
+        cell_count(s->by_usage_source[USAGE_PARTIAL] + s->by_usage_source[USAGE_ESTIMATED]);
+    c[SPEND_ESTIMATED_COST] = sums_cost(s, s->estimated_cost);
+}
+
+enum request_column {
+    REQUEST_REQUESTS = 0,
+    REQUEST_COST,
+    REQUEST_MEAN,
+    REQUEST_MIN,
+    REQUEST_P50,
+    REQUEST_P90,
+    REQUEST_P95,
+    REQUEST_P99,
+    REQUEST_MAX,
+    REQUEST_INPUT,
+    REQUEST_OUTPUT,
+    REQUEST_TOKENS_EACH,
+    REQUEST_ERRORS,
+    REQUEST_ERROR_RATIO,
+    REQUEST_RETRIES,
+    REQUEST_LATENCY,
+    REQUEST_UNPRICED,
+    REQUEST_UNKNOWN,
+};
+
+static void request_columns(struct sheet *t)
+{
+    const unsigned quality = COLUMN_ADDS | COLUMN_SPARSE;
+
+    sheet_column(t, "requests", "requests", COLUMN_COUNT, COLUMN_ADDS);
+    sheet_column(t, "cost_usd", "cost USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "mean_cost_usd", "mean USD", COLUMN_MONEY, 0);
+    sheet_column(t, "min_cost_usd", "min USD", COLUMN_MONEY, COLUMN_MACHINE);
+    sheet_column(t, "p50_cost_usd", "p50 USD", COLUMN_MONEY, 0);
+    sheet_column(t, "p90_cost_usd", "p90 USD", COLUMN_MONEY, 0);
+    sheet_column(t, "p95_cost_usd", "p95 USD", COLUMN_MONEY, 0);
+    sheet_column(t, "p99_cost_usd", "p99 USD", COLUMN_MONEY, 0);
+    sheet_column(t, "max_cost_usd", "max USD", COLUMN_MONEY, 0);
+    sheet_column(t, "input_tokens", "input", COLUMN_COUNT, COLUMN_ADDS | COLUMN_MACHINE);
+    sheet_column(t, "output_tokens", "output", COLUMN_COUNT, COLUMN_ADDS | COLUMN_MACHINE);
+    sheet_column(t, "tokens_per_request", "tokens/request", COLUMN_RATIO, 0);
+    sheet_column(t, "errors", "errors", COLUMN_COUNT, COLUMN_ADDS);
+    sheet_column(t, "error_ratio", "error", COLUMN_RATIO, COLUMN_PER_CENT);
+    sheet_column(t, "retries", "retries", COLUMN_COUNT, quality);
+    sheet_column(t, "mean_latency_ms", "mean ms", COLUMN_RATIO, 0);
+    sheet_column(t, "unpriced_requests", "unpriced", COLUMN_COUNT, quality);
+    sheet_column(t, "unknown_usage_requests", "usage unknown", COLUMN_COUNT, quality);
+}
+
+/* row: for its percentiles; NULL where they are not known. */
+static void request_cells(const struct ledger_sums *s, const struct ledger_row *row,
+                          struct cell *c)
+{
+    static const enum request_column at[LEDGER_PERCENTILES] = {REQUEST_P50, REQUEST_P90,
+                                                               REQUEST_P95, REQUEST_P99};
+    uint64_t known = s->requests - s->by_usage_source[USAGE_NONE];
+
+    c[REQUEST_REQUESTS] = cell_count(s->requests);
+    c[REQUEST_COST] = sums_cost(s, s->cost);
+    c[REQUEST_MEAN] = mean_money(s->cost, s->priced);
+    if (s->priced > 0) {
+        c[REQUEST_MIN] = cell_money(s->cost_min);
+        c[REQUEST_MAX] = cell_money(s->cost_max);
+    }
+    for (unsigned i = 0; row && s->priced > 0 && i < LEDGER_PERCENTILES; i++)
+        c[at[i]] = cell_money(row->percentile[i]);
+    c[REQUEST_INPUT] = sums_tokens(s, USAGE_INPUT);
+    c[REQUEST_OUTPUT] = sums_tokens(s, USAGE_OUTPUT);
+    c[REQUEST_TOKENS_EACH] =
+        cell_ratio((money_int)s->tokens[USAGE_INPUT] + s->tokens[USAGE_OUTPUT], known);
+    c[REQUEST_ERRORS] = cell_count(s->errors);
+    c[REQUEST_ERROR_RATIO] = cell_ratio(s->errors, s->requests);
+    c[REQUEST_RETRIES] = cell_count(s->retries);
+    c[REQUEST_LATENCY] = cell_ratio(s->latency_us, (money_int)s->requests * 1000);
+    c[REQUEST_UNPRICED] = cell_count(s->unpriced);
+    c[REQUEST_UNKNOWN] = cell_count(s->by_usage_source[USAGE_NONE]);
+}
+
+/* ---- the question --------------------------------------------------------------------- */
+
+static enum rc ask(struct run *run, unsigned want, struct ledger_rows *rows)
+{
+    const struct report_params *p = run->params;
+    struct ledger_question q = {
+        .n_by = p->n_by, .grain = p->grain, .zone = p->zone, .want = want};
+
+    params_filter(p, &q.filter);
+    memcpy(q.by, p->by, p->n_by * sizeof(q.by[0]));
+    return ledger_read_sums(run->reader, &q, rows, &run->fail);
+}
+
+static enum rc fill(struct run *run, bool requests, const struct ledger_rows *rows)
+{
+    size_t keys = run_key_columns(run);
+    struct groups groups;
+    enum rc rc = RC_OK;
+
+    if (requests)
+        request_columns(&run->sheet);
+    else
+        spend_columns(&run->sheet);
+    groups_of(run, rows, &groups);
+    for (size_t i = 0; rc == RC_OK && i < groups.n; i++) {
+        const struct group *g = &groups.at[i];
+        struct cell *row;
+        rc = sheet_row(&run->sheet, &row);
+        if (rc == RC_OK)
+            rc = group_keys(run, g, row);
+        if (rc == RC_OK && requests)
+            request_cells(g->sums, g->row, row + keys);
+        else if (rc == RC_OK)
+            spend_cells(g->sums, row + keys);
+        run->n_others = run->params->grain == PERIOD_TOTAL && !g->row;
+    }
+    if (requests)
+        request_cells(&rows->total.sums, &rows->total, run->sheet.total + keys);
+    else
+        spend_cells(&rows->total.sums, run->sheet.total + keys);
+    groups_release(&groups);
+    return rc;
+}
+
+static enum rc ask_and_fill(struct run *run, bool requests)
+{
+    struct ledger_rows rows;
+    enum rc rc;
+
+    if (run->params->has_cohort)
+        return run_refuses(run, "cohort", "it is a word of tasks");
+    rc = ask(run, requests ? LEDGER_WANT_PERCENTILES : 0, &rows);
+    if (rc != RC_OK)
+        return rc;
+    rc = fill(run, requests, &rows);
+    ledger_rows_release(&rows);
+    return rc;
+}
+
+enum rc report_spend(struct run *run)
+{
+    return ask_and_fill(run, false);
+}
+
+enum rc report_requests(struct run *run)
+{
+    return ask_and_fill(run, true);
+}

@@ -1,0 +1,410 @@
+/*
+ * report_tasks.c - what an outcome costs.
+ *
+ * A task counts in the group of its first line.  With the cohort `spend` the lines of
+ * no task stand beside, so that rows and total bridge to the period's spend; with
+ * `closed` a task's lines count whenever they were, and there is no such bridge.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "reports/report_int.h"
+#include "reports/task_sums.h"
+
+enum {
+    TASK_GROUPS_MAX = 200000,
+    TASKS_MAX = 5000000,
+    FIRST_SLOTS = 64, /* a power of two */
+};
+
+enum task_column {
+    TASK_TASKS = 0,
+    TASK_N_COMPLETED,
+    TASK_N_FAILED,
+    TASK_N_ABANDONED,
+    TASK_N_OPEN,
+    TASK_COMPLETION,
+    TASK_REQUESTS,
+    TASK_REQUESTS_EACH,
+    TASK_COST,
+    TASK_COMPLETED_COST,
+    TASK_FAILED_COST,
+    TASK_ABANDONED_COST,
+    TASK_MEAN,
+    TASK_PER_COMPLETED,
+    TASK_P50,
+    TASK_P90,
+    TASK_P95,
+    TASK_USEFUL,
+    TASK_RETRY,
+    TASK_RETRY_SHARE,
+    TASK_FAILURE,
+    TASK_OPEN_COST,
+    TASK_ERROR_RATIO,
+    TASK_LATE,
+    TASK_LATE_COST,
+    TASK_UNPRICED,
+    TASK_NO_TASK_REQUESTS,
+    TASK_NO_TASK_COST,
+    TASK_PERIOD_COST,
+};
+
+static void task_columns(struct sheet *t)
+{
+    const unsigned adds = COLUMN_ADDS, rare = COLUMN_ADDS | COLUMN_SPARSE;
+    const unsigned machine = COLUMN_ADDS | COLUMN_MACHINE;
+
+    sheet_column(t, "tasks", "tasks", COLUMN_COUNT, adds);
+    sheet_column(t, "completed", "completed", COLUMN_COUNT, adds);
+    sheet_column(t, "failed", "failed", COLUMN_COUNT, adds);
+    sheet_column(t, "abandoned", "abandoned", COLUMN_COUNT, rare);
+    sheet_column(t, "open", "open", COLUMN_COUNT, rare);
+    sheet_column(t, "completion_ratio", "completed of closed", COLUMN_RATIO,
+                 COLUMN_PER_CENT | COLUMN_MACHINE);
+    sheet_column(t, "requests", "requests", COLUMN_COUNT, machine);
+    sheet_column(t, "requests_per_task", "requests/task", COLUMN_RATIO, 0);
+    sheet_column(t, "task_cost_usd", "task cost USD", COLUMN_MONEY, adds);
+    sheet_column(t, "completed_cost_usd", "completed USD", COLUMN_MONEY, machine);
+    sheet_column(t, "failed_cost_usd", "failed USD", COLUMN_MONEY, machine);
+    sheet_column(t, "abandoned_cost_usd", "abandoned USD", COLUMN_MONEY, machine);
+    sheet_column(t, "mean_cost_completed_usd", "mean USD", COLUMN_MONEY, 0);
+    sheet_column(t, "cost_per_completed_task_usd", "USD/completed", COLUMN_MONEY, 0);
+    sheet_column(t, "p50_completed_usd", "p50 USD", COLUMN_MONEY, 0);
+    sheet_column(t, "p90_completed_usd", "p90 USD", COLUMN_MONEY, COLUMN_MACHINE);
+    sheet_column(t, "p95_completed_usd", "p95 USD", COLUMN_MONEY, 0);
+    sheet_column(t, "useful_cost_usd", "useful USD", COLUMN_MONEY, machine);
+    sheet_column(t, "retry_cost_usd", "retries USD", COLUMN_MONEY, machine);
+    sheet_column(t, "retry_share", "retries", COLUMN_RATIO, COLUMN_PER_CENT);
+    sheet_column(t, "failure_cost_usd", "failures USD", COLUMN_MONEY, rare);
+    sheet_column(t, "open_cost_usd", "open USD", COLUMN_MONEY, rare);
+    sheet_column(t, "error_ratio", "error", COLUMN_RATIO, COLUMN_PER_CENT | COLUMN_MACHINE);
+    sheet_column(t, "late_requests", "late", COLUMN_COUNT, rare);
+    sheet_column(t, "late_cost_usd", "late USD", COLUMN_MONEY, machine);
+    sheet_column(t, "unpriced_requests", "unpriced", COLUMN_COUNT, rare);
+    sheet_column(t, "no_task_requests", "without task", COLUMN_COUNT, machine);
+    sheet_column(t, "no_task_cost_usd", "without task USD", COLUMN_MONEY, rare);
+    sheet_column(t, "cost_usd", "cost USD", COLUMN_MONEY, adds);
+}
+
+static bool cost_is_unknown(const struct part_sums *p)
+{
+    return p->requests > 0 && p->priced == 0;
+}
+
+static struct cell part_cost(const struct part_sums *p, struct money amount)
+{
+    return cost_is_unknown(p) ? cell_null() : cell_money(amount);
+}
+
+static void count_cells(const struct task_sums *s, const struct part_sums *all, struct cell *c)
+{
+    uint64_t done = s->part[TASK_COMPLETED].tasks;
+    uint64_t closed = all->tasks - s->part[TASK_OPEN].tasks;
+
+    c[TASK_TASKS] = cell_count(all->tasks);
+    c[TASK_N_COMPLETED] = cell_count(done);
+    c[TASK_N_FAILED] = cell_count(s->part[TASK_FAILED].tasks);
+    c[TASK_N_ABANDONED] = cell_count(s->part[TASK_ABANDONED].tasks);
+    c[TASK_N_OPEN] = cell_count(s->part[TASK_OPEN].tasks);
+    c[TASK_COMPLETION] = cell_ratio(done, closed);
+    c[TASK_REQUESTS] = cell_count(all->requests);
+    c[TASK_REQUESTS_EACH] = cell_ratio(all->requests, all->tasks);
+    c[TASK_ERROR_RATIO] = cell_ratio(all->errors, all->requests);
+    c[TASK_LATE] = cell_count(s->late);
+    c[TASK_LATE_COST] = cell_money(s->late_cost);
+    c[TASK_UNPRICED] = cell_count(s->unpriced);
+}
+
+/* Completed tasks bear what failed and abandoned ones cost; open ones are in no denominator. */
+static void outcome_cells(const struct task_sums *s, struct cell *c)
+{
+    const struct part_sums *done = &s->part[TASK_COMPLETED];
+    struct part_sums closed = {0};
+
+    for (unsigned o = TASK_COMPLETED; o < TASK_OUTCOMES; o++) {
+        closed.requests += s->part[o].requests;
+        closed.priced += s->part[o].priced;
+        closed.cost = money_add(closed.cost, s->part[o].cost);
+    }
+    c[TASK_COMPLETED_COST] = part_cost(done, done->cost);
+    c[TASK_FAILED_COST] = part_cost(&s->part[TASK_FAILED], s->part[TASK_FAILED].cost);
+    c[TASK_ABANDONED_COST] = part_cost(&s->part[TASK_ABANDONED], s->part[TASK_ABANDONED].cost);
+    if (!cost_is_unknown(done))
+        c[TASK_MEAN] = mean_money(done->cost, done->tasks);
+    if (!cost_is_unknown(&closed))
+        c[TASK_PER_COMPLETED] = mean_money(closed.cost, done->tasks);
+    if (s->n_completed > 0) {
+        c[TASK_P50] = cell_money(task_sums_percentile(s, 50));
+        c[TASK_P90] = cell_money(task_sums_percentile(s, 90));
+        c[TASK_P95] = cell_money(task_sums_percentile(s, 95));
+    }
+}
+
+static void split_cells(const struct task_sums *s, const struct part_sums *all, bool bridge,
+                        struct cell *c)
+{
+    struct task_split split = task_sums_split(s);
+    struct part_sums period = *all;
+
+    c[TASK_COST] = part_cost(all, all->cost);
+    if (!cost_is_unknown(all)) {
+        c[TASK_USEFUL] = cell_money(split.useful);
+        c[TASK_RETRY] = cell_money(split.retry);
+        c[TASK_FAILURE] = cell_money(split.failure);
+        c[TASK_OPEN_COST] = cell_money(split.open);
+        c[TASK_RETRY_SHARE] = cell_ratio(split.retry.atto, split.total.atto);
+    }
+    if (bridge) {
+        period.requests += s->no_task.requests;
+        period.priced += s->no_task.priced;
+        period.cost = money_add(period.cost, s->no_task.cost);
+        c[TASK_NO_TASK_REQUESTS] = cell_count(s->no_task.requests);
+        c[TASK_NO_TASK_COST] = part_cost(&s->no_task, s->no_task.cost);
+    }
+    c[TASK_PERIOD_COST] = part_cost(&period, period.cost);
+}
+
+static void task_cells(struct task_sums *s, bool bridge, struct cell *c)
+{
+    struct part_sums all = task_sums_all(s);
+
+    task_sums_order(s);
+    count_cells(s, &all, c);
+    outcome_cells(s, c);
+    split_cells(s, &all, bridge, c);
+}
+
+/* ---- groups: a hash table from values to sums
+ * ------------------------------------------------ */
+
+struct task_group {
+    struct strv *value;
+    size_t n_by;
+    uint64_t hash;
+    struct task_sums sums;
+};
+
+struct tasks {
+    struct run *run;
+    struct task_group **at; /* in order of first appearance */
+    size_t n;
+    struct task_group **slot;
+    size_t n_slots; /* a power of two, at least twice n */
+    uint64_t n_tasks;
+    enum rc rc;
+};
+
+static uint64_t values_hash(const struct strv *value, size_t n)
+{
+    uint64_t hash = 0;
+
+    for (size_t i = 0; i < n; i++)
+        hash = hash * 31 + strv_hash(value[i]);
+    return hash;
+}
+
+static bool values_equal(const struct strv *a, const struct strv *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!strv_eq(a[i], b[i]))
+            return false;
+    }
+    return true;
+}
+
+static size_t slot_of(const struct tasks *t, uint64_t hash, const struct strv *value)
+{
+    size_t i = hash & (t->n_slots - 1);
+
+    while (t->slot[i] && !(t->slot[i]->hash == hash &&
+                           values_equal(t->slot[i]->value, value, t->slot[i]->n_by)))
+        i = (i + 1) & (t->n_slots - 1);
+    return i;
+}
+
+static void grow(struct tasks *t)
+{
+    free(t->slot);
+    t->n_slots = t->n_slots ? t->n_slots * 2 : FIRST_SLOTS;
+    t->slot = xcalloc(t->n_slots, sizeof(struct task_group *));
+    t->at = xrealloc(t->at, t->n_slots * sizeof(struct task_group *));
+    for (size_t i = 0; i < t->n; i++)
+        t->slot[slot_of(t, t->at[i]->hash, t->at[i]->value)] = t->at[i];
+}
+
+/* The group of these values; NULL where there are too many. */
+static struct task_group *group_at(struct tasks *t, const struct strv *value)
+{
+    size_t n_by = t->run->params->n_by;
+    uint64_t hash = values_hash(value, n_by);
+    struct task_group *g;
+    size_t i;
+
+    if (t->n * 2 >= t->n_slots)
+        grow(t);
+    i = slot_of(t, hash, value);
+    if (t->slot[i])
+        return t->slot[i];
+    if (t->n == TASK_GROUPS_MAX)
+        return NULL;
+    g = xcalloc(1, sizeof(*g));
+    g->n_by = n_by;
+    g->hash = hash;
+    g->value = xcalloc(n_by + 1, sizeof(*g->value));
+    for (size_t k = 0; k < n_by; k++)
+        g->value[k] = strv_make(xmemdupz(value[k].n ? value[k].p : "", value[k].n), value[k].n);
+    t->slot[i] = g;
+    t->at[t->n++] = g;
+    return g;
+}
+
+static void tasks_release(struct tasks *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        struct task_group *g = t->at[i];
+        for (size_t k = 0; k < g->n_by; k++)
+            free((void *)(uintptr_t)g->value[k].p);
+        free(g->value);
+        task_sums_release(&g->sums);
+        free(g);
+    }
+    free(t->at);
+    free(t->slot);
+}
+
+/* ---- the questions
+ * ------------------------------------------------------------------------------- */
+
+static bool on_task(const struct ledger_task *task, void *arg)
+{
+    struct tasks *t = arg;
+    struct task_group *g = group_at(t, task->value);
+
+    if (!g || ++t->n_tasks > TASKS_MAX) {
+        t->rc = RC_LIMIT;
+        return false;
+    }
+    task_sums_add(&g->sums, task);
+    return true;
+}
+
+static enum rc ask_tasks(struct run *run, struct tasks *t)
+{
+    const struct report_params *p = run->params;
+    struct ledger_filter filter;
+    enum rc rc;
+
+    params_filter(p, &filter);
+    rc = ledger_read_tasks(run->reader, &filter, p->cohort, p->by, p->n_by, on_task, t,
+                           &run->fail);
+    return t->rc != RC_OK ? t->rc : rc;
+}
+
+static enum rc ask_no_task(struct run *run, struct tasks *t)
+{
+    static const struct strv none[1] = {{"", 0}};
+    const struct report_params *p = run->params;
+    struct ledger_question q = {.n_by = p->n_by, .grain = PERIOD_TOTAL, .zone = p->zone};
+    struct ledger_rows rows;
+    enum rc rc;
+
+    params_filter(p, &q.filter);
+    memcpy(q.by, p->by, p->n_by * sizeof(q.by[0]));
+    rc = ledger_filter_add(&q.filter, (struct ledger_field){.id = FIELD_TASK}, LEDGER_EQ, none,
+                           1);
+    if (rc != RC_OK)
+        return run_refuses(run, "where", "it has one condition too many");
+    rc = ledger_read_sums(run->reader, &q, &rows, &run->fail);
+    if (rc != RC_OK)
+        return rc;
+    for (size_t i = 0; rc == RC_OK && i < rows.n; i++) {
+        struct task_group *g = group_at(t, rows.at[i].value);
+        if (g)
+            task_sums_add_lines(&g->sums, &rows.at[i].sums);
+        else
+            rc = RC_LIMIT;
+    }
+    ledger_rows_release(&rows);
+    return rc;
+}
+
+/* ---- rows
+ * ---------------------------------------------------------------------------------------- */
+
+static struct money group_cost(const struct task_group *g)
+{
+    return money_add(task_sums_all(&g->sums).cost, g->sums.no_task.cost);
+}
+
+static int by_cost(const void *a, const void *b)
+{
+    const struct task_group *x = *(struct task_group *const *)a;
+    const struct task_group *y = *(struct task_group *const *)b;
+    int c = money_cmp(group_cost(y), group_cost(x));
+
+    for (size_t i = 0; c == 0 && i < x->n_by; i++)
+        c = strv_cmp(x->value[i], y->value[i]);
+    return c;
+}
+
+static enum rc put_row(struct run *run, const struct task_group *g, struct task_sums *sums,
+                       size_t keys)
+{
+    bool bridge = run->params->cohort == COHORT_SPEND;
+    struct cell *row;
+    enum rc rc = sheet_row(&run->sheet, &row);
+
+    for (size_t i = 0; rc == RC_OK && i < keys; i++)
+        rc = g ? run_value(run, g->value[i], &row[i])
+               : sheet_text(&run->sheet, STRV("(other)"), &row[i]);
+    if (rc == RC_OK)
+        task_cells(sums, bridge, row + keys);
+    return rc;
+}
+
+static enum rc put_rows(struct run *run, struct tasks *t)
+{
+    size_t keys = run_key_columns(run), top = run->params->top;
+    size_t shown = top && keys && top < t->n ? top : t->n;
+    struct task_sums total = {0}, other = {0};
+    enum rc rc = RC_OK;
+
+    task_columns(&run->sheet);
+    if (t->n)
+        qsort(t->at, t->n, sizeof(struct task_group *), by_cost);
+    for (size_t i = 0; rc == RC_OK && i < t->n; i++) {
+        task_sums_merge(&total, &t->at[i]->sums);
+        if (i < shown)
+            rc = put_row(run, t->at[i], &t->at[i]->sums, keys);
+        else
+            task_sums_merge(&other, &t->at[i]->sums);
+    }
+    if (rc == RC_OK && shown < t->n) {
+        rc = put_row(run, NULL, &other, keys);
+        run->n_others = 1;
+    }
+    task_cells(&total, run->params->cohort == COHORT_SPEND, run->sheet.total + keys);
+    task_sums_release(&total);
+    task_sums_release(&other);
+    return rc;
+}
+
+enum rc report_tasks(struct run *run)
+{
+    struct tasks t = {.run = run};
+    enum rc rc;
+
+    if (run->params->grain != PERIOD_TOTAL)
+        return run_refuses(run, "grain", "a task belongs to one period as a whole");
+    rc = ask_tasks(run, &t);
+    if (rc == RC_OK && run->params->cohort == COHORT_SPEND)
+        rc = ask_no_task(run, &t);
+    if (rc == RC_OK)
+        rc = put_rows(run, &t);
+    run->note = run->params->cohort == COHORT_SPEND
+                    ? "Tasks with requests in the period, by their spend in it."
+                    : "Tasks closed in the period, with all their spend whenever it was.";
+    tasks_release(&t);
+    return rc;
+}

@@ -1,0 +1,122 @@
+/*
+ * task_sums.c - see task_sums.h.
+ */
+#include "reports/task_sums.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/xalloc.h"
+
+enum { FIRST_COMPLETED = 16 };
+
+static void part_add(struct part_sums *to, const struct part_sums *from)
+{
+    to->tasks += from->tasks;
+    to->requests += from->requests;
+    to->errors += from->errors;
+    to->priced += from->priced;
+    to->cost = money_add(to->cost, from->cost);
+    to->retry = money_add(to->retry, from->retry);
+}
+
+static void add_completed(struct task_sums *s, const struct money *cost, size_t n)
+{
+    if (n == 0)
+        return;
+    if (s->n_completed + n > s->cap_completed) {
+        s->cap_completed = s->cap_completed ? s->cap_completed * 2 : FIRST_COMPLETED;
+        if (s->cap_completed < s->n_completed + n)
+            s->cap_completed = s->n_completed + n;
+        s->completed = xrealloc(s->completed, s->cap_completed * sizeof(*s->completed));
+    }
+    memcpy(s->completed + s->n_completed, cost, n * sizeof(*cost));
+    s->n_completed += n;
+}
+
+void task_sums_add(struct task_sums *s, const struct ledger_task *task)
+{
+    const struct ledger_sums *sums = &task->sums;
+    const struct part_sums one = {1,          sums->requests,  sums->errors, sums->priced,
+                                  sums->cost, task->retry_cost};
+
+    part_add(&s->part[task->outcome], &one);
+    s->unpriced += sums->unpriced;
+    s->late += task->late;
+    s->late_cost = money_add(s->late_cost, task->late_cost);
+    if (task->outcome == TASK_COMPLETED && (sums->priced > 0 || sums->requests == 0))
+        add_completed(s, &sums->cost, 1);
+}
+
+void task_sums_add_lines(struct task_sums *s, const struct ledger_sums *lines)
+{
+    const struct part_sums one = {0,           lines->requests, lines->errors, lines->priced,
+                                  lines->cost, MONEY_ZERO};
+
+    part_add(&s->no_task, &one);
+    s->unpriced += lines->unpriced;
+}
+
+void task_sums_merge(struct task_sums *to, const struct task_sums *from)
+{
+    for (unsigned o = 0; o < TASK_OUTCOMES; o++)
+        part_add(&to->part[o], &from->part[o]);
+    part_add(&to->no_task, &from->no_task);
+    to->unpriced += from->unpriced;
+    to->late += from->late;
+    to->late_cost = money_add(to->late_cost, from->late_cost);
+    add_completed(to, from->completed, from->n_completed);
+}
+
+void task_sums_release(struct task_sums *s)
+{
+    free(s->completed);
+    s->completed = NULL;
+    s->n_completed = s->cap_completed = 0;
+}
+
+struct part_sums task_sums_all(const struct task_sums *s)
+{
+    struct part_sums all = {0};
+
+    for (unsigned o = 0; o < TASK_OUTCOMES; o++)
+        part_add(&all, &s->part[o]);
+    return all;
+}
+
+static int by_amount(const void *a, const void *b)
+{
+    return money_cmp(*(const struct money *)a, *(const struct money *)b);
+}
+
+void task_sums_order(struct task_sums *s)
+{
+    if (s->n_completed)
+        qsort(s->completed, s->n_completed, sizeof(*s->completed), by_amount);
+}
+
+struct money task_sums_percentile(const struct task_sums *s, unsigned percent)
+{
+    size_t rank = (s->n_completed * percent + 99) / 100;
+
+    ASSERT(s->n_completed > 0 && percent >= 1 && percent <= 100);
+    return s->completed[rank - 1];
+}
+
+struct task_split task_sums_split(const struct task_sums *s)
+{
+    const struct part_sums *done = &s->part[TASK_COMPLETED], *failed = &s->part[TASK_FAILED];
+    const struct part_sums *left = &s->part[TASK_ABANDONED];
+    struct task_split split = {.total = task_sums_all(s).cost};
+    struct money sum;
+
+    split.useful = money_sub(done->cost, done->retry);
+    split.retry = money_add(done->retry, money_add(failed->retry, left->retry));
+    split.failure =
+        money_sub(money_add(failed->cost, left->cost), money_add(failed->retry, left->retry));
+    split.open = s->part[TASK_OPEN].cost;
+    sum = money_add(money_add(split.useful, split.retry), money_add(split.failure, split.open));
+    ASSERT(money_cmp(sum, split.total) == 0);
+    return split;
+}
