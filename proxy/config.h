@@ -2,8 +2,8 @@
  * config.h - the configuration: one JSON file, parsed to one immutable structure.
  *
  * Loaded whole or refused whole, every fault with file, line and mend.  Replaced as
- * a whole on reload; workers hold counted references.  Contract: CONTRACT section
- * "Configuration", described for users in docs/configuration.md.
+ * a whole on reload (generation.h counts who holds it).  Described for users in
+ * docs/configuration.md.
  */
 #ifndef PROXY_CONFIG_H
 #define PROXY_CONFIG_H
@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
+#include "base/digest.h"
 #include "base/problem.h"
 #include "base/tag.h"
 #include "base/zone.h"
@@ -22,7 +24,7 @@
 
 struct listen_config {
     char *address;
-    int port; /* 0: any free one */
+    int port;          /* 0: any free one */
     char *certificate; /* paths, resolved against the configuration file's folder */
     char *private_key;
     char *token_file; /* admin only */
@@ -34,71 +36,91 @@ enum client_gone { CLIENT_GONE_ABORT = 0, CLIENT_GONE_DRAIN };
 struct upstream_config {
     char *name;
     const struct protocol *protocol;
-    char *scheme_host;  /* "https://api.openai.com", for messages */
+    char *scheme_host; /* "https://api.openai.com", for messages */
     bool tls;
-    char *host;         /* for DNS, SNI, name check and Host */
+    char *host; /* for DNS, SNI, name check and Host */
     int port;
-    char *host_header;  /* host, or host:port where the port is not the scheme's */
-    char *base_path;    /* "" or "/v1": no slash at the end */
-    char *api_key;      /* NULL: none is added */
+    char *host_header; /* host, or host:port where the port is not the scheme's */
+    char *base_path;   /* "" or "/v1": no slash at the end */
+    char *api_key;     /* NULL: none is added */
     enum credentials credentials;
-    char *ca_file;      /* NULL: the system's */
-    bool tls_verify;    /* true; only `"tls_verify": false` turns it off, and check warns */
+    char *ca_file;   /* NULL: the system's */
+    bool tls_verify; /* true; only `"tls_verify": false` turns it off, and check warns */
     int connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms;
     bool inject_usage;
     enum client_gone on_client_gone;
-    int drain_ms;            /* bound of a drain; 30000 */
+    int drain_ms;             /* bound of a drain; 30000 */
     uint64_t drain_max_bytes; /* 16 MiB */
     bool allow_unknown_endpoints;
-    struct strv provider;    /* of the book, for prices */
-    int max_connections;     /* per worker; 0: no bound */
+    struct strv provider; /* of the book, for prices */
+    int max_connections;  /* per worker; 0: no bound */
+};
+
+/* A tag that a key or the configuration gives. */
+struct tag_value {
+    struct strv name; /* standing or free; valid */
+    struct strv value;
+    bool locked; /* keys only: no header changes it */
+};
+
+/* The only values that a tag may have. */
+struct tag_allowed {
+    struct strv name;
+    struct strv *values; /* globs */
+    size_t n_values;
 };
 
 struct key_config {
     char *name;
-    unsigned char hash[SHA256_BYTES];
-    struct strv tag[STANDING_TAGS]; /* defaults, or locked values */
-    bool locked[STANDING_TAGS];
-    struct tag *free;  size_t n_free; /* free tags of the key: locked */
-    char ***allowed;   /* [STANDING_TAGS] lists of globs, NULL: any */
-    size_t *n_allowed;
-    char **models;     size_t n_models;    /* globs; 0: any */
-    char **upstreams;  size_t n_upstreams; /* names; 0: any */
+    unsigned char hash[SHA256_BYTES]; /* SHA-256 of the secret */
+    struct tag_value *tags;
+    size_t n_tags;
+    struct tag_allowed *allowed;
+    size_t n_allowed;
+    struct strv *models; /* globs; 0: any */
+    size_t n_models;
+    struct strv *upstreams; /* names; 0: any */
+    size_t n_upstreams;
     int64_t expires_us; /* INT64_MAX: never */
-    bool disabled;      /* revoked */
+    bool disabled;      /* revoked, or "enabled": false */
+    const char *file;   /* where it stands: for messages, and to tell whose it is */
+    int line;
 };
 
 enum on_missing { ON_MISSING_ACCEPT = 0, ON_MISSING_REJECT };
+enum ledger_backend { LEDGER_SQLITE = 0 };
 enum on_unpriced { ON_UNPRICED_FLAG = 0, ON_UNPRICED_REFUSE };
 
 struct tags_config {
-    enum on_missing on_missing;
-    bool required[STANDING_TAGS];
-    struct strv defaults[STANDING_TAGS];
-    char **allowed[STANDING_TAGS]; /* exact values */
-    size_t n_allowed[STANDING_TAGS];
-    bool aliases;
+    enum on_missing on_missing; /* for the tags in required */
+    struct strv *required;
+    size_t n_required;
+    struct tag_value *defaults;
+    size_t n_defaults;
+    struct tag_allowed *allowed;
+    size_t n_allowed;
+    bool aliases; /* the names of other gateways are understood */
 };
 
-struct bounds_config { /* "bounds": named maxima of what peers may send */
-    size_t head_bytes;      /* request head, 64 KiB */
-    size_t headers;         /* header lines, 128 */
-    uint64_t body_bytes;    /* held bodies, 64 MiB */
-    size_t connections;     /* per process, 20000 */
-    int head_timeout_ms;    /* 15000 */
-    int body_timeout_ms;    /* between reads of a request body, 60000 */
-    int write_timeout_ms;   /* a client that does not read, 120000 */
+struct bounds_config {        /* "bounds": named maxima of what peers may send */
+    size_t head_bytes;        /* request head, 64 KiB */
+    size_t headers;           /* header lines, 128 */
+    uint64_t body_bytes;      /* held bodies, 64 MiB */
+    size_t connections;       /* per process, 20000 */
+    int head_timeout_ms;      /* 15000 */
+    int body_timeout_ms;      /* between reads of a request body, 60000 */
+    int write_timeout_ms;     /* a client that does not read, 120000 */
     int keepalive_timeout_ms; /* idle client connection, 75000 */
-    size_t hold_bytes;      /* responses held whole for the cost header, 256 KiB */
+    size_t hold_bytes;        /* responses held whole for the cost header, 256 KiB */
 };
 
 struct config {
-    char *file;   /* as given */
-    char *dir;    /* its folder: relative paths start here */
+    char *file; /* as given */
+    char *dir;  /* its folder: relative paths start here */
     struct listen_config proxy, admin;
-    int workers;  /* resolved: at least 1 */
+    int workers; /* resolved: at least 1 */
     char *state_dir;
-    char *node;   /* name of this node in records: host name by default */
+    char *node; /* name of this node in records: host name by default */
     int drain_seconds;
 
     bool counters_redis;
@@ -107,6 +129,7 @@ struct config {
     int counters_timeout_ms;
     enum on_failure counters_on_failure;
 
+    enum ledger_backend ledger_backend;
     char *ledger_path;
     enum ledger_sync ledger_sync;
     int ledger_sync_interval_ms;
@@ -116,33 +139,67 @@ struct config {
     struct bounds_config bounds;
     unsigned char user_salt[SHA256_BYTES]; /* keys the hash of `user`; state_dir/user.salt */
 
-    struct upstream_config *upstreams; size_t n_upstreams;
-    struct key_config *keys;           size_t n_keys; /* of the file and of state_dir/keys.json */
+    struct upstream_config *upstreams;
+    size_t n_upstreams;
+    struct key_config *keys;
+    size_t n_keys; /* of the file and of state_dir/keys.json */
     struct limit_set *limits;
     struct book *book;
     enum on_unpriced on_unpriced;
 
     int log_level;  /* enum log_level */
     int log_format; /* enum log_format */
+
+    /* the module's own */
+    struct arena arena; /* every string and list above */
+    struct limit_def *limit_defs;
+    size_t n_limit_defs;
+    struct key_table *key_table; /* keys by hash */
 };
 
 enum {
     CONFIG_MAX_BYTES = 64 << 20,
     CONFIG_KEYS_MAX = 1000000,
     CONFIG_UPSTREAMS_MAX = 1000,
+    CONFIG_LIMITS_MAX = 10000,
+    CONFIG_DEPTH_MAX = 16,   /* nesting of the file */
+    CONFIG_LIST_MAX = 10000, /* values of any other list */
 };
 
 /*
- * Reads file; NULL with problems where anything is wrong.  What only `check` and
- * `serve` need (certificates readable and matching) is checked there by
- * config_check_files.
+ * Reads file, and the keys of state_dir; NULL with problems where anything is
+ * wrong.  Writes nothing.  What only `check` and `serve` need (certificates
+ * readable and matching) is checked by config_check_files.
  */
 struct config *config_load(const char *file, struct problems *problems);
+/*
+ * The same for commands that call no provider (`key`, `report`, `export`, ...): an
+ * environment variable that is not set is no fault in an upstream's api_key or a
+ * key's secret.
+ */
+struct config *config_load_without_secrets(const char *file, struct problems *problems);
+/* NULL is legal. */
 void config_free(struct config *config);
+
+/*
+ * Called by `serve` after config_load, before anything uses the configuration:
+ * makes state_dir (0700) and the ledger's folder where missing, and reads or makes
+ * state_dir/user.salt (0600), which keys the hash of `user`.  False with problems.
+ */
+bool config_prepare_state(struct config *config, struct problems *problems);
+/*
+ * Looks at what is outside the file: certificates and keys readable, of one pair,
+ * in date; CA files; state_dir writable.  Writes nothing.
+ */
+void config_check_files(const struct config *config, struct problems *problems);
+/* What works but is unwise: verification off, a certificate near its end, a base_url without
+ * TLS. */
+void config_check_wisdom(const struct config *config, struct problems *warnings);
 
 /* NULL where there is none of that name. */
 const struct upstream_config *config_upstream(const struct config *config, struct strv name);
-/* The key whose secret this is; its hash is compared in constant time. NULL: none. */
+/* The key whose secret this is; its hash is compared in constant time. NULL: none. It may be
+ * expired or disabled: see auth_find. */
 const struct key_config *config_key(const struct config *config, struct strv secret);
 
 #endif

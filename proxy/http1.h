@@ -24,24 +24,24 @@ enum parse_status { PARSE_DONE = 0, PARSE_MORE, PARSE_BAD };
 enum { HTTP1_HEADERS_MAX = 128 };
 
 /* Why a message was refused, for the log and the counter. */
-#define HTTP1_FAULTS(X)                                     \
-    X(HTTP1_OK, "ok")                                       \
-    X(HTTP1_BAD_LINE, "malformed start line")               \
-    X(HTTP1_BAD_METHOD, "malformed method")                 \
-    X(HTTP1_BAD_TARGET, "malformed target")                 \
-    X(HTTP1_BAD_VERSION, "unsupported version")             \
-    X(HTTP1_BAD_STATUS, "malformed status")                 \
-    X(HTTP1_BAD_NAME, "malformed field name")               \
-    X(HTTP1_BAD_VALUE, "malformed field value")             \
-    X(HTTP1_BAD_NEWLINE, "bare CR or LF")                   \
-    X(HTTP1_FOLDED, "obsolete line folding")                \
-    X(HTTP1_TOO_MANY_HEADERS, "too many header lines")      \
-    X(HTTP1_TOO_LARGE, "head too large")                    \
-    X(HTTP1_BAD_HOST, "missing, repeated or malformed Host") \
-    X(HTTP1_BAD_LENGTH, "malformed or differing Content-Length") \
-    X(HTTP1_BAD_CODING, "unsupported transfer coding")      \
-    X(HTTP1_BOTH_FRAMINGS, "both Content-Length and Transfer-Encoding") \
-    X(HTTP1_BAD_CHUNK, "malformed chunk")                   \
+#define HTTP1_FAULTS(X)                                                                        \
+    X(HTTP1_OK, "ok")                                                                          \
+    X(HTTP1_BAD_LINE, "malformed start line")                                                  \
+    X(HTTP1_BAD_METHOD, "malformed method")                                                    \
+    X(HTTP1_BAD_TARGET, "malformed target")                                                    \
+    X(HTTP1_BAD_VERSION, "unsupported version")                                                \
+    X(HTTP1_BAD_STATUS, "malformed status")                                                    \
+    X(HTTP1_BAD_NAME, "malformed field name")                                                  \
+    X(HTTP1_BAD_VALUE, "malformed field value")                                                \
+    X(HTTP1_BAD_NEWLINE, "bare CR or LF")                                                      \
+    X(HTTP1_FOLDED, "obsolete line folding")                                                   \
+    X(HTTP1_TOO_MANY_HEADERS, "too many header lines")                                         \
+    X(HTTP1_TOO_LARGE, "head too large")                                                       \
+    X(HTTP1_BAD_HOST, "missing, repeated or malformed Host")                                   \
+    X(HTTP1_BAD_LENGTH, "malformed or differing Content-Length")                               \
+    X(HTTP1_BAD_CODING, "unsupported transfer coding")                                         \
+    X(HTTP1_BOTH_FRAMINGS, "both Content-Length and Transfer-Encoding")                        \
+    X(HTTP1_BAD_CHUNK, "malformed chunk")                                                      \
     X(HTTP1_BAD_TRAILER, "malformed trailer")
 
 enum http1_fault {
@@ -59,7 +59,9 @@ struct http1_header {
 struct http1_head {
     /* requests */
     struct strv method;
-    struct strv target; /* as sent; origin form, or "*" with OPTIONS, or absolute form */
+    struct strv target;    /* as sent; origin form, or "*" with OPTIONS, or absolute form */
+    struct strv origin;    /* the same in origin form ("/a?b", or "*"): what is routed */
+    struct strv authority; /* of the absolute form, else Host; empty only with HTTP/1.0 */
     /* responses */
     int status;
     struct strv reason;
@@ -70,12 +72,20 @@ struct http1_head {
     size_t bytes; /* length of the head, empty line included */
     enum http1_fault fault;
     size_t looked; /* between calls: how far has been searched; 0 before the first */
+    size_t lines;  /* between calls: how many lines have been checked */
 };
 
 /*
  * Parses a request or status head at the start of bytes.  One empty line before a
  * request line is passed over (RFC 9112 2.2).  max_bytes bounds the head: beyond it
- * PARSE_BAD with HTTP1_TOO_LARGE.  Set *out to zero before the first call.
+ * PARSE_BAD with HTTP1_TOO_LARGE.  max_headers is at most HTTP1_HEADERS_MAX (more is
+ * read as that).  Set out->looked to zero before the first call; between calls bytes
+ * may move and grow but not change.  A peer that sends byte by byte costs linear time,
+ * and is refused for the same reason as if it had sent all at once: a fault is told
+ * when its line is complete, or by the first byte, or when the maximum is reached.
+ * A request's method, target (CONNECT and authority form are refused) and Host are
+ * checked here: with HTTP/1.1 exactly one, host[:port] of letters, digits and "-._~",
+ * or an IPv6 address in brackets.  Framing is http1_frame's.
  */
 enum parse_status http1_parse_request(struct strv bytes, size_t max_bytes, size_t max_headers,
                                       struct http1_head *out);
@@ -98,14 +108,16 @@ enum body_framing {
 
 struct http1_framing {
     enum body_framing body;
-    uint64_t length;  /* BODY_LENGTH */
-    bool keep_alive;  /* the connection may carry another message after this one */
+    uint64_t length; /* BODY_LENGTH */
+    bool keep_alive; /* the connection may carry another message after this one */
 };
 
 /*
  * The one function that decides framing (RFC 9112 section 6.3), for both directions.
  * request_method: empty for a request; for a response, of the request that it answers
- * (HEAD and CONNECT change its body).  HTTP1_OK or the fault.
+ * (HEAD and CONNECT change its body).  HTTP1_OK or the fault; *out is written only with
+ * HTTP1_OK.  keep_alive of a 1xx head counts for the connection as well: it is false
+ * for 101, and where a head that may have no body speaks of one.
  */
 enum http1_fault http1_frame(const struct http1_head *head, bool is_request,
                              struct strv request_method, struct http1_framing *out);
@@ -116,22 +128,27 @@ bool http1_is_hop_by_hop(const struct http1_head *head, struct strv name);
 /* ---- chunked coding, RFC 9112 section 7.1 -------------------------------------- */
 
 struct http1_chunked {
-    int state;        /* 0 at the start of a body */
-    uint64_t left;    /* of the current chunk */
-    uint32_t line;    /* bytes of the current size or trailer line */
-    uint32_t trailer; /* bytes of all trailers */
+    int state;              /* 0 at the start of a body */
+    uint64_t left;          /* of the current chunk */
+    uint32_t line;          /* bytes of the current size or trailer line */
+    uint32_t trailer;       /* bytes of all trailers */
+    uint32_t names;         /* framing fields that the current trailer's name may still be */
+    enum http1_fault fault; /* with PARSE_BAD: HTTP1_BAD_CHUNK or HTTP1_BAD_TRAILER */
 };
 
 enum {
-    CHUNK_LINE_MAX_BYTES = 4096,     /* size line with extensions */
+    CHUNK_LINE_MAX_BYTES = 4096, /* size line with extensions */
     CHUNK_TRAILER_MAX_BYTES = 16384,
 };
 
 /*
  * Reads from bytes: *used of them were consumed, and *data views the payload
- * found in them, if any (one run a call).  PARSE_MORE: call again with the rest
- * (or with more); PARSE_DONE: the body and its trailers have ended; trailers are
- * dropped.  Extensions are passed over.
+ * found in them, if any (one run a call, also with the call that says PARSE_DONE).
+ * PARSE_MORE: call again with the rest (or with more); PARSE_DONE: the body and its
+ * trailers have ended, what follows in bytes is the next message's; trailers are
+ * checked and dropped, those that would change framing refused.  Extensions are
+ * passed over.  PARSE_BAD never carries data: what came before it was given before.
+ * A reader that said PARSE_DONE or PARSE_BAD says it again, and uses nothing.
  */
 enum parse_status http1_chunked_read(struct http1_chunked *c, struct strv bytes, size_t *used,
                                      struct strv *data);

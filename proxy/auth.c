@@ -1,0 +1,282 @@
+#include "proxy/auth.h"
+
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "proxy/percent.h"
+
+/* What every secret made by `tollgate key create` begins with. */
+static const struct strv virtual_prefix = {"tg_", 3};
+
+static const char *const credential_names[] = {
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "cookie",
+    "proxy-authorization",
+    "x-tollgate-key",
+    "x-litellm-api-key",
+    "x-portkey-api-key",
+    "helicone-auth",
+    "x-auth-token",
+    "ocp-apim-subscription-key",
+    "cf-aig-authorization",
+    "x-portkey-virtual-key",
+};
+
+static const char *const internal_names[] = {
+    "x-stainless-retry-count", "forwarded", "x-real-ip", "true-client-ip", "x-client-ip",
+    "cf-connecting-ip",        "cookie",
+};
+
+static const char *const internal_prefixes[] = {
+    "x-tollgate-", "x-forwarded-", "proxy-", "helicone-", "x-portkey-", "x-litellm-", "cf-aig-",
+};
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+const char *auth_result_name(enum auth_result result)
+{
+    switch (result) {
+    case AUTH_OK:
+        return "ok";
+    case AUTH_MISSING:
+        return "missing";
+    case AUTH_UNKNOWN:
+        return "unknown";
+    case AUTH_EXPIRED:
+        return "expired";
+    case AUTH_REVOKED:
+        return "revoked";
+    }
+    return "unknown";
+}
+
+struct strv auth_message(void)
+{
+    return STRV(
+        "the virtual key is missing or not valid; send a tollgate key where the SDK puts "
+        "its API key");
+}
+
+/* The rest of "Bearer x"; the value itself where optional, else empty, without the word. */
+static struct strv after_bearer(struct strv value, bool optional)
+{
+    if (strv_starts_nocase(value, STRV("bearer ")))
+        return strv_trim(strv_skip(value, sizeof("bearer ") - 1));
+    return optional ? value : STRV_NONE;
+}
+
+/* Looks one credential up; true where it decides. */
+static bool decide(const struct config *config, struct strv secret, int64_t now_us,
+                   enum auth_result *result, const struct key_config **key)
+{
+    const struct key_config *found;
+
+    if (secret.n == 0)
+        return false;
+    *result = AUTH_UNKNOWN;
+    if (secret.n > AUTH_SECRET_MAX_BYTES)
+        return false;
+    found = config_key(config, secret);
+    if (!found)
+        return false;
+    *key = found;
+    if (found->disabled)
+        *result = AUTH_REVOKED;
+    else if (found->expires_us <= now_us)
+        *result = AUTH_EXPIRED;
+    else
+        *result = AUTH_OK;
+    return true;
+}
+
+/* Is the (encoded) name of a query parameter that word? */
+static bool parameter_is(struct strv encoded, struct strv name)
+{
+    char text[32];
+    size_t n = 0;
+
+    if (percent_decode(encoded, text, sizeof(text), &n) != RC_OK)
+        return false;
+    return strv_eq(strv_make(text, n), name);
+}
+
+static void split_parameter(struct strv part, struct strv *name, struct strv *value)
+{
+    size_t at = strv_find(part, '=');
+
+    *name = strv_head(part, at);
+    *value = strv_skip(part, at + 1);
+}
+
+static bool decide_query(const struct config *config, struct strv query, struct strv wanted,
+                         int64_t now_us, enum auth_result *result,
+                         const struct key_config **key)
+{
+    char text[AUTH_SECRET_MAX_BYTES];
+    struct strv rest = query;
+    struct strv part, name, value;
+    bool decided = false;
+    size_t n = 0;
+
+    while (!decided && strv_split(&rest, '&', &part)) {
+        split_parameter(part, &name, &value);
+        if (value.n == 0 || !parameter_is(name, wanted))
+            continue;
+        *result = AUTH_UNKNOWN;
+        if (percent_decode(value, text, sizeof(text), &n) != RC_OK)
+            continue;
+        decided = decide(config, strv_make(text, n), now_us, result, key);
+        OPENSSL_cleanse(text, n);
+    }
+    return decided;
+}
+
+/* Every field of that name, in case an empty one stands before the real one. */
+static bool decide_header(const struct config *config, const struct http1_head *head,
+                          struct strv name, int64_t now_us, enum auth_result *result,
+                          const struct key_config **key)
+{
+    bool authorization = strv_eq(name, STRV("authorization"));
+
+    for (size_t i = 0; i < head->n_headers; i++) {
+        const struct http1_header *h = &head->headers[i];
+
+        if (strv_eq_nocase(h->name, name) &&
+            decide(config, after_bearer(h->value, !authorization), now_us, result, key))
+            return true;
+    }
+    return false;
+}
+
+enum auth_result auth_find(const struct config *config, enum credentials credentials,
+                           const struct http1_head *head, struct strv query, int64_t now_us,
+                           const struct key_config **key)
+{
+    enum auth_result result = AUTH_MISSING;
+
+    *key = NULL;
+    if (credentials == CREDENTIALS_PROXY) {
+        if (decide_header(config, head, STRV("authorization"), now_us, &result, key) ||
+            decide_header(config, head, STRV("x-api-key"), now_us, &result, key) ||
+            decide_header(config, head, STRV("api-key"), now_us, &result, key) ||
+            decide_header(config, head, STRV("x-goog-api-key"), now_us, &result, key) ||
+            decide_query(config, query, STRV("key"), now_us, &result, key) ||
+            decide_query(config, query, STRV("access_token"), now_us, &result, key))
+            return result;
+    }
+    (void)decide_header(config, head, STRV("x-tollgate-key"), now_us, &result, key);
+    return result;
+}
+
+static bool is_listed(struct strv name, const char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strv_eq_nocase(name, strv_z(list[i])))
+            return true;
+    }
+    return false;
+}
+
+bool auth_is_credential_header(struct strv name)
+{
+    return is_listed(name, credential_names, COUNT_OF(credential_names));
+}
+
+bool auth_is_internal_header(struct strv name)
+{
+    for (size_t i = 0; i < COUNT_OF(internal_prefixes); i++) {
+        if (strv_starts_nocase(name, strv_z(internal_prefixes[i])))
+            return true;
+    }
+    return is_listed(name, internal_names, COUNT_OF(internal_names));
+}
+
+bool auth_header_travels(const struct http1_header *header, enum credentials credentials)
+{
+    if (auth_is_internal_header(header->name))
+        return false;
+    if (!auth_is_credential_header(header->name))
+        return true;
+    return credentials == CREDENTIALS_CLIENT &&
+           !strv_starts(after_bearer(header->value, true), virtual_prefix);
+}
+
+/* Must this query parameter stay here? */
+static bool parameter_stays(struct strv part, enum credentials credentials)
+{
+    struct strv name, value;
+    char text[AUTH_SECRET_MAX_BYTES];
+    bool is_virtual;
+    size_t n = 0;
+
+    split_parameter(part, &name, &value);
+    if (!parameter_is(name, STRV("key")) && !parameter_is(name, STRV("access_token")))
+        return false;
+    if (credentials == CREDENTIALS_PROXY)
+        return true;
+    if (percent_decode(value, text, sizeof(text), &n) != RC_OK)
+        return false;
+    is_virtual = strv_starts(strv_make(text, n), virtual_prefix);
+    OPENSSL_cleanse(text, n);
+    return is_virtual;
+}
+
+enum rc auth_clean_query(struct strv query, enum credentials credentials, struct arena *arena,
+                         struct strv *out)
+{
+    struct strv rest = query;
+    struct strv part;
+    bool any = false;
+    bool first = true;
+    char *copy;
+    size_t n = 0;
+
+    while (strv_split(&rest, '&', &part))
+        any = any || parameter_stays(part, credentials);
+    if (!any) {
+        *out = query;
+        return RC_OK;
+    }
+    copy = arena_alloc(arena, query.n + 1);
+    if (!copy)
+        return RC_LIMIT;
+    rest = query;
+    while (strv_split(&rest, '&', &part)) {
+        if (parameter_stays(part, credentials))
+            continue;
+        if (!first)
+            copy[n++] = '&';
+        first = false;
+        if (part.n > 0)
+            memcpy(copy + n, part.p, part.n);
+        n += part.n;
+    }
+    *out = strv_make(copy, n);
+    return RC_OK;
+}
+
+enum rc auth_clean_baggage(struct strv value, struct arena *arena, struct strv *out)
+{
+    struct strv rest = value;
+    struct strv part;
+    char *copy = arena_alloc(arena, value.n + 1);
+    size_t n = 0;
+
+    if (!copy)
+        return RC_LIMIT;
+    while (strv_split(&rest, ',', &part)) {
+        part = strv_trim(part);
+        if (part.n == 0 || strv_starts_nocase(part, STRV("tollgate.")))
+            continue;
+        if (n > 0)
+            copy[n++] = ',';
+        memcpy(copy + n, part.p, part.n);
+        n += part.n;
+    }
+    *out = strv_make(copy, n);
+    return RC_OK;
+}

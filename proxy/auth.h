@@ -1,0 +1,76 @@
+/*
+ * auth.h - who calls: the virtual key of a request, and what of the caller stays here.
+ *
+ * Finds the key where SDKs put theirs and says which header fields and query
+ * parameters must not travel to a provider: credentials, the gateway's own words,
+ * what proxies say of a connection.  Does not decide what the key may do (tags.h)
+ * and adds no provider credential (the proxy does, by protocol_credential).
+ */
+#ifndef PROXY_AUTH_H
+#define PROXY_AUTH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/strv.h"
+#include "proxy/config.h"
+#include "proxy/http1.h"
+
+/* Why a caller is or is not known; for the log and counters, the caller only learns 401. */
+enum auth_result {
+    AUTH_OK = 0,
+    AUTH_MISSING, /* no credential anywhere */
+    AUTH_UNKNOWN, /* no key has that secret */
+    AUTH_EXPIRED,
+    AUTH_REVOKED,
+};
+
+enum {
+    AUTH_SECRET_MAX_BYTES = 4096, /* longer credentials are not looked at */
+};
+
+/* "ok", "missing", ... */
+const char *auth_result_name(enum auth_result result);
+/* The one sentence that any refused caller gets, whatever the reason. */
+struct strv auth_message(void);
+
+/*
+ * The key of a request head and query ("a=b&c=d", without '?').  Places in order:
+ * Authorization: Bearer, x-api-key, api-key, x-goog-api-key, ?key= (percent-decoded),
+ * ?access_token=, X-Tollgate-Key; the first that names a key of the configuration
+ * decides, be it valid or not.  With CREDENTIALS_CLIENT only X-Tollgate-Key is
+ * looked at.  now_us is wall time.  *key is set with AUTH_OK, and with AUTH_EXPIRED
+ * and AUTH_REVOKED for the log; else NULL.  It lives as long as config.
+ */
+enum auth_result auth_find(const struct config *config, enum credentials credentials,
+                           const struct http1_head *head, struct strv query, int64_t now_us,
+                           const struct key_config **key);
+
+/* Does a field of this name carry a credential (Authorization, x-api-key, cookie, ...)? */
+bool auth_is_credential_header(struct strv name);
+/* Is it a word for this gateway, or of another proxy: X-Tollgate-*, the names of other
+ * gateways, X-Stainless-Retry-Count, Forwarded, X-Forwarded-*, X-Real-IP, Proxy-*? */
+bool auth_is_internal_header(struct strv name);
+/*
+ * True where a request's header field may go to an upstream with these
+ * credentials.  With CREDENTIALS_CLIENT the caller's own credential passes, but
+ * never one that is a virtual key, nor a cookie.  Hop-by-hop fields, Host and
+ * framing are the proxy's business and not judged here.
+ */
+bool auth_header_travels(const struct http1_header *header, enum credentials credentials);
+/*
+ * The query to send: with CREDENTIALS_PROXY without `key` and `access_token`
+ * (names compared percent-decoded), all else byte for byte; with
+ * CREDENTIALS_CLIENT only values that are virtual keys are taken out.  Gives query
+ * itself where nothing was to remove.  RC_LIMIT where the arena is full.
+ */
+enum rc auth_clean_query(struct strv query, enum credentials credentials, struct arena *arena,
+                         struct strv *out) RC_MUST;
+/*
+ * A `baggage` field (W3C) without its tollgate.* members; empty where none is
+ * left (the field is then dropped).  RC_LIMIT where the arena is full.
+ */
+enum rc auth_clean_baggage(struct strv value, struct arena *arena, struct strv *out) RC_MUST;
+
+#endif

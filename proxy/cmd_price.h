@@ -1,0 +1,37 @@
+/*
+ * cmd_price.h - what the parts of `tollgate price` share.
+ */
+#ifndef PROXY_CMD_PRICE_H
+#define PROXY_CMD_PRICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/config.h"
+
+enum { PRICE_BOOKS_MAX = 64 };
+
+struct price_options {
+    const char *file; /* -c */
+    const char *books[PRICE_BOOKS_MAX];
+    size_t n_books;
+    const char *provider, *model, *upstream, *tier, *region;
+    const char *input_total;
+    int64_t at_us;
+    bool json, all, strict;
+    char **words; /* what is no option */
+    int n_words;
+};
+
+/* The book to look at, and whose it is: of the configuration, or loaded here. */
+struct price_source {
+    struct config *config; /* NULL: none was named */
+    const struct book *book;
+    struct book *own;
+};
+
+/* `price show`: the models that fit, with their rates; EXIT_NO where there is none. */
+int price_show(const struct book *book, const struct price_options *options);
+
+#endif

@@ -1,0 +1,218 @@
+/*
+ * cmd_report.c - `tollgate report NAME`.
+ *
+ * Reads the ledger of an installation beside a running gateway, or without one.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "proxy/cmd.h"
+#include "proxy/config.h"
+#include "reports/report.h"
+
+enum { HELP_MAX_BYTES = 64 << 10 };
+
+static enum rc help_text(struct buf *out)
+{
+    const struct report_info *info;
+    enum rc rc =
+        buf_append_strv(out, STRV("usage: tollgate report NAME -c FILE [options]\n\n"
+                                  "Answers a question from the ledger.\n\nreports:\n"));
+
+    for (size_t i = 0; rc == RC_OK && (info = report_at(i)); i++) {
+        if (info->available)
+            rc = buf_printf(out, "  %-12s %s\n", info->name, info->title);
+    }
+    if (rc == RC_OK)
+        rc = buf_append_strv(out, STRV("\noptions:\n  -c, --config FILE          "
+                                       "configuration of the installation\n"));
+    if (rc == RC_OK)
+        rc = params_help(out);
+    if (rc == RC_OK)
+        rc = buf_append_strv(out, STRV("  -h, --help                 this text\n"));
+    return rc;
+}
+
+static int print(struct buf *out, FILE *to)
+{
+    struct strv text = buf_view(out);
+    bool good = fwrite(text.p ? text.p : "", 1, text.n, to) == text.n && fflush(to) == 0;
+
+    if (!good)
+        (void)fprintf(stderr, "tollgate: could not write the report\n");
+    return good ? EXIT_GOOD : EXIT_USAGE;
+}
+
+static int show_help(void)
+{
+    struct buf out;
+    int status = EXIT_USAGE;
+
+    buf_init(&out, HELP_MAX_BYTES);
+    if (help_text(&out) == RC_OK)
+        status = print(&out, stdout);
+    buf_release(&out);
+    return status;
+}
+
+/* What the command line says beside the words of the report. */
+struct request {
+    const char *name, *config;
+    bool help;
+    struct report_params params;
+    struct buf error;
+};
+
+/* "-c FILE", "-cFILE", "--config FILE", "--config=FILE"; false where argv[*at] is none of them.
+ */
+static bool take_config(struct request *r, int argc, char **argv, int *at)
+{
+    struct strv text = strv_z(argv[*at]);
+    bool is_long = strv_starts(text, STRV("--config"));
+    struct strv rest = strv_skip(text, is_long ? sizeof("--config") - 1 : 2);
+
+    if (!is_long && !strv_starts(text, STRV("-c")))
+        return false;
+    if (is_long && rest.n && rest.p[0] != '=')
+        return false;
+    if (rest.n) {
+        r->config = rest.p + (is_long ? 1 : 0);
+        *at += 1;
+    } else if (*at + 1 < argc) {
+        r->config = argv[*at + 1];
+        *at += 2;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static enum rc parse(struct request *r, int argc, char **argv)
+{
+    bool words_end = false;
+    enum rc rc = RC_OK;
+    int at = 1;
+
+    while (rc == RC_OK && at < argc) {
+        struct strv text = strv_z(argv[at]);
+        if (!words_end && strv_eq(text, STRV("--"))) {
+            words_end = true;
+            at++;
+        } else if (words_end || text.n == 0 || text.p[0] != '-') {
+            if (r->name) {
+                rc = buf_printf(&r->error, "one report at a time: \"%s\" is one too many",
+                                argv[at]);
+                return RC_BAD;
+            }
+            r->name = argv[at++];
+        } else if (strv_eq(text, STRV("-h")) || strv_eq(text, STRV("--help"))) {
+            r->help = true;
+            at++;
+        } else if (!take_config(r, argc, argv, &at)) {
+            rc = params_argument(&r->params, argc, argv, &at, &r->error);
+        }
+    }
+    return rc;
+}
+
+static int complain(const struct buf *error)
+{
+    struct strv text = buf_view(error);
+
+    (void)fprintf(stderr, "tollgate report: " STRV_FMT "\n", STRV_ARG(text));
+    return EXIT_USAGE;
+}
+
+static struct config *load(const char *file)
+{
+    struct problems problems;
+    struct config *config;
+
+    problems_init(&problems);
+    config = config_load(file, &problems);
+    for (size_t i = 0; !config && i < problems.n; i++) {
+        char *text = problem_text(&problems.at[i]);
+        (void)fprintf(stderr, "%s\n", text);
+        free(text);
+    }
+    problems_release(&problems);
+    return config;
+}
+
+static enum rc read_counters(limit_counter_fn *fn, void *fn_arg, void *arg)
+{
+    const struct config *config = arg;
+    const struct limiter_options options = {
+        .redis_url = config->redis_url,
+        .timeout_ms = config->counters_timeout_ms,
+        .on_failure = config->counters_on_failure,
+        .name_space = config->counters_namespace,
+    };
+
+    /* Counters in another process's memory cannot be read from here. */
+    if (!config->counters_redis)
+        return RC_STATE;
+    return limit_read(&options, NULL, config->limits, clock_wall_us(), fn, fn_arg);
+}
+
+static int run(struct request *r, struct config *config)
+{
+    struct report_sources sources = {
+        .ledger_path = config->ledger_path,
+        .zone = config->zone,
+        .limits = config->limits,
+        .counters = read_counters,
+        .arg = config,
+        .colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"),
+    };
+    struct buf out;
+    int status;
+
+    buf_init(&out, REPORT_OUT_MAX_BYTES);
+    if (report_run(strv_z(r->name), &r->params, &sources, &out, &r->error) == RC_OK)
+        status = print(&out, stdout);
+    else
+        status = complain(&r->error);
+    buf_release(&out);
+    return status;
+}
+
+static int run_request(struct request *r)
+{
+    struct config *config;
+    int status;
+
+    if (!r->name)
+        (void)fprintf(stderr, "tollgate report: which report? see --help\n");
+    else if (!r->config)
+        (void)fprintf(stderr, "tollgate report: the configuration is missing: -c FILE\n");
+    if (!r->name || !r->config)
+        return EXIT_USAGE;
+    config = load(r->config);
+    if (!config)
+        return EXIT_USAGE;
+    status = run(r, config);
+    config_free(config);
+    return status;
+}
+
+int cmd_report(int argc, char **argv)
+{
+    struct request r = {0};
+    int status;
+
+    params_init(&r.params);
+    buf_init(&r.error, REPORT_ERROR_MAX_BYTES);
+    if (parse(&r, argc, argv) != RC_OK)
+        status = complain(&r.error);
+    else if (r.help)
+        status = show_help();
+    else
+        status = run_request(&r);
+    buf_release(&r.error);
+    params_release(&r.params);
+    return status;
+}

@@ -1,0 +1,103 @@
+/*
+ * config_draft.h - sections as they are read, before they are checked and compiled.
+ *
+ * A field whose meaning needs other sections (a limit's upstream, a rule's model)
+ * is kept as its JSON value and read when those are there.  Shared by the tables
+ * (config_table.c) and the readers (config_*.c) only.
+ */
+#ifndef PROXY_CONFIG_DRAFT_H
+#define PROXY_CONFIG_DRAFT_H
+
+#include "proxy/config_fields.h"
+
+/* A whole file: the loader (first, so that it leads to the draft) and what it kept. */
+struct config_draft {
+    struct config_loader l;
+    const cJSON *timezone, *tags, *upstreams, *keys, *limits, *prices;
+};
+
+struct tags_draft {
+    enum on_missing on_missing;
+    bool aliases;
+    const cJSON *required, *defaults, *allowed;
+};
+
+struct upstream_draft {
+    struct upstream_config up;
+    char *protocol;
+    char *base_url;
+    char *provider;
+};
+
+struct key_draft {
+    struct key_config key;
+    char *hash;
+    char *secret;
+    char *expires;
+    char *created;
+    char *revoked;
+    bool enabled;
+    const cJSON *tags, *locked, *allowed, *models, *upstreams;
+};
+
+struct limit_draft {
+    struct limit_def def;
+    char *name;
+    char *unit;
+    char *window;
+    enum limit_mode mode;
+    int on_failure; /* -1: the counters' own */
+    const cJSON *match, *per, *limit, *alerts;
+};
+
+struct prices_draft {
+    enum on_unpriced on_unpriced;
+    const cJSON *book, *rules;
+};
+
+struct rule_draft {
+    struct price_rule rule;
+    char *upstream, *model, *provider; /* of match */
+    char *from, *to;
+    const cJSON *match, *multiplier, *rates;
+};
+
+extern const struct config_section config_section_tags;
+extern const struct config_section config_section_upstream;
+extern const struct config_section config_section_key;
+extern const struct config_section config_section_limit;
+extern const struct config_section config_section_prices;
+extern const struct config_section config_section_rule;
+extern const struct config_section config_section_rule_match;
+
+/* Each reads its section of the draft into the configuration; faults are problems. */
+void config_read_tags(struct config_loader *l, const cJSON *item);
+void config_read_upstreams(struct config_loader *l, const cJSON *item);
+/* Adds to config->keys; also the list of keys.json, with its own loader. */
+void config_read_keys(struct config_loader *l, const cJSON *item);
+void config_read_limits(struct config_loader *l, const cJSON *item);
+/* Loads the book too; before upstreams, whose providers are looked up in it. */
+void config_read_prices(struct config_loader *l, const cJSON *item);
+/* Compiles limit_defs; again when the salt that hashes users has changed. */
+void config_compile_limits(struct config *config);
+
+/* { tag: value } to a list; names that the gateway sets itself are problems. */
+bool config_read_tag_values(struct config_loader *l, const cJSON *item, const char *where,
+                            struct tag_value **out, size_t *n);
+/* { tag: [globs] } to a list. */
+bool config_read_tag_allowed(struct config_loader *l, const cJSON *item, const char *where,
+                             struct tag_allowed **out, size_t *n);
+/* Reports text as a name of a tag that a caller or key may give. */
+bool config_is_tag(struct config_loader *l, const cJSON *item, struct strv name,
+                   const char *where);
+/* Names and secrets that two keys share are problems. After all lists of keys were read. */
+void config_check_keys(struct config_loader *l);
+/* A rule for an upstream that is not there is a problem. After upstreams were read. */
+void config_check_rules(struct config_loader *l, const cJSON *prices);
+/* Is a name of an upstream (or, with globs, does any match)? */
+bool config_has_upstream(const struct config *config, struct strv name);
+/* The number of an array's elements, and a problem where item is none or has more than max. */
+bool config_count_items(struct config_loader *l, const cJSON *item, const char *where,
+                        size_t max, size_t *n);
+
+#endif

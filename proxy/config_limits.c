@@ -1,0 +1,264 @@
+#include "proxy/config_draft.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "proxy/tags.h"
+
+#define EXACT_MAX INT64_C(9007199254740992)
+
+/* Dollars of one limit: nano-USD must fit 64 bits. */
+#define USD_MAX INT64_C(9000000000)
+
+enum {
+    MATCH_MAX = DIM_COUNT + FREE_TAGS_MAX,
+    ALERT_MAX_PERCENT = 1000,
+};
+
+/* ---- limits ---------------------------------------------------------------------- */
+
+static void read_amount(struct config_loader *l, const cJSON *item, struct limit_def *def)
+{
+    struct money amount;
+    int64_t nano, rest;
+    char *text = config_read_decimal(l, item, "limits[].limit");
+
+    if (!text)
+        return;
+    if (def->unit != UNIT_USD) {
+        if (!strv_parse_u64(strv_z(text), (uint64_t)EXACT_MAX, &def->limit))
+            config_problem(l, item, "limits[].limit must be a whole number of %s, at most %lld",
+                           limit_unit_name(def->unit), (long long)EXACT_MAX);
+        return;
+    }
+    if (money_parse(strv_z(text), &amount) != RC_OK || amount.atto < 0 ||
+        money_cmp(amount, money_join(USD_MAX * NANO_PER_USD, 0)) > 0) {
+        config_problem(l, item,
+                       "limits[].limit must be dollars such as \"500.00\", from 0 to "
+                       "%lld",
+                       (long long)USD_MAX);
+        return;
+    }
+    money_split(amount, &nano, &rest);
+    if (rest != 0)
+        config_problem(l, item,
+                       "limits[].limit has more than nine decimals: limits count whole "
+                       "nano-dollars");
+    def->limit = (uint64_t)nano;
+}
+
+static void read_window(struct config_loader *l, const cJSON *item, const char *window,
+                        struct limit_def *def)
+{
+    def->period = PERIOD_TOTAL;
+    if (def->unit == UNIT_CONCURRENT) {
+        if (window)
+            config_problem(l, item,
+                           "a limit of concurrent requests has no window: take it out");
+        return;
+    }
+    if (!window)
+        config_problem(l, item,
+                       "limits[].window is missing: write hour, day, week, month, "
+                       "quarter, year, total, or \"60s\"");
+    else if (!limit_window_parse(strv_z(window), &def->rolling, &def->period, &def->rolling_s))
+        config_problem(l, item,
+                       "limits[].window must be hour, day, week, month, quarter, year, "
+                       "total, or seconds such as \"60s\", at most a year");
+}
+
+static bool has_key(const struct config *config, struct strv glob)
+{
+    for (size_t i = 0; i < config->n_keys; i++) {
+        if (strv_glob(glob, strv_z(config->keys[i].name)))
+            return true;
+    }
+    return false;
+}
+
+/* Reports a dimension's value that nothing can ever have. */
+static void check_match(struct config_loader *l, const cJSON *item, struct strv name,
+                        struct strv value, const char *where)
+{
+    if (strv_eq(name, STRV("upstream")) && !config_has_upstream(l->config, value))
+        config_problem(l, item,
+                       "%s: there is no upstream \"" STRV_FMT "\", so it would match "
+                       "nothing",
+                       where, STRV_ARG(value));
+    if (strv_eq(name, STRV("key")) && !has_key(l->config, value))
+        config_problem(l, item,
+                       "%s: there is no key \"" STRV_FMT "\", so it would match nothing", where,
+                       STRV_ARG(value));
+}
+
+static bool is_dimension(struct config_loader *l, const cJSON *item, struct strv name,
+                         const char *where)
+{
+    enum dimension d;
+
+    return dimension_parse(name, &d) || config_is_tag(l, item, name, where);
+}
+
+static void read_match(struct config_loader *l, const cJSON *item, struct limit_def *def)
+{
+    const cJSON *each;
+
+    if (!item)
+        return;
+    if (!cJSON_IsObject(item)) {
+        config_problem(l, item, "limits[].match must be an object { tag: value }");
+        return;
+    }
+    if (!config_unique_members(l, item))
+        return;
+    cJSON_ArrayForEach(each, item)
+    {
+        struct strv name = strv_z(each->string);
+        char *value = config_read_text(l, each, "limits[].match");
+
+        if (!value || !is_dimension(l, each, name, "limits[].match"))
+            continue;
+        if (def->n_match == MATCH_MAX) {
+            config_problem(l, item, "limits[].match has more than %d members", MATCH_MAX);
+            return;
+        }
+        check_match(l, each, name, strv_z(value), "limits[].match");
+        def->match[def->n_match++] = (struct tag){
+            .name = strv_z(config_strdup(l->config, name)), .value = strv_z(value)};
+    }
+}
+
+static void read_per(struct config_loader *l, const cJSON *item, struct limit_def *def)
+{
+    struct strv *names;
+    size_t n;
+
+    if (!item || !config_read_list(l, item, "limits[].per", &names, &n))
+        return;
+    if (n > MATCH_MAX) {
+        config_problem(l, item, "limits[].per has more than %d names", MATCH_MAX);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!is_dimension(l, item, names[i], "limits[].per"))
+            continue;
+        for (size_t j = 0; j < def->n_per; j++) {
+            if (strv_eq(def->per[j], names[i]))
+                config_problem(l, item, "limits[].per names \"" STRV_FMT "\" twice: keep one",
+                               STRV_ARG(names[i]));
+        }
+        def->per[def->n_per++] = names[i];
+    }
+}
+
+static void read_alerts(struct config_loader *l, const cJSON *item, struct limit_def *def)
+{
+    enum { MOST = sizeof(def->alerts) / sizeof(def->alerts[0]) };
+    const cJSON *each;
+    size_t n;
+
+    if (!item || !config_count_items(l, item, "limits[].alerts", MOST, &n))
+        return;
+    cJSON_ArrayForEach(each, item)
+    {
+        double percent = each->valuedouble;
+        unsigned last = def->n_alerts ? def->alerts[def->n_alerts - 1] : 0;
+
+        if (!cJSON_IsNumber(each) || percent != floor(percent) || percent <= last ||
+            percent > ALERT_MAX_PERCENT) {
+            config_problem(l, each,
+                           "limits[].alerts must be rising whole per cents from 1 to %d",
+                           ALERT_MAX_PERCENT);
+            return;
+        }
+        def->alerts[def->n_alerts++] = (unsigned)percent;
+    }
+}
+
+static void check_limit_name(struct config_loader *l, const cJSON *item, const char *name)
+{
+    if (!tag_value_is_valid(strv_z(name)))
+        config_problem(l, item, "limits[].name must be 1 to %d bytes", TAG_VALUE_MAX_BYTES);
+    for (size_t i = 0; i < l->config->n_limit_defs; i++) {
+        const char *other = l->config->limit_defs[i].name;
+
+        if (other && strcmp(other, name) == 0)
+            config_problem(l, item, "limit \"%s\" is there twice: rename one", name);
+    }
+}
+
+static void read_limit(struct config_loader *l, const cJSON *item)
+{
+    struct limit_draft draft = {.name = NULL};
+    struct limit_def *def = &draft.def;
+    bool has_unit = false;
+
+    config_preset_section(l, &config_section_limit, &draft);
+    config_read_section(l, &config_section_limit, item, &draft);
+    def->name = draft.name;
+    def->mode = draft.mode;
+    def->line = config_json_line(item);
+    def->on_failure = draft.on_failure < 0 ? l->config->counters_on_failure
+                                           : (enum on_failure)draft.on_failure;
+    if (draft.name)
+        check_limit_name(l, config_member_or(item, "name"), draft.name);
+    if (draft.unit) {
+        has_unit = limit_unit_parse(strv_z(draft.unit), &def->unit);
+        if (!has_unit)
+            config_problem(l, config_member_or(item, "unit"),
+                           "limits[].unit must be usd, tokens, input_tokens, output_tokens, "
+                           "requests or concurrent");
+    }
+    if (!draft.limit)
+        config_problem(l, item, "limits[].limit is missing: say how much");
+    else if (has_unit)
+        read_amount(l, draft.limit, def);
+    if (has_unit)
+        read_window(l, config_member_or(item, "window"), draft.window, def);
+    read_match(l, draft.match, def);
+    read_per(l, draft.per, def);
+    read_alerts(l, draft.alerts, def);
+    l->config->limit_defs[l->config->n_limit_defs++] = *def;
+}
+
+void config_read_limits(struct config_loader *l, const cJSON *item)
+{
+    const cJSON *each;
+    size_t n;
+
+    if (!item || !config_count_items(l, item, "limits", CONFIG_LIMITS_MAX, &n))
+        return;
+    l->config->limit_defs = config_alloc(l->config, n * sizeof(l->config->limit_defs[0]));
+    cJSON_ArrayForEach(each, item) read_limit(l, each);
+}
+
+static bool is_glob(struct strv text)
+{
+    return strv_find(text, '*') < text.n || strv_find(text, '?') < text.n;
+}
+
+void config_compile_limits(struct config *config)
+{
+    size_t n = config->n_limit_defs;
+    struct limit_def *defs = xcalloc(n ? n : 1, sizeof(*defs));
+
+    if (n > 0)
+        memcpy(defs, config->limit_defs, n * sizeof(*defs));
+    for (size_t i = 0; i < n; i++) {
+        for (size_t m = 0; m < defs[i].n_match; m++) {
+            struct tag *match = &defs[i].match[m];
+            char user[TAGS_USER_HEX_BYTES + 1];
+
+            /* requests carry a user's hash alone, so a limit for one user must too */
+            if (!strv_eq(match->name, STRV("user")) || is_glob(match->value))
+                continue;
+            tags_hash_user(config->user_salt, match->value, user);
+            match->value = strv_z(config_strdup(config, strv_z(user)));
+        }
+    }
+    limit_set_free(config->limits);
+    config->limits = limit_set_new(defs, n, config->zone);
+    free(defs);
+}

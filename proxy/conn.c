@@ -1,0 +1,257 @@
+#include "proxy/conn.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "proxy/server.h"
+#include "proxy/xchg.h"
+
+enum { LINGER_MAX_BYTES = 1 << 20, READ_TURNS = 4 };
+
+static const struct bounds_config *bounds_of(const struct conn *c)
+{
+    return &c->worker->pools->generation->config->bounds;
+}
+
+void conn_close(struct conn *c)
+{
+    ASSERT(c->magic == CONN_MAGIC);
+    if (c->closed)
+        return;
+    c->closed = true;
+    deadline_fini(&c->deadline);
+    io_close(&c->io);
+    list_remove(&c->node);
+    list_push_back(&c->worker->dead_conns, &c->node);
+    c->worker->n_conns--;
+    server_connections_sub(c->worker->server);
+    stat_sub(&c->worker->stats.connections_open, 1);
+}
+
+void conn_reap(struct worker *w)
+{
+    LIST_FOREACH_SAFE (at, &w->dead_conns) {
+        struct conn *c = LIST_OBJECT(at, struct conn, node);
+
+        ASSERT(c->xchg == NULL);
+        list_remove(at);
+        buf_release(&c->in);
+        c->magic = 0;
+        free(c);
+    }
+}
+
+/* Waits for the client to close after our last answer, so that a reset cannot destroy it. */
+static void linger(struct conn *c)
+{
+    c->lingering = true;
+    buf_release(&c->in);
+    io_shutdown_write(&c->io);
+    if (c->eof || c->io.broken) {
+        conn_close(c);
+        return;
+    }
+    io_want_read(&c->io, true);
+    deadline_set(&c->deadline, clock_mono_us(), LINGER_MS);
+}
+
+static void read_lingering(struct conn *c)
+{
+    for (int turn = 0; turn < READ_TURNS; turn++) {
+        size_t got = 0;
+        enum rc rc = io_read(&c->io, c->worker->scratch, SCRATCH_BYTES, &got);
+
+        if (rc == RC_AGAIN)
+            return;
+        c->linger_bytes += got;
+        if (rc != RC_OK || c->linger_bytes > LINGER_MAX_BYTES) {
+            conn_close(c);
+            return;
+        }
+    }
+}
+
+static void note_handshake(struct conn *c)
+{
+    if (!c->handshaken && SSL_is_init_finished(c->io.ssl)) {
+        c->handshaken = true;
+        stat_add(&c->worker->stats.tls_handshakes, 1);
+    }
+}
+
+/* One read from the socket into `in`. */
+static enum rc fill(struct conn *c)
+{
+    size_t got = 0;
+    enum rc rc = io_read(&c->io, c->worker->scratch, SCRATCH_BYTES, &got);
+
+    note_handshake(c);
+    if (rc == RC_AGAIN)
+        return RC_AGAIN;
+    if (rc != RC_OK) {
+        if (!c->handshaken) {
+            stat_add(&c->worker->stats.tls_failures, 1);
+            if (log_wants(LOG_DEBUG))
+                log_line(LOG_DEBUG, "conn", "TLS handshake failed", "reason=\"%s\"",
+                         c->io.fail.tls ? ERR_reason_error_string(c->io.fail.tls) : "closed");
+        }
+        c->eof = true;
+        return RC_EOF;
+    }
+    stat_add(&c->worker->stats.bytes_in_client, got);
+    return buf_append(&c->in, c->worker->scratch, got);
+}
+
+/* The first bytes of a request are here. */
+static void begin_exchange(struct conn *c, bool now)
+{
+    deadline_clear(&c->deadline);
+    c->served++;
+    xchg_start(c, now);
+}
+
+static void on_ready(void *arg, unsigned ready)
+{
+    struct conn *c = arg;
+
+    ASSERT(c->magic == CONN_MAGIC);
+    if (c->closed)
+        return;
+    if (c->lingering) {
+        read_lingering(c);
+    } else if (c->xchg) {
+        xchg_wake(c->xchg, (ready & IO_READABLE ? WAKE_CLIENT_IN : 0) |
+                               (ready & IO_WRITABLE ? WAKE_CLIENT_OUT : 0));
+    } else {
+        enum rc rc = fill(c);
+
+        if (rc == RC_OK)
+            begin_exchange(c, true);
+        else if (rc != RC_AGAIN)
+            conn_close(c);
+    }
+}
+
+static void on_deadline(void *arg)
+{
+    struct conn *c = arg;
+
+    if (!c->xchg)
+        conn_close(c);
+}
+
+void conn_accept(struct worker *w, evutil_socket_t fd)
+{
+    struct conn *c = xcalloc(1, sizeof(*c));
+    SSL *ssl = SSL_new(w->pools->generation->server);
+    int one = 1;
+
+    ASSERT(ssl != NULL);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    SSL_set_accept_state(ssl);
+    c->magic = CONN_MAGIC;
+    c->worker = w;
+    list_init(&c->node);
+    buf_init(&c->in, bounds_of(c)->head_bytes + 2 * SCRATCH_BYTES + 2 * CONN_AHEAD_BYTES);
+    io_open(&c->io, w->base, fd, ssl, on_ready, c);
+    deadline_init(&c->deadline, w->base, on_deadline, c);
+    deadline_set(&c->deadline, clock_mono_us(), bounds_of(c)->head_timeout_ms);
+    list_push_back(&w->conns, &c->node);
+    w->n_conns++;
+    stat_add(&w->stats.connections_accepted, 1);
+    stat_add(&w->stats.connections_open, 1);
+    io_want_read(&c->io, true);
+}
+
+enum rc conn_read(struct conn *c, char *to, size_t size, size_t *got)
+{
+    struct strv ahead = buf_view(&c->in);
+    enum rc rc;
+
+    if (ahead.n > 0) {
+        *got = ahead.n < size ? ahead.n : size;
+        memcpy(to, ahead.p, *got);
+        buf_consume(&c->in, *got);
+        if (buf_len(&c->in) == 0)
+            buf_release(&c->in);
+        return RC_OK;
+    }
+    if (c->eof)
+        return RC_EOF;
+    rc = io_read(&c->io, to, size, got);
+    if (rc == RC_OK) {
+        stat_add(&c->worker->stats.bytes_in_client, *got);
+        return RC_OK;
+    }
+    if (rc == RC_AGAIN)
+        return RC_AGAIN;
+    c->eof = true;
+    return RC_EOF;
+}
+
+enum rc conn_unread(struct conn *c, struct strv bytes)
+{
+    struct buf joined;
+    enum rc rc;
+
+    if (bytes.n == 0)
+        return RC_OK;
+    if (bytes.n > CONN_AHEAD_BYTES)
+        return RC_LIMIT;
+    buf_init(&joined, c->in.max);
+    rc = buf_append_strv(&joined, bytes);
+    if (rc == RC_OK)
+        rc = buf_append_strv(&joined, buf_view(&c->in));
+    buf_release(&c->in);
+    c->in = joined;
+    return rc;
+}
+
+bool conn_is_gone(struct conn *c)
+{
+    if (c->eof || c->io.broken)
+        return true;
+    if (!c->io.want_read)
+        return false;
+    if (buf_len(&c->in) >= CONN_AHEAD_BYTES) {
+        io_want_read(&c->io, false);
+        return false;
+    }
+    return fill(c) == RC_EOF;
+}
+
+void conn_exchange_done(struct conn *c, bool keep)
+{
+    const struct bounds_config *bounds = bounds_of(c);
+
+    c->xchg = NULL;
+    if (c->closed)
+        return;
+    if (!keep || c->eof || c->worker->stopping) {
+        linger(c);
+        return;
+    }
+    if (buf_len(&c->in) > 0) { /* pipelined: the next request is here already */
+        begin_exchange(c, false); /* later in this turn: no recursion however many there are */
+        return;
+    }
+    if (c->worker->draining) {
+        linger(c);
+        return;
+    }
+    buf_release(&c->in);
+    io_want_read(&c->io, true);
+    deadline_set(&c->deadline, clock_mono_us(), bounds->keepalive_timeout_ms);
+    /* Bytes that the TLS layer holds make no event. */
+    if (io_has_buffered(&c->io))
+        on_ready(c, IO_READABLE);
+}

@@ -1,0 +1,58 @@
+/*
+ * conn.h - a client's connection: a stream, what it has sent and not been read, one exchange.
+ *
+ * Requests on one connection are answered in order, one exchange at a time; bytes of
+ * the next wait in `in`.  An idle connection holds no buffer.
+ */
+#ifndef PROXY_CONN_H
+#define PROXY_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "proxy/deadline.h"
+#include "proxy/io.h"
+#include "proxy/worker.h"
+
+struct xchg;
+
+enum { CONN_MAGIC = 0x636f6e6e, CONN_AHEAD_BYTES = 64 << 10 };
+
+struct conn {
+    uint32_t magic;
+    struct worker *worker;
+    struct io io;
+    struct buf in;      /* received, not yet read by an exchange */
+    struct xchg *xchg;  /* the one that runs, NULL while idle */
+    struct deadline deadline; /* idle, TLS handshake, or lingering */
+    struct list_node node;    /* of worker->conns, or of dead_conns */
+    bool handshaken;
+    bool eof;       /* the client has ended its side, or broke */
+    bool lingering; /* our last answer is out: only waiting for the client's end */
+    bool closed;
+    uint64_t served; /* requests */
+    uint64_t linger_bytes;
+};
+
+/* Takes the socket. */
+void conn_accept(struct worker *w, evutil_socket_t fd);
+/*
+ * Reads at most size bytes of the request, buffered ones first.  RC_OK, RC_AGAIN, RC_EOF
+ * (the client is gone, in whatever way).
+ */
+enum rc conn_read(struct conn *c, char *to, size_t size, size_t *got) RC_MUST;
+/* Puts back what was read too far. RC_LIMIT where that is more than CONN_AHEAD_BYTES. */
+enum rc conn_unread(struct conn *c, struct strv bytes) RC_MUST;
+/* While a request is being worked on: keeps what the client sends ahead, notices that it left. */
+bool conn_is_gone(struct conn *c);
+
+/* The exchange is over. keep: another may follow; else what is sent is flushed and closed. */
+void conn_exchange_done(struct conn *c, bool keep);
+/* Closes now, without a word. Freed at the end of the turn. */
+void conn_close(struct conn *c);
+/* Frees those on w->dead_conns. */
+void conn_reap(struct worker *w);
+
+#endif

@@ -1,0 +1,243 @@
+#include "proxy/io.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+
+#include "base/check.h"
+
+static void arm(struct io *io)
+{
+    bool reading = io->want_read || io->write_needs_read;
+    bool writing = io->want_write || io->read_needs_write;
+
+    if (io->fd < 0)
+        return;
+    if (reading != io->reading) {
+        io->reading = reading;
+        if (reading)
+            event_add(&io->read_event, NULL);
+        else
+            event_del(&io->read_event);
+    }
+    if (writing != io->writing) {
+        io->writing = writing;
+        if (writing)
+            event_add(&io->write_event, NULL);
+        else
+            event_del(&io->write_event);
+    }
+}
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
+{
+    struct io *io = arg;
+    unsigned ready = 0;
+
+    (void)fd;
+    if (what & EV_READ) {
+        ready |= io->want_read ? IO_READABLE : 0;
+        ready |= io->write_needs_read ? IO_WRITABLE : 0;
+    }
+    if (what & EV_WRITE) {
+        ready |= io->want_write ? IO_WRITABLE : 0;
+        ready |= io->read_needs_write ? IO_READABLE : 0;
+    }
+    if (ready)
+        io->on_ready(io->arg, ready);
+}
+
+void io_open(struct io *io, struct event_base *base, evutil_socket_t fd, SSL *ssl,
+             io_ready_fn *on_ready, void *arg)
+{
+    *io = (struct io){.fd = fd, .ssl = ssl, .base = base, .on_ready = on_ready, .arg = arg};
+    event_assign(&io->read_event, base, fd, EV_READ | EV_PERSIST, on_event, io);
+    event_assign(&io->write_event, base, fd, EV_WRITE | EV_PERSIST, on_event, io);
+    if (ssl)
+        SSL_set_fd(ssl, (int)fd);
+}
+
+void io_close(struct io *io)
+{
+    if (io->fd < 0)
+        return;
+    event_del(&io->read_event);
+    event_del(&io->write_event);
+    if (io->ssl) {
+        if (!io->broken && SSL_is_init_finished(io->ssl)) {
+            ERR_clear_error();
+            SSL_shutdown(io->ssl);
+        }
+        SSL_free(io->ssl);
+        ERR_clear_error();
+    }
+    close(io->fd);
+    io->fd = -1;
+    io->ssl = NULL;
+    io->reading = io->writing = false;
+}
+
+void io_want_read(struct io *io, bool want)
+{
+    if (io->want_read == want)
+        return;
+    io->want_read = want;
+    arm(io);
+}
+
+static enum rc failed(struct io *io, enum rc rc, int sys, const char *doing)
+{
+    io->broken = true;
+    io->fail = (struct fail){.rc = rc, .sys = sys, .tls = ERR_peek_error(), .doing = doing};
+    ERR_clear_error();
+    return rc;
+}
+
+/* What a non-positive result of an SSL call means; sets the flag of the side it waits for. */
+static enum rc ssl_result(struct io *io, int result, bool is_read, const char *doing)
+{
+    int sys = errno;
+
+    switch (SSL_get_error(io->ssl, result)) {
+    case SSL_ERROR_WANT_READ:
+        if (!is_read)
+            io->write_needs_read = true;
+        return RC_AGAIN;
+    case SSL_ERROR_WANT_WRITE:
+        if (is_read)
+            io->read_needs_write = true;
+        return RC_AGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        return RC_EOF;
+    case SSL_ERROR_SYSCALL:
+        return failed(io, sys ? RC_IO : RC_TLS, sys, doing);
+    default:
+        return failed(io, RC_TLS, 0, doing);
+    }
+}
+
+enum rc io_read(struct io *io, char *to, size_t size, size_t *got)
+{
+    enum rc rc;
+
+    ASSERT(io->fd >= 0 && size > 0);
+    if (!io->ssl) {
+        ssize_t n;
+
+        do
+            n = recv(io->fd, to, size, 0);
+        while (n < 0 && errno == EINTR);
+        if (n > 0) {
+            *got = (size_t)n;
+            return RC_OK;
+        }
+        if (n == 0)
+            return RC_EOF;
+        if (errno == EAGAIN)
+            return RC_AGAIN;
+        return failed(io, RC_IO, errno, "read");
+    }
+    errno = 0;
+    io->read_needs_write = false;
+    if (SSL_read_ex(io->ssl, to, size, got) == 1) {
+        if (io->writing != (io->want_write || io->read_needs_write))
+            arm(io);
+        return RC_OK;
+    }
+    rc = ssl_result(io, 0, true, "read");
+    arm(io);
+    return rc;
+}
+
+bool io_has_buffered(const struct io *io)
+{
+    return io->ssl && SSL_has_pending(io->ssl);
+}
+
+static enum rc write_plain(struct io *io, const char *from, size_t size, size_t *put)
+{
+    while (*put < size) {
+        ssize_t n = send(io->fd, from + *put, size - *put, MSG_NOSIGNAL);
+
+        if (n > 0) {
+            *put += (size_t)n;
+        } else if (errno == EAGAIN) {
+            return RC_AGAIN;
+        } else if (errno != EINTR) {
+            return failed(io, RC_IO, errno, "write");
+        }
+    }
+    return RC_OK;
+}
+
+static enum rc write_tls(struct io *io, const char *from, size_t size, size_t *put)
+{
+    io->write_needs_read = false;
+    while (*put < size) {
+        size_t n = 0;
+
+        errno = 0;
+        if (SSL_write_ex(io->ssl, from + *put, size - *put, &n) == 1) {
+            *put += n;
+        } else {
+            enum rc rc = ssl_result(io, 0, false, "write");
+
+            return rc == RC_EOF ? failed(io, RC_TLS, EPIPE, "write") : rc;
+        }
+    }
+    return RC_OK;
+}
+
+enum rc io_write(struct io *io, const char *from, size_t size, size_t *put)
+{
+    enum rc rc;
+
+    ASSERT(io->fd >= 0);
+    *put = 0;
+    rc = io->ssl ? write_tls(io, from, size, put) : write_plain(io, from, size, put);
+    io->want_write = rc == RC_AGAIN && !io->write_needs_read;
+    arm(io);
+    return rc;
+}
+
+void io_write_done(struct io *io)
+{
+    io->want_write = false;
+    io->write_needs_read = false;
+    arm(io);
+}
+
+enum rc io_handshake(struct io *io)
+{
+    int result;
+    enum rc rc;
+
+    if (!io->ssl)
+        return RC_OK;
+    errno = 0;
+    io->read_needs_write = false;
+    result = SSL_do_handshake(io->ssl);
+    if (result == 1) {
+        io->want_write = false;
+        arm(io);
+        return RC_OK;
+    }
+    rc = ssl_result(io, result, true, "finish the TLS handshake");
+    arm(io);
+    return rc == RC_EOF ? failed(io, RC_TLS, 0, "finish the TLS handshake") : rc;
+}
+
+void io_shutdown_write(struct io *io)
+{
+    if (io->fd < 0)
+        return;
+    if (io->ssl && !io->broken && SSL_is_init_finished(io->ssl)) {
+        ERR_clear_error();
+        SSL_shutdown(io->ssl);
+        ERR_clear_error();
+    }
+    shutdown(io->fd, SHUT_WR);
+}

@@ -1,0 +1,83 @@
+/*
+ * io.h - one non-blocking byte stream: a socket, plain or under TLS.
+ *
+ * Reads and writes are tried at once; events only say when to try again.  The read
+ * event is persistent, the write event is armed only while a write would block:
+ * both were measured to matter (docs/design.md, "Speed").  Under TLS a read may
+ * want the socket writable and the other way round; that is hidden here.
+ *
+ * The callback only wakes somebody.  It may not free the stream.
+ */
+#ifndef PROXY_IO_H
+#define PROXY_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <openssl/ssl.h>
+
+#include "base/rc.h"
+
+enum io_ready {
+    IO_READABLE = 1,
+    IO_WRITABLE = 2,
+};
+
+typedef void io_ready_fn(void *arg, unsigned ready);
+
+struct io {
+    evutil_socket_t fd; /* -1: closed */
+    SSL *ssl;           /* NULL: plain */
+    struct event_base *base;
+    struct event read_event;
+    struct event write_event;
+    io_ready_fn *on_ready;
+    void *arg;
+    bool reading;         /* read event is armed */
+    bool writing;         /* write event is armed */
+    bool want_read;       /* the owner wants bytes */
+    bool want_write;      /* the owner has bytes that would block */
+    bool read_needs_write; /* TLS: the last read waits for the socket to be writable */
+    bool write_needs_read; /* TLS: the last write waits for the socket to be readable */
+    bool broken;          /* a fatal TLS or socket error: no close_notify is sent */
+    struct fail fail;     /* of the last RC_IO or RC_TLS */
+};
+
+/* Takes fd and ssl (may be NULL); starts without wanting to read. */
+void io_open(struct io *io, struct event_base *base, evutil_socket_t fd, SSL *ssl,
+             io_ready_fn *on_ready, void *arg);
+/* Frees SSL and closes the socket, after a close_notify where the stream is healthy. */
+void io_close(struct io *io);
+static inline bool io_is_open(const struct io *io)
+{
+    return io->fd >= 0;
+}
+
+/* Whether readiness to read is told. Stopping is how back-pressure is made. */
+void io_want_read(struct io *io, bool want);
+
+/*
+ * Reads at most size bytes.  RC_OK: *got of them, at least one; RC_AGAIN; RC_EOF: the
+ * peer ended in good order (TLS: close_notify); RC_IO, RC_TLS: see io->fail (a TCP end
+ * without close_notify is RC_TLS).
+ */
+enum rc io_read(struct io *io, char *to, size_t size, size_t *got) RC_MUST;
+/* True where bytes are already here that no socket event will tell of. */
+bool io_has_buffered(const struct io *io);
+
+/*
+ * Writes as much as goes.  RC_OK: all of it; RC_AGAIN: *put of it, the rest would
+ * block and IO_WRITABLE will be told; RC_IO, RC_TLS.  *put is set in every case.
+ */
+enum rc io_write(struct io *io, const char *from, size_t size, size_t *put) RC_MUST;
+/* The owner has nothing more to write: no IO_WRITABLE. */
+void io_write_done(struct io *io);
+
+/* One step of a TLS handshake: RC_OK when complete (or plain), RC_AGAIN, RC_IO, RC_TLS. */
+enum rc io_handshake(struct io *io) RC_MUST;
+/* Says that we send no more: close_notify and FIN. Reading goes on. */
+void io_shutdown_write(struct io *io);
+
+#endif

@@ -1,0 +1,396 @@
+#include "proxy/server.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "proxy/cmd.h"
+#include "proxy/observe.h"
+#include "proxy/server_int.h"
+#include "proxy/worker.h"
+
+enum { LISTEN_BACKLOG = 4096, CHECK_MS = 20 };
+
+/* ---- what workers share ------------------------------------------------------------------- */
+
+bool server_connections_add(struct server *server, size_t max)
+{
+    size_t before = atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed);
+
+    if (before < max)
+        return true;
+    atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
+    return false;
+}
+
+void server_connections_sub(struct server *server)
+{
+    atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
+}
+
+void server_worker_done(struct server *server)
+{
+    atomic_fetch_add(&server->workers_done, 1);
+}
+
+struct ledger *server_ledger(struct server *server)
+{
+    return server->ledger;
+}
+
+struct limit_memory *server_limit_memory(struct server *server)
+{
+    return server->limit_memory;
+}
+
+/* ---- listeners --------------------------------------------------------------------------------- */
+
+static int listen_on(const struct listen_config *config, int port, struct fail *fail)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    char service[8];
+    int one = 1, fd = -1;
+
+    snprintf(service, sizeof(service), "%d", port);
+    if (getaddrinfo(config->address, service, &hints, &found) != 0) {
+        *fail = (struct fail){.rc = RC_BAD, .doing = "read the listen address"};
+        return -1;
+    }
+    fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0 ||
+        bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
+        *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "listen"};
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
+    freeaddrinfo(found);
+    return fd;
+}
+
+static int port_of(int fd)
+{
+    struct sockaddr_storage addr;
+    socklen_t len = sizeof(addr);
+    char port[8];
+
+    if (getsockname(fd, (struct sockaddr *)&addr, &len) != 0 ||
+        getnameinfo((struct sockaddr *)&addr, len, NULL, 0, port, sizeof(port),
+                    NI_NUMERICSERV) != 0)
+        return 0;
+    return (int)strtoul(port, NULL, 10);
+}
+
+/* ---- recovery ------------------------------------------------------------------------------------- */
+
+struct recovered {
+    struct server *server;
+    struct uuid *ids;
+    struct limit_amounts *amounts;
+    size_t n;
+};
+
+static void on_recovered(const struct record *r, void *arg)
+{
+    struct recovered *list = arg;
+    struct limit_amounts taken = {.n = {[UNIT_REQUESTS] = 1}};
+    int64_t nano = money_ceil_nano(r->cost);
+    char id[UUID_TEXT];
+
+    uuid_format(&r->id, id);
+    log_line(LOG_WARN, "ledger", "interrupted request recovered", "id=%s", id);
+    taken.n[UNIT_USD] = nano > 0 ? (uint64_t)nano : 0;
+    taken.n[UNIT_INPUT_TOKENS] = r->usage.n[USAGE_INPUT];
+    taken.n[UNIT_OUTPUT_TOKENS] = r->usage.n[USAGE_OUTPUT];
+    taken.n[UNIT_TOKENS] = r->usage.n[USAGE_INPUT] + r->usage.n[USAGE_OUTPUT];
+    if (list->n % 64 == 0) {
+        list->ids = xrealloc(list->ids, (list->n + 64) * sizeof(list->ids[0]));
+        list->amounts = xrealloc(list->amounts, (list->n + 64) * sizeof(list->amounts[0]));
+    }
+    list->ids[list->n] = r->id;
+    list->amounts[list->n++] = taken;
+}
+
+static bool start_ledger(struct server *s, struct recovered *recovered)
+{
+    const struct config *config = s->current->config;
+    struct ledger_options options = {.path = config->ledger_path,
+                                     .journal_dir = s->journal_dir,
+                                     .sync = config->ledger_sync,
+                                     .sync_interval_ms = config->ledger_sync_interval_ms,
+                                     .ingest_interval_ms = 50};
+    struct ledger_stats stats;
+    struct fail fail;
+
+    s->ledger = ledger_start(&options, on_recovered, recovered, &fail);
+    if (!s->ledger) {
+        char why[256];
+
+        fail_text(&fail, why, sizeof(why));
+        log_line(LOG_ERROR, "ledger", "could not start the ledger", "path=%s reason=\"%s\"",
+                 config->ledger_path, why);
+        return false;
+    }
+    ledger_stats(s->ledger, &stats);
+    if (stats.interrupted > 0 || stats.torn_tails > 0)
+        log_line(LOG_WARN, "ledger", "recovered what an earlier process left",
+                 "interrupted=%" PRIu64 " torn_tails=%" PRIu64 " torn_bytes=%" PRIu64,
+                 stats.interrupted, stats.torn_tails, stats.torn_bytes);
+    return true;
+}
+
+/* ---- signals ------------------------------------------------------------------------------------------ */
+
+static void reload(struct server *s)
+{
+    struct problems problems;
+    struct generation *next;
+
+    problems_init(&problems);
+    next = generation_load(s->current->config->file, &problems);
+    for (size_t i = 0; i < problems.n; i++) {
+        char *text = problem_text(&problems.at[i]);
+        char quoted[1024];
+
+        log_line(LOG_ERROR, "reload", "fault", "at=%s",
+                 log_quote(strv_z(text), quoted, sizeof(quoted)));
+        free(text);
+    }
+    problems_release(&problems);
+    if (!next) {
+        atomic_fetch_add(&s->reload_failures, 1);
+        log_line(LOG_ERROR, "reload", "configuration refused; the old one stays", "file=%s",
+                 s->current->config->file);
+        return;
+    }
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_post(s->workers[i], LETTER_RELOAD, generation_ref(next));
+    pthread_mutex_lock(&s->lock);
+    generation_unref(s->current);
+    s->current = next;
+    pthread_mutex_unlock(&s->lock);
+    observe_reload(s->observe);
+    atomic_fetch_add(&s->reloads, 1);
+    log_line(LOG_INFO, "reload", "configuration in force", "keys=%zu limits=%zu book=%s",
+             next->config->n_keys, limit_set_count(next->config->limits),
+             book_hash(next->config->book));
+}
+
+static void on_hup(evutil_socket_t fd, short what, void *arg)
+{
+    struct server *s = arg;
+
+    (void)fd;
+    (void)what;
+    if (!atomic_load(&s->draining))
+        reload(s);
+}
+
+static void post_all(struct server *s, enum letter_kind kind)
+{
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_post(s->workers[i], kind, NULL);
+}
+
+static void on_drain_over(evutil_socket_t fd, short what, void *arg)
+{
+    struct server *s = arg;
+
+    (void)fd;
+    (void)what;
+    log_line(LOG_WARN, "server", "drain time is over; what runs is cut", "seconds=%d",
+             s->current->config->drain_seconds);
+    post_all(s, LETTER_STOP);
+}
+
+static void on_term(evutil_socket_t fd, short what, void *arg)
+{
+    struct server *s = arg;
+    struct timeval wait = {.tv_sec = s->current->config->drain_seconds};
+
+    (void)fd;
+    (void)what;
+    if (atomic_exchange(&s->draining, true)) {
+        log_line(LOG_INFO, "server", "stopping at once", "signals=2");
+        post_all(s, LETTER_STOP);
+        return;
+    }
+    log_line(LOG_INFO, "server", "draining", "seconds=%d", s->current->config->drain_seconds);
+    post_all(s, LETTER_DRAIN);
+    event_add(s->drain_over, &wait);
+}
+
+static void on_check(evutil_socket_t fd, short what, void *arg)
+{
+    struct server *s = arg;
+
+    (void)fd;
+    (void)what;
+    if (atomic_load(&s->workers_done) == s->n_workers)
+        event_base_loopbreak(s->base);
+}
+
+static void run_main_loop(struct server *s)
+{
+    struct timeval every = {.tv_usec = CHECK_MS * 1000};
+    struct event *events[] = {
+        evsignal_new(s->base, SIGHUP, on_hup, s), evsignal_new(s->base, SIGTERM, on_term, s),
+        evsignal_new(s->base, SIGINT, on_term, s),
+        event_new(s->base, -1, EV_PERSIST, on_check, s)};
+
+    s->drain_over = event_new(s->base, -1, 0, on_drain_over, s);
+    for (int i = 0; i < 3; i++)
+        event_add(events[i], NULL);
+    event_add(events[3], &every);
+    event_base_dispatch(s->base);
+    for (int i = 0; i < 4; i++)
+        event_free(events[i]);
+    event_free(s->drain_over);
+}
+
+/* ---- from start to end ------------------------------------------------------------------------------------ */
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            log_line(LOG_WARN, "server", "could not raise the limit of open files", "errno=%d",
+                     errno);
+    }
+}
+
+static bool make_workers(struct server *s)
+{
+    const struct config *config = s->current->config;
+    struct fail fail;
+
+    s->n_workers = 0;
+    s->workers = xcalloc((size_t)config->workers, sizeof(s->workers[0]));
+    for (int i = 0; i < config->workers; i++) {
+        int fd = listen_on(&config->proxy, s->proxy_port ? s->proxy_port : config->proxy.port,
+                           &fail);
+
+        if (fd < 0) {
+            char why[256];
+
+            fail_text(&fail, why, sizeof(why));
+            log_line(LOG_ERROR, "server", "no listener", "address=%s port=%d reason=\"%s\"",
+                     config->proxy.address, config->proxy.port, why);
+            return false;
+        }
+        s->proxy_port = port_of(fd);
+        s->workers[i] = worker_new(s, (unsigned)i, fd, s->current, s->journal_dir);
+        if (!s->workers[i])
+            return false;
+        s->n_workers++;
+    }
+    return true;
+}
+
+/* Signals belong to the main thread: workers start with all of them blocked. */
+static void start_workers(struct server *s)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_start(s->workers[i]);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* An address that a program on this machine can reach. */
+static const char *reachable(const char *address)
+{
+    if (strcmp(address, "0.0.0.0") == 0)
+        return "127.0.0.1";
+    return strcmp(address, "::") == 0 ? "::1" : address;
+}
+
+static void say_ready(const struct server *s)
+{
+    const struct config *config = s->current->config;
+    const char *proxy = reachable(config->proxy.address);
+    const char *admin = reachable(config->admin.address);
+
+    printf(strchr(proxy, ':') ? "ready proxy=https://[%s]:%d " : "ready proxy=https://%s:%d ",
+           proxy, s->proxy_port);
+    printf(strchr(admin, ':') ? "admin=https://[%s]:%d\n" : "admin=https://%s:%d\n", admin,
+           observe_port(s->observe));
+    fflush(stdout);
+}
+
+static void free_server(struct server *s)
+{
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_free(s->workers[i]);
+    free(s->workers);
+    if (s->ledger)
+        ledger_stop(s->ledger);
+    limit_memory_free(s->limit_memory);
+    generation_unref(s->current);
+    if (s->base)
+        event_base_free(s->base);
+    pthread_mutex_destroy(&s->lock);
+    free(s->journal_dir);
+    free(s);
+}
+
+int server_run(struct generation *generation)
+{
+    struct server *s = xcalloc(1, sizeof(*s));
+    struct recovered recovered = {.server = s};
+    int status = EXIT_NO;
+
+    s->current = generation;
+    s->started_us = clock_wall_us();
+    s->journal_dir = xasprintf("%s/journal", generation->config->state_dir);
+    pthread_mutex_init(&s->lock, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
+    s->base = event_base_new();
+    s->limit_memory = limit_memory_new();
+    if (!start_ledger(s, &recovered) || !make_workers(s))
+        goto out;
+    for (size_t i = 0; i < recovered.n; i++)
+        worker_post_settle(s->workers[0], &recovered.ids[i], &recovered.amounts[i]);
+    s->observe = observe_start(s);
+    if (!s->observe)
+        goto out;
+    start_workers(s);
+    say_ready(s);
+    run_main_loop(s);
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_join(s->workers[i]);
+    observe_stop(s->observe);
+    log_line(LOG_INFO, "server", "stopped", "uptime_s=%" PRId64,
+             (clock_wall_us() - s->started_us) / 1000000);
+    status = EXIT_GOOD;
+out:
+    free(recovered.ids);
+    free(recovered.amounts);
+    free_server(s);
+    return status;
+}

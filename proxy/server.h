@@ -1,0 +1,33 @@
+/*
+ * server.h - the process: workers, ledger, counters and admin listener, from start to exit.
+ */
+#ifndef PROXY_SERVER_H
+#define PROXY_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proxy/generation.h"
+
+struct ledger;
+struct limit_memory;
+struct server;
+
+/*
+ * Runs until a signal ends it: SIGHUP reloads, SIGTERM and SIGINT drain, a second one
+ * stops at once.  Takes over the generation.  Returns the exit status.
+ */
+int server_run(struct generation *generation);
+
+/* ---- for workers, from any thread ---- */
+
+/* One more client connection, if the bound allows. */
+bool server_connections_add(struct server *server, size_t max);
+void server_connections_sub(struct server *server);
+/* A worker has nothing left to do. */
+void server_worker_done(struct server *server);
+/* What the process shares between workers. */
+struct ledger *server_ledger(struct server *server);
+struct limit_memory *server_limit_memory(struct server *server);
+
+#endif

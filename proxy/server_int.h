@@ -1,0 +1,39 @@
+/*
+ * server_int.h - the process's own objects, for server.c and observe.c.
+ */
+#ifndef PROXY_SERVER_INT_H
+#define PROXY_SERVER_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <event2/event.h>
+
+#include "metering/ledger/ledger.h"
+#include "metering/limits/limit.h"
+#include "proxy/generation.h"
+#include "proxy/server.h"
+#include "proxy/worker.h"
+
+struct observe;
+
+struct server {
+    struct generation *current; /* written by the main thread under lock */
+    pthread_mutex_t lock;
+    struct event_base *base;
+    struct event *drain_over;
+    struct worker **workers;
+    unsigned n_workers;
+    int proxy_port;
+    char *journal_dir;
+    struct ledger *ledger;
+    struct limit_memory *limit_memory;
+    struct observe *observe;
+    int64_t started_us;
+    atomic_size_t connections;
+    atomic_uint workers_done;
+    atomic_bool draining;
+    atomic_uint_fast64_t reloads, reload_failures;
+};
+
+#endif

@@ -1,0 +1,589 @@
+#include "proxy/tags.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "proxy/percent.h"
+
+/* Who says a value, best first. */
+enum rank {
+    RANK_OWN = 0, /* the tag's own header */
+    RANK_LIST,    /* X-Tollgate-Tags */
+    RANK_BAGGAGE,
+    RANK_ALIAS,
+    RANK_TRACE,
+    RANK_NONE,
+};
+
+/* The header of each standing tag, as messages show it. */
+static const char *const own_headers[STANDING_TAGS] = {
+    [DIM_TEAM] = "X-Tollgate-Team",
+    [DIM_FEATURE] = "X-Tollgate-Feature",
+    [DIM_ENVIRONMENT] = "X-Tollgate-Environment",
+    [DIM_CUSTOMER] = "X-Tollgate-Customer",
+    [DIM_USER] = "X-Tollgate-User",
+    [DIM_TASK] = "X-Tollgate-Task",
+    [DIM_TASK_TYPE] = "X-Tollgate-Task-Type",
+};
+
+/* What the caller says, collected over all headers. */
+struct reading {
+    struct arena *arena;
+    struct tags_refusal *refusal;
+    struct strv said[STANDING_TAGS];
+    enum rank rank[STANDING_TAGS];
+    struct tag free[FREE_TAGS_MAX];
+    enum rank free_rank[FREE_TAGS_MAX];
+    unsigned n_free;
+    uint32_t attempt;
+    enum rank attempt_rank;
+};
+
+/* Sets the refusal; false, for the caller to return. */
+static bool refuse(struct tags_refusal *refusal, enum refusal code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static bool refuse(struct tags_refusal *refusal, enum refusal code, const char *format, ...)
+{
+    va_list args;
+
+    refusal->code = code;
+    va_start(args, format);
+    vsnprintf(refusal->message, sizeof(refusal->message), format, args);
+    va_end(args);
+    return false;
+}
+
+static bool refuse_full(struct tags_refusal *refusal)
+{
+    return refuse(refusal, REFUSE_INVALID_TAG,
+                  "the tags of this request are too many or too long");
+}
+
+/* A caller's name is shown only where it is harmless: printable ASCII, cut short. */
+static const char *shown(struct strv name, char out[TAG_NAME_MAX_BYTES + 1])
+{
+    size_t n = 0;
+
+    while (n < name.n && n < TAG_NAME_MAX_BYTES) {
+        out[n] = name.p[n];
+        if (out[n] < ' ' || out[n] > '~' || out[n] == '"' || out[n] == '\\')
+            out[n] = '?';
+        n++;
+    }
+    out[n] = '\0';
+    return out;
+}
+
+static bool refuse_twice(struct reading *r, struct strv name)
+{
+    char text[TAG_NAME_MAX_BYTES + 1];
+
+    return refuse(r->refusal, REFUSE_INVALID_TAG,
+                  "tag \"%s\" is given twice with different values: send it once",
+                  shown(name, text));
+}
+
+static bool say_attempt(struct reading *r, struct strv value, enum rank rank)
+{
+    uint64_t n = 0;
+
+    if (!strv_parse_u64(value, TAGS_ATTEMPT_MAX, &n) || n == 0)
+        return refuse(r->refusal, REFUSE_INVALID_TAG,
+                      "tag \"attempt\" is not valid: send a whole number from 1 to %d",
+                      TAGS_ATTEMPT_MAX);
+    if (rank == r->attempt_rank && r->attempt != n)
+        return refuse_twice(r, STRV("attempt"));
+    if (rank < r->attempt_rank) {
+        r->attempt = (uint32_t)n;
+        r->attempt_rank = rank;
+    }
+    return true;
+}
+
+/* Puts value in *place unless something better stands there. */
+static bool place_value(struct reading *r, struct strv name, struct strv value, enum rank rank,
+                        struct strv *place, enum rank *place_rank)
+{
+    if (rank == *place_rank && !strv_eq(*place, value))
+        return refuse_twice(r, name);
+    if (rank >= *place_rank)
+        return true;
+    *place = arena_strv(r->arena, value);
+    *place_rank = rank;
+    return place->p || refuse_full(r->refusal);
+}
+
+static bool say_free(struct reading *r, struct strv name, struct strv value, enum rank rank)
+{
+    unsigned i = 0;
+
+    while (i < r->n_free && !strv_eq(r->free[i].name, name))
+        i++;
+    if (i == r->n_free) {
+        if (i == FREE_TAGS_MAX)
+            return refuse(r->refusal, REFUSE_INVALID_TAG,
+                          "more than %d free tags: send fewer in X-Tollgate-Tags",
+                          FREE_TAGS_MAX);
+        r->free[i] = (struct tag){.name = arena_strv(r->arena, name)};
+        r->free_rank[i] = RANK_NONE;
+        if (!r->free[i].name.p)
+            return refuse_full(r->refusal);
+        r->n_free++;
+    }
+    return place_value(r, name, value, rank, &r->free[i].value, &r->free_rank[i]);
+}
+
+/* One tag from the caller. An empty value is no value. */
+static bool say(struct reading *r, struct strv name, struct strv value, enum rank rank)
+{
+    char text[TAG_NAME_MAX_BYTES + 1];
+    enum dimension d;
+
+    name = strv_trim(name);
+    value = strv_trim(value);
+    if (!tag_name_is_valid(name))
+        return refuse(r->refusal, REFUSE_INVALID_TAG,
+                      "tag name \"%s\" is not valid: use 1 to %d of a-z 0-9 _ . -",
+                      shown(name, text), TAG_NAME_MAX_BYTES);
+    if (value.n == 0)
+        return true;
+    if (!tag_value_is_valid(value))
+        return refuse(r->refusal, REFUSE_INVALID_TAG,
+                      "the value of tag \"%s\" is not valid: use at most %d bytes of printable "
+                      "UTF-8",
+                      shown(name, text), TAG_VALUE_MAX_BYTES);
+    if (strv_eq(name, STRV("attempt")))
+        return say_attempt(r, value, rank);
+    if (!dimension_parse(name, &d))
+        return say_free(r, name, value, rank);
+    if ((int)d >= STANDING_TAGS)
+        return refuse(r->refusal, REFUSE_INVALID_TAG,
+                      "tag \"%s\" is set by the gateway: choose another name",
+                      shown(name, text));
+    return place_value(r, name, value, rank, &r->said[d], &r->rank[d]);
+}
+
+/* "k=v, k2=v2": X-Tollgate-Tags, and of baggage the members that are for us. */
+static bool read_list(struct reading *r, struct strv list, bool baggage)
+{
+    struct strv rest = list;
+    struct strv part;
+
+    if (list.n > TAGS_HEADER_MAX_BYTES) {
+        if (baggage)
+            return true; /* over W3C's own bound: not ours to judge */
+        return refuse(r->refusal, REFUSE_INVALID_TAG,
+                      "X-Tollgate-Tags is longer than %d bytes: send fewer tags",
+                      TAGS_HEADER_MAX_BYTES);
+    }
+    while (strv_split(&rest, ',', &part)) {
+        struct strv name, value;
+        char text[TAG_NAME_MAX_BYTES + 1];
+        size_t equals;
+        enum rc rc;
+
+        part = strv_trim(part);
+        if (baggage) {
+            if (!strv_starts_nocase(part, STRV("tollgate.")))
+                continue;
+            part = strv_skip(part, sizeof("tollgate.") - 1);
+            part = strv_head(part, strv_find(part, ';')); /* properties say nothing here */
+        }
+        if (part.n == 0)
+            continue;
+        equals = strv_find(part, '=');
+        name = strv_trim(strv_head(part, equals));
+        value = strv_trim(strv_skip(part, equals + 1));
+        if (equals == part.n)
+            return refuse(r->refusal, REFUSE_INVALID_TAG,
+                          "tag \"%s\" has no value: write name=value", shown(name, text));
+        rc = percent_decode_arena(value, r->arena, &value);
+        if (rc == RC_LIMIT)
+            return refuse_full(r->refusal);
+        if (rc != RC_OK)
+            return refuse(r->refusal, REFUSE_INVALID_TAG,
+                          "the value of tag \"%s\" is not percent-encoded: write %% as %%25",
+                          shown(name, text));
+        if (!say(r, name, value, baggage ? RANK_BAGGAGE : RANK_LIST))
+            return false;
+    }
+    return true;
+}
+
+/* ---- names of other gateways ---------------------------------------------------- */
+
+/* Their names know capitals, and the standing tags in other spellings. */
+static bool say_alias(struct reading *r, struct strv name, struct strv value)
+{
+    char text[TAG_NAME_MAX_BYTES + 1];
+    struct strv lower;
+
+    if (name.n <= TAG_NAME_MAX_BYTES) {
+        for (size_t i = 0; i < name.n; i++) {
+            char c = name.p[i];
+
+            text[i] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+        }
+        lower = strv_make(text, name.n);
+    } else {
+        lower = name;
+    }
+    if (strv_eq(lower, STRV("task-type")))
+        lower = STRV("task_type");
+    else if (strv_eq(lower, STRV("_user")))
+        lower = STRV("user");
+    return say(r, lower, value, RANK_ALIAS);
+}
+
+static bool say_json(struct reading *r, const cJSON *member, const char *header)
+{
+    char *text;
+    bool good;
+
+    if (cJSON_IsString(member))
+        return say_alias(r, strv_z(member->string), strv_z(member->valuestring));
+    if (cJSON_IsNull(member))
+        return true;
+    if (!cJSON_IsNumber(member) && !cJSON_IsBool(member))
+        return refuse(r->refusal, REFUSE_INVALID_TAG,
+                      "a value in %s is neither text, number nor boolean", header);
+    text = cJSON_PrintUnformatted(member);
+    if (!text)
+        return refuse_full(r->refusal);
+    good = say_alias(r, strv_z(member->string), strv_z(text));
+    cJSON_free(text);
+    return good;
+}
+
+static bool read_json(struct reading *r, struct strv value, const char *header)
+{
+    cJSON *root = NULL;
+    const cJSON *member;
+    const char *end = NULL;
+    bool good = true;
+
+    if (value.n == 0)
+        return true;
+    if (value.n <= TAGS_HEADER_MAX_BYTES)
+        root = cJSON_ParseWithLengthOpts(value.p, value.n, &end, false);
+    if (!cJSON_IsObject(root) || end != value.p + value.n) {
+        good =
+            refuse(r->refusal, REFUSE_INVALID_TAG, "%s is not a JSON object of tags", header);
+        goto out;
+    }
+    cJSON_ArrayForEach(member, root)
+    {
+        good = say_json(r, member, header);
+        if (!good)
+            goto out;
+    }
+out:
+    cJSON_Delete(root);
+    return good;
+}
+
+/* "a,b:c,d=e": a bare word is a tag of that name that is true. */
+static bool read_words(struct reading *r, struct strv list)
+{
+    struct strv rest = list;
+    struct strv part;
+
+    if (list.n > TAGS_HEADER_MAX_BYTES)
+        return refuse_full(r->refusal);
+    while (strv_split(&rest, ',', &part)) {
+        size_t colon, equals, at;
+
+        part = strv_trim(part);
+        if (part.n == 0)
+            continue;
+        colon = strv_find(part, ':');
+        equals = strv_find(part, '=');
+        at = colon < equals ? colon : equals;
+        if (!say_alias(r, strv_trim(strv_head(part, at)),
+                       at == part.n ? STRV("true") : strv_skip(part, at + 1)))
+            return false;
+    }
+    return true;
+}
+
+static bool read_alias(struct reading *r, const struct http1_header *h)
+{
+    static const struct strv property = {"helicone-property-",
+                                         sizeof("helicone-property-") - 1};
+
+    if (strv_starts_nocase(h->name, property))
+        return say_alias(r, strv_skip(h->name, property.n), h->value);
+    if (strv_eq_nocase(h->name, STRV("helicone-session-id")))
+        return say(r, STRV("task"), h->value, RANK_ALIAS);
+    if (strv_eq_nocase(h->name, STRV("x-portkey-metadata")))
+        return read_json(r, h->value, "x-portkey-metadata");
+    if (strv_eq_nocase(h->name, STRV("cf-aig-metadata")))
+        return read_json(r, h->value, "cf-aig-metadata");
+    if (strv_eq_nocase(h->name, STRV("x-litellm-tags")))
+        return read_words(r, h->value);
+    return true;
+}
+
+/* ---- the caller's headers ------------------------------------------------------- */
+
+static bool is_hex(struct strv s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
+            return false;
+    }
+    return true;
+}
+
+/*
+ * W3C Trace Context section 3.2: version "-" 32 hex "-" 16 hex "-" 2 hex; a trace id
+ * of zeros or version ff is invalid, and what is invalid is as if not sent.
+ */
+static bool read_traceparent(struct reading *r, struct strv value)
+{
+    enum { VERSION = 2, TRACE = 32, PARENT = 16, FLAGS = 2 };
+    enum { WHOLE = VERSION + 1 + TRACE + 1 + PARENT + 1 + FLAGS };
+    struct strv trace;
+
+    if (value.n < WHOLE || value.p[VERSION] != '-' || value.p[VERSION + 1 + TRACE] != '-' ||
+        value.p[VERSION + 1 + TRACE + 1 + PARENT] != '-')
+        return true;
+    trace = strv_make(value.p + VERSION + 1, TRACE);
+    if (!is_hex(strv_head(value, VERSION)) || strv_starts(value, STRV("ff")) ||
+        !is_hex(trace) || strv_eq(trace, STRV("00000000000000000000000000000000")))
+        return true;
+    if (strv_starts(value, STRV("00")) && value.n != WHOLE)
+        return true;
+    if (r->rank[DIM_TASK] == RANK_TRACE)
+        return true; /* sent twice: the first counts */
+    return say(r, STRV("task"), trace, RANK_TRACE);
+}
+
+static bool read_own(struct reading *r, const struct http1_header *h)
+{
+    if (strv_eq_nocase(h->name, STRV("x-tollgate-tags")))
+        return read_list(r, h->value, false);
+    if (strv_eq_nocase(h->name, STRV("x-tollgate-attempt")))
+        return say(r, STRV("attempt"), h->value, RANK_OWN);
+    for (int d = 0; d < STANDING_TAGS; d++) {
+        if (strv_eq_nocase(h->name, strv_z(own_headers[d])))
+            return say(r, strv_z(dimension_name((enum dimension)d)), h->value, RANK_OWN);
+    }
+    return true;
+}
+
+static bool read_header(struct reading *r, const struct http1_header *h, bool aliases)
+{
+    uint64_t retries;
+
+    if (strv_starts_nocase(h->name, STRV("x-tollgate-")))
+        return read_own(r, h);
+    if (strv_eq_nocase(h->name, STRV("baggage")))
+        return read_list(r, h->value, true);
+    if (strv_eq_nocase(h->name, STRV("traceparent")))
+        return read_traceparent(r, h->value);
+    if (strv_eq_nocase(h->name, STRV("x-stainless-retry-count"))) {
+        /* written by SDKs, not by the app: what is not a number says nothing */
+        if (strv_parse_u64(h->value, TAGS_ATTEMPT_MAX - 1, &retries) &&
+            r->attempt_rank > RANK_ALIAS) {
+            r->attempt = (uint32_t)retries + 1;
+            r->attempt_rank = RANK_ALIAS;
+        }
+        return true;
+    }
+    return !aliases || read_alias(r, h);
+}
+
+/* ---- which value wins ------------------------------------------------------------ */
+
+static const struct tag_value *find_value(const struct tag_value *values, size_t n,
+                                          struct strv name)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strv_eq(values[i].name, name))
+            return &values[i];
+    }
+    return NULL;
+}
+
+static void resolve_standing(const struct reading *r, const struct config *config,
+                             const struct key_config *key, struct subject *out)
+{
+    for (int d = 0; d < STANDING_TAGS; d++) {
+        struct strv name = strv_z(dimension_name((enum dimension)d));
+        const struct tag_value *of_key = find_value(key->tags, key->n_tags, name);
+        const struct tag_value *fallback =
+            find_value(config->tags.defaults, config->tags.n_defaults, name);
+
+        if (of_key && of_key->locked) {
+            out->dim[d] = of_key->value;
+            out->source[d] = TAG_SOURCE_KEY;
+        } else if (r->said[d].n > 0) {
+            out->dim[d] = r->said[d];
+            out->source[d] = TAG_SOURCE_HEADER;
+        } else if (of_key) {
+            out->dim[d] = of_key->value;
+            out->source[d] = TAG_SOURCE_KEY;
+        } else if (fallback) {
+            out->dim[d] = fallback->value;
+            out->source[d] = TAG_SOURCE_DEFAULT;
+        }
+    }
+}
+
+/* Puts a free tag in its place by name, unless one of that name is there. */
+static bool put_free(struct subject *out, struct strv name, struct strv value)
+{
+    unsigned at = 0;
+
+    while (at < out->n_free && strv_cmp(out->free[at].name, name) < 0)
+        at++;
+    if (at < out->n_free && strv_eq(out->free[at].name, name))
+        return true;
+    if (out->n_free == FREE_TAGS_MAX)
+        return false;
+    memmove(&out->free[at + 1], &out->free[at], (out->n_free - at) * sizeof(out->free[0]));
+    out->free[at] = (struct tag){.name = name, .value = value};
+    out->n_free++;
+    return true;
+}
+
+static bool put_values(struct subject *out, const struct tag_value *values, size_t n,
+                       bool locked)
+{
+    enum dimension d;
+
+    for (size_t i = 0; i < n; i++) {
+        if (values[i].locked == locked && !dimension_parse(values[i].name, &d) &&
+            !put_free(out, values[i].name, values[i].value))
+            return false;
+    }
+    return true;
+}
+
+static bool resolve_free(struct reading *r, const struct config *config,
+                         const struct key_config *key, struct subject *out)
+{
+    bool fits = put_values(out, key->tags, key->n_tags, true);
+
+    for (unsigned i = 0; fits && i < r->n_free; i++)
+        fits = put_free(out, r->free[i].name, r->free[i].value);
+    if (!fits)
+        return refuse(
+            r->refusal, REFUSE_INVALID_TAG,
+            "more than %d free tags, the key's included: send fewer in X-Tollgate-Tags",
+            FREE_TAGS_MAX);
+    /* defaults give way where there is no room: the caller cannot see them */
+    (void)(put_values(out, key->tags, key->n_tags, false) &&
+           put_values(out, config->tags.defaults, config->tags.n_defaults, false));
+    return true;
+}
+
+static bool is_allowed(const struct tag_allowed *lists, size_t n, const struct subject *subject,
+                       struct tags_refusal *refusal)
+{
+    char text[TAG_NAME_MAX_BYTES + 1];
+
+    for (size_t i = 0; i < n; i++) {
+        struct strv value = subject_value(subject, lists[i].name);
+        bool found = value.n == 0;
+
+        for (size_t v = 0; v < lists[i].n_values && !found; v++)
+            found = strv_glob(lists[i].values[v], value);
+        if (!found)
+            return refuse(refusal, REFUSE_TAG_NOT_ALLOWED,
+                          "the value of tag \"%s\" is not one that this key may use",
+                          shown(lists[i].name, text));
+    }
+    return true;
+}
+
+static bool has_required(const struct tags_config *tags, const struct subject *subject,
+                         struct tags_refusal *refusal)
+{
+    char text[TAG_NAME_MAX_BYTES + 1];
+    enum dimension d;
+
+    if (tags->on_missing == ON_MISSING_ACCEPT)
+        return true;
+    for (size_t i = 0; i < tags->n_required; i++) {
+        if (subject_value(subject, tags->required[i]).n > 0)
+            continue;
+        shown(tags->required[i], text);
+        if (dimension_parse(tags->required[i], &d) && (int)d < STANDING_TAGS)
+            return refuse(refusal, REFUSE_MISSING_TAG,
+                          "tag \"%s\" is required: send the header %s", text, own_headers[d]);
+        return refuse(refusal, REFUSE_MISSING_TAG,
+                      "tag \"%s\" is required: send the header X-Tollgate-Tags: %s=...", text,
+                      text);
+    }
+    return true;
+}
+
+void tags_hash_user(const unsigned char salt[SHA256_BYTES], struct strv user,
+                    char out[TAGS_USER_HEX_BYTES + 1])
+{
+    unsigned char mac[SHA256_BYTES];
+
+    digest_hmac_sha256(strv_make((const char *)salt, SHA256_BYTES), user, mac);
+    digest_hex(mac, TAGS_USER_HEX_BYTES / 2, out);
+}
+
+bool tags_read(const struct config *config, const struct key_config *key,
+               const struct http1_head *head, struct arena *arena, struct request_tags *out,
+               struct tags_refusal *refusal)
+{
+    struct reading r = {
+        .arena = arena,
+        .refusal = refusal,
+        .attempt_rank = RANK_NONE,
+    };
+    struct subject *subject = &out->subject;
+    char user[TAGS_USER_HEX_BYTES + 1];
+
+    for (int d = 0; d < STANDING_TAGS; d++)
+        r.rank[d] = RANK_NONE;
+    for (size_t i = 0; i < head->n_headers; i++) {
+        if (!read_header(&r, &head->headers[i], config->tags.aliases))
+            return false;
+    }
+    memset(out, 0, sizeof(*out));
+    out->attempt = r.attempt;
+    subject->dim[DIM_KEY] = strv_z(key->name);
+    resolve_standing(&r, config, key, subject);
+    if (!resolve_free(&r, config, key, subject) ||
+        !is_allowed(key->allowed, key->n_allowed, subject, refusal) ||
+        !is_allowed(config->tags.allowed, config->tags.n_allowed, subject, refusal) ||
+        !has_required(&config->tags, subject, refusal))
+        return false;
+    if (subject->dim[DIM_USER].n > 0) {
+        tags_hash_user(config->user_salt, subject->dim[DIM_USER], user);
+        subject->dim[DIM_USER] = arena_strv(arena, strv_make(user, TAGS_USER_HEX_BYTES));
+        if (!subject->dim[DIM_USER].p)
+            return refuse_full(refusal);
+    }
+    return true;
+}
+
+bool key_allows_model(const struct key_config *key, struct strv model)
+{
+    for (size_t i = 0; i < key->n_models; i++) {
+        if (model.n > 0 && strv_glob(key->models[i], model))
+            return true;
+    }
+    return key->n_models == 0;
+}
+
+bool key_allows_upstream(const struct key_config *key, struct strv name)
+{
+    for (size_t i = 0; i < key->n_upstreams; i++) {
+        if (strv_eq(key->upstreams[i], name))
+            return true;
+    }
+    return key->n_upstreams == 0;
+}

@@ -1,0 +1,55 @@
+/*
+ * tls_context.h - OpenSSL contexts for both sides of the gateway, and what went wrong in words.
+ *
+ * TLS 1.2 with ECDHE and AEAD ciphers, and TLS 1.3; ALPN http/1.1; no compression, no
+ * renegotiation, no early data.  Contexts are immutable after they were made and are
+ * shared by all workers, so a ticket that one worker gave is honoured by another.  Sockets,
+ * handshakes and sessions are the callers'.
+ */
+#ifndef PROXY_TLS_CONTEXT_H
+#define PROXY_TLS_CONTEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <openssl/ssl.h>
+
+#include "base/rc.h"
+
+/* Room for every text made here to be whole, but for paths. */
+enum { TLS_WHY_BYTES = 512 };
+
+/*
+ * For connections that we accept.  certificate: PEM file, the server's first, then its
+ * chain; private_key: PEM file without passphrase that fits it.  Free with SSL_CTX_free.
+ * NULL with the reason in why ("could not read private key \"tls/server.key\": no such
+ * file or directory"), always terminated, cut at size.  Names paths, never contents.
+ * A client that offers ALPN without http/1.1 is refused (RFC 7301 3.2); one that
+ * offers none is served.
+ */
+SSL_CTX *tls_server_context(const char *certificate, const char *private_key, char *why,
+                            size_t size);
+
+/*
+ * For connections that we make.  ca_file: PEM file of the authorities to trust, instead of
+ * the system's; NULL: the system's.  An intermediate or a server's own certificate in it is
+ * trusted for what it is.  verify false accepts any certificate.  Otherwise as above.
+ */
+SSL_CTX *tls_client_context(const char *ca_file, bool verify, char *why, size_t size);
+
+/*
+ * Before the handshake of a connection to host (a name, or an IP literal, with or without
+ * brackets): server name indication for names, and with verify the check that the
+ * certificate is the host's (RFC 9110 4.3.4; no wildcards for a part of a label).
+ * RC_TLS where OpenSSL refuses the host, RC_BAD where it is none.
+ */
+enum rc tls_client_prepare(SSL *ssl, const char *host, bool verify) RC_MUST;
+
+/*
+ * Writes "could not DOING: reason" of a TLS failure to out, always terminated.  ssl (may be
+ * NULL) tells more where a certificate was refused: "certificate verify failed:
+ * certificate has expired".  Falls back on fail_text where TLS says nothing.
+ */
+void tls_fail_text(const SSL *ssl, const struct fail *fail, char *out, size_t size);
+
+#endif

@@ -1,0 +1,476 @@
+#include "proxy/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <event2/thread.h>
+#include <hiredis/adapters/libevent.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "proxy/conn.h"
+#include "proxy/server.h"
+#include "proxy/xchg.h"
+
+enum {
+    SCRATCH_BEHIND = 64,
+    TURN_ROUNDS = 8,        /* of exchanges that make each other ready */
+    LAST_WORDS_US = 2000000, /* how long settlements may take once all else is over */
+    ACCEPT_PAUSE_MS = 100,
+};
+
+struct letter {
+    struct list_node node;
+    enum letter_kind kind;
+    struct generation *generation;
+    struct uuid id;
+    struct limit_amounts amounts;
+};
+
+/* ---- pools -------------------------------------------------------------------------------- */
+
+static struct pools *pools_new(struct worker *w, struct generation *generation)
+{
+    const struct config *config = generation->config;
+    struct upstream_env env = {
+        .base = w->base, .dns = w->dns, .stats = &w->stats, .later = &w->later};
+    struct pools *pools = xcalloc(1, sizeof(*pools));
+
+    pools->refs = 1;
+    pools->worker = w;
+    pools->generation = generation;
+    pools->at = xcalloc(config->n_upstreams, sizeof(pools->at[0]));
+    for (size_t i = 0; i < config->n_upstreams; i++)
+        pools->at[i] = upstream_pool_new(&config->upstreams[i], generation->clients[i], &env);
+    return pools;
+}
+
+void pools_unref(struct pools *pools)
+{
+    if (!pools || --pools->refs > 0)
+        return;
+    for (size_t i = 0; i < pools->generation->config->n_upstreams; i++)
+        upstream_pool_free(pools->at[i]);
+    free(pools->at);
+    generation_unref(pools->generation);
+    free(pools);
+}
+
+/* ---- mailbox --------------------------------------------------------------------------------- */
+
+static void post(struct worker *w, struct letter *letter)
+{
+    uint64_t one = 1;
+
+    pthread_mutex_lock(&w->mailbox_lock);
+    list_push_back(&w->mailbox, &letter->node);
+    pthread_mutex_unlock(&w->mailbox_lock);
+    if (write(w->mailbox_fd, &one, sizeof(one)) < 0)
+        log_line(LOG_ERROR, "worker", "could not wake a worker", "errno=%d", errno);
+}
+
+void worker_post(struct worker *w, enum letter_kind kind, struct generation *generation)
+{
+    struct letter *letter = xcalloc(1, sizeof(*letter));
+
+    letter->kind = kind;
+    letter->generation = generation;
+    post(w, letter);
+}
+
+void worker_post_settle(struct worker *w, const struct uuid *id,
+                        const struct limit_amounts *actual)
+{
+    struct letter *letter = xcalloc(1, sizeof(*letter));
+
+    letter->kind = LETTER_SETTLE;
+    letter->id = *id;
+    letter->amounts = *actual;
+    post(w, letter);
+}
+
+static void stop_listening(struct worker *w)
+{
+    if (w->listener)
+        evconnlistener_free(w->listener); /* closes the socket */
+    w->listener = NULL;
+}
+
+/* Connections that carry no request now. */
+static void close_idle_conns(struct worker *w)
+{
+    LIST_FOREACH_SAFE (at, &w->conns) {
+        struct conn *c = LIST_OBJECT(at, struct conn, node);
+
+        if (!c->xchg)
+            conn_close(c);
+    }
+}
+
+static void open_letter(struct worker *w, struct letter *letter)
+{
+    switch (letter->kind) {
+    case LETTER_RELOAD: {
+        struct pools *old = w->pools;
+
+        w->pools = pools_new(w, letter->generation);
+        for (size_t i = 0; i < old->generation->config->n_upstreams; i++)
+            upstream_pool_retire(old->at[i]);
+        pools_unref(old);
+        break;
+    }
+    case LETTER_DRAIN:
+        w->draining = true;
+        stop_listening(w);
+        close_idle_conns(w);
+        break;
+    case LETTER_STOP:
+        w->draining = w->stopping = true;
+        stop_listening(w);
+        xchg_stop_all(w);
+        close_idle_conns(w);
+        break;
+    case LETTER_SETTLE:
+        limiter_settle_id(w->limiter, &letter->id, &letter->amounts);
+        break;
+    }
+}
+
+static void on_mail(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+    struct list_node mail;
+    uint64_t count;
+
+    (void)what;
+    if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+        log_line(LOG_ERROR, "worker", "could not read the mailbox", "errno=%d", errno);
+    list_init(&mail);
+    pthread_mutex_lock(&w->mailbox_lock);
+    while (!list_is_empty(&w->mailbox)) {
+        struct list_node *at = w->mailbox.next;
+
+        list_remove(at);
+        list_push_back(&mail, at);
+    }
+    pthread_mutex_unlock(&w->mailbox_lock);
+    while (!list_is_empty(&mail)) {
+        struct letter *letter = LIST_OBJECT(mail.next, struct letter, node);
+
+        list_remove(&letter->node);
+        open_letter(w, letter);
+        free(letter);
+    }
+}
+
+/* ---- listener ------------------------------------------------------------------------------------ */
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *from,
+                      int len, void *arg)
+{
+    struct worker *w = arg;
+
+    (void)listener;
+    (void)from;
+    (void)len;
+    if (!server_connections_add(w->server, w->pools->generation->config->bounds.connections)) {
+        close(fd);
+        return;
+    }
+    conn_accept(w, fd);
+}
+
+static void on_accept_again(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+
+    (void)fd;
+    (void)what;
+    if (w->listener)
+        evconnlistener_enable(w->listener);
+}
+
+/* Out of descriptors: pausing lets others end; the backlog keeps who comes. */
+static void on_accept_error(struct evconnlistener *listener, void *arg)
+{
+    struct worker *w = arg;
+    struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
+
+    log_line(LOG_WARN, "worker", "could not accept a connection", "errno=%d", errno);
+    evconnlistener_disable(listener);
+    event_add(w->accept_again, &pause);
+}
+
+/* ---- the loop ------------------------------------------------------------------------------------------ */
+
+static void on_synced(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+    uint64_t count;
+
+    (void)what;
+    if (read(fd, &count, sizeof(count)) > 0)
+        xchg_journal_synced(w);
+}
+
+static void on_limiter_timer(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg; /* the turn's end runs the limiter */
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+    struct limiter_stats now;
+
+    (void)fd;
+    (void)what;
+    xchg_tick(w);
+    denied_flush(w->denied, w->journal, clock_wall_us(), false);
+    limiter_stats(w->limiter, &now);
+    pthread_mutex_lock(&w->mailbox_lock);
+    w->limiter_view = now;
+    pthread_mutex_unlock(&w->mailbox_lock);
+}
+
+static void write_journal(struct worker *w)
+{
+    bool well = true;
+    struct fail fail;
+
+    if (journal_is_dirty(w->journal) && journal_flush(w->journal, &fail) != RC_OK) {
+        char why[256];
+
+        well = false;
+        stat_add(&w->stats.journal_flush_failures, 1);
+        fail_text(&fail, why, sizeof(why));
+        log_line(LOG_ERROR, "journal", "write failed; nothing new is admitted", "reason=\"%s\"",
+                 why);
+    }
+    xchg_journal_written(w, well);
+}
+
+static void end_turn(struct worker *w)
+{
+    int64_t next = INT64_MAX;
+
+    for (int round = 0; round < TURN_ROUNDS; round++) {
+        xchg_run_ready(w);
+        next = limiter_run(w->limiter);
+        write_journal(w);
+        if (list_is_empty(&w->ready) && list_is_empty(&w->journal_waiters))
+            break;
+    }
+    next = limiter_run(w->limiter);
+    if (next != INT64_MAX) {
+        int64_t left = next - clock_mono_us();
+        struct timeval wait = {.tv_sec = left > 0 ? left / 1000000 : 0,
+                               .tv_usec = left > 0 ? left % 1000000 : 0};
+
+        event_add(w->limiter_timer, &wait);
+    }
+    upstream_reap(&w->later);
+    xchg_reap(w);
+    conn_reap(w);
+}
+
+static bool has_work(const struct worker *w)
+{
+    return !w->draining || w->n_running > 0 || !list_is_empty(&w->conns);
+}
+
+/* All exchanges are over: what they took is told to the counters, what was refused is kept. */
+static void say_last_words(struct worker *w)
+{
+    int64_t until = clock_mono_us() + LAST_WORDS_US;
+    struct limiter_stats stats;
+
+    denied_flush(w->denied, w->journal, clock_wall_us(), true);
+    for (;;) {
+        struct timeval turn = {.tv_usec = 2000};
+
+        end_turn(w);
+        limiter_stats(w->limiter, &stats);
+        if ((stats.unsettled == 0 && !journal_is_dirty(w->journal)) || clock_mono_us() > until)
+            break;
+        event_base_loopexit(w->base, &turn);
+        event_base_loop(w->base, 0);
+    }
+    if (stats.unsettled > 0)
+        log_line(LOG_WARN, "limits", "settlements left to the deadline rule", "count=%llu",
+                 (unsigned long long)stats.unsettled);
+}
+
+static void *run(void *arg)
+{
+    struct worker *w = arg;
+
+    while (has_work(w)) {
+        bool busy = !list_is_empty(&w->ready);
+
+        event_base_loop(w->base, EVLOOP_ONCE | (busy ? EVLOOP_NONBLOCK : 0));
+        end_turn(w);
+    }
+    say_last_words(w);
+    server_worker_done(w->server);
+    return NULL;
+}
+
+/* ---- beginning and end -------------------------------------------------------------------------------------- */
+
+static int attach_redis(struct redisAsyncContext *redis, void *loop)
+{
+    return redisLibeventAttach(redis, loop) == REDIS_OK ? 0 : -1;
+}
+
+static struct limiter *make_limiter(struct worker *w)
+{
+    const struct config *config = w->pools->generation->config;
+    struct limiter_options options = {
+        .redis_url = config->counters_redis ? config->redis_url : NULL,
+        .timeout_ms = config->counters_timeout_ms,
+        .on_failure = config->counters_on_failure,
+        .name_space = config->counters_namespace,
+        .attach = attach_redis,
+        .loop = w->base,
+    };
+
+    return limiter_new(&options, server_limit_memory(w->server));
+}
+
+static struct event_base *make_base(void)
+{
+    struct event_config *config = event_config_new();
+    struct event_base *base;
+
+    ASSERT(config != NULL);
+    event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    base = event_base_new_with_config(config);
+    event_config_free(config);
+    ASSERT(base != NULL);
+    return base;
+}
+
+static struct evdns_base *make_dns(struct event_base *base)
+{
+    struct evdns_base *dns = evdns_base_new(
+        base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+
+    if (!dns) /* no resolv.conf: numeric addresses and the hosts file still work */
+        dns = evdns_base_new(base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    ASSERT(dns != NULL);
+    evdns_base_set_option(dns, "randomize-case:", "0"); /* some resolvers fold case */
+    return dns;
+}
+
+static void make_events(struct worker *w)
+{
+    struct timeval second = {.tv_sec = 1};
+
+    w->mailbox_event = event_new(w->base, w->mailbox_fd, EV_READ | EV_PERSIST, on_mail, w);
+    w->limiter_timer = event_new(w->base, -1, 0, on_limiter_timer, w);
+    w->tick = event_new(w->base, -1, EV_PERSIST, on_tick, w);
+    w->accept_again = event_new(w->base, -1, 0, on_accept_again, w);
+    w->sync_event = event_new(w->base, journal_sync_event(w->journal), EV_READ | EV_PERSIST,
+                              on_synced, w);
+    event_add(w->sync_event, NULL);
+    event_add(w->mailbox_event, NULL);
+    event_add(w->tick, &second);
+    w->listener = evconnlistener_new(w->base, on_accept, w,
+                                     LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1,
+                                     w->listen_fd);
+    ASSERT(w->listener != NULL);
+    evconnlistener_set_error_cb(w->listener, on_accept_error);
+}
+
+struct worker *worker_new(struct server *server, unsigned number, evutil_socket_t listen_fd,
+                          struct generation *generation, const char *journal_dir)
+{
+    struct worker *w = xcalloc(1, sizeof(*w));
+    struct list_node *lists[] = {&w->conns,      &w->live,       &w->ready,
+                                 &w->journal_waiters, &w->later, &w->dead_conns,
+                                 &w->dead_xchgs, &w->free_xchgs, &w->mailbox,
+                                 &w->sync_waiters};
+    struct fail fail;
+
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+        list_init(lists[i]);
+    w->server = server;
+    w->number = number;
+    w->listen_fd = listen_fd;
+    w->journal = journal_open(journal_dir, number, &fail);
+    if (!w->journal) {
+        char why[256];
+
+        fail_text(&fail, why, sizeof(why));
+        log_line(LOG_ERROR, "journal", "could not open a journal", "dir=%s reason=\"%s\"",
+                 journal_dir, why);
+        free(w);
+        return NULL;
+    }
+    w->sync_always = generation->config->ledger_sync == SYNC_ALWAYS;
+    ledger_attach(server_ledger(server), w->journal);
+    w->base = make_base();
+    w->dns = make_dns(w->base);
+    w->scratch_block = xmalloc(SCRATCH_FRONT + SCRATCH_BYTES + SCRATCH_BEHIND);
+    w->scratch = w->scratch_block + SCRATCH_FRONT;
+    w->denied = denied_new();
+    w->pools = pools_new(w, generation_ref(generation));
+    w->limiter = make_limiter(w);
+    pthread_mutex_init(&w->mailbox_lock, NULL);
+    w->mailbox_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    ASSERT(w->mailbox_fd >= 0);
+    make_events(w);
+    return w;
+}
+
+void worker_start(struct worker *w)
+{
+    char name[16];
+
+    ASSERT(pthread_create(&w->thread, NULL, run, w) == 0);
+    snprintf(name, sizeof(name), "worker-%u", w->number);
+    pthread_setname_np(w->thread, name);
+}
+
+void worker_join(struct worker *w)
+{
+    pthread_join(w->thread, NULL);
+}
+
+void worker_free(struct worker *w)
+{
+    LIST_FOREACH_SAFE (at, &w->mailbox) { /* what came after its last turn */
+        struct letter *letter = LIST_OBJECT(at, struct letter, node);
+
+        list_remove(at);
+        generation_unref(letter->generation);
+        free(letter);
+    }
+    stop_listening(w);
+    limiter_free(w->limiter);
+    xchg_pool_free(w);
+    pools_unref(w->pools);
+    upstream_reap(&w->later);
+    ledger_detach(server_ledger(w->server), w->journal);
+    journal_close(w->journal);
+    denied_free(w->denied);
+    event_free(w->mailbox_event);
+    event_free(w->sync_event);
+    event_free(w->limiter_timer);
+    event_free(w->tick);
+    event_free(w->accept_again);
+    evdns_base_free(w->dns, 0);
+    event_base_free(w->base);
+    close(w->mailbox_fd);
+    pthread_mutex_destroy(&w->mailbox_lock);
+    free(w->scratch_block);
+    free(w);
+}

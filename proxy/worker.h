@@ -1,0 +1,118 @@
+/*
+ * worker.h - one thread: an event loop with a listener, pools, counters and a journal of its own.
+ *
+ * Workers share the generation (immutable, counted) and nothing else; other threads
+ * speak to one through its mailbox.  Loop order, in one place (worker_run): wait ->
+ * events -> mailbox -> exchanges that asked to run again -> limiter -> journal write ->
+ * exchanges that waited for it -> what was to be freed.
+ */
+#ifndef PROXY_WORKER_H
+#define PROXY_WORKER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <event2/dns.h>
+#include <event2/event.h>
+#include <event2/listener.h>
+
+#include "base/list.h"
+#include "metering/ledger/journal.h"
+#include "metering/ledger/ledger.h"
+#include "metering/limits/limit.h"
+#include "proxy/denied.h"
+#include "proxy/generation.h"
+#include "proxy/metrics.h"
+#include "proxy/upstream.h"
+
+enum {
+    SCRATCH_BYTES = 64 << 10, /* one read from either side */
+    SCRATCH_FRONT = 64,       /* room before it, for a chunk head */
+    XCHG_POOL_MAX = 256,      /* ended exchanges kept for reuse */
+    LINGER_MS = 2000,         /* how long a closing connection may still send */
+};
+
+struct server;
+
+/* The pools of one generation in one worker; counted by exchanges of that worker alone. */
+struct pools {
+    unsigned refs;
+    struct generation *generation;
+    struct upstream_pool **at; /* in the order of config->upstreams */
+    struct worker *worker;
+};
+
+struct worker {
+    unsigned number;
+    struct server *server;
+    pthread_t thread;
+    struct event_base *base;
+    struct evdns_base *dns;
+    struct evconnlistener *listener;
+    evutil_socket_t listen_fd;
+    struct pools *pools; /* of the newest generation */
+    struct limiter *limiter;
+    struct journal *journal;
+    bool sync_always;   /* what BEGIN promises must be on disk before a request is forwarded */
+    struct denied *denied;
+    struct worker_stats stats;
+
+    struct list_node conns;   /* all open ones */
+    struct list_node live;    /* exchanges that run */
+    struct list_node ready;   /* exchanges that run again this turn */
+    struct list_node journal_waiters; /* for the write of this turn */
+    struct list_node sync_waiters;    /* for the disk, with "sync": "always" */
+    struct list_node later;   /* upconns to free at the end of the turn */
+    struct list_node dead_conns;
+    struct list_node dead_xchgs;
+    struct list_node free_xchgs; /* kept for reuse */
+    size_t n_free_xchgs;
+    size_t n_conns;
+    size_t n_running; /* exchanges */
+
+    char *scratch_block;
+    char *scratch; /* SCRATCH_BYTES, with SCRATCH_FRONT before and some room behind */
+
+    pthread_mutex_t mailbox_lock;
+    struct list_node mailbox;
+    int mailbox_fd;
+    struct event *mailbox_event;
+    struct event *sync_event;
+    struct event *limiter_timer;
+    struct event *tick;         /* once a second: refusal counts, extended reservations */
+    struct event *accept_again; /* after the process ran out of descriptors */
+
+    struct limiter_stats limiter_view; /* a copy for other threads, under mailbox_lock */
+    bool draining; /* no new requests */
+    bool stopping; /* end what runs, now */
+};
+
+/* What other threads may ask. */
+enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_SETTLE };
+
+/* Takes the listening socket; holds a reference of its own. NULL where the journal cannot be
+ * opened (logged). */
+struct worker *worker_new(struct server *server, unsigned number, evutil_socket_t listen_fd,
+                          struct generation *generation, const char *journal_dir);
+/* Starts the thread; it ends by itself once drained or stopped. */
+void worker_start(struct worker *w);
+void worker_join(struct worker *w);
+void worker_free(struct worker *w);
+
+/* From any thread. generation (LETTER_RELOAD): a reference that the worker takes over. */
+void worker_post(struct worker *w, enum letter_kind kind, struct generation *generation);
+/* From any thread: settle what an earlier process left reserved. */
+void worker_post_settle(struct worker *w, const struct uuid *id,
+                        const struct limit_amounts *actual);
+
+/* ---- for the objects of this worker ---------------------------------------------- */
+
+void pools_unref(struct pools *pools);
+static inline struct pools *pools_ref(struct pools *pools)
+{
+    pools->refs++;
+    return pools;
+}
+
+#endif

@@ -1,0 +1,325 @@
+/*
+ * xchg.c - the life of one exchange: start here.
+ *
+ *   HEAD     the request head: who (key, tags), where (upstream, endpoint)
+ *   BODY     the body, kept whole where the meter needs it; what (model, stream, bounds)
+ *   ADMIT    the worst case is priced and reserved in every limit it touches, or refused
+ *   BEGIN    the journal has it on disk before a provider can bill it
+ *   CONNECT  a connection to the upstream, idle or new
+ *   RELAY    request up, answer down, both at once; the tap reads usage as it passes
+ *   DRAIN    the client has left: the rest of the answer is read for its usage
+ *   REPLY    an answer of our own: a refusal, or a route below /_tollgate/
+ *   SETTLE   usage, price, journal END, limits settled, log line: once, whatever happened
+ *
+ *   HEAD -> BODY -> ADMIT -> BEGIN -> CONNECT -> RELAY -> SETTLE
+ *     \________\_______\_______\________\_______/ \-> DRAIN -> SETTLE
+ *                 REPLY -> SETTLE
+ *
+ * Each state is one function; a transition is a return statement.  Callbacks only
+ * wake; a wake is a hint and the state looks for itself, so that an early, late or
+ * doubled one does no harm.  Every exchange passes SETTLE exactly once.
+ *
+ * This file is the driver.  The states are in xchg_request.c (HEAD, BODY), xchg_admit.c
+ * (ADMIT, BEGIN), xchg_relay.c (CONNECT, RELAY, DRAIN), xchg_reply.c (REPLY) and
+ * xchg_settle.c (SETTLE).
+ */
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "proxy/xchg_int.h"
+
+static const char *const end_names[] = {
+#define END_NAME(id, name) [id] = name,
+    END_REASONS(END_NAME)
+#undef END_NAME
+};
+
+const char *end_reason_name(enum end_reason reason)
+{
+    return end_names[reason];
+}
+
+enum step xchg_go(struct xchg *x, const struct xchg_state *state)
+{
+    if (log_wants(LOG_DEBUG))
+        log_line(LOG_DEBUG, "xchg", "state", "id=%s from=%s to=%s", x->id_text, x->state->name,
+                 state->name);
+    x->state = state;
+    x->fresh = true;
+    deadline_clear(&x->deadline);
+    return STEP_AGAIN;
+}
+
+enum step xchg_end(struct xchg *x, enum end_reason reason)
+{
+    if (x->end == END_NONE)
+        x->end = reason;
+    return xchg_go(x, &S_SETTLE);
+}
+
+void xchg_again(struct xchg *x)
+{
+    list_remove(&x->ready);
+    list_push_back(&x->worker->ready, &x->ready);
+}
+
+bool xchg_client_left(struct xchg *x)
+{
+    if (!x->conn || x->client_gone)
+        return true;
+    if ((x->woken & WAKE_CLIENT_IN) && conn_is_gone(x->conn))
+        x->client_gone = true;
+    return x->client_gone;
+}
+
+/* The process ends now: whoever still runs is told, recorded and let go. */
+static enum step stop_now(struct xchg *x)
+{
+    if (x->end == END_NONE)
+        x->end = END_STOPPED;
+    if (x->state == &S_RELAY && x->answer.head_sent) {
+        answer_cut(x, REFUSE_DRAINING, "the gateway is shutting down");
+        if (client_flush(x) == RC_EOF)
+            x->client_gone = true;
+    }
+    return xchg_end(x, END_STOPPED);
+}
+
+static void retire(struct xchg *x)
+{
+    struct conn *c = x->conn;
+    struct worker *w = x->worker;
+    bool keep = c && !x->close_client && x->body_done && !x->client_gone;
+
+    x->conn = NULL;
+    list_remove(&x->ready);
+    list_remove(&x->live);
+    list_push_back(&w->dead_xchgs, &x->ready);
+    deadline_fini(&x->deadline);
+    w->n_running--;
+    stat_sub(&w->stats.requests_running, 1);
+    if (c)
+        conn_exchange_done(c, keep);
+}
+
+void xchg_wake(struct xchg *x, unsigned why)
+{
+    enum step step = STEP_WAIT;
+
+    ASSERT(x->magic == XCHG_MAGIC);
+    x->pending |= why;
+    if (x->running)
+        return; /* the loop that runs will see it */
+    x->running = true;
+    for (;;) {
+        unsigned stop = x->pending & (WAKE_TIMEOUT | WAKE_STOP);
+
+        if (stop && x->state != &S_SETTLE) {
+            x->pending &= ~(unsigned)(WAKE_TIMEOUT | WAKE_STOP);
+            if (!(stop & WAKE_STOP) && x->fresh) { /* that deadline was the last state's */
+                step = STEP_AGAIN;
+                continue;
+            }
+            step = (stop & WAKE_STOP) ? stop_now(x) : x->state->timeout(x);
+        } else if (!x->fresh && step == STEP_WAIT && !(x->pending & x->state->wakes)) {
+            x->pending = 0; /* stale: the state that wanted it is gone */
+            break;
+        } else {
+            x->woken = x->pending & x->state->wakes;
+            x->pending &= ~x->state->wakes;
+            x->fresh = false;
+            step = x->state->run(x);
+        }
+        if (step == STEP_DONE)
+            break;
+    }
+    x->running = false;
+    if (step == STEP_DONE)
+        retire(x);
+}
+
+/* ---- beginning and end of the object ------------------------------------------------- */
+
+static void on_deadline(void *arg)
+{
+    xchg_wake(arg, WAKE_TIMEOUT);
+}
+
+static void clear_head(struct http1_head *h)
+{
+    memset(h, 0, offsetof(struct http1_head, headers));
+    memset(&h->n_headers, 0, sizeof(*h) - offsetof(struct http1_head, n_headers));
+}
+
+/* As new, but for the arrays at the end, which say how much of them is meant. */
+static void clear(struct xchg *x)
+{
+    memset(x, 0, offsetof(struct xchg, answer) + offsetof(struct answer, head));
+    clear_head(&x->answer.head);
+    clear_head(&x->head);
+    x->admission.n_claims = 0;
+    x->admission.denial = (struct limit_denial){.def = NULL};
+    x->admission.verdict = LIMIT_PENDING;
+    cost_clear(&x->worst_cost);
+    cost_clear(&x->cost);
+}
+
+static struct xchg *take(struct worker *w)
+{
+    struct xchg *x;
+
+    if (!list_is_empty(&w->free_xchgs)) {
+        struct arena arena;
+
+        x = LIST_OBJECT(w->free_xchgs.next, struct xchg, ready);
+        list_remove(&x->ready);
+        w->n_free_xchgs--;
+        arena = x->arena;
+        clear(x);
+        x->arena = arena;
+    } else {
+        x = xcalloc(1, sizeof(*x));
+        arena_init(&x->arena, XCHG_ARENA_BYTES);
+    }
+    return x;
+}
+
+void xchg_start(struct conn *c, bool now)
+{
+    struct worker *w = c->worker;
+    struct xchg *x = take(w);
+
+    x->magic = XCHG_MAGIC;
+    x->worker = w;
+    x->conn = c;
+    c->xchg = x;
+    x->pools = pools_ref(w->pools);
+    x->config = x->pools->generation->config;
+    list_init(&x->ready);
+    list_push_back(&w->live, &x->live);
+    deadline_init(&x->deadline, w->base, on_deadline, x);
+    buf_init(&x->answer.head_in, RESPONSE_HEAD_BYTES + SCRATCH_BYTES);
+    buf_init(&x->answer.held, x->config->bounds.hold_bytes + OUT_SLACK_BYTES);
+    buf_init(&x->answer.pass, OUT_SLACK_BYTES);
+    buf_init(&x->out, x->config->bounds.hold_bytes + 2 * OUT_SLACK_BYTES);
+    buf_init(&x->up_buf, OUT_SLACK_BYTES);
+    x->start_us = clock_mono_us();
+    x->start_wall_us = clock_wall_us();
+    x->first_byte_us = -1;
+    x->state = &S_HEAD;
+    x->fresh = true;
+    uuid7_make(&x->id, x->start_wall_us);
+    uuid_format(&x->id, x->id_text);
+    w->n_running++;
+    stat_add(&w->stats.requests_running, 1);
+    if (now)
+        xchg_wake(x, 0);
+    else
+        xchg_again(x);
+}
+
+static void release(struct xchg *x)
+{
+    hold_release(&x->body);
+    buf_release(&x->answer.head_in);
+    buf_release(&x->answer.held);
+    buf_release(&x->answer.pass);
+    buf_release(&x->out);
+    buf_release(&x->up_buf);
+    tap_free(x->tap);
+    x->tap = NULL;
+    pools_unref(x->pools);
+    x->pools = NULL;
+    arena_reset(&x->arena);
+    x->magic = 0;
+}
+
+void xchg_reap(struct worker *w)
+{
+    LIST_FOREACH_SAFE (at, &w->dead_xchgs) {
+        struct xchg *x = LIST_OBJECT(at, struct xchg, ready);
+
+        list_remove(at);
+        release(x);
+        if (w->n_free_xchgs < XCHG_POOL_MAX) {
+            list_push_front(&w->free_xchgs, &x->ready);
+            w->n_free_xchgs++;
+        } else {
+            arena_release(&x->arena);
+            free(x);
+        }
+    }
+}
+
+void xchg_pool_free(struct worker *w)
+{
+    LIST_FOREACH_SAFE (at, &w->free_xchgs) {
+        struct xchg *x = LIST_OBJECT(at, struct xchg, ready);
+
+        list_remove(at);
+        arena_release(&x->arena);
+        free(x);
+    }
+    w->n_free_xchgs = 0;
+}
+
+/* ---- for the worker's loop -------------------------------------------------------------- */
+
+/* Empties a list and wakes all that were on it; one that asks again waits for the next turn. */
+static void wake_list(struct list_node *list, unsigned why)
+{
+    struct list_node now;
+
+    list_init(&now);
+    while (!list_is_empty(list)) {
+        struct list_node *at = list->next;
+
+        list_remove(at);
+        list_push_back(&now, at);
+    }
+    while (!list_is_empty(&now)) {
+        struct xchg *x = LIST_OBJECT(now.next, struct xchg, ready);
+
+        list_remove(&x->ready);
+        xchg_wake(x, why);
+    }
+}
+
+void xchg_run_ready(struct worker *w)
+{
+    wake_list(&w->ready, WAKE_RUN);
+}
+
+void xchg_journal_written(struct worker *w, bool well)
+{
+    wake_list(&w->journal_waiters, well ? WAKE_JOURNAL : WAKE_NO_JOURNAL);
+}
+
+void xchg_journal_synced(struct worker *w)
+{
+    wake_list(&w->sync_waiters, WAKE_JOURNAL);
+}
+
+void xchg_stop_all(struct worker *w)
+{
+    LIST_FOREACH_SAFE (at, &w->live)
+        xchg_wake(LIST_OBJECT(at, struct xchg, live), WAKE_STOP);
+}
+
+void xchg_tick(struct worker *w)
+{
+    int64_t now_us = clock_mono_us();
+
+    LIST_FOREACH (at, &w->live) {
+        struct xchg *x = LIST_OBJECT(at, struct xchg, live);
+
+        if (x->reserved && now_us >= x->extend_us) {
+            x->extend_us = now_us + LIMIT_DEADLINE_S * US_PER_SECOND / 3;
+            limiter_extend(w->limiter, &x->admission);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+/*
+ * xchg_admit.c - ADMIT and BEGIN: the worst case, reserved or refused, then on disk.
+ */
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/server.h"
+#include "proxy/xchg_int.h"
+
+static void on_verdict(void *arg)
+{
+    xchg_wake(arg, WAKE_LIMIT);
+}
+
+/*
+ * What the call may take at the most, in every unit, and its price: from the request's
+ * own bounds, else the defaults of estimate.h.
+ */
+static bool price_worst(struct xchg *x, struct limit_amounts *worst)
+{
+    const struct book *book = x->config->book;
+    struct price_query query = {.provider = x->upstream->provider,
+                                .upstream = strv_z(x->upstream->name),
+                                .model = x->facts.model,
+                                .model_requested = x->facts.model,
+                                .tier = usage_priced_tier(x->facts.service_tier),
+                                .at_us = x->start_wall_us};
+    uint64_t input = estimate_input_tokens(&x->facts);
+    uint64_t output;
+    struct money most;
+    bool priced;
+
+    x->max_output = estimate_max_output_tokens(
+        &x->facts, price_max_output(book, query.provider, query.model));
+    output = x->max_output;
+    usage_set(&x->worst_usage, USAGE_INPUT, input);
+    usage_set(&x->worst_usage, USAGE_OUTPUT, output);
+    query.input_total = input;
+    priced = price_worst_case(book, &query, input, output, &most);
+    if (priced) {
+        (void)usage_to_quantities(&x->worst_usage, &query.quantities);
+        query.quantities.n[METER_REQUEST] = 1;
+        price_usage(book, &query, &x->worst_cost);
+        worst->n[UNIT_USD] = (uint64_t)money_ceil_nano(most);
+    }
+    worst->n[UNIT_TOKENS] = input + output;
+    worst->n[UNIT_INPUT_TOKENS] = input;
+    worst->n[UNIT_OUTPUT_TOKENS] = output;
+    return priced;
+}
+
+static enum step start_reservation(struct xchg *x)
+{
+    struct limit_amounts worst = {.n = {[UNIT_REQUESTS] = 1, [UNIT_CONCURRENT] = 1}};
+
+    if (!journal_is_writable(x->worker->journal))
+        return xchg_refuse(x, REFUSE_OVERLOADED,
+                           "the gateway cannot record requests now (its disk is full or failing)");
+    if (x->route.endpoint->kind == ENDPOINT_METERED && !price_worst(x, &worst) &&
+        x->config->on_unpriced == ON_UNPRICED_REFUSE)
+        return xchg_refuse(x, REFUSE_MODEL_NOT_PRICED, "the model \"%.*s\" has no price",
+                           (int)(x->facts.model.n < 128 ? x->facts.model.n : 128),
+                           x->facts.model.n ? x->facts.model.p : "");
+    if (admission_init(&x->admission, x->config->limits, &x->tags.subject, &worst, &x->id,
+                       x->start_wall_us, &x->arena) != RC_OK)
+        return xchg_refuse(x, REFUSE_BAD_REQUEST, "the request touches too many limits");
+    x->admission.wake = on_verdict;
+    x->admission.arg = x;
+    x->reserving = true;
+    limiter_reserve(x->worker->limiter, &x->admission);
+    return STEP_WAIT;
+}
+
+static enum step st_admit(struct xchg *x)
+{
+    if (!x->reserving) {
+        enum step step = start_reservation(x);
+
+        if (!x->reserving)
+            return step;
+    }
+    if (x->admission.verdict == LIMIT_PENDING) {
+        if (!xchg_client_left(x))
+            return STEP_WAIT;
+        limiter_cancel(x->worker->limiter, &x->admission);
+        x->reserving = false;
+        return xchg_end(x, END_CLIENT_GONE);
+    }
+    x->reserving = false;
+    switch (x->admission.verdict) {
+    case LIMIT_DENIED:
+        return xchg_refuse_limit(x);
+    case LIMIT_UNAVAILABLE:
+        return xchg_refuse(x, REFUSE_COUNTERS_UNAVAILABLE,
+                           "the counters that limits are kept in cannot be reached");
+    case LIMIT_PENDING:
+    case LIMIT_OK:
+        break;
+    }
+    x->reserved = true;
+    x->extend_us = clock_mono_us() + LIMIT_DEADLINE_S * US_PER_SECOND / 3;
+    return xchg_go(x, &S_BEGIN);
+}
+
+/* Waits for the write of this loop turn: nothing is forwarded that could be forgotten. */
+static enum step st_begin(struct xchg *x)
+{
+    struct worker *w = x->worker;
+
+    if (!x->begun) {
+        struct record r;
+
+        settle_record(x, &r, OUTCOME_INTERRUPTED);
+        if (journal_begin(w->journal, &r) != RC_OK)
+            return xchg_refuse(x, REFUSE_OVERLOADED, "the gateway cannot record requests now");
+        x->begun = true;
+        list_push_back(&w->journal_waiters, &x->ready);
+        return STEP_WAIT;
+    }
+    if (xchg_client_left(x)) {
+        list_remove(&x->ready);
+        return xchg_end(x, END_CLIENT_GONE);
+    }
+    if (!(x->woken & (WAKE_JOURNAL | WAKE_NO_JOURNAL)))
+        return STEP_WAIT;
+    if (x->woken & WAKE_NO_JOURNAL) /* refused before the call, not after */
+        return xchg_refuse(x, REFUSE_OVERLOADED, "the gateway cannot record requests now");
+    if (w->sync_always) {
+        if (x->sync_note == 0) {
+            x->sync_note = journal_written(w->journal);
+            ledger_sync_soon(server_ledger(w->server));
+        }
+        if (journal_synced(w->journal) < x->sync_note) {
+            list_push_back(&w->sync_waiters, &x->ready);
+            return STEP_WAIT;
+        }
+    }
+    return xchg_go(x, &S_CONNECT);
+}
+
+/* Neither has a deadline of its own: the limiter and the loop turn bound them. */
+const struct xchg_state S_ADMIT = {"admit", st_admit, WAKE_LIMIT | WAKE_CLIENT_IN, st_admit};
+const struct xchg_state S_BEGIN = {"begin", st_begin, WAKE_JOURNAL | WAKE_NO_JOURNAL | WAKE_CLIENT_IN,
+                                   st_begin};

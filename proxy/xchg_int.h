@@ -1,0 +1,261 @@
+/*
+ * xchg_int.h - the inside of an exchange, for the files named xchg*.c alone.
+ */
+#ifndef PROXY_XCHG_INT_H
+#define PROXY_XCHG_INT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/uuid7.h"
+#include "metering/ledger/record.h"
+#include "metering/limits/limit.h"
+#include "metering/usage/estimate.h"
+#include "metering/usage/protocol.h"
+#include "metering/usage/tap.h"
+#include "pricing/price.h"
+#include "proxy/conn.h"
+#include "proxy/deadline.h"
+#include "proxy/hold.h"
+#include "proxy/http1.h"
+#include "proxy/http_msg.h"
+#include "proxy/tags.h"
+#include "proxy/worker.h"
+#include "proxy/xchg.h"
+
+enum {
+    XCHG_MAGIC = 0x78636867,
+    XCHG_ARENA_BYTES = 512 << 10,
+    OUT_SLACK_BYTES = 512 << 10, /* what one read may become: head, chunk heads, held events */
+    OUT_KEEP_BYTES = 4096,       /* a larger empty buffer is given back while a stream rests */
+    RESPONSE_HEAD_BYTES = 64 << 10,
+    HOLD_RELEASE_MS = 1000, /* an answer that takes longer to arrive is passed on as it comes */
+    OUT_BATCH_BYTES = 16 << 10, /* records are collected for one write up to here */
+    TURN_READS = 16,        /* reads of one side in one turn; then others have theirs */
+    MESSAGE_MAX_BYTES = 512,
+};
+
+enum step {
+    STEP_AGAIN = 0, /* the state changed: run the new one now */
+    STEP_WAIT,      /* nothing to do until one of the state's wakes */
+    STEP_DONE,      /* over; the driver releases it */
+};
+
+/*      id                    word in the log          */
+#define END_REASONS(X)                                   \
+    X(END_NONE, "none")                                  \
+    X(END_OK, "ok")                                      \
+    X(END_OWN_REPLY, "answered")                         \
+    X(END_REFUSED, "refused")                            \
+    X(END_CLIENT_GONE, "client_gone")                    \
+    X(END_CLIENT_SLOW, "client_slow")                    \
+    X(END_CONNECT_FAILED, "connect_failed")              \
+    X(END_UPSTREAM_GONE, "upstream_gone")                \
+    X(END_UPSTREAM_BAD, "upstream_malformed")            \
+    X(END_UPSTREAM_TIMEOUT, "upstream_timeout")          \
+    X(END_STOPPED, "stopped")
+
+enum end_reason {
+#define END_ID(id, name) id,
+    END_REASONS(END_ID)
+#undef END_ID
+};
+
+typedef enum step xchg_state_fn(struct xchg *x);
+
+struct xchg_state {
+    const char *name;
+    xchg_state_fn *run; /* the only code that runs in this state */
+    unsigned wakes;     /* what it may park on; anything else is stale */
+    xchg_state_fn *timeout; /* its deadline has passed */
+};
+
+extern const struct xchg_state S_HEAD, S_BODY, S_ADMIT, S_BEGIN, S_CONNECT, S_RELAY, S_DRAIN,
+    S_REPLY, S_SETTLE;
+
+/* What RELAY waits for: each has its own deadline. */
+enum relay_wait {
+    WAIT_NOTHING = 0,
+    WAIT_CLIENT_WRITE,
+    WAIT_CLIENT_BODY,
+    WAIT_FIRST_BYTE,
+    WAIT_HELD, /* the rest of an answer that is held: released when it takes long */
+    WAIT_MORE,
+};
+
+/* How the body goes to the client. */
+enum out_mode {
+    OUT_RAW = 0, /* the upstream's bytes, framing included */
+    OUT_CHUNKED, /* payload, in chunks of ours */
+    OUT_PLAIN,   /* payload until the connection ends */
+};
+
+/* What a request on the gateway's own path is. */
+enum own_route { OWN_NONE = 0, OWN_HEALTH, OWN_OUTCOME, OWN_UNKNOWN };
+
+/* One side of the answer that is being relayed. */
+struct answer {
+    struct buf head_in; /* bytes of a head that has not come whole */
+    struct http1_framing framing;
+    struct http1_chunked chunked;
+    uint64_t left;    /* BODY_LENGTH */
+    bool has_head;
+    bool body_done;   /* all of it was read */
+    bool is_stream;   /* the tap sees events */
+    bool holding;     /* kept whole, for the cost header */
+    bool head_sent;   /* the client has (or will have) our head */
+    bool encoded;     /* Content-Encoding: nothing can be added to it */
+    enum out_mode mode;
+    struct buf held;  /* framed body, while holding */
+    struct buf pass;  /* what the tap lets pass, when it rewrites */
+    uint64_t sent_payload;
+    char last[2];     /* last payload bytes sent: is an event complete? */
+    struct http1_head head; /* of the final response, once has_head; last: see xchg_start */
+};
+
+struct xchg {
+    uint32_t magic;
+    struct worker *worker;
+    struct conn *conn; /* NULL once the client is gone and the upstream is drained */
+    struct pools *pools;
+    const struct config *config;
+    struct arena arena;
+
+    /* driver */
+    const struct xchg_state *state;
+    unsigned pending;
+    unsigned woken; /* what the run under way was woken by */
+    bool running;
+    bool fresh; /* the state was entered and has not run */
+    bool upstream_tried; /* the request may have reached the provider */
+    struct deadline deadline;
+    struct list_node ready; /* of worker->ready, journal_waiters, dead_xchgs or free_xchgs */
+    struct list_node live;  /* of worker's running exchanges */
+    enum end_reason end;
+
+    /* the request */
+    struct http1_framing framing;
+    struct http1_chunked chunked;
+    uint64_t body_left;
+    bool body_done;     /* all of it was read from the client */
+    bool hold_body;     /* needed whole before it is forwarded */
+    bool continue_sent; /* 100 (Continue) */
+    struct http_target target;
+    struct hold body;
+    enum own_route own;
+
+    /* who, where, what */
+    struct uuid id;
+    char id_text[UUID_TEXT];
+    const struct key_config *key;
+    struct request_tags tags;
+    const struct upstream_config *upstream;
+    struct upstream_pool *pool;
+    struct route route;
+    struct request_facts facts;
+    bool asked_usage;
+
+    /* admission */
+    uint64_t max_output; /* bound of the whole answer, in tokens */
+    struct usage worst_usage;
+    bool reserving; /* a verdict is awaited */
+    bool reserved;  /* to be settled */
+    uint64_t sync_note; /* of the journal: BEGIN is on disk when it has come so far */
+    bool begun;     /* BEGIN is journalled: an END must follow */
+    int64_t extend_us; /* when the reservation's deadline is moved next */
+
+    /* relay */
+    struct upstream_wait wait;
+    struct upconn *up;
+    enum relay_wait waiting;
+    bool progress;      /* bytes moved since the deadline was set */
+    bool up_reusable;
+    struct strv up_pending; /* of body or up_buf, not yet written */
+    struct buf up_buf;      /* streamed uploads */
+    bool up_done;           /* the whole request is written */
+    bool up_broken;         /* it cannot be: an early answer may still come */
+    struct tap *tap;
+    bool tap_done; /* tap_finish was called */
+    struct buf out; /* to the client, not yet written */
+    bool client_gone;
+    bool client_had_all; /* when it left: only the end of a stream was still to come */
+    bool stop_reading; /* back-pressure: the client is slower */
+    int64_t drain_until_us;
+    uint64_t drain_left;
+
+    /* the reply of our own, and the end */
+    enum refusal refusal;
+    bool refused;
+    bool close_client; /* no other request on this connection */
+    int status;        /* what the client was told, 0: nothing */
+    int upstream_status;
+    bool counted; /* usage and cost stand */
+    enum usage_source usage_source;
+    struct usage usage;
+    char provider_request_id[TAP_ID_MAX_BYTES];
+
+    int64_t start_wall_us, start_us, first_byte_us; /* the latter two monotonic; -1: none */
+    uint64_t bytes_in, bytes_out; /* bodies, as the client sent and got them */
+
+    /*
+     * Large ones, last: zeroing their arrays for each exchange was a tenth of its
+     * instructions.  xchg_start clears what of them is read before it is written.
+     */
+    struct answer answer;
+    struct http1_head head; /* of the request; views into the arena */
+    struct admission admission;
+    struct cost worst_cost, cost;
+};
+
+/* ---- driver (xchg.c) ---- */
+/* Goes to a state: "return xchg_go(x, &S_CONNECT);" */
+enum step xchg_go(struct xchg *x, const struct xchg_state *state);
+/* Ends it; the first reason wins. */
+enum step xchg_end(struct xchg *x, enum end_reason reason);
+/* Run again this turn, after the others. */
+void xchg_again(struct xchg *x);
+const char *end_reason_name(enum end_reason reason);
+/* While nothing is read from the client: did it leave? What it sends ahead is kept. */
+bool xchg_client_left(struct xchg *x);
+
+/* ---- own answers (xchg_reply.c) ---- */
+/* Refuses in the protocol's own error shape: message is one sentence. */
+enum step xchg_refuse(struct xchg *x, enum refusal refusal, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The budget's or cap's refusal, from admission.denial. */
+enum step xchg_refuse_limit(struct xchg *x);
+/* An answer of the gateway's own in JSON. */
+enum step xchg_answer_json(struct xchg *x, int status, struct strv json);
+/* The route below /_tollgate/, its body (if any) is here. */
+enum step xchg_answer_own(struct xchg *x);
+enum own_route own_route_of(struct strv method, struct strv path);
+
+/* ---- the answer on its way to the client (xchg_answer.c) ---- */
+/*
+ * n bytes came from the upstream, at worker->scratch.  RC_OK; RC_BAD: not HTTP; RC_LIMIT: a
+ * bound was passed.  What they hold for the client stands in x->out or was written.
+ */
+enum rc answer_feed(struct xchg *x, char *bytes, size_t n) RC_MUST;
+/* The upstream ended its side, cleanly or not.  True: that was the end of the body. */
+bool answer_eof(struct xchg *x, bool clean);
+/* Stops holding: what is there goes out, and the rest as it comes. */
+enum rc answer_release(struct xchg *x) RC_MUST;
+/* A stream ends before its time: an error event in its own form, if it has one. */
+void answer_cut(struct xchg *x, enum refusal refusal, const char *message);
+/* The answer ends here, before its time: the tap says what it has. Harmless when it is done. */
+void answer_abandon(struct xchg *x);
+/* Bytes for the client, after what waits in x->out; small ones are collected there. */
+enum rc client_put(struct xchg *x, const char *p, size_t n) RC_MUST;
+/* RC_OK: nothing is left; RC_AGAIN; RC_EOF: the client is gone. */
+enum rc client_flush(struct xchg *x) RC_MUST;
+
+/* ---- the end (xchg_settle.c) ---- */
+/* Usage and cost from what the tap saw; once. */
+void settle_count(struct xchg *x);
+void settle_record(struct xchg *x, struct record *r, enum outcome outcome);
+enum outcome settle_outcome(const struct xchg *x);
+
+#endif

@@ -1,0 +1,295 @@
+/*
+ * xchg_request.c - HEAD and BODY: who asks, for what, and the bytes of the request.
+ */
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/auth.h"
+#include "proxy/xchg_int.h"
+
+/* ---- HEAD ------------------------------------------------------------------------------ */
+
+static void rebase(struct strv *view, const struct strv *from, const char *to)
+{
+    if (view->n > 0 && view->p >= from->p && view->p < from->p + from->n)
+        view->p = to + (view->p - from->p);
+}
+
+/* Copies the head into the arena and moves its views there. */
+static bool keep_head(struct xchg *x, struct strv bytes)
+{
+    struct http1_head *h = &x->head;
+    struct strv from = strv_head(bytes, h->bytes);
+    struct strv copy = arena_strv(&x->arena, from);
+
+    if (!copy.p)
+        return false;
+    rebase(&h->method, &from, copy.p);
+    rebase(&h->target, &from, copy.p);
+    rebase(&h->origin, &from, copy.p);
+    rebase(&h->authority, &from, copy.p);
+    for (size_t i = 0; i < h->n_headers; i++) {
+        rebase(&h->headers[i].name, &from, copy.p);
+        rebase(&h->headers[i].value, &from, copy.p);
+    }
+    return true;
+}
+
+static enum step refuse_head(struct xchg *x)
+{
+    x->close_client = true;
+    stat_add(&x->worker->stats.http_faults[x->head.fault], 1);
+    if (x->head.fault == HTTP1_TOO_LARGE || x->head.fault == HTTP1_TOO_MANY_HEADERS)
+        return xchg_refuse(x, REFUSE_HEADERS_TOO_LARGE,
+                           "the request head is larger than %zu bytes or %zu lines",
+                           x->config->bounds.head_bytes, x->config->bounds.headers);
+    return xchg_refuse(x, REFUSE_BAD_REQUEST, "malformed request: %s",
+                       http1_fault_text(x->head.fault));
+}
+
+static enum step route_request(struct xchg *x);
+
+static enum step st_head(struct xchg *x)
+{
+    struct conn *c = x->conn;
+    const struct bounds_config *bounds = &x->config->bounds;
+
+    for (;;) {
+        struct strv bytes = buf_view(&c->in);
+        enum parse_status status = http1_parse_request(bytes, bounds->head_bytes,
+                                                       bounds->headers, &x->head);
+        size_t got = 0;
+        enum rc rc;
+
+        if (status == PARSE_BAD)
+            return refuse_head(x);
+        if (status == PARSE_DONE) {
+            if (!keep_head(x, bytes))
+                return refuse_head(x);
+            buf_consume(&c->in, x->head.bytes);
+            if (buf_len(&c->in) == 0)
+                buf_release(&c->in);
+            return route_request(x);
+        }
+        if (x->deadline.at_us == INT64_MAX)
+            deadline_set(&x->deadline, x->start_us, bounds->head_timeout_ms);
+        if (c->eof)
+            return xchg_end(x, END_CLIENT_GONE);
+        io_want_read(&c->io, true);
+        rc = io_read(&c->io, x->worker->scratch, SCRATCH_BYTES, &got);
+        if (rc == RC_AGAIN)
+            return STEP_WAIT;
+        if (rc != RC_OK) {
+            c->eof = true;
+            return xchg_end(x, END_CLIENT_GONE);
+        }
+        stat_add(&x->worker->stats.bytes_in_client, got);
+        if (buf_append(&c->in, x->worker->scratch, got) != RC_OK)
+            return refuse_head(x);
+    }
+}
+
+/* The upstream, key and tags that the head names. */
+static enum step identify(struct xchg *x)
+{
+    const struct config *config = x->config;
+    struct tags_refusal refusal;
+    enum auth_result auth;
+
+    x->upstream = config_upstream(config, x->target.upstream);
+    if (!x->own && x->upstream)
+        protocol_route(x->upstream->protocol, x->head.method, x->target.rest, x->target.query,
+                       &x->route);
+    auth = auth_find(config, x->upstream ? x->upstream->credentials : CREDENTIALS_PROXY, &x->head,
+                     x->target.query, x->start_wall_us, &x->key);
+    if (auth != AUTH_OK) {
+        log_line(LOG_INFO, "auth", "refused", "id=%s reason=%s key=%s", x->id_text,
+                 auth_result_name(auth), x->key ? x->key->name : "");
+        return xchg_refuse(x, REFUSE_INVALID_KEY, STRV_FMT, STRV_ARG(auth_message()));
+    }
+    if (!x->own && !x->upstream)
+        return xchg_refuse(x, REFUSE_UNKNOWN_UPSTREAM, "no upstream is named \"%.*s\"",
+                           (int)(x->target.upstream.n < 64 ? x->target.upstream.n : 64),
+                           x->target.upstream.n ? x->target.upstream.p : "");
+    if (!tags_read(config, x->key, &x->head, &x->arena, &x->tags, &refusal))
+        return xchg_refuse(x, refusal.code, "%s", refusal.message);
+    if (x->own)
+        return STEP_AGAIN;
+    x->tags.subject.dim[DIM_UPSTREAM] = strv_z(x->upstream->name);
+    if (!key_allows_upstream(x->key, strv_z(x->upstream->name)))
+        return xchg_refuse(x, REFUSE_ENDPOINT_NOT_ALLOWED,
+                           "this key may not use the upstream \"%s\"", x->upstream->name);
+    if (x->route.endpoint->kind == ENDPOINT_UNKNOWN && !x->upstream->allow_unknown_endpoints)
+        return xchg_refuse(x, REFUSE_ENDPOINT_NOT_ALLOWED,
+                           "nothing here can meter this endpoint of \"%s\"", x->upstream->name);
+    return STEP_AGAIN;
+}
+
+static enum step route_request(struct xchg *x)
+{
+    enum http1_fault fault = http1_frame(&x->head, true, STRV_NONE, &x->framing);
+    const struct xchg_state *before = x->state;
+
+    stat_add(&x->worker->stats.requests, 1);
+    deadline_clear(&x->deadline);
+    if (fault != HTTP1_OK) {
+        x->head.fault = fault;
+        return refuse_head(x);
+    }
+    x->body_left = x->framing.body == BODY_LENGTH ? x->framing.length : 0;
+    x->body_done = x->framing.body == BODY_NONE ||
+                   (x->framing.body == BODY_LENGTH && x->framing.length == 0);
+    x->close_client = !x->framing.keep_alive || x->worker->draining;
+    if (http_split_target(x->head.origin, &x->target) != RC_OK) {
+        x->close_client = true;
+        return xchg_refuse(x, REFUSE_BAD_REQUEST, "malformed request: target not understood");
+    }
+    if (strv_eq(x->target.upstream, STRV("_tollgate")))
+        x->own = own_route_of(x->head.method, x->target.path);
+    if (x->own == OWN_HEALTH && x->body_done)
+        return xchg_answer_own(x);
+    if (x->worker->draining)
+        return xchg_refuse(x, REFUSE_DRAINING, "the gateway is shutting down");
+    (void)identify(x);
+    if (x->state != before)
+        return STEP_AGAIN; /* refused */
+    x->hold_body = x->own || x->route.endpoint->kind == ENDPOINT_METERED;
+    if (x->framing.body == BODY_LENGTH && x->framing.length > x->config->bounds.body_bytes)
+        return xchg_refuse(x, REFUSE_BODY_TOO_LARGE, "the request body is larger than %llu bytes",
+                           (unsigned long long)x->config->bounds.body_bytes);
+    if (!x->hold_body)
+        return xchg_go(x, &S_ADMIT);
+    return xchg_go(x, &S_BODY);
+}
+
+/* ---- BODY --------------------------------------------------------------------------------- */
+
+static enum rc take_chunked(struct xchg *x, struct strv bytes)
+{
+    while (bytes.n > 0) {
+        struct strv data = STRV_NONE;
+        size_t used = 0;
+        enum parse_status status = http1_chunked_read(&x->chunked, bytes, &used, &data);
+
+        if (status == PARSE_BAD)
+            return RC_BAD;
+        if (x->body.len + data.n > x->config->bounds.body_bytes)
+            return RC_LIMIT;
+        if (data.n > 0) {
+            hold_reserve(&x->body, data.n, 0);
+            memcpy(hold_tail(&x->body), data.p, data.n);
+            x->body.len += data.n;
+        }
+        bytes = strv_skip(bytes, used);
+        if (status == PARSE_DONE) {
+            x->body_done = true;
+            return conn_unread(x->conn, bytes);
+        }
+    }
+    return RC_OK;
+}
+
+/* One read of the body into x->body. */
+static enum rc take_body(struct xchg *x)
+{
+    size_t got = 0;
+    enum rc rc;
+
+    if (x->framing.body == BODY_CHUNKED) {
+        rc = conn_read(x->conn, x->worker->scratch, SCRATCH_BYTES, &got);
+        if (rc != RC_OK)
+            return rc;
+        return take_chunked(x, strv_make(x->worker->scratch, got));
+    }
+    /* Growing with what arrives: a length alone takes no memory. */
+    hold_reserve(&x->body, HOLD_STEP_BYTES < x->body_left ? HOLD_STEP_BYTES : x->body_left,
+                 x->framing.length < 8 * x->body.len + (1 << 20) ? x->framing.length : 0);
+    rc = conn_read(x->conn, hold_tail(&x->body),
+                   hold_room(&x->body) < x->body_left ? hold_room(&x->body)
+                                                      : (size_t)x->body_left,
+                   &got);
+    if (rc != RC_OK)
+        return rc;
+    x->body.len += got;
+    x->body_left -= got;
+    x->body_done = x->body_left == 0;
+    return RC_OK;
+}
+
+static enum step scan_request(struct xchg *x)
+{
+    enum rc rc;
+
+    if (x->own)
+        return xchg_answer_own(x);
+    rc = protocol_scan_request(x->upstream->protocol, &x->route, hold_view(&x->body), &x->facts);
+    if (rc != RC_OK)
+        return xchg_refuse(x, REFUSE_BAD_REQUEST, "%s",
+                           rc == RC_LIMIT ? "the request body is nested too deeply"
+                                          : "the request body is not what this endpoint takes");
+    /* The body goes once it is sent; what it said is kept. */
+    x->facts.model = arena_strv(&x->arena, x->facts.model);
+    x->facts.service_tier = arena_strv(&x->arena, x->facts.service_tier);
+    x->tags.subject.dim[DIM_MODEL] = x->facts.model;
+    if (!key_allows_model(x->key, x->facts.model))
+        return xchg_refuse(x, REFUSE_MODEL_NOT_ALLOWED,
+                           "this key may not use the model \"%.*s\"",
+                           (int)(x->facts.model.n < 128 ? x->facts.model.n : 128),
+                           x->facts.model.n ? x->facts.model.p : "");
+    x->asked_usage = x->upstream->inject_usage && x->facts.can_ask_usage;
+    return xchg_go(x, &S_ADMIT);
+}
+
+/* Nothing more is here yet: the client may be waiting for our word to go on. */
+static enum step wait_for_body(struct xchg *x)
+{
+    if (!x->continue_sent && x->body.len == 0 && x->head.minor == 1 &&
+        http1_has_token(&x->head, STRV("expect"), STRV("100-continue"))) {
+        x->continue_sent = true;
+        if (client_put(x, "HTTP/1.1 100 Continue\r\n\r\n", 25) != RC_OK)
+            return xchg_end(x, END_CLIENT_GONE);
+    }
+    if (client_flush(x) == RC_EOF)
+        return xchg_end(x, END_CLIENT_GONE);
+    if (x->deadline.at_us == INT64_MAX)
+        deadline_set(&x->deadline, clock_mono_us(), x->config->bounds.body_timeout_ms);
+    io_want_read(&x->conn->io, true);
+    return STEP_WAIT;
+}
+
+static enum step st_body(struct xchg *x)
+{
+    while (!x->body_done) {
+        enum rc rc = take_body(x);
+
+        if (rc == RC_AGAIN)
+            return wait_for_body(x);
+        if (rc == RC_BAD) {
+            x->close_client = true;
+            stat_add(&x->worker->stats.http_faults[HTTP1_BAD_CHUNK], 1);
+            return xchg_refuse(x, REFUSE_BAD_REQUEST, "malformed request: %s",
+                               http1_fault_text(HTTP1_BAD_CHUNK));
+        }
+        if (rc == RC_LIMIT)
+            return xchg_refuse(x, REFUSE_BODY_TOO_LARGE,
+                               "the request body is larger than %llu bytes",
+                               (unsigned long long)x->config->bounds.body_bytes);
+        if (rc != RC_OK)
+            return xchg_end(x, END_CLIENT_GONE);
+        deadline_set(&x->deadline, clock_mono_us(), x->config->bounds.body_timeout_ms);
+    }
+    x->bytes_in = x->body.len;
+    return scan_request(x);
+}
+
+static enum step too_slow(struct xchg *x)
+{
+    x->close_client = true;
+    return xchg_refuse(x, REFUSE_REQUEST_TIMEOUT, "the request did not arrive in time");
+}
+
+const struct xchg_state S_HEAD = {"read-head", st_head, WAKE_CLIENT_IN | WAKE_RUN, too_slow};
+const struct xchg_state S_BODY = {"read-body", st_body,
+                                  WAKE_CLIENT_IN | WAKE_CLIENT_OUT | WAKE_RUN, too_slow};

@@ -1,0 +1,230 @@
+/*
+ * xchg_settle.c - SETTLE: usage, price, journal, limits, log.  The only way out.
+ */
+#include <inttypes.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/xchg_int.h"
+
+/* What the tap has seen, also where there was no tap. */
+static const struct tap_result *seen_by_tap(const struct xchg *x)
+{
+    static const struct tap_result nothing;
+
+    return x->tap ? tap_result(x->tap) : &nothing;
+}
+
+static void price(struct xchg *x, const struct tap_result *seen)
+{
+    struct price_query query = {.provider = x->upstream->provider,
+                                .upstream = strv_z(x->upstream->name),
+                                .model = strv_z(seen->model),
+                                .model_requested = x->facts.model,
+                                .tier = usage_priced_tier(strv_z(seen->service_tier)),
+                                .region = strv_z(seen->region),
+                                .at_us = x->start_wall_us,
+                                .input_total = x->usage.n[USAGE_INPUT]};
+
+    (void)usage_to_quantities(&x->usage, &query.quantities);
+    query.quantities.n[METER_REQUEST] = x->usage.has ? 1 : 0; /* some models have a fee a call */
+    price_usage(x->config->book, &query, &x->cost);
+}
+
+void settle_count(struct xchg *x)
+{
+    const struct tap_result *seen = seen_by_tap(x);
+
+    if (x->counted)
+        return;
+    x->counted = true;
+    cost_clear(&x->cost);
+    if (!x->upstream || !x->route.endpoint)
+        return;
+    if (!x->upstream_tried || x->route.endpoint->kind == ENDPOINT_FREE) {
+        x->cost.status = PRICE_OK; /* nothing was taken: free, not unknown */
+        return;
+    }
+    if (x->route.endpoint->kind != ENDPOINT_METERED)
+        return; /* unknown */
+    x->usage_source = estimate_complete(
+        &x->facts, seen, x->upstream_status,
+        price_max_output(x->config->book, x->upstream->provider, x->facts.model), &x->usage);
+    if (x->usage_source == USAGE_NONE && x->upstream_status >= 400) {
+        x->cost.status = PRICE_OK; /* an error answer is not billed */
+        return;
+    }
+    price(x, seen);
+}
+
+enum outcome settle_outcome(const struct xchg *x)
+{
+    const struct tap_result *seen = seen_by_tap(x);
+
+    switch (x->end) {
+    case END_CLIENT_GONE:
+    case END_CLIENT_SLOW:
+        /* After its terminator a stream is whole: clients hang up there. */
+        if (seen->end == TAP_END_COMPLETE && x->client_had_all)
+            return OUTCOME_OK;
+        return OUTCOME_CLIENT_ABORT;
+    case END_CONNECT_FAILED:
+    case END_UPSTREAM_GONE:
+    case END_UPSTREAM_BAD:
+        return OUTCOME_UPSTREAM_ABORT;
+    case END_UPSTREAM_TIMEOUT:
+        return OUTCOME_TIMEOUT;
+    case END_STOPPED:
+        return OUTCOME_INTERRUPTED;
+    case END_REFUSED: /* by us, after BEGIN: what the client sent could not be passed on */
+        return x->upstream_tried ? OUTCOME_CLIENT_ABORT : OUTCOME_INTERRUPTED;
+    case END_NONE:
+    case END_OK:
+    case END_OWN_REPLY:
+        break;
+    }
+    if (x->upstream_status >= 400 || seen->end == TAP_END_ERROR)
+        return OUTCOME_PROVIDER_ERROR;
+    if (seen->end == TAP_END_TRUNCATED)
+        return OUTCOME_TRUNCATED;
+    return seen->end == TAP_END_REFUSED ? OUTCOME_REFUSED : OUTCOME_OK;
+}
+
+void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
+{
+    const struct tap_result *seen = seen_by_tap(x);
+    bool ended = x->counted;
+    int64_t now_us = clock_mono_us();
+
+    *r = (struct record){
+        .id = x->id,
+        .start_us = x->start_wall_us,
+        .end_us = x->start_wall_us + (now_us - x->start_us),
+        .subject = x->tags.subject,
+        .attempt = x->tags.attempt,
+        .protocol = strv_z(protocol_name(x->upstream->protocol)),
+        .endpoint = strv_z(x->route.endpoint->name),
+        .method = x->head.method,
+        .model_requested = x->facts.model,
+        .model = seen->model[0] ? strv_z(seen->model) : x->facts.model,
+        .service_tier = strv_z(seen->service_tier),
+        .provider_request_id =
+            strv_z(x->provider_request_id[0] ? x->provider_request_id : seen->request_id),
+        .stream = x->facts.stream || x->route.path_stream || x->answer.is_stream,
+        .status = x->upstream_status,
+        .outcome = outcome,
+        .usage = ended ? x->usage : x->worst_usage,
+        .usage_source = ended ? x->usage_source
+                              : (x->worst_usage.has ? USAGE_ESTIMATED : USAGE_NONE),
+        .has_provider_cost = seen->has_provider_cost,
+        .latency_us = now_us - x->start_us,
+        .first_byte_us = x->first_byte_us < 0 ? -1 : x->first_byte_us - x->start_us,
+        .bytes_in = x->bytes_in,
+        .bytes_out = x->bytes_out,
+        .node = strv_z(x->config->node),
+    };
+    r->subject.dim[DIM_MODEL] = r->model;
+    if (seen->has_provider_cost)
+        r->provider_cost =
+            money_join(seen->provider_cost_atto_hi, seen->provider_cost_atto_lo);
+    record_set_cost(r, ended ? &x->cost : &x->worst_cost, strv_z(book_hash(x->config->book)));
+}
+
+static void count(struct xchg *x, enum outcome outcome)
+{
+    struct worker_stats *stats = &x->worker->stats;
+    const struct tap_result *seen = seen_by_tap(x);
+
+    stat_add(&stats->outcomes[outcome], 1);
+    stat_add(&stats->usage_source[x->usage_source], 1);
+    stat_add(&stats->tokens_input, x->usage.n[USAGE_INPUT]);
+    stat_add(&stats->tokens_output, x->usage.n[USAGE_OUTPUT]);
+    stat_cost(stats, x->cost.contracted);
+    if (x->usage.has && x->cost.status == PRICE_NONE)
+        stat_add(&stats->unpriced, 1);
+    if (seen->undecodable)
+        stat_add(&stats->tap_undecodable, 1);
+    if (seen->inconsistent)
+        stat_add(&stats->tap_inconsistent, 1);
+    stat_observe(&stats->duration, clock_mono_us() - x->start_us);
+    if (x->first_byte_us >= 0)
+        stat_observe(&stats->first_byte, x->first_byte_us - x->start_us);
+}
+
+static void write_log(struct xchg *x, const char *outcome)
+{
+    char cost[MONEY_TEXT], team[300], feature[300], model[300];
+
+    if (!log_wants(LOG_ACCESS))
+        return;
+    money_format(x->cost.contracted, cost);
+    log_line(LOG_ACCESS, "xchg", "request",
+             "id=%s upstream=%s endpoint=%s status=%d end=%s outcome=%s team=%s feature=%s model=%s "
+             "in=%" PRIu64 " out=%" PRIu64 " usage=%s cost_usd=%s ms=%" PRId64
+             " bytes_in=%" PRIu64 " bytes_out=%" PRIu64,
+             x->id_text, x->upstream ? x->upstream->name : "-",
+             x->route.endpoint ? x->route.endpoint->name : "-", x->status,
+             end_reason_name(x->end), outcome,
+             log_quote(x->tags.subject.dim[DIM_TEAM], team, sizeof(team)),
+             log_quote(x->tags.subject.dim[DIM_FEATURE], feature, sizeof(feature)),
+             log_quote(x->facts.model, model, sizeof(model)), x->usage.n[USAGE_INPUT],
+             x->usage.n[USAGE_OUTPUT], usage_source_name(x->usage_source),
+             x->cost.status == PRICE_NONE ? "unpriced" : cost,
+             (clock_mono_us() - x->start_us) / 1000, x->bytes_in, x->bytes_out);
+}
+
+/* What the limits are told that the call really took. */
+static struct limit_amounts really_taken(const struct xchg *x)
+{
+    struct limit_amounts taken = {.n = {[UNIT_REQUESTS] = 1}};
+    int64_t nano = money_ceil_nano(x->cost.contracted);
+
+    taken.n[UNIT_USD] = nano > 0 ? (uint64_t)nano : 0;
+    taken.n[UNIT_INPUT_TOKENS] = x->usage.n[USAGE_INPUT];
+    taken.n[UNIT_OUTPUT_TOKENS] = x->usage.n[USAGE_OUTPUT];
+    taken.n[UNIT_TOKENS] = x->usage.n[USAGE_INPUT] + x->usage.n[USAGE_OUTPUT];
+    return taken;
+}
+
+static void write_record(struct xchg *x)
+{
+    enum outcome outcome = settle_outcome(x);
+    struct record r;
+
+    settle_record(x, &r, outcome);
+    if (journal_end(x->worker->journal, &r) != RC_OK)
+        log_line(LOG_ERROR, "journal", "could not keep a record", "id=%s", x->id_text);
+    count(x, outcome);
+    write_log(x, outcome_name(outcome));
+}
+
+static enum step st_settle(struct xchg *x)
+{
+    struct worker *w = x->worker;
+
+    ASSERT(x->end != END_NONE);
+    if (x->reserving)
+        limiter_cancel(w->limiter, &x->admission);
+    x->reserving = false;
+    upstream_cancel(&x->wait);
+    if (x->up) {
+        upstream_release(x->up, x->up_reusable && x->up_done && x->answer.body_done);
+        x->up = NULL;
+    }
+    answer_abandon(x);
+    settle_count(x);
+    if (x->begun)
+        write_record(x);
+    else
+        write_log(x, "-");
+    if (x->reserved) {
+        struct limit_amounts taken = really_taken(x);
+
+        limiter_settle(w->limiter, &x->admission, &taken);
+    }
+    return STEP_DONE;
+}
+
+/* Nothing is waited for here. */
+const struct xchg_state S_SETTLE = {"settle", st_settle, 0, st_settle};

@@ -1,0 +1,276 @@
+/*
+ * test_http1.c - what the vectors do not show of http1: character classes over all bytes,
+ * the incremental contract, limits, field lookup, chunk heads, reading chunks piecemeal.
+ */
+#include "tests/unit/unit.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "proxy/http1.h"
+#include "proxy/http1_chars.h"
+
+static struct http1_head head;
+
+static void parse(const char *text)
+{
+    head.looked = 0;
+    assert_int_equal(http1_parse_request(strv_z(text), strlen(text), HTTP1_HEADERS_MAX, &head),
+                     PARSE_DONE);
+}
+
+static bool rfc_tchar(int c)
+{
+    return isalnum(c) || (c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+static bool rfc_value(int c)
+{
+    return c == '\t' || (c >= 0x20 && c <= 0x7e) || c >= 0x80;
+}
+
+static bool rfc_target(int c)
+{
+    return c >= 0x21 && c <= 0x7e && c != '#';
+}
+
+static void test_classes(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        bool unreserved = (c < 0x80 && isalnum(c)) || (c != 0 && strchr("-._~", c) != NULL);
+
+        assert_int_equal(http1_is_token((char)c), c < 0x80 && rfc_tchar(c));
+        assert_int_equal(http1_is_unreserved((char)c), unreserved);
+        assert_int_equal(http1_is_value((char)c), rfc_value(c));
+        assert_int_equal(http1_is_target((char)c), rfc_target(c));
+        assert_int_equal(http1_hex((char)c) >= 0, c < 0x80 && isxdigit(c));
+    }
+}
+
+/* Each byte at each place of runs of each length: the wide scan stops where the narrow one
+ * does. */
+static void test_scans(void **state)
+{
+    enum { LONGEST = 50 };
+
+    (void)state;
+    for (size_t n = 0; n <= LONGEST; n++) {
+        for (int c = 0; c < 256; c++) {
+            for (size_t at = 0; at < n; at++) {
+                char *exact = xmalloc(n); /* of exact size: no byte is read behind it */
+
+                memset(exact, 'a', n);
+                exact[at] = (char)c;
+                assert_ptr_equal(http1_skip_value(exact, exact + n),
+                                 exact + (rfc_value(c) ? n : at));
+                assert_ptr_equal(http1_skip_target(exact, exact + n),
+                                 exact + (rfc_target(c) ? n : at));
+                free(exact);
+            }
+        }
+    }
+}
+
+static void test_more_publishes_nothing(void **state)
+{
+    const char text[] = "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\n";
+    struct http1_head h = {.looked = 0};
+
+    (void)state;
+    for (size_t n = 0; n < sizeof(text) - 1; n++) {
+        assert_int_equal(http1_parse_request(strv_make(text, n), 1000, 10, &h), PARSE_MORE);
+        assert_int_equal(h.looked, n);
+        assert_int_equal(h.n_headers, 0);
+        assert_int_equal(h.fault, HTTP1_OK);
+    }
+    assert_int_equal(http1_parse_request(strv_z(text), 1000, 10, &h), PARSE_DONE);
+    assert_int_equal(h.bytes, sizeof(text) - 1);
+    assert_int_equal(h.n_headers, 2);
+}
+
+/* A head of the maximum, byte by byte: what was searched is not searched again. */
+static void test_byte_by_byte_is_linear(void **state)
+{
+    enum { BYTES = 65536 };
+    char *text = xmalloc(BYTES);
+    struct http1_head h = {.looked = 0};
+    size_t n;
+
+    (void)state;
+    memset(text, 'a', BYTES);
+    n = (size_t)snprintf(text, BYTES, "GET / HTTP/1.1\r\nHost: x\r\nA: ");
+    text[n] = 'a';
+    memcpy(text + BYTES - 4, "\r\n\r\n", 4);
+    for (n = 1; n < BYTES; n++) {
+        assert_int_equal(http1_parse_request(strv_make(text, n), BYTES, 10, &h), PARSE_MORE);
+        assert_int_equal(h.looked, n);
+    }
+    assert_int_equal(http1_parse_request(strv_make(text, BYTES), BYTES, 10, &h), PARSE_DONE);
+    free(text);
+}
+
+static void test_head_limits(void **state)
+{
+    const char text[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    const size_t n = sizeof(text) - 1;
+
+    (void)state;
+    for (size_t max = 0; max <= n + 1; max++) {
+        struct http1_head h = {.looked = 0};
+        enum parse_status status = http1_parse_request(strv_z(text), max, 10, &h);
+
+        assert_int_equal(status, max < n ? PARSE_BAD : PARSE_DONE);
+        assert_int_equal(h.fault, max < n ? HTTP1_TOO_LARGE : HTTP1_OK);
+    }
+    head.looked = 0;
+    assert_int_equal(http1_parse_request(strv_z(text), n, 0, &head), PARSE_BAD);
+    assert_int_equal(head.fault, HTTP1_TOO_MANY_HEADERS);
+    head.looked = 0;
+    assert_int_equal(http1_parse_request(strv_z(text), n, SIZE_MAX, &head), PARSE_DONE);
+}
+
+static void test_lookup(void **state)
+{
+    (void)state;
+    parse("GET / HTTP/1.1\r\nHost: x\r\nAccept: a , B\r\nx-empty:\r\nACCEPT:c,\r\n\r\n");
+    assert_ptr_equal(http1_find(&head, STRV("aCCept")), &head.headers[1]);
+    assert_null(http1_find(&head, STRV("accep")));
+    assert_true(strv_eq(http1_value(&head, STRV("Accept")), STRV("a , B")));
+    assert_int_equal(http1_value(&head, STRV("x-empty")).n, 0);
+    assert_int_equal(http1_value(&head, STRV("none")).n, 0);
+    assert_true(http1_has_token(&head, STRV("accept"), STRV("A")));
+    assert_true(http1_has_token(&head, STRV("accept"), STRV("b")));
+    assert_true(http1_has_token(&head, STRV("accept"), STRV("c")));
+    assert_false(http1_has_token(&head, STRV("accept"), STRV("a , b")));
+    assert_false(http1_has_token(&head, STRV("accept"), STRV("d")));
+    assert_false(http1_has_token(&head, STRV("none"), STRV("a")));
+}
+
+static void test_hop_by_hop(void **state)
+{
+    static const struct {
+        const char *name;
+        bool is;
+    } cases[] = {
+        {"Connection", true},
+        {"KEEP-ALIVE", true},
+        {"te", true},
+        {"Trailer", true},
+        {"Transfer-Encoding", true},
+        {"Upgrade", true},
+        {"Proxy-Connection", true},
+        {"Proxy-Authorization", true},
+        {"X-Mine", true},
+        {"other", true},
+        {"X-Min", false},
+        {"Accept", false},
+        {"Content-Type", false},
+        {"Content-Length", false},
+        {"Authorization", false},
+        {"Host", false},
+        {"Cache-Control", false},
+    };
+
+    (void)state;
+    parse(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: x-mine, Content-Type, authorization,host\r\n"
+        "Connection: OTHER, content-length, cache-control\r\n\r\n");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        if (http1_is_hop_by_hop(&head, strv_z(cases[i].name)) != cases[i].is)
+            fail_msg("%s", cases[i].name);
+    }
+}
+
+static void test_chunk_heads(void **state)
+{
+    uint64_t n = 0;
+
+    (void)state;
+    for (int bit = -1; bit < 64; bit++) {
+        char expected[32], out[CHUNK_HEAD_MAX_BYTES];
+        size_t length;
+
+        n = bit < 0 ? 0 : n << 1 | 1;
+        snprintf(expected, sizeof(expected), "%llx\r\n", (unsigned long long)n);
+        length = http1_chunk_head(n, out);
+        assert_true(length <= sizeof(out));
+        assert_true(strv_eq(strv_make(out, length), strv_z(expected)));
+    }
+}
+
+static void test_chunked_is_sticky(void **state)
+{
+    struct http1_chunked c = {0};
+    struct strv data;
+    size_t used;
+
+    (void)state;
+    assert_int_equal(http1_chunked_read(&c, STRV("2\r\nhi\r\n0\r\n\r\nGET"), &used, &data),
+                     PARSE_DONE);
+    assert_int_equal(used, 12);
+    assert_true(strv_eq(data, STRV("hi")));
+    assert_int_equal(http1_chunked_read(&c, STRV("GET"), &used, &data), PARSE_DONE);
+    assert_int_equal(used, 0);
+
+    c = (struct http1_chunked){0};
+    assert_int_equal(http1_chunked_read(&c, STRV("2\r\nhi\r\nx"), &used, &data), PARSE_MORE);
+    assert_int_equal(used, 7);
+    assert_true(strv_eq(data, STRV("hi")));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(http1_chunked_read(&c, STRV("x"), &used, &data), PARSE_BAD);
+        assert_int_equal(used, 0);
+        assert_int_equal(c.fault, HTTP1_BAD_CHUNK);
+    }
+}
+
+/* One run of data a call, and the framing behind it with it. */
+static void test_chunked_runs(void **state)
+{
+    struct strv rest = STRV("1\r\na\r\n2\r\nbc\r\n0\r\n\r\n");
+    static const char *const runs[] = {"a", "bc"};
+    struct http1_chunked c = {0};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct strv data;
+        size_t used;
+
+        assert_int_equal(http1_chunked_read(&c, rest, &used, &data),
+                         i == 0 ? PARSE_MORE : PARSE_DONE);
+        assert_true(strv_eq(data, strv_z(runs[i])));
+        rest = strv_skip(rest, used);
+    }
+    assert_int_equal(rest.n, 0);
+}
+
+static void test_fault_texts(void **state)
+{
+    (void)state;
+    for (int i = HTTP1_OK; i <= HTTP1_BAD_TRAILER; i++)
+        assert_true(strlen(http1_fault_text((enum http1_fault)i)) > 0);
+    assert_string_equal(http1_fault_text(HTTP1_OK), "ok");
+    assert_string_equal(http1_fault_text(HTTP1_BAD_TRAILER), "malformed trailer");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_scans),
+        cmocka_unit_test(test_more_publishes_nothing),
+        cmocka_unit_test(test_byte_by_byte_is_linear),
+        cmocka_unit_test(test_head_limits),
+        cmocka_unit_test(test_lookup),
+        cmocka_unit_test(test_hop_by_hop),
+        cmocka_unit_test(test_chunk_heads),
+        cmocka_unit_test(test_chunked_is_sticky),
+        cmocka_unit_test(test_chunked_runs),
+        cmocka_unit_test(test_fault_texts),
+    };
+
+    return cmocka_run_group_tests_name("http1", tests, NULL, NULL);
+}
