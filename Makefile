@@ -5,7 +5,7 @@
 MAKEFLAGS += --no-builtin-rules
 
 # ---- variant -------------------------------------------------------------
-# BUILD=release|debug|tsan|fuzz; each has its own tree, so objects never mix.
+# BUILD=release|debug|tsan|fuzz|lint; each has its own tree, so objects never mix.
 BUILD ?= release
 O     ?= build/$(BUILD)
 CC     = gcc
@@ -39,6 +39,8 @@ OPT_release = -O2 -g -D_FORTIFY_SOURCE=3 -ftrivial-auto-var-init=zero $(HARD)
 OPT_debug   = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined $(HARD)
 OPT_tsan    = -O1 -g -fno-omit-frame-pointer -fsanitize=thread -fPIE
 OPT_fuzz    = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -fPIE
+# Warnings of the optimiser without the time that hardening and debug information take.
+OPT_lint    = -O1 -D_FORTIFY_SOURCE=2
 CFLAGS_ALL  = $(STD) $(WARN) $(OPT_$(BUILD)) $(PKG_CFLAGS) $(CFLAGS)
 LIBS        = $(PKG_LIBS) -lpthread -lm
 
@@ -64,10 +66,12 @@ BENCH_SRC := $(wildcard tests/bench/*.c)
 
 # ---- programs --------------------------------------------------------------
 .PHONY: release debug tsan all programs
-release: ; @$(MAKE) --no-print-directory BUILD=release programs
+release: ; @$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs
 	@ln -sfn release/tollgate build/tollgate
-debug:   ; @$(MAKE) --no-print-directory BUILD=debug programs
-tsan:    ; @$(MAKE) --no-print-directory BUILD=tsan programs
+debug:   ; @$(MAKE) $(PARALLEL) --no-print-directory BUILD=debug programs
+tsan:    ; @$(MAKE) $(PARALLEL) --no-print-directory BUILD=tsan programs
+# As many jobs as cores, unless the caller says how many.
+PARALLEL = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 ifeq ($(HAVE),yes)
 programs: $(O)/tollgate
@@ -80,8 +84,9 @@ endif
 $(O)/tollgate: $(O)/obj/proxy/main.o $(LIB_proxy)
 	$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS)
 
-$(O)/provider: $(PROVIDER_SRC:%.c=$(O)/obj/%.o) $(LIB_proxy)
-	$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS)
+# The simulated provider reads HTTP with code of its own: it needs the ground floor alone.
+$(O)/provider: $(PROVIDER_SRC:%.c=$(O)/obj/%.o) $(LIB_base)
+	$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS) -lbrotlienc
 
 define floor_lib
 $(call lib_of,$(1)): $(patsubst %.c,$(O)/obj/%.o,$(call srcs_of,$(1)))
@@ -107,7 +112,7 @@ $(O)/gen/%.lua.h: metering/limits/%.lua tests/embed.sh
 	@mkdir -p $(@D)
 	sh tests/embed.sh $* _lua < $< > $@
 $(patsubst %.c,$(O)/obj/%.o,$(wildcard metering/limits/*.c)): | $(GEN_LUA)
-$(O)/obj/metering/limits/limit_redis.o: $(GEN_LUA)
+$(O)/obj/metering/limits/limit_redis.o $(O)/obj/metering/limits/limit_read.o: $(GEN_LUA)
 
 # ---- unit tests ------------------------------------------------------------
 # tests/unit/<floor>/test_x.c links the floor's library and those below it.
@@ -123,3 +128,127 @@ $(foreach u,$(UNIT_SRC:tests/unit/%.c=%),$(eval $(call unit_bin,$(u))))
 unit: $(UNIT_BIN)
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
+
+# ---- tests -----------------------------------------------------------------
+VENV         := build/venv
+REQUIREMENTS := tests/integration/requirements.txt
+# Unit tests of code that runs on several threads, once more under ThreadSanitizer.
+RACE_SRC     := $(shell grep -l 'pthread' $(UNIT_SRC) /dev/null 2>/dev/null)
+FUZZ_SECONDS ?= 60
+FUZZ_BIN     := $(FUZZ_SRC:tests/fuzz/%.c=$(O)/fuzz/%)
+
+.PHONY: race fuzzers venv test test-unit test-integration fuzz lint demo bench
+race: $(RACE_SRC:tests/unit/%.c=$(O)/unit/%)
+
+define fuzz_bin
+$(O)/fuzz/$(1): $(O)/obj/tests/fuzz/$(1).o $(LIB_proxy)
+	@mkdir -p $$(@D)
+	$(CC) $(OPT_$(BUILD)) -fsanitize=fuzzer -o $$@ $$^ $(LIBS)
+endef
+$(foreach f,$(FUZZ_SRC:tests/fuzz/%.c=%),$(eval $(call fuzz_bin,$(f))))
+fuzzers: $(FUZZ_BIN)
+
+venv: $(VENV)/.made
+$(VENV)/.made: $(REQUIREMENTS)
+	@mkdir -p build
+	python3 -m venv $(VENV)
+	@$(VENV)/bin/pip install -q --disable-pip-version-check -r $(REQUIREMENTS) || \
+	    echo 'venv: no SDKs (no network?): their tests are skipped'
+	@touch $@
+
+# Everything, with the packages, programs and SDKs that it takes.  The last line says
+# how many passed.
+test: deps-test
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=debug programs unit build/debug/provider
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=tsan race
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=fuzz fuzzers
+	@$(MAKE) --no-print-directory venv
+	@python3 tests/run.py \
+	    --unit $(UNIT_SRC:tests/unit/%.c=build/debug/unit/%) \
+	    --race $(RACE_SRC:tests/unit/%.c=build/tsan/unit/%) \
+	    --fuzz $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/fuzz/%) --fuzz-seconds $(FUZZ_SECONDS) \
+	    --integration build/release/tollgate:build/release/provider \
+	                  build/debug/tollgate:build/debug/provider
+
+test-unit:
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=debug unit
+	@python3 tests/run.py --unit $(UNIT_SRC:tests/unit/%.c=build/debug/unit/%)
+
+# Words for pytest: make test-integration PYTEST='-k budget'.
+test-integration: venv
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider
+	@python3 tests/run.py --pytest '$(PYTEST)' \
+	    --integration build/release/tollgate:build/release/provider
+
+# One target, as long as one likes: make fuzz TARGET=sse SECONDS=600; without TARGET, all.
+SECONDS ?= 60
+fuzz:
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=fuzz $(if $(TARGET),build/fuzz/fuzz/fuzz_$(TARGET),fuzzers)
+	@python3 tests/run.py --fuzz-seconds $(SECONDS) \
+	    --fuzz $(if $(TARGET),build/fuzz/fuzz/fuzz_$(TARGET),$(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/fuzz/%))
+
+# ---- checks ----------------------------------------------------------------
+# Sources of the product; the tests' own C is checked by the compilers alone.
+LINT_SRC := $(foreach f,$(FLOORS),$(wildcard $(f)/*.c))
+
+lint: deps-test
+	@python3 tests/lint/includes.py
+	@python3 tests/lint/banned.py
+	@python3 tests/lint/lengths.py
+	@sh tests/lint/lint.sh $(LINT_SRC)
+	@$(MAKE) --no-print-directory lint-compile
+
+# Both compilers, warnings as errors, nothing linked.
+LINT_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(LINT_SRC) $(UNIT_SRC) $(PROVIDER_SRC))
+.PHONY: lint-compile lint-objects
+lint-objects: $(LINT_OBJ)
+lint-compile:
+	@$(MAKE) $(PARALLEL) --no-print-directory -s CI=1 BUILD=lint O=build/lint-gcc lint-objects
+	@$(MAKE) $(PARALLEL) --no-print-directory -s CI=1 BUILD=lint O=build/lint-clang CC=clang lint-objects
+	@echo 'compile: gcc and clang, no warnings'
+
+# ---- demonstration ---------------------------------------------------------
+# ONCE=1 ends after printing; otherwise the reports stay up until Ctrl-C.
+demo: deps-demo
+	@$(MAKE) $(PARALLEL) --no-print-directory release build/release/provider
+	@python3 tests/demo/demo.py $(if $(ONCE),--once)
+
+bench: deps-test
+	@$(MAKE) $(PARALLEL) --no-print-directory release build/release/provider
+	@python3 tests/bench/run.py
+
+# ---- packages, installation, the rest --------------------------------------
+.PHONY: deps deps-build deps-demo deps-test install uninstall clean help
+deps: deps-test
+deps-build: ; @sh tests/deps.sh build
+deps-demo:  ; @sh tests/deps.sh demo
+deps-test:  ; @sh tests/deps.sh test
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+install: release
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/tollgate/book' \
+	    '$(DESTDIR)$(PREFIX)/share/doc/tollgate'
+	install -m 0755 build/release/tollgate '$(DESTDIR)$(PREFIX)/bin/tollgate'
+	install -m 0644 pricing/book/*.json '$(DESTDIR)$(PREFIX)/share/tollgate/book/'
+	install -m 0644 LICENSE $(wildcard NOTICE README.md) '$(DESTDIR)$(PREFIX)/share/doc/tollgate/'
+
+uninstall:
+	rm -f '$(DESTDIR)$(PREFIX)/bin/tollgate'
+	rm -rf '$(DESTDIR)$(PREFIX)/share/tollgate/book' '$(DESTDIR)$(PREFIX)/share/doc/tollgate'
+
+clean:
+	rm -rf build
+
+help:
+	@echo 'make, make release   the program, optimised and hardened: build/tollgate'
+	@echo 'make debug           the same with AddressSanitizer and UBSan; make tsan: ThreadSanitizer'
+	@echo 'make demo            shows it: Redis, a simulated provider, calls, reports (ONCE=1: and ends)'
+	@echo 'make test            every test; test-unit and test-integration PYTEST=... for a part'
+	@echo 'make lint            include order of the floors, banned calls, static checks, both compilers'
+	@echo 'make fuzz            all fuzz targets, or one: TARGET=sse SECONDS=600'
+	@echo 'make bench           CPU, throughput and latency against nginx in the same run'
+	@echo 'make install         to PREFIX (/usr/local) under DESTDIR; make uninstall'
+	@echo 'make deps            the Debian or Ubuntu packages that all this takes'
+	@echo 'make clean           removes build/'

@@ -307,7 +307,7 @@ static uint64_t used_meters(const struct quantities *q)
 
 /* ---- finding ---------------------------------------------------------------- */
 
-static void cost_init(struct cost *out)
+void cost_clear(struct cost *out)
 {
     out->status = PRICE_NONE;
     out->contracted = MONEY_ZERO;
@@ -358,7 +358,7 @@ void price_usage(const struct book *book, const struct price_query *query, struc
     size_t tier;
     unsigned modifiers;
 
-    cost_init(out);
+    cost_clear(out);
     model = find_asked(book, query, &out->match);
     if (!model)
         return;

@@ -130,6 +130,8 @@ struct cost {
     unsigned flags;
 };
 
+/* Nothing is priced: PRICE_NONE, no lines. */
+void cost_clear(struct cost *out);
 /*
  * Prices one usage.  Never fails: what cannot be priced says so in status.  Allocates
  * nothing.  METER_REQUEST is charged where the model has a fee per request and

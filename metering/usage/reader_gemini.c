@@ -12,6 +12,7 @@ enum node {
     N_ROOT,
     N_MODEL,
     N_ERROR,
+    N_RESPONSE_ID,
     N_FEEDBACK,
     N_BLOCK_REASON,
     N_CANDIDATES,
@@ -42,7 +43,7 @@ enum { MODALITY_OTHER = 0, MODALITY_IMAGE, MODALITY_AUDIO };
 static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("candidates", N_CANDIDATES),   JSCAN_EDGE("usageMetadata", N_USAGE),
     JSCAN_EDGE("modelVersion", N_MODEL),      JSCAN_EDGE("error", N_ERROR),
-    JSCAN_EDGE("promptFeedback", N_FEEDBACK),
+    JSCAN_EDGE("promptFeedback", N_FEEDBACK), JSCAN_EDGE("responseId", N_RESPONSE_ID),
 };
 static const struct jscan_edge FEEDBACK_EDGES[] = {JSCAN_EDGE("blockReason", N_BLOCK_REASON)};
 static const struct jscan_edge CANDIDATE_EDGES[] = {
@@ -78,6 +79,7 @@ static const struct jscan_edge DETAIL_EDGES[] = {JSCAN_EDGE("modality", N_MODALI
 static const struct jscan_node NODES[N_COUNT] = {
     [N_ROOT] = {JSCAN_EDGES(ROOT_EDGES), 0, N_ROOT, JSCAN_ENTER},
     [N_MODEL] = {.flags = JSCAN_WANT},
+    [N_RESPONSE_ID] = {.flags = JSCAN_WANT},
     [N_ERROR] = {.flags = JSCAN_WANT | JSCAN_ENTER},
     [N_FEEDBACK] = {JSCAN_EDGES(FEEDBACK_EDGES), 0, 0, 0},
     [N_BLOCK_REASON] = {.flags = JSCAN_WANT},
@@ -250,6 +252,10 @@ static void on_scalar(struct reading *r, const struct jscan_event *e)
     switch ((enum node)e->node) {
     case N_MODEL:
         (void)reading_text(e, result->model, sizeof(result->model));
+        break;
+    case N_RESPONSE_ID: /* Google sends no id of the request in a header */
+        if (result->request_id[0] == '\0')
+            (void)reading_text(e, result->request_id, sizeof(result->request_id));
         break;
     case N_TIER:
         (void)reading_text(e, result->service_tier, sizeof(result->service_tier));
