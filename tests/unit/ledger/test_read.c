@@ -428,8 +428,8 @@ static void audit_sees_what_was_changed(void **state)
 {
     static const char *const changes[] = {
         "UPDATE line SET cost_nano=cost_nano+1 WHERE cost_nano IS NOT NULL AND seq<200",
-        "UPDATE rollup SET requests=requests+1 WHERE bucket=(SELECT max(bucket) FROM rollup "
-        "WHERE level=0)",
+        ("UPDATE rollup SET requests=requests+1 WHERE bucket=(SELECT max(bucket) FROM rollup "
+         "WHERE level=0)"),
         "DELETE FROM rollup WHERE level=1",
         "UPDATE task SET body=x'0101'",
     };

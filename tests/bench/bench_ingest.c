@@ -1,0 +1,225 @@
+/*
+ * bench_ingest.c - how fast the journal is written, and the ledger takes it in.
+ *
+ *   bench_ingest [RECORDS [FOLDER]]
+ *
+ * Writes RECORDS entries as a busy gateway would (some 200 combinations of tags and
+ * models, a task for every tenth request), ingests them, and asks a month's report.
+ * Prints one line a figure: name, value, unit.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/xalloc.h"
+#include "metering/ledger/ingest.h"
+#include "metering/ledger/journal.h"
+#include "metering/ledger/ledger.h"
+#include "metering/ledger/ledger_read.h"
+
+enum { RECORDS = 1000000, COMBINATIONS = 200, MONTH_DAYS = 30 };
+
+/* 2026-03-01T00:00:00Z */
+static const int64_t month_us = INT64_C(1772323200) * 1000000;
+
+static int64_t cpu_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
+}
+
+struct texts {
+    char team[16], feature[16], key[16], task[32];
+};
+
+static void make_record(uint64_t i, int64_t step_us, struct texts *t, struct record *r)
+{
+    uint64_t kind = i * UINT64_C(2654435761) % COMBINATIONS;
+
+    memset(r, 0, sizeof(*r));
+    snprintf(t->team, sizeof(t->team), "team-%u", (unsigned)(kind % 10));
+    snprintf(t->feature, sizeof(t->feature), "feature-%u", (unsigned)(kind % 40));
+    snprintf(t->key, sizeof(t->key), "key-%u", (unsigned)(kind % 20));
+    r->start_us = month_us + (int64_t)i * step_us;
+    r->end_us = r->start_us + 1500000;
+    uuid7_make(&r->id, r->start_us);
+    r->subject.dim[DIM_TEAM] = strv_z(t->team);
+    r->subject.dim[DIM_FEATURE] = strv_z(t->feature);
+    r->subject.dim[DIM_ENVIRONMENT] = STRV("prod");
+    r->subject.dim[DIM_KEY] = strv_z(t->key);
+    r->subject.dim[DIM_UPSTREAM] = STRV("openai");
+    r->subject.dim[DIM_MODEL] = kind % 2 ? STRV("gpt-4o-2024-08-06") : STRV("gpt-4o-mini");
+    if (i % 10 == 0) {
+        snprintf(t->task, sizeof(t->task), "task-%" PRIu64, i / 50);
+        r->subject.dim[DIM_TASK] = strv_z(t->task);
+    }
+    r->protocol = STRV("openai");
+    r->endpoint = STRV("chat.completions");
+    r->method = STRV("POST");
+    r->model_requested = r->model = r->subject.dim[DIM_MODEL];
+    r->provider_request_id = STRV("req_0123456789abcdef0123456789abcdef");
+    r->status = 200;
+    usage_set(&r->usage, USAGE_INPUT, 1000 + i % 5000);
+    usage_set(&r->usage, USAGE_CACHE_READ, i % 1000);
+    usage_set(&r->usage, USAGE_OUTPUT, i % 700);
+    r->usage_source = USAGE_PROVIDER;
+    r->n_lines = 3;
+    for (size_t k = 0; k < r->n_lines; k++) {
+        static const enum meter meters[] = {METER_IN, METER_CACHE_READ, METER_OUT};
+
+        r->lines[k].meter = meters[k];
+        r->lines[k].quantity = 1 + i % 1000;
+        r->lines[k].rate.atto = (money_int)2500000000 * 1000000000;
+        r->lines[k].amount.atto = r->lines[k].rate.atto / 1000000 * (money_int)(1 + i % 1000);
+        r->cost = money_add(r->cost, r->lines[k].amount);
+    }
+    r->list_cost = r->cost;
+    r->price_id = STRV("openai/gpt-4o@2024-08-06");
+    r->price_confidence = STRV("confirmed");
+    r->book = STRV("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+    r->price_match = MATCH_EXACT;
+    r->latency_us = 1500000;
+    r->first_byte_us = 300000;
+    r->bytes_in = 20000;
+    r->bytes_out = 3000;
+    r->node = STRV("node-1");
+}
+
+static void print(const char *name, int64_t value, const char *unit)
+{
+    printf("%-28s %12" PRId64 " %s\n", name, value, unit);
+}
+
+static void die(const struct fail *fail)
+{
+    char text[256];
+
+    fail_text(fail, text, sizeof(text));
+    fprintf(stderr, "bench_ingest: %s\n", text);
+    exit(1);
+}
+
+/* A flush every ten requests, as a loop turn. */
+static void write_journal(const char *dir, uint64_t n, int64_t step_us)
+{
+    struct fail fail;
+    struct journal *j = journal_open(dir, 0, &fail);
+    int64_t cpu;
+
+    if (!j)
+        die(&fail);
+    cpu = cpu_us();
+    for (uint64_t i = 0; i < n; i++) {
+        struct texts texts;
+        struct record r;
+
+        make_record(i, step_us, &texts, &r);
+        if (journal_begin(j, &r) != RC_OK || journal_end(j, &r) != RC_OK ||
+            (i % 10 == 9 && journal_flush(j, &fail) != RC_OK))
+            die(&fail);
+    }
+    cpu = cpu_us() - cpu;
+    print("journal", cpu * 1000 / (int64_t)n, "ns CPU a request (BEGIN, END, a write in ten)");
+    print("journal size", (int64_t)(journal_written(j) / n), "bytes a request");
+    journal_close(j);
+}
+
+static void ask(const char *db, const char *name, struct ledger_question *q)
+{
+    struct fail fail = {0};
+    struct ledger_reader *r = ledger_read_open(db, &fail);
+    struct ledger_rows rows;
+    int64_t start = clock_mono_us();
+
+    if (!r || ledger_read_begin(r, &fail) != RC_OK ||
+        ledger_read_sums(r, q, &rows, &fail) != RC_OK)
+        die(&fail);
+    print(name, clock_mono_us() - start, "us");
+    printf("    rows %zu, from rollups %" PRIu64 ", from lines %" PRIu64 "\n", rows.n,
+           rows.rollup_rows, rows.line_rows);
+    ledger_rows_release(&rows);
+    ledger_read_end(r);
+    ledger_read_close(r);
+}
+
+static void ask_reports(const char *db)
+{
+    struct zone *zone = zone_open("Europe/Berlin");
+    struct ledger_question q = {.zone = zone, .grain = PERIOD_MONTH};
+
+    ledger_filter_init(&q.filter, month_us - 3600000000, month_us + INT64_C(40) * 86400000000);
+    q.n_by = 2;
+    q.by[0].id = FIELD_TEAM;
+    q.by[1].id = FIELD_FEATURE;
+    ask(db, "month by team, feature", &q);
+    q.grain = PERIOD_DAY;
+    ask(db, "days by team, feature", &q);
+    q.grain = PERIOD_HOUR;
+    q.n_by = 1;
+    ask(db, "hours by team", &q);
+    q.grain = PERIOD_TOTAL;
+    q.want = LEDGER_WANT_PERCENTILES;
+    ask(db, "percentiles by team", &q);
+    q.want = LEDGER_WANT_LINES;
+    ask(db, "all over lines", &q);
+    zone_close(zone);
+}
+
+/* Journal to ledger, in a folder of its own; db is its name. */
+static void ingest(const char *folder, const char *name, uint64_t n, int64_t span_us, char *db,
+                   size_t size)
+{
+    struct ledger_options options = {.sync = SYNC_INTERVAL, .path = db};
+    struct ledger_stats stats;
+    struct fail fail = {0};
+    char journal[256];
+    struct ledger *l;
+    int64_t wall, cpu;
+    struct stat st;
+
+    snprintf(db, size, "%s/%s.db", folder, name);
+    snprintf(journal, sizeof(journal), "%s/%s", folder, name);
+    printf("%s: %" PRIu64 " records in %" PRId64 " s of traffic\n", name, n, span_us / 1000000);
+    write_journal(journal, n, span_us / (int64_t)n);
+    options.journal_dir = journal;
+    wall = clock_mono_us();
+    cpu = cpu_us();
+    l = ledger_start(&options, NULL, NULL, &fail);
+    if (!l)
+        die(&fail);
+    wall = clock_mono_us() - wall;
+    cpu = cpu_us() - cpu;
+    ledger_stats(l, &stats);
+    ledger_stop(l);
+    print("ingest", (int64_t)(stats.ingested * 1000000 / (uint64_t)(wall ? wall : 1)),
+          "records/s of wall time");
+    print("ingest on one core", (int64_t)(stats.ingested * 1000000 / (uint64_t)(cpu ? cpu : 1)),
+          "records/s of CPU time");
+    if (stat(db, &st) == 0)
+        print("ledger size", (int64_t)((uint64_t)st.st_size / n), "bytes a record");
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t n = RECORDS;
+    char folder[128] = "/tmp/tollgate-bench-XXXXXX", db[256], command[300];
+
+    if (argc > 1 && !strv_parse_u64(strv_z(argv[1]), UINT64_C(1000000000), &n))
+        return 2;
+    if (argc > 2)
+        snprintf(folder, sizeof(folder), "%s/tollgate-bench-XXXXXX", argv[2]);
+    if (n == 0 || !mkdtemp(folder))
+        return 2;
+    ingest(folder, "hour", n, INT64_C(3600000000), db, sizeof(db));
+    ingest(folder, "month", n, MONTH_DAYS * INT64_C(86400000000), db, sizeof(db));
+    ask_reports(db);
+    snprintf(command, sizeof(command), "rm -rf '%s'", folder);
+    return system(command) == 0 ? 0 : 1;
+}
