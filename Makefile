@@ -137,7 +137,7 @@ RACE_SRC     := $(shell grep -l 'pthread' $(UNIT_SRC) /dev/null 2>/dev/null)
 FUZZ_SECONDS ?= 60
 FUZZ_BIN     := $(FUZZ_SRC:tests/fuzz/%.c=$(O)/fuzz/%)
 
-.PHONY: race fuzzers venv test test-unit test-integration fuzz lint demo bench
+.PHONY: race fuzzers benchers venv test test-unit test-integration fuzz lint demo bench
 race: $(RACE_SRC:tests/unit/%.c=$(O)/unit/%)
 
 define fuzz_bin
@@ -147,6 +147,12 @@ $(O)/fuzz/$(1): $(O)/obj/tests/fuzz/$(1).o $(LIB_proxy)
 endef
 $(foreach f,$(FUZZ_SRC:tests/fuzz/%.c=%),$(eval $(call fuzz_bin,$(f))))
 fuzzers: $(FUZZ_BIN)
+
+BENCH_BIN := $(BENCH_SRC:tests/bench/%.c=$(O)/bench/%)
+$(O)/bench/%: $(O)/obj/tests/bench/%.o $(LIB_proxy)
+	@mkdir -p $(@D)
+	$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS)
+benchers: $(BENCH_BIN)
 
 venv: $(VENV)/.made
 $(VENV)/.made: $(REQUIREMENTS)
@@ -214,9 +220,11 @@ demo: deps-demo
 	@$(MAKE) $(PARALLEL) --no-print-directory release build/release/provider
 	@python3 tests/demo/demo.py $(if $(ONCE),--once)
 
+# BENCH="small sse" for some; ROUNDS=5 for more rounds.
 bench: deps-test
 	@$(MAKE) $(PARALLEL) --no-print-directory release build/release/provider
-	@python3 tests/bench/run.py
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release benchers
+	@python3 tests/bench/bench.py $(BENCH)
 
 # ---- packages, installation, the rest --------------------------------------
 .PHONY: deps deps-build deps-demo deps-test install uninstall clean help

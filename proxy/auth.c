@@ -9,34 +9,6 @@
 /* What every secret made by `tollgate key create` begins with. */
 static const struct strv virtual_prefix = {"tg_", 3};
 
-static const char *const credential_names[] = {
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-    "proxy-authorization",
-    "x-tollgate-key",
-    "x-litellm-api-key",
-    "x-portkey-api-key",
-    "helicone-auth",
-    "x-auth-token",
-    "ocp-apim-subscription-key",
-    "cf-aig-authorization",
-    "x-portkey-virtual-key",
-};
-
-static const char *const internal_names[] = {
-    "x-stainless-retry-count", "forwarded", "x-real-ip", "true-client-ip", "x-client-ip",
-    "cf-connecting-ip",        "cookie",
-};
-
-static const char *const internal_prefixes[] = {
-    "x-tollgate-", "x-forwarded-", "proxy-", "helicone-", "x-portkey-", "x-litellm-", "cf-aig-",
-};
-
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-
 const char *auth_result_name(enum auth_result result)
 {
     switch (result) {
@@ -172,27 +144,67 @@ enum auth_result auth_find(const struct config *config, enum credentials credent
     return result;
 }
 
-static bool is_listed(struct strv name, const char *const *list, size_t n)
+/*
+ * A name's first letter in lower case.  Each header field of each request is judged
+ * here, so few names are compared as a whole.
+ */
+static char first_letter(struct strv name)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (strv_eq_nocase(name, strv_z(list[i])))
-            return true;
-    }
-    return false;
+    return name.n > 0 ? (char)(name.p[0] | 0x20) : '\0';
 }
 
 bool auth_is_credential_header(struct strv name)
 {
-    return is_listed(name, credential_names, COUNT_OF(credential_names));
+    switch (first_letter(name)) {
+    case 'a':
+        return strv_eq_nocase(name, STRV("authorization")) ||
+               strv_eq_nocase(name, STRV("api-key"));
+    case 'c':
+        return strv_eq_nocase(name, STRV("cookie")) ||
+               strv_eq_nocase(name, STRV("cf-aig-authorization"));
+    case 'h':
+        return strv_eq_nocase(name, STRV("helicone-auth"));
+    case 'o':
+        return strv_eq_nocase(name, STRV("ocp-apim-subscription-key"));
+    case 'p':
+        return strv_eq_nocase(name, STRV("proxy-authorization"));
+    case 'x':
+        return strv_eq_nocase(name, STRV("x-api-key")) ||
+               strv_eq_nocase(name, STRV("x-goog-api-key")) ||
+               strv_eq_nocase(name, STRV("x-tollgate-key")) ||
+               strv_eq_nocase(name, STRV("x-litellm-api-key")) ||
+               strv_eq_nocase(name, STRV("x-portkey-api-key")) ||
+               strv_eq_nocase(name, STRV("x-portkey-virtual-key")) ||
+               strv_eq_nocase(name, STRV("x-auth-token"));
+    }
+    return false;
 }
 
 bool auth_is_internal_header(struct strv name)
 {
-    for (size_t i = 0; i < COUNT_OF(internal_prefixes); i++) {
-        if (strv_starts_nocase(name, strv_z(internal_prefixes[i])))
-            return true;
+    switch (first_letter(name)) {
+    case 'c':
+        return strv_starts_nocase(name, STRV("cf-aig-")) ||
+               strv_eq_nocase(name, STRV("cf-connecting-ip")) ||
+               strv_eq_nocase(name, STRV("cookie"));
+    case 'f':
+        return strv_eq_nocase(name, STRV("forwarded"));
+    case 'h':
+        return strv_starts_nocase(name, STRV("helicone-"));
+    case 'p':
+        return strv_starts_nocase(name, STRV("proxy-"));
+    case 't':
+        return strv_eq_nocase(name, STRV("true-client-ip"));
+    case 'x':
+        return strv_starts_nocase(name, STRV("x-tollgate-")) ||
+               strv_starts_nocase(name, STRV("x-forwarded-")) ||
+               strv_starts_nocase(name, STRV("x-portkey-")) ||
+               strv_starts_nocase(name, STRV("x-litellm-")) ||
+               strv_eq_nocase(name, STRV("x-stainless-retry-count")) ||
+               strv_eq_nocase(name, STRV("x-real-ip")) ||
+               strv_eq_nocase(name, STRV("x-client-ip"));
     }
-    return is_listed(name, internal_names, COUNT_OF(internal_names));
+    return false;
 }
 
 bool auth_header_travels(const struct http1_header *header, enum credentials credentials)

@@ -10,11 +10,8 @@ void hold_reserve(struct hold *h, size_t n, uint64_t expected)
 {
     size_t want;
 
-    if (!h->data) {
-        h->start = HOLD_FRONT_BYTES;
-        h->len = 0;
-        h->cap = 0;
-    }
+    if (!h->data)
+        *h = (struct hold){.start = HOLD_FRONT_BYTES};
     want = h->start + h->len + n;
     if (h->data && want <= h->cap)
         return;
@@ -61,6 +58,14 @@ void hold_compose(struct hold *h, struct strv head, size_t at, size_t cut, struc
         memcpy(to + head.n + at, text.p, text.n);
     memcpy(to, head.p, head.n);
     *out = strv_make(to, head.n + h->len - cut + text.n);
+}
+
+void hold_clear(struct hold *h)
+{
+    h->start = HOLD_FRONT_BYTES;
+    h->len = 0;
+    if (h->cap < HOLD_FRONT_BYTES) /* made for a head alone */
+        hold_release(h);
 }
 
 void hold_release(struct hold *h)

@@ -43,6 +43,8 @@ static inline size_t hold_room(const struct hold *h)
  */
 void hold_compose(struct hold *h, struct strv head, size_t at, size_t cut, struct strv text,
                   struct strv *out);
+/* Forgets the body, keeps the storage. */
+void hold_clear(struct hold *h);
 void hold_release(struct hold *h);
 
 #endif

@@ -57,7 +57,7 @@ static enum parse_status unexpected(struct scan *s, enum http1_fault fault)
 }
 
 /* CRLF, or the fault that what stands there instead is. */
-static enum parse_status line_end(struct scan *s, enum http1_fault fault)
+static inline enum parse_status line_end(struct scan *s, enum http1_fault fault)
 {
     if (s->end - s->p >= 2 && s->p[0] == '\r' && s->p[1] == '\n') {
         s->p += 2;
@@ -66,8 +66,13 @@ static enum parse_status line_end(struct scan *s, enum http1_fault fault)
     return unexpected(s, fault);
 }
 
-static enum parse_status literal(struct scan *s, struct strv text, enum http1_fault fault)
+static inline enum parse_status literal(struct scan *s, struct strv text,
+                                        enum http1_fault fault)
 {
+    if ((size_t)(s->end - s->p) >= text.n && memcmp(s->p, text.p, text.n) == 0) {
+        s->p += text.n;
+        return PARSE_DONE;
+    }
     for (size_t i = 0; i < text.n; i++, s->p++) {
         if (s->p == s->end || *s->p != text.p[i])
             return unexpected(s, fault);
@@ -94,8 +99,7 @@ static enum parse_status request_line(struct scan *s, struct http1_head *out)
     const char *from = s->p;
     enum parse_status status;
 
-    while (s->p < s->end && http1_is_token(*s->p))
-        s->p++;
+    s->p = http1_skip_token(s->p, s->end);
     if (s->p == s->end || *s->p != ' ' || s->p == from)
         return unexpected(s, HTTP1_BAD_METHOD);
     out->method = strv_make(from, (size_t)(s->p - from));
@@ -154,8 +158,7 @@ static enum parse_status field_line(struct scan *s, struct http1_header *out, bo
         return line_end(s, HTTP1_BAD_NEWLINE);
     if (*s->p == ' ' || *s->p == '\t')
         return bad(s, HTTP1_FOLDED);
-    while (s->p < s->end && http1_is_token(*s->p))
-        s->p++;
+    s->p = http1_skip_token(s->p, s->end);
     if (s->p == s->end || *s->p != ':' || s->p == from)
         return unexpected(s, HTTP1_BAD_NAME);
     out->name = strv_make(from, (size_t)(s->p - from));
@@ -297,11 +300,9 @@ static enum parse_status parse_all(const struct task *t, struct http1_head *out)
         s.p += 2;
     status = start_line(&s, t->is_request, out);
     while (status == PARSE_DONE && !last) {
-        struct http1_header field;
-
-        status = next_field(&s, n, t->max_headers, &field, &last);
-        if (status == PARSE_DONE && !last)
-            out->headers[n++] = field;
+        /* The line after the last field has no place, and writes none. */
+        status = next_field(&s, n, t->max_headers, &out->headers[n], &last);
+        n += status == PARSE_DONE && !last;
     }
     if (status == PARSE_MORE)
         return PARSE_MORE;

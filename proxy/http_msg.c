@@ -22,7 +22,7 @@ struct writer {
     char *end;
 };
 
-static void put(struct writer *w, struct strv s)
+static inline void put(struct writer *w, struct strv s)
 {
     ASSERT(s.n <= (size_t)(w->end - w->p));
     if (s.n > 0)
@@ -44,10 +44,18 @@ static void put_number(struct writer *w, uint64_t n)
 
 static void put_field(struct writer *w, struct strv name, struct strv value)
 {
-    put(w, name);
-    put(w, STRV(": "));
-    put(w, value);
-    put(w, STRV("\r\n"));
+    char *p = w->p;
+
+    ASSERT(name.n + value.n + 4 <= (size_t)(w->end - p));
+    memcpy(p, name.p, name.n);
+    p += name.n;
+    memcpy(p, ": ", 2);
+    p += 2;
+    if (value.n > 0)
+        memcpy(p, value.p, value.n);
+    p += value.n;
+    memcpy(p, "\r\n", 2);
+    w->p = p + 2;
 }
 
 static enum rc writer_start(struct writer *w, struct buf *out, size_t most)
@@ -131,60 +139,46 @@ static enum rc find_nominations(const struct http1_head *head, bool *any)
 }
 
 /* Equal but for case and for '_' in place of '-': servers in CGI's manner see no difference. */
-static bool is_named(struct strv name, struct strv lower)
+static bool same_name(const char *name, const char *lower, size_t n)
 {
-    if (name.n != lower.n)
-        return false;
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.p[i];
+    for (size_t i = 0; i < n; i++) {
+        char c = name[i];
 
         if (c == '_')
             c = '-';
         if (c >= 'A' && c <= 'Z')
             c = (char)(c + ('a' - 'A'));
-        if (c != lower.p[i])
+        if (c != lower[i])
             return false;
     }
     return true;
 }
 
-static bool is_one_of(struct strv name, const struct strv *names, size_t n)
+/* lower begins with a letter; nearly all other names differ in it or in length. */
+static inline bool is_named(struct strv name, struct strv lower)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (is_named(name, names[i]))
-            return true;
-    }
-    return false;
+    return name.n == lower.n && (name.p[0] | 0x20) == lower.p[0] &&
+           same_name(name.p, lower.p, name.n);
 }
 
 /* Hop-by-hop, or said anew by this hop. */
 static bool is_of_hop(struct strv name)
 {
-    static const struct strv names[] = {
-        {"connection", 10},
-        {"transfer-encoding", 17},
-        {"content-length", 14},
-        {"keep-alive", 10},
-        {"te", 2},
-        {"trailer", 7},
-        {"upgrade", 7},
-        {"proxy-connection", 16},
-        {"http2-settings", 14},
-        {"proxy-authorization", 19},
-        {"proxy-authenticate", 18},
-        {"proxy-authentication-info", 25},
-    };
-
-    return is_one_of(name, names, sizeof(names) / sizeof(names[0]));
+    return is_named(name, STRV("connection")) || is_named(name, STRV("transfer-encoding")) ||
+           is_named(name, STRV("content-length")) || is_named(name, STRV("keep-alive")) ||
+           is_named(name, STRV("te")) || is_named(name, STRV("trailer")) ||
+           is_named(name, STRV("upgrade")) || is_named(name, STRV("proxy-connection")) ||
+           is_named(name, STRV("http2-settings")) ||
+           is_named(name, STRV("proxy-authorization")) ||
+           is_named(name, STRV("proxy-authenticate")) ||
+           is_named(name, STRV("proxy-authentication-info"));
 }
 
 static bool request_drops(const struct http1_head *client,
                           const struct http_request_rewrite *rw, bool nominations,
                           struct strv name)
 {
-    static const struct strv names[] = {{"host", 4}, {"expect", 6}};
-
-    if (is_of_hop(name) || is_one_of(name, names, sizeof(names) / sizeof(names[0])) ||
+    if (is_of_hop(name) || is_named(name, STRV("host")) || is_named(name, STRV("expect")) ||
         (rw->identity && is_named(name, STRV("accept-encoding"))) ||
         (rw->drop != NULL && rw->drop(rw->drop_arg, name)))
         return true;

@@ -138,6 +138,39 @@ static bool say_free(struct reading *r, struct strv name, struct strv value, enu
     return place_value(r, name, value, rank, &r->free[i].value, &r->free_rank[i]);
 }
 
+static bool refuse_name(struct reading *r, struct strv name)
+{
+    char text[TAG_NAME_MAX_BYTES + 1];
+
+    return refuse(r->refusal, REFUSE_INVALID_TAG,
+                  "tag name \"%s\" is not valid: use 1 to %d of a-z 0-9 _ . -",
+                  shown(name, text), TAG_NAME_MAX_BYTES);
+}
+
+static bool refuse_value(struct reading *r, struct strv name)
+{
+    char text[TAG_NAME_MAX_BYTES + 1];
+
+    return refuse(r->refusal, REFUSE_INVALID_TAG,
+                  "the value of tag \"%s\" is not valid: use at most %d bytes of printable "
+                  "UTF-8",
+                  shown(name, text), TAG_VALUE_MAX_BYTES);
+}
+
+/* A standing tag from the caller.  An empty value is no value. */
+static bool say_standing(struct reading *r, enum dimension d, struct strv value, enum rank rank)
+{
+    struct strv name;
+
+    value = strv_trim(value);
+    if (value.n == 0)
+        return true;
+    name = strv_z(dimension_name(d));
+    if (!tag_value_is_valid(value))
+        return refuse_value(r, name);
+    return place_value(r, name, value, rank, &r->said[d], &r->rank[d]);
+}
+
 /* One tag from the caller. An empty value is no value. */
 static bool say(struct reading *r, struct strv name, struct strv value, enum rank rank)
 {
@@ -147,16 +180,11 @@ static bool say(struct reading *r, struct strv name, struct strv value, enum ran
     name = strv_trim(name);
     value = strv_trim(value);
     if (!tag_name_is_valid(name))
-        return refuse(r->refusal, REFUSE_INVALID_TAG,
-                      "tag name \"%s\" is not valid: use 1 to %d of a-z 0-9 _ . -",
-                      shown(name, text), TAG_NAME_MAX_BYTES);
+        return refuse_name(r, name);
     if (value.n == 0)
         return true;
     if (!tag_value_is_valid(value))
-        return refuse(r->refusal, REFUSE_INVALID_TAG,
-                      "the value of tag \"%s\" is not valid: use at most %d bytes of printable "
-                      "UTF-8",
-                      shown(name, text), TAG_VALUE_MAX_BYTES);
+        return refuse_value(r, name);
     if (strv_eq(name, STRV("attempt")))
         return say_attempt(r, value, rank);
     if (!dimension_parse(name, &d))
@@ -313,8 +341,7 @@ static bool read_words(struct reading *r, struct strv list)
 
 static bool read_alias(struct reading *r, const struct http1_header *h)
 {
-    static const struct strv property = {"helicone-property-",
-                                         sizeof("helicone-property-") - 1};
+    const struct strv property = STRV("helicone-property-");
 
     if (strv_starts_nocase(h->name, property))
         return say_alias(r, strv_skip(h->name, property.n), h->value);
@@ -364,38 +391,45 @@ static bool read_traceparent(struct reading *r, struct strv value)
     return say(r, STRV("task"), trace, RANK_TRACE);
 }
 
+/* A field whose name begins with "x-tollgate-". */
 static bool read_own(struct reading *r, const struct http1_header *h)
 {
-    if (strv_eq_nocase(h->name, STRV("x-tollgate-tags")))
+    struct strv rest = strv_skip(h->name, sizeof("x-tollgate-") - 1);
+
+    if (strv_eq_nocase(rest, STRV("tags")))
         return read_list(r, h->value, false);
-    if (strv_eq_nocase(h->name, STRV("x-tollgate-attempt")))
+    if (strv_eq_nocase(rest, STRV("attempt")))
         return say(r, STRV("attempt"), h->value, RANK_OWN);
     for (int d = 0; d < STANDING_TAGS; d++) {
         if (strv_eq_nocase(h->name, strv_z(own_headers[d])))
-            return say(r, strv_z(dimension_name((enum dimension)d)), h->value, RANK_OWN);
+            return say_standing(r, (enum dimension)d, h->value, RANK_OWN);
+    }
+    return true;
+}
+
+/* Written by SDKs, not by the app: what is not a number says nothing. */
+static bool read_retries(struct reading *r, struct strv value)
+{
+    uint64_t retries;
+
+    if (strv_parse_u64(value, TAGS_ATTEMPT_MAX - 1, &retries) &&
+        r->attempt_rank > RANK_ALIAS) {
+        r->attempt = (uint32_t)retries + 1;
+        r->attempt_rank = RANK_ALIAS;
     }
     return true;
 }
 
 static bool read_header(struct reading *r, const struct http1_header *h, bool aliases)
 {
-    uint64_t retries;
-
     if (strv_starts_nocase(h->name, STRV("x-tollgate-")))
         return read_own(r, h);
     if (strv_eq_nocase(h->name, STRV("baggage")))
         return read_list(r, h->value, true);
     if (strv_eq_nocase(h->name, STRV("traceparent")))
         return read_traceparent(r, h->value);
-    if (strv_eq_nocase(h->name, STRV("x-stainless-retry-count"))) {
-        /* written by SDKs, not by the app: what is not a number says nothing */
-        if (strv_parse_u64(h->value, TAGS_ATTEMPT_MAX - 1, &retries) &&
-            r->attempt_rank > RANK_ALIAS) {
-            r->attempt = (uint32_t)retries + 1;
-            r->attempt_rank = RANK_ALIAS;
-        }
-        return true;
-    }
+    if (strv_eq_nocase(h->name, STRV("x-stainless-retry-count")))
+        return read_retries(r, h->value);
     return !aliases || read_alias(r, h);
 }
 

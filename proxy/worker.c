@@ -225,6 +225,26 @@ static void on_limiter_timer(evutil_socket_t fd, short what, void *arg)
     (void)arg; /* the turn's end runs the limiter */
 }
 
+void worker_expect(struct worker *w)
+{
+    struct timeval wait = {.tv_usec = DEADLINE_TICK_MS * 1000};
+
+    if (!w->expecting)
+        event_add(w->deadline_tick, &wait);
+    w->expecting = true;
+}
+
+static void on_deadline_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+
+    (void)fd;
+    (void)what;
+    w->expecting = false;
+    if (xchg_check_deadlines(w))
+        worker_expect(w);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
@@ -376,6 +396,7 @@ static void make_events(struct worker *w)
 
     w->mailbox_event = event_new(w->base, w->mailbox_fd, EV_READ | EV_PERSIST, on_mail, w);
     w->limiter_timer = event_new(w->base, -1, 0, on_limiter_timer, w);
+    w->deadline_tick = event_new(w->base, -1, 0, on_deadline_tick, w);
     w->tick = event_new(w->base, -1, EV_PERSIST, on_tick, w);
     w->accept_again = event_new(w->base, -1, 0, on_accept_again, w);
     w->sync_event = event_new(w->base, journal_sync_event(w->journal), EV_READ | EV_PERSIST,
@@ -465,6 +486,7 @@ void worker_free(struct worker *w)
     event_free(w->mailbox_event);
     event_free(w->sync_event);
     event_free(w->limiter_timer);
+    event_free(w->deadline_tick);
     event_free(w->tick);
     event_free(w->accept_again);
     evdns_base_free(w->dns, 0);

@@ -29,7 +29,8 @@
 enum {
     SCRATCH_BYTES = 64 << 10, /* one read from either side */
     SCRATCH_FRONT = 64,       /* room before it, for a chunk head */
-    XCHG_POOL_MAX = 256,      /* ended exchanges kept for reuse */
+    XCHG_POOL_MAX = 64,       /* ended exchanges kept for reuse */
+    DEADLINE_TICK_MS = 50,    /* how exact an exchange's deadlines are */
     LINGER_MS = 2000,         /* how long a closing connection may still send */
 };
 
@@ -80,6 +81,8 @@ struct worker {
     struct event *mailbox_event;
     struct event *sync_event;
     struct event *limiter_timer;
+    struct event *deadline_tick; /* while exchanges run: a timer each would be dearer */
+    bool expecting;              /* it is armed */
     struct event *tick;         /* once a second: refusal counts, extended reservations */
     struct event *accept_again; /* after the process ran out of descriptors */
 
@@ -105,6 +108,9 @@ void worker_post(struct worker *w, enum letter_kind kind, struct generation *gen
 /* From any thread: settle what an earlier process left reserved. */
 void worker_post_settle(struct worker *w, const struct uuid *id,
                         const struct limit_amounts *actual);
+
+/* Some exchange has a deadline: the tick that looks at them runs until none runs. */
+void worker_expect(struct worker *w);
 
 /* ---- for the objects of this worker ---------------------------------------------- */
 

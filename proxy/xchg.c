@@ -50,7 +50,7 @@ enum step xchg_go(struct xchg *x, const struct xchg_state *state)
                  state->name);
     x->state = state;
     x->fresh = true;
-    deadline_clear(&x->deadline);
+    x->deadline_us = INT64_MAX;
     return STEP_AGAIN;
 }
 
@@ -99,7 +99,6 @@ static void retire(struct xchg *x)
     list_remove(&x->ready);
     list_remove(&x->live);
     list_push_back(&w->dead_xchgs, &x->ready);
-    deadline_fini(&x->deadline);
     w->n_running--;
     stat_sub(&w->stats.requests_running, 1);
     if (c)
@@ -142,12 +141,13 @@ void xchg_wake(struct xchg *x, unsigned why)
         retire(x);
 }
 
-/* ---- beginning and end of the object ------------------------------------------------- */
-
-static void on_deadline(void *arg)
+void xchg_within(struct xchg *x, int64_t ms)
 {
-    xchg_wake(arg, WAKE_TIMEOUT);
+    x->deadline_us = clock_mono_us() + ms * 1000;
+    worker_expect(x->worker);
 }
+
+/* ---- beginning and end of the object ------------------------------------------------- */
 
 static void clear_head(struct http1_head *h)
 {
@@ -155,10 +155,22 @@ static void clear_head(struct http1_head *h)
     memset(&h->n_headers, 0, sizeof(*h) - offsetof(struct http1_head, n_headers));
 }
 
-/* As new, but for the arrays at the end, which say how much of them is meant. */
+/*
+ * As new, but for the memory that it keeps from one exchange to the next, and for the
+ * arrays at the end, which say how much of them is meant.
+ */
 static void clear(struct xchg *x)
 {
+    struct arena arena = x->arena;
+    struct hold body = x->body;
+    struct buf out = x->out, up_buf = x->up_buf, held = x->answer.held;
+
     memset(x, 0, offsetof(struct xchg, answer) + offsetof(struct answer, head));
+    x->arena = arena;
+    x->body = body;
+    x->out = out;
+    x->up_buf = up_buf;
+    x->answer.held = held;
     clear_head(&x->answer.head);
     clear_head(&x->head);
     x->admission.n_claims = 0;
@@ -173,14 +185,10 @@ static struct xchg *take(struct worker *w)
     struct xchg *x;
 
     if (!list_is_empty(&w->free_xchgs)) {
-        struct arena arena;
-
         x = LIST_OBJECT(w->free_xchgs.next, struct xchg, ready);
         list_remove(&x->ready);
         w->n_free_xchgs--;
-        arena = x->arena;
         clear(x);
-        x->arena = arena;
     } else {
         x = xcalloc(1, sizeof(*x));
         arena_init(&x->arena, XCHG_ARENA_BYTES);
@@ -201,12 +209,12 @@ void xchg_start(struct conn *c, bool now)
     x->config = x->pools->generation->config;
     list_init(&x->ready);
     list_push_back(&w->live, &x->live);
-    deadline_init(&x->deadline, w->base, on_deadline, x);
+    x->deadline_us = INT64_MAX;
     buf_init(&x->answer.head_in, RESPONSE_HEAD_BYTES + SCRATCH_BYTES);
-    buf_init(&x->answer.held, x->config->bounds.hold_bytes + OUT_SLACK_BYTES);
     buf_init(&x->answer.pass, OUT_SLACK_BYTES);
-    buf_init(&x->out, x->config->bounds.hold_bytes + 2 * OUT_SLACK_BYTES);
-    buf_init(&x->up_buf, OUT_SLACK_BYTES);
+    x->answer.held.max = x->config->bounds.hold_bytes + OUT_SLACK_BYTES;
+    x->out.max = x->config->bounds.hold_bytes + 2 * OUT_SLACK_BYTES;
+    x->up_buf.max = OUT_SLACK_BYTES;
     x->start_us = clock_mono_us();
     x->start_wall_us = clock_wall_us();
     x->first_byte_us = -1;
@@ -222,14 +230,35 @@ void xchg_start(struct conn *c, bool now)
         xchg_again(x);
 }
 
-static void release(struct xchg *x)
+/* Small buffers serve the next exchange; large ones are given back. */
+static void keep_or_release(struct buf *b)
+{
+    if (b->cap > KEEP_BYTES)
+        buf_release(b);
+    else
+        buf_clear(b);
+}
+
+static void release_memory(struct xchg *x)
 {
     hold_release(&x->body);
-    buf_release(&x->answer.head_in);
-    buf_release(&x->answer.held);
-    buf_release(&x->answer.pass);
     buf_release(&x->out);
     buf_release(&x->up_buf);
+    buf_release(&x->answer.held);
+    arena_release(&x->arena);
+}
+
+static void release(struct xchg *x)
+{
+    if (x->body.cap > KEEP_BYTES + HOLD_FRONT_BYTES)
+        hold_release(&x->body);
+    else
+        hold_clear(&x->body);
+    buf_release(&x->answer.head_in);
+    buf_release(&x->answer.pass);
+    keep_or_release(&x->answer.held);
+    keep_or_release(&x->out);
+    keep_or_release(&x->up_buf);
     tap_free(x->tap);
     x->tap = NULL;
     pools_unref(x->pools);
@@ -249,7 +278,7 @@ void xchg_reap(struct worker *w)
             list_push_front(&w->free_xchgs, &x->ready);
             w->n_free_xchgs++;
         } else {
-            arena_release(&x->arena);
+            release_memory(x);
             free(x);
         }
     }
@@ -261,7 +290,7 @@ void xchg_pool_free(struct worker *w)
         struct xchg *x = LIST_OBJECT(at, struct xchg, ready);
 
         list_remove(at);
-        arena_release(&x->arena);
+        release_memory(x);
         free(x);
     }
     w->n_free_xchgs = 0;
@@ -308,6 +337,21 @@ void xchg_stop_all(struct worker *w)
 {
     LIST_FOREACH_SAFE (at, &w->live)
         xchg_wake(LIST_OBJECT(at, struct xchg, live), WAKE_STOP);
+}
+
+bool xchg_check_deadlines(struct worker *w)
+{
+    int64_t now_us = clock_mono_us();
+
+    LIST_FOREACH_SAFE (at, &w->live) {
+        struct xchg *x = LIST_OBJECT(at, struct xchg, live);
+
+        if (x->deadline_us <= now_us) {
+            x->deadline_us = INT64_MAX;
+            xchg_wake(x, WAKE_TIMEOUT);
+        }
+    }
+    return !list_is_empty(&w->live);
 }
 
 void xchg_tick(struct worker *w)

@@ -44,6 +44,8 @@ void xchg_reap(struct worker *w);
 void xchg_pool_free(struct worker *w);
 /* Every running exchange of the worker: WAKE_STOP. */
 void xchg_stop_all(struct worker *w);
+/* Wakes those whose deadline has come; false where no exchange runs. */
+bool xchg_check_deadlines(struct worker *w);
 /* Streams that live long keep their reservations: once a second. */
 void xchg_tick(struct worker *w);
 

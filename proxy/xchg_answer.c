@@ -56,7 +56,7 @@ enum rc client_flush(struct xchg *x)
     if (rc == RC_EOF)
         return RC_EOF;
     buf_consume(&x->out, put);
-    if (rc == RC_OK && x->out.cap > OUT_KEEP_BYTES)
+    if (rc == RC_OK && x->out.cap > KEEP_BYTES)
         buf_release(&x->out);
     return rc;
 }
@@ -146,7 +146,12 @@ static enum rc send_head(struct xchg *x, bool whole)
     x->status = a->head.status;
     a->head_sent = true;
     stat_response(&x->worker->stats, x->status);
-    return x->client_gone ? RC_OK : http_build_response(&a->head, &rw, &x->out);
+    if (x->client_gone)
+        return RC_OK;
+    /* Once, for what follows too: growing piece by piece is dear. */
+    if (buf_reserve(&x->out, a->head.bytes + EXTRA_LINES_BYTES + buf_len(&a->held)) != RC_OK)
+        return RC_LIMIT;
+    return http_build_response(&a->head, &rw, &x->out);
 }
 
 static void rebase(struct strv *view, const char *from, size_t n, const char *to)
@@ -264,7 +269,7 @@ enum rc answer_release(struct xchg *x)
     rc = send_head(x, a->body_done);
     if (rc == RC_OK)
         rc = client_put(x, held.p, held.n);
-    buf_release(&a->held);
+    buf_clear(&a->held);
     return rc;
 }
 

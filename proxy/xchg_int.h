@@ -18,7 +18,6 @@
 #include "metering/usage/tap.h"
 #include "pricing/price.h"
 #include "proxy/conn.h"
-#include "proxy/deadline.h"
 #include "proxy/hold.h"
 #include "proxy/http1.h"
 #include "proxy/http_msg.h"
@@ -30,7 +29,7 @@ enum {
     XCHG_MAGIC = 0x78636867,
     XCHG_ARENA_BYTES = 512 << 10,
     OUT_SLACK_BYTES = 512 << 10, /* what one read may become: head, chunk heads, held events */
-    OUT_KEEP_BYTES = 4096,       /* a larger empty buffer is given back while a stream rests */
+    KEEP_BYTES = 4096, /* buffers up to here are kept: while a stream rests, for the next exchange */
     RESPONSE_HEAD_BYTES = 64 << 10,
     HOLD_RELEASE_MS = 1000, /* an answer that takes longer to arrive is passed on as it comes */
     OUT_BATCH_BYTES = 16 << 10, /* records are collected for one write up to here */
@@ -131,7 +130,7 @@ struct xchg {
     bool running;
     bool fresh; /* the state was entered and has not run */
     bool upstream_tried; /* the request may have reached the provider */
-    struct deadline deadline;
+    int64_t deadline_us; /* of the state, clock_mono_us; INT64_MAX: none. Looked at by a tick */
     struct list_node ready; /* of worker->ready, journal_waiters, dead_xchgs or free_xchgs */
     struct list_node live;  /* of worker's running exchanges */
     enum end_reason end;
@@ -215,6 +214,8 @@ struct xchg {
 enum step xchg_go(struct xchg *x, const struct xchg_state *state);
 /* Ends it; the first reason wins. */
 enum step xchg_end(struct xchg *x, enum end_reason reason);
+/* The state has so long from now on; a later call moves it. */
+void xchg_within(struct xchg *x, int64_t ms);
 /* Run again this turn, after the others. */
 void xchg_again(struct xchg *x);
 const char *end_reason_name(enum end_reason reason);

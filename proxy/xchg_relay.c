@@ -13,6 +13,8 @@
 #include "proxy/auth.h"
 #include "proxy/xchg_int.h"
 
+enum { UP_EXTRA_BYTES = 512 }; /* of a head: what we add to the client's, as a first guess */
+
 /* ---- the request that goes up ---------------------------------------------------------------- */
 
 static bool drop_header(void *arg, struct strv name)
@@ -79,13 +81,15 @@ static enum rc prepare(struct xchg *x)
         if (x->asked_usage)
             rw.length += x->facts.edit_text.n - x->facts.edit_cut;
     }
-    rc = http_build_request(&x->head, &rw, &x->up_buf);
+    rc = buf_reserve(&x->up_buf, x->head.bytes + UP_EXTRA_BYTES);
+    if (rc == RC_OK)
+        rc = http_build_request(&x->head, &rw, &x->up_buf);
     if (rc != RC_OK || !x->hold_body || x->framing.body == BODY_NONE)
         return rc;
     hold_compose(&x->body, buf_view(&x->up_buf), x->asked_usage ? x->facts.edit_at : 0,
                  x->asked_usage ? x->facts.edit_cut : 0,
                  x->asked_usage ? x->facts.edit_text : STRV_NONE, &x->up_pending);
-    buf_release(&x->up_buf);
+    buf_clear(&x->up_buf);
     return RC_OK;
 }
 
@@ -135,8 +139,8 @@ static enum step st_connect(struct xchg *x)
                                                  : REFUSE_UPSTREAM_UNREACHABLE);
     if (xchg_client_left(x))
         return xchg_end(x, END_CLIENT_GONE);
-    if (x->deadline.at_us == INT64_MAX) /* the pool bounds each step; this bounds the queue */
-        deadline_set(&x->deadline, clock_mono_us(), 2 * (int64_t)x->upstream->connect_timeout_ms);
+    if (x->deadline_us == INT64_MAX) /* the pool bounds each step; this bounds the queue */
+        xchg_within(x, 2 * (int64_t)x->upstream->connect_timeout_ms);
     return STEP_WAIT;
 }
 
@@ -241,8 +245,8 @@ static enum rc pump_up(struct xchg *x)
         }
         if (x->body_done) {
             x->up_done = true;
-            hold_release(&x->body);
-            buf_release(&x->up_buf);
+            if (x->body.cap > KEEP_BYTES + HOLD_FRONT_BYTES)
+                hold_release(&x->body);
             return RC_OK;
         }
         rc = read_upload(x);
@@ -364,7 +368,7 @@ static void renew_deadline(struct xchg *x)
         ms = x->upstream->idle_timeout_ms;
     }
     if (waiting != x->waiting || (x->progress && waiting != WAIT_HELD))
-        deadline_set(&x->deadline, clock_mono_us(), ms);
+        xchg_within(x, ms);
     x->waiting = waiting;
     x->progress = false;
 }
@@ -471,7 +475,7 @@ static enum step st_drain(struct xchg *x)
         c->xchg = NULL;
         conn_close(c);
         buf_release(&x->out);
-        deadline_set(&x->deadline, now_us, x->upstream->drain_ms);
+        xchg_within(x, x->upstream->drain_ms);
     }
     for (int turn = 0; turn < TURN_READS; turn++) {
         uint64_t before = stat_get(&x->worker->stats.bytes_in_upstream);

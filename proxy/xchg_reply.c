@@ -29,8 +29,8 @@ static enum step st_reply(struct xchg *x)
         x->client_gone = true;
         return xchg_end(x, END_CLIENT_GONE);
     }
-    if (x->deadline.at_us == INT64_MAX)
-        deadline_set(&x->deadline, clock_mono_us(), x->config->bounds.write_timeout_ms);
+    if (x->deadline_us == INT64_MAX)
+        xchg_within(x, x->config->bounds.write_timeout_ms);
     return STEP_WAIT;
 }
 

@@ -73,8 +73,8 @@ static enum step st_head(struct xchg *x)
                 buf_release(&c->in);
             return route_request(x);
         }
-        if (x->deadline.at_us == INT64_MAX)
-            deadline_set(&x->deadline, x->start_us, bounds->head_timeout_ms);
+        if (x->deadline_us == INT64_MAX)
+            xchg_within(x, bounds->head_timeout_ms);
         if (c->eof)
             return xchg_end(x, END_CLIENT_GONE);
         io_want_read(&c->io, true);
@@ -133,7 +133,7 @@ static enum step route_request(struct xchg *x)
     const struct xchg_state *before = x->state;
 
     stat_add(&x->worker->stats.requests, 1);
-    deadline_clear(&x->deadline);
+    x->deadline_us = INT64_MAX;
     if (fault != HTTP1_OK) {
         x->head.fault = fault;
         return refuse_head(x);
@@ -253,8 +253,8 @@ static enum step wait_for_body(struct xchg *x)
     }
     if (client_flush(x) == RC_EOF)
         return xchg_end(x, END_CLIENT_GONE);
-    if (x->deadline.at_us == INT64_MAX)
-        deadline_set(&x->deadline, clock_mono_us(), x->config->bounds.body_timeout_ms);
+    if (x->deadline_us == INT64_MAX)
+        xchg_within(x, x->config->bounds.body_timeout_ms);
     io_want_read(&x->conn->io, true);
     return STEP_WAIT;
 }
@@ -278,7 +278,7 @@ static enum step st_body(struct xchg *x)
                                (unsigned long long)x->config->bounds.body_bytes);
         if (rc != RC_OK)
             return xchg_end(x, END_CLIENT_GONE);
-        deadline_set(&x->deadline, clock_mono_us(), x->config->bounds.body_timeout_ms);
+        xchg_within(x, x->config->bounds.body_timeout_ms);
     }
     x->bytes_in = x->body.len;
     return scan_request(x);
