@@ -96,15 +96,18 @@ static bool fields_valid(const struct http1_header *fields, size_t n)
 /* True where the block is nothing or whole "Name: value" lines. */
 static bool lines_valid(struct strv lines)
 {
-    while (lines.n > 0) {
-        size_t colon = strv_find(lines, ':');
-        size_t end = strv_find(lines, '\r');
+    const char *p = lines.p, *end = lines.p + lines.n;
 
-        if (colon >= end || end + 1 >= lines.n || lines.p[end + 1] != '\n' ||
-            !http1_is_name(strv_head(lines, colon)) ||
-            !http1_all_value(strv_skip(strv_head(lines, end), colon + 1)))
+    while (p < end) {
+        const char *name = p;
+
+        p = http1_skip_token(p, end);
+        if (p == name || p == end || *p != ':')
             return false;
-        lines = strv_skip(lines, end + 2);
+        p = http1_skip_value(p + 1, end);
+        if (end - p < 2 || p[0] != '\r' || p[1] != '\n')
+            return false;
+        p += 2;
     }
     return true;
 }
@@ -161,17 +164,30 @@ static inline bool is_named(struct strv name, struct strv lower)
            same_name(name.p, lower.p, name.n);
 }
 
-/* Hop-by-hop, or said anew by this hop. */
+/* Hop-by-hop, or said anew by this hop; by length, so that other names cost next to nothing. */
 static bool is_of_hop(struct strv name)
 {
-    return is_named(name, STRV("connection")) || is_named(name, STRV("transfer-encoding")) ||
-           is_named(name, STRV("content-length")) || is_named(name, STRV("keep-alive")) ||
-           is_named(name, STRV("te")) || is_named(name, STRV("trailer")) ||
-           is_named(name, STRV("upgrade")) || is_named(name, STRV("proxy-connection")) ||
-           is_named(name, STRV("http2-settings")) ||
-           is_named(name, STRV("proxy-authorization")) ||
-           is_named(name, STRV("proxy-authenticate")) ||
-           is_named(name, STRV("proxy-authentication-info"));
+    switch (name.n) {
+    case 2:
+        return is_named(name, STRV("te"));
+    case 7:
+        return is_named(name, STRV("trailer")) || is_named(name, STRV("upgrade"));
+    case 10:
+        return is_named(name, STRV("connection")) || is_named(name, STRV("keep-alive"));
+    case 14:
+        return is_named(name, STRV("content-length")) || is_named(name, STRV("http2-settings"));
+    case 16:
+        return is_named(name, STRV("proxy-connection"));
+    case 17:
+        return is_named(name, STRV("transfer-encoding"));
+    case 18:
+        return is_named(name, STRV("proxy-authenticate"));
+    case 19:
+        return is_named(name, STRV("proxy-authorization"));
+    case 25:
+        return is_named(name, STRV("proxy-authentication-info"));
+    }
+    return false;
 }
 
 static bool request_drops(const struct http1_head *client,

@@ -249,6 +249,27 @@ static void on_check(evutil_socket_t fd, short what, void *arg)
         event_base_loopbreak(s->base);
 }
 
+/* An address that a program on this machine can reach. */
+static const char *reachable(const char *address)
+{
+    if (strcmp(address, "0.0.0.0") == 0)
+        return "127.0.0.1";
+    return strcmp(address, "::") == 0 ? "::1" : address;
+}
+
+static void say_ready(const struct server *s)
+{
+    const struct config *config = s->current->config;
+    const char *proxy = reachable(config->proxy.address);
+    const char *admin = reachable(config->admin.address);
+
+    printf(strchr(proxy, ':') ? "ready proxy=https://[%s]:%d " : "ready proxy=https://%s:%d ",
+           proxy, s->proxy_port);
+    printf(strchr(admin, ':') ? "admin=https://[%s]:%d\n" : "admin=https://%s:%d\n", admin,
+           observe_port(s->observe));
+    fflush(stdout);
+}
+
 static void run_main_loop(struct server *s)
 {
     struct timeval every = {.tv_usec = CHECK_MS * 1000};
@@ -261,6 +282,7 @@ static void run_main_loop(struct server *s)
     for (int i = 0; i < 3; i++)
         event_add(events[i], NULL);
     event_add(events[3], &every);
+    say_ready(s); /* signals are heard from now on */
     event_base_dispatch(s->base);
     for (int i = 0; i < 4; i++)
         event_free(events[i]);
@@ -321,27 +343,6 @@ static void start_workers(struct server *s)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* An address that a program on this machine can reach. */
-static const char *reachable(const char *address)
-{
-    if (strcmp(address, "0.0.0.0") == 0)
-        return "127.0.0.1";
-    return strcmp(address, "::") == 0 ? "::1" : address;
-}
-
-static void say_ready(const struct server *s)
-{
-    const struct config *config = s->current->config;
-    const char *proxy = reachable(config->proxy.address);
-    const char *admin = reachable(config->admin.address);
-
-    printf(strchr(proxy, ':') ? "ready proxy=https://[%s]:%d " : "ready proxy=https://%s:%d ",
-           proxy, s->proxy_port);
-    printf(strchr(admin, ':') ? "admin=https://[%s]:%d\n" : "admin=https://%s:%d\n", admin,
-           observe_port(s->observe));
-    fflush(stdout);
-}
-
 static void free_server(struct server *s)
 {
     for (unsigned i = 0; i < s->n_workers; i++)
@@ -380,7 +381,6 @@ int server_run(struct generation *generation)
     if (!s->observe)
         goto out;
     start_workers(s);
-    say_ready(s);
     run_main_loop(s);
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_join(s->workers[i]);

@@ -412,8 +412,7 @@ static bool read_retries(struct reading *r, struct strv value)
 {
     uint64_t retries;
 
-    if (strv_parse_u64(value, TAGS_ATTEMPT_MAX - 1, &retries) &&
-        r->attempt_rank > RANK_ALIAS) {
+    if (strv_parse_u64(value, TAGS_ATTEMPT_MAX - 1, &retries) && r->attempt_rank > RANK_ALIAS) {
         r->attempt = (uint32_t)retries + 1;
         r->attempt_rank = RANK_ALIAS;
     }

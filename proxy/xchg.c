@@ -79,13 +79,17 @@ bool xchg_client_left(struct xchg *x)
 /* The process ends now: whoever still runs is told, recorded and let go. */
 static enum step stop_now(struct xchg *x)
 {
+    bool can_say = x->conn && !x->client_gone && x->state != &S_HEAD && x->state != &S_REPLY;
+
     if (x->end == END_NONE)
         x->end = END_STOPPED;
-    if (x->state == &S_RELAY && x->answer.head_sent) {
+    x->close_client = true;
+    if (can_say && !x->answer.head_sent)
+        return xchg_refuse(x, REFUSE_DRAINING, "the gateway is shutting down");
+    if (x->state == &S_RELAY)
         answer_cut(x, REFUSE_DRAINING, "the gateway is shutting down");
-        if (client_flush(x) == RC_EOF)
-            x->client_gone = true;
-    }
+    if (client_flush(x) == RC_EOF)
+        x->client_gone = true;
     return xchg_end(x, END_STOPPED);
 }
 

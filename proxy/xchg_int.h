@@ -222,6 +222,13 @@ const char *end_reason_name(enum end_reason reason);
 /* While nothing is read from the client: did it leave? What it sends ahead is kept. */
 bool xchg_client_left(struct xchg *x);
 
+/* ---- the request (xchg_request.c) ---- */
+/*
+ * Sends 100 (Continue), once, where the client waits for it before it sends its body (RFC
+ * 9110 10.1.1).  RC_OK, RC_AGAIN (it waits in x->out), RC_EOF.
+ */
+enum rc request_continue(struct xchg *x) RC_MUST;
+
 /* ---- own answers (xchg_reply.c) ---- */
 /* Refuses in the protocol's own error shape: message is one sentence. */
 enum step xchg_refuse(struct xchg *x, enum refusal refusal, const char *format, ...)

@@ -252,7 +252,7 @@ static enum rc pump_up(struct xchg *x)
         rc = read_upload(x);
         if (rc == RC_AGAIN) {
             io_want_read(&x->conn->io, true);
-            return RC_OK;
+            return request_continue(x) == RC_EOF ? RC_EOF : RC_OK;
         }
         if (rc != RC_OK)
             return rc;

@@ -242,16 +242,22 @@ static enum step scan_request(struct xchg *x)
     return xchg_go(x, &S_ADMIT);
 }
 
+enum rc request_continue(struct xchg *x)
+{
+    enum rc rc;
+
+    if (x->continue_sent || x->answer.head_sent || x->bytes_in > 0 || x->body.len > 0 ||
+        x->head.minor == 0 || !http1_has_token(&x->head, STRV("expect"), STRV("100-continue")))
+        return RC_OK;
+    x->continue_sent = true;
+    rc = client_put(x, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    return rc == RC_OK ? client_flush(x) : rc;
+}
+
 /* Nothing more is here yet: the client may be waiting for our word to go on. */
 static enum step wait_for_body(struct xchg *x)
 {
-    if (!x->continue_sent && x->body.len == 0 && x->head.minor == 1 &&
-        http1_has_token(&x->head, STRV("expect"), STRV("100-continue"))) {
-        x->continue_sent = true;
-        if (client_put(x, "HTTP/1.1 100 Continue\r\n\r\n", 25) != RC_OK)
-            return xchg_end(x, END_CLIENT_GONE);
-    }
-    if (client_flush(x) == RC_EOF)
+    if (request_continue(x) == RC_EOF || client_flush(x) == RC_EOF)
         return xchg_end(x, END_CLIENT_GONE);
     if (x->deadline_us == INT64_MAX)
         xchg_within(x, x->config->bounds.body_timeout_ms);
