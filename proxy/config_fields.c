@@ -81,7 +81,7 @@ static const char *shown(const char *name, char out[NEAREST_MAX_BYTES + 1])
 {
     size_t n = 0;
 
-    for (; name[n] && n < NEAREST_MAX_BYTES; n++)
+    for (; n < NEAREST_MAX_BYTES && name[n]; n++)
         out[n] = (char)(name[n] < ' ' || name[n] > '~' ? '?' : name[n]);
     out[n] = '\0';
     return out;

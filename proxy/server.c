@@ -91,13 +91,15 @@ static int port_of(int fd)
 {
     struct sockaddr_storage addr;
     socklen_t len = sizeof(addr);
+    uint64_t number = 0;
     char port[8];
 
     if (getsockname(fd, (struct sockaddr *)&addr, &len) != 0 ||
         getnameinfo((struct sockaddr *)&addr, len, NULL, 0, port, sizeof(port),
-                    NI_NUMERICSERV) != 0)
+                    NI_NUMERICSERV) != 0 ||
+        !strv_parse_u64(strv_z(port), 65535, &number))
         return 0;
-    return (int)strtoul(port, NULL, 10);
+    return (int)number;
 }
 
 /* ---- recovery ------------------------------------------------------------------------------------- */

@@ -88,7 +88,7 @@ struct request_facts {
 
 /*
  * Reads a whole request body, in one forward pass.  RC_BAD where it is not what
- * the endpoint takes (no JSON object, model missing or not a string) or could read
+ * the endpoint takes (no JSON object, model not a string) or could read
  * as another request to the provider (model, stream or stream_options twice, or
  * spelled in another case); facts are then zero.  RC_LIMIT where nesting passes
  * JSCAN_DEPTH_MAX.

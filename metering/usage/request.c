@@ -178,7 +178,8 @@ static void on_model(struct reading *r, const struct jscan_event *e)
     } else {
         f->model = e->text;
     }
-    if (f->model.n > REQUEST_MODEL_MAX_BYTES || !utf8_is_printable(f->model))
+    if (f->model.n > REQUEST_MODEL_MAX_BYTES ||
+        !(strv_ascii_run(f->model) == f->model.n || utf8_is_printable(f->model)))
         r->bad = true;
 }
 
@@ -458,7 +459,9 @@ enum rc protocol_scan_request(const struct protocol *p, const struct route *rout
         conclude(&r, p, route);
     if (rc == RC_OK && (r.bad || r.scan.folded))
         rc = RC_BAD;
-    if (rc == RC_OK && out->model.n == 0 && route->endpoint->kind == ENDPOINT_METERED)
+    /* A server of one model takes bodies that name none; one that names it wrongly is refused. */
+    if (rc == RC_OK && out->model.n == 0 && (r.seen & 1u << N_MODEL) &&
+        route->endpoint->kind == ENDPOINT_METERED)
         rc = RC_BAD;
     if (rc != RC_OK)
         memset(out, 0, sizeof(*out));

@@ -36,7 +36,7 @@ struct strv usage_priced_tier(struct strv served)
         if (strv_eq_nocase(served, STANDARD[i]))
             return STRV_NONE;
     }
-    return strv_eq_nocase(served, STRV("fast")) ? STRV("priority") : served; /* OpenAI's alias */
+    return served;
 }
 
 /* Takes part out of *whole; false where it exceeds what is left, which is then all taken. */

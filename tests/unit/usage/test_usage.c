@@ -41,6 +41,7 @@ static void test_tiers(void **state)
         {"on_demand", ""},
         {"auto", ""},
         {"STANDARD", ""},
+        {"standard_only", ""},
         {"priority", "priority"},
         {"flex", "flex"},
         {"fast", "fast"},
