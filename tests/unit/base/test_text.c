@@ -57,6 +57,55 @@ static void test_views(void **state)
                 UINT64_C(0x85944171f73967e8)); /* FNV's test suite */
 }
 
+static bool is_letter(unsigned c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Every pair of bytes, at every place of names that end inside, at and behind a word. */
+static void test_case(void **state)
+{
+    enum { LONGEST = 19 };
+    char a[LONGEST], b[LONGEST];
+
+    (void)state;
+    for (size_t n = 1; n <= LONGEST; n++) {
+        for (size_t at = 0; at < n; at++) {
+            memset(a, 'x', n);
+            memset(b, 'X', n);
+            for (unsigned i = 0; i < 256 * 256; i += n > 8 ? 7 : 1) {
+                unsigned x = i >> 8, y = i & 255;
+                bool same = x == y || ((x ^ y) == 0x20 && is_letter(x));
+
+                a[at] = (char)x;
+                b[at] = (char)y;
+                if (strv_eq_nocase(strv_make(a, n), strv_make(b, n)) != same)
+                    fail_msg("%#x and %#x at %zu of %zu", x, y, at, n);
+            }
+        }
+    }
+}
+
+static void test_ascii(void **state)
+{
+    enum { LONGEST = 35 };
+    char text[LONGEST];
+
+    (void)state;
+    for (size_t n = 0; n <= LONGEST; n++) {
+        memset(text, 'x', sizeof(text));
+        assert_int_equal(strv_ascii_run(strv_make(text, n)), n);
+        for (size_t at = 0; at < n; at++) {
+            for (unsigned c = 0; c < 256; c++) {
+                text[at] = (char)c;
+                assert_int_equal(strv_ascii_run(strv_make(text, n)),
+                                 c >= 0x20 && c < 0x7f ? n : at);
+            }
+            text[at] = 'x';
+        }
+    }
+}
+
 static void test_numbers(void **state)
 {
     static const struct {
@@ -253,7 +302,8 @@ static void test_subjects(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_views),     cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_views),     cmocka_unit_test(test_case),
+        cmocka_unit_test(test_ascii),     cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_globs),     cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_tag_names), cmocka_unit_test(test_subjects),
     };

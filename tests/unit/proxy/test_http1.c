@@ -256,6 +256,27 @@ static void test_fault_texts(void **state)
     assert_string_equal(http1_fault_text(HTTP1_BAD_TRAILER), "malformed trailer");
 }
 
+/* Sixteen at a time and one by one must tell the same. */
+static void test_token_runs(void **state)
+{
+    enum { LONGEST = 35 };
+    char text[LONGEST];
+
+    (void)state;
+    for (size_t n = 0; n <= LONGEST; n++) {
+        memset(text, 'x', sizeof(text));
+        assert_ptr_equal(http1_skip_token(text, text + n), text + n);
+        for (size_t at = 0; at < n; at++) {
+            for (unsigned c = 0; c < 256; c++) {
+                text[at] = (char)c;
+                assert_ptr_equal(http1_skip_token(text, text + n),
+                                 http1_is_token((char)c) ? text + n : text + at);
+            }
+            text[at] = 'x';
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_chunked_is_sticky),
         cmocka_unit_test(test_chunked_runs),
         cmocka_unit_test(test_fault_texts),
+        cmocka_unit_test(test_token_runs),
     };
 
     return cmocka_run_group_tests_name("http1", tests, NULL, NULL);

@@ -195,6 +195,8 @@ static void test_request(void **state)
                   "Upgrade: h2c\r\n"
                   "HTTP2-Settings: AAA\r\n"
                   "Proxy-Authorization: Basic x\r\n"
+                  "Proxy-Authenticate: Basic\r\n"
+                  "proxy_authentication_info: x\r\n"
                   "Proxy-Connection: keep-alive\r\n"
                   "Expect: 100-continue\r\n"
                   "Content-Length: 5\r\n"

@@ -1,0 +1,321 @@
+"""Budgets and rate caps, on both engines, and what holds while Redis is away."""
+
+import threading
+import time
+from decimal import Decimal
+
+import pytest
+
+from kit import calls, prices, views
+from kit.procs import wait_for
+
+ENGINES = ["memory", "redis"]
+SETTLED_SECONDS = 0.01   # in which an answered call has given back what it did not use
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request):
+    """A Redis for one of the two engines, None for the other."""
+    return request.getfixturevalue("redis") if request.param == "redis" else None
+
+
+def limit(name="budget", **members):
+    return {"name": name, "unit": "usd", "limit": "1", "window": "day", **members}
+
+
+def budget_row(gateway, name="budget"):
+    report = gateway.admin("/api/v1/reports/budgets").json()
+    rows = [r for r in report["rows"] if name in r.values()]
+    assert rows, report
+    return rows[0]
+
+
+def refused(answer, name="budget"):
+    assert answer.status == 402, answer
+    assert answer.header("x-tollgate-denied") == "budget_exhausted"
+    assert answer.header("x-should-retry") == "false"
+    assert answer.header("retry-after") is None and answer.header("retry-after-ms") is None
+    assert name in answer.body.decode()
+    return answer
+
+
+def test_budget_runs_out(gateways, provider, engine):
+    """Spent to the limit and not over: what fits passes, what does not is refused."""
+    one = prices.cost("openai", "gpt-4o", {"input_tokens": 10, "output_tokens": 16,
+                                           "cache_read_tokens": 0, "cache_write_5m_tokens": 0,
+                                           "cache_write_1h_tokens": 0})
+    room = one * 40
+    gateway = gateways(redis=engine, limits=[limit(limit=str(room))])
+    passed = 0
+    for _ in range(60):
+        answer = calls.send(gateway, calls.chat(words=10, max_tokens=16))
+        if answer.status != 200:
+            break
+        passed += 1
+        time.sleep(SETTLED_SECONDS)
+    refused(answer)
+    # The worst case of a call is larger than its cost, so the last few may not fit.
+    assert 20 <= passed <= 40
+    records = gateway.records(passed)
+    spent = sum(Decimal(r["cost_usd"]) for r in records)
+    assert spent == one * passed <= room
+    assert provider.totals()["billed"] == passed
+    message = answer.json()["error"]["message"]
+    assert str(room.normalize()) in message or f"{room:.2f}" in message, message
+
+
+def test_hard_under_concurrency(gateways, provider, engine):
+    """Many at once: the sum of what is admitted never exceeds the limit."""
+    room = Decimal("0.01")
+    gateway = gateways(redis=engine, limits=[limit(limit=str(room))])
+    answers = []
+
+    def run():
+        for _ in range(8):
+            answers.append(calls.send(gateway, calls.chat(words=20, max_tokens=60),
+                                      sim={"Output_Tokens": 60}))
+    threads = [threading.Thread(target=run) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    passed = [a for a in answers if a.status == 200]
+    for answer in answers:
+        if answer.status != 200:
+            refused(answer)
+    assert len(answers) == 128 and passed and len(passed) < 128
+    records = gateway.records(len(passed))
+    assert sum(Decimal(r["cost_usd"]) for r in records) <= room
+    assert provider.totals()["billed"] == len(passed)
+
+
+@pytest.mark.parametrize("unit,size,used", [("tokens", 1000, 26), ("input_tokens", 400, 10),
+                                            ("output_tokens", 600, 16), ("requests", 12, 1)])
+def test_units(gateways, provider, engine, unit, size, used):
+    gateway = gateways(redis=engine, limits=[limit(unit=unit, limit=size, window="hour")])
+    passed = 0
+    for _ in range(size + 1):
+        answer = calls.send(gateway, calls.chat(words=10, max_tokens=16))
+        if answer.status != 200:
+            break
+        passed += 1
+        time.sleep(SETTLED_SECONDS)
+    assert answer.status in (402, 429)
+    assert passed * used <= size
+    assert passed >= size // used // 3
+
+
+def test_rate_cap(gateways, provider, engine):
+    gateway = gateways(redis=engine, limits=[limit("rpm", per=["key"], unit="requests", limit=5,
+                                                   window="60s")])
+    statuses = [calls.send(gateway, calls.chat()) for _ in range(8)]
+    assert [a.status for a in statuses] == [200] * 5 + [429] * 3
+    answer = statuses[-1]
+    assert answer.header("x-tollgate-denied") == "rate_limited"
+    assert 1 <= int(answer.header("retry-after")) <= 60
+    assert 0 < int(answer.header("retry-after-ms")) <= 60000
+    assert provider.totals()["billed"] == 5
+
+
+def test_rolling_window_rolls(gateways, engine):
+    gateway = gateways(redis=engine, limits=[limit("quick", unit="requests", limit=2,
+                                                   window="2s")])
+    assert [calls.send(gateway, calls.chat()).status for _ in range(3)] == [200, 200, 429]
+    assert wait_for("the window to roll",
+                    lambda: calls.send(gateway, calls.chat()).status == 200, 6, 0.2)
+
+
+def test_concurrent(gateways, engine):
+    gateway = gateways(redis=engine, limits=[{"name": "parallel", "unit": "concurrent",
+                                              "limit": 3}])
+    answers = []
+
+    def run():
+        answers.append(calls.send(gateway, calls.chat(), sim={"Delay_Ms": 600}).status)
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(answers) == [200] * 3 + [429] * 3
+    assert calls.send(gateway, calls.chat()).status == 200
+
+
+def test_warn_lets_through(gateways, provider, engine):
+    gateway = gateways(redis=engine, limits=[limit(limit="0.0001", mode="warn",
+                                                   alerts=[50, 100])])
+    for _ in range(5):
+        assert calls.send(gateway, calls.chat()).status == 200
+    assert provider.totals()["billed"] == 5
+
+
+def test_scopes(gateways, provider, engine):
+    gateway = gateways(redis=engine, limits=[
+        limit("per-team", per=["team"], unit="requests", limit=2, window="hour"),
+        limit("prod-only", match={"environment": "prod"}, unit="requests", limit=1,
+              window="hour")])
+
+    def send(team, environment="dev"):
+        return calls.send(gateway, calls.chat(), tags=[("X-Tollgate-Team", team),
+                                                       ("X-Tollgate-Environment",
+                                                        environment)]).status
+    assert [send("a"), send("a"), send("a")] == [200, 200, 402] or \
+        [send("c"), send("c"), send("c")] == [200, 200, 429]
+    assert send("b", "prod") == 200
+    assert send("d", "prod") in (402, 429)
+    assert send("d") == 200
+
+
+def test_refusal_reserves_nothing(gateways, engine):
+    """All limits of a request or none: a call that one refuses leaves the other as it was."""
+    gateway = gateways(redis=engine, limits=[
+        limit("wide", unit="requests", limit=3, window="hour"),
+        limit("narrow", match={"feature": "x"}, unit="requests", limit=1, window="hour")])
+
+    def send(feature):
+        return calls.send(gateway, calls.chat(), tags=[("X-Tollgate-Feature", feature)]).status
+    assert send("x") == 200
+    assert [send("x") for _ in range(5)] == [send("x")] * 5
+    assert [send("y"), send("y")] == [200, 200]
+    assert send("y") != 200
+
+
+@pytest.mark.parametrize("sim,what", [
+    ({"Status": 500}, "error"), ({"Status": 429}, "limited")])
+def test_reservation_is_returned(gateways, engine, sim, what):
+    """Calls that cost nothing leave the budget whole."""
+    gateway = gateways(redis=engine, limits=[limit(limit="0.002")])
+    for _ in range(20):
+        answer = calls.send(gateway, calls.chat(max_tokens=60), sim=sim)
+        assert answer.status != 402, what
+    assert calls.send(gateway, calls.chat(max_tokens=60)).status == 200
+
+
+def test_counters_equal_the_ledger(gateways, provider, engine):
+    gateway = gateways(redis=engine, limits=[limit(limit="100")])
+    for shape in ("chat", "chat-stream", "messages", "messages-stream", "generate",
+                  "generate-sse", "responses", "embeddings"):
+        assert calls.send(gateway, calls.SHAPES[shape]()).status == 200
+    records = gateway.records(8)
+    spent = sum(Decimal(r["cost_usd"]) for r in records)
+    row = budget_row(gateway)
+    # Limits count whole nano-dollars, each request rounded up.
+    assert abs(Decimal(row["spent_usd"]) - spent) <= Decimal("0.000000008")
+    assert Decimal(row.get("reserved_usd") or 0) == 0
+    assert provider.totals()["billed"] == 8
+
+
+def test_a_restart_forgets_nothing(gateways, engine):
+    gateway = gateways(redis=engine, limits=[limit(unit="requests", limit=3, window="day")])
+    assert [calls.send(gateway, calls.chat()).status for _ in range(2)] == [200, 200]
+    gateway.records(2)
+    gateway.process.stop()
+    gateway.start()
+    statuses = [calls.send(gateway, calls.chat()).status for _ in range(2)]
+    assert statuses[0] == 200 and statuses[1] in (402, 429)
+
+
+def test_a_reload_keeps_counters(gateways, engine):
+    gateway = gateways(redis=engine, limits=[limit(unit="requests", limit=3, window="day")])
+    assert calls.send(gateway, calls.chat()).status == 200
+    gateway.config["limits"][0]["limit"] = 2
+    gateway.write()
+    gateway.reload()
+    wait_for("reload", lambda: "reload" in gateway.process.log().lower())
+    time.sleep(0.2)
+    statuses = [calls.send(gateway, calls.chat()).status for _ in range(2)]
+    assert statuses[0] == 200 and statuses[1] in (402, 429)
+
+
+# ---- Redis away ---------------------------------------------------------------------------
+
+ON_FAILURE = {"local": 200, "allow": 200, "refuse": 503}
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen", "never there"])
+@pytest.mark.parametrize("on_failure", ON_FAILURE)
+def test_redis_away(gateways, provider, own_redis, on_failure, how):
+    if how == "never there":
+        own_redis.kill()
+    gateway = gateways(redis=own_redis, counters={"on_failure": on_failure, "timeout_ms": 100},
+                       limits=[limit(limit="50")])
+    before = 0
+    if how != "never there":
+        assert calls.send(gateway, calls.chat()).status == 200
+        before = 1
+    if how == "killed":
+        own_redis.kill()
+    if how == "frozen":
+        own_redis.freeze()
+    slowest = 0.0
+    for _ in range(6):
+        start = time.monotonic()
+        answer = calls.send(gateway, calls.chat())
+        slowest = max(slowest, time.monotonic() - start)
+        assert answer.status == ON_FAILURE[on_failure], answer
+        if on_failure == "refuse":
+            assert answer.header("x-tollgate-denied") == "counters_unavailable"
+    assert slowest < 1.0
+    if on_failure != "refuse":
+        records = gateway.records(before + 6)
+        assert all(r["outcome"] == "ok" for r in records)
+    own_redis.thaw() if how == "frozen" else None
+    if how == "killed":
+        own_redis.start()
+    if how != "never there":
+        wait_for("service again", lambda: calls.send(gateway, calls.chat()).status == 200)
+        spent = sum(Decimal(r["cost_usd"]) for r in gateway.export())
+        wait_for("what was admitted meanwhile is settled",
+                 lambda: Decimal(budget_row(gateway)["spent_usd"]) >= spent, 15, 0.3)
+
+
+def test_running_streams_do_not_feel_it(gateways, own_redis):
+    gateway = gateways(redis=own_redis, limits=[limit(limit="50")])
+    got = []
+
+    def run():
+        got.append(calls.send(gateway, calls.chat(stream=True), sim={"Event_Delay_Ms": 50}))
+    thread = threading.Thread(target=run)
+    thread.start()
+    time.sleep(0.2)
+    own_redis.kill()
+    thread.join(20)
+    assert got[0].complete and b"[DONE]" in got[0].body
+    assert gateway.records(1)[0]["outcome"] == "ok"
+
+
+def test_redis_emptied(gateways, redis):
+    """Counters come back from the ledger before anything is admitted against zero."""
+    gateway = gateways(redis=redis, limits=[limit(unit="requests", limit=4, window="day")])
+    for _ in range(3):
+        assert calls.send(gateway, calls.chat()).status == 200
+    gateway.records(3)
+    redis.command("FLUSHALL")
+    statuses = [calls.send(gateway, calls.chat()).status for _ in range(4)]
+    assert statuses.count(200) == 1, statuses
+
+
+def test_redis_never_holds_secrets(gateways, redis):
+    gateway = gateways(redis=redis, limits=[limit(per=["key"], limit="5")])
+    calls.send(gateway, calls.chat())
+    gateway.records(1)
+    for key in redis.command("KEYS", "*"):
+        kind = redis.command("TYPE", key)
+        content = key + str({"hash": lambda: redis.command("HGETALL", key),
+                             "string": lambda: redis.command("GET", key),
+                             "zset": lambda: redis.command("ZRANGE", key, 0, -1),
+                             "list": lambda: redis.command("LRANGE", key, 0, -1),
+                             "set": lambda: redis.command("SMEMBERS", key)}.get(
+                                 kind, lambda: "")())
+        assert calls.KEY not in content and calls.CANARY_PROMPT not in content
+
+
+def test_stream_that_outgrows_its_reservation(gateways, provider, engine):
+    """A call without an output bound still ends up in the counters with what it cost."""
+    gateway = gateways(redis=engine, limits=[limit(limit="5")])
+    answer = calls.send(gateway, calls.chat(stream=True), sim={"Output_Tokens": 20000,
+                                                               "Tokens_Per_Event": 200})
+    record = gateway.record(answer.header("x-tollgate-request-id"))
+    views.check_usage(record, views.bill_of(provider, record))
+    row = budget_row(gateway)
+    assert Decimal(row["spent_usd"]) >= Decimal(record["cost_usd"]) - Decimal("0.000000001")

@@ -1,0 +1,27 @@
+/*
+ * endpoint.h - from a request that was read whole to the reply: who asks, for what.
+ */
+#ifndef PROVIDER_ENDPOINT_H
+#define PROVIDER_ENDPOINT_H
+
+#include <stdbool.h>
+
+#include "tests/provider/reply.h"
+#include "tests/provider/request.h"
+
+enum { SECRETS_MAX = 8 };
+
+struct settings {
+    const char *secrets[SECRETS_MAX]; /* keys that are let in; none: all are */
+    size_t n_secrets;
+    const char *replay_dir; /* NULL: no replay */
+};
+
+/* True for /_sim/...: the tests' own questions, neither billed nor recorded. */
+bool endpoint_is_control(const struct request *r);
+/* Answers a control request. */
+void endpoint_control(const struct request *r, struct reply *reply);
+/* Answers any other. */
+void endpoint_answer(const struct settings *settings, struct request *r, struct reply *reply);
+
+#endif
