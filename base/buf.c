@@ -81,23 +81,15 @@ void buf_consume(struct buf *b, size_t n)
         b->head = b->tail = 0;
 }
 
-enum rc buf_append(struct buf *b, const char *p, size_t n)
+enum rc buf_append_grown(struct buf *b, const char *p, size_t n)
 {
-    enum rc rc;
+    enum rc rc = buf_reserve(b, n);
 
-    if (n == 0)
-        return RC_OK;
-    rc = buf_reserve(b, n);
     if (rc != RC_OK)
         return rc;
     memcpy(b->data + b->tail, p, n);
     b->tail += n;
     return RC_OK;
-}
-
-enum rc buf_append_strv(struct buf *b, struct strv s)
-{
-    return buf_append(b, s.p, s.n);
 }
 
 enum rc buf_printf(struct buf *b, const char *format, ...)

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/rc.h"
 #include "base/strv.h"
@@ -60,8 +61,26 @@ void buf_commit(struct buf *b, size_t n);
 /* n bytes of the content are done with; n is at most buf_len. */
 void buf_consume(struct buf *b, size_t n);
 
-enum rc buf_append(struct buf *b, const char *p, size_t n) RC_MUST;
-enum rc buf_append_strv(struct buf *b, struct strv s) RC_MUST;
+/* Where the storage must grow or move; not called from elsewhere. */
+enum rc buf_append_grown(struct buf *b, const char *p, size_t n) RC_MUST;
+
+/* n bytes more at the tail; p may be NULL where n is 0. */
+static inline RC_MUST enum rc buf_append(struct buf *b, const char *p, size_t n)
+{
+    if (n == 0)
+        return RC_OK;
+    if (n > buf_room(b))
+        return buf_append_grown(b, p, n);
+    memcpy(b->data + b->tail, p, n);
+    b->tail += n;
+    return RC_OK;
+}
+
+static inline RC_MUST enum rc buf_append_strv(struct buf *b, struct strv s)
+{
+    return buf_append(b, s.p, s.n);
+}
+
 /* printf to the tail. */
 enum rc buf_printf(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3))) RC_MUST;

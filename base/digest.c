@@ -1,5 +1,7 @@
 #include "base/digest.h"
 
+#include <pthread.h>
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -7,16 +9,32 @@
 
 #include "base/check.h"
 
+static EVP_MD *sha256_method; /* never changes once it is there */
+static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
+
+static void fetch_sha256(void)
+{
+    sha256_method = EVP_MD_fetch(NULL, "SHA256", NULL);
+    ASSERT(sha256_method != NULL);
+}
+
+/* EVP_sha256() would be looked up among the providers for every digest. */
+static const EVP_MD *sha256(void)
+{
+    ASSERT(pthread_once(&sha256_once, fetch_sha256) == 0);
+    return sha256_method;
+}
+
 void digest_sha256(struct strv bytes, unsigned char out[SHA256_BYTES])
 {
-    ASSERT(EVP_Digest(bytes.p, bytes.n, out, NULL, EVP_sha256(), NULL) == 1);
+    ASSERT(EVP_Digest(bytes.p, bytes.n, out, NULL, sha256(), NULL) == 1);
 }
 
 void digest_hmac_sha256(struct strv key, struct strv bytes, unsigned char out[SHA256_BYTES])
 {
     unsigned int n = 0;
 
-    ASSERT(HMAC(EVP_sha256(), key.p, (int)key.n, (const unsigned char *)bytes.p, bytes.n, out,
+    ASSERT(HMAC(sha256(), key.p, (int)key.n, (const unsigned char *)bytes.p, bytes.n, out,
                 &n) != NULL);
     ASSERT(n == SHA256_BYTES);
 }

@@ -1,24 +1,52 @@
 #include "base/strv.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+/* A byte repeated. */
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
 static unsigned char lower(char c)
 {
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 }
 
-bool strv_eq_nocase(struct strv a, struct strv b)
+/* Eight bytes at once: where they differ it is in the bit of case, and of a letter. */
+static bool same_word(const char *a, const char *b)
 {
-    return a.n == b.n && strv_starts_nocase(a, b);
+    uint64_t x, y, differ, bits, letters;
+
+    memcpy(&x, a, sizeof(x));
+    memcpy(&y, b, sizeof(y));
+    differ = x ^ y;
+    if (differ == 0)
+        return true;
+    if ((differ & ~EACH(0x20)) != 0)
+        return false;
+    x |= EACH(0x20);
+    bits = x & EACH(0x7f); /* so that no sum carries into the next byte */
+    letters = (bits + EACH(0x80 - 'a')) & ~(bits + EACH(0x80 - 'z' - 1)) & ~x;
+    return (differ << 2 & ~letters) == 0;
 }
 
-bool strv_starts_nocase(struct strv s, struct strv prefix)
+bool strv_same_nocase(const char *a, const char *b, size_t n)
 {
-    if (s.n < prefix.n)
-        return false;
-    for (size_t i = 0; i < prefix.n; i++) {
-        if (lower(s.p[i]) != lower(prefix.p[i]))
+    size_t i = 0;
+
+    if (n < sizeof(uint64_t)) {
+        for (; i < n; i++) {
+            if (lower(a[i]) != lower(b[i]))
+                return false;
+        }
+        return true;
+    }
+    for (; i + sizeof(uint64_t) < n; i += sizeof(uint64_t)) {
+        if (!same_word(a + i, b + i))
             return false;
     }
-    return true;
+    i = n - sizeof(uint64_t); /* the last word may overlap the one before */
+    return same_word(a + i, b + i);
 }
 
 size_t strv_find(struct strv s, char c)
@@ -28,15 +56,26 @@ size_t strv_find(struct strv s, char c)
     return at ? (size_t)(at - s.p) : s.n;
 }
 
-struct strv strv_trim(struct strv s)
+size_t strv_ascii_run(struct strv s)
 {
-    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {
-        s.p++;
-        s.n--;
+    size_t i = 0;
+
+#ifdef __SSE2__
+    const __m128i low = _mm_set1_epi8(0x1f), del = _mm_set1_epi8(0x7f);
+
+    for (; s.n - i >= 16; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(s.p + i));
+        /* Signed: bytes from 0x80 on are negative, so below the space as well. */
+        __m128i good = _mm_and_si128(_mm_cmpgt_epi8(v, low), _mm_cmplt_epi8(v, del));
+        unsigned bad = (unsigned)_mm_movemask_epi8(good) ^ 0xffffu;
+
+        if (bad != 0)
+            return i + (unsigned)__builtin_ctz(bad);
     }
-    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
+#endif
+    while (i < s.n && s.p[i] >= 0x20 && s.p[i] < 0x7f)
+        i++;
+    return i;
 }
 
 bool strv_split(struct strv *rest, char separator, struct strv *part)

@@ -35,18 +35,31 @@ static inline struct strv strv_z(const char *text)
 
 static inline bool strv_eq(struct strv a, struct strv b)
 {
-    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+    return a.n == b.n && (a.n == 0 || (a.p[0] == b.p[0] && memcmp(a.p, b.p, a.n) == 0));
 }
-
-/* Equal but for the case of ASCII letters. */
-bool strv_eq_nocase(struct strv a, struct strv b);
 
 static inline bool strv_starts(struct strv s, struct strv prefix)
 {
     return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
 }
 
-bool strv_starts_nocase(struct strv s, struct strv prefix);
+/* n bytes, at least one, are equal but for the case of ASCII letters. */
+bool strv_same_nocase(const char *a, const char *b, size_t n);
+
+/* Begins with prefix, but for the case of ASCII letters. */
+static inline bool strv_starts_nocase(struct strv s, struct strv prefix)
+{
+    if (s.n < prefix.n || prefix.n == 0)
+        return prefix.n == 0;
+    /* Most names that are compared differ in their first letter. */
+    return ((s.p[0] ^ prefix.p[0]) & ~0x20) == 0 && strv_same_nocase(s.p, prefix.p, prefix.n);
+}
+
+/* Equal but for the case of ASCII letters. */
+static inline bool strv_eq_nocase(struct strv a, struct strv b)
+{
+    return a.n == b.n && strv_starts_nocase(a, b);
+}
 
 static inline bool strv_ends(struct strv s, struct strv suffix)
 {
@@ -71,8 +84,20 @@ static inline struct strv strv_head(struct strv s, size_t n)
 /* Where c first stands, or s.n. */
 size_t strv_find(struct strv s, char c);
 
+/* Bytes at its start that are printable ASCII (0x20 to 0x7e). */
+size_t strv_ascii_run(struct strv s);
+
 /* Without leading and trailing spaces and tabs (OWS of RFC 9110 5.6.3). */
-struct strv strv_trim(struct strv s);
+static inline struct strv strv_trim(struct strv s)
+{
+    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {
+        s.p++;
+        s.n--;
+    }
+    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
 
 /*
  * Takes the part before the next separator and moves *rest behind it.  Returns

@@ -122,22 +122,14 @@ static struct strv strip_suffix(const struct provider *provider, struct strv id)
     return id;
 }
 
-const struct model *match_model(const struct book *book, uint32_t provider, struct strv name,
-                                enum price_match *match)
+/* The model of a name in lower case. */
+static const struct model *match_lower(const struct book *book, uint32_t provider,
+                                       struct strv id, enum price_match *match)
 {
     const struct provider *p = &book->providers[provider];
-    char lower[MODEL_ID_MAX_BYTES];
-    const struct model *model;
-    struct strv id, left;
+    const struct model *model = match_whole(book, provider, id, match);
+    struct strv left;
 
-    *match = MATCH_NONE;
-    if (name.n == 0 || name.n > sizeof(lower))
-        return NULL;
-    for (size_t i = 0; i < name.n; i++)
-        lower[i] =
-            (char)(name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + 'a' - 'A' : name.p[i]);
-    id = strv_make(lower, name.n);
-    model = match_whole(book, provider, id, match);
     if (model)
         return model;
     left = strip_prefix(p, id);
@@ -154,4 +146,34 @@ const struct model *match_model(const struct book *book, uint32_t provider, stru
     if (!model)
         *match = MATCH_NONE;
     return model;
+}
+
+static const struct model *match_mixed(const struct book *book, uint32_t provider,
+                                       struct strv name, enum price_match *match)
+{
+    char lower[MODEL_ID_MAX_BYTES];
+
+    for (size_t i = 0; i < name.n; i++)
+        lower[i] =
+            (char)(name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + 'a' - 'A' : name.p[i]);
+    return match_lower(book, provider, strv_make(lower, name.n), match);
+}
+
+static bool has_capitals(struct strv name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        if (name.p[i] >= 'A' && name.p[i] <= 'Z')
+            return true;
+    }
+    return false;
+}
+
+const struct model *match_model(const struct book *book, uint32_t provider, struct strv name,
+                                enum price_match *match)
+{
+    *match = MATCH_NONE;
+    if (name.n == 0 || name.n > MODEL_ID_MAX_BYTES)
+        return NULL;
+    return has_capitals(name) ? match_mixed(book, provider, name, match)
+                              : match_lower(book, provider, name, match);
 }

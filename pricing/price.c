@@ -222,7 +222,9 @@ static bool line_amount(const struct book *book, enum meter m, exact_uint rate, 
     exact_uint product;
     bool inexact = false;
 
-    if (!exact_mul(rate, n, &product))
+    if (rate <= UINT64_MAX) /* two words cannot overflow four */
+        product = rate * n;
+    else if (!exact_mul(rate, n, &product))
         return false;
     if (meter_is_time(m))
         product =
@@ -280,10 +282,14 @@ static bool add_line(const struct book *book, const struct rate_set *list,
 
     if (!set_rate(book, contracted, m, &rate))
         return false;
-    if (!set_rate(book, list, m, &list_rate))
+    if (list == contracted || !set_rate(book, list, m, &list_rate))
         list_rate = rate;
-    if (!line_amount(book, m, rate, n, &line->amount, &out->flags) ||
-        !line_amount(book, m, list_rate, n, &list_amount, &list_flags)) {
+    if (!line_amount(book, m, rate, n, &line->amount, &out->flags)) {
+        out->flags |= PRICE_FLAG_TOO_LARGE;
+        return true;
+    }
+    list_amount = line->amount;
+    if (list_rate != rate && !line_amount(book, m, list_rate, n, &list_amount, &list_flags)) {
         out->flags |= PRICE_FLAG_TOO_LARGE;
         return true;
     }
@@ -300,8 +306,10 @@ static uint64_t used_meters(const struct quantities *q)
 {
     uint64_t used = 0;
 
-    for (unsigned m = 0; m < METER_COUNT; m++)
-        used |= (uint64_t)(q->n[m] != 0) << m;
+    for (unsigned m = 0; m < METER_COUNT; m++) {
+        if (q->n[m] != 0)
+            used |= meter_bit((enum meter)m);
+    }
     return used;
 }
 

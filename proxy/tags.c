@@ -138,6 +138,13 @@ static bool say_free(struct reading *r, struct strv name, struct strv value, enu
     return place_value(r, name, value, rank, &r->free[i].value, &r->free_rank[i]);
 }
 
+/* tag_value_is_valid of a value that is not empty; nearly all are ASCII. */
+static bool value_is_valid(struct strv value)
+{
+    return (value.n <= TAG_VALUE_MAX_BYTES && strv_ascii_run(value) == value.n) ||
+           tag_value_is_valid(value);
+}
+
 static bool refuse_name(struct reading *r, struct strv name)
 {
     char text[TAG_NAME_MAX_BYTES + 1];
@@ -166,7 +173,7 @@ static bool say_standing(struct reading *r, enum dimension d, struct strv value,
     if (value.n == 0)
         return true;
     name = strv_z(dimension_name(d));
-    if (!tag_value_is_valid(value))
+    if (!value_is_valid(value))
         return refuse_value(r, name);
     return place_value(r, name, value, rank, &r->said[d], &r->rank[d]);
 }
@@ -183,7 +190,7 @@ static bool say(struct reading *r, struct strv name, struct strv value, enum ran
         return refuse_name(r, name);
     if (value.n == 0)
         return true;
-    if (!tag_value_is_valid(value))
+    if (!value_is_valid(value))
         return refuse_value(r, name);
     if (strv_eq(name, STRV("attempt")))
         return say_attempt(r, value, rank);

@@ -126,22 +126,27 @@ static char *put_u64(char *p, uint64_t v)
 /* A text as it is stored: cut before the character that would not fit. */
 static struct strv cut(struct strv s)
 {
-    size_t n = s.n < RECORD_TEXT_MAX_BYTES ? s.n : RECORD_TEXT_MAX_BYTES;
+    size_t n = RECORD_TEXT_MAX_BYTES;
 
-    while (n > 0 && n < s.n && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+    if (s.n <= n)
+        return s;
+    while (n > 0 && ((unsigned char)s.p[n] & 0xc0) == 0x80)
         n--;
-    return strv_head(s, n);
+    return strv_make(s.p, n);
 }
 
-static char *put_strv(char *p, unsigned tag, struct strv s)
+static char *put_text(char *p, unsigned tag, struct strv s)
 {
     s = cut(s);
-    if (s.n == 0)
-        return p;
     *p++ = (char)tag;
     p = put_u64(p, s.n);
     memcpy(p, s.p, s.n);
     return p + s.n;
+}
+
+static inline char *put_strv(char *p, unsigned tag, struct strv s)
+{
+    return s.n == 0 ? p : put_text(p, tag, s);
 }
 
 /* Values of one varint are short: their length takes one byte. */
@@ -217,10 +222,11 @@ static char *put_usage(char *p, const struct usage *u)
     size_t n;
 
     for (unsigned f = 0; f < USAGE_COUNT; f++) {
-        unsigned bit = wire_usage((enum usage_field)f);
+        unsigned bit;
 
         if (!usage_has(u, (enum usage_field)f))
             continue;
+        bit = wire_usage((enum usage_field)f);
         mask |= UINT64_C(1) << bit;
         counts[bit] = u->n[f] < USAGE_MAX_COUNT ? u->n[f] : USAGE_MAX_COUNT;
     }

@@ -38,6 +38,7 @@ void jscan_start(struct jscan *s, const struct jscan_node *nodes, uint8_t root, 
     s->arg = arg;
     s->loose = loose;
     s->counted_bytes = 0;
+    s->gaps = NULL;
     jscan_again(s, root);
 }
 
@@ -149,30 +150,51 @@ static void start_token(struct jscan *s, enum state state, bool capture, uint64_
     s->saved = 0;
 }
 
-/* Where the member of this name leads. */
-static uint8_t find_member(struct jscan *s, struct strv key)
+/* Where the member of this plain name leads. */
+static inline uint8_t find_plain(struct jscan *s, const struct jscan_node *node,
+                                 struct strv key)
 {
-    const struct jscan_node *node = &s->nodes[s->node_at[s->depth]];
-    char decoded[JSCAN_KEY_MAX];
     uint8_t found;
 
-    if (s->cut)
-        return node->any;
-    if (s->escaped) {
-        size_t n;
-
-        if (!jscan_unescape(key, decoded, sizeof(decoded), &n))
-            return node->any;
-        key = strv_make(decoded, n);
-    }
     if (key.n > JSCAN_KEY_MAX)
         return node->any;
-    found = jscan_find_edge(node, key);
+    found = find_edge(node, key);
     if (found != JSCAN_SKIP)
         return found;
     if ((node->flags & JSCAN_FOLD) && jscan_is_folded_edge(node, key))
         s->folded = true;
     return node->any;
+}
+
+/* The same of a name that was just read, with its escapes. */
+static uint8_t find_member(struct jscan *s, struct strv key)
+{
+    const struct jscan_node *node = &s->nodes[s->node_at[s->depth]];
+    char decoded[JSCAN_KEY_MAX];
+    size_t n;
+
+    if (s->cut)
+        return node->any;
+    if (!s->escaped)
+        return find_plain(s, node, key);
+    if (!jscan_unescape(key, decoded, sizeof(decoded), &n))
+        return node->any;
+    return find_plain(s, node, strv_make(decoded, n));
+}
+
+/* Notes a scalar of which nobody is told. */
+static void note_gap(struct jscan *s, uint64_t begin, uint64_t end, uint64_t text_bytes,
+                     enum jscan_gap_kind kind)
+{
+    struct jscan_gaps *gaps = s->gaps;
+
+    if (gaps == NULL || gaps->n == JSCAN_GAPS_MAX)
+        return;
+    gaps->at[gaps->n].begin = begin;
+    gaps->at[gaps->n].end = end;
+    gaps->at[gaps->n].text_bytes = text_bytes;
+    gaps->at[gaps->n].kind = kind;
+    gaps->n++;
 }
 
 static void after_value(struct jscan *s)
@@ -208,6 +230,9 @@ static void end_string(struct jscan *s, const char *p, const char *end, uint64_t
                                     .text_bytes = raw - s->saved};
         event.cut = s->cut;
         s->fn(s->arg, &event);
+    } else {
+        note_gap(s, s->begin + 1, at_end - 1, raw - s->saved,
+                 node->flags & JSCAN_COUNT ? JSCAN_GAP_COUNTED : JSCAN_GAP_STRING);
     }
 }
 
@@ -226,8 +251,29 @@ static enum rc end_number(struct jscan *s, const char *p, const char *end, uint6
                                     .begin = s->begin,
                                     .end = at_end};
         s->fn(s->arg, &event);
+    } else {
+        note_gap(s, s->begin, at_end, 0, JSCAN_GAP_NUMBER);
     }
     return RC_OK;
+}
+
+/* The same of a number that is whole in this feed, of digits alone and short: value. */
+static void end_count(struct jscan *s, struct strv text, uint64_t value, uint64_t begin)
+{
+    after_value(s);
+    if (s->nodes[s->target].flags & JSCAN_WANT) {
+        struct jscan_event event = {.what = JSCAN_AT_VALUE,
+                                    .type = JSCAN_NUMBER,
+                                    .node = s->target,
+                                    .text = text,
+                                    .begin = begin,
+                                    .end = begin + text.n,
+                                    .has_count = true,
+                                    .count = value};
+        s->fn(s->arg, &event);
+    } else {
+        note_gap(s, begin, begin + text.n, 0, JSCAN_GAP_NUMBER);
+    }
 }
 
 static void end_literal(struct jscan *s, uint64_t at_end)
@@ -301,16 +347,6 @@ static int hex_digit(char c)
         return c - '0';
     c = (char)(c | 0x20);
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Six bytes \uXXXX stand for so many of UTF-8; each half of a pair for two. */
-static uint64_t unicode_saves(uint32_t unit)
-{
-    if (unit < 0x80)
-        return 5;
-    if (unit < 0x800 || (unit >= 0xd800 && unit <= 0xdfff))
-        return 4;
-    return 3;
 }
 
 static enum rc step_escape(struct jscan *s, char c)
@@ -456,56 +492,113 @@ static const char *step_string(struct jscan *s, const char *p, const char *end,
     return p + 1;
 }
 
+/* The next byte that is no white space; most often there is none. */
+static inline const char *next_byte(const char *p, const char *end)
+{
+    return p < end && (unsigned char)*p <= ' ' ? skip_space(p, end) : p;
+}
+
+/* A plain member's value at q; behind it where it was taken, else q and ST_VALUE. */
+static inline const char *run_value(struct jscan *s, const char *q, const char *end,
+                                    const char *first, enum rc *rc)
+{
+    uint64_t at = s->at + (uint64_t)(q - first);
+    const char *p;
+
+    s->state = ST_VALUE;
+    if (*q == '"') {
+        p = string_run(q + 1, end, s->loose);
+        if (p == end || *p != '"')
+            return q;
+        start_token(s, ST_STRING, (s->nodes[s->target].flags & JSCAN_WANT) != 0, at);
+        end_string(s, q + 1, p, s->at + (uint64_t)(p + 1 - first));
+        return p + 1;
+    }
+    if ((*q >= '0' && *q <= '9') || *q == '-') {
+        uint64_t value = 0;
+
+        for (p = q; p < end && *p >= '0' && *p <= '9' && p - q < JSCAN_SHORT_DIGITS; p++)
+            value = value * 10 + (uint64_t)(*p - '0');
+        if (p < end && p > q && !is_number_byte(*p) && !(*q == '0' && p - q > 1)) {
+            end_count(s, strv_make(q, (size_t)(p - q)), value, at);
+            return p;
+        }
+        while (p < end && is_number_byte(*p))
+            p++;
+        if (p == end)
+            return q;
+        start_token(s, ST_NUMBER, true, at);
+        *rc = end_number(s, q, p, s->at + (uint64_t)(p - first));
+        return p;
+    }
+    if (*q == 'n' && end - q > 4 && memcmp(q, "null", 4) == 0) {
+        start_token(s, ST_LITERAL, false, at);
+        s->literal = LITERAL_NULL;
+        end_literal(s, at + 4);
+        return q + 4;
+    }
+    if (*q == '{') {
+        *rc = push(s, false, at);
+        return q + 1;
+    }
+    return q;
+}
+
+/* Behind a member's value: to the name of the next one, whose object may be one further out.
+ * Else the place from which the state machine goes on. */
+static inline const char *run_after(struct jscan *s, const char *p, const char *end,
+                                    const char *first)
+{
+    const char *comma;
+
+    p = next_byte(p, end);
+    while (p < end && *p == '}') {
+        pop(s, s->at + (uint64_t)(p + 1 - first));
+        p++;
+        if (s->state == ST_DONE || in_array(s))
+            return p;
+        p = next_byte(p, end);
+    }
+    if (p == end || *p != ',')
+        return p;
+    comma = p;
+    p = next_byte(p + 1, end);
+    if (p == end || *p != '"')
+        return comma;
+    s->state = ST_MEMBER;
+    return p;
+}
+
 /*
- * Members that lie whole and plain in this feed ("name":scalar, one after another,
- * no white space, no escapes), without a turn of the state machine for each of their
- * pieces.  Stops in front of whatever is otherwise, in a state that can go on there;
- * at p itself where that is the very name.
+ * Members that lie whole and plain in this feed ("name": value, one after another, objects
+ * in each other, no escapes), without a turn of the state machine for each of their
+ * pieces.  Stops in front of whatever is otherwise, in a state that can go on there; at
+ * p itself where that is the very name.
  */
 static const char *run_members(struct jscan *s, const char *p, const char *end,
                                const char *first, enum rc *rc)
 {
-    const struct jscan_node *container = &s->nodes[s->node_at[s->depth]];
+    do {
+        const struct jscan_node *container = &s->nodes[s->node_at[s->depth]];
+        const char *name_end = string_run(p + 1, end, s->loose), *q;
+        struct strv name = strv_make(p + 1, (size_t)(name_end - p - 1));
 
-    while (*rc == RC_OK) {
-        const char *name_end = string_run(p + 1, end, s->loose), *q = name_end + 2, *value_end;
-        struct strv name = strv_make(p + 1, (size_t)(name_end - (p + 1)));
-
-        if (end - name_end < 3 || *name_end != '"' || name_end[1] != ':' ||
-            name.n > JSCAN_KEY_MAX)
+        if (end - name_end < 3 || *name_end != '"' || name.n > JSCAN_KEY_MAX)
             return p;
-        s->escaped = s->cut = false;
-        s->target = container->n_edges > 0 ? find_member(s, name) : container->any;
-        s->state = ST_VALUE;
-        if (*q == '"') {
-            value_end = string_run(q + 1, end, s->loose);
-            if (value_end == end || *value_end != '"')
-                return q;
-            start_token(s, ST_STRING, (s->nodes[s->target].flags & JSCAN_WANT) != 0,
-                        s->at + (uint64_t)(q - first));
-            end_string(s, q + 1, value_end, s->at + (uint64_t)(value_end + 1 - first));
-            q = value_end + 1;
-        } else if (is_number_byte(*q) && *q != 'e' && *q != 'E' && *q != '+' && *q != '.') {
-            for (value_end = q; value_end < end && is_number_byte(*value_end);)
-                value_end++;
-            if (value_end == end)
-                return q;
-            start_token(s, ST_NUMBER, true, s->at + (uint64_t)(q - first));
-            *rc = end_number(s, q, value_end, s->at + (uint64_t)(value_end - first));
-            q = value_end;
-        } else if (*q == 'n' && end - q > 4 && memcmp(q, "null", 4) == 0) {
-            start_token(s, ST_LITERAL, false, s->at + (uint64_t)(q - first));
-            s->literal = LITERAL_NULL;
-            q += 4;
-            end_literal(s, s->at + (uint64_t)(q - first));
-        } else {
-            return q;
-        }
-        if (end - q < 2 || q[0] != ',' || q[1] != '"')
-            return q;
-        p = q + 1;
-        s->state = ST_MEMBER;
-    }
+        q = next_byte(name_end + 1, end);
+        if (q == end || *q != ':')
+            return p;
+        q = next_byte(q + 1, end);
+        if (q == end)
+            return p;
+        s->target = container->n_edges > 0 ? find_plain(s, container, name) : container->any;
+        p = run_value(s, q, end, first, rc);
+        if (s->state == ST_MEMBER_OR_END)
+            p = next_byte(p, end); /* into the object that begins here */
+        else if (s->state == ST_AFTER)
+            p = run_after(s, p, end, first);
+    } while (*rc == RC_OK && p < end && *p == '"' &&
+             (s->state == ST_MEMBER || s->state == ST_MEMBER_OR_END));
     return p;
 }
 

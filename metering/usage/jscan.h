@@ -24,18 +24,22 @@ enum {
     JSCAN_DEPTH_MAX = 512, /* objects and arrays inside each other */
     JSCAN_TEXT_MAX = 512,  /* bytes of a scalar's text that are reported; numbers: at all */
     JSCAN_KEY_MAX = 64,    /* longer member names match nothing */
+    JSCAN_GAPS_MAX = 8,    /* places that struct jscan_gaps notes */
     JSCAN_SKIP = 0,        /* node 0: not wanted */
 };
 
 /* A member name and where it leads. */
 struct jscan_edge {
     const char *key;
-    uint8_t n; /* length of key */
+    uint16_t look; /* JSCAN_LOOK of key: differs for most names that differ */
+    uint8_t n;     /* length of key */
     uint8_t node;
 };
+#define JSCAN_LOOK(first, n) ((uint16_t)((unsigned char)(first) << 8 | ((n)&255)))
 #define JSCAN_EDGE(literal, to)                                                                \
     {                                                                                          \
-        "" literal, sizeof(literal) - 1, (to)                                                  \
+        "" literal, JSCAN_LOOK(("" literal)[0], sizeof(literal) - 1), sizeof(literal) - 1,     \
+            (to)                                                                               \
     }
 
 enum {
@@ -82,19 +86,41 @@ struct jscan_event {
     uint64_t begin, end; /* place in the document, quotes and brackets included; of ENTER: begin
                             alone */
     uint64_t text_bytes; /* of a string: length decoded to UTF-8 */
+    bool has_count;      /* of a number: it is `count`, so that jscan_count need not be asked */
+    uint64_t count;
 };
 
 /* Told of each wanted value, in order. */
 typedef void jscan_fn(void *arg, const struct jscan_event *event);
 
+/* Scalars that no event tells of, and of which nothing but their length matters. */
+enum jscan_gap_kind {
+    JSCAN_GAP_STRING = 0,
+    JSCAN_GAP_COUNTED, /* a string of a JSCAN_COUNT node */
+    JSCAN_GAP_NUMBER,
+};
+
+struct jscan_gap {
+    uint64_t begin, end; /* place in the document, of a string without its quotes */
+    uint64_t text_bytes; /* as in jscan_event */
+    enum jscan_gap_kind kind;
+};
+
+/* Where they stand: the first ones of a document outside what is skipped as a whole. */
+struct jscan_gaps {
+    unsigned n;
+    struct jscan_gap at[JSCAN_GAPS_MAX];
+};
+
 struct jscan {
     const struct jscan_node *nodes;
     jscan_fn *fn;
     void *arg;
-    bool loose;             /* skipped values: only strings and brackets are looked at */
-    bool folded;            /* see JSCAN_FOLD */
-    bool empty;             /* nothing but white space so far */
-    uint64_t counted_bytes; /* see JSCAN_COUNT */
+    bool loose;              /* skipped values: only strings and brackets are looked at */
+    bool folded;             /* see JSCAN_FOLD */
+    bool empty;              /* nothing but white space so far */
+    uint64_t counted_bytes;  /* see JSCAN_COUNT */
+    struct jscan_gaps *gaps; /* NULL, as after jscan_start: nobody wants to know */
     /* private: */
     enum rc rc;
     uint64_t at;    /* bytes of the document before the current feed */

@@ -5,11 +5,14 @@
 #ifndef METERING_USAGE_JSCAN_INT_H
 #define METERING_USAGE_JSCAN_INT_H
 
+#include <string.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
 
 #include "metering/usage/jscan.h"
+
+enum { JSCAN_SHORT_DIGITS = 15 }; /* so many are below 2^53 */
 
 static inline bool is_space(char c)
 {
@@ -74,10 +77,36 @@ static inline const char *bracket_run(const char *p, const char *end)
     return p;
 }
 
+/* Six bytes \uXXXX stand for so many of UTF-8; each half of a pair for two. */
+static inline uint64_t unicode_saves(uint32_t unit)
+{
+    if (unit < 0x80)
+        return 5;
+    if (unit < 0x800 || (unit >= 0xd800 && unit <= 0xdfff))
+        return 4;
+    return 3;
+}
+
 /* Where the member of this name leads, JSCAN_SKIP where nowhere. */
-uint8_t jscan_find_edge(const struct jscan_node *node, struct strv key);
+static inline uint8_t find_edge(const struct jscan_node *node, struct strv key)
+{
+    const struct jscan_edge *edge = node->edges, *end = edge + node->n_edges;
+    uint16_t look = JSCAN_LOOK(key.n > 0 ? key.p[0] : '\0', key.n);
+
+    for (; edge < end; edge++) {
+        if (edge->look == look && edge->n == key.n && memcmp(edge->key, key.p, key.n) == 0)
+            return edge->node;
+    }
+    return JSCAN_SKIP;
+}
+
 /* The name, of at most JSCAN_KEY_MAX bytes, equals an edge's but for case. */
 bool jscan_is_folded_edge(const struct jscan_node *node, struct strv key);
+/*
+ * The closing quote of a string whose text begins at p, NULL where there is none, or a
+ * control character or a broken escape before it.  *text_bytes is its length decoded.
+ */
+const char *jscan_string_end(const char *p, const char *end, uint64_t *text_bytes);
 /* text follows the grammar of RFC 8259 section 6. */
 bool jscan_number_is_valid(struct strv text);
 

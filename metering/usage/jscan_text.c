@@ -13,18 +13,6 @@ enum {
 
 static const uint64_t COUNT_MAX = UINT64_C(1) << 53;
 
-uint8_t jscan_find_edge(const struct jscan_node *node, struct strv key)
-{
-    for (unsigned i = 0; i < node->n_edges; i++) {
-        const struct jscan_edge *edge = &node->edges[i];
-
-        if (edge->n == key.n &&
-            (key.n == 0 || (edge->key[0] == key.p[0] && memcmp(edge->key, key.p, key.n) == 0)))
-            return edge->node;
-    }
-    return JSCAN_SKIP;
-}
-
 /*
  * Folds a name as the most lenient parsers in use do: ASCII case, and the two
  * letters beyond ASCII whose simple case folding is ASCII (U+212A k, U+017F s).
@@ -64,9 +52,29 @@ bool jscan_is_folded_edge(const struct jscan_node *node, struct strv key)
     return false;
 }
 
+/* All of t are digits, few enough for 64 bits, and no zero leads: what most numbers are. */
+static bool is_short_count(struct strv t, uint64_t *value)
+{
+    uint64_t sum = 0;
+
+    if (t.n == 0 || t.n > JSCAN_SHORT_DIGITS || (t.p[0] == '0' && t.n > 1))
+        return false;
+    for (size_t i = 0; i < t.n; i++) {
+        if (t.p[i] < '0' || t.p[i] > '9')
+            return false;
+        sum = sum * 10 + (uint64_t)(t.p[i] - '0');
+    }
+    *value = sum;
+    return true;
+}
+
 bool jscan_number_is_valid(struct strv t)
 {
     size_t i = 0, digits;
+    uint64_t value;
+
+    if (is_short_count(t, &value))
+        return true;
 
     if (i < t.n && t.p[i] == '-')
         i++;
@@ -134,8 +142,11 @@ struct jscan_decimal jscan_decimal(struct strv t)
 
 enum jscan_number jscan_count(struct strv text, uint64_t *out)
 {
-    struct jscan_decimal d = jscan_decimal(text);
+    struct jscan_decimal d;
 
+    if (is_short_count(text, out))
+        return JSCAN_COUNT_OK;
+    d = jscan_decimal(text);
     if (d.mantissa == 0 && !d.inexact) {
         *out = 0;
         return JSCAN_COUNT_OK;
@@ -178,6 +189,36 @@ static bool read_unit(struct strv t, size_t at, uint32_t *unit)
         *unit = *unit << 4 | digit;
     }
     return true;
+}
+
+const char *jscan_string_end(const char *p, const char *end, uint64_t *text_bytes)
+{
+    const char *from = p;
+    uint64_t saved = 0;
+    uint32_t unit;
+
+    for (;;) {
+        p = string_run(p, end, false);
+        if (p == end)
+            return NULL;
+        if (*p == '"') {
+            *text_bytes = (uint64_t)(p - from) - saved;
+            return p;
+        }
+        if (*p != '\\' || end - p < 2)
+            return NULL;
+        if (p[1] == 'u') {
+            if (!read_unit(strv_make(p, (size_t)(end - p)), 2, &unit))
+                return NULL;
+            saved += unicode_saves(unit);
+            p += 6;
+        } else {
+            if (memchr("\"\\/bfnrt", p[1], 8) == NULL)
+                return NULL;
+            saved++;
+            p += 2;
+        }
+    }
 }
 
 static size_t encode_utf8(uint32_t c, char out[4])

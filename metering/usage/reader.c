@@ -30,37 +30,43 @@ void reading_count(struct raw_counts *counts, enum raw_count id, const struct js
 
     if (e->type == JSCAN_NULL || e->what != JSCAN_AT_VALUE)
         return;
-    if (e->type == JSCAN_NUMBER && jscan_count(e->text, &n) == JSCAN_COUNT_OK)
+    if (e->has_count)
+        raw_set(counts, id, e->count);
+    else if (e->type == JSCAN_NUMBER && jscan_count(e->text, &n) == JSCAN_COUNT_OK)
         raw_set(counts, id, n);
     else
         counts->odd = true;
 }
 
-bool reading_text(const struct jscan_event *e, char *out, size_t size)
+static bool keep_text(struct strv text, char *out, size_t size)
 {
-    char decoded[JSCAN_TEXT_MAX];
-    struct strv text = e->text;
-
-    if (e->what != JSCAN_AT_VALUE || e->type != JSCAN_STRING || e->cut || text.n == 0)
-        return false;
-    if (e->escaped) {
-        if (!jscan_unescape(text, decoded, sizeof(decoded), &text.n))
-            return false;
-        text.p = decoded;
-    } else if (text.n < size && out[text.n] == '\0' && memcmp(out, text.p, text.n) == 0) {
-        return true; /* as in the event before */
-    }
-    if (text.n >= size || !utf8_is_printable(text))
+    if (text.n >= size || !(strv_ascii_run(text) == text.n || utf8_is_printable(text)))
         return false;
     memcpy(out, text.p, text.n);
     out[text.n] = '\0';
     return true;
 }
 
-bool reading_is(const struct jscan_event *e, const char *text)
+static bool keep_escaped(struct strv text, char *out, size_t size)
 {
-    return e->what == JSCAN_AT_VALUE && e->type == JSCAN_STRING && !e->cut &&
-           strv_eq(e->text, strv_z(text));
+    char decoded[JSCAN_TEXT_MAX];
+    size_t n;
+
+    return jscan_unescape(text, decoded, sizeof(decoded), &n) &&
+           keep_text(strv_make(decoded, n), out, size);
+}
+
+bool reading_text(const struct jscan_event *e, char *out, size_t size)
+{
+    struct strv text = e->text;
+
+    if (e->what != JSCAN_AT_VALUE || e->type != JSCAN_STRING || e->cut || text.n == 0)
+        return false;
+    if (e->escaped)
+        return keep_escaped(text, out, size);
+    if (text.n < size && out[text.n] == '\0' && memcmp(out, text.p, text.n) == 0)
+        return true; /* as in the event before */
+    return keep_text(text, out, size);
 }
 
 void reading_finish(struct reading *r, enum tap_end finish)

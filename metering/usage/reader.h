@@ -80,13 +80,11 @@ struct reader {
 /* What has been read of one response. */
 struct reading {
     const struct reader *reader;
-    struct jscan scan;
     struct tap_result result;
     bool is_stream;      /* documents are events */
     bool terminator;     /* the protocol's own end was seen */
     bool error;          /* an error document, or an error among the events */
     enum tap_end finish; /* the worst of the finish reasons seen, TAP_END_NONE: none */
-    uint64_t documents;
 
     /* of the document being read */
     bool open;
@@ -115,6 +113,10 @@ struct reading {
     uint64_t modality_tokens;
     uint8_t modality;
     bool has_modality_tokens;
+
+    /* What each document changes; all above changes by what documents say alone (repeat.h). */
+    uint64_t documents;
+    struct jscan scan;
 };
 
 /* NULL where the dialect carries no usage. */
@@ -130,7 +132,11 @@ void reading_count(struct raw_counts *counts, enum raw_count id, const struct js
  */
 bool reading_text(const struct jscan_event *e, char *out, size_t size);
 /* The event's string is this, escapes aside. */
-bool reading_is(const struct jscan_event *e, const char *text);
+static inline bool reading_is(const struct jscan_event *e, const char *text)
+{
+    return e->what == JSCAN_AT_VALUE && e->type == JSCAN_STRING && !e->cut &&
+           strv_eq(e->text, strv_z(text));
+}
 /* A finish reason was seen; the worst stays. */
 void reading_finish(struct reading *r, enum tap_end finish);
 /* A cost in units of 10^-scale dollars, from a number or a string that holds one. */

@@ -46,6 +46,12 @@ void sse_init(struct sse *s);
  */
 enum sse_what sse_next(struct sse *s, struct strv bytes, size_t *used, struct strv *data);
 
+/* An event has ended, and the next byte begins another. */
+static inline bool sse_is_between(const struct sse *s)
+{
+    return s->ended && !s->after_cr;
+}
+
 static inline struct strv sse_name(const struct sse *s)
 {
     return strv_make(s->name, s->name_n);

@@ -1,5 +1,6 @@
 #include "metering/usage/tap.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "metering/usage/inflate.h"
 #include "metering/usage/protocol_int.h"
 #include "metering/usage/reader.h"
+#include "metering/usage/repeat.h"
 #include "metering/usage/sse.h"
 
 /* What the body is taken for. */
@@ -20,7 +22,21 @@ enum mode {
     MODE_LINES, /* a document a line */
 };
 
-enum { SENTINEL_MAX = 8 };
+enum { SENTINEL_MAX = 8, READING_SAME_BYTES = offsetof(struct reading, documents) };
+
+/* An event that is being read as a whole, so that others like it need not be. */
+struct watch {
+    struct repeat known;
+    struct jscan_gaps gaps;
+    bool open;          /* the event has begun and not ended */
+    const char *from;   /* where it begins in this feed, NULL: earlier, or nothing is watched */
+    const char *data;   /* its first piece of data */
+    unsigned pieces;    /* of data */
+    uint64_t counted;   /* by the scanner before it */
+    uint64_t documents; /* likewise */
+    uint64_t known_documents;        /* in an event that is known */
+    char before[READING_SAME_BYTES]; /* the reading before it */
+};
 
 struct tap {
     const struct protocol *protocol;
@@ -33,8 +49,8 @@ struct tap {
     int status;
     enum mode mode;
     struct inflater *inflater; /* NULL: identity, or given up */
-    struct reading reading;
-    bool json_begun; /* bytes of the current document were read */
+    struct watch *watch;       /* NULL until a stream's first event ended */
+    bool json_begun;           /* bytes of the current document were read */
 
     struct sse sse;
     bool data_begun;             /* the current event has data */
@@ -46,13 +62,16 @@ struct tap {
     bool holding;   /* the event's first field was in an earlier feed */
     bool committed; /* it grew too large to hold: the client has its beginning */
     bool drop_tail; /* the LF that belongs to the event just dropped */
+
+    struct reading reading; /* last: the scanner's memory at its end is not cleared */
 };
 
 struct tap *tap_new(const struct protocol *p, const struct route *route, bool asked_usage)
 {
-    struct tap *tap = xcalloc(1, sizeof(*tap));
+    struct tap *tap = xmalloc(sizeof(*tap));
     struct reading *r = &tap->reading;
 
+    memset(tap, 0, offsetof(struct tap, reading.scan.node_at));
     tap->protocol = p;
     tap->entry = entry_of(route->endpoint);
     tap->path_stream = route->path_stream;
@@ -60,7 +79,9 @@ struct tap *tap_new(const struct protocol *p, const struct route *route, bool as
     buf_init(&tap->hold, TAP_HOLD_MAX_BYTES);
     sse_init(&tap->sse);
     r->reader = reader_find(tap->entry->dialect);
-    if (r->reader != NULL)
+    if (r->reader == NULL)
+        memset(&r->scan, 0, sizeof(r->scan));
+    else
         jscan_start(&r->scan, r->reader->nodes, r->reader->root, true, r->reader->on_event, r);
     return tap;
 }
@@ -71,31 +92,25 @@ void tap_free(struct tap *tap)
         return;
     inflate_free(tap->inflater);
     buf_release(&tap->hold);
+    free(tap->watch);
     free(tap);
-}
-
-/* The media type without parameters. */
-static bool type_is(struct strv content_type, struct strv type)
-{
-    struct strv bare = strv_trim(strv_head(content_type, strv_find(content_type, ';')));
-
-    return strv_eq_nocase(bare, type);
 }
 
 static void choose_mode(struct tap *tap, struct strv type)
 {
     struct tap_result *result = &tap->reading.result;
 
+    type = strv_trim(strv_head(type, strv_find(type, ';'))); /* without parameters */
     tap->mode = MODE_SNIFF;
-    if (type_is(type, STRV("text/event-stream"))) {
+    if (strv_eq_nocase(type, STRV("text/event-stream"))) {
         tap->mode = MODE_SNIFF_SSE;
         result->framing = FRAMING_SSE;
-    } else if (type_is(type, STRV("application/x-ndjson")) ||
-               type_is(type, STRV("application/jsonl")) ||
-               type_is(type, STRV("application/x-jsonlines"))) {
+    } else if (strv_eq_nocase(type, STRV("application/x-ndjson")) ||
+               strv_eq_nocase(type, STRV("application/jsonl")) ||
+               strv_eq_nocase(type, STRV("application/x-jsonlines"))) {
         tap->mode = MODE_LINES;
         result->framing = FRAMING_NDJSON;
-    } else if (type_is(type, STRV("application/vnd.amazon.eventstream"))) {
+    } else if (strv_eq_nocase(type, STRV("application/vnd.amazon.eventstream"))) {
         tap->mode = MODE_IGNORE;
         result->framing = FRAMING_EVENTSTREAM;
     } else if (tap->path_stream && tap->entry->dialect == DIALECT_GEMINI && tap->status < 300) {
@@ -114,7 +129,8 @@ void tap_head(struct tap *tap, const struct tap_response *head)
     choose_mode(tap, head->content_type);
     tap->reading.is_stream = result->framing != FRAMING_NONE;
     if (head->request_id.n > 0 && head->request_id.n < sizeof(result->request_id) &&
-        utf8_is_printable(head->request_id)) {
+        (strv_ascii_run(head->request_id) == head->request_id.n ||
+         utf8_is_printable(head->request_id))) {
         memcpy(result->request_id, head->request_id.p, head->request_id.n);
         result->request_id[head->request_id.n] = '\0';
     }
@@ -174,6 +190,8 @@ static void feed_data(struct tap *tap, struct strv data)
     }
     memcpy(tap->sentinel + tap->sentinel_n, head.p, head.n);
     tap->sentinel_n += head.n;
+    if (tap->watch != NULL && tap->watch->pieces++ == 0)
+        tap->watch->data = data.p;
     feed_json(tap, data);
 }
 
@@ -182,8 +200,73 @@ static bool is_sentinel(const struct tap *tap)
     return strv_eq(strv_trim(strv_make(tap->sentinel, tap->sentinel_n)), STRV("[DONE]"));
 }
 
-/* An event is complete.  True where it is the one to drop. */
-static bool end_event(struct tap *tap)
+/* An event begins at from, of which all is in this feed if its end is. */
+static void watch_event(struct tap *tap, const char *from)
+{
+    struct watch *w = tap->watch;
+
+    if (w == NULL) {
+        w = tap->watch = xmalloc(sizeof(*w));
+        w->known.n = 0;
+        tap->reading.scan.gaps = &w->gaps;
+    }
+    w->open = true;
+    w->from = from;
+    w->pieces = 0;
+    w->gaps.n = 0;
+    w->counted = tap->reading.scan.counted_bytes;
+    w->documents = tap->reading.documents;
+    memcpy(w->before, &tap->reading, sizeof(w->before));
+}
+
+/*
+ * An event ended, at end where that is known.  Where it changed nothing that was read so far,
+ * whatever reads the same changes nothing either, until something else does.
+ */
+static void review_event(struct tap *tap, bool good, const char *end)
+{
+    struct watch *w = tap->watch;
+    struct reading *r = &tap->reading;
+
+    if (w == NULL)
+        return;
+    if (!w->open || memcmp(w->before, r, sizeof(w->before)) != 0) {
+        w->known.n = 0;
+    } else if (good && end != NULL && end[-1] == '\n' && w->from != NULL && w->pieces == 1 &&
+               !r->scan.empty && !r->is_usage_event) {
+        repeat_learn(&w->known, strv_make(w->from, (size_t)(end - w->from)),
+                     (size_t)(w->data - w->from), &w->gaps, r->scan.counted_bytes - w->counted);
+        w->known_documents = r->documents - w->documents;
+    }
+    w->open = false;
+}
+
+/* Passes over the known events that bytes begin with; returns their length. */
+static size_t skip_known(struct tap *tap, struct strv bytes)
+{
+    struct reading *r = &tap->reading;
+    size_t at = 0, used;
+    uint64_t counted;
+
+    if (!sse_is_between(&tap->sse))
+        return 0;
+    if (tap->watch != NULL) {
+        while (repeat_match(&tap->watch->known, strv_skip(bytes, at), &used, &counted)) {
+            at += used;
+            r->scan.counted_bytes += counted;
+            r->documents += tap->watch->known_documents;
+        }
+        if (at > 0) /* what an event before left unfinished in the scanner is over */
+            jscan_again(&r->scan, r->reader->root);
+    }
+    if (at < bytes.n)
+        watch_event(tap, bytes.p + at);
+    return at;
+}
+
+/* An event is complete, its last byte before end (NULL: unknown).  True where it is the one
+ * to drop. */
+static bool end_event(struct tap *tap, const char *end)
 {
     struct reading *r = &tap->reading;
     bool good;
@@ -194,13 +277,21 @@ static bool end_event(struct tap *tap)
     good = end_json(tap);
     if (is_sentinel(tap)) {
         r->terminator = true;
-        return false;
+        good = false;
+    } else {
+        if (strv_eq(sse_name(&tap->sse), STRV("error")))
+            r->error = true;
+        if (!good)
+            r->result.undecodable = true;
     }
-    if (strv_eq(sse_name(&tap->sse), STRV("error")))
-        r->error = true;
-    if (!good)
-        r->result.undecodable = true;
+    review_event(tap, good, end);
     return good && r->is_usage_event;
+}
+
+static void forget_feed(struct tap *tap)
+{
+    if (tap->watch != NULL)
+        tap->watch->from = NULL;
 }
 
 static void read_sse(struct tap *tap, struct strv bytes)
@@ -209,6 +300,8 @@ static void read_sse(struct tap *tap, struct strv bytes)
     struct strv data;
     size_t used;
 
+    forget_feed(tap);
+    bytes = strv_skip(bytes, skip_known(tap, bytes));
     while ((what = sse_next(&tap->sse, bytes, &used, &data)) != SSE_MORE) {
         bytes = strv_skip(bytes, used);
         switch (what) {
@@ -216,7 +309,8 @@ static void read_sse(struct tap *tap, struct strv bytes)
             feed_data(tap, data);
             break;
         case SSE_EVENT:
-            (void)end_event(tap);
+            (void)end_event(tap, bytes.p);
+            bytes = strv_skip(bytes, skip_known(tap, bytes));
             break;
         case SSE_FIELD:
         case SSE_TAIL:
@@ -334,7 +428,7 @@ static enum rc hold_rest(struct tap *tap, struct strv rest, struct buf *pass)
 static enum rc pass_event(struct tap *tap, struct strv bytes, size_t *sent, size_t field,
                           size_t at, struct buf *pass)
 {
-    bool drop = end_event(tap) && !tap->committed;
+    bool drop = end_event(tap, bytes.p + at) && !tap->committed;
     enum rc rc;
 
     tap->drop_tail = drop;
@@ -365,6 +459,8 @@ static enum rc rewrite_sse(struct tap *tap, struct strv bytes, struct buf *pass)
     struct strv data;
     enum rc rc = RC_OK;
 
+    forget_feed(tap);
+    at += skip_known(tap, bytes);
     while (rc == RC_OK &&
            (what = sse_next(&tap->sse, strv_skip(bytes, at), &used, &data)) != SSE_MORE) {
         at += used;
@@ -379,6 +475,7 @@ static enum rc rewrite_sse(struct tap *tap, struct strv bytes, struct buf *pass)
         case SSE_EVENT:
             rc = pass_event(tap, bytes, &sent, field, at, pass);
             open = false;
+            at += skip_known(tap, strv_skip(bytes, at));
             break;
         case SSE_TAIL:
             sent = tap->drop_tail ? at : sent;
@@ -421,12 +518,11 @@ enum rc tap_feed(struct tap *tap, struct strv bytes, struct buf *pass)
 {
     enum rc rc = RC_OK;
 
-    if (bytes.n == 0 || tap->finished)
+    if (bytes.n == 0 || tap->finished || (tap->mode == MODE_IGNORE && !tap->rewrites))
         return RC_OK;
+    tap->reading.result.output_bytes = 0; /* so that no two events differ in it */
     if (tap->rewrites) {
         rc = rewrite_body(tap, bytes, pass);
-    } else if (tap->mode == MODE_IGNORE) {
-        return RC_OK;
     } else if (tap->inflater == NULL) {
         read_body(tap, bytes);
     } else if (inflate_feed(tap->inflater, bytes, on_piece, tap) != RC_OK) {
@@ -446,7 +542,7 @@ static enum rc end_body(struct tap *tap, bool clean, struct buf *pass)
     bool undecodable = r->result.undecodable, drop = false;
 
     if (tap->mode == MODE_SSE) {
-        drop = end_event(tap) && !tap->committed;
+        drop = end_event(tap, NULL) && !tap->committed;
     } else if (tap->mode == MODE_LINES || tap->mode == MODE_JSON) {
         if (r->open) /* broken off: what was whole of it counts */
             r->reader->end_document(r);

@@ -73,7 +73,7 @@ static void test_case(void **state)
         for (size_t at = 0; at < n; at++) {
             memset(a, 'x', n);
             memset(b, 'X', n);
-            for (unsigned i = 0; i < 256 * 256; i += n > 8 ? 7 : 1) {
+            for (unsigned i = 0; i<256 * 256; i += n> 8 ? 7 : 1) {
                 unsigned x = i >> 8, y = i & 255;
                 bool same = x == y || ((x ^ y) == 0x20 && is_letter(x));
 
