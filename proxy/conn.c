@@ -50,6 +50,20 @@ void conn_reap(struct worker *w)
     }
 }
 
+void conn_tick(struct worker *w)
+{
+    LIST_FOREACH (at, &w->conns) {
+        struct conn *c = LIST_OBJECT(at, struct conn, node);
+
+        if (c->xchg || c->slim || !c->handshaken)
+            continue;
+        if (c->rested)
+            io_free_buffers(&c->io);
+        c->slim = c->rested;
+        c->rested = true;
+    }
+}
+
 /* Waits for the client to close after our last answer, so that a reset cannot destroy it. */
 static void linger(struct conn *c)
 {
@@ -115,6 +129,7 @@ static enum rc fill(struct conn *c)
 static void begin_exchange(struct conn *c, bool now)
 {
     deadline_clear(&c->deadline);
+    c->rested = c->slim = false;
     c->served++;
     xchg_start(c, now);
 }

@@ -32,6 +32,8 @@ struct conn {
     bool eof;       /* the client has ended its side, or broke */
     bool lingering; /* our last answer is out: only waiting for the client's end */
     bool closed;
+    bool rested; /* idle since the last tick: its buffers are given back at the next */
+    bool slim;   /* they were */
     uint64_t served; /* requests */
     uint64_t linger_bytes;
 };
@@ -52,6 +54,8 @@ bool conn_is_gone(struct conn *c);
 void conn_exchange_done(struct conn *c, bool keep);
 /* Closes now, without a word. Freed at the end of the turn. */
 void conn_close(struct conn *c);
+/* Once a second: connections that rest give their TLS buffers back. */
+void conn_tick(struct worker *w);
 /* Frees those on w->dead_conns. */
 void conn_reap(struct worker *w);
 

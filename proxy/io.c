@@ -210,6 +210,23 @@ void io_write_done(struct io *io)
     arm(io);
 }
 
+void io_save_memory(struct io *io, bool save)
+{
+    if (!io->ssl)
+        return;
+    if (save)
+        SSL_set_mode(io->ssl, SSL_MODE_RELEASE_BUFFERS);
+    else
+        SSL_clear_mode(io->ssl, SSL_MODE_RELEASE_BUFFERS);
+}
+
+void io_free_buffers(struct io *io)
+{
+    /* Refused where bytes are in them: then they stay. */
+    if (io->ssl && SSL_is_init_finished(io->ssl) && !SSL_has_pending(io->ssl))
+        (void)SSL_free_buffers(io->ssl);
+}
+
 enum rc io_handshake(struct io *io)
 {
     int result;

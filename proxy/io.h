@@ -75,6 +75,15 @@ enum rc io_write(struct io *io, const char *from, size_t size, size_t *put) RC_M
 /* The owner has nothing more to write: no IO_WRITABLE. */
 void io_write_done(struct io *io);
 
+/*
+ * Memory against speed: taking and giving back TLS buffers (two of 17 KiB) for each read
+ * and write costs some 5 % of a small request, holding them some 34 KiB a connection.
+ * Streams, which rest between events, save memory; others do not.
+ */
+void io_save_memory(struct io *io, bool save);
+/* For a connection that rests: its buffers go, until it is used again. */
+void io_free_buffers(struct io *io);
+
 /* One step of a TLS handshake: RC_OK when complete (or plain), RC_AGAIN, RC_IO, RC_TLS. */
 enum rc io_handshake(struct io *io) RC_MUST;
 /* Says that we send no more: close_notify and FIN. Reading goes on. */

@@ -80,9 +80,10 @@ static SSL_CTX *new_context(const SSL_METHOD *method)
      * AUTO_RETRY is needed with read-ahead: a read that meets a session ticket must go on to
      * the data that was fetched behind it, for which no event will come.
      */
-    SSL_CTX_set_mode(ctx, SSL_MODE_AUTO_RETRY | SSL_MODE_RELEASE_BUFFERS |
-                              SSL_MODE_ENABLE_PARTIAL_WRITE |
+    SSL_CTX_set_mode(ctx, SSL_MODE_AUTO_RETRY | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* Each connection says itself when it gives its buffers back: see io_save_memory. */
+    SSL_CTX_clear_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);

@@ -113,6 +113,20 @@ static void close_idle(struct upstream_pool *pool)
     }
 }
 
+void upstream_pool_tick(struct upstream_pool *pool)
+{
+    LIST_FOREACH (at, &pool->idle) {
+        struct upconn *conn = LIST_OBJECT(at, struct upconn, node);
+
+        if (conn->slim)
+            continue;
+        if (conn->rested)
+            io_free_buffers(&conn->io);
+        conn->slim = conn->rested;
+        conn->rested = true;
+    }
+}
+
 void upstream_pool_retire(struct upstream_pool *pool)
 {
     pool->retired = true;
@@ -511,6 +525,7 @@ void upstream_release(struct upconn *conn, bool reusable)
     conn->on_ready = NULL;
     conn->arg = NULL;
     conn->reused = true;
+    conn->rested = conn->slim = false;
     if (!reusable || pool->retired || pool->n_idle >= UPSTREAM_IDLE_MAX || conn->io.broken ||
         io_has_buffered(&conn->io)) {
         destroy(conn);

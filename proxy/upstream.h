@@ -44,6 +44,8 @@ struct upconn {
     struct upstream_wait *wait; /* while it is being made */
     io_ready_fn *on_ready;      /* the exchange's, while in use */
     void *arg;
+    bool rested; /* idle since the last tick */
+    bool slim;   /* its TLS buffers are given back */
     bool reused; /* has carried an exchange before */
     bool handshaking;
     size_t address; /* which of the pool's addresses is tried */
@@ -82,6 +84,9 @@ struct upstream_pool *upstream_pool_new(const struct upstream_config *config, SS
 void upstream_pool_free(struct upstream_pool *pool);
 /* Closes idle connections now and keeps no more: the pool is being replaced. */
 void upstream_pool_retire(struct upstream_pool *pool);
+
+/* Once a second: connections that rest give their TLS buffers back. */
+void upstream_pool_tick(struct upstream_pool *pool);
 
 void upstream_acquire(struct upstream_pool *pool, struct upstream_wait *wait,
                       upstream_wake_fn *wake, void *arg);

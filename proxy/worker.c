@@ -253,6 +253,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     xchg_tick(w);
+    conn_tick(w);
+    for (size_t i = 0; i < w->pools->generation->config->n_upstreams; i++)
+        upstream_pool_tick(w->pools->at[i]);
     denied_flush(w->denied, w->journal, clock_wall_us(), false);
     limiter_stats(w->limiter, &now);
     pthread_mutex_lock(&w->mailbox_lock);

@@ -246,6 +246,10 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
                              .content_encoding = http1_value(&a->head, STRV("content-encoding")),
                              .request_id = id});
         a->is_stream = tap_result(x->tap)->framing != FRAMING_NONE;
+        if (a->is_stream) {
+            io_save_memory(&x->conn->io, true);
+            io_save_memory(&x->up->io, true);
+        }
         a->holding = !a->is_stream && (a->framing.body != BODY_LENGTH ||
                                        a->framing.length <= x->config->bounds.hold_bytes);
     }

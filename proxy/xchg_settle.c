@@ -208,7 +208,10 @@ static enum step st_settle(struct xchg *x)
         limiter_cancel(w->limiter, &x->admission);
     x->reserving = false;
     upstream_cancel(&x->wait);
+    if (x->answer.is_stream && x->conn)
+        io_save_memory(&x->conn->io, false);
     if (x->up) {
+        io_save_memory(&x->up->io, false);
         upstream_release(x->up, x->up_reusable && x->up_done && x->answer.body_done);
         x->up = NULL;
     }

@@ -490,8 +490,8 @@ static void test_resumption(void **state)
 
 static void test_modes(void **state)
 {
-    const long modes = SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY;
+    const long modes = SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                       SSL_MODE_AUTO_RETRY;
     SSL_CTX *contexts[2] = {server_of("good"), client_of(NULL, true)};
 
     (void)state;
