@@ -26,6 +26,12 @@ WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmiss
 ifeq ($(CC),gcc)
 WARN += -Wduplicated-cond -Wduplicated-branches -Wlogical-op
 endif
+# Archives of link-time optimised objects want the compiler's own ar.
+ifeq ($(CC),gcc)
+AR = gcc-ar
+else
+AR = ar
+endif
 ifdef CI
 WARN += -Werror
 endif
@@ -35,7 +41,7 @@ LINK = -pie -Wl,-z,relro,-z,now,-z,noexecstack
 ifeq ($(shell uname -m),x86_64)
 HARD += -fcf-protection=full
 endif
-OPT_release = -O2 -g -D_FORTIFY_SOURCE=3 -ftrivial-auto-var-init=zero $(HARD)
+OPT_release = -O2 -flto=auto -g -D_FORTIFY_SOURCE=3 -ftrivial-auto-var-init=zero $(HARD)
 OPT_debug   = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined $(HARD)
 OPT_tsan    = -O1 -g -fno-omit-frame-pointer -fsanitize=thread -fPIE
 OPT_fuzz    = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -fPIE
@@ -91,7 +97,7 @@ $(O)/provider: $(PROVIDER_SRC:%.c=$(O)/obj/%.o) $(LIB_base)
 define floor_lib
 $(call lib_of,$(1)): $(patsubst %.c,$(O)/obj/%.o,$(call srcs_of,$(1)))
 	@rm -f $$@
-	ar rcs $$@ $$(filter %.o,$$^)
+	$(AR) rcs $$@ $$(filter %.o,$$^)
 endef
 $(foreach f,$(FLOORS),$(eval $(call floor_lib,$(f))))
 

@@ -92,8 +92,9 @@ static int order_members(const void *a, const void *b)
     const cJSON *x = *(const cJSON *const *)a;
     const cJSON *y = *(const cJSON *const *)b;
     int order = strcmp(x->string, y->string);
+    int x_line = config_json_line(x), y_line = config_json_line(y);
 
-    return order ? order : (x > y) - (x < y);
+    return order ? order : (x_line > y_line) - (x_line < y_line);
 }
 
 static void say_repeated(struct config_loader *l, const cJSON *item)

@@ -97,26 +97,48 @@ static enum rc put_payload(struct xchg *x, struct strv data)
 
 /* ---- the head --------------------------------------------------------------------------------- */
 
-/* Lines of our own; what it cost, where the answer is whole. */
+static char *add(char *to, const char *text, size_t n)
+{
+    memcpy(to, text, n);
+    return to + n;
+}
+#define ADD(to, literal) add((to), (literal), sizeof(literal) - 1)
+
+static char *add_number(char *to, uint64_t value)
+{
+    char digits[20];
+    size_t n = sizeof(digits);
+
+    do
+        digits[--n] = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    return add(to, digits + n, sizeof(digits) - n);
+}
+
+/*
+ * Lines of our own; what it cost, where the answer is whole.  Returns their length: all
+ * together are far below EXTRA_LINES_BYTES.
+ */
 static size_t own_lines(struct xchg *x, bool whole, char out[EXTRA_LINES_BYTES])
 {
-    size_t n = (size_t)snprintf(out, EXTRA_LINES_BYTES, "X-Tollgate-Request-Id: %s\r\n",
-                                x->id_text);
-    char cost[MONEY_TEXT];
+    char *to = ADD(out, "X-Tollgate-Request-Id: ");
 
+    to = add(to, x->id_text, UUID_TEXT - 1);
+    to = ADD(to, "\r\n");
     if (!whole)
-        return n;
+        return (size_t)(to - out);
     settle_count(x);
     if (x->cost.status != PRICE_NONE) {
-        money_format(x->cost.contracted, cost);
-        n += (size_t)snprintf(out + n, EXTRA_LINES_BYTES - n, "X-Tollgate-Cost-Usd: %s\r\n", cost);
+        to = ADD(to, "X-Tollgate-Cost-Usd: ");
+        to += money_format(x->cost.contracted, to);
+        to = ADD(to, "\r\n");
     }
-    if (usage_has(&x->usage, USAGE_INPUT) || usage_has(&x->usage, USAGE_OUTPUT))
-        n += (size_t)snprintf(out + n, EXTRA_LINES_BYTES - n,
-                              "X-Tollgate-Tokens: in=%llu, out=%llu\r\n",
-                              (unsigned long long)x->usage.n[USAGE_INPUT],
-                              (unsigned long long)x->usage.n[USAGE_OUTPUT]);
-    return n;
+    if (usage_has(&x->usage, USAGE_INPUT) || usage_has(&x->usage, USAGE_OUTPUT)) {
+        to = add_number(ADD(to, "X-Tollgate-Tokens: in="), x->usage.n[USAGE_INPUT]);
+        to = add_number(ADD(to, ", out="), x->usage.n[USAGE_OUTPUT]);
+        to = ADD(to, "\r\n");
+    }
+    return (size_t)(to - out);
 }
 
 static enum rc send_head(struct xchg *x, bool whole)

@@ -35,7 +35,7 @@ struct jscan_edge {
     uint8_t n;     /* length of key */
     uint8_t node;
 };
-#define JSCAN_LOOK(first, n) ((uint16_t)((unsigned char)(first) << 8 | ((n)&255)))
+#define JSCAN_LOOK(first, n) ((uint16_t)((unsigned)(unsigned char)(first) << 8 | (unsigned)(n)))
 #define JSCAN_EDGE(literal, to)                                                                \
     {                                                                                          \
         "" literal, JSCAN_LOOK(("" literal)[0], sizeof(literal) - 1), sizeof(literal) - 1,     \
