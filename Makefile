@@ -70,6 +70,15 @@ FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 PROVIDER_SRC := $(wildcard tests/provider/*.c)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 
+# V=1 shows whole command lines.
+ifeq ($(V),1)
+say =
+Q   =
+else
+say = @echo '  $(1)'
+Q   = @
+endif
+
 # ---- programs --------------------------------------------------------------
 .PHONY: release debug tsan all programs
 release: ; @$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs
@@ -88,7 +97,8 @@ programs:
 endif
 
 $(O)/tollgate: $(O)/obj/proxy/main.o $(LIB_proxy)
-	$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS)
 
 # The simulated provider reads HTTP with code of its own: it needs the ground floor alone.
 $(O)/provider: $(PROVIDER_SRC:%.c=$(O)/obj/%.o) $(LIB_base)
@@ -97,13 +107,14 @@ $(O)/provider: $(PROVIDER_SRC:%.c=$(O)/obj/%.o) $(LIB_base)
 define floor_lib
 $(call lib_of,$(1)): $(patsubst %.c,$(O)/obj/%.o,$(call srcs_of,$(1)))
 	@rm -f $$@
-	$(AR) rcs $$@ $$(filter %.o,$$^)
+	$(Q)$(AR) rcs $$@ $$(filter %.o,$$^)
 endef
 $(foreach f,$(FLOORS),$(eval $(call floor_lib,$(f))))
 
 $(O)/obj/%.o: %.c $(O)/.flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call say,CC $<)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 $(O)/.flags: FORCE
 	@mkdir -p $(O)
@@ -126,7 +137,8 @@ unit_libs = $(LIB_$(notdir $(patsubst %/,%,$(dir $(1)))))
 define unit_bin
 $(O)/unit/$(1): $(O)/obj/tests/unit/$(1).o $(call unit_libs,$(1))
 	@mkdir -p $$(@D)
-	$(CC) $(OPT_$(BUILD)) $(LINK) -o $$@ $$^ $(LIBS) -lcmocka
+	$(call say,LINK $$@)
+	$(Q)$(CC) $(OPT_$(BUILD)) $(LINK) -o $$@ $$^ $(LIBS) -lcmocka
 endef
 $(foreach u,$(UNIT_SRC:tests/unit/%.c=%),$(eval $(call unit_bin,$(u))))
 
@@ -149,7 +161,8 @@ race: $(RACE_SRC:tests/unit/%.c=$(O)/unit/%)
 define fuzz_bin
 $(O)/fuzz/$(1): $(O)/obj/tests/fuzz/$(1).o $(LIB_proxy)
 	@mkdir -p $$(@D)
-	$(CC) $(OPT_$(BUILD)) -fsanitize=fuzzer -o $$@ $$^ $(LIBS)
+	$(call say,LINK $$@)
+	$(Q)$(CC) $(OPT_$(BUILD)) -fsanitize=fuzzer -o $$@ $$^ $(LIBS)
 endef
 $(foreach f,$(FUZZ_SRC:tests/fuzz/%.c=%),$(eval $(call fuzz_bin,$(f))))
 fuzzers: $(FUZZ_BIN)
@@ -157,7 +170,8 @@ fuzzers: $(FUZZ_BIN)
 BENCH_BIN := $(BENCH_SRC:tests/bench/%.c=$(O)/bench/%)
 $(O)/bench/%: $(O)/obj/tests/bench/%.o $(LIB_proxy)
 	@mkdir -p $(@D)
-	$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS)
 benchers: $(BENCH_BIN)
 
 venv: $(VENV)/.made
