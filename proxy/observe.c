@@ -64,11 +64,8 @@ static bool is_ready(struct buf *why, void *arg)
 static const struct config *config_take(void **held, void *arg)
 {
     struct server *s = ((struct observe *)arg)->server;
-    struct generation *g;
+    struct generation *g = server_generation(s);
 
-    pthread_mutex_lock(&s->lock);
-    g = generation_ref(s->current);
-    pthread_mutex_unlock(&s->lock);
     *held = g;
     return g->config;
 }

@@ -21,6 +21,7 @@
 #include "base/xalloc.h"
 #include "proxy/cmd.h"
 #include "proxy/observe.h"
+#include "proxy/rebuild.h"
 #include "proxy/server_int.h"
 #include "proxy/worker.h"
 
@@ -56,6 +57,21 @@ struct ledger *server_ledger(struct server *server)
 struct limit_memory *server_limit_memory(struct server *server)
 {
     return server->limit_memory;
+}
+
+struct rebuild *server_rebuild(struct server *server)
+{
+    return server->rebuild;
+}
+
+struct generation *server_generation(struct server *server)
+{
+    struct generation *g;
+
+    pthread_mutex_lock(&server->lock);
+    g = generation_ref(server->current);
+    pthread_mutex_unlock(&server->lock);
+    return g;
 }
 
 /* ---- listeners --------------------------------------------------------------------------------- */
@@ -347,6 +363,7 @@ static void start_workers(struct server *s)
 
 static void free_server(struct server *s)
 {
+    rebuild_stop(s->rebuild); /* it writes to workers */
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_free(s->workers[i]);
     free(s->workers);
@@ -377,6 +394,7 @@ int server_run(struct generation *generation)
     s->limit_memory = limit_memory_new();
     if (!start_ledger(s, &recovered) || !make_workers(s))
         goto out;
+    s->rebuild = rebuild_start(s);
     for (size_t i = 0; i < recovered.n; i++)
         worker_post_settle(s->workers[0], &recovered.ids[i], &recovered.amounts[i]);
     s->observe = observe_start(s);

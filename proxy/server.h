@@ -11,6 +11,7 @@
 
 struct ledger;
 struct limit_memory;
+struct rebuild;
 struct server;
 
 /*
@@ -29,5 +30,8 @@ void server_worker_done(struct server *server);
 /* What the process shares between workers. */
 struct ledger *server_ledger(struct server *server);
 struct limit_memory *server_limit_memory(struct server *server);
+struct rebuild *server_rebuild(struct server *server);
+/* The newest one: a reference that the caller gives back. */
+struct generation *server_generation(struct server *server);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * server_int.h - the process's own objects, for server.c and observe.c.
+ * server_int.h - the process's own objects, for server.c, observe.c and rebuild.c.
  */
 #ifndef PROXY_SERVER_INT_H
 #define PROXY_SERVER_INT_H
@@ -29,6 +29,7 @@ struct server {
     struct ledger *ledger;
     struct limit_memory *limit_memory;
     struct observe *observe;
+    struct rebuild *rebuild;
     int64_t started_us;
     atomic_size_t connections;
     atomic_uint workers_done;

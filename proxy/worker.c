@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "proxy/conn.h"
+#include "proxy/rebuild.h"
 #include "proxy/server.h"
 #include "proxy/xchg.h"
 
@@ -30,6 +31,7 @@ struct letter {
     struct generation *generation;
     struct uuid id;
     struct limit_amounts amounts;
+    uint64_t mark;
 };
 
 /* ---- pools -------------------------------------------------------------------------------- */
@@ -94,6 +96,20 @@ void worker_post_settle(struct worker *w, const struct uuid *id,
     post(w, letter);
 }
 
+void worker_post_mark(struct worker *w, uint64_t mark)
+{
+    struct letter *letter = xcalloc(1, sizeof(*letter));
+
+    letter->kind = LETTER_MARK;
+    letter->mark = mark;
+    post(w, letter);
+}
+
+uint64_t worker_marked(struct worker *w)
+{
+    return atomic_load(&w->marked);
+}
+
 static void stop_listening(struct worker *w)
 {
     if (w->listener)
@@ -137,6 +153,9 @@ static void open_letter(struct worker *w, struct letter *letter)
         break;
     case LETTER_SETTLE:
         limiter_settle_id(w->limiter, &letter->id, &letter->amounts);
+        break;
+    case LETTER_MARK:
+        w->mark = letter->mark; /* reached with this turn's write */
         break;
     }
 }
@@ -234,13 +253,23 @@ void worker_expect(struct worker *w)
     w->expecting = true;
 }
 
+/* The counters of the shared Redis are gone. */
+static void look_for_empty(struct worker *w, const struct limiter_stats *now)
+{
+    if (now->empty)
+        rebuild_soon(server_rebuild(w->server));
+}
+
 static void on_deadline_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
+    struct limiter_stats now;
 
     (void)fd;
     (void)what;
     w->expecting = false;
+    limiter_stats(w->limiter, &now);
+    look_for_empty(w, &now);
     if (xchg_check_deadlines(w))
         worker_expect(w);
 }
@@ -258,6 +287,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         upstream_pool_tick(w->pools->at[i]);
     denied_flush(w->denied, w->journal, clock_wall_us(), false);
     limiter_stats(w->limiter, &now);
+    look_for_empty(w, &now);
     pthread_mutex_lock(&w->mailbox_lock);
     w->limiter_view = now;
     pthread_mutex_unlock(&w->mailbox_lock);
@@ -277,6 +307,8 @@ static void write_journal(struct worker *w)
         log_line(LOG_ERROR, "journal", "write failed; nothing new is admitted", "reason=\"%s\"",
                  why);
     }
+    if (well && w->mark > 0)
+        atomic_store(&w->marked, w->mark);
     xchg_journal_written(w, well);
 }
 
@@ -363,6 +395,7 @@ static struct limiter *make_limiter(struct worker *w)
         .name_space = config->counters_namespace,
         .attach = attach_redis,
         .loop = w->base,
+        .await_rebuild = true,
     };
 
     return limiter_new(&options, server_limit_memory(w->server));

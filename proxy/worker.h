@@ -87,12 +87,14 @@ struct worker {
     struct event *accept_again; /* after the process ran out of descriptors */
 
     struct limiter_stats limiter_view; /* a copy for other threads, under mailbox_lock */
+    uint64_t mark;           /* asked for by worker_post_mark */
+    _Atomic uint64_t marked; /* reached */
     bool draining; /* no new requests */
     bool stopping; /* end what runs, now */
 };
 
 /* What other threads may ask. */
-enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_SETTLE };
+enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_SETTLE, LETTER_MARK };
 
 /* Takes the listening socket; holds a reference of its own. NULL where the journal cannot be
  * opened (logged). */
@@ -108,6 +110,13 @@ void worker_post(struct worker *w, enum letter_kind kind, struct generation *gen
 /* From any thread: settle what an earlier process left reserved. */
 void worker_post_settle(struct worker *w, const struct uuid *id,
                         const struct limit_amounts *actual);
+
+/*
+ * From any thread: worker_marked gives mark (above 0, rising) once all that was settled before
+ * the call is in the journal's file; not while the journal cannot be written.
+ */
+void worker_post_mark(struct worker *w, uint64_t mark);
+uint64_t worker_marked(struct worker *w);
 
 /* Some exchange has a deadline: the tick that looks at them runs until none runs. */
 void worker_expect(struct worker *w);

@@ -11,12 +11,12 @@
 
 #include "base/xalloc.h"
 #include "metering/limits/limit.h"
+#include "reports/limit_spent.h"
 #include "reports/report_int.h"
 
 enum {
     BUDGET_ROWS_MAX = 100000,
     BUDGET_ARENA_BYTES = 64 << 20,
-    CLAIM_ARENA_BYTES = 64 << 10,
 };
 
 /* One counter: a limit's window for a scope. */
@@ -34,7 +34,6 @@ struct budgets {
     struct arena arena; /* scopes */
     struct budget *at;
     size_t n, cap;
-    size_t limit;  /* while the ledger is asked */
     bool counters; /* could be read */
     bool *asked;   /* a limit's lines could be added up */
     enum rc rc;
@@ -77,155 +76,25 @@ static void on_counter(const struct limit_counter *c, void *arg)
 
 /* ---- the ledger's side ----------------------------------------------------------------- */
 
-static void window_of(const struct run *run, const struct limit_def *def, int64_t *start_us,
-                      int64_t *end_us)
+static void on_spent(const struct limit_counter *c, void *arg)
 {
-    *start_us = *end_us = 0;
-    if (!def->rolling && def->unit != UNIT_CONCURRENT)
-        zone_period(run->sources->zone, def->period, run->params->now_us, start_us, end_us);
-}
-
-/* Adds name to the fields asked for; false where there are too many. */
-static bool want_field(struct ledger_question *q, struct strv name)
-{
-    struct ledger_field field;
-
-    if (!ledger_field_parse(name, &field))
-        return false;
-    for (size_t i = 0; i < q->n_by; i++) {
-        if (strv_eq(ledger_field_name(&q->by[i]), ledger_field_name(&field)))
-            return true;
-    }
-    if (q->n_by == LEDGER_GROUP_MAX)
-        return false;
-    q->by[q->n_by++] = field;
-    return true;
-}
-
-/* False where the ledger cannot be asked for this limit. */
-static bool question_of(const struct run *run, const struct limit_def *def,
-                        struct ledger_question *q)
-{
-    int64_t start, end;
-
-    *q = (struct ledger_question){.grain = PERIOD_TOTAL, .zone = run->sources->zone};
-    if (def->unit == UNIT_CONCURRENT || def->unit == UNIT_COUNT)
-        return false;
-    window_of(run, def, &start, &end);
-    if (def->rolling) {
-        start = run->params->now_us - def->rolling_s * US_PER_SECOND;
-        end = INT64_MAX;
-    }
-    ledger_filter_init(&q->filter, start, end);
-    q->filter.by_start = true;
-    for (size_t i = 0; i < def->n_match; i++) {
-        struct ledger_field field;
-        if (!want_field(q, def->match[i].name) ||
-            !ledger_field_parse(def->match[i].name, &field) ||
-            ledger_filter_add(&q->filter, field, LEDGER_GLOB, &def->match[i].value, 1) != RC_OK)
-            return false;
-    }
-    for (size_t i = 0; i < def->n_per; i++) {
-        if (!want_field(q, def->per[i]))
-            return false;
-    }
-    return true;
-}
-
-static uint64_t taken(const struct limit_def *def, const struct ledger_sums *s)
-{
-    switch (def->unit) {
-    case UNIT_USD:
-        return s->cost_ceil_nano;
-    case UNIT_TOKENS:
-        return s->tokens[USAGE_INPUT] + s->tokens[USAGE_OUTPUT];
-    case UNIT_INPUT_TOKENS:
-        return s->tokens[USAGE_INPUT];
-    case UNIT_OUTPUT_TOKENS:
-        return s->tokens[USAGE_OUTPUT];
-    case UNIT_REQUESTS:
-        return s->requests;
-    case UNIT_CONCURRENT:
-    case UNIT_COUNT:
-        break;
-    }
-    return 0;
-}
-
-static int by_tag_name(const void *a, const void *b)
-{
-    return strv_cmp(((const struct tag *)a)->name, ((const struct tag *)b)->name);
-}
-
-static void subject_of(const struct ledger_question *q, const struct ledger_row *row,
-                       struct subject *out)
-{
-    memset(out, 0, sizeof(*out));
-    for (size_t i = 0; i < q->n_by; i++) {
-        if ((unsigned)q->by[i].id < DIM_COUNT)
-            out->dim[q->by[i].id] = row->value[i];
-        else if (row->value[i].n && out->n_free < FREE_TAGS_MAX)
-            out->free[out->n_free++] =
-                (struct tag){ledger_field_name(&q->by[i]), row->value[i]};
-    }
-    qsort(out->free, out->n_free, sizeof(out->free[0]), by_tag_name);
-}
-
-static void add_taken(struct budgets *b, const struct limit_claim *claim, uint64_t n)
-{
-    struct budget *to = add(b, b->limit, claim->scope, claim->start_us, claim->end_us);
+    struct budget *to = add(arg, c->limit, c->scope, c->start_us, c->end_us);
 
     if (to)
-        to->ledger = n;
-}
-
-/*
- * The counters that a row's requests touched are found by the limiter's own rules,
- * from a set of this limit alone: scope texts are then the same.
- */
-static enum rc add_row(struct budgets *b, const struct limit_set *one,
-                       const struct ledger_question *q, const struct ledger_row *row)
-{
-    static const struct limit_amounts nothing;
-    static const struct uuid id;
-    struct admission *a = xcalloc(1, sizeof(*a));
-    struct subject subject;
-    struct arena arena;
-    enum rc rc;
-
-    arena_init(&arena, CLAIM_ARENA_BYTES);
-    subject_of(q, row, &subject);
-    rc = admission_init(a, one, &subject, &nothing, &id, b->run->params->now_us, &arena);
-    for (size_t i = 0; rc == RC_OK && i < a->n_claims; i++)
-        add_taken(b, &a->claims[i], taken(limit_set_at(one, 0), &row->sums));
-    arena_release(&arena);
-    free(a);
-    return rc == RC_OK ? b->rc : rc;
+        to->ledger = c->spent;
 }
 
 static enum rc ask_ledger(struct budgets *b, size_t limit)
 {
-    const struct limit_def *def = limit_set_at(b->run->sources->limits, limit);
-    struct ledger_question *q = xmalloc(sizeof(*q));
-    struct ledger_rows rows;
-    struct limit_set *one = NULL;
-    enum rc rc = RC_OK;
+    const struct run *run = b->run;
+    struct limit_spent_question q = {.reader = run->reader,
+                                     .set = run->sources->limits,
+                                     .zone = run->sources->zone,
+                                     .now_us = run->params->now_us,
+                                     .until_us = INT64_MAX};
+    enum rc rc = limit_spent(&q, limit, on_spent, b, &b->asked[limit], &b->run->fail);
 
-    if (!question_of(b->run, def, q))
-        goto out;
-    rc = ledger_read_sums(b->run->reader, q, &rows, &b->run->fail);
-    if (rc != RC_OK)
-        goto out;
-    b->limit = limit;
-    one = limit_set_new(def, 1, b->run->sources->zone);
-    for (size_t i = 0; rc == RC_OK && i < rows.n; i++)
-        rc = add_row(b, one, q, &rows.at[i]);
-    b->asked[limit] = true;
-    limit_set_free(one);
-    ledger_rows_release(&rows);
-out:
-    free(q);
-    return rc;
+    return rc == RC_OK ? b->rc : rc;
 }
 
 /* A limit that nothing has touched yet is shown too. */
@@ -238,7 +107,7 @@ static void add_untouched(struct budgets *b, size_t limit)
         if (b->at[i].limit == limit)
             return;
     }
-    window_of(b->run, def, &start, &end);
+    limit_window_at(def, b->run->sources->zone, b->run->params->now_us, &start, &end);
     (void)add(b, limit, def->n_per ? STRV("*") : STRV(""), start, end);
 }
 

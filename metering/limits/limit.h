@@ -273,6 +273,16 @@ enum rc limit_write(const struct limiter_options *options, struct limit_memory *
                     const struct limit_set *set, const struct limit_counter *counters, size_t n,
                     int64_t as_of_us) RC_MUST;
 
+enum { LIMIT_REBUILD_MS = 10000 }; /* how long a turn to rebuild is held */
+
+/*
+ * Whether Redis awaits a rebuild (await_rebuild), and whether it is this caller's turn:
+ * one gets it, the others only after LIMIT_REBUILD_MS or never, since limit_write ends
+ * the waiting.  False for a Redis in order.  Blocks; RC_IO where Redis cannot be
+ * reached, RC_STATE for the memory engine, whose owner knows whether it is new.
+ */
+enum rc limit_rebuild_turn(const struct limiter_options *options, bool *mine) RC_MUST;
+
 const char *limit_unit_name(enum limit_unit unit);
 bool limit_unit_parse(struct strv name, enum limit_unit *unit);
 /* "hour" ... "total", or "<n>s": false for anything else. */

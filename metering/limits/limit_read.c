@@ -308,6 +308,42 @@ static bool write_as_of(struct reader *r, int64_t as_of_us)
            take_ok(r);
 }
 
+/* "u" is what limits.lua looks for; the turn ends by itself, should its holder die. */
+static enum rc ask_turn(struct reader *r, bool *mine)
+{
+    static const char script[] =
+        "if redis.call('EXISTS', KEYS[1] .. 'u') == 1 then\n"
+        "    return 0\n"
+        "end\n"
+        "return redis.call('SET', KEYS[1] .. 'w', '1', 'NX', 'PX', ARGV[1]) and 1 or 0\n";
+    redisReply *reply;
+
+    if (redisAppendCommand(r->redis, "EVAL %s 1 %s %d", script, r->prefix, LIMIT_REBUILD_MS) !=
+        REDIS_OK)
+        return RC_IO;
+    reply = take(r, REDIS_REPLY_INTEGER);
+    if (!reply)
+        return RC_IO;
+    *mine = reply->integer == 1;
+    freeReplyObject(reply);
+    return RC_OK;
+}
+
+enum rc limit_rebuild_turn(const struct limiter_options *options, bool *mine)
+{
+    struct reader r = {0};
+    enum rc rc;
+
+    *mine = false;
+    if (!options->redis_url)
+        return RC_STATE;
+    rc = reader_open(&r, options);
+    if (rc == RC_OK)
+        rc = ask_turn(&r, mine);
+    reader_close(&r);
+    return rc;
+}
+
 enum rc limit_write(const struct limiter_options *options, struct limit_memory *memory,
                     const struct limit_set *set, const struct limit_counter *counters, size_t n,
                     int64_t as_of_us)
