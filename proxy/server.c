@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "proxy/cmd.h"
+#include "proxy/desk.h"
 #include "proxy/observe.h"
 #include "proxy/rebuild.h"
 #include "proxy/server_int.h"
@@ -57,6 +58,11 @@ struct ledger *server_ledger(struct server *server)
 struct limit_memory *server_limit_memory(struct server *server)
 {
     return server->limit_memory;
+}
+
+struct desk *server_desk(struct server *server)
+{
+    return server->desk;
 }
 
 struct rebuild *server_rebuild(struct server *server)
@@ -363,7 +369,8 @@ static void start_workers(struct server *s)
 
 static void free_server(struct server *s)
 {
-    rebuild_stop(s->rebuild); /* it writes to workers */
+    rebuild_stop(s->rebuild); /* both write to workers */
+    desk_stop(s->desk);
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_free(s->workers[i]);
     free(s->workers);
@@ -395,6 +402,7 @@ int server_run(struct generation *generation)
     if (!start_ledger(s, &recovered) || !make_workers(s))
         goto out;
     s->rebuild = rebuild_start(s);
+    s->desk = desk_start(s);
     for (size_t i = 0; i < recovered.n; i++)
         worker_post_settle(s->workers[0], &recovered.ids[i], &recovered.amounts[i]);
     s->observe = observe_start(s);

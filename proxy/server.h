@@ -9,6 +9,7 @@
 
 #include "proxy/generation.h"
 
+struct desk;
 struct ledger;
 struct limit_memory;
 struct rebuild;
@@ -30,6 +31,7 @@ void server_worker_done(struct server *server);
 /* What the process shares between workers. */
 struct ledger *server_ledger(struct server *server);
 struct limit_memory *server_limit_memory(struct server *server);
+struct desk *server_desk(struct server *server);
 struct rebuild *server_rebuild(struct server *server);
 /* The newest one: a reference that the caller gives back. */
 struct generation *server_generation(struct server *server);

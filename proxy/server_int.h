@@ -1,5 +1,5 @@
 /*
- * server_int.h - the process's own objects, for server.c, observe.c and rebuild.c.
+ * server_int.h - the process's own objects, for server.c, observe.c, rebuild.c and desk.c.
  */
 #ifndef PROXY_SERVER_INT_H
 #define PROXY_SERVER_INT_H
@@ -30,6 +30,7 @@ struct server {
     struct limit_memory *limit_memory;
     struct observe *observe;
     struct rebuild *rebuild;
+    struct desk *desk;
     int64_t started_us;
     atomic_size_t connections;
     atomic_uint workers_done;

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "proxy/conn.h"
+#include "proxy/desk.h"
 #include "proxy/rebuild.h"
 #include "proxy/server.h"
 #include "proxy/xchg.h"
@@ -32,6 +33,7 @@ struct letter {
     struct uuid id;
     struct limit_amounts amounts;
     uint64_t mark;
+    struct desk_job *job;
 };
 
 /* ---- pools -------------------------------------------------------------------------------- */
@@ -105,6 +107,15 @@ void worker_post_mark(struct worker *w, uint64_t mark)
     post(w, letter);
 }
 
+void worker_post_desk(struct worker *w, struct desk_job *job)
+{
+    struct letter *letter = xcalloc(1, sizeof(*letter));
+
+    letter->kind = LETTER_DESK;
+    letter->job = job;
+    post(w, letter);
+}
+
 uint64_t worker_marked(struct worker *w)
 {
     return atomic_load(&w->marked);
@@ -156,6 +167,9 @@ static void open_letter(struct worker *w, struct letter *letter)
         break;
     case LETTER_MARK:
         w->mark = letter->mark; /* reached with this turn's write */
+        break;
+    case LETTER_DESK:
+        desk_job_deliver(letter->job);
         break;
     }
 }
@@ -511,6 +525,8 @@ void worker_free(struct worker *w)
 
         list_remove(at);
         generation_unref(letter->generation);
+        if (letter->job)
+            desk_job_deliver(letter->job); /* nobody is left to wait: freed */
         free(letter);
     }
     stop_listening(w);

@@ -34,6 +34,7 @@ enum {
     LINGER_MS = 2000,         /* how long a closing connection may still send */
 };
 
+struct desk_job;
 struct server;
 
 /* The pools of one generation in one worker; counted by exchanges of that worker alone. */
@@ -94,7 +95,7 @@ struct worker {
 };
 
 /* What other threads may ask. */
-enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_SETTLE, LETTER_MARK };
+enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_SETTLE, LETTER_MARK, LETTER_DESK };
 
 /* Takes the listening socket; holds a reference of its own. NULL where the journal cannot be
  * opened (logged). */
@@ -117,6 +118,9 @@ void worker_post_settle(struct worker *w, const struct uuid *id,
  */
 void worker_post_mark(struct worker *w, uint64_t mark);
 uint64_t worker_marked(struct worker *w);
+
+/* From the desk: a job of this worker's is answered. */
+void worker_post_desk(struct worker *w, struct desk_job *job);
 
 /* Some exchange has a deadline: the tick that looks at them runs until none runs. */
 void worker_expect(struct worker *w);

@@ -8,20 +8,21 @@
  *   CONNECT  a connection to the upstream, idle or new
  *   RELAY    request up, answer down, both at once; the tap reads usage as it passes
  *   DRAIN    the client has left: the rest of the answer is read for its usage
+ *   DESK     budget and usage of a key, read by a thread of their own
  *   REPLY    an answer of our own: a refusal, or a route below /_tollgate/
  *   SETTLE   usage, price, journal END, limits settled, log line: once, whatever happened
  *
  *   HEAD -> BODY -> ADMIT -> BEGIN -> CONNECT -> RELAY -> SETTLE
  *     \________\_______\_______\________\_______/ \-> DRAIN -> SETTLE
- *                 REPLY -> SETTLE
+ *                 REPLY -> SETTLE          BODY -> DESK -> REPLY
  *
  * Each state is one function; a transition is a return statement.  Callbacks only
  * wake; a wake is a hint and the state looks for itself, so that an early, late or
  * doubled one does no harm.  Every exchange passes SETTLE exactly once.
  *
  * This file is the driver.  The states are in xchg_request.c (HEAD, BODY), xchg_admit.c
- * (ADMIT, BEGIN), xchg_relay.c (CONNECT, RELAY, DRAIN), xchg_reply.c (REPLY) and
- * xchg_settle.c (SETTLE).
+ * (ADMIT, BEGIN), xchg_relay.c (CONNECT, RELAY, DRAIN), xchg_reply.c (REPLY),
+ * xchg_desk.c (DESK) and xchg_settle.c (SETTLE).
  */
 #include <stddef.h>
 #include <stdlib.h>

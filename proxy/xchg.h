@@ -22,6 +22,7 @@ enum wake {
     WAKE_NO_JOURNAL = 1024, /* it could not be */
     WAKE_TIMEOUT = 128,
     WAKE_STOP = 256, /* the process ends now */
+    WAKE_DESK = 2048, /* the desk has answered */
     WAKE_RUN = 512,  /* its own wish, to be fair to others */
 };
 

@@ -18,6 +18,7 @@
 #include "metering/usage/tap.h"
 #include "pricing/price.h"
 #include "proxy/conn.h"
+#include "proxy/desk.h"
 #include "proxy/hold.h"
 #include "proxy/http1.h"
 #include "proxy/http_msg.h"
@@ -73,7 +74,7 @@ struct xchg_state {
 };
 
 extern const struct xchg_state S_HEAD, S_BODY, S_ADMIT, S_BEGIN, S_CONNECT, S_RELAY, S_DRAIN,
-    S_REPLY, S_SETTLE;
+    S_DESK, S_REPLY, S_SETTLE;
 
 /* What RELAY waits for: each has its own deadline. */
 enum relay_wait {
@@ -93,7 +94,7 @@ enum out_mode {
 };
 
 /* What a request on the gateway's own path is. */
-enum own_route { OWN_NONE = 0, OWN_HEALTH, OWN_OUTCOME, OWN_UNKNOWN };
+enum own_route { OWN_NONE = 0, OWN_HEALTH, OWN_OUTCOME, OWN_BUDGET, OWN_USAGE, OWN_UNKNOWN };
 
 /* One side of the answer that is being relayed. */
 struct answer {
@@ -145,6 +146,7 @@ struct xchg {
     struct http_target target;
     struct hold body;
     enum own_route own;
+    struct desk_job *desk_job; /* asked, not yet answered */
 
     /* who, where, what */
     struct uuid id;
@@ -240,6 +242,10 @@ enum step xchg_answer_json(struct xchg *x, int status, struct strv json);
 /* The route below /_tollgate/, its body (if any) is here. */
 enum step xchg_answer_own(struct xchg *x);
 enum own_route own_route_of(struct strv method, struct strv path);
+
+/* ---- what the desk answers (xchg_desk.c) ---- */
+/* OWN_BUDGET and OWN_USAGE. */
+enum step xchg_ask_desk(struct xchg *x);
 
 /* ---- the answer on its way to the client (xchg_answer.c) ---- */
 /*

@@ -218,6 +218,10 @@ enum own_route own_route_of(struct strv method, struct strv path)
         strv_ends(path, strv_z(outcome_path)) &&
         path.n > sizeof(tasks_path) + sizeof(outcome_path) - 2)
         return OWN_OUTCOME;
+    if (is_read && strv_eq(path, STRV("/_tollgate/budget")))
+        return OWN_BUDGET;
+    if (is_read && strv_eq(path, STRV("/_tollgate/usage")))
+        return OWN_USAGE;
     return OWN_UNKNOWN;
 }
 
@@ -275,6 +279,9 @@ enum step xchg_answer_own(struct xchg *x)
         return xchg_answer_json(x, 200, STRV("{\"status\":\"ok\"}"));
     case OWN_OUTCOME:
         return answer_outcome(x);
+    case OWN_BUDGET:
+    case OWN_USAGE:
+        return xchg_ask_desk(x);
     case OWN_NONE:
     case OWN_UNKNOWN:
         break;

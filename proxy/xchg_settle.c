@@ -207,6 +207,9 @@ static enum step st_settle(struct xchg *x)
     if (x->reserving)
         limiter_cancel(w->limiter, &x->admission);
     x->reserving = false;
+    if (x->desk_job)
+        desk_job_leave(x->desk_job);
+    x->desk_job = NULL;
     upstream_cancel(&x->wait);
     if (x->answer.is_stream && x->conn)
         io_save_memory(&x->conn->io, false);

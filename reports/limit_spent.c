@@ -1,9 +1,11 @@
 #include "reports/limit_spent.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "reports/params.h"
 
 enum { CLAIM_ARENA_BYTES = 64 << 10 };
 
@@ -32,6 +34,16 @@ void limit_window_at(const struct limit_def *def, const struct zone *zone, int64
     *start_us = *end_us = 0;
     if (!def->rolling && def->unit != UNIT_CONCURRENT)
         zone_period(zone, def->period, now_us, start_us, end_us);
+}
+
+void limit_window_text(const struct limit_def *def, char out[DATETIME_TEXT])
+{
+    if (def->unit == UNIT_CONCURRENT)
+        (void)snprintf(out, DATETIME_TEXT, "running");
+    else if (def->rolling)
+        (void)snprintf(out, DATETIME_TEXT, "%llds", (long long)def->rolling_s);
+    else
+        (void)snprintf(out, DATETIME_TEXT, "%s", grain_name(def->period));
 }
 
 static uint64_t capped_add(uint64_t a, uint64_t b)

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/datetime.h"
 #include "base/rc.h"
 #include "base/zone.h"
 #include "metering/ledger/ledger_read.h"
@@ -33,6 +34,9 @@ struct limit_spent_question {
 /* The limit's window at now_us, as in limit_claim: rolling and concurrent ones 0 and 0. */
 void limit_window_at(const struct limit_def *def, const struct zone *zone, int64_t now_us,
                      int64_t *start_us, int64_t *end_us);
+
+/* "day", "60s", "running": the window as reports show it. */
+void limit_window_text(const struct limit_def *def, char out[DATETIME_TEXT]);
 
 /*
  * Calls fn once for each counter of limit i (below limit_set_count) that lines of its

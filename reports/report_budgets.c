@@ -232,16 +232,6 @@ static void put_amounts(const struct budget *b, bool known, uint64_t spent, stru
         c[BUDGET_USED] = cell_ratio(spent, b->def->limit);
 }
 
-static void window_text(const struct limit_def *def, char out[DATETIME_TEXT])
-{
-    if (def->unit == UNIT_CONCURRENT)
-        (void)snprintf(out, DATETIME_TEXT, "running");
-    else if (def->rolling)
-        (void)snprintf(out, DATETIME_TEXT, "%llds", (long long)def->rolling_s);
-    else
-        (void)snprintf(out, DATETIME_TEXT, "%s", grain_name(def->period));
-}
-
 static enum rc put_row(struct run *run, const struct budget *b)
 {
     bool known = b->has_counter || b->has_ledger;
@@ -251,7 +241,7 @@ static enum rc put_row(struct run *run, const struct budget *b)
     struct cell *c;
     enum rc rc = sheet_row(t, &c);
 
-    window_text(b->def, window);
+    limit_window_text(b->def, window);
     if (rc == RC_OK)
         rc = sheet_text(t, strv_z(b->def->name), &c[BUDGET_NAME]);
     if (rc == RC_OK && b->scope.n)

@@ -261,6 +261,15 @@ enum rc limit_read(const struct limiter_options *options, struct limit_memory *m
                    void *arg) RC_MUST;
 
 /*
+ * Fills spent and reserved of n counters whose limit, scope, start_us and end_us stand; one
+ * that is not there holds nothing.  Looks at these alone, where limit_read looks at all.
+ * Blocks and fails as limit_read; RC_BAD for a limit that the set has not.
+ */
+enum rc limit_look(const struct limiter_options *options, struct limit_memory *memory,
+                   const struct limit_set *set, struct limit_counter *counters,
+                   size_t n) RC_MUST;
+
+/*
  * Sets what is spent in n counters (a reset, or a rebuild from the ledger) and opens
  * Redis for admission where it awaits that; n may be 0.  Reservations stay; concurrent
  * limits have nothing spent and are passed over.  as_of_us: the figures hold all that

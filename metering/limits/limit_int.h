@@ -144,6 +144,9 @@ const char *memory_node(const struct limit_memory *m);
 
 void memory_read(struct limit_memory *m, const struct limit_set *set, int64_t now_us,
                  limit_counter_fn *fn, void *arg);
+/* What one counter holds; nothing where it is not there. */
+void memory_look(struct limit_memory *m, const struct claim_ref *claim, uint64_t *spent,
+                 uint64_t *reserved);
 /* False: LIMIT_COUNTERS_MAX is reached. */
 bool memory_write(struct limit_memory *m, const struct claim_ref *claim, uint64_t spent);
 /* Counters and reservations held; for tests. */

@@ -544,6 +544,24 @@ void memory_read(struct limit_memory *m, const struct limit_set *set, int64_t no
     }
 }
 
+void memory_look(struct limit_memory *m, const struct claim_ref *claim, uint64_t *spent,
+                 uint64_t *reserved)
+{
+    uint64_t hash = limit_hash(claim->key), set = UINT64_C(1) << shard_of(hash);
+    struct counter *c;
+
+    *spent = *reserved = 0;
+    held_sweep(m, clock_mono_us());
+    table_lock(&m->counters, set);
+    c = table_find(&m->counters, claim->key, hash);
+    if (c) {
+        counter_roll(c, clock_mono_us());
+        *spent = c->spent;
+        *reserved = c->reserved;
+    }
+    table_unlock(&m->counters, set);
+}
+
 bool memory_write(struct limit_memory *m, const struct claim_ref *claim, uint64_t spent)
 {
     uint64_t hash = limit_hash(claim->key), set = UINT64_C(1) << shard_of(hash);

@@ -140,26 +140,32 @@ static void rolling_read(const redisReply *hash, const struct counter_shape *sha
     }
 }
 
+static void counter_fill(const struct reader *r, const redisReply *value, struct limit_counter *c)
+{
+    const struct counter_shape *shape = limit_set_shape(r->set, c->limit);
+
+    c->spent = c->reserved = 0;
+    if (shape->kind == COUNTER_ROLLING) {
+        rolling_read(value, shape, r->now_us, c);
+        return;
+    }
+    for (size_t i = 0; i + 1 < value->elements; i += 2) {
+        struct strv field = reply_text(value->element[i]);
+
+        if (strv_eq(field, STRV("s")))
+            c->spent = reply_value(reply_text(value->element[i + 1]));
+        if (strv_eq(field, STRV("r")))
+            c->reserved = reply_value(reply_text(value->element[i + 1]));
+    }
+}
+
 static void counter_tell(struct reader *r, struct strv key, const redisReply *value)
 {
     struct limit_counter c;
-    const struct counter_shape *shape;
 
     if (!limit_key_match(r->set, key, r->window_us, &c))
         return;
-    shape = limit_set_shape(r->set, c.limit);
-    if (shape->kind == COUNTER_ROLLING) {
-        rolling_read(value, shape, r->now_us, &c);
-    } else {
-        for (size_t i = 0; i + 1 < value->elements; i += 2) {
-            struct strv field = reply_text(value->element[i]);
-
-            if (strv_eq(field, STRV("s")))
-                c.spent = reply_value(reply_text(value->element[i + 1]));
-            if (strv_eq(field, STRV("r")))
-                c.reserved = reply_value(reply_text(value->element[i + 1]));
-        }
-    }
+    counter_fill(r, value, &c);
     if (c.spent > 0 || c.reserved > 0)
         r->fn(&c, r->arg);
 }
@@ -276,6 +282,51 @@ enum rc limit_read(const struct limiter_options *options, struct limit_memory *m
         free(names.at[i]);
     free(names.at);
     reader_close(&r);
+    return rc;
+}
+
+static enum rc ask_counter(struct reader *r, struct limit_counter *c)
+{
+    char key[LIMIT_KEY_MAX_BYTES];
+    struct claim_ref claim;
+    redisReply *value;
+
+    if (!limit_counter_ref(r->set, c, key, &claim))
+        return RC_BAD;
+    if (redisAppendCommand(r->redis, "HGETALL %sc:%b", r->prefix, claim.key.p, claim.key.n) !=
+        REDIS_OK)
+        return RC_IO;
+    value = take(r, REDIS_REPLY_ARRAY);
+    if (!value)
+        return RC_IO;
+    counter_fill(r, value, c);
+    freeReplyObject(value);
+    return RC_OK;
+}
+
+enum rc limit_look(const struct limiter_options *options, struct limit_memory *memory,
+                   const struct limit_set *set, struct limit_counter *counters, size_t n)
+{
+    struct reader r = {.set = set};
+    enum rc rc = RC_OK;
+
+    if (!options->redis_url && !memory)
+        return RC_STATE;
+    if (options->redis_url)
+        rc = reader_open(&r, options);
+    for (size_t i = 0; rc == RC_OK && i < n; i++) {
+        char key[LIMIT_KEY_MAX_BYTES];
+        struct claim_ref claim;
+
+        if (options->redis_url)
+            rc = ask_counter(&r, &counters[i]);
+        else if (limit_counter_ref(set, &counters[i], key, &claim))
+            memory_look(memory, &claim, &counters[i].spent, &counters[i].reserved);
+        else
+            rc = RC_BAD;
+    }
+    if (options->redis_url)
+        reader_close(&r);
     return rc;
 }
 
