@@ -273,8 +273,8 @@ enum rc limit_look(const struct limiter_options *options, struct limit_memory *m
  * Sets what is spent in n counters (a reset, or a rebuild from the ledger) and opens
  * Redis for admission where it awaits that; n may be 0.  Reservations stay; concurrent
  * limits have nothing spent and are passed over.  as_of_us: the figures hold all that
- * was settled before (wall time), so that a settlement from before it that finds no
- * reservation changes nothing any more; 0: a reset, which says nothing of the others.
+ * was settled before (wall time), so that a settlement from before it only gives back
+ * what is reserved for it, and adds nothing any more; 0: a reset, which says nothing of the others.
  * Scope, start_us and end_us as in limit_claim; reserved is not read.  Blocks; errors
  * as limit_read, RC_BAD for a limit that the set has not, RC_LIMIT where memory is full.
  */

@@ -333,19 +333,20 @@ end
 
 local function settle(id, at, n, time, settled)
     local r = held[id]
+    local known = settled < as_of -- what is spent was set since, and holds it
     if r then
         each_claim(r, function(c, unit, h, l)
             if r[1] == LIVE then
                 change(c, r[2], minus, 3, h, l)
-            elseif unit ~= CONCURRENT then
+            elseif unit ~= CONCURRENT and not known then
                 change(c, r[2], minus, 1, h, l)
             end
-            if unit ~= CONCURRENT then
+            if unit ~= CONCURRENT and not known then
                 change(c, r[2], plus, 1, m[at + 2 * unit + 1], m[at + 2 * unit + 2])
             end
         end)
         held[id], touched[id] = nil, true
-    elseif settled >= as_of then
+    elseif not known then
         for i = 1, n do
             local claim = at + 12 + 2 * (i - 1)
             local unit = m[claim + 2]

@@ -527,6 +527,79 @@ static void test_await_rebuild(void **state)
     limit_set_free(set);
 }
 
+/* What was admitted locally, sent in vain and settled before the rebuild is in its figures. */
+static void test_rebuild_and_replay(void **state)
+{
+    struct limit_set *set = budget_of(100, ON_FAILURE_LOCAL);
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    struct limit_amounts actual = amounts(10, 0, 1, 0);
+    struct limit_counter counter = {
+        .scope = STRV(""), .start_us = INT64_MIN, .end_us = INT64_MAX, .spent = 10};
+    struct limiter_stats stats;
+    struct request r;
+    struct limiter *l;
+    struct sum sum;
+    uint64_t calls;
+
+    (void)state;
+    need_server();
+    o.await_rebuild = true;
+    redis_ask(&server, "FLUSHALL");
+    l = limiter_new(&o, NULL);
+    request_init(&r, set, &subject, amounts(20, 0, 1, 0), clock_wall_us());
+    limiter_reserve(l, &r.a);
+    until_decided(l, &r);
+    assert_int_equal(r.a.verdict, LIMIT_OK);
+    assert_true(r.a.local);
+    limiter_stats(l, &stats);
+    calls = stats.script_calls;
+    while (stats.script_calls < calls + 2) { /* asked again: its reservation is in a batch now */
+        turn(base, &l, 1);
+        limiter_stats(l, &stats);
+    }
+    limiter_settle(l, &r.a, &actual);
+    usleep(2000);
+    assert_int_equal(limit_write(&o, NULL, set, &counter, 1, clock_wall_us()), RC_OK);
+    until_settled(l);
+    sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    assert_int_equal(sum.spent, 10);
+    assert_int_equal(sum.reserved, 0);
+    request_fini(&r);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
+/* limit_look says of each counter what limit_read says of all. */
+static void test_look(void **state)
+{
+    struct limit_set *set = budget_of(100, ON_FAILURE_REFUSE);
+    struct limiter_options o = options();
+    struct limit_counter at[2] = {
+        {.scope = STRV(""), .start_us = INT64_MIN, .end_us = INT64_MAX, .spent = 42}};
+    struct limit_memory *memory = limit_memory_new();
+
+    (void)state;
+    need_server();
+    redis_ask(&server, "FLUSHALL");
+    for (int engine = 0; engine < 2; engine++) {
+        o.redis_url = engine == 0 ? server.url : NULL;
+        assert_int_equal(limit_write(&o, memory, set, at, 1, 0), RC_OK);
+        at[1] = at[0];
+        at[1].scope = STRV("never seen");
+        at[0].spent = at[1].spent = at[0].reserved = at[1].reserved = 7;
+        assert_int_equal(limit_look(&o, memory, set, at, 2), RC_OK);
+        assert_int_equal(at[0].spent, 42);
+        assert_int_equal(at[0].reserved, 0);
+        assert_int_equal(at[1].spent, 0);
+        assert_int_equal(at[1].reserved, 0);
+        at[1].limit = 1;
+        assert_int_equal(limit_look(&o, memory, set, at, 2), RC_BAD);
+    }
+    limit_memory_free(memory);
+    limit_set_free(set);
+}
+
 /* Two processes: without Redis each takes half of what was left. */
 static void test_shares(void **state)
 {
@@ -877,6 +950,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cut_connections, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_await_rebuild, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rebuild_and_replay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_look, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shares, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_deadline, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_large, set_up, tear_down),
