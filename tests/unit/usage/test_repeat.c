@@ -38,8 +38,8 @@ static const char *const OPENAI[] = {
     "data: {\"choices\":[{\"delta\":{\"reasoning\":\"%s\",\"content\":\"%s\"}}]}\n\n",
     "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}],\"x\":\"%s\"}\n\n",
     "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":7}}\n\n",
-    "data: {\"choices\":[{\"text\":\"%s\"}],\"usage\":{\"prompt_tokens\":5,"
-    "\"completion_tokens\":7}}\n\n",
+    ("data: {\"choices\":[{\"text\":\"%s\"}],\"usage\":{\"prompt_tokens\":5,"
+     "\"completion_tokens\":7}}\n\n"),
     "data: {\"choices\":[{\"delta\":{\"content\":\"%s\"\n\n",
     "data: {\"model\":\"%s\",\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\n",
     "event: error\ndata: {\"error\":{\"message\":\"%s\"}}\n\n",
