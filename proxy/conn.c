@@ -32,7 +32,6 @@ void conn_close(struct conn *c)
     io_close(&c->io);
     list_remove(&c->node);
     list_push_back(&c->worker->dead_conns, &c->node);
-    c->worker->n_conns--;
     server_connections_sub(c->worker->server);
     stat_sub(&c->worker->stats.connections_open, 1);
 }
@@ -130,7 +129,6 @@ static void begin_exchange(struct conn *c, bool now)
 {
     deadline_clear(&c->deadline);
     c->rested = c->slim = false;
-    c->served++;
     xchg_start(c, now);
 }
 
@@ -181,7 +179,6 @@ void conn_accept(struct worker *w, evutil_socket_t fd)
     deadline_init(&c->deadline, w->base, on_deadline, c);
     deadline_set(&c->deadline, clock_mono_us(), bounds_of(c)->head_timeout_ms);
     list_push_back(&w->conns, &c->node);
-    w->n_conns++;
     stat_add(&w->stats.connections_accepted, 1);
     stat_add(&w->stats.connections_open, 1);
     io_want_read(&c->io, true);

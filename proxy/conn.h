@@ -34,7 +34,6 @@ struct conn {
     bool closed;
     bool rested; /* idle since the last tick: its buffers are given back at the next */
     bool slim;   /* they were */
-    uint64_t served; /* requests */
     uint64_t linger_bytes;
 };
 

@@ -524,7 +524,6 @@ void upstream_release(struct upconn *conn, bool reusable)
 
     conn->on_ready = NULL;
     conn->arg = NULL;
-    conn->reused = true;
     conn->rested = conn->slim = false;
     if (!reusable || pool->retired || pool->n_idle >= UPSTREAM_IDLE_MAX || conn->io.broken ||
         io_has_buffered(&conn->io)) {

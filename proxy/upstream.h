@@ -46,7 +46,6 @@ struct upconn {
     void *arg;
     bool rested; /* idle since the last tick */
     bool slim;   /* its TLS buffers are given back */
-    bool reused; /* has carried an exchange before */
     bool handshaking;
     size_t address; /* which of the pool's addresses is tried */
     struct list_node later;

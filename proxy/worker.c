@@ -20,7 +20,6 @@
 #include "proxy/xchg.h"
 
 enum {
-    SCRATCH_BEHIND = 64,
     TURN_ROUNDS = 8,        /* of exchanges that make each other ready */
     LAST_WORDS_US = 2000000, /* how long settlements may take once all else is over */
     ACCEPT_PAUSE_MS = 100,
@@ -492,8 +491,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     ledger_attach(server_ledger(server), w->journal);
     w->base = make_base();
     w->dns = make_dns(w->base);
-    w->scratch_block = xmalloc(SCRATCH_FRONT + SCRATCH_BYTES + SCRATCH_BEHIND);
-    w->scratch = w->scratch_block + SCRATCH_FRONT;
+    w->scratch = xmalloc(SCRATCH_BYTES);
     w->denied = denied_new();
     w->pools = pools_new(w, generation_ref(generation));
     w->limiter = make_limiter(w);
@@ -547,6 +545,6 @@ void worker_free(struct worker *w)
     event_base_free(w->base);
     close(w->mailbox_fd);
     pthread_mutex_destroy(&w->mailbox_lock);
-    free(w->scratch_block);
+    free(w->scratch);
     free(w);
 }

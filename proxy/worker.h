@@ -28,7 +28,6 @@
 
 enum {
     SCRATCH_BYTES = 64 << 10, /* one read from either side */
-    SCRATCH_FRONT = 64,       /* room before it, for a chunk head */
     XCHG_POOL_MAX = 64,       /* ended exchanges kept for reuse */
     DEADLINE_TICK_MS = 50,    /* how exact an exchange's deadlines are */
     LINGER_MS = 2000,         /* how long a closing connection may still send */
@@ -70,11 +69,9 @@ struct worker {
     struct list_node dead_xchgs;
     struct list_node free_xchgs; /* kept for reuse */
     size_t n_free_xchgs;
-    size_t n_conns;
     size_t n_running; /* exchanges */
 
-    char *scratch_block;
-    char *scratch; /* SCRATCH_BYTES, with SCRATCH_FRONT before and some room behind */
+    char *scratch; /* SCRATCH_BYTES */
 
     pthread_mutex_t mailbox_lock;
     struct list_node mailbox;

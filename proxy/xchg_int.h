@@ -154,7 +154,6 @@ struct xchg {
     const struct key_config *key;
     struct request_tags tags;
     const struct upstream_config *upstream;
-    struct upstream_pool *pool;
     struct route route;
     struct request_facts facts;
     bool asked_usage;
@@ -183,7 +182,6 @@ struct xchg {
     struct buf out; /* to the client, not yet written */
     bool client_gone;
     bool client_had_all; /* when it left: only the end of a stream was still to come */
-    bool stop_reading; /* back-pressure: the client is slower */
     int64_t drain_until_us;
     uint64_t drain_left;
 

@@ -126,8 +126,7 @@ static enum step st_connect(struct xchg *x)
         if (prepare(x) != RC_OK)
             return xchg_refuse(x, REFUSE_BAD_REQUEST,
                                "the request cannot be passed on: its head is too large");
-        x->pool = x->pools->at[index];
-        upstream_acquire(x->pool, &x->wait, on_pool, x);
+        upstream_acquire(x->pools->at[index], &x->wait, on_pool, x);
     }
     rc = upstream_poll(&x->wait, on_upstream, x, &x->up);
     if (rc == RC_OK) {
