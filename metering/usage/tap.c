@@ -1,70 +1,10 @@
-#include "metering/usage/tap.h"
+#include "metering/usage/tap_int.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"
 #include "base/xalloc.h"
-#include "metering/usage/inflate.h"
-#include "metering/usage/protocol_int.h"
-#include "metering/usage/reader.h"
-#include "metering/usage/repeat.h"
-#include "metering/usage/sse.h"
-
-/* What the body is taken for. */
-enum mode {
-    MODE_IGNORE = 0, /* nothing here is read */
-    MODE_SNIFF,      /* the first byte that is no white space tells */
-    MODE_SNIFF_SSE,  /* labelled as events: only a bare JSON document would change that */
-    MODE_JSON,       /* one document, or an array of them */
-    MODE_SSE,
-    MODE_LINES, /* a document a line */
-};
-
-enum { SENTINEL_MAX = 8, READING_SAME_BYTES = offsetof(struct reading, documents) };
-
-/* An event that is being read as a whole, so that others like it need not be. */
-struct watch {
-    struct repeat known;
-    struct jscan_gaps gaps;
-    bool open;          /* the event has begun and not ended */
-    const char *from;   /* where it begins in this feed, NULL: earlier, or nothing is watched */
-    const char *data;   /* its first piece of data */
-    unsigned pieces;    /* of data */
-    uint64_t counted;   /* by the scanner before it */
-    uint64_t documents; /* likewise */
-    uint64_t known_documents;        /* in an event that is known */
-    char before[READING_SAME_BYTES]; /* the reading before it */
-};
-
-struct tap {
-    const struct protocol *protocol;
-    const struct entry *entry;
-    bool path_stream;
-    bool asked_usage;
-    bool finished;
-    bool whole; /* the JSON document came to its end */
-    bool rewrites;
-    int status;
-    enum mode mode;
-    struct inflater *inflater; /* NULL: identity, or given up */
-    struct watch *watch;       /* NULL until a stream's first event ended */
-    bool json_begun;           /* bytes of the current document were read */
-
-    struct sse sse;
-    bool data_begun;             /* the current event has data */
-    char sentinel[SENTINEL_MAX]; /* its first bytes: "[DONE]" is no JSON */
-    size_t sentinel_n;
-
-    /* While rewriting: bytes of an event whose end has not come, from its first field on. */
-    struct buf hold;
-    bool holding;   /* the event's first field was in an earlier feed */
-    bool committed; /* it grew too large to hold: the client has its beginning */
-    bool drop_tail; /* the LF that belongs to the event just dropped */
-
-    struct reading reading; /* last: the scanner's memory at its end is not cleared */
-};
 
 struct tap *tap_new(const struct protocol *p, const struct route *route, bool asked_usage)
 {
@@ -157,8 +97,7 @@ static void begin_json(struct tap *tap)
     tap->json_begun = true;
 }
 
-/* Bytes of the document; a broken one is told by its end. */
-static void feed_json(struct tap *tap, struct strv bytes)
+void tap_feed_json(struct tap *tap, struct strv bytes)
 {
     if (!tap->json_begun)
         begin_json(tap);
@@ -166,8 +105,7 @@ static void feed_json(struct tap *tap, struct strv bytes)
         return;
 }
 
-/* False where what was fed is no document. */
-static bool end_json(struct tap *tap)
+bool tap_end_json(struct tap *tap)
 {
     bool good = !tap->json_begun || jscan_finish(&tap->reading.scan) == RC_OK ||
                 tap->reading.scan.empty;
@@ -176,159 +114,15 @@ static bool end_json(struct tap *tap)
     return good;
 }
 
-/* ---- events ---------------------------------------------------------------- */
-
-static void feed_data(struct tap *tap, struct strv data)
-{
-    struct strv head = strv_head(data, SENTINEL_MAX - tap->sentinel_n);
-
-    if (!tap->data_begun) {
-        tap->data_begun = true;
-        tap->sentinel_n = 0;
-        tap->reading.is_usage_event = false;
-        head = strv_head(data, SENTINEL_MAX);
-    }
-    memcpy(tap->sentinel + tap->sentinel_n, head.p, head.n);
-    tap->sentinel_n += head.n;
-    if (tap->watch != NULL && tap->watch->pieces++ == 0)
-        tap->watch->data = data.p;
-    feed_json(tap, data);
-}
-
-static bool is_sentinel(const struct tap *tap)
-{
-    return strv_eq(strv_trim(strv_make(tap->sentinel, tap->sentinel_n)), STRV("[DONE]"));
-}
-
-/* An event begins at from, of which all is in this feed if its end is. */
-static void watch_event(struct tap *tap, const char *from)
-{
-    struct watch *w = tap->watch;
-
-    if (w == NULL) {
-        w = tap->watch = xmalloc(sizeof(*w));
-        w->known.n = 0;
-        tap->reading.scan.gaps = &w->gaps;
-    }
-    w->open = true;
-    w->from = from;
-    w->pieces = 0;
-    w->gaps.n = 0;
-    w->counted = tap->reading.scan.counted_bytes;
-    w->documents = tap->reading.documents;
-    memcpy(w->before, &tap->reading, sizeof(w->before));
-}
-
-/*
- * An event ended, at end where that is known.  Where it changed nothing that was read so far,
- * whatever reads the same changes nothing either, until something else does.
- */
-static void review_event(struct tap *tap, bool good, const char *end)
-{
-    struct watch *w = tap->watch;
-    struct reading *r = &tap->reading;
-
-    if (w == NULL)
-        return;
-    if (!w->open || memcmp(w->before, r, sizeof(w->before)) != 0) {
-        w->known.n = 0;
-    } else if (good && end != NULL && end[-1] == '\n' && w->from != NULL && w->pieces == 1 &&
-               !r->scan.empty && !r->is_usage_event) {
-        repeat_learn(&w->known, strv_make(w->from, (size_t)(end - w->from)),
-                     (size_t)(w->data - w->from), &w->gaps, r->scan.counted_bytes - w->counted);
-        w->known_documents = r->documents - w->documents;
-    }
-    w->open = false;
-}
-
-/* Passes over the known events that bytes begin with; returns their length. */
-static size_t skip_known(struct tap *tap, struct strv bytes)
-{
-    struct reading *r = &tap->reading;
-    size_t at = 0, used;
-    uint64_t counted;
-
-    if (!sse_is_between(&tap->sse))
-        return 0;
-    if (tap->watch != NULL) {
-        while (repeat_match(&tap->watch->known, strv_skip(bytes, at), &used, &counted)) {
-            at += used;
-            r->scan.counted_bytes += counted;
-            r->documents += tap->watch->known_documents;
-        }
-        if (at > 0) /* what an event before left unfinished in the scanner is over */
-            jscan_again(&r->scan, r->reader->root);
-    }
-    if (at < bytes.n)
-        watch_event(tap, bytes.p + at);
-    return at;
-}
-
-/* An event is complete, its last byte before end (NULL: unknown).  True where it is the one
- * to drop. */
-static bool end_event(struct tap *tap, const char *end)
-{
-    struct reading *r = &tap->reading;
-    bool good;
-
-    if (!tap->data_begun)
-        return false;
-    tap->data_begun = false;
-    good = end_json(tap);
-    if (is_sentinel(tap)) {
-        r->terminator = true;
-        good = false;
-    } else {
-        if (strv_eq(sse_name(&tap->sse), STRV("error")))
-            r->error = true;
-        if (!good)
-            r->result.undecodable = true;
-    }
-    review_event(tap, good, end);
-    return good && r->is_usage_event;
-}
-
-static void forget_feed(struct tap *tap)
-{
-    if (tap->watch != NULL)
-        tap->watch->from = NULL;
-}
-
-static void read_sse(struct tap *tap, struct strv bytes)
-{
-    enum sse_what what;
-    struct strv data;
-    size_t used;
-
-    forget_feed(tap);
-    bytes = strv_skip(bytes, skip_known(tap, bytes));
-    while ((what = sse_next(&tap->sse, bytes, &used, &data)) != SSE_MORE) {
-        bytes = strv_skip(bytes, used);
-        switch (what) {
-        case SSE_DATA:
-            feed_data(tap, data);
-            break;
-        case SSE_EVENT:
-            (void)end_event(tap, bytes.p);
-            bytes = strv_skip(bytes, skip_known(tap, bytes));
-            break;
-        case SSE_FIELD:
-        case SSE_TAIL:
-        case SSE_MORE:
-            break;
-        }
-    }
-}
-
 static void read_lines(struct tap *tap, struct strv bytes)
 {
     while (bytes.n > 0) {
         size_t end = strv_find(bytes, '\n');
 
-        feed_json(tap, strv_head(bytes, end));
+        tap_feed_json(tap, strv_head(bytes, end));
         if (end == bytes.n)
             break;
-        if (!end_json(tap))
+        if (!tap_end_json(tap))
             tap->reading.result.undecodable = true;
         bytes = strv_skip(bytes, end + 1);
     }
@@ -372,10 +166,10 @@ static void read_body(struct tap *tap, struct strv bytes)
     }
     switch (tap->mode) {
     case MODE_JSON:
-        feed_json(tap, bytes);
+        tap_feed_json(tap, bytes);
         break;
     case MODE_SSE:
-        read_sse(tap, bytes);
+        tap_read_sse(tap, bytes);
         break;
     case MODE_LINES:
         read_lines(tap, bytes);
@@ -392,109 +186,6 @@ static void on_piece(void *arg, struct strv piece)
     read_body(arg, piece);
 }
 
-/* ---- rewriting ------------------------------------------------------------- */
-
-/* What is held goes to the client after all. */
-static enum rc release_hold(struct tap *tap, struct buf *pass)
-{
-    enum rc rc = buf_append_strv(pass, buf_view(&tap->hold));
-
-    if (rc == RC_OK) {
-        buf_clear(&tap->hold);
-        tap->holding = false;
-    }
-    return rc;
-}
-
-/* The bytes of an unfinished event stay here, or go where they are too many. */
-static enum rc hold_rest(struct tap *tap, struct strv rest, struct buf *pass)
-{
-    enum rc rc;
-
-    if (rest.n == 0)
-        return RC_OK;
-    tap->holding = true;
-    if (rest.n <= TAP_HOLD_MAX_BYTES - buf_len(&tap->hold))
-        return buf_append_strv(&tap->hold, rest);
-    tap->committed = true;
-    rc = release_hold(tap, pass);
-    return rc == RC_OK ? buf_append_strv(pass, rest) : rc;
-}
-
-/*
- * The end of an event at `at`, whose first field stands at `field` of this feed (or
- * in the hold).  Passes what comes before it and, unless dropped, itself.
- */
-static enum rc pass_event(struct tap *tap, struct strv bytes, size_t *sent, size_t field,
-                          size_t at, struct buf *pass)
-{
-    bool drop = end_event(tap, bytes.p + at) && !tap->committed;
-    enum rc rc;
-
-    tap->drop_tail = drop;
-    tap->committed = false;
-    if (!drop) { /* joins the run of bytes that goes in one piece */
-        if (!tap->holding)
-            return RC_OK;
-        rc = release_hold(tap, pass);
-        tap->holding = false;
-        return rc;
-    }
-    if (tap->holding) {
-        buf_clear(&tap->hold);
-        tap->holding = false;
-        rc = RC_OK;
-    } else {
-        rc = buf_append(pass, bytes.p + *sent, field - *sent);
-    }
-    *sent = at;
-    return rc;
-}
-
-static enum rc rewrite_sse(struct tap *tap, struct strv bytes, struct buf *pass)
-{
-    size_t at = 0, sent = 0, field = 0, used;
-    bool open = tap->holding || tap->committed; /* in an event, past its first field */
-    enum sse_what what;
-    struct strv data;
-    enum rc rc = RC_OK;
-
-    forget_feed(tap);
-    at += skip_known(tap, bytes);
-    while (rc == RC_OK &&
-           (what = sse_next(&tap->sse, strv_skip(bytes, at), &used, &data)) != SSE_MORE) {
-        at += used;
-        switch (what) {
-        case SSE_FIELD:
-            field = at;
-            open = true;
-            break;
-        case SSE_DATA:
-            feed_data(tap, data);
-            break;
-        case SSE_EVENT:
-            rc = pass_event(tap, bytes, &sent, field, at, pass);
-            open = false;
-            at += skip_known(tap, strv_skip(bytes, at));
-            break;
-        case SSE_TAIL:
-            sent = tap->drop_tail ? at : sent;
-            break;
-        case SSE_MORE:
-            break;
-        }
-    }
-    if (rc != RC_OK)
-        return rc;
-    if (!open || tap->committed)
-        return buf_append(pass, bytes.p + sent, bytes.n - sent);
-    if (!tap->holding) {
-        rc = buf_append(pass, bytes.p + sent, field - sent);
-        sent = field;
-    }
-    return rc == RC_OK ? hold_rest(tap, strv_skip(bytes, sent), pass) : rc;
-}
-
 static enum rc rewrite_body(struct tap *tap, struct strv bytes, struct buf *pass)
 {
     if (tap->mode == MODE_SNIFF_SSE) {
@@ -507,7 +198,7 @@ static enum rc rewrite_body(struct tap *tap, struct strv bytes, struct buf *pass
         bytes = rest;
     }
     if (tap->mode == MODE_SSE)
-        return rewrite_sse(tap, bytes, pass);
+        return tap_rewrite_sse(tap, bytes, pass);
     read_body(tap, bytes);
     return buf_append_strv(pass, bytes);
 }
@@ -542,18 +233,18 @@ static enum rc end_body(struct tap *tap, bool clean, struct buf *pass)
     bool undecodable = r->result.undecodable, drop = false;
 
     if (tap->mode == MODE_SSE) {
-        drop = end_event(tap, NULL) && !tap->committed;
+        drop = tap_end_sse(tap) && !tap->committed;
     } else if (tap->mode == MODE_LINES || tap->mode == MODE_JSON) {
         if (r->open) /* broken off: what was whole of it counts */
             r->reader->end_document(r);
-        tap->whole = end_json(tap);
+        tap->whole = tap_end_json(tap);
         r->result.undecodable = r->result.undecodable || !tap->whole;
     }
     if (!clean) /* no fault of what came */
         r->result.undecodable = undecodable;
     if (!tap->rewrites || drop)
         return RC_OK;
-    return release_hold(tap, pass);
+    return tap_release_hold(tap, pass);
 }
 
 static enum tap_end find_end(const struct tap *tap, bool clean)

@@ -1,0 +1,88 @@
+/*
+ * tap_int.h - the inside of the tap, for the files named tap*.c alone: what has been read
+ * of one response, and the framings' share in it.
+ */
+#ifndef METERING_USAGE_TAP_INT_H
+#define METERING_USAGE_TAP_INT_H
+
+#include <stddef.h>
+
+#include "metering/usage/inflate.h"
+#include "metering/usage/protocol_int.h"
+#include "metering/usage/reader.h"
+#include "metering/usage/repeat.h"
+#include "metering/usage/sse.h"
+#include "metering/usage/tap.h"
+
+/* What the body is taken for. */
+enum mode {
+    MODE_IGNORE = 0, /* nothing here is read */
+    MODE_SNIFF,      /* the first byte that is no white space tells */
+    MODE_SNIFF_SSE,  /* labelled as events: only a bare JSON document would change that */
+    MODE_JSON,       /* one document, or an array of them */
+    MODE_SSE,
+    MODE_LINES, /* a document a line */
+};
+
+enum { SENTINEL_MAX = 8, READING_SAME_BYTES = offsetof(struct reading, documents) };
+
+/* An event that is being read as a whole, so that others like it need not be. */
+struct watch {
+    struct repeat known;
+    struct jscan_gaps gaps;
+    bool open;          /* the event has begun and not ended */
+    const char *from;   /* where it begins in this feed, NULL: earlier, or nothing is watched */
+    const char *data;   /* its first piece of data */
+    unsigned pieces;    /* of data */
+    uint64_t counted;   /* by the scanner before it */
+    uint64_t documents; /* likewise */
+    uint64_t known_documents;        /* in an event that is known */
+    char before[READING_SAME_BYTES]; /* the reading before it */
+};
+
+struct tap {
+    const struct protocol *protocol;
+    const struct entry *entry;
+    bool path_stream;
+    bool asked_usage;
+    bool finished;
+    bool whole; /* the JSON document came to its end */
+    bool rewrites;
+    int status;
+    enum mode mode;
+    struct inflater *inflater; /* NULL: identity, or given up */
+    struct watch *watch;       /* NULL until a stream's first event ended */
+    bool json_begun;           /* bytes of the current document were read */
+
+    struct sse sse;
+    bool data_begun;             /* the current event has data */
+    char sentinel[SENTINEL_MAX]; /* its first bytes: "[DONE]" is no JSON */
+    size_t sentinel_n;
+
+    /* While rewriting: bytes of an event whose end has not come, from its first field on. */
+    struct buf hold;
+    bool holding;   /* the event's first field was in an earlier feed */
+    bool committed; /* it grew too large to hold: the client has its beginning */
+    bool drop_tail; /* the LF that belongs to the event just dropped */
+
+    struct reading reading; /* last: the scanner's memory at its end is not cleared */
+};
+
+/* ---- documents (tap.c) ---- */
+/* Bytes of the document; a broken one is told by its end. */
+void tap_feed_json(struct tap *tap, struct strv bytes);
+/* False where what was fed is no document. */
+bool tap_end_json(struct tap *tap);
+
+/* ---- server-sent events (tap_sse.c) ---- */
+/* Bytes of the stream, for reading alone. */
+void tap_read_sse(struct tap *tap, struct strv bytes);
+/* The same bytes, less the event to drop, appended to pass. */
+enum rc tap_rewrite_sse(struct tap *tap, struct strv bytes, struct buf *pass) RC_MUST;
+/* The stream ended without the blank line of its last event. True where that is to be dropped.
+ */
+bool tap_end_sse(struct tap *tap);
+/* What is held goes to the client after all. */
+enum rc tap_release_hold(struct tap *tap, struct buf *pass) RC_MUST;
+
+#endif
