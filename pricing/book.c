@@ -143,7 +143,9 @@ static void book_make_hash(struct book *book, const struct book_source *files, s
         hash_field(&all, rule->upstream);
         hash_field(&all, rule->model);
         hash_field(&all, rule->provider);
+        hash_field(&all, rule->tier);
         hash_field(&all, rule->multiplier);
+        hash_field(&all, rule->meters);
         hash_field(&all, rule->from);
         hash_field(&all, rule->to);
         for (size_t k = 0; k < rule->n_rates; k++) {

@@ -308,6 +308,7 @@ static bool adjusted_rate(struct compile *c, const struct adjustment *adjustment
         return single_rate(c, m, adjustment->rates.rate[mask_slot(adjustment->rates.mask, m)],
                            out);
     if (adjustment && adjustment->rates.mask == 0 &&
+        (!adjustment->token_only || (c->b->book->token_mask & meter_bit(m))) &&
         !factor_mul(factor, adjustment->factor, &factor))
         return false;
     return factor_apply(c->rate[m], factor, out) &&

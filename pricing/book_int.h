@@ -36,6 +36,8 @@ enum {
     BOOK_CARDS_MAX = 1000,        /* of a period */
     BOOK_TIERS_MAX = 16,          /* multipliers of a provider */
     BOOK_MODIFIERS_MAX = 8,       /* of a provider */
+    BOOK_STAND_INS_MAX = 8,       /* of a provider */
+    BOOK_MINIMUM_MAX = 1 << 30,   /* units; seconds of time meters */
     BOOK_MODEL_MODIFIERS_MAX = 3, /* that apply to one model */
     BOOK_WINDOW_SPANS_MAX = 8,    /* of hours */
     BOOK_RULES_MAX = 1000,
@@ -115,7 +117,8 @@ struct card {
     struct strv_list regions;
     uint64_t ctx_min;
     struct window *window;
-    struct strv unseen; /* keys that a query does not carry, as text; empty: none */
+    struct strv detail[DETAIL_COUNT]; /* that the query must have; empty: any */
+    struct strv details;              /* the same as text for people; empty: none */
     unsigned n_keys;
     struct written written;
     /* sets + (tier x 2^n_modifiers + modifier bits) x (1 + adjustments of the model) +
@@ -128,6 +131,7 @@ struct card {
 struct price_period {
     int64_t from_us; /* INT64_MIN: unbounded */
     int64_t to_us;   /* exclusive; INT64_MAX: unbounded */
+    int64_t known_us; /* INT64_MIN: not told */
     struct strv from_text;
     struct strv source; /* of this period alone, may be empty */
     struct strv price_id;
@@ -180,11 +184,19 @@ struct modifier {
     struct strv_list only;
 };
 
+/* Use of one meter that has no rate is charged as so much of another, once a request. */
+struct stand_in {
+    enum meter used;
+    enum meter charged;
+    uint64_t quantity; /* milliseconds of time meters */
+};
+
 struct provider {
     struct strv name;
     struct strv_list hosts;
     struct strv_list strip;
     struct strv_list suffixes;
+    struct strv_list geo_prefixes;
     struct tier_factor tiers[BOOK_TIERS_MAX];
     size_t n_tiers;
     uint64_t tier_keeps;
@@ -193,11 +205,16 @@ struct provider {
     struct written fees;
     struct calendar *calendars;
     size_t n_calendars;
+    uint64_t has_minimum; /* bit m: meter m */
+    uint64_t minimum[METER_COUNT];
+    struct stand_in stand_ins[BOOK_STAND_INS_MAX];
+    size_t n_stand_ins;
 };
 
 /* What a contract does to rates. */
 struct adjustment {
     struct factor factor;
+    bool token_only;      /* the factor leaves other meters alone */
     struct written rates; /* mask 0: the factor */
 };
 
@@ -205,6 +222,7 @@ struct rule {
     struct strv upstream; /* globs; empty: any */
     struct strv model;
     struct strv provider;
+    struct strv tier; /* as served; empty: any */
     int64_t from_us, to_us;
     uint32_t adjustment;
     struct strv file;
@@ -333,6 +351,8 @@ const struct alias *book_alias(const struct book *book, uint32_t provider, struc
  */
 const struct model *match_model(const struct book *book, uint32_t provider, struct strv name,
                                 enum price_match *match);
+/* The region that a name begins with ("eu" of "eu.model"), behind what is stripped; or empty. */
+struct strv match_region(const struct provider *provider, struct strv name);
 /* Index of the provider, or n_providers. */
 size_t book_provider_index(const struct book *book, struct strv name);
 const struct source *book_source_find(const struct book *book, struct strv name);

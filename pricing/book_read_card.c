@@ -260,25 +260,28 @@ static void when_window(const struct place *at, const cJSON *value, void *into)
     card->window = w;
 }
 
-/* A condition on what no query carries: such a card is shown, never charged. */
-static void when_unseen(const struct place *at, const cJSON *value, void *into)
+/* A condition on one of a query's details. */
+static void when_detail(const struct place *at, const cJSON *value, void *into)
 {
     struct card *card = into;
     char text[512];
     int n;
 
-    n = snprintf(text, sizeof(text), STRV_FMT "%s%s=%.64s", STRV_ARG(card->unseen),
-                 card->unseen.n > 0 ? " " : "", value->string,
+    for (unsigned d = 0; d < DETAIL_COUNT; d++) {
+        if (strcmp(value->string, price_detail_name((enum price_detail)d)) == 0)
+            card->detail[d] = read_lower(at, value);
+    }
+    n = snprintf(text, sizeof(text), STRV_FMT "%s%s=%.64s", STRV_ARG(card->details),
+                 card->details.n > 0 ? " " : "", value->string,
                  cJSON_IsString(value) ? value->valuestring : "?");
-    card->unseen = build_strv(at->b, strv_make(text, n < 0 ? 0 : strnlen(text, sizeof(text))));
+    card->details = build_strv(at->b, strv_make(text, n < 0 ? 0 : strnlen(text, sizeof(text))));
     card->n_keys++;
-    (void)read_text(at, value);
 }
 
 static const struct member when_members[] = {
     {"tier", when_tier},     {"region", when_region},     {"ctx_min", when_ctx_min},
-    {"window", when_window}, {"search_ctx", when_unseen}, {"quality", when_unseen},
-    {"size", when_unseen},   {"steps", when_unseen},
+    {"window", when_window}, {"search_ctx", when_detail}, {"quality", when_detail},
+    {"size", when_detail},   {"steps", when_detail},
 };
 
 static void card_when(const struct place *at, const cJSON *value, void *into)
@@ -317,6 +320,11 @@ static void period_to(const struct place *at, const cJSON *value, void *into)
     ((struct price_period *)into)->to_us = read_time(at, value, INT64_MAX);
 }
 
+static void period_known(const struct place *at, const cJSON *value, void *into)
+{
+    ((struct price_period *)into)->known_us = read_time(at, value, INT64_MIN);
+}
+
 static void period_src(const struct place *at, const cJSON *value, void *into)
 {
     ((struct price_period *)into)->source = read_text(at, value);
@@ -348,7 +356,8 @@ static void period_variants(const struct place *at, const cJSON *value, void *in
 
 static const struct member period_members[] = {
     {"from", period_from},         {"to", period_to},   {"rates", period_rates},
-    {"variants", period_variants}, {"src", period_src}, {"note", NULL},
+    {"variants", period_variants}, {"src", period_src}, {"known_at", period_known},
+    {"note", NULL},
 };
 
 static void read_period(const struct place *at, const cJSON *value, struct price_period *period)
@@ -356,7 +365,8 @@ static void read_period(const struct place *at, const cJSON *value, struct price
     const cJSON *variants = cJSON_GetObjectItemCaseSensitive(value, "variants");
     int n = cJSON_GetArraySize(variants);
 
-    *period = (struct price_period){.from_us = INT64_MIN, .to_us = INT64_MAX};
+    *period = (struct price_period){
+        .from_us = INT64_MIN, .to_us = INT64_MAX, .known_us = INT64_MIN};
     if (variants && (!cJSON_IsArray(variants) || n >= BOOK_CARDS_MAX)) {
         place_problem(at, "variants", "variants must be a list of fewer than %d",
                       BOOK_CARDS_MAX);

@@ -21,6 +21,17 @@ static void provider_suffixes(const struct place *at, const cJSON *value, void *
     read_list(at, value, true, &((struct provider *)into)->suffixes);
 }
 
+static void provider_geo(const struct place *at, const cJSON *value, void *into)
+{
+    struct strv_list *prefixes = &((struct provider *)into)->geo_prefixes;
+
+    read_list(at, value, true, prefixes);
+    for (size_t i = 0; i < prefixes->n; i++) {
+        if (prefixes->at[i].n < 2 || !strv_ends(prefixes->at[i], STRV(".")))
+            place_problem(at, "geo_prefixes", "a region's prefix must end in a dot, as \"eu.\"");
+    }
+}
+
 static void provider_tiers(const struct place *at, const cJSON *value, void *into)
 {
     struct provider *p = into;
@@ -163,6 +174,88 @@ static void provider_fees(const struct place *at, const cJSON *value, void *into
     cJSON_Delete(rates);
 }
 
+/* A quantity of units, or seconds of time meters, in quantities' own measure. */
+static uint64_t read_quantity(const struct place *at, const cJSON *value, enum meter m)
+{
+    uint64_t n = read_count(at, value);
+
+    if (n == 0 || n > BOOK_MINIMUM_MAX) {
+        place_problem(at, value->string, "a quantity here must be from 1 to %d",
+                      BOOK_MINIMUM_MAX);
+        return 0;
+    }
+    return m != METER_COUNT && meter_is_time(m) ? n * MS_PER_SECOND : n;
+}
+
+static void provider_minimums(const struct place *at, const cJSON *value, void *into)
+{
+    struct provider *p = into;
+    const cJSON *child;
+
+    p->has_minimum = 0;
+    if (!cJSON_IsObject(value)) {
+        place_problem(at, "minimums", "minimums must be an object of quantities by meter");
+        return;
+    }
+    cJSON_ArrayForEach(child, value)
+    {
+        enum meter m = read_meter(at, strv_z(child->string));
+        uint64_t n = read_quantity(at, child, m);
+
+        if (m == METER_COUNT || n == 0)
+            continue;
+        p->has_minimum |= meter_bit(m);
+        p->minimum[m] = n;
+    }
+}
+
+static void stand_in_used(const struct place *at, const cJSON *value, void *into)
+{
+    ((struct stand_in *)into)->used = read_meter(at, read_text(at, value));
+}
+
+static void stand_in_charge(const struct place *at, const cJSON *value, void *into)
+{
+    ((struct stand_in *)into)->charged = read_meter(at, read_text(at, value));
+}
+
+static const struct member stand_in_members[] = {
+    {"used", stand_in_used},
+    {"charge", stand_in_charge},
+    {"quantity", NULL}, /* read last, by its meter */
+    {"note", NULL},
+};
+
+static void provider_stand_ins(const struct place *at, const cJSON *value, void *into)
+{
+    struct place here = {.b = at->b, .provider = at->provider, .what = "stand-in"};
+    struct provider *p = into;
+    const cJSON *child;
+
+    p->n_stand_ins = 0;
+    if (!cJSON_IsArray(value) || cJSON_GetArraySize(value) > BOOK_STAND_INS_MAX) {
+        place_problem(at, "stand_ins", "stand_ins must be a list of at most %d",
+                      BOOK_STAND_INS_MAX);
+        return;
+    }
+    cJSON_ArrayForEach(child, value)
+    {
+        const cJSON *quantity = cJSON_GetObjectItemCaseSensitive(child, "quantity");
+        struct stand_in s = {.used = METER_COUNT, .charged = METER_COUNT};
+
+        if (!read_object(&here, child, stand_in_members, COUNT(stand_in_members), &s))
+            continue;
+        if (s.used == METER_COUNT || s.charged == METER_COUNT || !quantity) {
+            place_problem(&here, "stand_ins", "a stand-in has \"used\", \"charge\" (meters) and "
+                                              "\"quantity\"");
+            continue;
+        }
+        s.quantity = read_quantity(&here, quantity, s.charged);
+        if (s.quantity > 0)
+            p->stand_ins[p->n_stand_ins++] = s;
+    }
+}
+
 /* "2026-10-01..2026-10-07" or one date. */
 static bool read_holiday(struct strv text, struct holiday *out)
 {
@@ -242,13 +335,15 @@ static const struct member provider_members[] = {
     {"usage", NULL},
     {"strip", provider_strip},
     {"suffixes", provider_suffixes},
-    {"geo_prefixes", NULL},
+    {"geo_prefixes", provider_geo},
     {"tier_src", NULL},
     {"tier_multipliers", provider_tiers},
     {"tier_keeps", provider_keeps},
     {"modifiers", provider_modifiers},
     {"fees", provider_fees},
     {"calendars", provider_calendars},
+    {"minimums", provider_minimums},
+    {"stand_ins", provider_stand_ins},
     {"note", NULL},
     {"models", provider_models},
 };

@@ -24,17 +24,19 @@ static int glob_score(struct strv glob)
 }
 
 /*
- * Which of two rules that both fit comes first: the narrower model, then rates
- * before a multiplier, then the narrower upstream, then a named provider, then
- * the one written first.
+ * Which of two rules that both fit comes first: one for a tier, then the narrower
+ * model, then rates before a multiplier, then the narrower upstream, then a named
+ * provider, then the one written first.
  */
 static int rule_order(const struct book *book, uint32_t a, uint32_t b)
 {
     const struct rule *x = &book->rules[a], *y = &book->rules[b];
     bool x_rates = book->adjustments[x->adjustment].rates.mask != 0;
     bool y_rates = book->adjustments[y->adjustment].rates.mask != 0;
-    int by = glob_score(y->model) - glob_score(x->model);
+    int by = (y->tier.n > 0) - (x->tier.n > 0);
 
+    if (by == 0)
+        by = glob_score(y->model) - glob_score(x->model);
     if (by == 0)
         by = y_rates - x_rates;
     if (by == 0)
@@ -64,7 +66,7 @@ static int64_t rule_time(struct build *b, const struct price_rule *rule, const c
         return us;
     if (date_parse(strv_z(text), &year, &month, &day))
         return date_to_days(year, month, day) * US_PER_DAY;
-    rule_problem(b, rule, "from and to must be a date or an RFC 3339 time, not", text);
+    rule_problem(b, rule, "from, to and known_at must be a date or an RFC 3339 time, not", text);
     return unbounded;
 }
 
@@ -129,6 +131,7 @@ static uint32_t adjustment_index(struct book *book, const struct adjustment *wan
     while (i < book->n_adjustments &&
            (book->adjustments[i].factor.num != wanted->factor.num ||
             book->adjustments[i].factor.den != wanted->factor.den ||
+            book->adjustments[i].token_only != wanted->token_only ||
             !written_eq(&book->adjustments[i].rates, &wanted->rates)))
         i++;
     if (i == book->n_adjustments)
@@ -156,16 +159,23 @@ static void rule_read(struct build *b, const struct price_rule *from, struct rul
     rule->upstream = build_strv(b, strv_z(from->upstream));
     rule->model = copy_lower(b, from->model);
     rule->provider = copy_lower(b, from->provider);
+    rule->tier = copy_lower(b, from->tier);
     rule->file = build_strv(b, strv_z(from->file));
     rule->line = from->line;
     rule->from_us = rule_time(b, from, from->from, INT64_MIN);
     rule->to_us = rule_time(b, from, from->to, INT64_MAX);
+    (void)rule_time(b, from, from->known_at, INT64_MIN);
     if (rule->from_us >= rule->to_us)
         rule_problem(b, from, "ends before it begins", NULL);
     if (rule->provider.n > 0 && book_provider_index(book, rule->provider) == book->n_providers)
         rule_problem(b, from, "the price book has no provider", from->provider);
     if ((from->multiplier != NULL) == (from->n_rates > 0))
         rule_problem(b, from, "give either a multiplier or rates", NULL);
+    adjustment.token_only = from->meters && strcmp(from->meters, "token") == 0;
+    if (from->meters && !adjustment.token_only && strcmp(from->meters, "all") != 0)
+        rule_problem(b, from, "meters must be \"token\" or \"all\", not", from->meters);
+    if (from->meters && from->n_rates > 0)
+        rule_problem(b, from, "meters belongs to a multiplier; rates name their meters", NULL);
     if (from->multiplier && factor_parse(strv_z(from->multiplier), &adjustment.factor) != RC_OK)
         rule_problem(b, from,
                      "multiplier must be a decimal of 0 to 1000 with at most 9 decimals, not",

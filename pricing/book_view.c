@@ -44,7 +44,7 @@ static void view_card(struct view *v, const struct card *card)
         .n_regions = card->regions.n,
         .ctx_min = card->ctx_min,
         .window = card->window ? card->window->text : STRV_NONE,
-        .other = card->unseen,
+        .other = card->details,
         .rates = &v->rates[v->n_rates],
     };
     for (unsigned m = 0; m < METER_COUNT; m++) {
@@ -75,6 +75,7 @@ static bool view_model(struct view *v, const struct model *model, book_model_fn 
         .source = model->source,
         .confidence = model->confidence,
         .is_deprecated = model->deprecated,
+        .max_output = model->max_output,
         .n_periods = model->n_periods,
     };
 
@@ -92,6 +93,7 @@ static bool view_model(struct view *v, const struct model *model, book_model_fn 
         v->periods[i] = (struct book_period){
             .from_us = period->from_us,
             .to_us = period->to_us,
+            .known_us = period->known_us,
             .source = period->source,
             .cards = &v->cards[v->n_cards],
             .n_cards = period->n_cards,

@@ -148,6 +148,47 @@ static const struct model *match_lower(const struct book *book, uint32_t provide
     return model;
 }
 
+static size_t geo_prefix(const struct provider *provider, struct strv name)
+{
+    for (size_t i = 0; i < provider->geo_prefixes.n; i++) {
+        struct strv prefix = provider->geo_prefixes.at[i];
+
+        if (name.n > prefix.n && strv_eq_nocase(strv_head(name, prefix.n), prefix))
+            return prefix.n;
+    }
+    return 0;
+}
+
+struct strv match_region(const struct provider *provider, struct strv name)
+{
+    struct strv left = strip_prefix(provider, name);
+    size_t geo = geo_prefix(provider, left);
+
+    return strv_head(left, geo > 0 ? geo - 1 : 0);
+}
+
+/*
+ * The same, and where that finds nothing without the region before the id: the
+ * region is a part of the price, so it goes last and is told.
+ */
+static const struct model *match_regional(const struct book *book, uint32_t provider,
+                                          struct strv id, enum price_match *match)
+{
+    const struct model *model = match_lower(book, provider, id, match);
+    struct strv left;
+    size_t geo;
+
+    if (model)
+        return model;
+    left = strip_prefix(&book->providers[provider], id);
+    geo = geo_prefix(&book->providers[provider], left);
+    if (geo > 0)
+        model = match_lower(book, provider, strv_skip(left, geo), match);
+    if (model)
+        *match = MATCH_REGIONAL;
+    return model;
+}
+
 static const struct model *match_mixed(const struct book *book, uint32_t provider,
                                        struct strv name, enum price_match *match)
 {
@@ -156,7 +197,7 @@ static const struct model *match_mixed(const struct book *book, uint32_t provide
     for (size_t i = 0; i < name.n; i++)
         lower[i] =
             (char)(name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + 'a' - 'A' : name.p[i]);
-    return match_lower(book, provider, strv_make(lower, name.n), match);
+    return match_regional(book, provider, strv_make(lower, name.n), match);
 }
 
 static bool has_capitals(struct strv name)
@@ -175,5 +216,5 @@ const struct model *match_model(const struct book *book, uint32_t provider, stru
     if (name.n == 0 || name.n > MODEL_ID_MAX_BYTES)
         return NULL;
     return has_capitals(name) ? match_mixed(book, provider, name, match)
-                              : match_lower(book, provider, name, match);
+                              : match_regional(book, provider, name, match);
 }

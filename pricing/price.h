@@ -26,16 +26,20 @@ struct book;
 /*
  * A contract rule of the configuration:
  * `{"match":{"upstream":..,"model":..},"multiplier":".93"}`. Gives either a multiplier, for all
- * meters, or rates, for those it names.  Of the rules that fit a request one wins: the
- * narrowest model glob (exact text first), then rates before a multiplier, then the narrower
- * upstream, then a named provider, then the one written first.
+ * meters or those of tokens, or rates, for those it names.  Of the rules that fit a request one
+ * wins: one that names the tier, then the narrowest model glob (exact text first), then rates
+ * before a multiplier, then the narrower upstream, then a named provider, then the one written
+ * first.
  */
 struct price_rule {
     const char *upstream;   /* glob, NULL: any */
     const char *model;      /* glob on the priced model id, NULL: any */
     const char *provider;   /* book provider, NULL: any */
+    const char *tier;       /* as served ("provisioned"), NULL: any */
     const char *multiplier; /* decimal string, or NULL */
+    const char *meters;     /* of the multiplier: "all" (NULL too) or "token" */
     const char *from, *to;  /* RFC 3339 validity, NULL: unbounded */
+    const char *known_at;   /* when it was agreed or learnt: said for people, NULL: not told */
     /* absolute rates by meter name, per the unit's `per`, decimal strings */
     const char *const *rate_meters;
     const char *const *rate_values;
@@ -83,6 +87,7 @@ enum price_match {
     MATCH_STRIPPED,  /* a provider prefix or suffix removed */
     MATCH_DATED,     /* a date suffix removed */
     MATCH_REQUESTED, /* the response's model is unknown, the request's is not */
+    MATCH_REGIONAL,  /* a region before the id ("eu.") removed: priced by what is left */
 };
 
 enum {
@@ -92,10 +97,31 @@ enum {
     PRICE_FLAG_NO_METER = 8,     /* a quantity has no rate */
     PRICE_FLAG_AMBIGUOUS = 16,   /* two variants fit equally well: the first one was taken */
     PRICE_FLAG_UNSEEN = 32,     /* a variant by image size, quality, steps or search context may
-                                 * apply; priced by the card without */
+                                 * apply, and the query does not tell; priced by the card
+                                 * without */
     PRICE_FLAG_NO_PERIOD = 64,  /* the model is known, but has no price at that time */
     PRICE_FLAG_TOO_LARGE = 128, /* a quantity whose cost does not fit: left out */
+    PRICE_FLAG_STAND_IN = 256,  /* a tool was used that is charged by a measure that no answer
+                                 * tells: the provider's stand-in for it was charged */
+    PRICE_FLAG_NO_REGION = 512, /* the id's region has no price: that without region was used */
+    PRICE_FLAGS = 1023,
 };
+
+/* What a request may say beside its counts, and prices may depend on. */
+#define PRICE_DETAILS(X)                                                                       \
+    X(DETAIL_SEARCH_CTX, "search_ctx") /* search context size: low, medium, high */            \
+    X(DETAIL_QUALITY, "quality")       /* of images: standard, hd, low, medium, high */        \
+    X(DETAIL_SIZE, "size")             /* of images: 1024x1024 */                              \
+    X(DETAIL_STEPS, "steps")           /* of images: 50, or max for more */
+
+enum price_detail {
+#define DETAIL_ID(id, name) id,
+    PRICE_DETAILS(DETAIL_ID)
+#undef DETAIL_ID
+        DETAIL_COUNT
+};
+
+const char *price_detail_name(enum price_detail detail);
 
 struct price_query {
     struct strv provider; /* of book_provider */
@@ -106,6 +132,7 @@ struct price_query {
     struct strv region;   /* as served; empty: none */
     int64_t at_us;        /* when the provider got the request */
     uint64_t input_total; /* all input tokens, for context steps */
+    struct strv detail[DETAIL_COUNT]; /* empty: not known */
     struct quantities quantities;
 };
 
@@ -135,7 +162,8 @@ void cost_clear(struct cost *out);
 /*
  * Prices one usage.  Never fails: what cannot be priced says so in status.  Allocates
  * nothing.  METER_REQUEST is charged where the model has a fee per request and
- * otherwise free; web searches of models that charge per grounded prompt count once;
+ * otherwise free; grounded prompts (web searches of models that charge so, maps and enterprise
+ * searches) count once; a quantity below the provider's minimum is charged as the minimum;
  * where the same thing is told in two measures (tokens and seconds, images, pages),
  * the one without a rate is not missing.  Where a contract prices what the list does
  * not, list takes the contract's amount.
@@ -154,12 +182,12 @@ bool price_worst_case(const struct book *book, const struct price_query *query,
 /* The model's own output maximum (`max_output_tokens`) where the book knows it, else 0. */
 uint64_t price_max_output(const struct book *book, struct strv provider, struct strv model);
 
-/* "none", "exact", "fine-tune", "stripped", "dated", "requested" */
+/* "none", "exact", "fine-tune", "stripped", "dated", "requested", "regional" */
 const char *price_match_name(enum price_match match);
 /* "ok", "partial", "unpriced" */
 const char *price_status_name(enum price_status status);
 /* Name of one flag bit: "rounded-1e-18", "tier-derived", "no-tier", "no-rate", "ambiguous",
- * "unseen-variant", "no-period", "too-large"; NULL for any other bit. */
+ * "unseen-variant", "no-period", "too-large", "stand-in", "no-region"; NULL for any other bit. */
 const char *price_flag_name(unsigned flag);
 
 /* ---- the book as people see it ------------------------------------------------ */
@@ -177,13 +205,14 @@ struct book_card {
     size_t n_regions;
     uint64_t ctx_min;   /* least input tokens; 0: any */
     struct strv window; /* as text; empty: any time */
-    struct strv other;  /* "size=1024x1024 quality=hd": conditions no request can tell */
+    struct strv other;  /* "size=1024x1024 quality=hd": conditions on a query's details */
     const struct book_rate *rates;
     size_t n_rates;
 };
 
 struct book_period {
     int64_t from_us, to_us;        /* [from, to); INT64_MIN and INT64_MAX: unbounded */
+    int64_t known_us;              /* when the price became known; INT64_MIN: not told */
     struct strv source;            /* of this period alone, where it has its own */
     const struct book_card *cards; /* the base first */
     size_t n_cards;
@@ -198,6 +227,7 @@ struct book_model {
     struct strv published, retrieved; /* dates of the source; empty: unknown */
     struct strv confidence;
     bool is_deprecated;
+    uint64_t max_output;               /* tokens of one answer; 0: not known */
     const struct book_period *periods; /* in order of time */
     size_t n_periods;
 };

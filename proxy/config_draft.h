@@ -57,8 +57,8 @@ struct prices_draft {
 
 struct rule_draft {
     struct price_rule rule;
-    char *upstream, *model, *provider; /* of match */
-    char *from, *to;
+    char *upstream, *model, *provider, *tier; /* of match */
+    char *from, *to, *known_at, *meters;
     const cJSON *match, *multiplier, *rates;
 };
 

@@ -128,6 +128,9 @@ static void read_rule(struct config_loader *l, const cJSON *item, struct price_r
     draft.rule.upstream = draft.upstream;
     draft.rule.model = draft.model;
     draft.rule.provider = draft.provider;
+    draft.rule.tier = draft.tier;
+    draft.rule.meters = draft.meters;
+    draft.rule.known_at = draft.known_at;
     draft.rule.from = draft.from;
     draft.rule.to = draft.to;
     draft.rule.file = l->file;

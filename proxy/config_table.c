@@ -248,6 +248,7 @@ static const struct config_field match_fields[] = {
     TEXT(rule_draft, upstream, "upstream", NULL, "glob on the upstream's name"),
     TEXT(rule_draft, model, "model", NULL, "glob on the priced model"),
     TEXT(rule_draft, provider, "provider", NULL, "provider of the price book"),
+    TEXT(rule_draft, tier, "tier", NULL, "service tier as served, such as \"provisioned\""),
 };
 const struct config_section config_section_rule_match =
     TABLE("prices.rules[].match", match_fields);
@@ -255,9 +256,11 @@ const struct config_section config_section_rule_match =
 static const struct config_field rule_fields[] = {
     ITEMS(rule_draft, match, "match", &config_section_rule_match, "what the rule prices"),
     ITEM(rule_draft, multiplier, "multiplier", "on list rates: decimal string, such as \"0.93\""),
+    TEXT(rule_draft, meters, "meters", NULL, "of the multiplier: \"all\" or \"token\""),
     ITEM(rule_draft, rates, "rates", "{ meter: dollars per its unit, as strings } instead of list rates"),
     TEXT(rule_draft, from, "from", NULL, "RFC 3339 time from which on it holds"),
     TEXT(rule_draft, to, "to", NULL, "RFC 3339 time until which it holds"),
+    TEXT(rule_draft, known_at, "known_at", NULL, "when it was agreed; for people"),
 };
 const struct config_section config_section_rule = TABLE("prices.rules[]", rule_fields);
 

@@ -64,7 +64,7 @@ _Static_assert(USAGE_NONE == 0 && USAGE_PROVIDER == 1 && USAGE_PARTIAL == 2 &&
                "usage sources are stored by number");
 _Static_assert(PRICE_OK == 0 && PRICE_PARTIAL == 1 && PRICE_NONE == 2,
                "price statuses are stored by number");
-_Static_assert(MATCH_NONE == 0 && MATCH_EXACT == 1 && MATCH_REQUESTED == 5,
+_Static_assert(MATCH_NONE == 0 && MATCH_EXACT == 1 && MATCH_REGIONAL == 6,
                "price matches are stored by number");
 _Static_assert(TAG_SOURCE_NONE == 0 && TAG_SOURCE_DEFAULT == 3,
                "sources are stored in two bits");
@@ -476,7 +476,7 @@ static void get_price(struct wire_in *in, uint64_t tag, struct strv value, struc
         get_line(in, value, r);
         break;
     case TAG_PRICE_MATCH:
-        r->price_match = (enum price_match)number(in, value, MATCH_REQUESTED, false);
+        r->price_match = (enum price_match)number(in, value, MATCH_REGIONAL, false);
         break;
     case TAG_PRICE_FLAGS:
         r->price_flags = (unsigned)number(in, value, UINT32_MAX, false);
