@@ -225,10 +225,10 @@ static unsigned card_flags(const struct book *book, const struct card *card,
 /* Quantities as they are charged: searches by prompt as one, what is below a minimum as that. */
 static struct quantities charged_quantities(const struct model *model,
                                             const struct provider *provider,
-                                            const struct quantities *told)
+                                            const struct price_query *query)
 {
     static const enum meter by_prompt[] = {METER_ENTERPRISE_WEB_SEARCH, METER_MAPS_SEARCH};
-    struct quantities q = *told;
+    struct quantities q = query->quantities;
 
     if (model->per_grounded_prompt && q.n[METER_WEB_SEARCH] > 1)
         q.n[METER_WEB_SEARCH] = 1;
@@ -236,7 +236,8 @@ static struct quantities charged_quantities(const struct model *model,
         if (q.n[by_prompt[i]] > 1)
             q.n[by_prompt[i]] = 1;
     }
-    for (uint64_t left = provider->has_minimum; left != 0; left &= left - 1) {
+    for (uint64_t left = query->counted ? provider->has_minimum : 0; left != 0;
+         left &= left - 1) {
         unsigned m = (unsigned)__builtin_ctzll(left);
 
         if (q.n[m] > 0 && q.n[m] < provider->minimum[m])
@@ -299,7 +300,7 @@ void price_usage(const struct book *book, const struct price_query *query, struc
     list = card_set(book, model, card, tier, modifiers, 0);
     contracted =
         card_set(book, model, card, tier, modifiers, rule ? rule->adjustment : 0);
-    charged = charged_quantities(model, provider, &query->quantities);
+    charged = charged_quantities(model, provider, query);
     for (uint64_t left = used; left != 0; left &= left - 1) {
         enum meter m = (enum meter)__builtin_ctzll(left);
 

@@ -134,6 +134,7 @@ struct price_query {
     uint64_t input_total; /* all input tokens, for context steps */
     struct strv detail[DETAIL_COUNT]; /* empty: not known */
     struct quantities quantities;
+    bool counted; /* as counted by us, not as billed: the provider's minimums apply */
 };
 
 struct cost_line {
@@ -163,7 +164,7 @@ void cost_clear(struct cost *out);
  * Prices one usage.  Never fails: what cannot be priced says so in status.  Allocates
  * nothing.  METER_REQUEST is charged where the model has a fee per request and
  * otherwise free; grounded prompts (web searches of models that charge so, maps and enterprise
- * searches) count once; a quantity below the provider's minimum is charged as the minimum;
+ * searches) count once; a counted quantity below the provider's minimum is charged as that;
  * where the same thing is told in two measures (tokens and seconds, images, pages),
  * the one without a rate is not missing.  Where a contract prices what the list does
  * not, list takes the contract's amount.

@@ -9,21 +9,20 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/jsonw.h"
 #include "base/xalloc.h"
 #include "proxy/cmd.h"
-
-enum { COST_MAX_BYTES = 1 << 20, ATTO_PER_MS_DIGITS = 15 };
 
 static void print_usage(void)
 {
     puts("usage: tollgate price show [-c FILE | --book PATH...] [MODEL] [options]");
     puts("       tollgate price cost [-c FILE | --book PATH...] --provider P --model M "
          "METER=N...");
+    puts("       tollgate price cost [-c FILE | --book PATH...] --input FILE");
     puts("       tollgate price lint [-c FILE | --book PATH...] [--strict]\n");
     puts(
         "show prints the prices in force; MODEL is a model as a response names it, or a glob.");
-    puts("cost prices quantities exactly: in=1000 out=50 cache_read=200, audio_sec=1.5.");
+    puts("cost prices quantities exactly: in=1000 out=50 cache_read=200, audio_sec=1.5. --input");
+    puts("takes one query a line, as JSON (docs/prices.md), and prints one cost a line.");
     puts("lint tells doubtful rates; it fails on a book that does not load, with --strict on");
     puts("any doubt. Without -c and --book it is the book that comes with the program.\n");
     puts("  -c, --config FILE     the configuration: its book and its contract rules");
@@ -35,6 +34,9 @@ static void print_usage(void)
     puts("      --all             show: all periods, not only the one in force");
     puts("      --tier NAME       service tier as served, such as batch or priority");
     puts("      --region NAME     serving region");
+    puts("      --detail K=V      what a price may depend on: search_ctx, quality, size, steps");
+    puts("      --counted         cost: raise quantities to the provider's minimums");
+    puts("      --input FILE      cost: queries, one a line; - is standard input");
     puts("      --input-total N   all input tokens, for context steps; the sum of the input");
     puts("                        meters by default");
     puts("      --strict          lint: doubts fail too");
@@ -113,229 +115,6 @@ static void close_source(struct price_source *source)
     book_free(source->own);
 }
 
-/* ---- cost ------------------------------------------------------------------------- */
-
-/* "1.5" seconds to milliseconds; others are whole. */
-static bool parse_quantity(enum meter m, struct strv text, uint64_t *out)
-{
-    money_int one_ms = 1;
-    struct money seconds;
-
-    if (!meter_is_time(m))
-        return strv_parse_u64(text, UINT64_MAX, out);
-    for (int i = 0; i < ATTO_PER_MS_DIGITS; i++)
-        one_ms *= 10;
-    if (money_parse(text, &seconds) != RC_OK || seconds.atto < 0 ||
-        seconds.atto % one_ms != 0 || seconds.atto / one_ms > INT64_MAX)
-        return false;
-    *out = (uint64_t)(seconds.atto / one_ms);
-    return true;
-}
-
-/* METER=N of the command line; false after telling what is wrong. */
-static bool take_word(const char *word, struct quantities *quantities)
-{
-    struct strv text = strv_z(word);
-    size_t equals = strv_find(text, '=');
-    uint64_t n;
-    enum meter m;
-
-    if (equals == text.n) {
-        fprintf(stderr, "tollgate price cost: \"%.64s\" is not METER=N\n", word);
-        return false;
-    }
-    if (!meter_parse(strv_head(text, equals), &m)) {
-        fprintf(stderr, "tollgate price cost: no meter \"%.*s\"; meters:", (int)equals, word);
-        for (unsigned i = 0; i < METER_COUNT; i++)
-            fprintf(stderr, " %s", meter_name((enum meter)i));
-        fputc('\n', stderr);
-        return false;
-    }
-    if (!parse_quantity(m, strv_skip(text, equals + 1), &n) ||
-        __builtin_add_overflow(quantities->n[m], n, &quantities->n[m])) {
-        fprintf(stderr, "tollgate price cost: \"%.64s\" is no quantity\n", word);
-        return false;
-    }
-    return true;
-}
-
-static uint64_t input_sum(const struct quantities *q)
-{
-    static const enum meter inputs[] = {
-        METER_IN,
-        METER_CACHE_READ,
-        METER_CACHE_WRITE,
-        METER_CACHE_WRITE_1H,
-        METER_IN_AUDIO,
-        METER_IN_IMAGE,
-        METER_IN_VIDEO,
-        METER_CACHE_READ_AUDIO,
-        METER_CACHE_READ_IMAGE,
-    };
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < sizeof(inputs) / sizeof(inputs[0]); i++) {
-        if (__builtin_add_overflow(sum, q->n[inputs[i]], &sum))
-            return UINT64_MAX;
-    }
-    return sum;
-}
-
-static bool make_query(const struct price_options *options, const struct price_source *source,
-                       struct price_query *query)
-{
-    struct strv provider = strv_z(options->provider);
-
-    *query = (struct price_query){
-        .upstream = strv_z(options->upstream),
-        .model = strv_z(options->model),
-        .tier = strv_z(options->tier),
-        .region = strv_z(options->region),
-        .at_us = options->at_us,
-    };
-    if (options->upstream && source->config) {
-        const struct upstream_config *up = config_upstream(source->config, query->upstream);
-
-        if (!up) {
-            fprintf(stderr, "tollgate price cost: no upstream \"%.64s\"\n", options->upstream);
-            return false;
-        }
-        provider = provider.n > 0 ? provider : up->provider;
-    }
-    query->provider = book_provider(source->book, provider, STRV_NONE);
-    if (query->provider.n == 0 || query->model.n == 0) {
-        fprintf(stderr, "tollgate price cost: give --provider (one of the book) and --model\n");
-        return false;
-    }
-    for (int i = 0; i < options->n_words; i++) {
-        if (!take_word(options->words[i], &query->quantities))
-            return false;
-    }
-    query->input_total = input_sum(&query->quantities);
-    if (options->input_total &&
-        !strv_parse_u64(strv_z(options->input_total), UINT64_MAX, &query->input_total)) {
-        fprintf(stderr, "tollgate price cost: --input-total is a whole number\n");
-        return false;
-    }
-    return true;
-}
-
-/* Milliseconds as seconds, others as they are. */
-static void quantity_text(const struct cost_line *line, char out[MONEY_TEXT])
-{
-    money_int atto = (money_int)line->quantity * NANO_PER_USD * ATTO_PER_NANO;
-
-    money_format((struct money){meter_is_time(line->meter) ? atto / 1000 : atto}, out);
-}
-
-static void print_cost(const struct book *book, const struct cost *cost)
-{
-    char text[MONEY_TEXT], rate[MONEY_TEXT], amount[MONEY_TEXT];
-
-    printf("%-22s  %16s  %24s  %24s\n", "METER", "QUANTITY", "USD PER MILLION", "USD");
-    for (size_t i = 0; i < cost->n_lines; i++) {
-        quantity_text(&cost->lines[i], text);
-        money_format(cost->lines[i].rate, rate);
-        money_format(cost->lines[i].amount, amount);
-        printf("%-22s  %16s  %24s  %24s\n", meter_name(cost->lines[i].meter), text, rate,
-               amount);
-    }
-    money_format(cost->contracted, amount);
-    printf("%-22s  %16s  %24s  %24s\n", "total", "", "",
-           cost->status == PRICE_NONE ? "unknown" : amount);
-    if (money_cmp(cost->contracted, cost->list) != 0) {
-        money_format(cost->list, amount);
-        printf("%-22s  %16s  %24s  %24s\n", "at list prices", "", "", amount);
-    }
-    printf("\nstatus %s, match %s, price " STRV_FMT ", confidence " STRV_FMT "\n",
-           price_status_name(cost->status), price_match_name(cost->match),
-           STRV_ARG(cost->price_id.n ? cost->price_id : STRV("none")),
-           STRV_ARG(cost->confidence.n ? cost->confidence : STRV("unknown")));
-    for (unsigned flag = 1; flag != 0; flag <<= 1) {
-        if (cost->flags & flag)
-            printf("flag %s\n", price_flag_name(flag));
-    }
-    printf("book %s\n", book_hash(book));
-}
-
-static void json_money(struct jsonw *w, struct strv key, struct money m, bool known)
-{
-    char text[MONEY_TEXT];
-    size_t n = money_format(m, text);
-
-    jsonw_key(w, key);
-    if (known)
-        jsonw_string(w, strv_make(text, n));
-    else
-        jsonw_null(w);
-}
-
-static void json_string(struct jsonw *w, struct strv key, struct strv text)
-{
-    jsonw_key(w, key);
-    if (text.n > 0)
-        jsonw_string(w, text);
-    else
-        jsonw_null(w);
-}
-
-static void print_cost_json(const struct book *book, const struct cost *cost)
-{
-    char quantity[MONEY_TEXT];
-    struct buf out;
-    struct jsonw w;
-
-    buf_init(&out, COST_MAX_BYTES);
-    jsonw_start(&w, &out);
-    jsonw_object(&w);
-    json_money(&w, STRV("cost_usd"), cost->contracted, cost->status != PRICE_NONE);
-    json_money(&w, STRV("list_cost_usd"), cost->list, cost->status != PRICE_NONE);
-    json_string(&w, STRV("status"), strv_z(price_status_name(cost->status)));
-    json_string(&w, STRV("price_match"), strv_z(price_match_name(cost->match)));
-    json_string(&w, STRV("price_id"), cost->price_id);
-    json_string(&w, STRV("price_confidence"), cost->confidence);
-    jsonw_key(&w, STRV("flags"));
-    jsonw_array(&w);
-    for (unsigned flag = 1; flag != 0; flag <<= 1) {
-        if (cost->flags & flag)
-            jsonw_string(&w, strv_z(price_flag_name(flag)));
-    }
-    jsonw_end(&w);
-    jsonw_key(&w, STRV("cost_lines"));
-    jsonw_array(&w);
-    for (size_t i = 0; i < cost->n_lines; i++) {
-        jsonw_object(&w);
-        json_string(&w, STRV("unit"), strv_z(meter_name(cost->lines[i].meter)));
-        quantity_text(&cost->lines[i], quantity);
-        jsonw_key(&w, STRV("quantity"));
-        jsonw_raw(&w, strv_z(quantity));
-        json_money(&w, STRV("rate_usd_per_million"), cost->lines[i].rate, true);
-        json_money(&w, STRV("cost_usd"), cost->lines[i].amount, true);
-        jsonw_end(&w);
-    }
-    jsonw_end(&w);
-    json_string(&w, STRV("book"), strv_z(book_hash(book)));
-    jsonw_end(&w);
-    if (jsonw_finish(&w) == RC_OK)
-        printf(STRV_FMT "\n", STRV_ARG(buf_view(&out)));
-    buf_release(&out);
-}
-
-static int price_cost(const struct price_source *source, const struct price_options *options)
-{
-    struct price_query query;
-    struct cost cost;
-
-    if (!make_query(options, source, &query))
-        return EXIT_USAGE;
-    price_usage(source->book, &query, &cost);
-    if (options->json)
-        print_cost_json(source->book, &cost);
-    else
-        print_cost(source->book, &cost);
-    return cost.status == PRICE_OK ? EXIT_GOOD : EXIT_NO;
-}
-
 /* ---- lint ------------------------------------------------------------------------- */
 
 static int price_lint(const struct book *book, const struct price_options *options)
@@ -359,23 +138,39 @@ enum option_id {
     OPTION_ALL,
     OPTION_TIER,
     OPTION_REGION,
+    OPTION_DETAIL,
+    OPTION_INPUT,
+    OPTION_COUNTED,
     OPTION_INPUT_TOTAL,
     OPTION_STRICT,
     OPTION_FORMAT
 };
 
-static bool take_time(const char *text, int64_t *us)
+bool price_time(const char *text, int64_t *us)
 {
     int year, month, day;
 
     if (datetime_parse(strv_z(text), us))
         return true;
-    if (!date_parse(strv_z(text), &year, &month, &day)) {
-        fprintf(stderr, "tollgate price: --at is a date or an RFC 3339 time\n");
+    if (!date_parse(strv_z(text), &year, &month, &day))
         return false;
-    }
     *us = date_to_days(year, month, day) * US_PER_DAY;
     return true;
+}
+
+/* "size=1024x1024" */
+static bool take_detail(struct price_options *options, struct strv text)
+{
+    size_t equals = strv_find(text, '=');
+
+    for (unsigned d = 0; d < DETAIL_COUNT && equals < text.n; d++) {
+        if (strv_eq(strv_head(text, equals), strv_z(price_detail_name((enum price_detail)d)))) {
+            options->detail[d] = strv_skip(text, equals + 1);
+            return true;
+        }
+    }
+    fprintf(stderr, "tollgate price: --detail is search_ctx, quality, size or steps = value\n");
+    return false;
 }
 
 /* False where the option is not one, or is misused; told already. */
@@ -399,7 +194,10 @@ static bool take_option(struct price_options *options, int c)
         options->upstream = optarg;
         return true;
     case OPTION_AT:
-        return take_time(optarg, &options->at_us);
+        if (price_time(optarg, &options->at_us))
+            return true;
+        fprintf(stderr, "tollgate price: --at is a date or an RFC 3339 time\n");
+        return false;
     case OPTION_ALL:
         options->all = true;
         return true;
@@ -408,6 +206,14 @@ static bool take_option(struct price_options *options, int c)
         return true;
     case OPTION_REGION:
         options->region = optarg;
+        return true;
+    case OPTION_DETAIL:
+        return take_detail(options, strv_z(optarg));
+    case OPTION_COUNTED:
+        options->counted = true;
+        return true;
+    case OPTION_INPUT:
+        options->input = optarg;
         return true;
     case OPTION_INPUT_TOTAL:
         options->input_total = optarg;
@@ -473,6 +279,9 @@ int cmd_price(int argc, char **argv)
         {"all", no_argument, NULL, OPTION_ALL},
         {"tier", required_argument, NULL, OPTION_TIER},
         {"region", required_argument, NULL, OPTION_REGION},
+        {"detail", required_argument, NULL, OPTION_DETAIL},
+        {"input", required_argument, NULL, OPTION_INPUT},
+        {"counted", no_argument, NULL, OPTION_COUNTED},
         {"input-total", required_argument, NULL, OPTION_INPUT_TOTAL},
         {"strict", no_argument, NULL, OPTION_STRICT},
         {"format", required_argument, NULL, OPTION_FORMAT},

@@ -17,9 +17,10 @@ struct price_options {
     const char *books[PRICE_BOOKS_MAX];
     size_t n_books;
     const char *provider, *model, *upstream, *tier, *region;
-    const char *input_total;
+    const char *input_total, *input;
+    struct strv detail[DETAIL_COUNT];
     int64_t at_us;
-    bool json, all, strict;
+    bool json, all, strict, counted;
     char **words; /* what is no option */
     int n_words;
 };
@@ -31,6 +32,10 @@ struct price_source {
     struct book *own;
 };
 
+/* A date (its midnight, UTC) or an RFC 3339 time; false for other text. */
+bool price_time(const char *text, int64_t *us);
+/* `price cost`: of the command line's quantities, or of each query of a file. */
+int price_cost(const struct price_source *source, const struct price_options *options);
 /* `price show`: the models that fit, with their rates; EXIT_NO where there is none. */
 int price_show(const struct book *book, const struct price_options *options);
 

@@ -25,7 +25,8 @@ static void price(struct xchg *x, const struct tap_result *seen)
                                 .tier = usage_priced_tier(strv_z(seen->service_tier)),
                                 .region = strv_z(seen->region),
                                 .at_us = x->start_wall_us,
-                                .input_total = x->usage.n[USAGE_INPUT]};
+                                .input_total = x->usage.n[USAGE_INPUT],
+                                .counted = true};
 
     (void)usage_to_quantities(&x->usage, &query.quantities);
     query.quantities.n[METER_REQUEST] = x->usage.has ? 1 : 0; /* some models have a fee a call */
