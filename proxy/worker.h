@@ -58,6 +58,7 @@ struct worker {
     bool sync_always;   /* what BEGIN promises must be on disk before a request is forwarded */
     struct denied *denied;
     struct worker_stats stats;
+    int64_t now_us; /* clock_mono_us when the exchange that runs was woken; for its own times */
 
     struct list_node conns;   /* all open ones */
     struct list_node live;    /* exchanges that run */

@@ -119,6 +119,7 @@ void xchg_wake(struct xchg *x, unsigned why)
     if (x->running)
         return; /* the loop that runs will see it */
     x->running = true;
+    x->worker->now_us = clock_mono_us();
     for (;;) {
         unsigned stop = x->pending & (WAKE_TIMEOUT | WAKE_STOP);
 
@@ -148,7 +149,7 @@ void xchg_wake(struct xchg *x, unsigned why)
 
 void xchg_within(struct xchg *x, int64_t ms)
 {
-    x->deadline_us = clock_mono_us() + ms * 1000;
+    x->deadline_us = x->worker->now_us + ms * 1000;
     worker_expect(x->worker);
 }
 
@@ -169,6 +170,7 @@ static void clear(struct xchg *x)
     struct arena arena = x->arena;
     struct hold body = x->body;
     struct buf out = x->out, up_buf = x->up_buf, held = x->answer.held;
+    struct tap *used_tap = x->used_tap;
 
     memset(x, 0, offsetof(struct xchg, answer) + offsetof(struct answer, head));
     x->arena = arena;
@@ -176,6 +178,7 @@ static void clear(struct xchg *x)
     x->out = out;
     x->up_buf = up_buf;
     x->answer.held = held;
+    x->used_tap = used_tap;
     clear_head(&x->answer.head);
     clear_head(&x->head);
     x->admission.n_claims = 0;
@@ -250,6 +253,7 @@ static void release_memory(struct xchg *x)
     buf_release(&x->out);
     buf_release(&x->up_buf);
     buf_release(&x->answer.held);
+    tap_free(x->used_tap);
     arena_release(&x->arena);
 }
 
@@ -264,8 +268,11 @@ static void release(struct xchg *x)
     keep_or_release(&x->answer.held);
     keep_or_release(&x->out);
     keep_or_release(&x->up_buf);
-    tap_free(x->tap);
-    x->tap = NULL;
+    if (x->tap) {
+        tap_rest(x->tap);
+        x->used_tap = x->tap;
+        x->tap = NULL;
+    }
     pools_unref(x->pools);
     x->pools = NULL;
     arena_reset(&x->arena);

@@ -2,7 +2,6 @@
  * xchg_admit.c - ADMIT and BEGIN: the worst case, reserved or refused, then on disk.
  */
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "proxy/server.h"
 #include "proxy/xchg_int.h"
@@ -98,7 +97,7 @@ static enum step st_admit(struct xchg *x)
         break;
     }
     x->reserved = true;
-    x->extend_us = clock_mono_us() + LIMIT_DEADLINE_S * US_PER_SECOND / 3;
+    x->extend_us = x->worker->now_us + LIMIT_DEADLINE_S * US_PER_SECOND / 3;
     return xchg_go(x, &S_BEGIN);
 }
 

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "proxy/xchg_int.h"
 
@@ -25,7 +24,7 @@ static enum rc write_client(struct xchg *x, const char *p, size_t n, size_t *put
     stat_add(&x->worker->stats.bytes_out_client, *put);
     x->progress = x->progress || *put > 0;
     if (*put > 0 && x->first_byte_us < 0)
-        x->first_byte_us = clock_mono_us();
+        x->first_byte_us = x->worker->now_us;
     return rc == RC_OK || rc == RC_AGAIN ? rc : RC_EOF;
 }
 
@@ -261,7 +260,8 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
     if (id.n > 0)
         memcpy(x->provider_request_id, id.p, id.n);
     if (x->route.endpoint->kind == ENDPOINT_METERED && a->framing.body != BODY_NONE) {
-        x->tap = tap_new(x->upstream->protocol, &x->route, x->asked_usage);
+        x->tap = tap_renew(x->used_tap, x->upstream->protocol, &x->route, x->asked_usage);
+        x->used_tap = NULL;
         tap_head(x->tap, &(struct tap_response){
                              .status = a->head.status,
                              .content_type = http1_value(&a->head, STRV("content-type")),

@@ -177,7 +177,8 @@ struct xchg {
     struct buf up_buf;      /* streamed uploads */
     bool up_done;           /* the whole request is written */
     bool up_broken;         /* it cannot be: an early answer may still come */
-    struct tap *tap;
+    struct tap *tap;      /* NULL: nothing is read from this answer */
+    struct tap *used_tap; /* of an exchange before, to be renewed */
     bool tap_done; /* tap_finish was called */
     struct buf out; /* to the client, not yet written */
     bool client_gone;

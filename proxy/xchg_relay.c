@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "proxy/auth.h"
 #include "proxy/xchg_int.h"
@@ -462,7 +461,7 @@ static enum step relay_timeout(struct xchg *x)
 
 static enum step st_drain(struct xchg *x)
 {
-    int64_t now_us = clock_mono_us();
+    int64_t now_us = x->worker->now_us;
 
     if (x->drain_until_us == 0) {
         struct conn *c = x->conn;

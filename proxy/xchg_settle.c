@@ -4,7 +4,6 @@
 #include <inttypes.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "proxy/xchg_int.h"
 
@@ -29,7 +28,8 @@ static void price(struct xchg *x, const struct tap_result *seen)
                                 .counted = true};
 
     (void)usage_to_quantities(&x->usage, &query.quantities);
-    query.quantities.n[METER_REQUEST] = x->usage.has ? 1 : 0; /* some models have a fee a call */
+    query.quantities.n[METER_REQUEST] =
+        x->usage.has ? 1 : 0; /* some models have a fee a call */
     price_usage(x->config->book, &query, &x->cost);
 }
 
@@ -96,39 +96,37 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
 {
     const struct tap_result *seen = seen_by_tap(x);
     bool ended = x->counted;
-    int64_t now_us = clock_mono_us();
+    int64_t now_us = x->worker->now_us;
 
-    *r = (struct record){
-        .id = x->id,
-        .start_us = x->start_wall_us,
-        .end_us = x->start_wall_us + (now_us - x->start_us),
-        .subject = x->tags.subject,
-        .attempt = x->tags.attempt,
-        .protocol = strv_z(protocol_name(x->upstream->protocol)),
-        .endpoint = strv_z(x->route.endpoint->name),
-        .method = x->head.method,
-        .model_requested = x->facts.model,
-        .model = seen->model[0] ? strv_z(seen->model) : x->facts.model,
-        .service_tier = strv_z(seen->service_tier),
-        .provider_request_id =
-            strv_z(x->provider_request_id[0] ? x->provider_request_id : seen->request_id),
-        .stream = x->facts.stream || x->route.path_stream || x->answer.is_stream,
-        .status = x->upstream_status,
-        .outcome = outcome,
-        .usage = ended ? x->usage : x->worst_usage,
-        .usage_source = ended ? x->usage_source
-                              : (x->worst_usage.has ? USAGE_ESTIMATED : USAGE_NONE),
-        .has_provider_cost = seen->has_provider_cost,
-        .latency_us = now_us - x->start_us,
-        .first_byte_us = x->first_byte_us < 0 ? -1 : x->first_byte_us - x->start_us,
-        .bytes_in = x->bytes_in,
-        .bytes_out = x->bytes_out,
-        .node = strv_z(x->config->node),
-    };
+    record_clear(r);
+    r->id = x->id;
+    r->start_us = x->start_wall_us;
+    r->end_us = x->start_wall_us + (now_us - x->start_us);
+    r->subject = x->tags.subject;
+    r->attempt = x->tags.attempt;
+    r->protocol = strv_z(protocol_name(x->upstream->protocol));
+    r->endpoint = strv_z(x->route.endpoint->name);
+    r->method = x->head.method;
+    r->model_requested = x->facts.model;
+    r->model = seen->model[0] ? strv_z(seen->model) : x->facts.model;
+    r->service_tier = strv_z(seen->service_tier);
+    r->provider_request_id =
+        strv_z(x->provider_request_id[0] ? x->provider_request_id : seen->request_id);
+    r->stream = x->facts.stream || x->route.path_stream || x->answer.is_stream;
+    r->status = x->upstream_status;
+    r->outcome = outcome;
+    r->usage = ended ? x->usage : x->worst_usage;
+    r->usage_source =
+        ended ? x->usage_source : (x->worst_usage.has ? USAGE_ESTIMATED : USAGE_NONE);
+    r->has_provider_cost = seen->has_provider_cost;
+    r->latency_us = now_us - x->start_us;
+    r->first_byte_us = x->first_byte_us < 0 ? -1 : x->first_byte_us - x->start_us;
+    r->bytes_in = x->bytes_in;
+    r->bytes_out = x->bytes_out;
+    r->node = strv_z(x->config->node);
     r->subject.dim[DIM_MODEL] = r->model;
     if (seen->has_provider_cost)
-        r->provider_cost =
-            money_join(seen->provider_cost_atto_hi, seen->provider_cost_atto_lo);
+        r->provider_cost = money_join(seen->provider_cost_atto_hi, seen->provider_cost_atto_lo);
     record_set_cost(r, ended ? &x->cost : &x->worst_cost, strv_z(book_hash(x->config->book)));
 }
 
@@ -148,7 +146,7 @@ static void count(struct xchg *x, enum outcome outcome)
         stat_add(&stats->tap_undecodable, 1);
     if (seen->inconsistent)
         stat_add(&stats->tap_inconsistent, 1);
-    stat_observe(&stats->duration, clock_mono_us() - x->start_us);
+    stat_observe(&stats->duration, x->worker->now_us - x->start_us);
     if (x->first_byte_us >= 0)
         stat_observe(&stats->first_byte, x->first_byte_us - x->start_us);
 }
@@ -160,19 +158,19 @@ static void write_log(struct xchg *x, const char *outcome)
     if (!log_wants(LOG_ACCESS))
         return;
     money_format(x->cost.contracted, cost);
-    log_line(LOG_ACCESS, "xchg", "request",
-             "id=%s upstream=%s endpoint=%s status=%d end=%s outcome=%s team=%s feature=%s model=%s "
-             "in=%" PRIu64 " out=%" PRIu64 " usage=%s cost_usd=%s ms=%" PRId64
-             " bytes_in=%" PRIu64 " bytes_out=%" PRIu64,
-             x->id_text, x->upstream ? x->upstream->name : "-",
-             x->route.endpoint ? x->route.endpoint->name : "-", x->status,
-             end_reason_name(x->end), outcome,
-             log_quote(x->tags.subject.dim[DIM_TEAM], team, sizeof(team)),
-             log_quote(x->tags.subject.dim[DIM_FEATURE], feature, sizeof(feature)),
-             log_quote(x->facts.model, model, sizeof(model)), x->usage.n[USAGE_INPUT],
-             x->usage.n[USAGE_OUTPUT], usage_source_name(x->usage_source),
-             x->cost.status == PRICE_NONE ? "unpriced" : cost,
-             (clock_mono_us() - x->start_us) / 1000, x->bytes_in, x->bytes_out);
+    log_line(
+        LOG_ACCESS, "xchg", "request",
+        "id=%s upstream=%s endpoint=%s status=%d end=%s outcome=%s team=%s feature=%s model=%s "
+        "in=%" PRIu64 " out=%" PRIu64 " usage=%s cost_usd=%s ms=%" PRId64 " bytes_in=%" PRIu64
+        " bytes_out=%" PRIu64,
+        x->id_text, x->upstream ? x->upstream->name : "-",
+        x->route.endpoint ? x->route.endpoint->name : "-", x->status, end_reason_name(x->end),
+        outcome, log_quote(x->tags.subject.dim[DIM_TEAM], team, sizeof(team)),
+        log_quote(x->tags.subject.dim[DIM_FEATURE], feature, sizeof(feature)),
+        log_quote(x->facts.model, model, sizeof(model)), x->usage.n[USAGE_INPUT],
+        x->usage.n[USAGE_OUTPUT], usage_source_name(x->usage_source),
+        x->cost.status == PRICE_NONE ? "unpriced" : cost,
+        (x->worker->now_us - x->start_us) / 1000, x->bytes_in, x->bytes_out);
 }
 
 /* What the limits are told that the call really took. */

@@ -7,7 +7,9 @@
 #define METERING_LEDGER_RECORD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/tag.h"
@@ -71,7 +73,6 @@ struct record {
 
     enum price_status price_status; /* PRICE_NONE: cost_usd is null */
     struct money cost, list_cost;
-    struct record_line lines[METER_COUNT];
     size_t n_lines;
     struct strv price_id, price_confidence, book;
     enum price_match price_match;
@@ -80,7 +81,14 @@ struct record {
     int64_t latency_us, first_byte_us; /* first_byte_us < 0: none came */
     uint64_t bytes_in, bytes_out;
     struct strv node;
+    struct record_line lines[METER_COUNT]; /* n_lines of them; the others are never looked at */
 };
+
+/* All empty.  Dear enough, once a request, to leave the unused lines as they are. */
+static inline void record_clear(struct record *r)
+{
+    memset(r, 0, offsetof(struct record, lines));
+}
 
 /* Takes the cost into the record; its views are borrowed on. */
 void record_set_cost(struct record *r, const struct cost *cost, struct strv book);

@@ -6,9 +6,18 @@
 #include "base/utf8.h"
 #include "base/xalloc.h"
 
-struct tap *tap_new(const struct protocol *p, const struct route *route, bool asked_usage)
+void tap_rest(struct tap *tap)
 {
-    struct tap *tap = xmalloc(sizeof(*tap));
+    inflate_free(tap->inflater);
+    tap->inflater = NULL;
+    buf_release(&tap->hold);
+    free(tap->watch);
+    tap->watch = NULL;
+}
+
+static void begin(struct tap *tap, const struct protocol *p, const struct route *route,
+                  bool asked_usage)
+{
     struct reading *r = &tap->reading;
 
     memset(tap, 0, offsetof(struct tap, reading.scan.node_at));
@@ -23,16 +32,30 @@ struct tap *tap_new(const struct protocol *p, const struct route *route, bool as
         memset(&r->scan, 0, sizeof(r->scan));
     else
         jscan_start(&r->scan, r->reader->nodes, r->reader->root, true, r->reader->on_event, r);
+}
+
+struct tap *tap_new(const struct protocol *p, const struct route *route, bool asked_usage)
+{
+    struct tap *tap = xmalloc(sizeof(*tap));
+
+    begin(tap, p, route, asked_usage);
     return tap;
+}
+
+struct tap *tap_renew(struct tap *used, const struct protocol *p, const struct route *route,
+                      bool asked_usage)
+{
+    if (used == NULL)
+        return tap_new(p, route, asked_usage);
+    begin(used, p, route, asked_usage);
+    return used;
 }
 
 void tap_free(struct tap *tap)
 {
     if (tap == NULL)
         return;
-    inflate_free(tap->inflater);
-    buf_release(&tap->hold);
-    free(tap->watch);
+    tap_rest(tap);
     free(tap);
 }
 

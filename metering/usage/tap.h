@@ -60,6 +60,11 @@ struct tap_result {
 /* For one response. asked_usage: the proxy itself asked for the usage event, which is dropped.
  */
 struct tap *tap_new(const struct protocol *p, const struct route *route, bool asked_usage);
+/* Its response is over: keeps its own memory alone.  Only tap_renew and tap_free may follow. */
+void tap_rest(struct tap *tap);
+/* tap_new in the memory of `used`, which rests; NULL: in new memory. */
+struct tap *tap_renew(struct tap *used, const struct protocol *p, const struct route *route,
+                      bool asked_usage);
 void tap_free(struct tap *tap);
 /* The final response head (not 1xx). */
 void tap_head(struct tap *tap, const struct tap_response *head);
