@@ -37,6 +37,15 @@ struct cell mean_money(struct money sum, uint64_t n)
     return cell_money((struct money){divide_even(sum.atto, (money_int)n)});
 }
 
+struct cell per_million(struct money sum, uint64_t quantity)
+{
+    money_int scaled;
+
+    if (quantity == 0 || __builtin_mul_overflow(sum.atto, (money_int)1000000, &scaled))
+        return cell_null();
+    return mean_money((struct money){scaled}, quantity);
+}
+
 struct cell sums_cost(const struct ledger_sums *s, struct money amount)
 {
     return s->requests > 0 && s->priced == 0 ? cell_null() : cell_money(amount);
@@ -157,7 +166,8 @@ void groups_of(const struct run *run, const struct ledger_rows *rows, struct gro
         for (end = i; end < rows->n && ranked[end].row->start_us == start; end++) {
             if (!ranked[end].dropped)
                 out->at[out->n++] =
-                    (struct group){ranked[end].row, start, &ranked[end].row->sums};
+                    (struct group){ranked[end].row, start, ranked[end].row->end_us,
+                                   &ranked[end].row->sums};
         }
         other = NULL;
         for (size_t k = i; k < end; k++) {
@@ -165,7 +175,8 @@ void groups_of(const struct run *run, const struct ledger_rows *rows, struct gro
                 continue;
             if (!other) {
                 other = &out->at[out->n++];
-                *other = (struct group){NULL, start, &out->merged[n_merged++]};
+                *other = (struct group){NULL, start, ranked[k].row->end_us,
+                                        &out->merged[n_merged++]};
             }
             ledger_sums_add(&out->merged[n_merged - 1], &ranked[k].row->sums);
         }
@@ -195,4 +206,80 @@ enum rc group_keys(struct run *run, const struct group *g, struct cell *row)
         rc = g->row ? run_value(run, g->row->value[i], &row[c])
                     : sheet_text(&run->sheet, STRV("(other)"), &row[c]);
     return rc;
+}
+
+/* What is left of a period, where one field is grouped by: none of the values shown. */
+static void drill_rest(struct drill *d, const struct run *run, const struct groups *g,
+                       const struct group *other)
+{
+    const struct report_params *p = run->params;
+
+    drill_period(d, other->start_us, other->end_us);
+    d->is_exact = p->n_by == 1 && p->grain == PERIOD_TOTAL;
+    for (size_t i = 0; d->is_exact && i < g->n; i++) {
+        if (g->at[i].row)
+            drill_add(d, p->by[0], LEDGER_NE, g->at[i].row->value[0]);
+    }
+}
+
+enum rc group_link(struct run *run, const struct groups *g, size_t i, struct cell *row)
+{
+    struct drill d;
+
+    if (g->at[i].row)
+        return drill_row(run, g->at[i].row, run->params->by, run->params->n_by, row);
+    drill_start(&d, run);
+    drill_rest(&d, run, g, &g->at[i]);
+    return drill_cell(run, &d, &row[run->lines]);
+}
+
+/* ---- questions ---------------------------------------------------------------------- */
+
+enum rc run_sums_of(struct run *run, unsigned want, int64_t from_us, int64_t to_us,
+                    struct ledger_rows *rows)
+{
+    const struct report_params *p = run->params;
+    struct ledger_question q = {
+        .n_by = p->n_by, .grain = p->grain, .zone = p->zone, .want = want};
+
+    params_filter(p, &q.filter);
+    q.filter.from_us = from_us;
+    q.filter.to_us = to_us;
+    memcpy(q.by, p->by, p->n_by * sizeof(q.by[0]));
+    return ledger_read_sums(run->reader, &q, rows, &run->fail);
+}
+
+enum rc run_sums(struct run *run, unsigned want, struct ledger_rows *rows)
+{
+    return run_sums_of(run, want, run->params->from_us, run->params->to_us, rows);
+}
+
+enum rc run_sums_by(struct run *run, const enum ledger_field_id *fields, size_t n, unsigned want,
+                    struct ledger_rows *rows)
+{
+    const struct report_params *p = run->params;
+    struct ledger_question q = {
+        .n_by = n, .grain = PERIOD_TOTAL, .zone = p->zone, .want = want};
+
+    params_filter(p, &q.filter);
+    for (size_t i = 0; i < n; i++)
+        q.by[i] = (struct ledger_field){.id = fields[i]};
+    return ledger_read_sums(run->reader, &q, rows, &run->fail);
+}
+
+enum rc run_also_by(struct run *run, const enum ledger_field_id *fields, size_t n)
+{
+    struct report_params *p = run->params;
+
+    for (size_t i = 0; i < n; i++) {
+        bool has = false;
+        for (size_t k = 0; k < p->n_by; k++)
+            has |= p->by[k].id == fields[i];
+        if (has)
+            continue;
+        if (p->n_by == PARAMS_BY_MAX)
+            return run_refuses(run, "by", "it leaves no room for the fields of its own");
+        p->by[p->n_by++] = (struct ledger_field){.id = fields[i]};
+    }
+    return RC_OK;
 }

@@ -136,7 +136,8 @@ static size_t known_fields(const char *names[DIM_COUNT + 16])
 {
     static const char *const more[] = {
         "endpoint",     "protocol",     "service_tier", "price_id",       "outcome",
-        "usage_source", "price_status", "team_source",  "feature_source", "environment_source"};
+        "usage_source", "price_status", "team_source",  "feature_source", "environment_source",
+        "token_band",   "prompt",       "task_outcome"};
     size_t n = 0;
 
     for (unsigned d = 0; d < DIM_COUNT; d++)
@@ -227,6 +228,7 @@ static enum rc set_grain(struct report_params *p, struct strv value, struct buf 
 static bool next_value(struct report_params *p, struct strv *rest, struct strv *out, bool *full)
 {
     char *text;
+    bool escaped = false;
     size_t n = 0, i = 0;
 
     if (!rest->p)
@@ -236,13 +238,15 @@ static bool next_value(struct report_params *p, struct strv *rest, struct strv *
     if (!text)
         return false;
     for (; i < rest->n && rest->p[i] != ','; i++) {
-        if (rest->p[i] == '\\' && i + 1 < rest->n)
+        if (rest->p[i] == '\\' && i + 1 < rest->n) {
+            escaped = true;
             i++;
+        }
         text[n++] = rest->p[i];
     }
     *rest = i < rest->n ? strv_skip(*rest, i + 1) : STRV_NONE;
     *out = strv_make(text, n);
-    if (strv_eq(*out, STRV("(untagged)")))
+    if (!escaped && strv_eq(*out, STRV("(untagged)")))
         out->n = 0;
     return true;
 }

@@ -65,11 +65,15 @@ static enum rc put_cell(const struct column *c, const struct cell *cell, struct 
 
 enum rc render_csv(const struct sheet *t, struct buf *out)
 {
-    for (size_t c = 0; c < t->n_columns; c++)
-        TRY(buf_printf(out, "%s%s", c ? "," : "", t->columns[c].name));
+    for (size_t c = 0; c < t->n_columns; c++) {
+        if (!(t->columns[c].flags & COLUMN_LINK))
+            TRY(buf_printf(out, "%s%s", c ? "," : "", t->columns[c].name));
+    }
     TRY(buf_append(out, "\r\n", 2));
     for (size_t i = 0; i < t->n_rows; i++) {
         for (size_t c = 0; c < t->n_columns; c++) {
+            if (t->columns[c].flags & COLUMN_LINK)
+                continue;
             if (c)
                 TRY(buf_append(out, ",", 1));
             TRY(put_cell(&t->columns[c], sheet_cells(t, i) + c, out));

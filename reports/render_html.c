@@ -70,9 +70,33 @@ enum rc page_end(struct buf *out)
     return buf_append_strv(out, STRV("</body></html>\n"));
 }
 
+/* Where the lines behind a row are shown; NULL where no query shows just these. */
+static const struct cell *link_of(const struct sheet *t, size_t row)
+{
+    const struct cell *cells = row == t->n_rows ? t->total : sheet_cells(t, row);
+
+    for (size_t c = 0; c < t->n_columns; c++) {
+        if ((t->columns[c].flags & COLUMN_LINK) && cells[c].known)
+            return &cells[c];
+    }
+    return NULL;
+}
+
+static enum rc put_text(const struct cell *link, struct strv text, struct buf *out)
+{
+    if (!link)
+        return page_text(text, out);
+    TRY(buf_append_strv(out, STRV("<a href=\"")));
+    TRY(page_text(link->text, out));
+    TRY(buf_append_strv(out, STRV("&amp;format=html\">")));
+    TRY(page_text(text, out));
+    return buf_append_strv(out, STRV("</a>"));
+}
+
 static enum rc put_row(const struct shown *s, size_t row, struct buf *out)
 {
     const struct sheet *t = s->t;
+    const struct cell *link = link_of(t, row);
 
     TRY(buf_append_strv(out, STRV("<tr>")));
     for (size_t c = 0; c < t->n_columns; c++) {
@@ -83,7 +107,7 @@ static enum rc put_row(const struct shown *s, size_t row, struct buf *out)
             text = STRV("total");
         TRY(buf_append_strv(out, column_is_right(&t->columns[c]) ? STRV("<td class=\"n\">")
                                                                  : STRV("<td>")));
-        TRY(page_text(text, out));
+        TRY(put_text(t->columns[c].flags & COLUMN_ADDS ? link : NULL, text, out));
         TRY(buf_append_strv(out, STRV("</td>")));
     }
     return buf_append_strv(out, STRV("</tr>\n"));

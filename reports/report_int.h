@@ -17,6 +17,7 @@ struct run {
     struct sheet sheet;
     const char *note;
     size_t n_others; /* rows "(other)" that stay at the end */
+    size_t lines;    /* the column of drill_column */
     struct buf *error;
     struct fail fail; /* of the ledger */
 };
@@ -27,6 +28,9 @@ struct run {
  */
 typedef enum rc report_fn(struct run *run);
 report_fn report_spend, report_requests, report_tasks, report_budgets, report_lines;
+report_fn report_models, report_token_bands, report_untagged, report_waste, report_savings;
+report_fn report_unit_economics, report_allocation, report_statement, report_journal;
+report_fn report_variance, report_digest;
 
 /* RC_BAD, "WORD does not go with this report: WHY". */
 enum rc run_refuses(struct run *run, const char *word, const char *why) RC_MUST;
@@ -36,8 +40,54 @@ size_t run_key_columns(struct run *run);
 /* A value of a field; empty is "(untagged)". */
 enum rc run_value(struct run *run, struct strv value, struct cell *out) RC_MUST;
 
+/*
+ * Drill-down: the query of the report `lines` whose total is a row's.  Conditions are
+ * those of the report's words and those added here.
+ */
+enum { DRILL_MAX = 16 };
+struct drill {
+    int64_t from_us, to_us;
+    struct {
+        struct ledger_field field;
+        enum ledger_op op;
+        struct strv value; /* borrowed */
+    } at[DRILL_MAX];
+    size_t n;
+    bool is_exact; /* false: no query shows just these lines */
+};
+/* The report's whole period, no further condition. */
+void drill_start(struct drill *d, const struct run *run);
+/* Narrows it to the part of the period within [start, end). */
+void drill_period(struct drill *d, int64_t start_us, int64_t end_us);
+/* One more condition of one value; more than DRILL_MAX make it inexact. */
+void drill_add(struct drill *d, struct ledger_field field, enum ledger_op op,
+               struct strv value);
+/* The link as a cell: null where there is no such query. */
+enum rc drill_cell(struct run *run, const struct drill *d, struct cell *out) RC_MUST;
+/* Adds the column `lines`, the last one. */
+void drill_column(struct run *run);
+/* The link of the total: all lines of the report's words. */
+enum rc drill_total(struct run *run) RC_MUST;
+/* The link of a row of the ledger's answer, grouped by these fields. */
+enum rc drill_row(struct run *run, const struct ledger_row *row, const struct ledger_field *by,
+                  size_t n_by, struct cell *cells) RC_MUST;
+
+/* Asks for sums over the report's period and conditions; release the rows. */
+enum rc run_sums(struct run *run, unsigned want, struct ledger_rows *rows) RC_MUST;
+/* The same over another period. */
+enum rc run_sums_of(struct run *run, unsigned want, int64_t from_us, int64_t to_us,
+                    struct ledger_rows *rows) RC_MUST;
+/* By fields of the report's own, over its period as a whole. */
+enum rc run_sums_by(struct run *run, const enum ledger_field_id *fields, size_t n, unsigned want,
+                    struct ledger_rows *rows) RC_MUST;
+/* Fields that the report groups by in any case, after those asked for; RC_BAD where there are
+ * too many. */
+enum rc run_also_by(struct run *run, const enum ledger_field_id *fields, size_t n) RC_MUST;
+
 /* Money of n units, rounded half to even at 10^-18; null where n is 0. */
 struct cell mean_money(struct money sum, uint64_t n);
+/* What a million of a quantity cost, rounded as mean_money; null where the quantity is 0. */
+struct cell per_million(struct money sum, uint64_t quantity);
 /* The priced cost of sums; null where there are requests and none has a price. */
 struct cell sums_cost(const struct ledger_sums *s, struct money amount);
 /* Tokens of a field; null where no request of these has any usage known. */
@@ -49,7 +99,7 @@ struct cell sums_tokens(const struct ledger_sums *s, enum usage_field field);
  */
 struct group {
     const struct ledger_row *row; /* NULL: (other) */
-    int64_t start_us;
+    int64_t start_us, end_us;
     const struct ledger_sums *sums;
 };
 struct groups {
@@ -60,6 +110,8 @@ struct groups {
 /* By period, then by cost (dearest first), then by values; (other) last of its period. */
 void groups_of(const struct run *run, const struct ledger_rows *rows, struct groups *out);
 void groups_release(struct groups *g);
+/* Fills the column `lines` of row i of these. */
+enum rc group_link(struct run *run, const struct groups *g, size_t i, struct cell *row) RC_MUST;
 /* Fills the key columns of a row. */
 enum rc group_keys(struct run *run, const struct group *g, struct cell *row) RC_MUST;
 

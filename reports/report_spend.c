@@ -4,8 +4,6 @@
  * Both reports are one question to the ledger and one row a group; they differ in
  * their columns.
  */
-#include <string.h>
-
 #include "reports/report_int.h"
 
 enum spend_column {
@@ -143,17 +141,6 @@ static void request_cells(const struct ledger_sums *s, const struct ledger_row *
 
 /* ---- the question --------------------------------------------------------------------- */
 
-static enum rc ask(struct run *run, unsigned want, struct ledger_rows *rows)
-{
-    const struct report_params *p = run->params;
-    struct ledger_question q = {
-        .n_by = p->n_by, .grain = p->grain, .zone = p->zone, .want = want};
-
-    params_filter(p, &q.filter);
-    memcpy(q.by, p->by, p->n_by * sizeof(q.by[0]));
-    return ledger_read_sums(run->reader, &q, rows, &run->fail);
-}
-
 static enum rc fill(struct run *run, bool requests, const struct ledger_rows *rows)
 {
     size_t keys = run_key_columns(run);
@@ -164,6 +151,7 @@ static enum rc fill(struct run *run, bool requests, const struct ledger_rows *ro
         request_columns(&run->sheet);
     else
         spend_columns(&run->sheet);
+    drill_column(run);
     groups_of(run, rows, &groups);
     for (size_t i = 0; rc == RC_OK && i < groups.n; i++) {
         const struct group *g = &groups.at[i];
@@ -175,6 +163,8 @@ static enum rc fill(struct run *run, bool requests, const struct ledger_rows *ro
             request_cells(g->sums, g->row, row + keys);
         else if (rc == RC_OK)
             spend_cells(g->sums, row + keys);
+        if (rc == RC_OK)
+            rc = group_link(run, &groups, i, row);
         run->n_others = run->params->grain == PERIOD_TOTAL && !g->row;
     }
     if (requests)
@@ -182,7 +172,7 @@ static enum rc fill(struct run *run, bool requests, const struct ledger_rows *ro
     else
         spend_cells(&rows->total.sums, run->sheet.total + keys);
     groups_release(&groups);
-    return rc;
+    return rc == RC_OK ? drill_total(run) : rc;
 }
 
 static enum rc ask_and_fill(struct run *run, bool requests)
@@ -192,7 +182,7 @@ static enum rc ask_and_fill(struct run *run, bool requests)
 
     if (run->params->has_cohort)
         return run_refuses(run, "cohort", "it is a word of tasks");
-    rc = ask(run, requests ? LEDGER_WANT_PERCENTILES : 0, &rows);
+    rc = run_sums(run, requests ? LEDGER_WANT_PERCENTILES : 0, &rows);
     if (rc != RC_OK)
         return rc;
     rc = fill(run, requests, &rows);

@@ -41,6 +41,7 @@ enum column_flags {
     COLUMN_SPARSE = 4,   /* tables for people leave it out where it is null or 0 everywhere */
     COLUMN_PER_CENT = 8, /* a ratio that people read in per cent */
     COLUMN_MACHINE = 16, /* tables for people leave it out always */
+    COLUMN_LINK = 32,    /* a path of the admin listener: a member of JSON, a link of pages */
 };
 
 struct column {

@@ -299,7 +299,7 @@ static bool is_hidden(const struct sheet *t, size_t column)
 {
     const struct column *c = &t->columns[column];
 
-    if (c->flags & COLUMN_MACHINE)
+    if (c->flags & (COLUMN_MACHINE | COLUMN_LINK))
         return true;
     if (!(c->flags & COLUMN_SPARSE) || cell_says(c, &t->total[column]))
         return false;

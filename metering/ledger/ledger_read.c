@@ -50,6 +50,8 @@ struct ledger_reader *ledger_read_open(const char *path, struct fail *fail)
                 "open the ledger") != RC_OK ||
         schema_check(r->db, fail) != RC_OK ||
         !prepare(r, &r->body, "SELECT body FROM record WHERE seq=?1", fail) ||
+        !prepare(r, &r->value_body, "SELECT body FROM record WHERE seq=?1", fail) ||
+        !prepare(r, &r->task_outcome, "SELECT outcome FROM task WHERE id=?1", fail) ||
         !prepare(r, &r->line_of_id, "SELECT seq FROM record WHERE id=?1", fail) ||
         !prepare(r, &r->state, "SELECT value FROM state WHERE name=?1", fail) ||
         !prepare(r, &r->words.find, "SELECT text FROM word WHERE id=?1", fail) ||
@@ -74,6 +76,8 @@ void ledger_read_close(struct ledger_reader *r)
     if (!r)
         return;
     sqlite3_finalize(r->body);
+    sqlite3_finalize(r->value_body);
+    sqlite3_finalize(r->task_outcome);
     sqlite3_finalize(r->line_of_id);
     sqlite3_finalize(r->state);
     sqlite3_finalize(r->words.find);
@@ -322,14 +326,26 @@ void read_line_columns(sqlite3_stmt *stmt, struct line *out)
     }
 }
 
-enum rc read_body(struct ledger_reader *r, int64_t seq, struct record *out, struct fail *fail)
+static enum rc read_record(struct ledger_reader *r, sqlite3_stmt *stmt, int64_t seq,
+                           struct record *out, struct fail *fail)
 {
     int code;
 
-    sqlite3_reset(r->body);
-    sqlite3_bind_int64(r->body, 1, seq);
-    code = sqlite3_step(r->body);
+    sqlite3_reset(stmt);
+    sqlite3_bind_int64(stmt, 1, seq);
+    code = sqlite3_step(stmt);
     if (code == SQLITE_ROW)
-        return record_decode(db_column(r->body, 0), out) == RC_OK ? RC_OK : read_damaged(fail);
+        return record_decode(db_column(stmt, 0), out) == RC_OK ? RC_OK : read_damaged(fail);
     return code == SQLITE_DONE ? read_damaged(fail) : read_failed(r, fail);
+}
+
+enum rc read_body(struct ledger_reader *r, int64_t seq, struct record *out, struct fail *fail)
+{
+    return read_record(r, r->body, seq, out, fail);
+}
+
+enum rc read_value_body(struct ledger_reader *r, int64_t seq, struct record *out,
+                        struct fail *fail)
+{
+    return read_record(r, r->value_body, seq, out, fail);
 }

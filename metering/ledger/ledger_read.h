@@ -58,6 +58,9 @@ enum ledger_field_id {
     FIELD_TEAM_SOURCE,        /* "none", "key", "header", "default" */
     FIELD_FEATURE_SOURCE,     /* (the same) */
     FIELD_ENVIRONMENT_SOURCE, /* (the same) */
+    FIELD_TOKEN_BAND,         /* ledger_band_name */
+    FIELD_PROMPT,             /* keyed hash of the request's body, 16 hex digits */
+    FIELD_TASK_OUTCOME,       /* of its task as it stands now: task_outcome_name; absent without */
     FIELD_TAG,                /* the free tag named `tag` */
 };
 
@@ -69,7 +72,7 @@ struct ledger_field {
 /*
  * A name as users write it: a dimension, "endpoint", "protocol", "service_tier",
  * "price_id", "outcome", "usage_source", "price_status", "team_source",
- * "feature_source", "environment_source", else a free tag ("tag:" before it is
+ * "feature_source", "environment_source", "token_band", "prompt", "task_outcome", else a free tag ("tag:" before it is
  * allowed and makes any name a free tag's).  False where it is no valid tag name.
  * The view of a free tag looks into name.
  */

@@ -55,6 +55,8 @@ struct combo {
 struct ledger_reader {
     sqlite3 *db;
     sqlite3_stmt *body, *line_of_id, *state;
+    sqlite3_stmt *value_body, *task_outcome;
+    char prompt_text[2 * sizeof(uint64_t) + 1]; /* the last FIELD_PROMPT asked for */
     struct texts words, tagsets, tasks;
     struct combo *combos; /* in order of id */
     size_t n_combos;
@@ -85,6 +87,9 @@ void read_line_columns(sqlite3_stmt *stmt, struct line *out);
 /* Decodes the record of a line; views live until the next call. */
 enum rc read_body(struct ledger_reader *r, int64_t seq, struct record *out,
                   struct fail *fail) RC_MUST;
+/* The same with views of its own, for values of fields. */
+enum rc read_value_body(struct ledger_reader *r, int64_t seq, struct record *out,
+                        struct fail *fail) RC_MUST;
 enum rc read_damaged(struct fail *fail);
 
 /* read_match.c */

@@ -1,6 +1,8 @@
 /*
  * read_match.c - fields by name, values of a line, conditions.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "metering/ledger/read_int.h"
@@ -17,6 +19,9 @@ static const char *const names[FIELD_TAG] = {
     [FIELD_TEAM_SOURCE] = "team_source",
     [FIELD_FEATURE_SOURCE] = "feature_source",
     [FIELD_ENVIRONMENT_SOURCE] = "environment_source",
+    [FIELD_TOKEN_BAND] = "token_band",
+    [FIELD_PROMPT] = "prompt",
+    [FIELD_TASK_OUTCOME] = "task_outcome",
 };
 
 bool ledger_field_parse(struct strv name, struct ledger_field *out)
@@ -67,8 +72,35 @@ enum rc ledger_filter_add(struct ledger_filter *f, struct ledger_field field, en
 
 bool field_is_of_combo(const struct ledger_field *field)
 {
-    return field->id != FIELD_CUSTOMER && field->id != FIELD_USER && field->id != FIELD_TASK &&
-           field->id != FIELD_TAG;
+    switch (field->id) {
+    case FIELD_CUSTOMER:
+    case FIELD_USER:
+    case FIELD_TASK:
+    case FIELD_TOKEN_BAND:
+    case FIELD_PROMPT:
+    case FIELD_TASK_OUTCOME:
+    case FIELD_TAG:
+        return false;
+    case FIELD_TEAM:
+    case FIELD_FEATURE:
+    case FIELD_ENVIRONMENT:
+    case FIELD_TASK_TYPE:
+    case FIELD_KEY:
+    case FIELD_MODEL:
+    case FIELD_UPSTREAM:
+    case FIELD_ENDPOINT:
+    case FIELD_PROTOCOL:
+    case FIELD_SERVICE_TIER:
+    case FIELD_PRICE_ID:
+    case FIELD_OUTCOME:
+    case FIELD_USAGE_SOURCE:
+    case FIELD_PRICE_STATUS:
+    case FIELD_TEAM_SOURCE:
+    case FIELD_FEATURE_SOURCE:
+    case FIELD_ENVIRONMENT_SOURCE:
+        break;
+    }
+    return true;
 }
 
 bool filter_is_of_combo(const struct ledger_filter *f)
@@ -125,6 +157,9 @@ struct strv combo_value(const struct combo *c, enum ledger_field_id id)
     case FIELD_CUSTOMER:
     case FIELD_USER:
     case FIELD_TASK:
+    case FIELD_TOKEN_BAND:
+    case FIELD_PROMPT:
+    case FIELD_TASK_OUTCOME:
     case FIELD_TAG:
         break;
     }
@@ -146,6 +181,42 @@ static struct strv tag_in(struct strv set, struct strv name)
     return STRV("");
 }
 
+/* What only the record says. */
+static enum rc body_value(struct ledger_reader *r, int64_t seq, enum ledger_field_id id,
+                          struct strv *out, struct fail *fail)
+{
+    struct record record;
+    enum rc rc = read_value_body(r, seq, &record, fail);
+
+    *out = STRV("");
+    if (rc != RC_OK)
+        return rc;
+    if (id == FIELD_TOKEN_BAND) {
+        *out = strv_z(ledger_band_name(ledger_band_of(&record.usage)));
+    } else if (record.prompt_hash) {
+        (void)snprintf(r->prompt_text, sizeof(r->prompt_text), "%016" PRIx64,
+                       record.prompt_hash);
+        *out = strv_z(r->prompt_text);
+    }
+    return RC_OK;
+}
+
+static enum rc task_outcome_value(struct ledger_reader *r, int64_t task, struct strv *out,
+                                  struct fail *fail)
+{
+    int64_t outcome;
+    enum rc rc;
+
+    *out = STRV("");
+    if (task == 0)
+        return RC_OK;
+    sqlite3_bind_int64(r->task_outcome, 1, task);
+    rc = db_int(r->task_outcome, &outcome, fail, "read a task");
+    if (rc == RC_OK && outcome >= TASK_OPEN && outcome <= TASK_ABANDONED)
+        *out = strv_z(task_outcome_name((enum task_outcome)outcome));
+    return rc;
+}
+
 enum rc line_value(struct ledger_reader *r, const struct line *line, const struct combo *c,
                    const struct ledger_field *field, struct strv *out, struct fail *fail)
 {
@@ -161,6 +232,10 @@ enum rc line_value(struct ledger_reader *r, const struct line *line, const struc
         return texts_get(r, &r->words, line->user, out, fail);
     if (field->id == FIELD_TASK)
         return texts_get(r, &r->tasks, line->task, out, fail);
+    if (field->id == FIELD_TOKEN_BAND || field->id == FIELD_PROMPT)
+        return body_value(r, line->seq, field->id, out, fail);
+    if (field->id == FIELD_TASK_OUTCOME)
+        return task_outcome_value(r, line->task, out, fail);
     rc = texts_get(r, &r->tagsets, line->tagset, out, fail);
     if (rc == RC_OK)
         *out = tag_in(*out, field->tag);

@@ -45,6 +45,8 @@ enum record_tag {
     TAG_BYTES_IN = 62,
     TAG_BYTES_OUT = 63,
     TAG_NODE = 64,
+    TAG_PROMPT = 65,
+    TAG_PREFIX = 66,
 };
 
 enum {
@@ -331,6 +333,8 @@ enum rc record_encode(const struct record *r, struct buf *out)
     p = put_number(p, TAG_BYTES_IN, r->bytes_in, false);
     p = put_number(p, TAG_BYTES_OUT, r->bytes_out, false);
     p = put_strv(p, TAG_NODE, r->node);
+    p = put_number(p, TAG_PROMPT, r->prompt_hash, false);
+    p = put_number(p, TAG_PREFIX, r->prefix_hash, false);
     *p++ = TAG_END;
     *p++ = 0;
     ASSERT((size_t)(p - start) <= most);
@@ -542,6 +546,12 @@ static void get_field(struct wire_in *in, uint64_t tag, struct strv value, struc
         break;
     case TAG_BYTES_OUT:
         r->bytes_out = number(in, value, UINT64_MAX, false);
+        break;
+    case TAG_PROMPT:
+        r->prompt_hash = number(in, value, UINT64_MAX, false);
+        break;
+    case TAG_PREFIX:
+        r->prefix_hash = number(in, value, UINT64_MAX, false);
         break;
     }
     get_price(in, tag, value, r);

@@ -42,6 +42,10 @@ const char *outcome_name(enum outcome o);
 /* False where no outcome has that name. */
 bool outcome_parse(struct strv name, enum outcome *o);
 
+/* The first bytes of a body that prefix_hash is of: some 1,024 tokens, the least that a provider
+ * caches. */
+enum { PROMPT_PREFIX_BYTES = 4096 };
+
 /* Longer texts are cut when they are stored, so that every record fits a journal entry. */
 enum { RECORD_TEXT_MAX_BYTES = 1024 };
 
@@ -80,6 +84,11 @@ struct record {
 
     int64_t latency_us, first_byte_us; /* first_byte_us < 0: none came */
     uint64_t bytes_in, bytes_out;
+    /*
+     * Keyed hashes of the request's body and of its first PROMPT_PREFIX_BYTES, to find
+     * repetitions; 0: not taken.  Nothing of the body can be had from them.
+     */
+    uint64_t prompt_hash, prefix_hash;
     struct strv node;
     struct record_line lines[METER_COUNT]; /* n_lines of them; the others are never looked at */
 };

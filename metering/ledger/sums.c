@@ -142,8 +142,9 @@ enum {
     PART_USAGE_SOURCES = 64,
     PART_USAGE = 72,     /* number of the field, tokens, reported */
     PART_HISTOGRAM = 73, /* bucket, count */
-    PART_BAND = 74,      /* band, requests, priced, input, output, cost */
+    PART_OLD_BAND = 74,  /* bands of input tokens, no longer kept */
     PART_METER = 75,     /* number of the meter, requests, quantity, amount */
+    PART_BAND = 76,      /* band, requests, priced, input, output, cost */
 };
 
 static uint64_t *count_of(struct ledger_sums *s, size_t offset)
@@ -297,26 +298,35 @@ bool cost_histogram_rank(const struct cost_histogram *h, unsigned percent, unsig
     return false;
 }
 
+static const struct {
+    const char *name;
+    uint64_t most;
+} band_table[LEDGER_BANDS] = {
+    {"unknown", 0},    {"0-1k", 1000},       {"1-4k", 4000},        {"4-16k", 16000},
+    {"16-64k", 64000}, {"64-256k", 256000}, {">256k", UINT64_MAX},
+};
+
 unsigned ledger_band_of(const struct usage *usage)
 {
-    uint64_t n = usage->n[USAGE_INPUT];
-    unsigned band;
+    uint64_t n = plus(usage->n[USAGE_INPUT], usage->n[USAGE_OUTPUT]);
+    unsigned band = 1;
 
-    if (!usage_has(usage, USAGE_INPUT))
+    if (!usage_has(usage, USAGE_INPUT) && !usage_has(usage, USAGE_OUTPUT))
         return 0;
-    if (n == 0)
-        return 1;
-    band = 2 + 63 - (unsigned)__builtin_clzll(n);
-    return band < LEDGER_BANDS ? band : LEDGER_BANDS - 1;
+    while (n > band_table[band].most)
+        band++;
+    return band;
 }
 
-void ledger_band_bounds(unsigned band, uint64_t *from, uint64_t *to)
+void ledger_band_bounds(unsigned band, uint64_t *least, uint64_t *most)
 {
-    *from = band < 2 ? 0 : UINT64_C(1) << (band - 2);
-    *to = band == 0                  ? 0
-          : band == 1                ? 1
-          : band == LEDGER_BANDS - 1 ? UINT64_MAX
-                                     : UINT64_C(1) << (band - 1);
+    *least = band < 2 ? 0 : band_table[band - 1].most + 1;
+    *most = band_table[band].most;
+}
+
+const char *ledger_band_name(unsigned band)
+{
+    return band_table[band].name;
 }
 
 /* ---- rollups ---------------------------------------------------------------- */
@@ -505,6 +515,14 @@ static bool get_bucket(struct wire_in *in, struct cost_histogram *h)
     return true;
 }
 
+static bool skip_old_band(struct wire_in *in)
+{
+    for (int i = 0; i < 5; i++)
+        (void)wire_get_u64(in);
+    (void)wire_get_money(in);
+    return !in->bad;
+}
+
 static bool get_band(struct wire_in *in, struct ledger_band *bands)
 {
     uint64_t number = wire_get_u64(in);
@@ -549,6 +567,8 @@ enum rc rollup_add_encoded(struct rollup *to, struct strv bytes)
             known = get_bucket(&in, to->histogram);
         else if (part == PART_BAND)
             known = get_band(&in, to->bands);
+        else if (part == PART_OLD_BAND)
+            known = skip_old_band(&in);
         else if (part == PART_METER)
             known = get_meter(&in, to->meters);
         else

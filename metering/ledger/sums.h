@@ -80,10 +80,11 @@ uint64_t cost_histogram_nearest(const struct cost_histogram *h, unsigned percent
 bool cost_histogram_rank(const struct cost_histogram *h, unsigned percent, unsigned *bucket);
 
 /*
- * Requests by input tokens: band 0 those that reported none (unknown), band 1 zero,
- * band k + 2 those of [2^k, 2^(k+1)), the last with all above.
+ * Requests by all their tokens, input and output: band 0 those that reported neither
+ * (unknown), then up to 1,000, 4,000, 16,000, 64,000, 256,000 (each bound within its
+ * band), and the last with all above.
  */
-enum { LEDGER_BANDS = 26 };
+enum { LEDGER_BANDS = 7 };
 struct ledger_band {
     uint64_t requests, priced;
     uint64_t input_tokens, output_tokens;
@@ -92,8 +93,10 @@ struct ledger_band {
 void ledger_band_add(struct ledger_band *to, const struct ledger_band *from);
 /* Band of a request. */
 unsigned ledger_band_of(const struct usage *usage);
-/* Lowest count of a band and that of the next (UINT64_MAX above the last); band 0: 0 and 0. */
-void ledger_band_bounds(unsigned band, uint64_t *from, uint64_t *to);
+/* Lowest and highest count of a band (UINT64_MAX for the last); band 0: 0 and 0. */
+void ledger_band_bounds(unsigned band, uint64_t *least, uint64_t *most);
+/* "unknown", "0-1k", "1-4k", "4-16k", "16-64k", "64-256k", ">256k". */
+const char *ledger_band_name(unsigned band);
 
 /* By meter, from the cost lines. */
 struct ledger_meter_sum {
