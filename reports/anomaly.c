@@ -1,6 +1,7 @@
 #include "reports/anomaly.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ struct watch {
     double unit;
     double errors[ANOMALY_ERRORS]; /* a ring */
     size_t n_errors;
-    int in_a_row; /* anomalies, of one direction */
+    int in_a_row; /* anomalies */
 };
 
 static double scores(struct watch *s, double said, double miss)
@@ -83,16 +84,28 @@ static bool watch_day(struct watch *s, money_int amount, struct anomaly *out)
                                     .confirmed = esd_agrees(s, miss)};
     }
     s->in_a_row = odd ? s->in_a_row + 1 : 0;
-    if (s->in_a_row >= ANOMALY_NEW_LEVEL) {
-        /* What stays for a week is how it is now. */
-        s->w.level += miss;
-        s->in_a_row = 0;
-        said = y;
-    }
     (void)hw_step(&s->w, &rates, odd ? said : y);
     if (!odd)
         s->errors[s->n_errors++ % ANOMALY_ERRORS] = miss;
     return odd;
+}
+
+/* What stays for a whole season is how it is now; x is its last step. */
+static void new_level(struct watch *s, const money_int *x)
+{
+    double mean = 0;
+
+    for (unsigned i = 0; i < s->w.season_n; i++)
+        mean += (double)x[-(ptrdiff_t)i] / s->unit;
+    mean /= (double)s->w.season_n;
+    s->w.level = mean;
+    s->w.trend = 0;
+    /* The season's next place is that of the step a season ago: the oldest of these. */
+    for (unsigned i = 0; i < s->w.season_n; i++) {
+        unsigned at = (s->w.at + s->w.season_n - 1 - i) % s->w.season_n;
+        s->w.season[at] = (double)x[-(ptrdiff_t)i] / s->unit - mean;
+    }
+    s->in_a_row = 0;
 }
 
 size_t anomaly_days(const money_int *x, size_t n, unsigned season_n, size_t from,
@@ -116,7 +129,10 @@ size_t anomaly_days(const money_int *x, size_t n, unsigned season_n, size_t from
     free(start);
     for (size_t t = season_n; t < n && found < max; t++) {
         struct anomaly a;
-        if (!watch_day(&s, x[t], &a) || t < from)
+        bool odd = watch_day(&s, x[t], &a);
+        if (s.in_a_row == (int)season_n)
+            new_level(&s, &x[t]);
+        if (!odd || t < from)
             continue;
         a.step = t;
         out[found++] = a;

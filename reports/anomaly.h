@@ -3,7 +3,8 @@
  *
  * Days: one-step forecasts by Holt-Winters, whose error is measured by a robust z
  * score over the last errors, never finer than a part of the forecast; an anomalous
- * day is taken as its forecast from then on, so that one wild day makes no other.
+ * day is taken as its forecast from then on, so that one wild day makes no other; a
+ * whole season of them is the new level.
  * Hours: far above what the same hour of the week ever was.  Statistics are in
  * double; amounts that come out are rounded once.  Knows no dates and no ledger.
  */
@@ -18,7 +19,6 @@
 enum {
     ANOMALY_ERRORS = 42,     /* last errors that the z score is of */
     ANOMALY_ERRORS_MIN = 14, /* fewer: nothing is said */
-    ANOMALY_NEW_LEVEL = 7,   /* so many in a row are the new level */
     ANOMALY_HOURS_WEEKS = 8, /* same hours of the week that are looked at */
     ANOMALY_HOURS_MIN = 3,
     ANOMALY_HOUR_FACTOR = 2, /* so often their 99th percentile */

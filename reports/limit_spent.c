@@ -51,7 +51,7 @@ static uint64_t capped_add(uint64_t a, uint64_t b)
     return b > LIMIT_VALUE_MAX || a > LIMIT_VALUE_MAX - b ? LIMIT_VALUE_MAX : a + b;
 }
 
-static uint64_t taken(const struct limit_def *def, const struct ledger_sums *s)
+uint64_t limit_taken(const struct limit_def *def, const struct ledger_sums *s)
 {
     switch (def->unit) {
     case UNIT_USD:
@@ -131,19 +131,13 @@ static int64_t rolling_start_us(const struct spent *s)
     return s->q->now_us - s->def->rolling_s * US_PER_SECOND;
 }
 
-/* False where the ledger cannot be asked for this limit. */
-static bool question_of(const struct spent *s, struct ledger_question *q)
+bool limit_question(const struct limit_def *def, int64_t from_us, int64_t to_us,
+                    struct ledger_question *q)
 {
-    const struct limit_def *def = s->def;
-
-    *q = (struct ledger_question){.grain = PERIOD_TOTAL, .zone = s->q->zone};
+    *q = (struct ledger_question){.grain = PERIOD_TOTAL};
     if (def->unit == UNIT_CONCURRENT || def->unit == UNIT_COUNT)
         return false;
-    if (def->rolling)
-        ledger_filter_init(&q->filter, rolling_start_us(s), INT64_MAX);
-    else
-        ledger_filter_init(&q->filter, s->start_us, s->end_us);
-    q->filter.by_start = true;
+    ledger_filter_init(&q->filter, from_us, to_us);
     for (size_t i = 0; i < def->n_match; i++) {
         struct ledger_field field;
 
@@ -159,6 +153,18 @@ static bool question_of(const struct spent *s, struct ledger_question *q)
     return true;
 }
 
+/* False where the ledger cannot be asked for this limit. */
+static bool question_of(const struct spent *s, struct ledger_question *q)
+{
+    bool known = s->def->rolling
+                     ? limit_question(s->def, rolling_start_us(s), INT64_MAX, q)
+                     : limit_question(s->def, s->start_us, s->end_us, q);
+
+    q->zone = s->q->zone;
+    q->filter.by_start = true;
+    return known;
+}
+
 /* ---- the answer ----------------------------------------------------------------------------
  */
 
@@ -167,8 +173,8 @@ static int by_tag_name(const void *a, const void *b)
     return strv_cmp(((const struct tag *)a)->name, ((const struct tag *)b)->name);
 }
 
-static void subject_of(const struct ledger_question *q, const struct ledger_row *row,
-                       struct subject *out)
+void limit_subject(const struct ledger_question *q, const struct ledger_row *row,
+                   struct subject *out)
 {
     memset(out, 0, sizeof(*out));
     for (size_t i = 0; i < q->n_by; i++) {
@@ -190,7 +196,7 @@ static bool line_takes(uint64_t seq, const struct record *record, void *arg)
     if (s->def->rolling && record->start_us < rolling_start_us(s))
         return true; /* it was not counted */
     ledger_sums_of(record, &sums);
-    s->rc = subject_add(s, &record->subject, record->start_us, 0, taken(s->def, &sums));
+    s->rc = subject_add(s, &record->subject, record->start_us, 0, limit_taken(s->def, &sums));
     return s->rc == RC_OK;
 }
 
@@ -245,8 +251,8 @@ static enum rc ask(struct spent *s, const struct ledger_question *q, struct fail
     for (size_t i = 0; rc == RC_OK && i < rows.n; i++) {
         struct subject subject;
 
-        subject_of(q, &rows.at[i], &subject);
-        rc = subject_add(s, &subject, s->q->now_us, taken(s->def, &rows.at[i].sums), 0);
+        limit_subject(q, &rows.at[i], &subject);
+        rc = subject_add(s, &subject, s->q->now_us, limit_taken(s->def, &rows.at[i].sums), 0);
     }
     ledger_rows_release(&rows);
     if (rc == RC_OK)

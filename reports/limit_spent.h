@@ -39,6 +39,19 @@ void limit_window_at(const struct limit_def *def, const struct zone *zone, int64
 void limit_window_text(const struct limit_def *def, char out[DATETIME_TEXT]);
 
 /*
+ * The question whose rows are of what a limit counts in [from, to), by when requests
+ * ended: its matches are conditions, its matches and `per` the fields.  False where the ledger
+ * cannot be asked (concurrent, or too many fields).  Views look into def.
+ */
+bool limit_question(const struct limit_def *def, int64_t from_us, int64_t to_us,
+                    struct ledger_question *q);
+/* Who a row of such an answer is of; views look into the row. */
+void limit_subject(const struct ledger_question *q, const struct ledger_row *row,
+                   struct subject *out);
+/* What requests of these sums took of a limit, in its unit. */
+uint64_t limit_taken(const struct limit_def *def, const struct ledger_sums *s);
+
+/*
  * Calls fn once for each counter of limit i (below limit_set_count) that lines of its
  * current window touch, in order of scope: spent is in the limit's unit (USD: each request
  * rounded up to nano), reserved is 0, the scope is borrowed for the call.  A line belongs

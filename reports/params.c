@@ -346,6 +346,19 @@ static enum rc set_cohort(struct report_params *p, struct strv value, struct buf
     return RC_OK;
 }
 
+static enum rc set_scope(struct report_params *p, struct strv value, struct buf *error)
+{
+    static const char *const names[] = {"tags", "budgets"};
+
+    p->has_scope = true;
+    p->scope = SCOPE_TAGS;
+    if (strv_eq(value, STRV("budgets")))
+        p->scope = SCOPE_BUDGETS;
+    else if (!strv_eq(value, STRV("tags")))
+        return bad_choice(error, "scope", value, names, 2);
+    return RC_OK;
+}
+
 static const struct word {
     const char *name;
     char letter; /* 0: none */
@@ -372,6 +385,8 @@ static const struct word {
      "decimals of a dollar in tables and pages, or exact"},
     {"cohort", 0, false, set_cohort, "WHICH",
      "tasks: those with spend in the period, or those closed in it"},
+    {"scope", 0, false, set_scope, "WHICH",
+     "forecast, anomalies: of tags (default) or of budgets"},
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
 
@@ -399,7 +414,8 @@ static bool is_given(const struct report_params *p, const struct word *word)
            (word->set == set_format && p->has_format) || (word->set == set_top && p->top) ||
            (word->set == set_sort && p->sort.n) ||
            (word->set == set_precision && p->has_precision) ||
-           (word->set == set_cohort && p->has_cohort);
+           (word->set == set_cohort && p->has_cohort) ||
+           (word->set == set_scope && p->has_scope);
 }
 
 static enum rc set_word(struct report_params *p, const struct word *word, struct strv value,

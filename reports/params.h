@@ -31,6 +31,9 @@ const char *report_format_name(enum report_format format);
 /* Its Content-Type. */
 const char *report_format_type(enum report_format format);
 
+/* What forecasts and anomalies are of. */
+enum report_scope { SCOPE_TAGS = 0, SCOPE_BUDGETS };
+
 /* Views live in the arena. */
 struct report_params {
     struct arena arena;
@@ -50,6 +53,8 @@ struct report_params {
     unsigned precision; /* tables and pages: decimals of a dollar */
     bool has_cohort;
     enum ledger_cohort cohort; /* COHORT_SPEND where not given */
+    bool has_scope;
+    enum report_scope scope;
 
     /* of params_resolve */
     const struct zone *zone;

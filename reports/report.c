@@ -22,9 +22,9 @@ static const struct entry {
     {{"requests", "Cost per request", true}, report_requests},
     {{"tasks", "Cost per task", true}, report_tasks},
     {{"budgets", "Budgets and limits", true}, report_budgets},
-    {{"forecast", "Forecast", false}, NULL},
+    {{"forecast", "Forecast", true}, report_forecast},
     {{"variance", "Variance", false}, NULL},
-    {{"anomalies", "Anomalies", false}, NULL},
+    {{"anomalies", "Anomalies", true}, report_anomalies},
     {{"models", "Models", true}, report_models},
     {{"token-bands", "Token bands", true}, report_token_bands},
     {{"waste", "Waste", false}, NULL},
@@ -274,6 +274,10 @@ enum rc report_run(struct strv name, struct report_params *params,
                         sources->now_us ? sources->now_us : clock_wall_us(), error);
     if (rc != RC_OK)
         return rc;
+    if (params->has_scope && entry->fill != report_forecast && entry->fill != report_anomalies) {
+        SAY(error, "scope does not go with this report: it is a word of forecast and anomalies");
+        return RC_BAD;
+    }
     if (sources->catch_up)
         sources->catch_up(sources->arg);
     run = xcalloc(1, sizeof(*run));

@@ -17,6 +17,7 @@
 #include "base/rc.h"
 #include "base/zone.h"
 #include "metering/limits/limit.h"
+#include "reports/oddities.h"
 #include "reports/params.h"
 
 enum {
@@ -39,6 +40,7 @@ struct report_sources {
     void *arg;
     int64_t now_us; /* 0: the clock's */
     bool colour;    /* tables */
+    struct oddity_floor floor; /* of notable anomalies; per_cent 0: ODDITY_FLOOR */
 };
 
 struct report_info {

@@ -1,0 +1,267 @@
+/*
+ * report_forecast.c - where the period will end, by tags or by budgets.
+ *
+ * A row's forecast is its own, and the total is theirs added up, so that the teams'
+ * forecasts are the company's.
+ */
+#include <string.h>
+
+#include "reports/limit_spent.h"
+#include "reports/outlook.h"
+#include "reports/report_int.h"
+
+enum forecast_column {
+    FORECAST_SPENT = 0,
+    FORECAST_END,
+    FORECAST_LOW,
+    FORECAST_HIGH,
+    FORECAST_METHOD,
+    FORECAST_ERROR,
+    FORECAST_HISTORY,
+    FORECAST_UNPRICED,
+};
+
+static void forecast_columns(struct sheet *t)
+{
+    sheet_column(t, "spent_usd", "spent USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "forecast_usd", "forecast USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "low_usd", "low USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "high_usd", "high USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "method", "method", COLUMN_TEXT, 0);
+    sheet_column(t, "backtest_error_ratio", "back-test error", COLUMN_RATIO, COLUMN_PER_CENT);
+    sheet_column(t, "history_steps", "history", COLUMN_COUNT, 0);
+    sheet_column(t, "unpriced_requests", "unpriced", COLUMN_COUNT, COLUMN_ADDS | COLUMN_SPARSE);
+}
+
+struct rows {
+    struct run *run;
+    size_t keys;
+    struct money spent, end, low, high;
+    uint64_t unpriced;
+    size_t silent; /* rows without a forecast */
+    enum rc rc;
+};
+
+static struct money usd(money_int atto)
+{
+    return (struct money){atto};
+}
+
+static void put_forecast(struct rows *r, const struct outlook *o, struct cell *c)
+{
+    c[FORECAST_SPENT] = cell_money(usd(o->spent));
+    c[FORECAST_HISTORY] = cell_count(o->history);
+    c[FORECAST_UNPRICED] = cell_count(o->unpriced);
+    r->spent = money_add(r->spent, usd(o->spent));
+    r->unpriced += o->unpriced;
+    if (!o->has_forecast) {
+        r->silent++;
+        return;
+    }
+    c[FORECAST_END] = cell_money(usd(o->forecast));
+    c[FORECAST_LOW] = cell_money(usd(o->low));
+    c[FORECAST_HIGH] = cell_money(usd(o->high));
+    r->end = money_add(r->end, usd(o->forecast));
+    r->low = money_add(r->low, usd(o->low));
+    r->high = money_add(r->high, usd(o->high));
+    if (o->how.has_error)
+        c[FORECAST_ERROR] = cell_ratio((money_int)o->how.error_ppm, 1000000);
+}
+
+static bool on_tags(const struct outlook *o, void *arg)
+{
+    struct rows *r = arg;
+    struct run *run = r->run;
+    struct cell *c;
+
+    r->rc = sheet_row(&run->sheet, &c);
+    for (size_t i = 0; r->rc == RC_OK && i < run->params->n_by; i++)
+        r->rc = run_value(run, o->value[i], &c[i]);
+    if (r->rc == RC_OK)
+        r->rc = sheet_text(&run->sheet, strv_z(forecast_method_name(o->how.method)),
+                           &c[r->keys + FORECAST_METHOD]);
+    if (r->rc == RC_OK)
+        put_forecast(r, o, c + r->keys);
+    return r->rc == RC_OK;
+}
+
+static enum rc by_tags(struct run *run)
+{
+    struct report_params *p = run->params;
+    struct rows r = {.run = run};
+    struct ledger_filter filter;
+    struct cell *total;
+    enum rc rc;
+
+    /* Bottom up: a company is the sum of its teams. */
+    if (p->n_by == 0)
+        p->by[p->n_by++] = (struct ledger_field){.id = FIELD_TEAM};
+    r.keys = run_key_columns(run);
+    forecast_columns(&run->sheet);
+    params_filter(p, &filter);
+    if (p->to_us <= p->now_us)
+        return run_refuses(run, "a period that is over", "nothing of it is left to forecast");
+    if (p->from_us > p->now_us)
+        return run_refuses(run, "a period that has not begun", "it is forecast once it has");
+    rc = outlook_tags(run->reader, &filter, p->by, p->n_by, p->zone, p->now_us, on_tags, &r,
+                      &run->fail);
+    if (rc == RC_BAD)
+        return run_refuses(run, "the end of this period",
+                           "it must be that of a day, or of an hour within two days");
+    if (rc == RC_OK)
+        rc = r.rc;
+    total = run->sheet.total + r.keys;
+    total[FORECAST_SPENT] = cell_money(r.spent);
+    total[FORECAST_END] = cell_money(r.end);
+    total[FORECAST_LOW] = cell_money(r.low);
+    total[FORECAST_HIGH] = cell_money(r.high);
+    total[FORECAST_UNPRICED] = cell_count(r.unpriced);
+    run->note = r.silent ? "Rows without a forecast have no complete day yet; the total's "
+                           "forecast is that of the others."
+                         : "Low and high hold four of five times for a row; their sums are "
+                           "wider than the total's own.";
+    return rc;
+}
+
+/* ---- budgets ---------------------------------------------------------------------------- */
+
+enum budget_column {
+    BUDGET_NAME = 0,
+    BUDGET_SCOPE,
+    BUDGET_UNIT,
+    BUDGET_WINDOW,
+    BUDGET_END,
+    /* limit, spent, forecast, low, high, gap: each in USD and as a count, one of them null */
+    BUDGET_AMOUNTS,
+    BUDGET_USED = BUDGET_AMOUNTS + 12,
+    BUDGET_RUNS_OUT,
+    BUDGET_METHOD,
+    BUDGET_ERROR,
+    BUDGET_HISTORY,
+};
+
+static void budget_columns(struct sheet *t)
+{
+    static const char *const names[][4] = {
+        {"limit_usd", "limit USD", "limit_count", "limit"},
+        {"spent_usd", "spent USD", "spent_count", "spent"},
+        {"forecast_usd", "forecast USD", "forecast_count", "forecast"},
+        {"low_usd", "low USD", "low_count", "low"},
+        {"high_usd", "high USD", "high_count", "high"},
+        {"gap_usd", "over by USD", "gap_count", "over by"},
+    };
+
+    sheet_column(t, "budget", "budget", COLUMN_TEXT, COLUMN_KEY);
+    sheet_column(t, "scope", "scope", COLUMN_TEXT, COLUMN_KEY | COLUMN_SPARSE);
+    sheet_column(t, "unit", "unit", COLUMN_TEXT, COLUMN_KEY);
+    sheet_column(t, "window", "window", COLUMN_TEXT, COLUMN_KEY);
+    sheet_column(t, "window_end", "resets", COLUMN_TIME, COLUMN_KEY);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        sheet_column(t, names[i][0], names[i][1], COLUMN_MONEY, COLUMN_SPARSE);
+        sheet_column(t, names[i][2], names[i][3], COLUMN_COUNT, COLUMN_SPARSE);
+    }
+    sheet_column(t, "forecast_ratio", "of limit", COLUMN_RATIO, COLUMN_PER_CENT);
+    sheet_column(t, "runs_out", "runs out", COLUMN_TIME, COLUMN_SPARSE);
+    sheet_column(t, "method", "method", COLUMN_TEXT, 0);
+    sheet_column(t, "backtest_error_ratio", "back-test error", COLUMN_RATIO, COLUMN_PER_CENT);
+    sheet_column(t, "history_steps", "history", COLUMN_COUNT, 0);
+    t->has_total = false;
+}
+
+static void put_amount(const struct outlook *o, unsigned which, money_int n, struct cell *c)
+{
+    struct cell *to = &c[BUDGET_AMOUNTS + 2 * which];
+
+    if (o->def->unit == UNIT_USD)
+        to[0] = cell_money(usd(n));
+    else
+        to[1] = cell_count(n > 0 ? (uint64_t)n : 0);
+}
+
+static void put_budget(const struct outlook *o, struct cell *c)
+{
+    money_int limit = (money_int)o->def->limit * (o->def->unit == UNIT_USD ? ATTO_PER_NANO : 1);
+
+    if (o->to_us < INT64_MAX)
+        c[BUDGET_END] = cell_time(o->to_us);
+    put_amount(o, 0, limit, c);
+    put_amount(o, 1, o->spent, c);
+    c[BUDGET_HISTORY] = cell_count(o->history);
+    if (!o->has_forecast)
+        return;
+    put_amount(o, 2, o->forecast, c);
+    put_amount(o, 3, o->low, c);
+    put_amount(o, 4, o->high, c);
+    if (o->forecast > limit)
+        put_amount(o, 5, o->forecast - limit, c);
+    c[BUDGET_USED] = cell_ratio(o->forecast, limit);
+    if (o->runs_out)
+        c[BUDGET_RUNS_OUT] = cell_time(o->runs_out_us);
+    if (o->how.has_error)
+        c[BUDGET_ERROR] = cell_ratio((money_int)o->how.error_ppm, 1000000);
+}
+
+static bool on_budget(const struct outlook *o, void *arg)
+{
+    struct rows *r = arg;
+    struct run *run = r->run;
+    struct sheet *t = &run->sheet;
+    char window[DATETIME_TEXT];
+    struct cell *c;
+
+    limit_window_text(o->def, window);
+    r->rc = sheet_row(t, &c);
+    if (r->rc == RC_OK)
+        r->rc = sheet_text(t, strv_z(o->def->name), &c[BUDGET_NAME]);
+    if (r->rc == RC_OK && o->scope.n)
+        r->rc = sheet_text(t, o->scope, &c[BUDGET_SCOPE]);
+    if (r->rc == RC_OK)
+        r->rc = sheet_text(t, strv_z(limit_unit_name(o->def->unit)), &c[BUDGET_UNIT]);
+    if (r->rc == RC_OK)
+        r->rc = sheet_text(t, strv_z(window), &c[BUDGET_WINDOW]);
+    if (r->rc == RC_OK)
+        r->rc = sheet_text(t, strv_z(forecast_method_name(o->how.method)), &c[BUDGET_METHOD]);
+    if (r->rc != RC_OK)
+        return false;
+    put_budget(o, c);
+    if (o->to_us < INT64_MAX) {
+        if (r->silent++ == 0 || o->from_us < run->params->from_us)
+            run->params->from_us = o->from_us;
+        if (r->silent == 1 || o->to_us > run->params->to_us)
+            run->params->to_us = o->to_us;
+    }
+    return true;
+}
+
+static enum rc by_budgets(struct run *run)
+{
+    const struct report_sources *s = run->sources;
+    const struct report_params *p = run->params;
+    struct rows r = {.run = run};
+    enum rc rc = RC_OK;
+
+    if (p->from.n || p->to.n || p->month.n || p->last.n)
+        return run_refuses(run, "a period", "a budget is forecast to its own window's end");
+    if (p->n_by)
+        return run_refuses(run, "by", "a row is one counter");
+    if (p->n_where)
+        return run_refuses(run, "where", "all budgets are shown");
+    budget_columns(&run->sheet);
+    if (s->limits)
+        rc = outlook_budgets(run->reader, s->limits, s->zone, p->now_us, on_budget, &r,
+                             &run->fail);
+    if (!s->limits || limit_set_count(s->limits) == 0)
+        run->note = "There are no limits in the configuration.";
+    return rc == RC_OK ? r.rc : rc;
+}
+
+enum rc report_forecast(struct run *run)
+{
+    if (run->params->has_cohort)
+        return run_refuses(run, "cohort", "it is a word of tasks");
+    if (run->params->has_grain)
+        return run_refuses(run, "grain", "a row is forecast to the end of the period");
+    if (run->params->top)
+        return run_refuses(run, "top", "every row has a forecast of its own");
+    return run->params->scope == SCOPE_BUDGETS ? by_budgets(run) : by_tags(run);
+}
