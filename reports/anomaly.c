@@ -149,8 +149,7 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-size_t anomaly_hours(const money_int *x, size_t n, size_t from, struct anomaly *out,
-                     size_t max)
+size_t anomaly_hours(const money_int *x, size_t n, size_t from, struct anomaly *out, size_t max)
 {
     bool *odd = xcalloc(n + 1, sizeof(*odd));
     size_t found = 0;

@@ -20,8 +20,8 @@ enum { SEASONAL_NEEDS = 1, MEDIAN_NEEDS = 3, SMOOTH_NEEDS = 6 };
 
 const char *forecast_method_name(enum forecast_method method)
 {
-    static const char *const names[FORECAST_METHODS] = {
-        "none", "run-rate", "seasonal-naive", "seasonal-median", "holt-winters"};
+    static const char *const names[FORECAST_METHODS] = {"none", "run-rate", "seasonal-naive",
+                                                        "seasonal-median", "holt-winters"};
 
     return names[method];
 }
@@ -29,8 +29,7 @@ const char *forecast_method_name(enum forecast_method method)
 const char *forecast_method_says(enum forecast_method method)
 {
     static const char *const says[FORECAST_METHODS] = {
-        "nothing complete to go by yet",
-        "the average of the complete days, extrapolated",
+        "nothing complete to go by yet", "the average of the complete days, extrapolated",
         "each remaining day as the same weekday last week",
         "each remaining day as the median of the last four same weekdays",
         "level, trend and weekday pattern"};
@@ -144,8 +143,8 @@ static void path_smooth(const money_int *x, size_t n, unsigned season_n, size_t 
     free(y);
 }
 
-void forecast_path(enum forecast_method method, const money_int *x, size_t n,
-                   unsigned season_n, size_t h, money_int *out)
+void forecast_path(enum forecast_method method, const money_int *x, size_t n, unsigned season_n,
+                   size_t h, money_int *out)
 {
     ASSERT(n >= forecast_needs(method, season_n));
     switch (method) {

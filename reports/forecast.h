@@ -38,8 +38,8 @@ const char *forecast_method_says(enum forecast_method method);
 size_t forecast_needs(enum forecast_method method, unsigned season_n);
 
 /* The h steps after x by one method, whose need is met (FORECAST_NONE: zeros). */
-void forecast_path(enum forecast_method method, const money_int *x, size_t n,
-                   unsigned season_n, size_t h, money_int *out);
+void forecast_path(enum forecast_method method, const money_int *x, size_t n, unsigned season_n,
+                   size_t h, money_int *out);
 
 struct forecast {
     enum forecast_method method;

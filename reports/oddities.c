@@ -88,8 +88,9 @@ static enum rc search_one(struct search *s, const struct series *series, size_t 
     for (size_t i = 0, end; rc == RC_OK && !s->stopped && i < found; i = end) {
         bool up = s->found[i].actual > s->found[i].expected;
         s->found[i].step += first;
-        for (end = i + 1; end < found && s->found[end].step + first == s->found[end - 1].step + 1 &&
-                          (s->found[end].actual > s->found[end].expected) == up;
+        for (end = i + 1;
+             end < found && s->found[end].step + first == s->found[end - 1].step + 1 &&
+             (s->found[end].actual > s->found[end].expected) == up;
              end++)
             s->found[end].step += first;
         rc = tell(s, series, &s->found[i], end - i);

@@ -183,9 +183,9 @@ static void write(const struct causes *c, const struct series_question *q, money
         value = strv_head(value, VALUE_SHOWN);
         while (value.n && ((unsigned char)value.p[value.n - 1] & 0x80))
             value.n--; /* no half characters */
-        size = snprintf(out + n, ODDITY_CAUSES_TEXT - n, "%s" STRV_FMT " " STRV_FMT " %s%s",
-                        told ? ", " : "", STRV_ARG(name), STRV_ARG(value), up ? "+" : "-",
-                        amount);
+        size =
+            snprintf(out + n, ODDITY_CAUSES_TEXT - n, "%s" STRV_FMT " " STRV_FMT " %s%s",
+                     told ? ", " : "", STRV_ARG(name), STRV_ARG(value), up ? "+" : "-", amount);
         if (size < 0 || (size_t)size >= ODDITY_CAUSES_TEXT - n)
             break;
         n += (size_t)size;

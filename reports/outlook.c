@@ -251,8 +251,8 @@ static void pace(struct outlook *o, int64_t now_us)
     o->forecast = o->low = o->high = divide_even(o->spent * length, gone);
     if (o->forecast >= limit && limit > 0) {
         o->runs_out = true;
-        o->runs_out_us = o->spent >= limit ? now_us
-                                           : o->from_us + (int64_t)(limit * gone / o->spent);
+        o->runs_out_us =
+            o->spent >= limit ? now_us : o->from_us + (int64_t)(limit * gone / o->spent);
     }
 }
 

@@ -23,10 +23,10 @@ struct outlook {
     bool has_forecast;
     money_int forecast, low, high; /* of the whole period */
     struct forecast how;
-    size_t history;       /* complete steps since the first with anything */
+    size_t history; /* complete steps since the first with anything */
     enum period step;
-    bool runs_out;        /* a budget's limit is reached before the period ends */
-    int64_t runs_out_us;  /* the step in which it is; spent already: the running one */
+    bool runs_out;       /* a budget's limit is reached before the period ends */
+    int64_t runs_out_us; /* the step in which it is; spent already: the running one */
     uint64_t unpriced;
 };
 

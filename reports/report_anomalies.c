@@ -88,6 +88,19 @@ static enum rc put_keys(struct run *run, const struct oddity *o, struct cell *c)
     return rc;
 }
 
+/* The lines of the days in question. */
+static enum rc put_link(struct run *run, const struct oddity *o, struct cell *c)
+{
+    struct drill d;
+
+    drill_start(&d, run);
+    d.from_us = o->from_us;
+    d.to_us = o->to_us;
+    for (size_t i = 0; i < run->params->n_by; i++)
+        drill_add(&d, run->params->by[i], LEDGER_EQ, o->value[i]);
+    return drill_cell(run, &d, &c[run->lines]);
+}
+
 static bool on_oddity(const struct oddity *o, void *arg)
 {
     struct rows *r = arg;
@@ -99,10 +112,13 @@ static bool on_oddity(const struct oddity *o, void *arg)
         r->rc = put_keys(r->run, o, c);
     if (r->rc != RC_OK)
         return false;
+    if (!o->def)
+        r->rc = put_link(r->run, o, c);
     c += r->keys;
     put_numbers(o, c);
-    r->rc = sheet_text(t, o->actual > o->expected ? STRV("spike") : STRV("drop"),
-                       &c[ANOMALY_KIND]);
+    if (r->rc == RC_OK)
+        r->rc = sheet_text(t, o->actual > o->expected ? STRV("spike") : STRV("drop"),
+                           &c[ANOMALY_KIND]);
     if (r->rc == RC_OK)
         r->rc = sheet_text(t, o->open ? STRV("open") : STRV("closed"), &c[ANOMALY_STATUS]);
     if (r->rc == RC_OK && o->causes.n)
@@ -161,6 +177,8 @@ enum rc report_anomalies(struct run *run)
         r.keys = run_key_columns(run);
     }
     anomaly_columns(&run->sheet);
+    if (!budgets)
+        drill_column(run);
     if (!budgets || q.limits)
         rc = oddities_find(&q, on_oddity, &r, &waiting, &run->fail);
     if (rc == RC_OK)

@@ -72,6 +72,7 @@ static bool on_tags(const struct outlook *o, void *arg)
 {
     struct rows *r = arg;
     struct run *run = r->run;
+    struct drill d;
     struct cell *c;
 
     r->rc = sheet_row(&run->sheet, &c);
@@ -80,8 +81,13 @@ static bool on_tags(const struct outlook *o, void *arg)
     if (r->rc == RC_OK)
         r->rc = sheet_text(&run->sheet, strv_z(forecast_method_name(o->how.method)),
                            &c[r->keys + FORECAST_METHOD]);
-    if (r->rc == RC_OK)
+    if (r->rc == RC_OK) {
         put_forecast(r, o, c + r->keys);
+        drill_start(&d, run);
+        for (size_t i = 0; i < run->params->n_by; i++)
+            drill_add(&d, run->params->by[i], LEDGER_EQ, o->value[i]);
+        r->rc = drill_cell(run, &d, &c[run->lines]);
+    }
     return r->rc == RC_OK;
 }
 
@@ -98,6 +104,7 @@ static enum rc by_tags(struct run *run)
         p->by[p->n_by++] = (struct ledger_field){.id = FIELD_TEAM};
     r.keys = run_key_columns(run);
     forecast_columns(&run->sheet);
+    drill_column(run);
     params_filter(p, &filter);
     if (p->to_us <= p->now_us)
         return run_refuses(run, "a period that is over", "nothing of it is left to forecast");
@@ -120,7 +127,7 @@ static enum rc by_tags(struct run *run)
                            "forecast is that of the others."
                          : "Low and high hold four of five times for a row; their sums are "
                            "wider than the total's own.";
-    return rc;
+    return rc == RC_OK ? drill_total(run) : rc;
 }
 
 /* ---- budgets ---------------------------------------------------------------------------- */

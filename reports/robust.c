@@ -109,7 +109,8 @@ double student_quantile(double p, double df)
     return p < 0.5 ? -high : high;
 }
 
-/* ---- extreme Studentised deviate ------------------------------------------------------------ */
+/* ---- extreme Studentised deviate ------------------------------------------------------------
+ */
 
 /* The value farthest from the mean of those that are left. */
 static struct esd_step farthest(const double *x, size_t n, const bool *gone, size_t n_left)
@@ -133,8 +134,8 @@ static struct esd_step farthest(const double *x, size_t n, const bool *gone, siz
     return out;
 }
 
-size_t esd_test(const double *x, size_t n, double alpha, struct esd_step *steps,
-                size_t n_steps, bool *scratch)
+size_t esd_test(const double *x, size_t n, double alpha, struct esd_step *steps, size_t n_steps,
+                bool *scratch)
 {
     size_t found = 0;
 

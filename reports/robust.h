@@ -32,15 +32,15 @@ double robust_z(double x, double median, double deviation, double least_deviatio
 double student_quantile(double p, double df);
 
 struct esd_step {
-    size_t index;        /* of the value removed in this step */
-    double r, lambda;    /* test statistic and critical value */
+    size_t index;     /* of the value removed in this step */
+    double r, lambda; /* test statistic and critical value */
 };
 /*
  * Rosner's test (1983) for at most n_steps outliers among n values at level alpha:
  * the number found, whose indices are those of the first steps.  n >= 3,
  * n_steps <= n - 2; scratch has room for n.
  */
-size_t esd_test(const double *x, size_t n, double alpha, struct esd_step *steps,
-                size_t n_steps, bool *scratch);
+size_t esd_test(const double *x, size_t n, double alpha, struct esd_step *steps, size_t n_steps,
+                bool *scratch);
 
 #endif

@@ -86,7 +86,8 @@ static size_t step_at(const struct series_set *set, int64_t us)
     return low <= set->n_steps && set->start_us[low] == us ? low : set->n_steps + 1;
 }
 
-/* ---- which series a row is of ------------------------------------------------------------- */
+/* ---- which series a row is of -------------------------------------------------------------
+ */
 
 struct keyed {
     struct strv key;

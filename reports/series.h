@@ -19,19 +19,19 @@
 #include "metering/limits/limit.h"
 
 enum {
-    SERIES_MAX = 20000,        /* of one answer; more is RC_LIMIT */
+    SERIES_MAX = 20000,          /* of one answer; more is RC_LIMIT */
     SERIES_CELLS_MAX = 16 << 20, /* series times steps; more is RC_LIMIT */
-    SERIES_DAYS = 400,         /* of history */
+    SERIES_DAYS = 400,           /* of history */
     SERIES_HOURS = 168 * 9,
 };
 
 struct series {
-    struct strv key;         /* values joined, or the counter's scope: order and identity */
+    struct strv key;          /* values joined, or the counter's scope: order and identity */
     const struct strv *value; /* of the fields; of a limit's counter: of one of its rows */
-    size_t first;            /* the first step with anything in it */
-    money_int *x;            /* n_steps complete steps */
-    money_int running;       /* the step that is not over */
-    uint64_t unpriced;       /* requests without a price in all of it */
+    size_t first;             /* the first step with anything in it */
+    money_int *x;             /* n_steps complete steps */
+    money_int running;        /* the step that is not over */
+    uint64_t unpriced;        /* requests without a price in all of it */
 };
 
 struct series_set {
@@ -47,7 +47,7 @@ struct series_set {
 };
 
 struct series_question {
-    struct ledger_reader *reader; /* within a view */
+    struct ledger_reader *reader;       /* within a view */
     const struct ledger_filter *filter; /* its conditions; the period is not looked at */
     const struct ledger_field *by;
     size_t n_by;

@@ -199,8 +199,8 @@ static void test_month_end(void **state)
 static void test_modified_z(void **state)
 {
     static const double x[] = {2.1, 2.3, 1.9, 2.0, 2.2, 2.1, 9.7, 2.0, 2.4, 1.8};
-    static const double want[] = {0,       .899333,   -.899333, -.449667, .449667,
-                                  0,       34.174667, -.449667, 1.349,    -1.349};
+    static const double want[] = {0, .899333,   -.899333, -.449667, .449667,
+                                  0, 34.174667, -.449667, 1.349,    -1.349};
     double sorted[COUNT(x)], middle, deviation;
 
     (void)state;
@@ -241,7 +241,8 @@ static void test_extreme_deviates(void **state)
     near_to(student_quantile(0.05, 1), -6.313751515, 1e-9);
 }
 
-/* ---- the choice ----------------------------------------------------------------------------- */
+/* ---- the choice -----------------------------------------------------------------------------
+ */
 
 static void test_ladder(void **state)
 {
@@ -299,7 +300,8 @@ static void test_large_amounts(void **state)
     assert_true(f.sum == 0 && f.high == 0 && !f.has_error);
 }
 
-/* ---- anomalies ---------------------------------------------------------------------------- */
+/* ---- anomalies ----------------------------------------------------------------------------
+ */
 
 static void test_reference_anomalies(void **state)
 {

@@ -175,10 +175,9 @@ static struct limit_def budget(const char *name, const char *usd, enum period pe
 
 static void test_budgets_to_their_own_windows(void **state)
 {
-    struct limit_def defs[] = {budget("month", "2000", PERIOD_MONTH),
-                               budget("teams", "150", PERIOD_WEEK),
-                               budget("tokens", "1", PERIOD_MONTH),
-                               budget("ever", "1000000", PERIOD_TOTAL)};
+    struct limit_def defs[] = {
+        budget("month", "2000", PERIOD_MONTH), budget("teams", "150", PERIOD_WEEK),
+        budget("tokens", "1", PERIOD_MONTH), budget("ever", "1000000", PERIOD_TOTAL)};
     struct limit_set *limits;
     const cJSON *row;
     cJSON *json;
@@ -193,7 +192,8 @@ static void test_budgets_to_their_own_windows(void **state)
     row = row_with(json, "budget", "month");
     assert_string_equal(member(row, "window_end")->valuestring, "2026-11-01T00:00:00.000000Z");
     assert_true(amount(row, "forecast_usd") > amount(row, "limit_usd"));
-    assert_true(amount(row, "gap_usd") == amount(row, "forecast_usd") - amount(row, "limit_usd"));
+    assert_true(amount(row, "gap_usd") ==
+                amount(row, "forecast_usd") - amount(row, "limit_usd"));
     assert_true(cJSON_IsString(member(row, "runs_out")));
     row = row_with(json, "budget", "teams");
     assert_string_equal(member(row, "scope")->valuestring, "team=search");
@@ -208,7 +208,8 @@ static void test_budgets_to_their_own_windows(void **state)
     f.sources.limits = NULL;
 }
 
-/* ---- anomalies ---------------------------------------------------------------------------- */
+/* ---- anomalies ----------------------------------------------------------------------------
+ */
 
 static void check_days(const cJSON *json)
 {
