@@ -126,9 +126,16 @@ static const uint64_t same_thing[] = {
     UINT64_C(1) << METER_PAGE | UINT64_C(1) << METER_PAGE_ANNOTATED,
 };
 
-/* Of the meters that have no rate, those that nothing priced stands for. */
-static uint64_t really_missing(uint64_t missing, uint64_t priced)
+/*
+ * Of the meters that have no rate, those that nothing priced stands for.  Where the
+ * card has no rate by tokens at all and something else was priced (seconds, images,
+ * searches), tokens are told but not charged.
+ */
+static uint64_t really_missing(const struct book *book, uint64_t missing, uint64_t priced,
+                               uint64_t rated)
 {
+    if ((rated & book->token_mask) == 0 && (priced & ~meter_bit(METER_REQUEST)))
+        missing &= ~book->token_mask;
     for (size_t i = 0; i < sizeof(same_thing) / sizeof(same_thing[0]); i++) {
         if (priced & same_thing[i])
             missing &= ~same_thing[i];
@@ -246,6 +253,13 @@ static struct quantities charged_quantities(const struct model *model,
     return q;
 }
 
+/* Audio told in seconds that have a rate: its tokens, without one of their own, are the same. */
+static bool is_told_twice(const struct rate_set *set, const struct quantities *q, enum meter m)
+{
+    return m == METER_IN_AUDIO && q->n[METER_AUDIO_SEC] > 0 &&
+           (set->mask & meter_bit(METER_AUDIO_SEC)) && !(set->mask & meter_bit(METER_IN_AUDIO));
+}
+
 /* For what was used and has no rate, the provider's stand-in; gives what is still missing. */
 static uint64_t add_stand_ins(const struct book *book, const struct provider *provider,
                               const struct rate_set *list, const struct rate_set *contracted,
@@ -304,14 +318,16 @@ void price_usage(const struct book *book, const struct price_query *query, struc
     for (uint64_t left = used; left != 0; left &= left - 1) {
         enum meter m = (enum meter)__builtin_ctzll(left);
 
-        if (!add_line(book, list, contracted, m, charged.n[m], out))
+        if (!is_told_twice(contracted, &charged, m) &&
+            !add_line(book, list, contracted, m, charged.n[m], out))
             missing |= meter_bit(m);
     }
-    missing = really_missing(missing, used & ~missing);
+    missing = really_missing(book, missing, used & ~missing, contracted->mask);
     missing = add_stand_ins(book, provider, list, contracted, missing, out);
     if (missing)
         out->flags |= PRICE_FLAG_NO_METER;
-    if (out->n_lines == 0)
+    /* All counts are zero and a request costs nothing: that is known. */
+    if (out->n_lines == 0 && used != meter_bit(METER_REQUEST))
         return;
     out->status = PRICE_OK;
     if (out->flags & (PRICE_FLAG_NO_METER | PRICE_FLAG_NO_TIER | PRICE_FLAG_TOO_LARGE |

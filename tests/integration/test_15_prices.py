@@ -237,7 +237,9 @@ class Maker:
                                                 f"{name}-2026-04-23", f"{name}@default",
                                                 f"models/{name}", f"arn:a:x/{name}:fast",
                                                 f"eu.{name}", f"us.{name}-20260101",
-                                                f"ft:{name}:org::1", f"{name}-2026-04-2"])
+                                                f"ft:{name}:org::1", f"{name}-2026-04-2",
+                                                f"{name}:20230824-v2", f"{name}:2023-07-21",
+                                                f"{name}-20230824-v2"])
         at = self.random.choice(
             [moment for cut in INSTANTS for moment in (cut, before(cut))] +
             [f"2026-{self.random.randint(1, 12):02}-{self.random.randint(1, 28):02}T"

@@ -34,6 +34,12 @@ def moment(text):
         datetime.timedelta(microseconds=1)
 
 
+def undated(name):
+    """The name without the date at its end; empty where there is none."""
+    found = DATE.search(name)
+    return name[:found.start()] if found and found.start() > 0 else ""
+
+
 def half_even(value):
     """To whole atto-dollars, halves to even."""
     scaled = value / ATTO
@@ -81,10 +87,10 @@ class Book:
             return ids[name], "exact"
         if name.startswith("ft:"):
             head = "ft:" + name[3:].split(":")[0]
-            model = ids.get(head) or dated.get(DATE.sub("", head) if DATE.search(head) else "")
+            model = ids.get(head) or dated.get(undated(head))
             return (model, "fine-tune") if model else (None, None)
-        if DATE.search(name) and DATE.sub("", name) in dated:
-            return dated[DATE.sub("", name)], "dated"
+        if undated(name) in dated:
+            return dated[undated(name)], "dated"
         return None, None
 
     def strip(self, provider, name):
@@ -339,9 +345,13 @@ class Book:
                 quantity = Fraction(1)
             if query.get("counted"):
                 quantity = max(quantity, Fraction(provider.get("minimums", {}).get(meter, 0)))
-            if not charge(meter, quantity):
+            twice = meter == "in_audio" and usage.get("audio_sec") and \
+                "audio_sec" in contracted and "in_audio" not in contracted
+            if not twice and not charge(meter, quantity):
                 missing.add(meter)
         priced = set(usage) - missing
+        if priced - {"request"} and not any(self.is_token(m) for m in contracted):
+            missing = {m for m in missing if not self.is_token(m)}
         for same in SAME_THING:
             if priced & same:
                 missing -= same
@@ -354,6 +364,6 @@ class Book:
         if missing:
             flags.add("no-rate")
         result["flags"] = flags
-        if result["lines"]:
+        if result["lines"] or set(usage) == {"request"}:
             result["status"] = "partial" if flags & {"no-rate", "no-tier", "no-region"} else "ok"
         return result
