@@ -1,5 +1,6 @@
 """The price book: golden costs, random books against exact fractions, names, lint."""
 
+import csv
 import json
 import os
 import random
@@ -86,6 +87,37 @@ def test_vectors_hold_by_a_second_hand(name):
     path = os.path.join(VECTORS, "book.json")
     for query, got in zip(queries, costs_of(queries, "--book", path)):
         compare(query, got, book.cost(query))
+
+
+CONFLICTS = os.path.join(procs.ROOT, "docs", "price-conflicts.csv")
+CATALOGUES = os.path.join(procs.ROOT, "..", "shared", "prices", "conflicts.json")
+
+
+def test_conflicts_are_decided():
+    """What catalogues disagree on is decided in a list, and the book has what the list says."""
+    with open(CONFLICTS, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    book, at = exact.Book.folder(BOOK), exact.moment("2026-11-21T12:00:00Z")
+    for row in rows:
+        assert row["why"], row
+        model = book.find(book.providers[row["provider"]], row["model"])[0]
+        period = [p for p in model["prices"]
+                  if (p.get("from") is None or exact.moment(p["from"]) <= at)
+                  and (p.get("to") is None or at < exact.moment(p["to"]))][0]
+        kind, _, rest = row["rates"].partition(" ")
+        rates, meters = period["rates"], ["in", "out", "cache_read"]
+        if kind == "variant":
+            rates = [v["rates"] for v in period["variants"] if v["when"] == json.loads(rest)][0]
+        elif kind == "meter":
+            meters = [rest]
+        assert "/".join(rates.get(meter, "-") for meter in meters) == row["decided"], row
+    if not os.path.exists(CATALOGUES):
+        pytest.skip("../shared/prices/conflicts.json is absent: the list alone was checked")
+    with open(CATALOGUES, encoding="utf-8") as file:
+        conflicts = json.load(file)
+    listed = {(row["provider"], row["model"], row["rates"]) for row in rows}
+    missing = [c for c in conflicts if (c["provider"], c["id"], c["what"]) not in listed]
+    assert not missing
 
 
 # ---- random books ----------------------------------------------------------------------
