@@ -87,19 +87,19 @@ enum rc ledger_look(struct ledger *l, struct fail *fail)
 
 /* ---- entries ----------------------------------------------------------------- */
 
-static struct strv id_of(const struct record *r)
+static struct strv bytes_of(const struct uuid *id)
 {
-    return strv_make((const char *)r->id.b, UUID_BYTES);
+    return strv_make((const char *)id->b, UUID_BYTES);
 }
 
-static void note_begin(struct ledger *l, struct segment *s, const struct record *r,
+static void note_begin(struct ledger *l, struct segment *s, const struct uuid *id,
                        struct strv payload)
 {
     struct begun *begun;
 
-    if (dict_get(&l->open, id_of(r)))
+    if (dict_get(&l->open, bytes_of(id)))
         return; /* read again */
-    dict_put(&l->open, id_of(r), (int64_t)(intptr_t)s);
+    dict_put(&l->open, bytes_of(id), (int64_t)(intptr_t)s);
     s->open++;
     if (!l->begun)
         return;
@@ -107,23 +107,23 @@ static void note_begin(struct ledger *l, struct segment *s, const struct record 
     begun->segment = s;
     begun->n = payload.n;
     memcpy(begun->payload, payload.p, payload.n);
-    dict_put(l->begun, id_of(r), (int64_t)(intptr_t)begun);
+    dict_put(l->begun, bytes_of(id), (int64_t)(intptr_t)begun);
 }
 
 static void note_end(struct ledger *l, const struct record *r)
 {
-    int64_t *at = dict_get(&l->open, id_of(r));
+    int64_t *at = dict_get(&l->open, bytes_of(&r->id));
 
     if (!at)
         return;
     ((struct segment *)(intptr_t)*at)->open--;
-    dict_remove(&l->open, id_of(r));
+    dict_remove(&l->open, bytes_of(&r->id));
     if (!l->begun)
         return;
-    at = dict_get(l->begun, id_of(r));
+    at = dict_get(l->begun, bytes_of(&r->id));
     if (at)
         free((struct begun *)(intptr_t)*at);
-    dict_remove(l->begun, id_of(r));
+    dict_remove(l->begun, bytes_of(&r->id));
 }
 
 static void bad_entry(struct ledger *l, struct segment *s, const char *what)
@@ -147,16 +147,19 @@ static enum rc apply_record(struct ledger *l, struct segment *s, const struct se
 {
     struct record r;
     bool was_new = false;
-    enum rc rc = RC_OK;
+    enum rc rc;
 
-    if (record_decode(e->payload, &r) != RC_OK) {
+    /* Of a BEGIN the rest is looked at only where its END never comes: see recover.c. */
+    rc = e->kind == JOURNAL_BEGIN && !l->begun ? record_decode_id(e->payload, &r)
+                                               : record_decode(e->payload, &r);
+    if (rc != RC_OK) {
         if (is_new)
             bad_entry(l, s, "record");
         return RC_OK;
     }
     if (e->kind == JOURNAL_BEGIN) {
         saw(s, r.start_us);
-        note_begin(l, s, &r, e->payload);
+        note_begin(l, s, &r.id, e->payload);
         return RC_OK;
     }
     saw(s, r.end_us);
@@ -313,6 +316,7 @@ enum rc ledger_open_batch(struct ledger *l, struct fail *fail)
 
 static void end_batch(struct ledger *l)
 {
+    l->last_entries = l->batch_entries;
     l->in_batch = false;
     l->batch_entries = l->batch_bytes = 0;
     l->batch = (struct ledger_stats){0};
@@ -444,9 +448,11 @@ static void count_waiting(struct ledger *l)
 enum rc ledger_cycle(struct ledger *l, bool *more, struct fail *fail)
 {
     int64_t started_us = clock_wall_us();
+    bool was_careful = ingest_is_careful(l->in);
     enum rc rc = ledger_look(l, fail);
 
     *more = false;
+    l->last_entries = 0;
     LIST_FOREACH (at, &l->segments) {
         if (rc == RC_OK)
             rc = ledger_read_segment(l, LIST_OBJECT(at, struct segment, link), more, fail);
@@ -459,6 +465,10 @@ enum rc ledger_cycle(struct ledger *l, bool *more, struct fail *fail)
         ledger_undo(l);
     else
         ledger_remove_done(l);
+    if (rc == RC_AGAIN && !was_careful && ingest_is_careful(l->in)) { /* no failure */
+        *more = true;
+        rc = RC_OK;
+    }
     count_waiting(l);
     return rc;
 }

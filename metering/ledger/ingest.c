@@ -18,7 +18,8 @@ static const char *const statements[SQL_COUNT] = {
 };
 
 /* What WAL keeps after a checkpoint is cut to this. */
-static const char *const settings = "PRAGMA journal_mode=WAL;"
+static const char *const settings = "PRAGMA page_size=8192;" /* of a new database */
+                                    "PRAGMA journal_mode=WAL;"
                                     "PRAGMA synchronous=NORMAL;"
                                     "PRAGMA wal_autocheckpoint=4000;"
                                     "PRAGMA journal_size_limit=67108864;"
@@ -62,6 +63,8 @@ struct ingest *ingest_open(const char *path, struct fail *fail)
         schema_migrate(in->db, fail) != RC_OK)
         goto out;
     sqlite3_busy_timeout(in->db, INGEST_BUSY_MS);
+    if (ingest_rows_open(in, fail) != RC_OK)
+        goto out;
     for (int i = 0; i < SQL_COUNT; i++) {
         in->sql[i] = db_prepare(in->db, statements[i], fail);
         if (!in->sql[i])
@@ -80,6 +83,7 @@ void ingest_close(struct ingest *in)
     for (int i = 0; i < SQL_COUNT; i++)
         sqlite3_finalize(in->sql[i]);
     sqlite3_close(in->db);
+    ingest_rows_close(in);
     dict_release(&in->words);
     dict_release(&in->tagsets);
     dict_release(&in->combos);
@@ -111,67 +115,57 @@ enum rc ingest_begin(struct ingest *in, struct fail *fail)
     return rc;
 }
 
-static enum rc add_record(struct ingest *in, const struct record *r, struct strv body,
-                          bool *is_new, struct fail *fail)
-{
-    sqlite3_stmt *add = in->sql[SQL_RECORD_ADD];
-    enum rc rc;
-
-    sqlite3_bind_int64(add, 1, in->next_seq);
-    db_bind_blob(add, 2, strv_make((const char *)r->id.b, UUID_BYTES));
-    db_bind_blob(add, 3, body);
-    rc = db_run(add, fail, "write a record");
-    *is_new = rc == RC_OK && sqlite3_changes(in->db) == 1;
-    return rc;
-}
-
-static enum rc add_line(struct ingest *in, const struct record *r, const int64_t ids[5],
+/* Of a batch done again: what is collected must be in the table for that. */
+static enum rc look_for(struct ingest *in, const struct uuid *id, bool *is_there,
                         struct fail *fail)
 {
-    sqlite3_stmt *add = in->sql[SQL_LINE_ADD];
+    sqlite3_stmt *find = in->sql[SQL_RECORD_FIND];
+    enum rc rc = ingest_write_rows(in, fail);
+    int code;
 
-    sqlite3_bind_int64(add, 1, r->end_us);
-    sqlite3_bind_int64(add, 2, in->next_seq);
-    sqlite3_bind_int64(add, 3, r->start_us);
-    for (int i = 0; i < 5; i++)
-        sqlite3_bind_int64(add, 4 + i, ids[i]);
-    sqlite3_bind_int64(add, 9, r->attempt);
-    if (r->price_status == PRICE_NONE) {
-        sqlite3_bind_null(add, 10);
-        sqlite3_bind_null(add, 11);
-    } else {
-        int64_t nano, rest;
-
-        ingest_split(r->cost, &nano, &rest);
-        sqlite3_bind_int64(add, 10, nano);
-        sqlite3_bind_int64(add, 11, rest);
-    }
-    return db_run(add, fail, "write a line");
+    if (rc != RC_OK)
+        return rc;
+    db_bind_blob(find, 1, strv_make((const char *)id->b, UUID_BYTES));
+    code = sqlite3_step(find);
+    *is_there = code == SQLITE_ROW;
+    if (code != SQLITE_ROW && code != SQLITE_DONE)
+        rc = db_failed(in->db, fail, "read a record");
+    sqlite3_reset(find);
+    return rc;
 }
 
 enum rc ingest_record(struct ingest *in, const struct record *r, struct strv body, bool *is_new,
                       struct fail *fail)
 {
     const struct strv *dim = r->subject.dim;
-    int64_t ids[5]; /* combo, customer, user, task, tagset: in the order of the columns */
-    enum rc rc = add_record(in, r, body, is_new, fail);
+    struct ingest_row row = {.id = r->id,
+                             .seq = in->next_seq,
+                             .end_us = r->end_us,
+                             .start_us = r->start_us,
+                             .attempt = r->attempt,
+                             .is_priced = r->price_status != PRICE_NONE};
+    bool is_there = false;
+    enum rc rc = in->is_careful ? look_for(in, &r->id, &is_there, fail) : RC_OK;
 
     ASSERT(in->is_open);
-    if (rc != RC_OK || !*is_new)
+    *is_new = !is_there;
+    if (rc != RC_OK || is_there)
         return rc;
-    rc = ingest_combo(in, r, &ids[0], fail);
+    if (row.is_priced)
+        ingest_split(r->cost, &row.cost_nano, &row.cost_rest);
+    rc = ingest_combo(in, r, &row.ids[0], fail);
     if (rc == RC_OK)
-        rc = ingest_word(in, dim[DIM_CUSTOMER], &ids[1], fail);
+        rc = ingest_word(in, dim[DIM_CUSTOMER], &row.ids[1], fail);
     if (rc == RC_OK)
-        rc = ingest_word(in, dim[DIM_USER], &ids[2], fail);
+        rc = ingest_word(in, dim[DIM_USER], &row.ids[2], fail);
     if (rc == RC_OK)
-        rc = ingest_task_id(in, dim[DIM_TEAM], dim[DIM_TASK], &ids[3], fail);
+        rc = ingest_task_id(in, dim[DIM_TEAM], dim[DIM_TASK], &row.ids[3], fail);
     if (rc == RC_OK)
-        rc = ingest_tagset(in, &r->subject, &ids[4], fail);
+        rc = ingest_tagset(in, &r->subject, &row.ids[4], fail);
     if (rc == RC_OK)
-        rc = add_line(in, r, ids, fail);
+        rc = ingest_add_row(in, &row, body, fail);
     if (rc == RC_OK)
-        rc = ingest_add_sums(in, r, ids[0], ids[3], fail);
+        rc = ingest_add_sums(in, r, row.ids[0], row.ids[3], fail);
     if (rc == RC_OK)
         in->next_seq++;
     return rc;
@@ -262,7 +256,9 @@ enum rc ingest_commit(struct ingest *in, int64_t as_of_us, struct fail *fail)
     enum rc rc;
 
     ASSERT(in->is_open);
-    rc = ingest_write_sums(in, fail);
+    rc = ingest_write_rows(in, fail);
+    if (rc == RC_OK)
+        rc = ingest_write_sums(in, fail);
     if (rc != RC_OK)
         return rc;
     db_bind_text(set, 1, STRV("as_of_us"));
@@ -272,8 +268,13 @@ enum rc ingest_commit(struct ingest *in, int64_t as_of_us, struct fail *fail)
         rc = db_run(in->sql[SQL_COMMIT], fail, "commit to the ledger");
     if (rc != RC_OK)
         return rc;
-    in->is_open = false;
+    in->is_open = in->is_careful = false;
     return RC_OK;
+}
+
+bool ingest_is_careful(const struct ingest *in)
+{
+    return in->is_careful;
 }
 
 void ingest_rollback(struct ingest *in)
@@ -281,6 +282,7 @@ void ingest_rollback(struct ingest *in)
     struct fail ignored;
 
     ingest_forget_sums(in);
+    ingest_forget_rows(in);
     if (!in->is_open)
         return;
     in->is_open = false;
@@ -329,9 +331,12 @@ enum rc ingest_find_record(struct ingest *in, const struct uuid *id, struct buf 
                            struct fail *fail)
 {
     sqlite3_stmt *find = in->sql[SQL_RECORD_FIND];
-    enum rc rc = RC_STATE;
+    enum rc rc = ingest_write_rows(in, fail);
     int code;
 
+    if (rc != RC_OK)
+        return rc;
+    rc = RC_STATE;
     db_bind_blob(find, 1, strv_make((const char *)id->b, UUID_BYTES));
     code = sqlite3_step(find);
     if (code == SQLITE_ROW)

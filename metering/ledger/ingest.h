@@ -24,6 +24,8 @@ enum {
     INGEST_COMBOS_MAX = 1 << 15, /* combinations held in memory */
     INGEST_TASKS_MAX = 1 << 16,
     INGEST_TAGSETS_MAX = 1 << 14,
+    INGEST_ROWS_MAX = 512, /* collected before they are written */
+    INGEST_BODIES_BYTES = 1 << 20, /* (the same) */
     INGEST_ROLLUPS_MAX = 1024, /* added up in memory before they are written */
     INGEST_TASK_SUMS_MAX = 4096,
 };
@@ -35,7 +37,12 @@ void ingest_close(struct ingest *in);
 
 /* RC_AGAIN: locked by another. */
 enum rc ingest_begin(struct ingest *in, struct fail *fail) RC_MUST;
-/* body is r encoded. *is_new: false where the id was there. */
+/*
+ * body is r encoded. *is_new: false where the id was there.  That is not looked up but
+ * noticed when rows are written: RC_AGAIN then, here or from what comes later in the
+ * batch.  The caller rolls back as after any failure; the next batch is careful, and
+ * tells which records were there.
+ */
 enum rc ingest_record(struct ingest *in, const struct record *r, struct strv body, bool *is_new,
                       struct fail *fail) RC_MUST;
 /* The earliest final outcome of a task stands. */
@@ -52,6 +59,8 @@ enum rc ingest_count(struct ingest *in, const char *name, uint64_t n,
                      struct fail *fail) RC_MUST;
 /* Writes what was added up and commits; everything journalled before as_of_us is in. */
 enum rc ingest_commit(struct ingest *in, int64_t as_of_us, struct fail *fail) RC_MUST;
+/* The next batch, or this one, looks for each record before it writes it; until a commit. */
+bool ingest_is_careful(const struct ingest *in);
 /* Undoes all since ingest_begin. Legal outside a transaction. */
 void ingest_rollback(struct ingest *in);
 

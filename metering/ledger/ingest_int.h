@@ -1,6 +1,6 @@
 /*
- * ingest_int.h - the parts of ingest: words (ingest_word.c), sums (ingest_sums.c) and
- * the transaction (ingest.c).
+ * ingest_int.h - the parts of ingest: words (ingest_word.c), rows (ingest_rows.c), sums
+ * (ingest_sums.c) and the transaction (ingest.c).
  */
 #ifndef METERING_LEDGER_INGEST_INT_H
 #define METERING_LEDGER_INGEST_INT_H
@@ -30,11 +30,13 @@
       "INSERT INTO combo(team, feature, environment, task_type, key, model, upstream, "        \
       "endpoint, protocol, service_tier, price_id, outcome, usage_source, price_status, "      \
       "sources) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)")                   \
-    X(SQL_RECORD_ADD, "INSERT OR IGNORE INTO record(seq, id, body) VALUES(?1,?2,?3)")          \
+    X(SQL_RECORDS_ADD,                                                                         \
+      "INSERT OR ROLLBACK INTO record(seq, id, body) SELECT seq, id, body FROM ingest_rows")   \
     X(SQL_RECORD_FIND, "SELECT body FROM record WHERE id=?1")                                  \
-    X(SQL_LINE_ADD,                                                                            \
-      "INSERT INTO line(end_us, seq, start_us, combo, customer, user, task, tagset, "          \
-      "attempt, cost_nano, cost_rest) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)")             \
+    X(SQL_LINES_ADD,                                                                           \
+      "INSERT OR ROLLBACK INTO line(end_us, seq, start_us, combo, customer, user, task, "      \
+      "tagset, attempt, cost_nano, cost_rest) SELECT end_us, seq, start_us, combo, customer, " \
+      "user, task, tagset, attempt, cost_nano, cost_rest FROM ingest_rows")                    \
     X(SQL_ROLLUP_FIND, "SELECT body FROM rollup WHERE level=?1 AND bucket=?2 AND combo=?3")    \
     X(SQL_ROLLUP_PUT,                                                                          \
       "REPLACE INTO rollup(level, bucket, combo, requests, cost_nano, cost_rest, body) "       \
@@ -83,11 +85,27 @@ struct task_sum {
     struct ledger_sums sums;
 };
 
+/* A record and its line, not yet in their tables. */
+struct ingest_row {
+    struct uuid id;
+    int64_t seq, end_us, start_us, attempt;
+    int64_t ids[5]; /* combo, customer, user, task, tagset: in the order of the columns */
+    bool is_priced;
+    int64_t cost_nano, cost_rest;
+    size_t body_at, body_n; /* in `bodies` */
+};
+
 struct ingest {
     sqlite3 *db;
     sqlite3_stmt *sql[SQL_COUNT];
     bool is_open;     /* a transaction */
     int64_t next_seq; /* 0: to be asked for */
+
+    bool is_careful;  /* a record of this batch is there already: look before each */
+
+    struct ingest_row *rows; /* INGEST_ROWS_MAX of them, made one by one */
+    size_t n_rows;
+    struct buf bodies;
 
     struct dict words, tagsets, combos, tasks; /* caches of what is in the database */
     struct buf scratch;
@@ -112,6 +130,17 @@ enum rc ingest_task_id(struct ingest *in, struct strv team, struct strv task, in
                        struct fail *fail) RC_MUST;
 /* What the caches hold may be gone from the database. */
 void ingest_forget_words(struct ingest *in);
+
+/*
+ * ingest_rows.c.  RC_AGAIN: also where an id is in the ledger already; the transaction
+ * is gone, and the next one looks before it writes.
+ */
+enum rc ingest_rows_open(struct ingest *in, struct fail *fail) RC_MUST;
+void ingest_rows_close(struct ingest *in);
+enum rc ingest_add_row(struct ingest *in, const struct ingest_row *row, struct strv body,
+                       struct fail *fail) RC_MUST;
+enum rc ingest_write_rows(struct ingest *in, struct fail *fail) RC_MUST;
+void ingest_forget_rows(struct ingest *in);
 
 /* ingest_sums.c */
 enum rc ingest_add_sums(struct ingest *in, const struct record *r, int64_t combo, int64_t task,

@@ -102,7 +102,9 @@ static int turn(struct ledger *l, int last_wait_ms)
     if (l->is_failing)
         log_line(LOG_INFO, "ledger", "the ledger takes the journal again", "%s", "");
     l->is_failing = false;
-    return more ? 0 : l->ingest_interval_ms;
+    if (more)
+        return 0;
+    return l->ingest_interval_ms * (l->last_entries >= LOADED_ENTRIES ? LOADED_TIMES : 1);
 }
 
 static void *ingest_run(void *arg)
@@ -192,6 +194,7 @@ struct ledger *ledger_start(const struct ledger_options *options,
         goto out;
     }
     l->has_thread = true;
+    pthread_setname_np(l->thread, "ingest");
     return l;
 out:
     release(l);

@@ -27,7 +27,7 @@ struct ledger_options {
     const char *journal_dir;
     enum ledger_sync sync;
     int sync_interval_ms;   /* for SYNC_INTERVAL; 200 */
-    int ingest_interval_ms; /* the longest that an entry waits; 50 */
+    int ingest_interval_ms; /* the longest that an entry waits, ten times that under load; 50 */
 };
 
 /*

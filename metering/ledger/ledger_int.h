@@ -20,6 +20,9 @@ enum {
     BAD_PATIENCE_US = 2000000, /* an entry of a living writer may be half written so long */
     AS_OF_IDLE_US = 5000000,   /* while nothing happens the ledger says so that often */
     BACKOFF_MAX_MS = 1000,
+    /* From so many entries a batch on, batches are collected so many times as long. */
+    LOADED_ENTRIES = 100,
+    LOADED_TIMES = 10,
     RECOVER_MS = 30000, /* the longest that start waits for a locked or full database */
 };
 
@@ -38,6 +41,7 @@ struct ledger {
     struct dict open; /* id of a BEGIN without END: its segment */
     bool in_batch;
     size_t batch_entries, batch_bytes;
+    size_t last_entries; /* of the batch that was committed last */
     struct ledger_stats batch; /* counted in the open transaction */
     int64_t as_of_us;          /* as committed last */
     bool is_failing;

@@ -585,3 +585,23 @@ enum rc record_decode(struct strv bytes, struct record *out)
     }
     return RC_BAD;
 }
+
+enum rc record_decode_id(struct strv bytes, struct record *out)
+{
+    struct wire_in in = wire_in(bytes);
+    struct strv id, start;
+
+    out->start_us = 0;
+    if (wire_get_u64(&in) != TAG_ID)
+        return RC_BAD;
+    id = wire_get_bytes(&in, wire_get_u64(&in));
+    if (in.bad || id.n != UUID_BYTES)
+        return RC_BAD;
+    memcpy(out->id.b, id.p, UUID_BYTES);
+    if (wire_get_u64(&in) != TAG_START)
+        return in.bad ? RC_BAD : RC_OK;
+    start = wire_get_bytes(&in, wire_get_u64(&in));
+    if (!in.bad)
+        out->start_us = wire_unzigzag(number(&in, start, UINT64_MAX, false));
+    return in.bad ? RC_BAD : RC_OK;
+}

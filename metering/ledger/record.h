@@ -114,6 +114,8 @@ enum rc record_encode(const struct record *r, struct buf *out) RC_MUST;
  * version, does not write; out is not to be used then.
  */
 enum rc record_decode(struct strv bytes, struct record *out) RC_MUST;
+/* The same for id and start_us alone: nothing else of out is set, what follows is not read. */
+enum rc record_decode_id(struct strv bytes, struct record *out) RC_MUST;
 /* The record as one JSON object with the contract's fields, absent where they do not apply. */
 enum rc record_json(const struct record *r, struct buf *out) RC_MUST;
 /*

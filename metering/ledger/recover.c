@@ -35,21 +35,27 @@ static void interrupt(struct record *r, const struct segment *s)
     r->first_byte_us = -1;
 }
 
+/* What the database knows of a BEGIN's id. */
+enum known { KNOWN_NOT = 0, KNOWN_INTERRUPTED, KNOWN_ENDED };
+
 /* Its END may be in the database although the segment that held it is gone. */
-static bool has_ended(struct ledger *l, const struct uuid *id, enum rc *rc, struct fail *fail)
+static enum rc look_up(struct ledger *l, const struct uuid *id, enum known *out,
+                       struct fail *fail)
 {
     struct record there;
     struct buf body;
-    bool ended = false;
+    enum rc rc;
 
     buf_init(&body, JOURNAL_ENTRY_MAX_BYTES);
-    *rc = ingest_find_record(l->in, id, &body, fail);
-    if (*rc == RC_OK && record_decode(buf_view(&body), &there) == RC_OK)
-        ended = there.outcome != OUTCOME_INTERRUPTED;
-    if (*rc == RC_STATE)
-        *rc = RC_OK;
+    rc = ingest_find_record(l->in, id, &body, fail);
+    *out = KNOWN_NOT;
+    if (rc == RC_OK)
+        *out = record_decode(buf_view(&body), &there) == RC_OK &&
+                       there.outcome != OUTCOME_INTERRUPTED
+                   ? KNOWN_ENDED
+                   : KNOWN_INTERRUPTED;
     buf_release(&body);
-    return ended;
+    return rc == RC_STATE ? RC_OK : rc;
 }
 
 static enum rc store(struct ledger *l, const struct record *r, struct fail *fail)
@@ -80,16 +86,18 @@ static enum rc each_begun(struct ledger *l, ledger_recovered_fn *tell, void *arg
 
     while (rc == RC_OK && dict_next(l->begun, &at, &id, &value)) {
         const struct begun *b = (const struct begun *)(intptr_t)value;
+        enum known known;
         struct record r;
 
         if (b->segment->is_live || record_decode(strv_make(b->payload, b->n), &r) != RC_OK)
             continue;
         interrupt(&r, b->segment);
-        if (has_ended(l, &r.id, &rc, fail) || rc != RC_OK)
+        rc = look_up(l, &r.id, &known, fail);
+        if (rc != RC_OK || known == KNOWN_ENDED)
             continue;
         if (tell)
             tell(&r, arg);
-        else
+        else if (known == KNOWN_NOT)
             rc = store(l, &r, fail);
     }
     return rc;

@@ -160,22 +160,12 @@ uint64_t wire_get_long_u64(struct wire_in *in)
     return 0;
 }
 
-struct money wire_get_money(struct wire_in *in)
+/* Amounts beyond 63 bits: those above some nine dollars. */
+static struct money get_wide_money(struct wire_in *in)
 {
-    uint64_t low = 0;
-    unsigned shift = 0;
-    money_bits v;
+    money_bits v = 0;
 
-    /* The first 63 bits in the faster arithmetic. */
-    for (; shift < 63 && in->p < in->end; shift += 7) {
-        uint64_t byte = *in->p;
-
-        low |= (byte & 0x7f) << shift;
-        if (!(byte & 0x80))
-            break;
-        in->p++;
-    }
-    for (v = low; shift < 128; shift += 7) {
+    for (unsigned shift = 0; shift < 128; shift += 7) {
         money_bits byte;
         struct money m;
 
@@ -197,6 +187,24 @@ struct money wire_get_money(struct wire_in *in)
     in->bad = true;
     in->p = in->end;
     return MONEY_ZERO;
+}
+
+struct money wire_get_money(struct wire_in *in)
+{
+    const unsigned char *p = in->p;
+    size_t most = (size_t)(in->end - p) < 9 ? (size_t)(in->end - p) : 9;
+    uint64_t v = 0;
+
+    for (size_t i = 0; i < most; i++) {
+        v |= (uint64_t)(p[i] & 0x7f) << (7 * i);
+        if (p[i] & 0x80)
+            continue;
+        if (p[i] == 0 && i > 0)
+            break;
+        in->p = p + i + 1;
+        return (struct money){wire_unzigzag(v)};
+    }
+    return get_wide_money(in); /* also what is bad */
 }
 
 struct strv wire_get_bytes(struct wire_in *in, uint64_t n)

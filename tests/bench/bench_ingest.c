@@ -2,10 +2,16 @@
  * bench_ingest.c - how fast the journal is written, and the ledger takes it in.
  *
  *   bench_ingest [RECORDS [FOLDER]]
+ *   bench_ingest live RATE SECONDS [FOLDER]
+ *   bench_ingest step RECORDS BATCH [FOLDER]
  *
  * Writes RECORDS entries as a busy gateway would (some 200 combinations of tags and
  * models, a task for every tenth request), ingests them, and asks a month's report.
  * Prints one line a figure: name, value, unit.
+ *
+ * live: the ledger runs while RATE requests a second are journalled; what its threads
+ * cost a record.  step: BATCH records, wait until they are in, and so on: a fixed number
+ * of records a transaction, for instruction counts (callgrind --toggle-collect=ingest_run).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -206,20 +212,112 @@ static void ingest(const char *folder, const char *name, uint64_t n, int64_t spa
         print("ledger size", (int64_t)((uint64_t)st.st_size / n), "bytes a record");
 }
 
+static void write_some(struct journal *j, uint64_t from, uint64_t n, int64_t step_us)
+{
+    struct fail fail;
+
+    for (uint64_t i = from; i < from + n; i++) {
+        struct texts texts;
+        struct record r;
+
+        make_record(i, step_us, &texts, &r);
+        if (journal_begin(j, &r) != RC_OK || journal_end(j, &r) != RC_OK)
+            die(&fail);
+    }
+    if (journal_flush(j, &fail) != RC_OK)
+        die(&fail);
+}
+
+static int64_t thread_cpu_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
+}
+
+/* step_records 0: at `rate` a second, for so long as n takes; else in steps, each waited for. */
+static void run_live(const char *folder, uint64_t n, uint64_t rate, uint64_t step_records)
+{
+    char db[256], dir[256];
+    struct ledger_options options = {.sync = SYNC_INTERVAL, .path = db, .journal_dir = dir};
+    struct ledger_stats stats;
+    struct fail fail = {0};
+    struct journal *j = NULL;
+    struct ledger *l;
+    uint64_t done = 0, piece = step_records ? step_records : rate / 200 + 1;
+    int64_t start, cpu;
+
+    snprintf(db, sizeof(db), "%s/live.db", folder);
+    snprintf(dir, sizeof(dir), "%s/live", folder);
+    l = ledger_start(&options, NULL, NULL, &fail);
+    if (l)
+        j = journal_open(dir, 0, &fail);
+    if (!j)
+        die(&fail);
+    ledger_attach(l, j);
+    start = clock_mono_us();
+    cpu = cpu_us() - thread_cpu_us();
+    while (done < n) {
+        int64_t late = (int64_t)(done * 1000000 / rate) - (clock_mono_us() - start);
+
+        if (step_records == 0 && late > 0) {
+            usleep((useconds_t)late);
+            continue;
+        }
+        write_some(j, done, piece, INT64_C(1000000) / (int64_t)rate);
+        done += piece;
+        if (step_records)
+            ledger_catch_up(l);
+    }
+    ledger_catch_up(l);
+    cpu = cpu_us() - thread_cpu_us() - cpu;
+    ledger_stats(l, &stats);
+    ledger_detach(l, j);
+    journal_close(j);
+    ledger_stop(l);
+    print("records", (int64_t)stats.ingested, "");
+    print("batches", (int64_t)stats.batches, "");
+    print("ingest and sync", cpu * 1000 / (int64_t)stats.ingested, "ns CPU a record");
+}
+
+/* The exit code. */
+static int live(int argc, char **argv, const char *folder)
+{
+    bool in_steps = strcmp(argv[1], "step") == 0;
+    uint64_t a, b;
+
+    if (argc < 4 || !strv_parse_u64(strv_z(argv[2]), UINT64_C(1000000000), &a) ||
+        !strv_parse_u64(strv_z(argv[3]), 1000000, &b) || a == 0 || b == 0)
+        return 2;
+    if (in_steps)
+        run_live(folder, a, 12000, b);
+    else
+        run_live(folder, a * b, a, 0);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    bool is_live =
+        argc > 1 && (strcmp(argv[1], "live") == 0 || strcmp(argv[1], "step") == 0);
+    int folder_at = is_live ? 4 : 2, code = 0;
     uint64_t n = RECORDS;
     char folder[128] = "/tmp/tollgate-bench-XXXXXX", db[256], command[300];
 
-    if (argc > 1 && !strv_parse_u64(strv_z(argv[1]), UINT64_C(1000000000), &n))
+    if (argc > 1 && !is_live && !strv_parse_u64(strv_z(argv[1]), UINT64_C(1000000000), &n))
         return 2;
-    if (argc > 2)
-        snprintf(folder, sizeof(folder), "%s/tollgate-bench-XXXXXX", argv[2]);
+    if (argc > folder_at)
+        snprintf(folder, sizeof(folder), "%s/tollgate-bench-XXXXXX", argv[folder_at]);
     if (n == 0 || !mkdtemp(folder))
         return 2;
-    ingest(folder, "hour", n, INT64_C(3600000000), db, sizeof(db));
-    ingest(folder, "month", n, MONTH_DAYS * INT64_C(86400000000), db, sizeof(db));
-    ask_reports(db);
+    if (is_live) {
+        code = live(argc, argv, folder);
+    } else {
+        ingest(folder, "hour", n, INT64_C(3600000000), db, sizeof(db));
+        ingest(folder, "month", n, MONTH_DAYS * INT64_C(86400000000), db, sizeof(db));
+        ask_reports(db);
+    }
     snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-    return system(command) == 0 ? 0 : 1;
+    return system(command) == 0 ? code : 1;
 }

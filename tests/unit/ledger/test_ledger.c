@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "metering/ledger/ingest.h"
+
 enum { KILL_ROUNDS = 12 };
 
 static void put(struct journal *j, uint64_t *seed, unsigned n)
@@ -152,6 +154,47 @@ static void replays_change_nothing(void **state)
     assert_int_equal(stats.interrupted, 0); /* a BEGIN of the half whose END is known */
     ledger_stop(l);
     assert_int_equal(kit_lines(&d), 200);
+    kit_verify(&d);
+    free(bytes);
+    kit_dir_remove(&d);
+}
+
+/* Beside new records, in the same batches, and more than are written at a time. */
+static void a_segment_again_while_running(void **state)
+{
+    enum { RECORDS = INGEST_ROWS_MAX + 88, NEW = 50 };
+    struct ledger_stats stats;
+    char path[512], copy[600], hidden[600];
+    struct kit_dir d;
+    struct ledger *l;
+    struct journal *j;
+    uint64_t seed = 22;
+    char *bytes;
+    size_t n;
+
+    (void)state;
+    kit_dir_make(&d);
+    l = kit_start(&d, NULL, NULL);
+    j = kit_journal(&d, 5);
+    put(j, &seed, RECORDS);
+    ledger_catch_up(l);
+    kit_segments(&d, path, sizeof(path));
+    bytes = read_file(path, &n);
+    put(j, &seed, NEW);
+    snprintf(copy, sizeof(copy), "%s/w0003-0000000000000001-00000000.tgj", d.journal);
+    snprintf(hidden, sizeof(hidden), "%s/hidden", d.journal);
+    write_file(hidden, bytes, n);
+    assert_int_equal(rename(hidden, copy), 0);
+    ledger_catch_up(l);
+    put(j, &seed, NEW);
+    ledger_catch_up(l);
+    ledger_stats(l, &stats);
+    assert_int_equal(stats.ingested, RECORDS + 2 * NEW);
+    assert_int_equal(stats.duplicates, RECORDS);
+    assert_int_equal(stats.failures, 0);
+    journal_close(j);
+    ledger_stop(l);
+    assert_int_equal(kit_lines(&d), RECORDS + 2 * NEW);
     kit_verify(&d);
     free(bytes);
     kit_dir_remove(&d);
@@ -744,6 +787,7 @@ int main(void)
         cmocka_unit_test(ingests_what_is_flushed),
         cmocka_unit_test(one_ledger_a_folder),
         cmocka_unit_test(replays_change_nothing),
+        cmocka_unit_test(a_segment_again_while_running),
         cmocka_unit_test(every_torn_tail_is_cut),
         cmocka_unit_test(damage_in_the_middle_costs_one_entry),
         cmocka_unit_test(what_was_begun_is_interrupted),

@@ -81,7 +81,65 @@ static void round_trip(void **state)
         assert_int_equal(record_encode(&a, &bytes), RC_OK);
         assert_int_equal(record_decode(buf_view(&bytes), &b), RC_OK);
         assert_same(&a, &b);
+        memset(&b, 0xff, sizeof(b));
+        assert_int_equal(record_decode_id(buf_view(&bytes), &b), RC_OK);
+        assert_memory_equal(&a.id, &b.id, sizeof(a.id));
+        assert_int_equal(a.start_us, b.start_us);
         buf_release(&bytes);
+    }
+}
+
+/* The id alone is read of what need not be whole, but never from beyond it. */
+static void an_id_is_read_or_refused(void **state)
+{
+    struct record a = {.start_us = KIT_START_US, .end_us = KIT_START_US}, b;
+    struct buf bytes;
+    char *exact;
+
+    (void)state;
+    memset(a.id.b, 7, sizeof(a.id.b));
+    buf_init(&bytes, RECORD_BYTES);
+    assert_int_equal(record_encode(&a, &bytes), RC_OK);
+    for (size_t n = 0; n < buf_len(&bytes); n++) {
+        size_t id_ends = 2 + UUID_BYTES;
+        enum rc rc;
+
+        exact = xmemdupz(buf_view(&bytes).p, n); /* a read too far is found by ASan */
+        rc = record_decode_id(strv_make(exact, n), &b);
+        free(exact);
+        if (n < id_ends)
+            assert_int_equal(rc, RC_BAD);
+        if (n == buf_len(&bytes) - 1)
+            assert_int_equal(rc, RC_OK);
+    }
+    buf_release(&bytes);
+}
+
+/* Amounts around the widths at which the arithmetic changes. */
+static void amounts_of_any_width(void **state)
+{
+    (void)state;
+    for (unsigned shift = 0; shift <= 122; shift++) {
+        for (int step = -1; step <= 1; step++) {
+            for (int sign = -1; sign <= 1; sign += 2) {
+                struct money m = {(((money_int)1 << shift) + step) * sign}, back;
+                char bytes[WIRE_MONEY_BYTES + 1];
+                size_t n = wire_make_money(bytes, m);
+                struct wire_in in = wire_in(strv_make(bytes, n));
+
+                back = wire_get_money(&in);
+                assert_true(wire_at_end(&in) && !in.bad);
+                assert_int_equal(money_cmp(m, back), 0);
+                in = wire_in(strv_make(bytes, n - 1));
+                wire_get_money(&in);
+                assert_true(in.bad);
+                bytes[n - 1] = (char)(bytes[n - 1] | 0x80); /* the same, not shortest */
+                bytes[n] = 0;
+                in = wire_in(strv_make(bytes, n + 1));
+                wire_get_money(&in);
+                assert_true(in.bad);
+            }
+        }
     }
 }
 
@@ -404,6 +462,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(an_id_is_read_or_refused),
+        cmocka_unit_test(amounts_of_any_width),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(unknown_tags_are_skipped),
         cmocka_unit_test(what_cannot_be_is_refused),
