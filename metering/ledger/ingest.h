@@ -24,9 +24,9 @@ enum {
     INGEST_COMBOS_MAX = 1 << 15, /* combinations held in memory */
     INGEST_TASKS_MAX = 1 << 16,
     INGEST_TAGSETS_MAX = 1 << 14,
-    INGEST_ROWS_MAX = 512, /* collected before they are written */
+    INGEST_ROWS_MAX = 512,         /* collected before they are written */
     INGEST_BODIES_BYTES = 1 << 20, /* (the same) */
-    INGEST_ROLLUPS_MAX = 1024, /* added up in memory before they are written */
+    INGEST_ROLLUPS_MAX = 1024,     /* added up in memory before they are written */
     INGEST_TASK_SUMS_MAX = 4096,
 };
 

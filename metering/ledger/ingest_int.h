@@ -101,7 +101,7 @@ struct ingest {
     bool is_open;     /* a transaction */
     int64_t next_seq; /* 0: to be asked for */
 
-    bool is_careful;  /* a record of this batch is there already: look before each */
+    bool is_careful; /* a record of this batch is there already: look before each */
 
     struct ingest_row *rows; /* INGEST_ROWS_MAX of them, made one by one */
     size_t n_rows;

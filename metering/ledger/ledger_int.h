@@ -41,7 +41,7 @@ struct ledger {
     struct dict open; /* id of a BEGIN without END: its segment */
     bool in_batch;
     size_t batch_entries, batch_bytes;
-    size_t last_entries; /* of the batch that was committed last */
+    size_t last_entries;       /* of the batch that was committed last */
     struct ledger_stats batch; /* counted in the open transaction */
     int64_t as_of_us;          /* as committed last */
     bool is_failing;

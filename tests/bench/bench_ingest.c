@@ -236,7 +236,8 @@ static int64_t thread_cpu_us(void)
     return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
 }
 
-/* step_records 0: at `rate` a second, for so long as n takes; else in steps, each waited for. */
+/* step_records 0: at `rate` a second, for so long as n takes; else in steps, each waited for.
+ */
 static void run_live(const char *folder, uint64_t n, uint64_t rate, uint64_t step_records)
 {
     char db[256], dir[256];
@@ -299,8 +300,7 @@ static int live(int argc, char **argv, const char *folder)
 
 int main(int argc, char **argv)
 {
-    bool is_live =
-        argc > 1 && (strcmp(argv[1], "live") == 0 || strcmp(argv[1], "step") == 0);
+    bool is_live = argc > 1 && (strcmp(argv[1], "live") == 0 || strcmp(argv[1], "step") == 0);
     int folder_at = is_live ? 4 : 2, code = 0;
     uint64_t n = RECORDS;
     char folder[128] = "/tmp/tollgate-bench-XXXXXX", db[256], command[300];
