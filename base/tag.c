@@ -2,15 +2,27 @@
 
 #include "base/utf8.h"
 
-static const char *const names[DIM_COUNT] = {
-    [DIM_TEAM] = "team",         [DIM_FEATURE] = "feature",
-    [DIM_ENVIRONMENT] = "environment", [DIM_CUSTOMER] = "customer",
-    [DIM_USER] = "user",         [DIM_TASK] = "task",
-    [DIM_TASK_TYPE] = "task_type", [DIM_KEY] = "key",
-    [DIM_MODEL] = "model",       [DIM_UPSTREAM] = "upstream",
+#define NAME(text) {(text), sizeof(text) - 1}
+static const struct strv names[DIM_COUNT] = {
+    [DIM_TEAM] = NAME("team"),
+    [DIM_FEATURE] = NAME("feature"),
+    [DIM_ENVIRONMENT] = NAME("environment"),
+    [DIM_CUSTOMER] = NAME("customer"),
+    [DIM_USER] = NAME("user"),
+    [DIM_TASK] = NAME("task"),
+    [DIM_TASK_TYPE] = NAME("task_type"),
+    [DIM_KEY] = NAME("key"),
+    [DIM_MODEL] = NAME("model"),
+    [DIM_UPSTREAM] = NAME("upstream"),
 };
+#undef NAME
 
 const char *dimension_name(enum dimension d)
+{
+    return names[d].p;
+}
+
+struct strv dimension_view(enum dimension d)
 {
     return names[d];
 }
@@ -18,7 +30,7 @@ const char *dimension_name(enum dimension d)
 bool dimension_parse(struct strv name, enum dimension *d)
 {
     for (int i = 0; i < DIM_COUNT; i++) {
-        if (strv_eq(name, strv_z(names[i]))) {
+        if (strv_eq(name, names[i])) {
             *d = (enum dimension)i;
             return true;
         }

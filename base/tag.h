@@ -50,6 +50,7 @@ struct subject {
 
 /* "team", "feature", ... */
 const char *dimension_name(enum dimension d);
+struct strv dimension_view(enum dimension d);
 /* False where no dimension has that name (it may then be a free tag's). */
 bool dimension_parse(struct strv name, enum dimension *d);
 /* "none", "key", "header", "default" */

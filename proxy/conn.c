@@ -54,6 +54,8 @@ void conn_tick(struct worker *w)
     LIST_FOREACH (at, &w->conns) {
         struct conn *c = LIST_OBJECT(at, struct conn, node);
 
+        if (buf_len(&c->in) == 0)
+            buf_release(&c->in); /* kept from one request to the next while they follow closely */
         if (c->xchg || c->slim || !c->handshaken)
             continue;
         if (c->rested)
@@ -184,6 +186,13 @@ void conn_accept(struct worker *w, evutil_socket_t fd)
     io_want_read(&c->io, true);
 }
 
+void conn_consume(struct conn *c, size_t n)
+{
+    buf_consume(&c->in, n);
+    if (buf_len(&c->in) == 0 && c->in.cap > CONN_KEEP_BYTES)
+        buf_release(&c->in);
+}
+
 enum rc conn_read(struct conn *c, char *to, size_t size, size_t *got)
 {
     struct strv ahead = buf_view(&c->in);
@@ -192,9 +201,7 @@ enum rc conn_read(struct conn *c, char *to, size_t size, size_t *got)
     if (ahead.n > 0) {
         *got = ahead.n < size ? ahead.n : size;
         memcpy(to, ahead.p, *got);
-        buf_consume(&c->in, *got);
-        if (buf_len(&c->in) == 0)
-            buf_release(&c->in);
+        conn_consume(c, *got);
         return RC_OK;
     }
     if (c->eof)
@@ -260,9 +267,8 @@ void conn_exchange_done(struct conn *c, bool keep)
         linger(c);
         return;
     }
-    buf_release(&c->in);
     io_want_read(&c->io, true);
-    deadline_set(&c->deadline, clock_mono_us(), bounds->keepalive_timeout_ms);
+    deadline_set(&c->deadline, c->worker->now_us, bounds->keepalive_timeout_ms);
     /* Bytes that the TLS layer holds make no event. */
     if (io_has_buffered(&c->io))
         on_ready(c, IO_READABLE);

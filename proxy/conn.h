@@ -18,7 +18,11 @@
 
 struct xchg;
 
-enum { CONN_MAGIC = 0x636f6e6e, CONN_AHEAD_BYTES = 64 << 10 };
+enum {
+    CONN_MAGIC = 0x636f6e6e,
+    CONN_AHEAD_BYTES = 64 << 10,
+    CONN_KEEP_BYTES = 4096, /* an empty buffer up to here is kept until the next tick */
+};
 
 struct conn {
     uint32_t magic;
@@ -44,6 +48,8 @@ void conn_accept(struct worker *w, evutil_socket_t fd);
  * (the client is gone, in whatever way).
  */
 enum rc conn_read(struct conn *c, char *to, size_t size, size_t *got) RC_MUST;
+/* n bytes of `in` have been read. */
+void conn_consume(struct conn *c, size_t n);
 /* Puts back what was read too far. RC_LIMIT where that is more than CONN_AHEAD_BYTES. */
 enum rc conn_unread(struct conn *c, struct strv bytes) RC_MUST;
 /* While a request is being worked on: keeps what the client sends ahead, notices that it left. */

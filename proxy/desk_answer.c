@@ -127,7 +127,7 @@ static void put_limit(struct jsonw *w, const struct limit_set *set, const struct
 
 static bool names(const struct limit_def *def, enum dimension d)
 {
-    struct strv name = strv_z(dimension_name(d));
+    struct strv name = dimension_view(d);
 
     for (size_t i = 0; i < def->n_match; i++) {
         if (strv_eq(def->match[i].name, name))

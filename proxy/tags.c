@@ -20,15 +20,17 @@ enum rank {
 };
 
 /* The header of each standing tag, as messages show it. */
-static const char *const own_headers[STANDING_TAGS] = {
-    [DIM_TEAM] = "X-Tollgate-Team",
-    [DIM_FEATURE] = "X-Tollgate-Feature",
-    [DIM_ENVIRONMENT] = "X-Tollgate-Environment",
-    [DIM_CUSTOMER] = "X-Tollgate-Customer",
-    [DIM_USER] = "X-Tollgate-User",
-    [DIM_TASK] = "X-Tollgate-Task",
-    [DIM_TASK_TYPE] = "X-Tollgate-Task-Type",
+#define NAME(text) {(text), sizeof(text) - 1}
+static const struct strv own_headers[STANDING_TAGS] = {
+    [DIM_TEAM] = NAME("X-Tollgate-Team"),
+    [DIM_FEATURE] = NAME("X-Tollgate-Feature"),
+    [DIM_ENVIRONMENT] = NAME("X-Tollgate-Environment"),
+    [DIM_CUSTOMER] = NAME("X-Tollgate-Customer"),
+    [DIM_USER] = NAME("X-Tollgate-User"),
+    [DIM_TASK] = NAME("X-Tollgate-Task"),
+    [DIM_TASK_TYPE] = NAME("X-Tollgate-Task-Type"),
 };
+#undef NAME
 
 /* What the caller says, collected over all headers. */
 struct reading {
@@ -172,7 +174,7 @@ static bool say_standing(struct reading *r, enum dimension d, struct strv value,
     value = strv_trim(value);
     if (value.n == 0)
         return true;
-    name = strv_z(dimension_name(d));
+    name = dimension_view(d);
     if (!value_is_valid(value))
         return refuse_value(r, name);
     return place_value(r, name, value, rank, &r->said[d], &r->rank[d]);
@@ -408,7 +410,7 @@ static bool read_own(struct reading *r, const struct http1_header *h)
     if (strv_eq_nocase(rest, STRV("attempt")))
         return say(r, STRV("attempt"), h->value, RANK_OWN);
     for (int d = 0; d < STANDING_TAGS; d++) {
-        if (strv_eq_nocase(h->name, strv_z(own_headers[d])))
+        if (strv_eq_nocase(h->name, own_headers[d]))
             return say_standing(r, (enum dimension)d, h->value, RANK_OWN);
     }
     return true;
@@ -455,7 +457,7 @@ static void resolve_standing(const struct reading *r, const struct config *confi
                              const struct key_config *key, struct subject *out)
 {
     for (int d = 0; d < STANDING_TAGS; d++) {
-        struct strv name = strv_z(dimension_name((enum dimension)d));
+        struct strv name = dimension_view((enum dimension)d);
         const struct tag_value *of_key = find_value(key->tags, key->n_tags, name);
         const struct tag_value *fallback =
             find_value(config->tags.defaults, config->tags.n_defaults, name);
@@ -557,7 +559,7 @@ static bool has_required(const struct tags_config *tags, const struct subject *s
         shown(tags->required[i], text);
         if (dimension_parse(tags->required[i], &d) && (int)d < STANDING_TAGS)
             return refuse(refusal, REFUSE_MISSING_TAG,
-                          "tag \"%s\" is required: send the header %s", text, own_headers[d]);
+                          "tag \"%s\" is required: send the header %s", text, own_headers[d].p);
         return refuse(refusal, REFUSE_MISSING_TAG,
                       "tag \"%s\" is required: send the header X-Tollgate-Tags: %s=...", text,
                       text);

@@ -67,9 +67,7 @@ static enum step st_head(struct xchg *x)
         if (status == PARSE_DONE) {
             if (!keep_head(x, bytes))
                 return refuse_head(x);
-            buf_consume(&c->in, x->head.bytes);
-            if (buf_len(&c->in) == 0)
-                buf_release(&c->in);
+            conn_consume(c, x->head.bytes);
             return route_request(x);
         }
         if (x->deadline_us == INT64_MAX)

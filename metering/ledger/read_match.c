@@ -52,7 +52,7 @@ struct strv ledger_field_name(const struct ledger_field *field)
     if (field->id == FIELD_TAG)
         return field->tag;
     if ((unsigned)field->id < DIM_COUNT)
-        return strv_z(dimension_name((enum dimension)(unsigned)field->id));
+        return dimension_view((enum dimension)(unsigned)field->id);
     return strv_z(names[field->id]);
 }
 
