@@ -212,6 +212,11 @@ static struct strv provider_id(const struct http1_head *head)
     return STRV_NONE;
 }
 
+static struct strv header_of(void *arg, struct strv name)
+{
+    return http1_value(arg, name);
+}
+
 static void choose_mode(struct xchg *x)
 {
     struct answer *a = &x->answer;
@@ -266,7 +271,9 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
                              .status = a->head.status,
                              .content_type = http1_value(&a->head, STRV("content-type")),
                              .content_encoding = http1_value(&a->head, STRV("content-encoding")),
-                             .request_id = id});
+                             .request_id = id,
+                             .header = header_of,
+                             .header_arg = &a->head});
         a->is_stream = tap_result(x->tap)->framing != FRAMING_NONE;
         if (a->is_stream) {
             io_save_memory(&x->conn->io, true);
@@ -522,8 +529,8 @@ void answer_cut(struct xchg *x, enum refusal refusal, const char *message)
     enum rc rc;
 
     x->close_client = true;
-    if (!a->head_sent || framing == FRAMING_NONE || a->mode == OUT_RAW ||
-        a->encoded)
+    if (!a->head_sent || framing == FRAMING_NONE || a->mode == OUT_RAW || a->encoded ||
+        !tap_is_between(x->tap))
         return; /* the missing end of the framing is the only word left */
     buf_init(&event, 16 << 10);
     rc = RC_OK;

@@ -148,7 +148,7 @@ static enum step refuse(struct xchg *x, enum refusal refusal, struct strv messag
                  log_quote(message, quoted, sizeof(quoted)));
     }
     buf_init(&body, REPLY_BODY_BYTES);
-    if (protocol_refusal(x->upstream ? x->upstream->protocol : NULL, refusal, message,
+    if (protocol_refusal(x->upstream ? x->upstream->protocol : NULL, &x->route, refusal, message,
                          strv_z(x->id_text), &body, &shape) != RC_OK) {
         shape = (struct refusal_shape){.status = refusal_status(refusal),
                                        .content_type = "application/json"};

@@ -41,7 +41,12 @@ static const struct protocol PROTOCOLS[] = {
      .table = ENTRIES_OPENAI,
      .prefixes = "openai",
      .deployments = true},
-    {.name = "bedrock", BEARER, .shape = SHAPE_BEDROCK, .table = ENTRIES_NONE, .prefixes = ""},
+    {.name = "bedrock",
+     BEARER,
+     .shape = SHAPE_BEDROCK,
+     .table = ENTRIES_BEDROCK,
+     .prefixes = "openai",
+     .prices_path = true},
     {.name = "cohere", BEARER, .shape = SHAPE_COHERE, .table = ENTRIES_COHERE, .prefixes = ""},
     {.name = "mistral",
      BEARER,
@@ -78,4 +83,9 @@ void protocol_credential(const struct protocol *p, struct strv *header, struct s
 {
     *header = strv_z(p->credential_header);
     *prefix = strv_z(p->credential_prefix);
+}
+
+bool protocol_prices_path(const struct protocol *p)
+{
+    return p->prices_path;
 }

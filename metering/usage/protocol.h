@@ -38,6 +38,7 @@ struct route {
     struct strv
         path_model;   /* model named in the path, still encoded; empty where in the body */
     bool path_stream; /* the path itself says that the answer is a stream */
+    struct strv region; /* where the path says that the model is served; empty: it does not */
 };
 
 /* NULL where there is no protocol of that name. */
@@ -48,6 +49,9 @@ const char *protocol_name_at(size_t n);
 /* Header in which this protocol's providers take their key, and what stands before the key
  * ("authorization", "Bearer "). */
 void protocol_credential(const struct protocol *p, struct strv *header, struct strv *prefix);
+/* The name in the path says more of the price than the one in the answer (Bedrock's regions and
+ * profiles). */
+bool protocol_prices_path(const struct protocol *p);
 
 /*
  * Finds the endpoint of METHOD /path (the path after the upstream's name, without
@@ -135,11 +139,12 @@ struct refusal_shape {
 };
 
 /*
- * Appends the refusal's body in the protocol's error shape (NULL: plain JSON).
- * message is for a human, one sentence; request_id is the record's id.
+ * Appends the refusal's body in the error shape of the endpoint that was called (route NULL,
+ * or without an endpoint: the protocol's own; p NULL: plain JSON).  message is for a human,
+ * one sentence; request_id is the record's id.
  */
-enum rc protocol_refusal(const struct protocol *p, enum refusal r, struct strv message,
-                         struct strv request_id, struct buf *body,
+enum rc protocol_refusal(const struct protocol *p, const struct route *route, enum refusal r,
+                         struct strv message, struct strv request_id, struct buf *body,
                          struct refusal_shape *shape) RC_MUST;
 
 /*

@@ -14,19 +14,24 @@ enum dialect {
     DIALECT_RESPONSES, /* the same members; its streams end otherwise */
     DIALECT_ANTHROPIC,
     DIALECT_GEMINI,
+    DIALECT_PREDICT,  /* Vertex: embeddings and images */
+    DIALECT_CONVERSE, /* Bedrock */
+    DIALECT_INVOKE,   /* Bedrock: whatever the model's vendor answers */
 };
 
 enum {
     ENTRY_EDIT = 1,   /* a stream has usage only where stream_options asks for it */
     ENTRY_EMBEDS = 2, /* nothing is generated */
     ENTRY_CAP_16 = 4, /* without a bound of its own a request stops after 16 tokens */
+    ENTRY_STREAM = 8, /* its answer is a stream, whatever the request says */
 };
 
 /* An endpoint as the table has it; `endpoint` first, so that a route leads back to it. */
 struct entry {
     struct endpoint endpoint;
     const char *method;  /* "": any */
-    const char *pattern; /* segments after prefixes and version; "*" is one segment */
+    const char *pattern; /* segments after prefixes and version; "*" is one segment, "{model}"
+                            one that names the model and may be encoded */
     enum dialect dialect;
     unsigned flags; /* ENTRY_... */
 };
@@ -38,6 +43,7 @@ enum entries {
     ENTRIES_ANTHROPIC,
     ENTRIES_COHERE,
     ENTRIES_OLLAMA,
+    ENTRIES_BEDROCK,
 };
 
 /* The shape of errors. */
@@ -61,8 +67,12 @@ struct protocol {
     const char *prefixes; /* segments that may stand before the version, separated by spaces */
     bool google_paths;    /* models/MODEL:method */
     bool deployments;     /* deployments/NAME/... */
+    bool prices_path;     /* see protocol_prices_path */
     bool usage_unasked;   /* streams always carry usage, and stream_options may be refused */
 };
+
+/* The shape of errors at an endpoint (stream_error.c); route may be NULL. */
+enum error_shape shape_of(const struct protocol *p, const struct route *route);
 
 /* The table's entry that route_find took endpoint from. */
 const struct entry *entry_of(const struct endpoint *endpoint);

@@ -8,9 +8,15 @@ enum { ATTO_PLACES = 18, COST_USD_MAX = 1000000000 };
 
 #define COST_ATTO_MAX ((money_int)COST_USD_MAX * NANO_PER_USD * ATTO_PER_NANO)
 
-const struct reader *reader_find(enum dialect dialect)
+/* Claude on Bedrock, under whatever region, profile or ARN, answers as at home. */
+static bool is_claude(struct strv model)
 {
-    switch (dialect) {
+    return model.n > 0 && memmem(model.p, model.n, "anthropic.", 10) != NULL;
+}
+
+const struct reader *reader_find(const struct route *route)
+{
+    switch (entry_of(route->endpoint)->dialect) {
     case DIALECT_NONE:
         return NULL;
     case DIALECT_OPENAI:
@@ -20,6 +26,12 @@ const struct reader *reader_find(enum dialect dialect)
         return &READER_ANTHROPIC;
     case DIALECT_GEMINI:
         return &READER_GEMINI;
+    case DIALECT_PREDICT:
+        return &READER_PREDICT;
+    case DIALECT_CONVERSE:
+        return &READER_BEDROCK;
+    case DIALECT_INVOKE:
+        return is_claude(route->path_model) ? &READER_ANTHROPIC : &READER_BEDROCK;
     }
     return NULL;
 }
@@ -144,5 +156,51 @@ bool usage_set_part(struct usage *u, enum usage_field field, uint64_t part, uint
         part = *room;
     *room -= part;
     usage_set(u, field, part);
+    return fits;
+}
+
+/* The writes, by how long they live. */
+static bool set_writes(const struct raw_counts *c, struct usage *u)
+{
+    uint64_t long_lived = c->n[RAW_WRITE_1H], short_lived = c->n[RAW_WRITE_5M];
+    uint64_t total = c->n[RAW_WRITE];
+    bool fits = true;
+
+    if (!raw_has(c, RAW_WRITE)) {
+        total = long_lived + short_lived;
+    } else if (long_lived + short_lived > total) {
+        /* Totals grow during a stream and the split may lag, never the other way round. */
+        fits = false;
+        long_lived = long_lived < total ? long_lived : total;
+    }
+    if (raw_has(c, RAW_WRITE_1H))
+        usage_set(u, USAGE_CACHE_WRITE_1H, long_lived);
+    if (raw_has(c, RAW_WRITE) || raw_has(c, RAW_WRITE_5M))
+        usage_set(u, USAGE_CACHE_WRITE_5M, total - long_lived);
+    return fits;
+}
+
+bool usage_from_disjoint(const struct raw_counts *c, struct usage *u)
+{
+    bool fits = !c->odd;
+    uint64_t room;
+
+    fits &= set_writes(c, u);
+    if (raw_has(c, RAW_CACHED))
+        usage_set(u, USAGE_CACHE_READ, c->n[RAW_CACHED]);
+    if (raw_has(c, RAW_INPUT)) {
+        uint64_t total = c->n[RAW_INPUT] + u->n[USAGE_CACHE_READ] + u->n[USAGE_CACHE_WRITE_5M] +
+                         u->n[USAGE_CACHE_WRITE_1H];
+
+        if (total <= USAGE_MAX_COUNT)
+            usage_set(u, USAGE_INPUT, total);
+        else
+            fits = false;
+    }
+    room = c->n[RAW_OUTPUT];
+    if (raw_has(c, RAW_OUTPUT))
+        usage_set(u, USAGE_OUTPUT, room);
+    if (raw_has(c, RAW_REASONING))
+        fits &= usage_set_part(u, USAGE_REASONING, c->n[RAW_REASONING], &room);
     return fits;
 }

@@ -69,12 +69,21 @@ enum document_type {
 
 struct reading;
 
+/* A field of a response's head that says what was taken. */
+struct reader_header {
+    const char *name;
+    enum raw_count count; /* of `metered`; RAW_COUNT: it is the service tier */
+};
+
 struct reader {
     const struct jscan_node *nodes;
     uint8_t root; /* node of a document; its own item, so that an array of them reads as well */
     jscan_fn *on_event; /* arg is the reading */
     /* A document that broke off: take what is whole of it. */
     void (*end_document)(struct reading *r);
+    const struct reader_header *headers; /* of answers that are no errors */
+    size_t n_headers;
+    void (*end_headers)(struct reading *r); /* some of them were there */
 };
 
 /* What has been read of one response. */
@@ -107,6 +116,10 @@ struct reading {
     /* Anthropic: what each kind of iteration took that the totals leave out */
     struct raw_counts iteration, compaction;
     uint8_t iteration_kind;
+    /* Bedrock: its own figures beside the vendor's; one line of what was written to the cache
+     */
+    struct raw_counts metered, write;
+    bool write_is_1h;
     bool has_other_model;
     bool fast;
     /* Google: one line of a list of modalities */
@@ -119,12 +132,14 @@ struct reading {
     struct jscan scan;
 };
 
-/* NULL where the dialect carries no usage. */
-const struct reader *reader_find(enum dialect dialect);
+/* Of what a route answers; NULL where that carries no usage. */
+const struct reader *reader_find(const struct route *route);
 
 extern const struct reader READER_OPENAI;
 extern const struct reader READER_ANTHROPIC;
 extern const struct reader READER_GEMINI;
+extern const struct reader READER_BEDROCK;
+extern const struct reader READER_PREDICT;
 
 /* Takes a count from a scalar; null leaves it as it was. */
 void reading_count(struct raw_counts *counts, enum raw_count id, const struct jscan_event *e);
@@ -144,6 +159,13 @@ void reading_cost(struct reading *r, const struct jscan_event *e, int scale);
 
 /* The provider's cost as far as it is known goes to the result. */
 void reading_keep_cost(struct reading *r);
+
+/*
+ * Counts whose input holds neither cache reads nor writes, as usage that holds them.  Writes
+ * with one hour to live are told apart; the rest, told or not, lives five minutes.  False
+ * where some did not fit and were clamped or dropped.
+ */
+bool usage_from_disjoint(const struct raw_counts *c, struct usage *u);
 
 /* Sets field to part, at most *room, from which it is taken; false where it had to be clamped.
  */

@@ -174,59 +174,21 @@ static void on_iteration(struct reading *r, const struct jscan_event *e)
     }
 }
 
-/* Writes with one hour to live are told apart; the rest, told or not, lives five minutes. */
-static bool set_writes(const struct raw_counts *c, struct usage *u)
-{
-    uint64_t long_lived = c->n[RAW_WRITE_1H], short_lived = c->n[RAW_WRITE_5M];
-    uint64_t total = c->n[RAW_WRITE];
-    bool fits = true;
-
-    if (!raw_has(c, RAW_WRITE)) {
-        total = long_lived + short_lived;
-    } else if (long_lived + short_lived > total) {
-        /* Totals grow during a stream and the split may lag, never the other way round. */
-        fits = false;
-        long_lived = long_lived < total ? long_lived : total;
-    }
-    if (raw_has(c, RAW_WRITE_1H))
-        usage_set(u, USAGE_CACHE_WRITE_1H, long_lived);
-    if (raw_has(c, RAW_WRITE) || raw_has(c, RAW_WRITE_5M))
-        usage_set(u, USAGE_CACHE_WRITE_5M, total - long_lived);
-    return fits;
-}
-
 static void to_usage(struct reading *r)
 {
     struct raw_counts c = r->counts;
     struct usage u = {.has = 0};
-    uint64_t room;
     bool fits;
 
     add_counts(&c, &r->compaction);
-    fits = set_writes(&c, &u);
-    if (raw_has(&c, RAW_CACHED))
-        usage_set(&u, USAGE_CACHE_READ, c.n[RAW_CACHED]);
-    if (raw_has(&c, RAW_INPUT)) {
-        uint64_t total = c.n[RAW_INPUT] + u.n[USAGE_CACHE_READ] + u.n[USAGE_CACHE_WRITE_5M] +
-                         u.n[USAGE_CACHE_WRITE_1H];
-
-        if (total <= USAGE_MAX_COUNT)
-            usage_set(&u, USAGE_INPUT, total);
-        else
-            c.odd = true;
-    }
-    room = c.n[RAW_OUTPUT];
-    if (raw_has(&c, RAW_OUTPUT))
-        usage_set(&u, USAGE_OUTPUT, room);
-    if (raw_has(&c, RAW_REASONING))
-        fits &= usage_set_part(&u, USAGE_REASONING, c.n[RAW_REASONING], &room);
+    fits = usage_from_disjoint(&c, &u);
     if (raw_has(&c, RAW_WEB_SEARCH))
         usage_set(&u, USAGE_WEB_SEARCH, c.n[RAW_WEB_SEARCH]);
     if (raw_has(&c, RAW_CODE))
         usage_set(&u, USAGE_CODE, c.n[RAW_CODE]);
     r->result.usage = u;
     /* An advisor is another model, with other rates, and the record knows one. */
-    r->result.inconsistent = c.odd || !fits || r->has_other_model;
+    r->result.inconsistent = !fits || r->has_other_model;
     r->result.has_usage = usage_has(&u, USAGE_INPUT) || usage_has(&u, USAGE_OUTPUT);
 }
 
@@ -340,4 +302,5 @@ static void on_event(void *arg, const struct jscan_event *e)
     }
 }
 
-const struct reader READER_ANTHROPIC = {NODES, N_ROOT, on_event, end_document};
+const struct reader READER_ANTHROPIC = {
+    .nodes = NODES, .root = N_ROOT, .on_event = on_event, .end_document = end_document};

@@ -333,4 +333,5 @@ static void on_event(void *arg, const struct jscan_event *e)
     }
 }
 
-const struct reader READER_GEMINI = {NODES, N_ROOT, on_event, end_document};
+const struct reader READER_GEMINI = {
+    .nodes = NODES, .root = N_ROOT, .on_event = on_event, .end_document = end_document};

@@ -543,4 +543,5 @@ static void on_event(void *arg, const struct jscan_event *e)
         on_scalar(r, e);
 }
 
-const struct reader READER_OPENAI = {NODES, N_ROOT, on_event, end_document};
+const struct reader READER_OPENAI = {
+    .nodes = NODES, .root = N_ROOT, .on_event = on_event, .end_document = end_document};

@@ -191,10 +191,11 @@ void refusal_write(struct jsonw *w, enum error_shape shape, enum refusal r, stru
     jsonw_end(w);
 }
 
-enum rc protocol_refusal(const struct protocol *p, enum refusal r, struct strv message,
-                         struct strv request_id, struct buf *body, struct refusal_shape *shape)
+enum rc protocol_refusal(const struct protocol *p, const struct route *route, enum refusal r,
+                         struct strv message, struct strv request_id, struct buf *body,
+                         struct refusal_shape *shape)
 {
-    enum error_shape errors = p != NULL ? p->shape : SHAPE_OPENAI;
+    enum error_shape errors = shape_of(p, route);
     struct jsonw w;
 
     *shape = (struct refusal_shape){

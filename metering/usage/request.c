@@ -33,6 +33,8 @@ enum node {
     N_BACKGROUND,
     N_REQUESTS,
     N_REQUEST,
+    N_TIER_OBJECT,
+    N_ASIDE, /* no text of the prompt, whatever it holds */
     N_COUNT,
 };
 
@@ -59,12 +61,23 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("max_completion_tokens", N_CAP),
     JSCAN_EDGE("max_output_tokens", N_CAP),
     JSCAN_EDGE("max_tokens_to_sample", N_CAP),
+    JSCAN_EDGE("max_gen_len", N_CAP),
+    JSCAN_EDGE("maxTokens", N_CAP),
+    JSCAN_EDGE("inferenceConfig", N_CONFIG),
+    JSCAN_EDGE("textGenerationConfig", N_CONFIG),
+    JSCAN_EDGE("inputText", N_PROMPT),
+    JSCAN_EDGE("texts", N_PROMPT),
+    JSCAN_EDGE("message", N_PROMPT),
+    JSCAN_EDGE("chat_history", N_MESSAGES),
+    JSCAN_EDGE("toolConfig", N_TEXT),
+    JSCAN_EDGE("promptVariables", N_TEXT),
+    JSCAN_EDGE("instances", N_MESSAGES),
     JSCAN_EDGE("n", N_CHOICES),
     JSCAN_EDGE("best_of", N_CHOICES),
     JSCAN_EDGE("generationConfig", N_CONFIG),
     JSCAN_EDGE("generation_config", N_CONFIG),
     JSCAN_EDGE("service_tier", N_TIER),
-    JSCAN_EDGE("serviceTier", N_TIER),
+    JSCAN_EDGE("serviceTier", N_TIER_OBJECT),
     JSCAN_EDGE("previous_response_id", N_STATE),
     JSCAN_EDGE("conversation", N_STATE),
     JSCAN_EDGE("thread", N_STATE),
@@ -75,29 +88,34 @@ static const struct jscan_edge ROOT_EDGES[] = {
 static const struct jscan_edge OPTIONS_EDGES[] = {JSCAN_EDGE("include_usage", N_INCLUDE)};
 static const struct jscan_edge CONFIG_EDGES[] = {
     JSCAN_EDGE("maxOutputTokens", N_CAP),     JSCAN_EDGE("max_output_tokens", N_CAP),
-    JSCAN_EDGE("candidateCount", N_CHOICES),  JSCAN_EDGE("candidate_count", N_CHOICES),
-    JSCAN_EDGE("responseSchema", N_TEXT),     JSCAN_EDGE("response_schema", N_TEXT),
-    JSCAN_EDGE("responseJsonSchema", N_TEXT),
+    JSCAN_EDGE("maxTokens", N_CAP),           JSCAN_EDGE("max_new_tokens", N_CAP),
+    JSCAN_EDGE("maxTokenCount", N_CAP),       JSCAN_EDGE("candidateCount", N_CHOICES),
+    JSCAN_EDGE("candidate_count", N_CHOICES), JSCAN_EDGE("responseSchema", N_TEXT),
+    JSCAN_EDGE("response_schema", N_TEXT),    JSCAN_EDGE("responseJsonSchema", N_TEXT),
 };
 /* Parts of messages.  What an application made itself (arguments, inputs) is text throughout.
  */
 static const struct jscan_edge CONTENT_EDGES[] = {
-    JSCAN_EDGE("image_url", N_MEDIA),    JSCAN_EDGE("input_audio", N_MEDIA),
-    JSCAN_EDGE("file", N_MEDIA),         JSCAN_EDGE("file_data", N_MEDIA),
-    JSCAN_EDGE("file_id", N_MEDIA),      JSCAN_EDGE("file_url", N_MEDIA),
-    JSCAN_EDGE("inlineData", N_MEDIA),   JSCAN_EDGE("inline_data", N_MEDIA),
-    JSCAN_EDGE("fileData", N_MEDIA),     JSCAN_EDGE("video_url", N_MEDIA),
-    JSCAN_EDGE("audio_url", N_MEDIA),    JSCAN_EDGE("audio", N_MEDIA),
-    JSCAN_EDGE("source", N_SOURCE),      JSCAN_EDGE("arguments", N_TEXT),
-    JSCAN_EDGE("functionCall", N_TEXT),  JSCAN_EDGE("functionResponse", N_TEXT),
-    JSCAN_EDGE("function_call", N_TEXT), JSCAN_EDGE("function_response", N_TEXT),
-    JSCAN_EDGE("cache_control", N_SKIP), JSCAN_EDGE("input", N_TEXT),
+    JSCAN_EDGE("image_url", N_MEDIA),     JSCAN_EDGE("input_audio", N_MEDIA),
+    JSCAN_EDGE("file", N_MEDIA),          JSCAN_EDGE("file_data", N_MEDIA),
+    JSCAN_EDGE("file_id", N_MEDIA),       JSCAN_EDGE("file_url", N_MEDIA),
+    JSCAN_EDGE("inlineData", N_MEDIA),    JSCAN_EDGE("inline_data", N_MEDIA),
+    JSCAN_EDGE("fileData", N_MEDIA),      JSCAN_EDGE("video_url", N_MEDIA),
+    JSCAN_EDGE("audio_url", N_MEDIA),     JSCAN_EDGE("audio", N_MEDIA),
+    JSCAN_EDGE("source", N_SOURCE),       JSCAN_EDGE("arguments", N_TEXT),
+    JSCAN_EDGE("functionCall", N_TEXT),   JSCAN_EDGE("functionResponse", N_TEXT),
+    JSCAN_EDGE("function_call", N_TEXT),  JSCAN_EDGE("function_response", N_TEXT),
+    JSCAN_EDGE("cache_control", N_ASIDE), JSCAN_EDGE("input", N_TEXT),
+    JSCAN_EDGE("cachePoint", N_ASIDE),    JSCAN_EDGE("bytesBase64Encoded", N_MEDIA),
+    JSCAN_EDGE("gcsUri", N_MEDIA),
 };
 static const struct jscan_edge SOURCE_EDGES[] = {
     JSCAN_EDGE("type", N_SOURCE_TYPE),
     JSCAN_EDGE("data", N_SOURCE_DATA),
     JSCAN_EDGE("content", N_CONTENT),
 };
+/* A word, or Bedrock's object around it. */
+static const struct jscan_edge TIER_EDGES[] = {JSCAN_EDGE("type", N_TIER)};
 /* Of batchEmbedContents. */
 static const struct jscan_edge REQUEST_EDGES[] = {JSCAN_EDGE("content", N_MESSAGES)};
 
@@ -127,6 +145,7 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_BACKGROUND] = {.flags = JSCAN_WANT},
     [N_REQUESTS] = {.item = N_REQUEST},
     [N_REQUEST] = {JSCAN_EDGES(REQUEST_EDGES), 0, 0, JSCAN_ENTER},
+    [N_TIER_OBJECT] = {JSCAN_EDGES(TIER_EDGES), 0, 0, JSCAN_WANT},
 };
 
 enum {
@@ -339,6 +358,7 @@ static void on_event(void *arg, const struct jscan_event *e)
         r->source_bytes = e->text_bytes;
         break;
     case N_TIER:
+    case N_TIER_OBJECT:
         f->service_tier =
             e->type == JSCAN_STRING && !e->escaped && !e->cut ? e->text : STRV_NONE;
         break;
@@ -352,6 +372,7 @@ static void on_event(void *arg, const struct jscan_event *e)
         f->messages += e->what == JSCAN_AT_ENTER;
         break;
     case N_SKIP:
+    case N_ASIDE:
     case N_CONFIG:
     case N_CONTENT:
     case N_TEXT:
@@ -459,7 +480,8 @@ enum rc protocol_scan_request(const struct protocol *p, const struct route *rout
         conclude(&r, p, route);
     if (rc == RC_OK && (r.bad || r.scan.folded))
         rc = RC_BAD;
-    /* A server of one model takes bodies that name none; one that names it wrongly is refused. */
+    /* A server of one model takes bodies that name none; one that names it wrongly is refused.
+     */
     if (rc == RC_OK && out->model.n == 0 && (r.seen & 1u << N_MODEL) &&
         route->endpoint->kind == ENDPOINT_METERED)
         rc = RC_BAD;

@@ -105,14 +105,43 @@ static const struct entry OLLAMA[] = {
     UNKNOWN("embeddings", "POST", "api/embeddings"),
 };
 
+/*
+ * Amazon Bedrock's runtime, and the endpoint where it speaks OpenAI's and Anthropic's (their
+ * paths are theirs).
+ */
+static const struct entry BEDROCK[] = {
+    METERED("converse", "POST", "model/{model}/converse", DIALECT_CONVERSE, 0),
+    METERED("converse-stream", "POST", "model/{model}/converse-stream", DIALECT_CONVERSE,
+            ENTRY_STREAM),
+    METERED("invoke", "POST", "model/{model}/invoke", DIALECT_INVOKE, 0),
+    METERED("invoke-with-response-stream", "POST", "model/{model}/invoke-with-response-stream",
+            DIALECT_INVOKE, ENTRY_STREAM),
+    METERED("chat.completions", "POST", "chat/completions", DIALECT_OPENAI, ENTRY_EDIT),
+    METERED("responses", "POST", "responses", DIALECT_RESPONSES, 0),
+    METERED("messages", "POST", "messages", DIALECT_ANTHROPIC, 0),
+    METERED("messages", "POST", "anthropic/v1/messages", DIALECT_ANTHROPIC, 0),
+    FREE("count-tokens", "POST", "model/{model}/count-tokens"),
+    FREE("messages.count_tokens", "POST", "messages/count_tokens"),
+    FREE("models", "GET", "models"),
+    FREE("models", "GET", "models/*"),
+    FREE("responses.stored", "GET", "responses/*"),
+    FREE("responses.stored", "DELETE", "responses/*"),
+    FREE("responses.cancel", "POST", "responses/*/cancel"),
+    UNKNOWN("invoke-with-bidirectional-stream", "POST",
+            "model/{model}/invoke-with-bidirectional-stream"),
+    UNKNOWN("apply-guardrail", "POST", "guardrail/*/version/*/apply"),
+    UNKNOWN("async-invoke", "POST", "async-invoke"),
+};
+
 /* After models/MODEL: in Google's paths; the pattern is the method's name. */
 static const struct entry GOOGLE[] = {
     METERED("generateContent", "POST", "generateContent", DIALECT_GEMINI, 0),
-    METERED("streamGenerateContent", "POST", "streamGenerateContent", DIALECT_GEMINI, 0),
+    METERED("streamGenerateContent", "POST", "streamGenerateContent", DIALECT_GEMINI,
+            ENTRY_STREAM),
     METERED("embedContent", "POST", "embedContent", DIALECT_GEMINI, ENTRY_EMBEDS),
     METERED("batchEmbedContents", "POST", "batchEmbedContents", DIALECT_GEMINI, ENTRY_EMBEDS),
     FREE("countTokens", "POST", "countTokens"),
-    UNKNOWN("predict", "POST", "predict"),
+    METERED("predict", "POST", "predict", DIALECT_PREDICT, ENTRY_EMBEDS),
     UNKNOWN("predictLongRunning", "POST", "predictLongRunning"),
     UNKNOWN("batchGenerateContent", "POST", "batchGenerateContent"),
     UNKNOWN("asyncBatchEmbedContent", "POST", "asyncBatchEmbedContent"),
@@ -121,7 +150,13 @@ static const struct entry GOOGLE[] = {
 /* publishers/anthropic/models/MODEL: on Vertex. */
 static const struct entry GOOGLE_ANTHROPIC[] = {
     METERED("rawPredict", "POST", "rawPredict", DIALECT_ANTHROPIC, 0),
-    METERED("streamRawPredict", "POST", "streamRawPredict", DIALECT_ANTHROPIC, 0),
+    METERED("streamRawPredict", "POST", "streamRawPredict", DIALECT_ANTHROPIC, ENTRY_STREAM),
+};
+
+/* publishers/PUBLISHER/models/MODEL: of others there, who speak OpenAI's. */
+static const struct entry GOOGLE_OTHERS[] = {
+    METERED("rawPredict", "POST", "rawPredict", DIALECT_OPENAI, 0),
+    METERED("streamRawPredict", "POST", "streamRawPredict", DIALECT_OPENAI, ENTRY_STREAM),
 };
 
 static const struct entry ANY_READ = FREE("read", "", "");
@@ -145,6 +180,8 @@ static const struct entry *entries_of(enum entries table, size_t *n)
         return ENTRIES_OF(COHERE);
     case ENTRIES_OLLAMA:
         return ENTRIES_OF(OLLAMA);
+    case ENTRIES_BEDROCK:
+        return ENTRIES_OF(BEDROCK);
     }
     return NULL;
 }
@@ -246,6 +283,24 @@ static bool is_plain_id(struct strv s)
     return s.n > 0;
 }
 
+/* A model's name: the same, and the encoded colons and slashes of an ARN. */
+static bool is_model_segment(struct strv s)
+{
+    char plain[REQUEST_MODEL_MAX_BYTES];
+    size_t n = 0;
+
+    for (size_t i = 0; i < s.n && n < sizeof(plain); i++, n++) {
+        struct strv code = strv_head(strv_skip(s, i), 3);
+
+        plain[n] = s.p[i];
+        if (strv_eq_nocase(code, STRV("%3a")) || strv_eq_nocase(code, STRV("%2f"))) {
+            plain[n] = ':';
+            i += 2;
+        }
+    }
+    return n < sizeof(plain) && is_plain_id(strv_make(plain, n));
+}
+
 static bool matches(const struct entry *entry, struct strv method, const struct path *path,
                     size_t from)
 {
@@ -256,9 +311,13 @@ static bool matches(const struct entry *entry, struct strv method, const struct 
     while (strv_split(&rest, '/', &want)) {
         if (from == path->n)
             return false;
-        if (strv_eq(want, STRV("*")) ? !is_plain_id(path->at[from])
-                                     : !strv_eq(want, path->at[from]))
+        if (strv_eq(want, STRV("{model}"))) {
+            if (!is_model_segment(path->at[from]))
+                return false;
+        } else if (strv_eq(want, STRV("*")) ? !is_plain_id(path->at[from])
+                                            : !strv_eq(want, path->at[from])) {
             return false;
+        }
         from++;
     }
     return from == path->n;
@@ -274,15 +333,55 @@ static const struct entry *find_entry(const struct entry *entries, size_t n, str
     return NULL;
 }
 
+/* The segment that an entry's pattern calls {model}; empty where it has none. */
+static struct strv model_segment(const struct entry *entry, const struct path *path,
+                                 size_t from)
+{
+    struct strv rest = strv_z(entry->pattern), want;
+
+    for (; strv_split(&rest, '/', &want); from++) {
+        if (strv_eq(want, STRV("{model}")))
+            return path->at[from];
+    }
+    return STRV_NONE;
+}
+
+/* The segment behind one of that name. */
+static struct strv segment_behind(const struct path *path, struct strv name)
+{
+    for (size_t i = 0; i + 1 < path->n; i++) {
+        if (strv_eq(path->at[i], name))
+            return path->at[i + 1];
+    }
+    return STRV_NONE;
+}
+
+static const struct entry *find_verb(struct strv publisher, struct strv method,
+                                     const struct path *verb)
+{
+    const struct entry *found = NULL;
+
+    if (strv_eq(publisher, STRV("anthropic")))
+        return find_entry(GOOGLE_ANTHROPIC,
+                          sizeof(GOOGLE_ANTHROPIC) / sizeof(GOOGLE_ANTHROPIC[0]), method, verb,
+                          0);
+    if (publisher.n > 0 && !strv_eq(publisher, STRV("google")))
+        found = find_entry(GOOGLE_OTHERS, sizeof(GOOGLE_OTHERS) / sizeof(GOOGLE_OTHERS[0]),
+                           method, verb, 0);
+    return found != NULL
+               ? found
+               : find_entry(GOOGLE, sizeof(GOOGLE) / sizeof(GOOGLE[0]), method, verb, 0);
+}
+
 /* .../models/MODEL:method, also tunedModels/, endpoints/ (a deployed model of Vertex). */
 static const struct entry *find_google(const struct path *path, struct strv method,
                                        struct route *out)
 {
     const struct strv last = path->n ? path->at[path->n - 1] : STRV_NONE;
+    struct strv publisher = segment_behind(path, STRV("publishers")), model;
     size_t colon = strv_find(last, ':');
     struct path verb = {.n = 1};
     const struct entry *found;
-    bool anthropic;
 
     if (path->n > 0 && strv_eq(path->at[0], STRV("ws")))
         return &GOOGLE_WEBSOCKET;
@@ -291,61 +390,68 @@ static const struct entry *find_google(const struct path *path, struct strv meth
           strv_eq(path->at[path->n - 2], STRV("tunedModels")) ||
           strv_eq(path->at[path->n - 2], STRV("endpoints"))))
         return NULL;
-    anthropic = path->n >= 4 && strv_eq(path->at[path->n - 3], STRV("anthropic")) &&
-                strv_eq(path->at[path->n - 4], STRV("publishers"));
     verb.at[0] = strv_skip(last, colon + 1);
-    if (anthropic && strv_eq(strv_head(last, colon), STRV("count-tokens")))
+    model = strv_head(last, colon);
+    if (strv_eq(publisher, STRV("anthropic")) && strv_eq(model, STRV("count-tokens")))
         return strv_eq(method, STRV("POST")) ? &COUNT_TOKENS : NULL;
-    found = anthropic
-                ? find_entry(GOOGLE_ANTHROPIC,
-                             sizeof(GOOGLE_ANTHROPIC) / sizeof(GOOGLE_ANTHROPIC[0]), method,
-                             &verb, 0)
-                : find_entry(GOOGLE, sizeof(GOOGLE) / sizeof(GOOGLE[0]), method, &verb, 0);
-    if (found != NULL && found->endpoint.kind == ENDPOINT_FREE &&
-        !is_plain_id(strv_head(last, colon)))
+    found = find_verb(publisher, method, &verb);
+    if (found != NULL && found->endpoint.kind == ENDPOINT_FREE && !is_plain_id(model))
         return NULL;
-    if (found != NULL) {
-        out->path_model = strv_head(last, colon);
-        out->path_stream = strv_starts(verb.at[0], STRV("stream"));
-    }
+    if (found != NULL)
+        out->path_model = model;
     return found;
 }
 
-/* projects/P/locations/L/endpoints/openapi/...: Vertex's OpenAI-compatible form. */
-static size_t skip_openapi(const struct path *path, size_t from)
+/* projects/P/locations/L/endpoints/openapi/...: Vertex's OpenAI-compatible form; a deployed
+ * model's id may stand in its place. */
+static size_t skip_endpoint(const struct path *path, size_t from)
 {
     for (size_t i = from; i + 1 < path->n; i++) {
-        if (strv_eq(path->at[i], STRV("endpoints")) &&
-            strv_eq(path->at[i + 1], STRV("openapi")))
+        if (strv_eq(path->at[i], STRV("endpoints")) && is_plain_id(path->at[i + 1]))
             return i + 2;
     }
     return from;
 }
 
+static const struct entry *find_route(const struct protocol *p, struct strv method,
+                                      const struct path *path, struct route *out)
+{
+    const struct entry *found = NULL, *entries;
+    size_t n, from = skip_prefix(p, path, out);
+
+    if (p->google_paths) {
+        out->region = segment_behind(path, STRV("locations"));
+        found = find_google(path, method, out);
+        from = skip_endpoint(path, from);
+    }
+    if (found == NULL) {
+        entries = entries_of(p->table, &n);
+        found = find_entry(entries, n, method, path, from);
+        if (found != NULL && out->path_model.n == 0)
+            out->path_model = model_segment(found, path, from);
+    }
+    return found;
+}
+
 void protocol_route(const struct protocol *p, struct strv method, struct strv path,
                     struct strv query, struct route *out)
 {
-    const struct entry *found = NULL, *entries;
+    const struct entry *found = NULL;
     struct path parts;
-    size_t n, from;
 
     (void)query; /* no protocol so far says anything there that the path does not */
     *out = (struct route){.endpoint = NULL};
-    entries = entries_of(p->table, &n);
-    if (split_path(path, &parts)) {
-        from = skip_prefix(p, &parts, out);
-        if (p->google_paths) {
-            found = find_google(&parts, method, out);
-            from = skip_openapi(&parts, from);
-        }
-        if (found == NULL)
-            found = find_entry(entries, n, method, &parts, from);
-    }
+    /* Azure takes "//openai/...", which clients of its SDKs send whose endpoint ends in "/". */
+    while (p->deployments && strv_starts(path, STRV("//")))
+        path = strv_skip(path, 1);
+    if (split_path(path, &parts))
+        found = find_route(p, method, &parts, out);
     if (found == NULL) {
         bool read = strv_eq(method, STRV("GET")) || strv_eq(method, STRV("HEAD"));
 
         found = read ? &ANY_READ : &ANY_OTHER;
         out->path_model = STRV_NONE;
     }
+    out->path_stream = (found->flags & ENTRY_STREAM) != 0;
     out->endpoint = &found->endpoint;
 }

@@ -13,6 +13,8 @@ void tap_rest(struct tap *tap)
     buf_release(&tap->hold);
     free(tap->watch);
     tap->watch = NULL;
+    free(tap->frames);
+    tap->frames = NULL;
 }
 
 static void begin(struct tap *tap, const struct protocol *p, const struct route *route,
@@ -27,7 +29,7 @@ static void begin(struct tap *tap, const struct protocol *p, const struct route 
     tap->asked_usage = asked_usage;
     buf_init(&tap->hold, TAP_HOLD_MAX_BYTES);
     sse_init(&tap->sse);
-    r->reader = reader_find(tap->entry->dialect);
+    r->reader = reader_find(route);
     if (r->reader == NULL)
         memset(&r->scan, 0, sizeof(r->scan));
     else
@@ -74,13 +76,45 @@ static void choose_mode(struct tap *tap, struct strv type)
         tap->mode = MODE_LINES;
         result->framing = FRAMING_NDJSON;
     } else if (strv_eq_nocase(type, STRV("application/vnd.amazon.eventstream"))) {
-        tap->mode = MODE_IGNORE;
+        tap->mode = MODE_EVENTSTREAM;
         result->framing = FRAMING_EVENTSTREAM;
     } else if (tap->path_stream && tap->entry->dialect == DIALECT_GEMINI && tap->status < 300) {
         result->framing = FRAMING_JSON_ARRAY;
     }
     if (tap->reading.reader == NULL)
         tap->mode = MODE_IGNORE;
+}
+
+/* What the head alone says of usage. */
+static void read_headers(struct tap *tap, const struct tap_response *head)
+{
+    struct reading *r = &tap->reading;
+    const struct reader *reader = r->reader;
+    bool any = false;
+
+    if (reader == NULL || head->header == NULL || head->status >= 300)
+        return;
+    for (size_t i = 0; i < reader->n_headers; i++) {
+        const struct reader_header *h = &reader->headers[i];
+        struct strv value = head->header(head->header_arg, strv_z(h->name));
+        uint64_t n;
+
+        if (value.n == 0)
+            continue;
+        if (h->count == RAW_COUNT) {
+            if (value.n < sizeof(r->result.service_tier) && utf8_is_printable(value)) {
+                memcpy(r->result.service_tier, value.p, value.n);
+                r->result.service_tier[value.n] = '\0';
+            }
+        } else if (strv_parse_u64(value, USAGE_MAX_COUNT, &n)) {
+            raw_set(&r->metered, h->count, n);
+            any = true;
+        } else {
+            r->metered.odd = true;
+        }
+    }
+    if (any && !r->is_stream)
+        reader->end_headers(r);
 }
 
 void tap_head(struct tap *tap, const struct tap_response *head)
@@ -97,6 +131,7 @@ void tap_head(struct tap *tap, const struct tap_response *head)
         memcpy(result->request_id, head->request_id.p, head->request_id.n);
         result->request_id[head->request_id.n] = '\0';
     }
+    read_headers(tap, head);
     tap->inflater = inflate_new(head->content_encoding, &identity);
     if (!identity && tap->inflater == NULL) {
         result->undecodable = true; /* a coding that nobody here knows */
@@ -197,6 +232,9 @@ static void read_body(struct tap *tap, struct strv bytes)
     case MODE_LINES:
         read_lines(tap, bytes);
         break;
+    case MODE_EVENTSTREAM:
+        tap_read_eventstream(tap, bytes);
+        break;
     case MODE_IGNORE:
     case MODE_SNIFF:
     case MODE_SNIFF_SSE:
@@ -257,6 +295,8 @@ static enum rc end_body(struct tap *tap, bool clean, struct buf *pass)
 
     if (tap->mode == MODE_SSE) {
         drop = tap_end_sse(tap) && !tap->committed;
+    } else if (tap->mode == MODE_EVENTSTREAM) {
+        tap_end_eventstream(tap);
     } else if (tap->mode == MODE_LINES || tap->mode == MODE_JSON) {
         if (r->open) /* broken off: what was whole of it counts */
             r->reader->end_document(r);
@@ -281,7 +321,8 @@ static enum tap_end find_end(const struct tap *tap, bool clean)
         return clean ? TAP_END_COMPLETE : TAP_END_NONE;
     if (r->is_stream) {
         bool needs_terminator = tap->entry->dialect == DIALECT_RESPONSES ||
-                                tap->entry->dialect == DIALECT_ANTHROPIC;
+                                tap->entry->dialect == DIALECT_ANTHROPIC ||
+                                r->result.framing == FRAMING_EVENTSTREAM;
 
         complete = r->terminator || (clean && !needs_terminator && r->finish != TAP_END_NONE);
     } else {
@@ -311,4 +352,9 @@ enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass)
 const struct tap_result *tap_result(const struct tap *tap)
 {
     return &tap->reading.result;
+}
+
+bool tap_is_between(const struct tap *tap)
+{
+    return tap_is_between_frames(tap);
 }

@@ -23,11 +23,16 @@ enum {
 
 struct tap;
 
+/* A header's value by its lower-case name; empty where absent. */
+typedef struct strv tap_header_fn(void *arg, struct strv name);
+
 struct tap_response {
     int status;
     struct strv content_type; /* header values, empty where absent */
     struct strv content_encoding;
     struct strv request_id; /* value of the provider's request id header */
+    tap_header_fn *header;  /* for what else some providers say there; NULL: nothing */
+    void *header_arg;
 };
 
 /* How the answer ended, as the protocol itself tells it. */
@@ -80,6 +85,12 @@ bool tap_rewrites(const struct tap *tap);
 enum rc tap_feed(struct tap *tap, struct strv bytes, struct buf *pass) RC_MUST;
 /* The body ended (clean: by its framing). Held bytes are appended to pass. */
 enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass) RC_MUST;
+
+/*
+ * False where the client has a part of something that only its rest can make whole: a frame
+ * of an AWS event stream.  Nothing of the gateway's own may then follow.
+ */
+bool tap_is_between(const struct tap *tap);
 
 /* What is known so far; `end` is set by tap_finish alone. Lives as long as the tap. */
 const struct tap_result *tap_result(const struct tap *tap);

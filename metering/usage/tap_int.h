@@ -22,6 +22,7 @@ enum mode {
     MODE_JSON,       /* one document, or an array of them */
     MODE_SSE,
     MODE_LINES, /* a document a line */
+    MODE_EVENTSTREAM,
 };
 
 enum { SENTINEL_MAX = 8, READING_SAME_BYTES = offsetof(struct reading, documents) };
@@ -39,6 +40,8 @@ struct watch {
     uint64_t known_documents;        /* in an event that is known */
     char before[READING_SAME_BYTES]; /* the reading before it */
 };
+
+struct frames; /* of an AWS event stream: tap_eventstream.c */
 
 struct tap {
     const struct protocol *protocol;
@@ -58,6 +61,10 @@ struct tap {
     bool data_begun;             /* the current event has data */
     char sentinel[SENTINEL_MAX]; /* its first bytes: "[DONE]" is no JSON */
     size_t sentinel_n;
+
+    struct frames *frames; /* NULL where there are none */
+    bool in_message;       /* the headers of a frame were read, and not its end */
+    bool broken;           /* what follows cannot be read */
 
     /* While rewriting: bytes of an event whose end has not come, from its first field on. */
     struct buf hold;
@@ -84,5 +91,12 @@ enum rc tap_rewrite_sse(struct tap *tap, struct strv bytes, struct buf *pass) RC
 bool tap_end_sse(struct tap *tap);
 /* What is held goes to the client after all. */
 enum rc tap_release_hold(struct tap *tap, struct buf *pass) RC_MUST;
+
+/* ---- AWS event streams (tap_eventstream.c) ---- */
+void tap_read_eventstream(struct tap *tap, struct strv bytes);
+/* The body ended: what is left of a message is forgotten. */
+void tap_end_eventstream(struct tap *tap);
+/* No message is under way. */
+bool tap_is_between_frames(const struct tap *tap);
 
 #endif

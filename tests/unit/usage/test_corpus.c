@@ -65,13 +65,19 @@ static const char *text_of(const cJSON *object, const char *name)
 
 static const struct protocol *protocol_of(const cJSON *meta)
 {
-    static const char *const SAME[] = {"anthropic", "azure-openai", "mistral",
-                                       "ollama",    "vertex",       "gemini"};
+    static const char *const SAME[] = {"anthropic", "azure-openai", "mistral", "ollama",
+                                       "vertex",    "gemini",       "bedrock"};
+    static const char *const OTHER[][2] = {{"bedrock-mantle", "bedrock"},
+                                           {"azure-foundry", "azure-openai"}};
     const char *provider = text_of(meta, "provider"), *dialect = text_of(meta, "dialect");
 
     for (size_t i = 0; i < sizeof(SAME) / sizeof(SAME[0]); i++) {
         if (strcmp(provider, SAME[i]) == 0)
             return protocol_find(strv_z(provider));
+    }
+    for (size_t i = 0; i < sizeof(OTHER) / sizeof(OTHER[0]); i++) {
+        if (strcmp(provider, OTHER[i][0]) == 0)
+            return protocol_find(strv_z(OTHER[i][1]));
     }
     return protocol_find(strv_z(strcmp(dialect, "gemini") == 0 ? "gemini" : "openai"));
 }
@@ -95,6 +101,9 @@ static const struct protocol *route_of(const cJSON *meta, struct route *route, b
     } else if (strcmp(dialect, "anthropic") == 0) {
         p = protocol_find(STRV("anthropic"));
         protocol_route(p, STRV("POST"), STRV("/v1/messages"), STRV_NONE, route);
+    } else if (strcmp(dialect, "converse") == 0) {
+        p = protocol_find(STRV("bedrock"));
+        protocol_route(p, STRV("POST"), STRV("/model/m/converse"), STRV_NONE, route);
     } else if (strcmp(dialect, "responses") == 0) {
         protocol_route(p, STRV("POST"), STRV("/v1/responses"), STRV_NONE, route);
     } else {
@@ -131,6 +140,19 @@ static size_t next_size(const struct split *split, size_t left, size_t index, un
     return n == 0 ? 1 : n < left ? n : left;
 }
 
+/* A recorded header by its name. */
+static struct strv header_of(void *arg, struct strv name)
+{
+    const cJSON *headers = cJSON_GetObjectItemCaseSensitive(arg, "response_headers"), *header;
+
+    cJSON_ArrayForEach(header, headers)
+    {
+        if (strv_eq_nocase(strv_z(header->string), name) && cJSON_IsString(header))
+            return strv_z(header->valuestring);
+    }
+    return STRV_NONE;
+}
+
 static struct tap_result run(const cJSON *meta, struct strv body, const char *coding,
                              const struct split *split)
 {
@@ -143,6 +165,8 @@ static struct tap_result run(const cJSON *meta, struct strv body, const char *co
         .content_type = strv_z(text_of(meta, "response_content_type")),
         .content_encoding = strv_z(coding),
         .request_id = STRV("req_1"),
+        .header = header_of,
+        .header_arg = (void *)(uintptr_t)meta,
     };
     struct tap_result result;
     struct buf pass;
@@ -369,7 +393,8 @@ static void check_case(const cJSON *meta, struct strv body)
 
 static int visit(const char *path, const struct stat *st, int type, struct FTW *at)
 {
-    static const char *const DIALECTS[] = {"chat", "responses", "anthropic", "gemini"};
+    static const char *const DIALECTS[] = {"chat",   "responses", "anthropic",     "gemini",
+                                           "invoke", "converse",  "vertex_predict"};
     char body_path[1024];
     size_t n;
     char *text, *body;

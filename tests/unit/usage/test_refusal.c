@@ -18,7 +18,7 @@ static cJSON *refuse(const char *protocol, enum refusal r, struct refusal_shape 
     cJSON *json;
 
     buf_init(&body, BODY_MAX);
-    assert_int_equal(protocol_refusal(protocol ? protocol_find(strv_z(protocol)) : NULL, r,
+    assert_int_equal(protocol_refusal(protocol ? protocol_find(strv_z(protocol)) : NULL, NULL, r,
                                       MESSAGE, STRV("id-1"), &body, shape),
                      RC_OK);
     json = cJSON_ParseWithLength(buf_view(&body).p, buf_len(&body));
@@ -154,7 +154,7 @@ static void test_full_buffer(void **state)
 
     (void)state;
     buf_init(&body, 20);
-    assert_int_equal(protocol_refusal(NULL, REFUSE_DRAINING, MESSAGE, STRV_NONE, &body, &shape),
+    assert_int_equal(protocol_refusal(NULL, NULL, REFUSE_DRAINING, MESSAGE, STRV_NONE, &body, &shape),
                      RC_LIMIT);
     buf_release(&body);
 }

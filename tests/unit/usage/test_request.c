@@ -346,6 +346,68 @@ static void test_depth(void **state)
     assert_int_equal(scan(CHAT, strv_make(body, n + JSCAN_DEPTH_MAX), &f), RC_LIMIT);
 }
 
+/* Bedrock's own bodies: the model stands in the path, bounds under many names. */
+static void test_bedrock(void **state)
+{
+    static const struct {
+        const char *path, *body, *model, *tier;
+        uint64_t bound, text, media, messages;
+    } CASES[] = {
+        {"/model/us.m-v1%3A0/converse",
+         "{\"messages\":[{\"role\":\"user\",\"content\":[{\"text\":\"abc\"},{\"image\":{"
+         "\"source\":{\"bytes\":\"AAAAAAAAAAAA\"}}},{\"cachePoint\":{\"type\":\"default\"}}]}],"
+         "\"inferenceConfig\":{\"maxTokens\":7},\"serviceTier\":{\"type\":\"flex\"}}",
+         "us.m-v1:0", "flex", 7, 7, 1, 1},
+        {"/model/arn%3Aaws%3Abedrock%3Ar%3A1%3Ainference-profile%2Fus.x/converse-stream",
+         "{\"messages\":[],\"system\":[{\"text\":\"ab\"}]}",
+         "arn:aws:bedrock:r:1:inference-profile/us.x", "", 0, 2, 0, 0},
+        {"/model/meta.x/invoke", "{\"prompt\":\"abc\",\"max_gen_len\":9}", "meta.x", "", 9, 3,
+         0, 1},
+        {"/model/amazon.x/invoke",
+         "{\"inputText\":\"abcd\",\"textGenerationConfig\":{\"maxTokenCount\":5}}", "amazon.x",
+         "", 5, 4, 0, 1},
+        {"/model/amazon.nova/invoke",
+         "{\"messages\":[{\"content\":[{\"text\":\"a\"}]}],\"inferenceConfig\":{"
+         "\"max_new_tokens\":3}}",
+         "amazon.nova", "", 3, 1, 0, 1},
+        {"/model/cohere.command/invoke", "{\"message\":\"abc\",\"max_tokens\":4}",
+         "cohere.command", "", 4, 3, 0, 1},
+        {"/model/cohere.embed/invoke", "{\"texts\":[\"ab\",\"c\"]}", "cohere.embed", "", 0, 3,
+         0, 2},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        struct request_facts f;
+
+        assert_int_equal(scan("bedrock", CASES[i].path, strv_z(CASES[i].body), &f), RC_OK);
+        assert_true(strv_eq(f.model, strv_z(CASES[i].model)));
+        assert_true(strv_eq(f.service_tier, strv_z(CASES[i].tier)));
+        assert_int_equal(f.has_max_output, CASES[i].bound > 0);
+        assert_int_equal(f.max_output_tokens, CASES[i].bound);
+        assert_int_equal(f.text_bytes, CASES[i].text);
+        assert_int_equal(f.media_parts, CASES[i].media);
+        assert_int_equal(f.messages, CASES[i].messages);
+        assert_int_equal(f.stream, strstr(CASES[i].path, "stream") != NULL);
+    }
+}
+
+static void test_predict(void **state)
+{
+    struct request_facts f;
+
+    (void)state;
+    assert_int_equal(
+        scan("vertex", "/v1/projects/p/locations/l/publishers/google/models/e:predict",
+             STRV("{\"instances\":[{\"content\":\"abcd\"},{\"image\":{\"bytesBase64Encoded\":"
+                  "\"AAAAAAAA\"}}]}"),
+             &f),
+        RC_OK);
+    assert_true(f.embeds);
+    assert_int_equal(f.text_bytes, 4);
+    assert_int_equal(f.media_parts, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +419,8 @@ int main(void)
         cmocka_unit_test(test_other_endpoints),
         cmocka_unit_test(test_text_of_documents_and_tools_counts),
         cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_bedrock),
+        cmocka_unit_test(test_predict),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

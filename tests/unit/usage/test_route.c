@@ -119,7 +119,7 @@ static void test_routes(void **state)
         {"gemini", "POST", "/v1alpha/tunedModels/t:generateContent", M, "generateContent", "t",
          false},
         {"gemini", "POST", "/v1beta/models/g:countTokens", F, "countTokens", "g", false},
-        {"gemini", "POST", "/v1beta/models/g:predict", U, "predict", "g", false},
+        {"gemini", "POST", "/v1beta/models/g:predict", M, "predict", "g", false},
         {"gemini", "POST", "/v1beta/models/g:nothing", U, "unknown", "", false},
         {"gemini", "POST", "/v1beta/openai/chat/completions", M, "chat.completions", "", false},
         {"gemini", "GET", "/v1beta/models", F, "models", "", false},
@@ -135,7 +135,7 @@ static void test_routes(void **state)
          "streamRawPredict", "c", true},
         {"vertex", "POST", "/v1/publishers/anthropic/models/count-tokens:rawPredict", F,
          "messages.count_tokens", "", false},
-        {"vertex", "POST", "/v1/publishers/mistralai/models/m:rawPredict", U, "unknown", "",
+        {"vertex", "POST", "/v1/publishers/mistralai/models/m:rawPredict", M, "rawPredict", "m",
          false},
         {"vertex", "POST", "/v1/projects/p/locations/l/endpoints/openapi/chat/completions", M,
          "chat.completions", "", false},
@@ -145,7 +145,34 @@ static void test_routes(void **state)
          false},
         {"ollama", "POST", "/v1/chat/completions", M, "chat.completions", "", false},
         {"ollama", "POST", "/api/chat", U, "chat", "", false},
-        {"bedrock", "POST", "/model/m/converse", U, "unknown", "", false},
+        {"vertex", "POST", "/v1/publishers/mistralai/models/m@2:streamRawPredict", M,
+         "streamRawPredict", "m@2", true},
+        {"vertex", "POST", "/v1/projects/p/locations/l/endpoints/77/chat/completions", M,
+         "chat.completions", "", false},
+        {"vertex", "POST", "/v1/projects/p/locations/l/endpoints/77:predict", M, "predict",
+         "77", false},
+        {"azure-openai", "POST", "//openai/deployments/d/chat/completions", M,
+         "chat.completions", "d", false},
+        {"bedrock", "POST", "/model/m/converse", M, "converse", "m", false},
+        {"bedrock", "POST", "/model/us.m-v1%3A0/converse-stream", M, "converse-stream",
+         "us.m-v1%3A0", true},
+        {"bedrock", "POST", "/model/us.m-v1:0/invoke", M, "invoke", "us.m-v1:0", false},
+        {"bedrock", "POST", "/model/arn%3Aaws%3abedrock%3Ar%3A1%3Ap%2Fx/invoke", M, "invoke",
+         "arn%3Aaws%3abedrock%3Ar%3A1%3Ap%2Fx", false},
+        {"bedrock", "POST", "/model/m/invoke-with-response-stream", M,
+         "invoke-with-response-stream", "m", true},
+        {"bedrock", "POST", "/model/m%2e%2E/converse", U, "unknown", "", false},
+        {"bedrock", "POST", "/model/m%00/converse", U, "unknown", "", false},
+        {"bedrock", "POST", "/model//converse", U, "unknown", "", false},
+        {"bedrock", "POST", "/model/m/x/converse", U, "unknown", "", false},
+        {"bedrock", "POST", "/model/m/invoke-with-bidirectional-stream", U,
+         "invoke-with-bidirectional-stream", "m", false},
+        {"bedrock", "POST", "/model/m/count-tokens", F, "count-tokens", "m", false},
+        {"bedrock", "POST", "/openai/v1/chat/completions", M, "chat.completions", "", false},
+        {"bedrock", "POST", "/v1/responses", M, "responses", "", false},
+        {"bedrock", "POST", "/anthropic/v1/messages", M, "messages", "", false},
+        {"bedrock", "POST", "/async-invoke", U, "async-invoke", "", false},
+        {"bedrock", "GET", "/foundation-models", F, "read", "", false},
         {"raw", "POST", "/v1/chat/completions", U, "unknown", "", false},
         {"raw", "GET", "/anything", F, "read", "", false},
     };
@@ -168,12 +195,36 @@ static void test_routes(void **state)
     }
 }
 
+/* Where a path says that the model is served, prices may depend on it. */
+static void test_regions(void **state)
+{
+    static const struct {
+        const char *path, *region;
+    } CASES[] = {
+        {"/v1/projects/p/locations/us-east5/publishers/anthropic/models/c:rawPredict",
+         "us-east5"},
+        {"/v1beta1/projects/p/locations/global/publishers/google/models/g:generateContent",
+         "global"},
+        {"/v1/publishers/google/models/g:generateContent", ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        struct route route;
+
+        protocol_route(protocol_find(STRV("vertex")), STRV("POST"), strv_z(CASES[i].path),
+                       STRV_NONE, &route);
+        assert_true(strv_eq(route.region, strv_z(CASES[i].region)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_regions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
