@@ -192,11 +192,13 @@ static bool is_of_hop(struct strv name)
 
 static bool request_drops(const struct http1_head *client,
                           const struct http_request_rewrite *rw, bool nominations,
-                          struct strv name)
+                          const struct http1_header *field)
 {
+    struct strv name = field->name;
+
     if (is_of_hop(name) || is_named(name, STRV("host")) || is_named(name, STRV("expect")) ||
         (rw->identity && is_named(name, STRV("accept-encoding"))) ||
-        (rw->drop != NULL && rw->drop(rw->drop_arg, name)))
+        (rw->drop != NULL && rw->drop(rw->drop_arg, field)))
         return true;
     for (size_t i = 0; i < rw->n_add; i++) {
         if (strv_eq_nocase(name, rw->add[i].name))
@@ -207,10 +209,12 @@ static bool request_drops(const struct http1_head *client,
 
 static bool response_drops(const struct http1_head *upstream,
                            const struct http_response_rewrite *rw, bool nominations,
-                           struct strv name)
+                           const struct http1_header *field)
 {
+    struct strv name = field->name;
+
     return is_of_hop(name) || strv_starts_nocase(name, STRV("x-tollgate-")) ||
-           (rw->drop != NULL && rw->drop(rw->drop_arg, name)) ||
+           (rw->drop != NULL && rw->drop(rw->drop_arg, field)) ||
            (nominations && http1_is_hop_by_hop(upstream, name));
 }
 
@@ -256,7 +260,7 @@ enum rc http_build_request(const struct http1_head *client,
     for (size_t i = 0; i < client->n_headers; i++) {
         const struct http1_header *h = &client->headers[i];
 
-        if (!request_drops(client, rw, nominations, h->name))
+        if (!request_drops(client, rw, nominations, h))
             put_field(&w, h->name, h->value);
     }
     for (size_t i = 0; i < rw->n_add; i++)
@@ -343,7 +347,7 @@ enum rc http_build_response(const struct http1_head *upstream,
     for (size_t i = 0; i < upstream->n_headers; i++) {
         const struct http1_header *h = &upstream->headers[i];
 
-        if (!response_drops(upstream, rw, nominations, h->name))
+        if (!response_drops(upstream, rw, nominations, h))
             put_field(&w, h->name, h->value);
     }
     put_response_framing(&w, upstream, rw);

@@ -46,8 +46,8 @@ enum rc http_split_target(struct strv target, struct http_target *out) RC_MUST;
 /* Members of all Connection lines together; RC_BAD beyond. */
 enum { HTTP_CONNECTION_PARTS_MAX = 32 };
 
-/* True where the field of that name shall not pass; asked with names as sent. */
-typedef bool http_drop_fn(void *arg, struct strv name);
+/* True where the field shall not pass; asked of each, as sent. */
+typedef bool http_drop_fn(void *arg, const struct http1_header *field);
 
 struct http_request_rewrite {
     struct strv base_path; /* "" or "/v1": upstream_config.base_path */

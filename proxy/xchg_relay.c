@@ -16,16 +16,11 @@ enum { UP_EXTRA_BYTES = 512 }; /* of a head: what we add to the client's, as a f
 
 /* ---- the request that goes up ---------------------------------------------------------------- */
 
-static bool drop_header(void *arg, struct strv name)
+static bool drop_header(void *arg, const struct http1_header *field)
 {
     const struct xchg *x = arg;
 
-    for (size_t i = 0; i < x->head.n_headers; i++) {
-        if (strv_eq_nocase(x->head.headers[i].name, name) &&
-            !auth_header_travels(&x->head.headers[i], x->upstream->credentials))
-            return true;
-    }
-    return false;
+    return !auth_header_travels(field, x->upstream->credentials);
 }
 
 /* The provider's credential, in the place this protocol has for it. */

@@ -11,11 +11,11 @@
 
 static const struct http1_header credential = {{"Authorization", 13}, {"Bearer ours", 11}};
 
-static bool drop_internal(void *arg, struct strv name)
+static bool drop_internal(void *arg, const struct http1_header *field)
 {
     (void)arg;
-    return strv_starts_nocase(name, STRV("x-tollgate-")) ||
-           strv_eq_nocase(name, STRV("cookie"));
+    return strv_starts_nocase(field->name, STRV("x-tollgate-")) ||
+           strv_eq_nocase(field->name, STRV("cookie"));
 }
 
 static void check_again(const struct http1_head *head)

@@ -156,11 +156,12 @@ static void test_split_refuses(void **state)
 
 /* ---- requests ---------------------------------------------------------------- */
 
-static bool drop_internal(void *arg, struct strv name)
+static bool drop_internal(void *arg, const struct http1_header *field)
 {
     (void)arg;
-    return strv_starts_nocase(name, STRV("x-tollgate-")) ||
-           strv_eq_nocase(name, STRV("authorization")) || strv_eq_nocase(name, STRV("cookie"));
+    return strv_starts_nocase(field->name, STRV("x-tollgate-")) ||
+           strv_eq_nocase(field->name, STRV("authorization")) ||
+           strv_eq_nocase(field->name, STRV("cookie"));
 }
 
 static void test_request(void **state)
@@ -344,9 +345,9 @@ static void test_full_buffer_is_left_alone(void **state)
 
 /* ---- responses --------------------------------------------------------------- */
 
-static bool drop_ratelimit(void *arg, struct strv name)
+static bool drop_ratelimit(void *arg, const struct http1_header *field)
 {
-    return strv_starts_nocase(name, strv_z(arg));
+    return strv_starts_nocase(field->name, strv_z(arg));
 }
 
 static void test_response(void **state)
