@@ -35,6 +35,7 @@ endif
 ifdef CI
 WARN += -Werror
 endif
+WARN_HOST = -Wall -Wextra -Wshadow
 STD  = -std=c11 -D_GNU_SOURCE -I. -isystem $(O)/gen
 HARD = -fstack-protector-strong -fstack-clash-protection -fPIE
 LINK = -pie -Wl,-z,relro,-z,now,-z,noexecstack
@@ -116,6 +117,7 @@ $(call lib_of,$(1)): $(patsubst %.c,$(O)/obj/%.o,$(call srcs_of,$(1)))
 	$(Q)$(AR) rcs $$@ $$(filter %.o,$$^)
 endef
 $(foreach f,$(FLOORS),$(eval $(call floor_lib,$(f))))
+$(call lib_of,metering/usage): $(O)/obj/metering/usage/vocab/tables.o
 
 $(O)/obj/%.o: %.c $(O)/.flags
 	@mkdir -p $(@D)
@@ -136,6 +138,21 @@ $(O)/gen/%.lua.h: metering/limits/%.lua tests/embed.sh
 	sh tests/embed.sh $* _lua < $< > $@
 $(patsubst %.c,$(O)/obj/%.o,$(wildcard metering/limits/*.c)): | $(GEN_LUA)
 $(O)/obj/metering/limits/limit_redis.o $(O)/obj/metering/limits/limit_read.o: $(GEN_LUA)
+
+# Ready-made tables of the tokenizer: a program of our own makes them of the vocabularies.
+VOCAB     := metering/usage/vocab
+TOKEN_BIN := $(O)/gen/o200k_base.bin $(O)/gen/cl100k_base.bin $(O)/gen/classes.bin
+$(O)/gen/compile-vocab: $(VOCAB)/compile.c $(wildcard metering/usage/token_*.h)
+	@mkdir -p $(@D)
+	$(Q)gcc -std=c11 -D_GNU_SOURCE $(WARN_HOST) -O2 -I. -o $@ $<
+$(O)/gen/%.bin: $(VOCAB)/%.tokens $(O)/gen/compile-vocab
+	$(call say,TABLE $@)
+	$(Q)$(O)/gen/compile-vocab vocabulary $< $@
+$(O)/gen/classes.bin: $(VOCAB)/classes.txt $(O)/gen/compile-vocab
+	$(Q)$(O)/gen/compile-vocab classes $< $@
+$(O)/obj/$(VOCAB)/tables.o: $(VOCAB)/tables.S $(TOKEN_BIN)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -c -Wa,-I$(O)/gen -o $@ $<
 
 # ---- unit tests ------------------------------------------------------------
 # tests/unit/<floor>/test_x.c links the floor's library and those below it.

@@ -45,6 +45,8 @@ command_fn cmd_report;
 command_fn cmd_export;
 /* `price show|cost|lint|reprice`: the price book. */
 command_fn cmd_price;
+/* `count [-m MODEL] [FILE]`: tokens of a text. */
+command_fn cmd_count;
 /* `help [COMMAND|configuration]`. */
 command_fn cmd_help;
 

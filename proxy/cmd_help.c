@@ -15,11 +15,12 @@ static const struct command commands[] = {
     {"report", "NAME -c FILE [options]",    "spend, cost per request, cost per task, budgets and more", cmd_report},
     {"export", "-c FILE [options]",         "ledger lines as jsonl, csv or FOCUS", cmd_export},
     {"price",  "show|cost|lint|reprice",    "the price book", cmd_price},
+    {"count",  "[-m MODEL] [FILE]",         "tokens of a text, exactly as tiktoken counts", cmd_count},
     {"help",   "[COMMAND|configuration]",   "this text, a command's options, every field of the configuration", cmd_help},
 };
 
 /* Named in the documents, and still to come. */
-static const char *const later[] = {"budget", "count", "audit"};
+static const char *const later[] = {"budget", "audit"};
 /* clang-format on */
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

@@ -1,0 +1,330 @@
+#include "metering/usage/token_merge.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/xalloc.h"
+
+enum { DEAD_WORD_BITS = 64, OVERLAPS = 3 };
+
+static inline const void *part(const struct token_tables *t, uint32_t at)
+{
+    return (const char *)t + at;
+}
+
+static inline size_t token_length(const struct token_tables *t, uint32_t token)
+{
+    const uint32_t *offsets = part(t, t->offsets_at);
+
+    return offsets[token + 1] - offsets[token];
+}
+
+/* ---- whole pieces -------------------------------------------------------------- */
+
+static inline uint64_t first_bytes(const char *p, size_t n)
+{
+    return n >= 8 ? token_load8(p) : token_load8(p) & ((UINT64_C(1) << n * 8) - 1);
+}
+
+static inline uint32_t find_short(const struct token_tables *t, uint64_t key, size_t n)
+{
+    const struct token_short *table = part(t, t->short_at);
+    size_t mask = ((size_t)1 << t->short_bits) - 1;
+    size_t at = token_place(token_short_hash(key, n), t->short_bits);
+
+    for (; table[at].n != 0; at = (at + 1) & mask) {
+        if (table[at].key == key && table[at].n == n)
+            return table[at].rank;
+    }
+    return TOKEN_NONE;
+}
+
+static uint32_t find_longer(const struct token_tables *t, const char *p, size_t n)
+{
+    const uint32_t *table = part(t, t->longer_at);
+    const uint32_t *offsets = part(t, t->offsets_at);
+    const char *pool = part(t, t->pool_at);
+    size_t mask = ((size_t)1 << t->longer_bits) - 1;
+    uint64_t hash = token_longer_hash(p, n);
+    size_t at = token_place(hash, t->longer_bits);
+
+    for (; table[at] != TOKEN_SLOT_EMPTY; at = (at + 1) & mask) {
+        uint32_t rank = table[at] & TOKEN_RANK_MASK;
+
+        if (table[at] == token_slot(hash, rank) && offsets[rank + 1] - offsets[rank] == n &&
+            memcmp(pool + offsets[rank], p, n) == 0)
+            return rank;
+    }
+    return TOKEN_NONE;
+}
+
+uint32_t merge_find(const struct token_tables *t, const char *p, size_t n)
+{
+    if (n <= TOKEN_SHORT_BYTES)
+        return find_short(t, first_bytes(p, n), n);
+    return n <= TOKEN_MAX_BYTES ? find_longer(t, p, n) : TOKEN_NONE;
+}
+
+/* ---- neighbours ---------------------------------------------------------------- */
+
+/* What the two join to, TOKEN_NONE where to nothing. */
+static inline uint32_t joined(const struct token_tables *t, uint32_t left, uint32_t right)
+{
+    const uint32_t *table = part(t, t->pairs_at);
+    const struct token_split *splits = part(t, t->splits_at);
+    size_t mask = ((size_t)1 << t->pair_bits) - 1;
+    uint64_t hash = token_pair_hash(left, right);
+    size_t at = token_place(hash, t->pair_bits);
+
+    for (; table[at] != TOKEN_SLOT_EMPTY; at = (at + 1) & mask) {
+        uint32_t rank = table[at] & TOKEN_RANK_MASK;
+
+        if (table[at] == token_slot(hash, rank) && splits[rank].left == left &&
+            splits[rank].right == right)
+            return rank;
+    }
+    return TOKEN_NONE;
+}
+
+/*
+ * Merging left and right alone ends in the two.  Played backwards, from the whole tokens
+ * to the two bytes at the border: what was joined last has the higher rank (of equal
+ * ones the right one), and is taken apart first.  The border gives way to a pair across it
+ * whose rank comes before the next merge that took one of the two away; of equal ranks the
+ * leftmost goes first.
+ */
+static bool stands_by_splits(const struct token_tables *t, uint32_t left, uint32_t right)
+{
+    const struct token_split *splits = part(t, t->splits_at);
+    uint32_t before = TOKEN_NONE; /* a pair of a lower rank than this gives way */
+
+    for (;;) {
+        uint32_t whole = joined(t, left, right);
+
+        if (whole != TOKEN_NONE && whole < before)
+            return false;
+        if (left > right && splits[left].right != TOKEN_NONE) {
+            before = left;
+            left = splits[left].right;
+        } else if (splits[right].left != TOKEN_NONE) {
+            before = right + 1;
+            right = splits[right].left;
+        } else if (splits[left].right != TOKEN_NONE) {
+            before = left;
+            left = splits[left].right;
+        } else {
+            return true;
+        }
+    }
+}
+
+/* The same, remembered: a pair and its answer, and bit 63 set. */
+static inline bool stands(struct merge *m, uint32_t left, uint32_t right)
+{
+    uint64_t pair = UINT64_C(1) << 63 | (uint64_t)left << 20 | (uint64_t)right << 1;
+    uint64_t *slot = &m->stands[token_pair_hash(left, right) >> 50];
+    bool good;
+
+    if ((*slot & ~UINT64_C(1)) == pair)
+        return *slot & 1;
+    good = stands_by_splits(m->tables, left, right);
+    *slot = pair | good;
+    return good;
+}
+
+/* ---- rows ------------------------------------------------------------------------ */
+
+/* The longest token that p begins with. */
+static inline uint32_t longest(const struct token_tables *t, const char *p, const char *end)
+{
+    const struct token_node *nodes = part(t, t->nodes_at);
+    const uint32_t *tokens = part(t, t->node_token_at);
+    uint32_t node = TOKEN_NODE_ROOT, best = TOKEN_NONE;
+
+    for (; p < end; p++) {
+        uint32_t child = nodes[node].base + (unsigned char)*p;
+
+        if (nodes[child].check != node)
+            break;
+        node = child;
+        if (tokens[node] != TOKEN_NONE)
+            best = tokens[node];
+    }
+    return best;
+}
+
+/*
+ * The row of the n bytes at p; dead holds a bit for each of n + 1 places, all zero.
+ * There always is one: that which merging by the book ends in.
+ */
+static size_t find_row(struct merge *m, const char *p, size_t n, uint32_t *row, uint64_t *dead)
+{
+    const struct token_tables *t = m->tables;
+    const uint32_t *prefixes = part(t, t->prefixes_at);
+    size_t at = 0, count = 0;
+    uint32_t token = longest(t, p, p + n);
+
+    for (;;) {
+        while (token != TOKEN_NONE) {
+            size_t to = at + token_length(t, token);
+
+            if ((dead[to / DEAD_WORD_BITS] >> to % DEAD_WORD_BITS & 1) == 0 &&
+                (count == 0 || stands(m, row[count - 1], token))) {
+                row[count++] = token;
+                at = to;
+                break;
+            }
+            token = prefixes[token];
+        }
+        if (token != TOKEN_NONE) {
+            if (at == n)
+                return count;
+            token = longest(t, p + at, p + n);
+        } else {
+            ASSERT(count > 0);
+            dead[at / DEAD_WORD_BITS] |= UINT64_C(1) << at % DEAD_WORD_BITS;
+            token = row[--count];
+            at -= token_length(t, token);
+            token = prefixes[token];
+        }
+    }
+}
+
+static size_t row_of_window(struct merge *m, const char *p, size_t n, uint32_t *row)
+{
+    uint64_t dead[MERGE_WINDOW_BYTES / DEAD_WORD_BITS + 1];
+
+    memset(dead, 0, (n / DEAD_WORD_BITS + 1) * sizeof(dead[0]));
+    return find_row(m, p, n, row, dead);
+}
+
+/* ---- long pieces -------------------------------------------------------------------- */
+
+struct row {
+    uint32_t *tokens;
+    size_t n, at; /* at: where it begins in the piece */
+};
+
+/*
+ * Where the two rows, the second of which begins at token *i of the first, have a token
+ * in common, which is *i of the first and *j of the second.
+ */
+static bool rows_meet(const struct token_tables *t, const struct row *a, const struct row *b,
+                      size_t *i, size_t *j)
+{
+    size_t at_a = b->at, at_b = b->at;
+
+    for (*j = 0; *i < a->n && *j < b->n;) {
+        if (at_a == at_b && a->tokens[*i] == b->tokens[*j])
+            return true;
+        if (at_a <= at_b)
+            at_a += token_length(t, a->tokens[(*i)++]);
+        else
+            at_b += token_length(t, b->tokens[(*j)++]);
+    }
+    return false;
+}
+
+static void keep(uint32_t **ids, const struct row *row, size_t from, size_t to)
+{
+    if (*ids == NULL)
+        return;
+    memcpy(*ids, row->tokens + from, (to - from) * sizeof(**ids));
+    *ids += to - from;
+}
+
+/* Without windows. */
+static size_t row_of_all(struct merge *m, const char *p, size_t n, uint32_t *ids)
+{
+    uint32_t *tokens = xcalloc(n, sizeof(*tokens));
+    uint64_t *dead = xcalloc(n / DEAD_WORD_BITS + 1, sizeof(*dead));
+    size_t count = find_row(m, p, n, tokens, dead);
+
+    if (ids != NULL)
+        memcpy(ids, tokens, count * sizeof(*ids));
+    free(tokens);
+    free(dead);
+    return count;
+}
+
+/* The next window begins at a token of a, some way before its end; *i is the first of a's
+ * tokens that b has instead, *j where b goes on from. */
+static bool next_window(struct merge *m, const char *p, size_t n, const struct row *a,
+                        struct row *b, size_t *i, size_t *j)
+{
+    static const size_t overlaps[OVERLAPS] = {128, 1024, MERGE_WINDOW_BYTES - 512};
+
+    for (int k = 0; k < OVERLAPS; k++) {
+        size_t back = 0;
+
+        *i = a->n;
+        while (*i > 0 && back < overlaps[k])
+            back += token_length(m->tables, a->tokens[--*i]);
+        b->at = a->at + MERGE_WINDOW_BYTES - back;
+        b->n = n - b->at < MERGE_WINDOW_BYTES ? n - b->at : MERGE_WINDOW_BYTES;
+        b->n = row_of_window(m, p + b->at, b->n, b->tokens);
+        if (rows_meet(m->tables, a, b, i, j))
+            return true;
+    }
+    return false;
+}
+
+static size_t merge_long(struct merge *m, const char *p, size_t n, uint32_t *all_ids)
+{
+    uint32_t *ids = all_ids;
+    struct row a = {.tokens = m->row[0]}, b = {.tokens = m->row[1]}, swap;
+    size_t count = 0, from = 0, i, j;
+
+    a.n = row_of_window(m, p, MERGE_WINDOW_BYTES, a.tokens);
+    while (a.at + MERGE_WINDOW_BYTES < n) {
+        if (!next_window(m, p, n, &a, &b, &i, &j) || i < from)
+            return row_of_all(m, p, n, all_ids);
+        keep(&ids, &a, from, i);
+        count += i - from;
+        from = j;
+        swap = a;
+        a = b;
+        b = swap;
+    }
+    keep(&ids, &a, from, a.n);
+    return count + a.n - from;
+}
+
+static size_t merge_bytes(struct merge *m, const char *p, size_t n, uint32_t *ids)
+{
+    size_t count;
+
+    if (n > MERGE_WINDOW_BYTES)
+        return merge_long(m, p, n, ids);
+    count = row_of_window(m, p, n, m->row[0]);
+    if (ids != NULL)
+        memcpy(ids, m->row[0], count * sizeof(*ids));
+    return count;
+}
+
+/* ---- the whole ---------------------------------------------------------------------- */
+
+size_t merge_piece(struct merge *m, const char *p, size_t n, uint32_t *ids)
+{
+    uint32_t token = merge_find(m->tables, p, n);
+    struct merge_piece *known, piece = {.n = (uint32_t)n};
+
+    if (token != TOKEN_NONE) {
+        if (ids != NULL)
+            ids[0] = token;
+        return 1;
+    }
+    if (n > MERGE_PIECE_BYTES || ids != NULL)
+        return merge_bytes(m, p, n, ids);
+    memcpy(piece.word, p, n);
+    known = &m->pieces[token_mix(token_mix(token_mix(piece.word[0] ^ n) ^ piece.word[1]) ^
+                                 piece.word[2]) >>
+                       52];
+    if (known->n == n && known->word[0] == piece.word[0] && known->word[1] == piece.word[1] &&
+        known->word[2] == piece.word[2])
+        return known->tokens;
+    piece.tokens = (uint32_t)merge_bytes(m, p, n, NULL);
+    *known = piece;
+    return piece.tokens;
+}

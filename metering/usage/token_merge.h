@@ -1,0 +1,54 @@
+/*
+ * token_merge.h - byte-pair encoding of one piece, exact and in linear time.
+ *
+ * Merging by the book (the lowest rank first) takes a time that grows with the square
+ * of a piece, or a heap.  What it ends in is told without it: two neighbours of the
+ * result are such that merging them alone ends in those two again ("they stand beside
+ * each other"), and any row of tokens of which that holds for all neighbours is the result of
+ * its bytes.  So the row is found from the left, the longest token first, one step
+ * back where there is no way on; no place is entered twice.  Whether two tokens stand
+ * beside each other follows from how each was joined (see stands in token_merge.c).
+ *
+ * A long piece goes in windows that overlap: where two windows have a token in common,
+ * the rows join there.
+ */
+#ifndef METERING_USAGE_TOKEN_MERGE_H
+#define METERING_USAGE_TOKEN_MERGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "metering/usage/token_tables.h"
+
+enum {
+    MERGE_WINDOW_BYTES = 4096,
+    MERGE_PAD = 16, /* bytes behind a piece that may be read */
+    MERGE_PIECES = 4096,
+    MERGE_PIECE_BYTES = 24,
+    MERGE_STANDS = 16384,
+};
+
+/* A piece of at most 24 bytes and its count. */
+struct merge_piece {
+    uint64_t word[3];
+    uint32_t n, tokens;
+};
+
+/* What one thread remembers of one vocabulary, and its room to work; all zero to begin with. */
+struct merge {
+    const struct token_tables *tables;
+    struct merge_piece pieces[MERGE_PIECES];
+    uint64_t stands[MERGE_STANDS];
+    uint32_t row[2][MERGE_WINDOW_BYTES];
+};
+
+/* The token of exactly these bytes, TOKEN_NONE where there is none. */
+uint32_t merge_find(const struct token_tables *tables, const char *p, size_t n);
+
+/*
+ * Tokens of the piece p, n > 0 bytes.  ids: where the ranks go, room for n; or NULL.
+ * Allocates only for a piece beyond a window in which no two windows meet.
+ */
+size_t merge_piece(struct merge *m, const char *p, size_t n, uint32_t *ids);
+
+#endif

@@ -1,0 +1,364 @@
+#include "metering/usage/tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "metering/usage/token_merge.h"
+#include "metering/usage/token_split.h"
+
+enum { REPLACEMENT_BYTES = 3, SEQUENCE_MAX_BYTES = 4 };
+
+/* vocab/tables.S; each begins with a struct token_tables. */
+extern const char token_tables_o200k[] __attribute__((visibility("hidden")));
+extern const char token_tables_cl100k[] __attribute__((visibility("hidden")));
+
+static const struct {
+    const char *name;
+    const char *tables;
+    token_split_fn *split;
+} ENCODINGS[ENCODING_COUNT] = {
+    [ENCODING_O200K] = {"o200k_base", token_tables_o200k, token_split_o200k},
+    [ENCODING_CL100K] = {"cl100k_base", token_tables_cl100k, token_split_cl100k},
+};
+
+struct tokenizer {
+    struct merge *merge[ENCODING_COUNT]; /* NULL: not used so far */
+};
+
+const char *token_encoding_name(enum token_encoding e)
+{
+    return ENCODINGS[e].name;
+}
+
+bool token_encoding_find(struct strv name, enum token_encoding *e)
+{
+    for (size_t i = 0; i < ENCODING_COUNT; i++) {
+        if (strv_eq(name, strv_z(ENCODINGS[i].name))) {
+            *e = (enum token_encoding)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* First match. A final '*' stands for anything. */
+static const struct {
+    const char *model;
+    enum token_encoding encoding;
+    bool known;
+} MODELS[] = {
+    {"gpt-5.6*", ENCODING_O200K, false}, /* not confirmed for these */
+    {"gpt-5*", ENCODING_O200K, true},
+    {"gpt-4o*", ENCODING_O200K, true},
+    {"chatgpt-4o*", ENCODING_O200K, true},
+    {"gpt-4.1*", ENCODING_O200K, true},
+    {"gpt-4.5*", ENCODING_O200K, true},
+    {"gpt-oss*", ENCODING_O200K, true}, /* the same merges, other special tokens */
+    {"o1*", ENCODING_O200K, true},
+    {"o3*", ENCODING_O200K, true},
+    {"o4-*", ENCODING_O200K, true},
+    {"gpt-4", ENCODING_CL100K, true},
+    {"gpt-4-*", ENCODING_CL100K, true},
+    {"gpt-3.5*", ENCODING_CL100K, true},
+    {"gpt-35*", ENCODING_CL100K, true}, /* as Azure spells it */
+    {"text-embedding-ada-002*", ENCODING_CL100K, true},
+    {"text-embedding-3-*", ENCODING_CL100K, true},
+};
+
+static bool matches(const char *pattern, struct strv text)
+{
+    size_t n = strlen(pattern);
+
+    if (n > 0 && pattern[n - 1] == '*')
+        return text.n >= n - 1 && memcmp(text.p, pattern, n - 1) == 0;
+    return strv_eq(text, strv_z(pattern));
+}
+
+bool token_encoding_of_model(struct strv model, enum token_encoding *e)
+{
+    for (size_t i = 0; i < model.n; i++) {
+        if (model.p[i] == '/') {
+            model = strv_skip(model, i + 1);
+            i = (size_t)-1;
+        }
+    }
+    if (model.n > 3 && memcmp(model.p, "ft:", 3) == 0)
+        model = strv_skip(model, 3);
+    model = strv_head(model, strv_find(model, ':'));
+    for (size_t i = 0; i < sizeof(MODELS) / sizeof(MODELS[0]); i++) {
+        if (matches(MODELS[i].model, model)) {
+            *e = MODELS[i].encoding;
+            return MODELS[i].known;
+        }
+    }
+    *e = ENCODING_O200K;
+    return false;
+}
+
+struct tokenizer *tokenizer_new(void)
+{
+    return xcalloc(1, sizeof(struct tokenizer));
+}
+
+void tokenizer_free(struct tokenizer *t)
+{
+    if (t == NULL)
+        return;
+    for (size_t i = 0; i < ENCODING_COUNT; i++)
+        free(t->merge[i]);
+    free(t);
+}
+
+static struct merge *merge_of(struct tokenizer *t, enum token_encoding e)
+{
+    if (t->merge[e] == NULL) {
+        t->merge[e] = xcalloc(1, sizeof(*t->merge[e]));
+        t->merge[e]->tables = (const struct token_tables *)(const void *)ENCODINGS[e].tables;
+    }
+    return t->merge[e];
+}
+
+/* ---- well-formed text ---------------------------------------------------------- */
+
+enum sequence {
+    SEQUENCE_GOOD = 0,
+    SEQUENCE_BAD, /* *n bytes that count as one U+FFFD */
+    SEQUENCE_MORE,
+};
+
+/* What the second byte of a sequence may be (RFC 3629 section 4), by its first. */
+static bool is_second(unsigned char first, unsigned char c)
+{
+    switch (first) {
+    case 0xe0:
+        return c >= 0xa0 && c <= 0xbf;
+    case 0xed:
+        return c >= 0x80 && c <= 0x9f;
+    case 0xf0:
+        return c >= 0x90 && c <= 0xbf;
+    case 0xf4:
+        return c >= 0x80 && c <= 0x8f;
+    default:
+        return c >= 0x80 && c <= 0xbf;
+    }
+}
+
+/* The sequence at p, of which `left` bytes are there. */
+static enum sequence look_at_sequence(const char *p, size_t left, size_t *n)
+{
+    const unsigned char *c = (const unsigned char *)p;
+    size_t want = c[0] < 0x80 ? 1 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : 4;
+
+    *n = 1;
+    if (want == 1)
+        return SEQUENCE_GOOD;
+    if (c[0] < 0xc2 || c[0] > 0xf4)
+        return SEQUENCE_BAD;
+    for (; *n < want; ++*n) {
+        if (*n == left)
+            return SEQUENCE_MORE;
+        if (!(*n == 1 ? is_second(c[0], c[1]) : (c[*n] & 0xc0) == 0x80))
+            return SEQUENCE_BAD;
+    }
+    return SEQUENCE_GOOD;
+}
+
+static size_t ascii_run(const char *p, size_t n)
+{
+    size_t at = 0;
+
+    while (n - at >= sizeof(uint64_t) &&
+           (token_load8(p + at) & UINT64_C(0x8080808080808080)) == 0)
+        at += sizeof(uint64_t);
+    while (at < n && (unsigned char)p[at] < 0x80)
+        at++;
+    return at;
+}
+
+/* Length of the well-formed text at p; *what is what comes behind it, of *bad bytes. */
+static size_t good_run(const char *p, size_t n, enum sequence *what, size_t *bad)
+{
+    size_t at = 0, length;
+
+    *what = SEQUENCE_GOOD;
+    while (at < n) {
+        if ((unsigned char)p[at] < 0x80) {
+            at += ascii_run(p + at, n - at);
+            continue;
+        }
+        *what = look_at_sequence(p + at, n - at, &length);
+        if (*what != SEQUENCE_GOOD) {
+            *bad = length;
+            break;
+        }
+        at += length;
+    }
+    return at;
+}
+
+/* ---- a text in parts ------------------------------------------------------------ */
+
+void token_counter_init(struct token_counter *c, struct tokenizer *t, enum token_encoding e,
+                        size_t piece_max)
+{
+    *c = (struct token_counter){.tokenizer = t,
+                                .encoding = e,
+                                .exact = true,
+                                .piece_max = piece_max ? piece_max : TOKEN_PIECE_MAX_BYTES};
+}
+
+void token_counter_fini(struct token_counter *c)
+{
+    free(c->text);
+    c->text = NULL;
+}
+
+static size_t room(const struct token_counter *c)
+{
+    return c->size - c->n;
+}
+
+static void grow(struct token_counter *c, size_t size)
+{
+    c->text = xrealloc(c->text, size + TOKEN_SPLIT_PAD);
+    c->size = size;
+}
+
+/* Counts the pieces that nothing to come can change; all of them where it is the end. */
+static void drain(struct token_counter *c, bool last)
+{
+    struct merge *merge = merge_of(c->tokenizer, c->encoding);
+    token_split_fn *split = ENCODINGS[c->encoding].split;
+    const char *p = c->text, *end = c->text + c->n;
+
+    memset(c->text + c->n, 0, TOKEN_SPLIT_PAD);
+    while (p < end) {
+        bool open = false;
+        const char *to = split(p, end, &open);
+        size_t n;
+
+        if (open && !last) {
+            if (p > c->text || c->size < c->piece_max)
+                break;
+            c->exact = false;
+        }
+        n = merge_piece(merge, p, (size_t)(to - p), c->ids);
+        c->tokens += n;
+        if (c->ids != NULL)
+            c->ids += n;
+        p = to;
+    }
+    c->n = (size_t)(end - p);
+    memmove(c->text, p, c->n);
+    if (!last && c->n > c->size / 2 && c->size < c->piece_max)
+        grow(c, c->size * 2 < c->piece_max ? c->size * 2 : c->piece_max);
+}
+
+static void append(struct token_counter *c, const char *p, size_t n)
+{
+    while (n > 0) {
+        size_t some;
+
+        if (room(c) < SEQUENCE_MAX_BYTES)
+            drain(c, false);
+        some = n < room(c) ? n : room(c);
+        /* Never a part of a character. */
+        while (some < n && some > 0 && ((unsigned char)p[some] & 0xc0) == 0x80)
+            some--;
+        memcpy(c->text + c->n, p, some);
+        c->n += some;
+        p += some;
+        n -= some;
+    }
+}
+
+static void append_replacement(struct token_counter *c)
+{
+    append(c, "\xef\xbf\xbd", REPLACEMENT_BYTES);
+}
+
+/* Bytes of `part` that end the sequence begun before, or show that nothing does. */
+static size_t end_partial(struct token_counter *c, struct strv part)
+{
+    size_t used = 0, n;
+
+    while (c->partial_n > 0 && used < part.n) {
+        enum sequence what;
+
+        c->partial[c->partial_n++] = part.p[used++];
+        what = look_at_sequence(c->partial, c->partial_n, &n);
+        if (what == SEQUENCE_MORE)
+            continue;
+        if (what == SEQUENCE_GOOD) {
+            append(c, c->partial, n);
+        } else {
+            append_replacement(c);
+            used--; /* the byte that does not belong to it */
+        }
+        c->partial_n = 0;
+    }
+    return used;
+}
+
+void token_counter_feed(struct token_counter *c, struct strv part)
+{
+    if (c->text == NULL)
+        grow(c, TOKEN_BUFFER_BYTES < c->piece_max ? TOKEN_BUFFER_BYTES : c->piece_max);
+    part = strv_skip(part, end_partial(c, part));
+    while (part.n > 0) {
+        enum sequence what;
+        size_t bad = 0, good = good_run(part.p, part.n, &what, &bad);
+
+        append(c, part.p, good);
+        part = strv_skip(part, good);
+        if (what == SEQUENCE_MORE) {
+            memcpy(c->partial, part.p, part.n);
+            c->partial_n = (uint8_t)part.n;
+            return;
+        }
+        if (what == SEQUENCE_BAD) {
+            append_replacement(c);
+            part = strv_skip(part, bad);
+        }
+    }
+}
+
+uint64_t token_counter_finish(struct token_counter *c)
+{
+    uint64_t tokens;
+
+    if (c->partial_n > 0)
+        append_replacement(c);
+    c->partial_n = 0;
+    if (c->n > 0)
+        drain(c, true);
+    tokens = c->tokens;
+    c->tokens = 0;
+    return tokens;
+}
+
+static uint64_t count_all(struct tokenizer *t, enum token_encoding e, struct strv text,
+                          uint32_t *ids)
+{
+    struct token_counter c;
+    uint64_t tokens;
+
+    token_counter_init(&c, t, e, SIZE_MAX / 4);
+    c.ids = ids;
+    token_counter_feed(&c, text);
+    tokens = token_counter_finish(&c);
+    token_counter_fini(&c);
+    return tokens;
+}
+
+uint64_t tokenizer_count(struct tokenizer *t, enum token_encoding e, struct strv text)
+{
+    return count_all(t, e, text, NULL);
+}
+
+size_t tokenizer_encode(struct tokenizer *t, enum token_encoding e, struct strv text,
+                        uint32_t *ids)
+{
+    return (size_t)count_all(t, e, text, ids);
+}
