@@ -126,6 +126,7 @@ struct config {
     bool counters_redis;
     char *redis_url;
     char *counters_namespace;
+    bool counters_leases;
     int counters_timeout_ms;
     enum on_failure counters_on_failure;
 

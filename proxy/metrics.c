@@ -317,6 +317,7 @@ static enum rc render_limiters(const struct metrics_view *view, struct buf *out)
         sum.settles += l->settles;
         sum.timeouts += l->timeouts;
         sum.reconnects += l->reconnects;
+        sum.leased += l->leased;
         sum.local_admissions += l->local_admissions;
         sum.script_calls += l->script_calls;
         sum.unsettled += l->unsettled;
@@ -331,6 +332,8 @@ static enum rc render_limiters(const struct metrics_view *view, struct buf *out)
          sum.timeouts},
         {"tollgate_limiter_reconnects_total", "counter",
          "Connections to the counters reopened.", sum.reconnects},
+        {"tollgate_limiter_leased_total", "counter",
+         "Reservations that were taken from a lease, without asking Redis.", sum.leased},
         {"tollgate_limiter_local_admissions_total", "counter",
          "Requests admitted without the shared counters.", sum.local_admissions},
         {"tollgate_limiter_calls_total", "counter", "Script calls to the counters.",

@@ -185,9 +185,13 @@ static enum rc rebuild_redis(struct rebuild *r, bool workers_run)
     enum rc rc = limit_rebuild_turn(&options, &mine);
 
     if (rc == RC_OK && mine) {
-        int64_t as_of_us = clock_wall_us();
+        int64_t as_of_us;
 
+        /* once for settlements to go one by one, once more for those until then to be on disk */
         if (workers_run)
+            rc = written(r);
+        as_of_us = clock_wall_us();
+        if (rc == RC_OK && workers_run)
             rc = written(r);
         if (rc == RC_OK)
             rc = set_counters(r, g->config, as_of_us, workers_run);

@@ -165,6 +165,7 @@ static void open_letter(struct worker *w, struct letter *letter)
         limiter_settle_id(w->limiter, &letter->id, &letter->amounts);
         break;
     case LETTER_MARK:
+        limiter_itemize(w->limiter);
         w->mark = letter->mark; /* reached with this turn's write */
         break;
     case LETTER_DESK:
@@ -361,6 +362,7 @@ static void say_last_words(struct worker *w)
     struct limiter_stats stats;
 
     denied_flush(w->denied, w->journal, clock_wall_us(), true);
+    limiter_drain(w->limiter);
     for (;;) {
         struct timeval turn = {.tv_usec = 2000};
 
@@ -409,6 +411,7 @@ static struct limiter *make_limiter(struct worker *w)
         .attach = attach_redis,
         .loop = w->base,
         .await_rebuild = true,
+        .leases = config->counters_leases,
     };
 
     return limiter_new(&options, server_limit_memory(w->server));

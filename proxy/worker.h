@@ -112,7 +112,8 @@ void worker_post_settle(struct worker *w, const struct uuid *id,
 
 /*
  * From any thread: worker_marked gives mark (above 0, rising) once all that was settled before
- * the call is in the journal's file; not while the journal cannot be written.
+ * the call is in the journal's file; not while the journal cannot be written.  The worker also
+ * tells the counters each settlement with its own time from then on (limiter_itemize).
  */
 void worker_post_mark(struct worker *w, uint64_t mark);
 uint64_t worker_marked(struct worker *w);

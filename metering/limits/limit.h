@@ -109,6 +109,7 @@ struct limit_claim {
     struct strv scope;
     struct strv key;          /* the counter's, for the engines; scope is its end */
     int64_t start_us, end_us; /* calendar window; rolling and concurrent: 0 and 0 */
+    struct lease *lease;      /* that it was taken from; NULL: reserved by itself */
 };
 
 enum limit_verdict {
@@ -139,6 +140,7 @@ struct admission {
     struct limit_denial denial;
     unsigned warned; /* claims of warn limits that were over: bit per claim */
     bool local;      /* admitted without the shared counters */
+    bool leased;     /* admitted from leases: the counters know no such id */
     bool settled;    /* a second settlement changes nothing */
     limit_wake_fn *wake;
     void *arg;
@@ -176,6 +178,8 @@ struct limiter_options {
      * was called; on_failure rules until then.  False: counters start at zero.
      */
     bool await_rebuild;
+    /* Redis: slices of roomy limits are reserved ahead and spent here (limit_lease.c). */
+    bool leases;
 };
 
 /*
@@ -198,8 +202,8 @@ void limit_memory_free(struct limit_memory *memory);
 struct limiter *limiter_new(const struct limiter_options *options, struct limit_memory *memory);
 /*
  * Pending admissions are answered as unavailable without their wake; what is unsettled
- * and unsent is given up to the deadline rule: on a drain, first call limiter_run until
- * limiter_stats.unsettled is 0.  Never from a wake.
+ * and unsent is given up to the deadline rule: at an end, first call limiter_drain, then
+ * limiter_run until limiter_stats.unsettled is 0.  Never from a wake.
  */
 void limiter_free(struct limiter *l);
 
@@ -230,9 +234,23 @@ void limiter_settle_id(struct limiter *l, const struct uuid *id,
  */
 int64_t limiter_run(struct limiter *l);
 
+/*
+ * Whoever is to rebuild the counters takes the time after this, for limit_write's as_of_us:
+ * what was settled before is on its way with a time before, what is settled later goes with
+ * its own until Redis has its counters again.
+ */
+void limiter_itemize(struct limiter *l);
+
+/*
+ * Leases are given back and what was settled against them is sent, from now on at once:
+ * before an end.  limiter_stats.unsettled counts what still stands.
+ */
+void limiter_drain(struct limiter *l);
+
 struct limiter_stats {
     uint64_t reserves, denials, settles, timeouts, reconnects, local_admissions, script_calls;
-    uint64_t unsettled; /* settlements not yet acknowledged */
+    uint64_t leased;    /* reservations that a lease had room for */
+    uint64_t unsettled; /* settlements not yet acknowledged; after limiter_drain also leases */
     uint64_t lost;      /* settlements that found no room, or that Redis could not take */
     unsigned nodes;     /* live processes that share the counters, this one included */
     bool connected;     /* Redis answers */

@@ -27,19 +27,30 @@ static void keys_grow(struct redis_engine *e)
     e->keys_size = size;
 }
 
-static struct counter_key *key_ref(struct redis_engine *e, const struct claim_ref *claim)
+struct counter_key *key_find(struct redis_engine *e, struct strv text, uint64_t hash)
 {
-    uint64_t hash = limit_hash(claim->key);
     struct counter_key *key;
 
+    if (e->keys_size == 0)
+        return NULL;
+    for (key = e->keys[hash & (e->keys_size - 1)]; key; key = key->next) {
+        if (key->hash == hash && strv_eq(strv_make(key->text, key->n), text))
+            return key;
+    }
+    return NULL;
+}
+
+struct counter_key *key_ref(struct redis_engine *e, const struct claim_ref *claim)
+{
+    uint64_t hash = claim->has_hash ? claim->hash : limit_hash(claim->key);
+    struct counter_key *key = key_find(e, claim->key, hash);
+
+    if (key) {
+        key->refs++;
+        return key;
+    }
     if (e->n_keys >= e->keys_size)
         keys_grow(e);
-    for (key = e->keys[hash & (e->keys_size - 1)]; key; key = key->next) {
-        if (key->hash == hash && strv_eq(strv_make(key->text, key->n), claim->key)) {
-            key->refs++;
-            return key;
-        }
-    }
     key = xcalloc(1, sizeof(*key) + claim->key.n);
     key->hash = hash;
     key->refs = 1;
@@ -52,7 +63,7 @@ static struct counter_key *key_ref(struct redis_engine *e, const struct claim_re
     return key;
 }
 
-static void key_unref(struct redis_engine *e, struct counter_key *key)
+void key_unref(struct redis_engine *e, struct counter_key *key)
 {
     struct counter_key **at = &e->keys[key->hash & (e->keys_size - 1)];
 
@@ -91,6 +102,8 @@ void op_free(struct redis_engine *e, struct limit_op *op)
 {
     if (op->a)
         op->a->op = NULL;
+    if (op->type == OP_LEASE)
+        lease_forget_op(op);
     list_remove(&op->node);
     for (unsigned i = 0; i < op->n; i++)
         key_unref(e, op->claims[i].key);
@@ -122,6 +135,8 @@ bool op_keep(struct redis_engine *e, struct limit_op *op)
 
 void op_unkeep(struct redis_engine *e, const struct limit_op *op)
 {
+    if (op->type == OP_LEASE)
+        stat_add(&e->unsettled, 0 - op->order.n_spent);
     if (op->type != OP_SETTLE && op->type != OP_FORCE)
         return;
     ASSERT(e->unsettled_bytes >= op_size(op));

@@ -99,6 +99,11 @@ static void read_verdicts(struct redis_engine *e, struct batch *b, struct number
         struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
         int64_t code;
 
+        if (op->type == OP_LEASE) {
+            op->order.granted = next_amount(n);
+            op->order.most = next_amount(n);
+            continue;
+        }
         if (op->type != OP_RESERVE)
             continue;
         code = next_number(n);
@@ -162,6 +167,8 @@ static void finish(struct redis_engine *e, struct batch *b, struct numbers *n)
 
         op_unkeep(e, op);
         forget_local(e, op);
+        if (op->type == OP_LEASE && !n->is_bad)
+            lease_answer(e, op);
     }
     LIST_FOREACH (at, &b->ops) {
         struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
@@ -188,7 +195,7 @@ static void lose(struct redis_engine *e, struct batch *b, const char *why)
     LIST_FOREACH (at, &b->ops) {
         struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
 
-        lost += op->type == OP_SETTLE || op->type == OP_FORCE;
+        lost += op->type == OP_SETTLE || op->type == OP_FORCE ? 1 : op->order.n_spent;
         op_unkeep(e, op);
         if (op->a)
             answer_away(e, op->a);
@@ -224,6 +231,7 @@ static void on_empty(struct redis_engine *e)
     atomic_store(&e->is_empty, true);
     e->must_replay = true;
     e->hold_us = clock_mono_us() + AWAIT_POLL_MS * 1000;
+    lease_itemize(e);
     answer_all_away(e);
 }
 
@@ -234,6 +242,8 @@ static void on_applied(struct redis_engine *e, struct batch *b, struct numbers *
     if (nodes > 0)
         atomic_store(&e->nodes, (unsigned)nodes);
     atomic_store(&e->is_empty, false);
+    if (b->seq >= e->itemize_seq)
+        e->itemize_seq = 0;
     link_good(e);
     finish(e, b, n);
     if (n->is_bad)
@@ -412,7 +422,7 @@ static int64_t earlier(int64_t a, int64_t b)
 
 int64_t redis_engine_run(struct redis_engine *e)
 {
-    int64_t now_us = clock_mono_us(), next;
+    int64_t now_us = clock_mono_us(), next, lease_us;
 
     link_run(e, now_us);
     end_waits(e, now_us);
@@ -426,9 +436,10 @@ int64_t redis_engine_run(struct redis_engine *e)
     }
     if (e->hold_us != 0 && now_us >= e->hold_us)
         e->hold_us = 0;
+    lease_us = lease_run(e, now_us);
     send_all(e, now_us);
     publish_state(e);
-    next = link_run(e, now_us);
+    next = earlier(link_run(e, now_us), lease_us);
     if (!list_is_empty(&e->waiting)) {
         const struct admission *a = LIST_OBJECT(e->waiting.next, struct admission, queued);
 
@@ -445,7 +456,7 @@ int64_t redis_engine_run(struct redis_engine *e)
 
 /* ---- the calls ------------------------------------------------------------------------- */
 
-static bool can_wait(const struct redis_engine *e)
+bool redis_engine_can_wait(const struct redis_engine *e)
 {
     return !e->is_stalled && e->hold_us == 0 && !atomic_load(&e->is_empty) &&
            (e->link.state == LINK_UP || !e->link.has_failed);
@@ -456,7 +467,7 @@ bool redis_engine_reserve(struct redis_engine *e, struct admission *a,
 {
     struct limit_op *op;
 
-    if (!can_wait(e))
+    if (!redis_engine_can_wait(e))
         return false;
     op = op_new(e, OP_RESERVE, &a->id, claims, n);
     op->a = a;
@@ -537,6 +548,8 @@ struct redis_engine *redis_engine_new(const struct limiter_options *options,
     e->prefix = xasprintf("{%.*s}:", LIMIT_NAME_SPACE_MAX_BYTES, options->name_space);
     e->timeout_us = (int64_t)options->timeout_ms * 1000;
     e->await_rebuild = options->await_rebuild;
+    e->with_leases = options->leases;
+    e->lease_us = INT64_MAX;
     e->memory = memory;
     e->answer = answer;
     e->arg = arg;
@@ -545,6 +558,7 @@ struct redis_engine *redis_engine_new(const struct limiter_options *options,
     list_init(&e->queue);
     list_init(&e->batches);
     list_init(&e->waiting);
+    list_init(&e->leases);
     buf_init(&e->wire, BATCH_MAX_BYTES);
     digest_random(random, sizeof(random));
     digest_hex(random, sizeof(random), e->instance);
@@ -565,6 +579,7 @@ void redis_engine_free(struct redis_engine *e)
         batch_free(e, LIST_OBJECT(at, struct batch, node));
     LIST_FOREACH_SAFE (at, &e->queue)
         op_free(e, LIST_OBJECT(at, struct limit_op, node));
+    lease_free_all(e);
     buf_release(&e->wire);
     free(e->keys);
     free(e->prefix);

@@ -28,6 +28,17 @@ enum {
     RETRY_MAX_MS = 5000,
     STALL_CLOSE_MS = 3000, /* a connection that answers nothing so long is given up */
     AWAIT_POLL_MS = 1000,  /* how often an empty Redis is asked whether it was rebuilt */
+
+    LEASE_TICK_MS = 250,     /* how often what was taken from leases is told */
+    LEASE_EARLY_MS = 20,     /* the soonest that a lease running low is renewed */
+    LEASE_SPAN_MS = 1000,    /* a slice lasts so long at the pace of late */
+    LEASE_START_USES = 4,    /* requests between two ticks that make a lease worth its calls */
+    LEASE_LEAST_USES = 4,    /* requests that the smallest slice has room for */
+    LEASE_IDLE_TICKS = 4,    /* without a request: all is given back */
+    LEASE_SHARE = 16,        /* a slice is at most one such part of the room, a process */
+    LEASE_DEADLINE_S = 30,   /* of the whole lease in Redis; then it counts as spent */
+    LEASE_RENEW_MS = 10000,  /* a lease that changes in nothing is told so often */
+    LEASES_MAX = 1 << 16,    /* a limiter; further counters are reserved in one by one */
 };
 
 /* A counter's key, shared by the operations that name it. */
@@ -38,6 +49,7 @@ struct counter_key {
     struct counter_shape shape;
     uint64_t batch; /* the batch that it was numbered for, and its number */
     unsigned index;
+    struct lease *lease; /* holds a reference; NULL: none */
     size_t n;
     char text[];
 };
@@ -47,6 +59,7 @@ enum op_type {
     OP_FORCE,  /* reserve without asking: was admitted while Redis was away */
     OP_SETTLE, /* with claims for an unknown id, or without */
     OP_EXTEND,
+    OP_LEASE, /* tells what was taken from a lease, gives back, asks for more */
 };
 
 /* What became of a reservation; called once for each that was not cancelled. */
@@ -59,6 +72,18 @@ struct op_claim {
     uint64_t amount, limit;
     enum limit_unit unit;
     bool enforce;
+};
+
+/* What a lease asks for, and what it is given; all in the limit's unit. */
+struct lease_order {
+    struct lease *lease; /* NULL: it is not waited for */
+    uint64_t want;       /* free in all, with what it keeps */
+    uint64_t keep;       /* free that it keeps: part of the claim's amount */
+    uint64_t least;      /* a smaller slice is none */
+    uint64_t spent;      /* settled since the last time */
+    uint64_t n_spent;    /* settlements that this is the sum of */
+    uint64_t granted;    /* reply: free beyond keep */
+    uint64_t most;       /* reply: that it may hold free now; less than least: none */
 };
 
 struct limit_op {
@@ -75,8 +100,9 @@ struct limit_op {
     enum redis_answer answer;
     unsigned warned;
     struct refusal refusal;
+    struct lease_order order; /* LEASE */
     unsigned n;
-    struct op_claim claims[];
+    struct op_claim claims[]; /* LEASE: one, whose amount is what stays reserved in any case */
 };
 
 struct batch {
@@ -145,6 +171,11 @@ struct redis_engine {
     struct list_node queue;   /* operations that are in no batch */
     struct list_node batches; /* not acknowledged, in order */
     struct list_node waiting; /* admissions, the oldest first */
+    struct list_node leases;  /* all that there are */
+    unsigned n_leases;
+    int64_t lease_us;         /* the next tick; INT64_MAX: there is nothing to tell */
+    bool with_leases, is_draining;
+    uint64_t itemize_seq;     /* see lease_itemize; 0: no more */
     uint64_t next_seq;
     unsigned on_wire;
     bool must_replay; /* a batch was not applied: nothing new before it */
@@ -157,7 +188,8 @@ struct redis_engine {
     struct buf wire;
     size_t unsettled_bytes;
 
-    _Atomic uint64_t timeouts, reconnects, script_calls, unsettled, lost;
+    _Atomic uint64_t timeouts, reconnects, script_calls, unsettled, lost, leased;
+    _Atomic uint64_t leases_held; /* that Redis holds something for, as far as is known */
     _Atomic unsigned nodes;
     atomic_bool is_up, is_empty;
 };
@@ -187,11 +219,42 @@ void redis_engine_extend(struct redis_engine *e, const struct uuid *id);
 int64_t redis_engine_run(struct redis_engine *e);
 /* Redis answers, as far as is known. */
 bool redis_engine_is_up(const struct redis_engine *e);
+/* A reservation that is asked for now would be waited for. */
+bool redis_engine_can_wait(const struct redis_engine *e);
 
 /* For tests: the engine behind a limiter; NULL for the memory engine. */
 struct redis_engine *limiter_redis(struct limiter *l);
 
+/* ---- limit_lease.c: slices reserved ahead ---------------------------------------- */
+
+/*
+ * Takes all claims from leases, or none; what is missing is noted, so that the next
+ * tick asks for it.  Notes in the admission's claims whence they were taken.
+ */
+bool lease_take(struct redis_engine *e, struct admission *a, const struct claim_ref *claims,
+                size_t n);
+/* Of an admission that lease_take admitted. */
+void lease_settle(struct redis_engine *e, struct admission *a,
+                  const struct limit_amounts *actual);
+/* Queues what is to be told; returns when it wants to be called again. */
+int64_t lease_run(struct redis_engine *e, int64_t now_us);
+/* The batch was applied: order has the reply's numbers. */
+void lease_answer(struct redis_engine *e, struct limit_op *op);
+/* The operation goes without an answer. */
+void lease_forget_op(struct limit_op *op);
+/*
+ * Redis has lost, or may have lost, what was reserved ahead: there are no leases, and each
+ * settlement is told with its own time, until a batch that comes after this is applied.
+ */
+void lease_itemize(struct redis_engine *e);
+void lease_free_all(struct redis_engine *e);
+
 /* ---- limit_ops.c: operations and their keys ------------------------------------- */
+
+/* NULL: no operation and no lease names it. */
+struct counter_key *key_find(struct redis_engine *e, struct strv text, uint64_t hash);
+struct counter_key *key_ref(struct redis_engine *e, const struct claim_ref *claim);
+void key_unref(struct redis_engine *e, struct counter_key *key);
 
 struct limit_op *op_new(struct redis_engine *e, enum op_type type, const struct uuid *id,
                         const struct claim_ref *claims, size_t n);

@@ -413,6 +413,7 @@ static bool claim_make(const struct limit_set *set, unsigned limit,
     size_t scope_at;
 
     claim->limit = limit;
+    claim->lease = NULL;
     claim_window(set, r, now_us, &claim->start_us, &claim->end_us);
     text_add(&t, r->prefix);
     start_write(r, claim->start_us, &t);
@@ -441,6 +442,7 @@ enum rc admission_init(struct admission *a, const struct limit_set *set,
     a->denial = (struct limit_denial){0};
     a->warned = 0;
     a->local = false;
+    a->leased = false;
     a->settled = false;
     a->started_us = 0;
     a->op = NULL;

@@ -157,6 +157,14 @@ static void put_op(struct wire *w, const struct limit_op *op)
             put_uint(w, (uint64_t)op->claims[i].unit);
         }
         break;
+    case OP_LEASE:
+        put_claims(w, op);
+        put_amount(w, op->order.want);
+        put_amount(w, op->order.keep);
+        put_amount(w, op->order.least);
+        put_amount(w, op->order.spent);
+        put_time(w, op->settled_us);
+        break;
     case OP_EXTEND:
         break;
     }
@@ -176,6 +184,8 @@ static void put_header(struct wire *w, const struct wire_header *h, const struct
     put_uint(w, (uint64_t)LIMIT_EXPIRED_KEEP_S * US_PER_SECOND);
     put_uint(w, LIMIT_SWEEP_MAX);
     put_uint(w, (uint64_t)LIMIT_NODE_LIVE_S * US_PER_SECOND);
+    put_uint(w, (uint64_t)LEASE_DEADLINE_S * US_PER_SECOND);
+    put_uint(w, LEASE_SHARE);
     put_uint(w, b->n_keys);
     put_uint(w, b->n_ops);
 }

@@ -176,6 +176,14 @@ void limiter_reserve(struct limiter *l, struct admission *a)
     }
     limit_claims(a, claims);
     if (l->redis) {
+        for (size_t i = 0; i < a->n_claims; i++) {
+            claims[i].hash = limit_hash(claims[i].key);
+            claims[i].has_hash = true;
+        }
+        if (lease_take(l->redis, a, claims, a->n_claims)) {
+            a->verdict = LIMIT_OK;
+            return;
+        }
         if (!redis_engine_reserve(l->redis, a, claims, a->n_claims))
             decide_alone(l, a);
         return;
@@ -214,6 +222,14 @@ void limiter_settle(struct limiter *l, struct admission *a, const struct limit_a
     stat_add(&l->settles, 1);
     if (a->n_claims == 0)
         return;
+    if (a->leased) {
+        if (!redis_engine_is_up(l->redis)) {
+            limit_claims(a, claims);
+            memory_mirror_settle(l->memory, claims, a->n_claims, actual);
+        }
+        lease_settle(l->redis, a, actual);
+        return;
+    }
     limit_claims(a, claims);
     if (!l->redis) {
         memory_settle(l->memory, &a->id, claims, a->n_claims, actual, a->started_us);
@@ -232,7 +248,7 @@ void limiter_extend(struct limiter *l, const struct admission *a)
         return;
     if (!l->redis || a->local)
         memory_extend(l->memory, &a->id);
-    if (l->redis)
+    if (l->redis && !a->leased) /* a lease is renewed as long as something runs on it */
         redis_engine_extend(l->redis, &a->id);
 }
 
@@ -249,6 +265,21 @@ void limiter_settle_id(struct limiter *l, const struct uuid *id,
 int64_t limiter_run(struct limiter *l)
 {
     return l->redis ? redis_engine_run(l->redis) : INT64_MAX;
+}
+
+void limiter_itemize(struct limiter *l)
+{
+    if (l->redis)
+        lease_itemize(l->redis);
+}
+
+void limiter_drain(struct limiter *l)
+{
+    if (!l->redis)
+        return;
+    l->redis->is_draining = true;
+    if (!list_is_empty(&l->redis->leases))
+        l->redis->lease_us = 0;
 }
 
 void limiter_stats(const struct limiter *l, struct limiter_stats *out)
@@ -268,7 +299,10 @@ void limiter_stats(const struct limiter *l, struct limiter_stats *out)
     out->timeouts = stat_get(&e->timeouts);
     out->reconnects = stat_get(&e->reconnects);
     out->script_calls = stat_get(&e->script_calls);
+    out->leased = stat_get(&e->leased);
     out->unsettled = stat_get(&e->unsettled);
+    if (e->is_draining)
+        out->unsettled += stat_get(&e->leases_held);
     out->lost = stat_get(&e->lost);
     out->nodes = atomic_load(&e->nodes);
     out->connected = atomic_load(&e->is_up);

@@ -20,13 +20,14 @@ local P = KEYS[1]
 local m = cmsgpack.unpack(ARGV[1])
 local BILLION, CAP = 1000000000, 9223372035
 local WINDOW, ROLLING = 0, 1
-local RESERVE, FORCE, SETTLE = 1, 2, 3
+local RESERVE, FORCE, SETTLE, EXTEND = 1, 2, 3, 4
 local CONCURRENT = 5
 
 local instance, node, seq, base, heartbeat, await = m[2], m[3], m[4], m[5], m[6], m[7]
 local now, deadline, keep, sweep_max, node_live = m[8], m[9], m[10], m[11], m[12]
-local n_keys, n_ops = m[13], m[14]
-local keys_at = 14
+local lease_deadline, lease_share = m[13], m[14]
+local n_keys, n_ops = m[15], m[16]
+local keys_at = 16
 local ids_at = keys_at + 4 * n_keys
 local ops_at = ids_at + n_ops
 
@@ -358,6 +359,82 @@ local function settle(id, at, n, time, settled)
     end
 end
 
+-- a / n and what is left of it, in billions and rest.
+local function part(h, l, n)
+    local whole = floor(h / n)
+    return whole, floor(((h - whole * n) * BILLION + l) / n)
+end
+
+local function is_less(h, l, h2, l2)
+    return h < h2 or (h == h2 and l < l2)
+end
+
+local function least_of(h, l, h2, l2)
+    if is_less(h, l, h2, l2) then
+        return h, l
+    end
+    return h2, l2
+end
+
+-- How many processes share the counters, so that no lease is too large for the others.
+local n_nodes
+local function nodes()
+    n_nodes = n_nodes or math.max(1, call('ZCARD', P .. 'n'))
+    return n_nodes
+end
+
+--[[
+A lease tells what was spent from it, and what stays reserved of it in any case (the worst
+cases of requests that run, and what it keeps free).  It is given as much on top as it
+wants, but never more free than one part in many of the room that there is: so leases
+shrink with what is left, and where a slice would hold less than a few requests, there is none.
+]]
+local function lease(id, at)
+    local c, unit, enforced = counter_at(m[at + 1]), m[at + 2], m[at + 7] == 1
+    local bh, bl, lh, ll = m[at + 3], m[at + 4], m[at + 5], m[at + 6]
+    local wh, wl, kh, kl = m[at + 8], m[at + 9], m[at + 10], m[at + 11]
+    local r = held[id]
+    local gh, gl, mh, ml = 0, 0, 0, 0
+
+    if again then
+        if r and r[1] == LIVE then
+            gh, gl = minus(r[9], r[10], bh, bl)
+            mh, ml = plus(gh, gl, kh, kl)
+        end
+        return answer(gh, gl, mh, ml)
+    end
+    if r and r[1] == LIVE then
+        change(c, r[2], minus, 3, r[9], r[10])
+    elseif r then
+        change(c, r[2], minus, 1, r[9], r[10])
+    end
+    if m[at + 16] >= as_of then
+        change(c, now, plus, 1, m[at + 14], m[at + 15])
+    end
+    change(c, now, plus, 3, bh, bl)
+    if not enforced then
+        mh, ml = wh, wl
+    else
+        local rh, rl = minus(lh, ll, plus(c[1], c[2], c[3], c[4]))
+        rh, rl = plus(rh, rl, kh, kl)
+        mh, ml = part(rh, rl, lease_share * nodes())
+    end
+    local th, tl = least_of(wh, wl, mh, ml)
+    if not is_less(th, tl, m[at + 12], m[at + 13]) then
+        gh, gl = minus(th, tl, kh, kl)
+    end
+    bh, bl = plus(bh, bl, gh, gl)
+    change(c, now, plus, 3, gh, gl)
+    touched[id] = true
+    if bh == 0 and bl == 0 then
+        held[id] = nil
+    else
+        held[id] = {LIVE, now, 0, c.key, c.kind, c.x, c.k, unit, bh, bl}
+        ends[id] = now + lease_deadline
+    end
+    return answer(gh, gl, mh, ml)
+end
+
 if not again then
     sweep()
 end
@@ -379,11 +456,14 @@ for i = 1, n_ops do
             settle(id, at + 4, n, now - m[at + 3], m[at + 4])
         end
         at = at + 4 + 12 + 2 * n
-    else
+    elseif type == EXTEND then
         if not again and held[id] and held[id][1] == LIVE then
             ends[id], extended[id] = now + deadline, true
         end
         at = at + 2
+    else
+        lease(id, at + 2)
+        at = at + 2 + 7 + 9
     end
 end
 

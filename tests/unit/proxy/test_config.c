@@ -111,6 +111,7 @@ static void test_defaults(void **state)
     assert_true(c->counters_redis);
     assert_string_equal(c->redis_url, "redis://127.0.0.1:6379/0");
     assert_string_equal(c->counters_namespace, "tollgate");
+    assert_true(c->counters_leases);
     assert_int_equal(c->counters_timeout_ms, 50);
     assert_int_equal(c->counters_on_failure, ON_FAILURE_LOCAL);
     assert_int_equal(c->ledger_sync, SYNC_INTERVAL);

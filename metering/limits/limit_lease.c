@@ -1,0 +1,393 @@
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/xalloc.h"
+#include "metering/limits/limit_redis.h"
+
+enum { LARGEST_FADES = 8 }; /* part of the largest request that is forgotten in a tick */
+
+/*
+ * What Redis has reserved for a lease is held + free + spent, whatever happens here: a
+ * request moves its worst case from free to held, its end moves that from held to spent
+ * and free.  Each message tells the sums anew (not what changed), so that a lease which
+ * expired or was forgotten is whole again with the next one.
+ */
+struct lease {
+    struct list_node node; /* in engine.leases */
+    struct counter_key *key;
+    struct uuid id;
+    struct limit_op *op; /* queued or on its way; one at a time */
+    enum limit_unit unit;
+    bool enforce;
+    bool is_open;    /* Redis had room at the last answer */
+    bool has_record; /* Redis holds something for it */
+    bool is_low;     /* it ran low: asks for more before its time */
+    uint64_t limit;
+    uint64_t free;    /* to be taken */
+    uint64_t held;    /* worst cases of requests that run */
+    uint64_t spent;   /* settled, and not told yet */
+    uint64_t n_spent; /* settlements in it */
+    uint64_t most;    /* that it may hold free, by the last answer */
+    uint64_t goal;    /* that it asked for last */
+    unsigned running; /* requests that point here */
+    unsigned uses;    /* requests since it was told last, those that it had no room for too */
+    uint64_t demand;  /* their worst cases */
+    uint64_t largest; /* of them */
+    unsigned idle;    /* ticks in a row without any */
+    int64_t told_us, tick_us;
+};
+
+static struct lease *lease_new(struct redis_engine *e, const struct claim_ref *claim)
+{
+    struct lease *l = xcalloc(1, sizeof(*l));
+
+    list_init(&l->node);
+    l->key = key_ref(e, claim);
+    l->key->lease = l;
+    digest_random(l->id.b, UUID_BYTES);
+    l->unit = claim->unit;
+    l->tick_us = l->told_us = clock_mono_us();
+    list_push_back(&e->leases, &l->node);
+    e->n_leases++;
+    if (e->lease_us == INT64_MAX)
+        e->lease_us = l->tick_us + LEASE_TICK_MS * 1000;
+    return l;
+}
+
+static void lease_free(struct redis_engine *e, struct lease *l)
+{
+    if (l->op)
+        l->op->order.lease = NULL;
+    l->key->lease = NULL;
+    key_unref(e, l->key);
+    list_remove(&l->node);
+    e->n_leases--;
+    free(l);
+}
+
+void lease_free_all(struct redis_engine *e)
+{
+    LIST_FOREACH_SAFE (at, &e->leases)
+        lease_free(e, LIST_OBJECT(at, struct lease, node));
+}
+
+static void set_record(struct redis_engine *e, struct lease *l, bool has_record)
+{
+    if (l->has_record != has_record)
+        stat_add(&e->leases_held, has_record ? 1 : (uint64_t)-1);
+    l->has_record = has_record;
+}
+
+/* ---- telling ----------------------------------------------------------------------- */
+
+static uint64_t least_of(const struct lease *l)
+{
+    return l->largest < LIMIT_VALUE_MAX / LEASE_LEAST_USES ? l->largest * LEASE_LEAST_USES
+                                                           : LIMIT_VALUE_MAX;
+}
+
+/* What it should hold free: as much as the pace of late takes in LEASE_SPAN_MS. */
+static uint64_t goal_of(const struct redis_engine *e, const struct lease *l, int64_t now_us)
+{
+    uint64_t ms = (uint64_t)((now_us - l->tick_us) / 1000), pace, goal;
+
+    if (e->is_draining || l->idle >= LEASE_IDLE_TICKS || !e->with_leases)
+        return 0;
+    if (l->uses == 0)
+        return l->free < l->goal ? l->free : l->goal;
+    if (ms < LEASE_EARLY_MS)
+        ms = LEASE_EARLY_MS;
+    pace = l->demand < LIMIT_VALUE_MAX / LEASE_SPAN_MS ? l->demand * LEASE_SPAN_MS / ms
+                                                       : LIMIT_VALUE_MAX;
+    goal = pace > l->goal / 2 ? pace : l->goal / 2;
+    return goal > least_of(l) ? goal : least_of(l);
+}
+
+static struct claim_ref claim_of(const struct lease *l)
+{
+    return (struct claim_ref){
+        .key = strv_make(l->key->text, l->key->n),
+        .hash = l->key->hash,
+        .has_hash = true,
+        .shape = l->key->shape,
+        .unit = l->unit,
+        .enforce = l->enforce,
+        .limit = l->limit,
+    };
+}
+
+static void tell(struct redis_engine *e, struct lease *l, uint64_t goal, int64_t now_us)
+{
+    uint64_t most = !l->enforce ? goal : l->is_open ? l->most : 0;
+    struct claim_ref claim = claim_of(l);
+    struct limit_op *op;
+
+    if (l->free > goal)
+        l->free = goal;
+    if (l->free > most)
+        l->free = most;
+    claim.amount = value_add(l->held, l->free);
+    op = op_new(e, OP_LEASE, &l->id, &claim, 1);
+    op->settled_us = clock_wall_us();
+    op->order = (struct lease_order){
+        .lease = l,
+        .want = goal,
+        .keep = l->free,
+        .least = least_of(l),
+        .spent = l->spent,
+        .n_spent = l->n_spent,
+    };
+    l->op = op;
+    l->goal = goal;
+    l->spent = l->n_spent = 0;
+    l->told_us = now_us;
+    set_record(e, l, true);
+    list_push_back(&e->queue, &op->node);
+}
+
+/* ---- taking --------------------------------------------------------------------- */
+
+/* Sooner than at the next tick. */
+static void want_early(struct redis_engine *e, struct lease *l)
+{
+    int64_t early_us = l->told_us + LEASE_EARLY_MS * 1000;
+
+    if (l->is_low || l->op)
+        return;
+    l->is_low = true;
+    if (early_us < e->lease_us)
+        e->lease_us = early_us;
+}
+
+/*
+ * What is too little for a request must not stand in its way: it goes back in the call that
+ * the request is asked in, before it.
+ */
+static void give_back(struct redis_engine *e, struct lease *l)
+{
+    int64_t now_us = clock_mono_us();
+
+    l->free = 0;
+    tell(e, l, goal_of(e, l, now_us), now_us);
+}
+
+/* A request that had to ask Redis: many of them are worth a lease. */
+static void note_miss(struct redis_engine *e, struct lease **leases,
+                      const struct claim_ref *claims, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct lease *l = leases[i];
+
+        if (!l) {
+            if (e->n_leases >= LEASES_MAX)
+                continue;
+            l = lease_new(e, &claims[i]);
+        }
+        l->uses++;
+        l->demand = value_add(l->demand, claims[i].amount);
+        if (claims[i].amount > l->largest)
+            l->largest = claims[i].amount;
+        l->limit = claims[i].limit;
+        l->enforce = claims[i].enforce;
+        if (l->op || (l->is_open && l->free >= claims[i].amount))
+            continue;
+        if (l->free > 0)
+            give_back(e, l);
+        else if (l->is_open)
+            want_early(e, l);
+    }
+}
+
+static void take(struct redis_engine *e, struct lease *l, const struct claim_ref *claim)
+{
+    l->free -= claim->amount;
+    l->held += claim->amount;
+    l->running++;
+    l->uses++;
+    l->demand = value_add(l->demand, claim->amount);
+    if (claim->amount > l->largest)
+        l->largest = claim->amount;
+    l->limit = claim->limit;
+    l->enforce = claim->enforce;
+    if (l->free < l->goal / 4)
+        want_early(e, l);
+}
+
+bool lease_take(struct redis_engine *e, struct admission *a, const struct claim_ref *claims,
+                size_t n)
+{
+    struct lease *leases[LIMIT_CLAIMS_MAX];
+    bool has_all = true;
+
+    if (!e->with_leases || e->is_draining || !redis_engine_can_wait(e))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (claims[i].shape.kind != COUNTER_WINDOW)
+            return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct counter_key *key = key_find(e, claims[i].key, claims[i].hash);
+        struct lease *l = key ? key->lease : NULL;
+
+        leases[i] = l;
+        has_all = has_all && l && l->is_open && l->free >= claims[i].amount;
+    }
+    if (!has_all) {
+        note_miss(e, leases, claims, n);
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        take(e, leases[i], &claims[i]);
+        a->claims[i].lease = leases[i];
+    }
+    a->leased = true;
+    stat_add(&e->leased, 1);
+    return true;
+}
+
+/* By itself, with its own time: Redis knows no such id, and adds it to the claims. */
+static void settle_item(struct redis_engine *e, struct admission *a,
+                        const struct limit_amounts *actual)
+{
+    struct claim_ref claims[LIMIT_CLAIMS_MAX];
+
+    for (size_t i = 0; i < a->n_claims; i++) {
+        struct lease *l = a->claims[i].lease;
+
+        a->claims[i].lease = NULL;
+        l->running--;
+        l->held -= a->amounts.n[l->unit];
+    }
+    limit_claims(a, claims);
+    redis_engine_settle(e, a, claims, a->n_claims, actual, false);
+}
+
+void lease_settle(struct redis_engine *e, struct admission *a,
+                  const struct limit_amounts *actual)
+{
+    if (e->itemize_seq > 0) {
+        settle_item(e, a, actual);
+        return;
+    }
+    for (size_t i = 0; i < a->n_claims; i++) {
+        struct lease *l = a->claims[i].lease;
+        uint64_t worst = a->amounts.n[l->unit], took = value_settled(actual, l->unit);
+
+        a->claims[i].lease = NULL;
+        ASSERT(l->running > 0 && l->held >= worst);
+        l->running--;
+        l->held -= worst;
+        l->spent = value_add(l->spent, took);
+        l->free = took <= worst ? value_add(l->free, worst - took)
+                                : value_sub(l->free, took - worst);
+        l->n_spent++;
+        stat_add(&e->unsettled, 1);
+    }
+    if (e->is_draining)
+        e->lease_us = 0;
+}
+
+/* ---- ticks ------------------------------------------------------------------------- */
+
+/* At a tick. False: it is over. */
+static bool look(struct redis_engine *e, struct lease *l, int64_t now_us)
+{
+    bool is_tick = e->is_draining || now_us >= l->tick_us + LEASE_TICK_MS * 1000;
+    uint64_t goal;
+
+    if (l->op || (!is_tick && !l->is_low))
+        return true;
+    l->idle = l->uses > 0 ? 0 : l->idle + 1;
+    if (!l->has_record && l->n_spent == 0 && l->uses < LEASE_START_USES && !l->is_low) {
+        /* not worth its calls, or not any more */
+        l->uses = 0;
+        l->demand = l->largest = 0;
+        l->tick_us = now_us;
+        return l->running > 0 || l->idle < LEASE_IDLE_TICKS;
+    }
+    goal = goal_of(e, l, now_us);
+    if (l->n_spent > 0 || l->free > goal || goal > l->free + goal / 4 ||
+        (l->has_record && now_us - l->told_us >= LEASE_RENEW_MS * 1000))
+        tell(e, l, goal, now_us);
+    l->uses = 0;
+    l->demand = 0;
+    l->largest -= l->largest / LARGEST_FADES;
+    l->is_low = false;
+    l->tick_us = now_us;
+    return true;
+}
+
+int64_t lease_run(struct redis_engine *e, int64_t now_us)
+{
+    if (now_us < e->lease_us)
+        return e->lease_us;
+    e->lease_us = INT64_MAX;
+    LIST_FOREACH_SAFE (at, &e->leases) {
+        struct lease *l = LIST_OBJECT(at, struct lease, node);
+        int64_t next_us;
+
+        if (!look(e, l, now_us)) {
+            lease_free(e, l);
+            continue;
+        }
+        next_us = (l->op ? now_us : l->tick_us) + LEASE_TICK_MS * 1000;
+        if (next_us < e->lease_us)
+            e->lease_us = next_us;
+    }
+    return e->lease_us;
+}
+
+void lease_answer(struct redis_engine *e, struct limit_op *op)
+{
+    const struct lease_order *order = &op->order;
+    struct lease *l = order->lease;
+
+    if (!l)
+        return;
+    lease_forget_op(op);
+    l->free = value_add(l->free, order->granted);
+    l->most = order->most;
+    l->is_open = order->most >= order->least;
+    set_record(e, l, op->claims[0].amount > 0 || order->granted > 0);
+    if (e->is_draining)
+        e->lease_us = 0;
+}
+
+void lease_forget_op(struct limit_op *op)
+{
+    if (op->order.lease)
+        op->order.lease->op = NULL;
+    op->order.lease = NULL;
+}
+
+/* What was settled until now, as one settlement of now. */
+static void tell_spent(struct redis_engine *e, struct lease *l)
+{
+    struct claim_ref claim = claim_of(l);
+    struct limit_op *op;
+    struct uuid id;
+
+    digest_random(id.b, UUID_BYTES);
+    op = op_new(e, OP_SETTLE, &id, &claim, 1);
+    op->settled_us = clock_wall_us();
+    op->actual.n[l->unit] = l->spent;
+    stat_add(&e->unsettled, 0 - l->n_spent);
+    l->spent = l->n_spent = 0;
+    op_keep(e, op);
+}
+
+/* What runs stays held: the next message reserves for it again. */
+void lease_itemize(struct redis_engine *e)
+{
+    e->itemize_seq = e->next_seq;
+    LIST_FOREACH (at, &e->leases) {
+        struct lease *l = LIST_OBJECT(at, struct lease, node);
+
+        l->free = 0;
+        l->is_open = false;
+        if (l->n_spent > 0)
+            tell_spent(e, l);
+    }
+}
