@@ -161,6 +161,13 @@ struct cost {
 /* Nothing is priced: PRICE_NONE, no lines. */
 void cost_clear(struct cost *out);
 /*
+ * Adds what was priced by itself: other answers, another model's part of one.  Lines of one
+ * meter and rate become one; past METER_COUNT lines rates are mixed, amounts never.  What one
+ * side could not price makes the whole partial.  price_id and match stay those of sum, where
+ * it has any.
+ */
+void cost_add(struct cost *sum, const struct cost *part);
+/*
  * Prices one usage.  Never fails: what cannot be priced says so in status.  Allocates
  * nothing.  METER_REQUEST is charged where the model has a fee per request and
  * otherwise free; grounded prompts (web searches of models that charge so, maps and enterprise

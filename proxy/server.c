@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "proxy/cmd.h"
+#include "proxy/collected.h"
 #include "proxy/desk.h"
 #include "proxy/observe.h"
 #include "proxy/rebuild.h"
@@ -48,6 +49,11 @@ void server_connections_sub(struct server *server)
 void server_worker_done(struct server *server)
 {
     atomic_fetch_add(&server->workers_done, 1);
+}
+
+struct collected *server_collected(struct server *server)
+{
+    return server->collected;
 }
 
 struct ledger *server_ledger(struct server *server)
@@ -152,6 +158,18 @@ static void on_recovered(const struct record *r, void *arg)
     }
     list->ids[list->n] = r->id;
     list->amounts[list->n++] = taken;
+}
+
+static bool open_collected(struct server *s)
+{
+    struct fail fail;
+    char why[256];
+
+    if (collected_open(s->current->config->state_dir, &s->collected, &fail) == RC_OK)
+        return true;
+    fail_text(&fail, why, sizeof(why));
+    log_line(LOG_ERROR, "collected", "could not start", "reason=\"%s\"", why);
+    return false;
 }
 
 static bool start_ledger(struct server *s, struct recovered *recovered)
@@ -376,6 +394,7 @@ static void free_server(struct server *s)
     free(s->workers);
     if (s->ledger)
         ledger_stop(s->ledger);
+    collected_close(s->collected);
     limit_memory_free(s->limit_memory);
     generation_unref(s->current);
     if (s->base)
@@ -399,7 +418,7 @@ int server_run(struct generation *generation)
     raise_descriptor_limit();
     s->base = event_base_new();
     s->limit_memory = limit_memory_new();
-    if (!start_ledger(s, &recovered) || !make_workers(s))
+    if (!start_ledger(s, &recovered) || !open_collected(s) || !make_workers(s))
         goto out;
     s->rebuild = rebuild_start(s);
     s->desk = desk_start(s);

@@ -10,6 +10,7 @@
 #include "proxy/generation.h"
 
 struct desk;
+struct collected;
 struct ledger;
 struct limit_memory;
 struct rebuild;
@@ -30,6 +31,8 @@ void server_connections_sub(struct server *server);
 void server_worker_done(struct server *server);
 /* What the process shares between workers. */
 struct ledger *server_ledger(struct server *server);
+/* What was counted of answers that can be fetched again. */
+struct collected *server_collected(struct server *server);
 struct limit_memory *server_limit_memory(struct server *server);
 struct desk *server_desk(struct server *server);
 struct rebuild *server_rebuild(struct server *server);

@@ -27,6 +27,7 @@ struct server {
     int proxy_port;
     char *journal_dir;
     struct ledger *ledger;
+    struct collected *collected;
     struct limit_memory *limit_memory;
     struct observe *observe;
     struct rebuild *rebuild;

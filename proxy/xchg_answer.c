@@ -264,9 +264,12 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
     id = strv_head(id, sizeof(x->provider_request_id) - 1);
     if (id.n > 0)
         memcpy(x->provider_request_id, id.p, id.n);
-    if (x->route.endpoint->kind == ENDPOINT_METERED && a->framing.body != BODY_NONE) {
+    if ((x->route.endpoint->kind == ENDPOINT_METERED ||
+         x->route.endpoint->kind == ENDPOINT_FETCHED) &&
+        a->framing.body != BODY_NONE) {
         x->tap = tap_renew(x->used_tap, x->upstream->protocol, &x->route, x->asked_usage);
         x->used_tap = NULL;
+        count_answers(x);
         tap_head(x->tap, &(struct tap_response){
                              .status = a->head.status,
                              .content_type = http1_value(&a->head, STRV("content-type")),

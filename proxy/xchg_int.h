@@ -192,6 +192,7 @@ struct xchg {
     bool close_client; /* no other request on this connection */
     int status;        /* what the client was told, 0: nothing */
     int upstream_status;
+    struct batch *batch; /* of the answers that it fetches; NULL: it does not (xchg_count.c) */
     bool counted; /* usage and cost stand */
     enum usage_source usage_source;
     struct usage usage;
@@ -265,9 +266,15 @@ enum rc client_put(struct xchg *x, const char *p, size_t n) RC_MUST;
 /* RC_OK: nothing is left; RC_AGAIN; RC_EOF: the client is gone. */
 enum rc client_flush(struct xchg *x) RC_MUST;
 
-/* ---- the end (xchg_settle.c) ---- */
+/* ---- what it took (xchg_count.c) ---- */
 /* Usage and cost from what the tap saw; once. */
 void settle_count(struct xchg *x);
+/* The tap is new: where the answer is a batch, its answers are counted as they come. */
+void count_answers(struct xchg *x);
+/* What the tap has seen, also where there was no tap. */
+const struct tap_result *settle_seen(const struct xchg *x);
+
+/* ---- the end (xchg_settle.c) ---- */
 void settle_record(struct xchg *x, struct record *r, enum outcome outcome);
 enum outcome settle_outcome(const struct xchg *x);
 

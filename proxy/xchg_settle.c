@@ -1,5 +1,5 @@
 /*
- * xchg_settle.c - SETTLE: usage, price, journal, limits, log.  The only way out.
+ * xchg_settle.c - SETTLE: journal, limits, log.  The only way out.
  */
 #include <inttypes.h>
 
@@ -7,61 +7,9 @@
 #include "base/log.h"
 #include "proxy/xchg_int.h"
 
-/* What the tap has seen, also where there was no tap. */
-static const struct tap_result *seen_by_tap(const struct xchg *x)
-{
-    static const struct tap_result nothing;
-
-    return x->tap ? tap_result(x->tap) : &nothing;
-}
-
-static void price(struct xchg *x, const struct tap_result *seen)
-{
-    struct price_query query = {.provider = x->upstream->provider,
-                                .upstream = strv_z(x->upstream->name),
-                                .model = strv_z(seen->model),
-                                .model_requested = x->facts.model,
-                                .tier = usage_priced_tier(strv_z(seen->service_tier)),
-                                .region = strv_z(seen->region),
-                                .at_us = x->start_wall_us,
-                                .input_total = x->usage.n[USAGE_INPUT],
-                                .counted = true};
-
-    (void)usage_to_quantities(&x->usage, &query.quantities);
-    query.quantities.n[METER_REQUEST] =
-        x->usage.has ? 1 : 0; /* some models have a fee a call */
-    price_usage(x->config->book, &query, &x->cost);
-}
-
-void settle_count(struct xchg *x)
-{
-    const struct tap_result *seen = seen_by_tap(x);
-
-    if (x->counted)
-        return;
-    x->counted = true;
-    cost_clear(&x->cost);
-    if (!x->upstream || !x->route.endpoint)
-        return;
-    if (!x->upstream_tried || x->route.endpoint->kind == ENDPOINT_FREE) {
-        x->cost.status = PRICE_OK; /* nothing was taken: free, not unknown */
-        return;
-    }
-    if (x->route.endpoint->kind != ENDPOINT_METERED)
-        return; /* unknown */
-    x->usage_source = estimate_complete(
-        &x->facts, seen, x->upstream_status,
-        price_max_output(x->config->book, x->upstream->provider, x->facts.model), &x->usage);
-    if (x->usage_source == USAGE_NONE && x->upstream_status >= 400) {
-        x->cost.status = PRICE_OK; /* an error answer is not billed */
-        return;
-    }
-    price(x, seen);
-}
-
 enum outcome settle_outcome(const struct xchg *x)
 {
-    const struct tap_result *seen = seen_by_tap(x);
+    const struct tap_result *seen = settle_seen(x);
 
     switch (x->end) {
     case END_CLIENT_GONE:
@@ -94,7 +42,7 @@ enum outcome settle_outcome(const struct xchg *x)
 
 void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
 {
-    const struct tap_result *seen = seen_by_tap(x);
+    const struct tap_result *seen = settle_seen(x);
     bool ended = x->counted;
     int64_t now_us = x->worker->now_us;
 
@@ -133,7 +81,7 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
 static void count(struct xchg *x, enum outcome outcome)
 {
     struct worker_stats *stats = &x->worker->stats;
-    const struct tap_result *seen = seen_by_tap(x);
+    const struct tap_result *seen = settle_seen(x);
 
     stat_add(&stats->outcomes[outcome], 1);
     stat_add(&stats->usage_source[x->usage_source], 1);

@@ -54,7 +54,9 @@ static const unsigned char usage_number[USAGE_COUNT] = {
     [USAGE_OUTPUT] = 7,         [USAGE_REASONING] = 8,     [USAGE_OUTPUT_AUDIO] = 9,
     [USAGE_OUTPUT_IMAGE] = 10,  [USAGE_WEB_SEARCH] = 11,   [USAGE_FILE_SEARCH] = 12,
     [USAGE_CODE] = 13,          [USAGE_IMAGES] = 14,       [USAGE_AUDIO_MS] = 15,
-    [USAGE_CHARACTERS] = 16,    [USAGE_SEARCH_UNITS] = 17,
+    [USAGE_CHARACTERS] = 16,    [USAGE_SEARCH_UNITS] = 17, [USAGE_INPUT_VIDEO] = 18,
+    [USAGE_CITATION] = 19,      [USAGE_PAGES] = 20,        [USAGE_X_SEARCH] = 21,
+    [USAGE_MAPS] = 22,
 };
 
 unsigned wire_meter(enum meter m)

@@ -689,6 +689,11 @@ uint64_t jscan_counted(const struct jscan *s)
     return s->counted_bytes + (s->at - s->begin - 1 - s->saved);
 }
 
+bool jscan_is_open(const struct jscan *s)
+{
+    return s->rc == RC_OK && s->depth > 0;
+}
+
 enum rc jscan_finish(struct jscan *s)
 {
     if (s->rc == RC_OK && s->state == ST_NUMBER && s->depth == 0)

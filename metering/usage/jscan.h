@@ -157,6 +157,8 @@ void jscan_again(struct jscan *s, uint8_t root);
 enum rc jscan_feed(struct jscan *s, struct strv bytes) RC_MUST;
 /* The document ended: RC_OK where it was one complete value. */
 enum rc jscan_finish(struct jscan *s) RC_MUST;
+/* An object or array is open, and nothing was wrong so far. */
+bool jscan_is_open(const struct jscan *s);
 /* start, feed, finish over one buffer. */
 enum rc jscan_whole(struct jscan *s, struct strv document) RC_MUST;
 

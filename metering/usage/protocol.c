@@ -4,7 +4,8 @@
 
 /* Segments that OpenAI-compatible hosts put before the version. */
 #define OPENAI_PREFIXES                                                                        \
-    "openai api inference compatible-mode compatibility paas beta anthropic coding cortex"
+    "openai api inference compatible-mode compatibility paas beta anthropic coding cortex "    \
+    "inference-proxy hf-inference proxy"
 
 #define BEARER .credential_header = "authorization", .credential_prefix = "Bearer "
 
@@ -13,49 +14,49 @@ static const struct protocol PROTOCOLS[] = {
     {.name = "openai",
      BEARER,
      .shape = SHAPE_OPENAI,
-     .table = ENTRIES_OPENAI,
+     .tables = ENTRIES_OPENAI | ENTRIES_HOSTS,
      .prefixes = OPENAI_PREFIXES},
     {.name = "anthropic",
      .credential_header = "x-api-key",
      .credential_prefix = "",
      .shape = SHAPE_ANTHROPIC,
-     .table = ENTRIES_ANTHROPIC,
+     .tables = ENTRIES_ANTHROPIC,
      .prefixes = ""},
     {.name = "gemini",
      .credential_header = "x-goog-api-key",
      .credential_prefix = "",
      .shape = SHAPE_GOOGLE,
-     .table = ENTRIES_OPENAI,
-     .prefixes = "openai",
+     .tables = ENTRIES_GOOGLE | ENTRIES_OPENAI,
+     .prefixes = "openai upload download",
      .google_paths = true},
     {.name = "vertex",
      BEARER,
      .shape = SHAPE_GOOGLE,
-     .table = ENTRIES_OPENAI,
+     .tables = ENTRIES_OPENAI,
      .prefixes = "",
      .google_paths = true},
     {.name = "azure-openai",
      .credential_header = "api-key",
      .credential_prefix = "",
      .shape = SHAPE_OPENAI,
-     .table = ENTRIES_OPENAI,
+     .tables = ENTRIES_OPENAI,
      .prefixes = "openai",
      .deployments = true},
     {.name = "bedrock",
      BEARER,
      .shape = SHAPE_BEDROCK,
-     .table = ENTRIES_BEDROCK,
+     .tables = ENTRIES_BEDROCK,
      .prefixes = "openai",
      .prices_path = true},
-    {.name = "cohere", BEARER, .shape = SHAPE_COHERE, .table = ENTRIES_COHERE, .prefixes = ""},
+    {.name = "cohere", BEARER, .shape = SHAPE_COHERE, .tables = ENTRIES_COHERE, .prefixes = ""},
     {.name = "mistral",
      BEARER,
      .shape = SHAPE_MISTRAL,
-     .table = ENTRIES_OPENAI,
+     .tables = ENTRIES_MISTRAL | ENTRIES_OPENAI,
      .prefixes = "",
      .usage_unasked = true},
-    {.name = "ollama", BEARER, .shape = SHAPE_OLLAMA, .table = ENTRIES_OLLAMA, .prefixes = ""},
-    {.name = "raw", BEARER, .shape = SHAPE_OPENAI, .table = ENTRIES_NONE, .prefixes = ""},
+    {.name = "ollama", BEARER, .shape = SHAPE_OLLAMA, .tables = ENTRIES_OLLAMA, .prefixes = ""},
+    {.name = "raw", BEARER, .shape = SHAPE_OPENAI, .prefixes = ""},
 };
 
 static const size_t PROTOCOLS_N = sizeof(PROTOCOLS) / sizeof(PROTOCOLS[0]);
@@ -88,4 +89,42 @@ void protocol_credential(const struct protocol *p, struct strv *header, struct s
 bool protocol_prices_path(const struct protocol *p)
 {
     return p->prices_path;
+}
+
+/* Whose errors a dialect's SDKs read; the protocol's own where it has one of its own. */
+static enum error_shape dialect_shape(const struct protocol *p, enum dialect dialect,
+                                      bool stream)
+{
+    switch (dialect) {
+    case DIALECT_NONE:
+    case DIALECT_SERVER:
+    case DIALECT_CONVERSE:
+    case DIALECT_INVOKE:
+        break;
+    case DIALECT_OPENAI:
+        return p->shape == SHAPE_MISTRAL && !stream ? SHAPE_MISTRAL : SHAPE_OPENAI;
+    case DIALECT_RESPONSES:
+        return stream ? SHAPE_RESPONSES : SHAPE_OPENAI;
+    case DIALECT_ANTHROPIC:
+        return SHAPE_ANTHROPIC;
+    case DIALECT_GEMINI:
+    case DIALECT_PREDICT:
+        return SHAPE_GOOGLE;
+    case DIALECT_COHERE:
+        return stream ? SHAPE_COHERE_EVENT : SHAPE_COHERE;
+    case DIALECT_OLLAMA:
+        return SHAPE_OLLAMA;
+    }
+    return p->shape;
+}
+
+enum error_shape shape_of(const struct protocol *p, const struct route *route, bool stream)
+{
+    if (p == NULL)
+        return SHAPE_OPENAI;
+    if (route == NULL || route->endpoint == NULL)
+        return p->shape;
+    if (route->openai_path && entry_of(route->endpoint)->dialect == DIALECT_NONE)
+        return SHAPE_OPENAI;
+    return dialect_shape(p, entry_of(route->endpoint)->dialect, stream);
 }

@@ -24,6 +24,7 @@ enum endpoint_kind {
     ENDPOINT_METERED =
         0,            /* its answer carries usage: body is held and scanned, answer tapped */
     ENDPOINT_FREE,    /* costs nothing by the provider's word (counting, listing, reading) */
+    ENDPOINT_FETCHED, /* tells of an answer that another request had made: tapped, counted once */
     ENDPOINT_UNKNOWN, /* nothing here can meter it: `unknown_endpoints` decides */
 };
 
@@ -39,6 +40,8 @@ struct route {
         path_model;   /* model named in the path, still encoded; empty where in the body */
     bool path_stream; /* the path itself says that the answer is a stream */
     struct strv region; /* where the path says that the model is served; empty: it does not */
+    struct strv path_id; /* of what an ENDPOINT_FETCHED fetches; empty elsewhere */
+    bool openai_path; /* the path is of the provider's OpenAI-compatible form */
 };
 
 /* NULL where there is no protocol of that name. */
@@ -83,6 +86,15 @@ struct request_facts {
                         */
     bool background;   /* answered at once, worked on later: the answer carries no usage */
     bool embeds;       /* the endpoint generates nothing: there is no output to bound */
+    bool draws;        /* it generates images: `choices` of them */
+    bool speaks;       /* it speaks `characters` of text */
+    bool listens;      /* it writes down `audio_ms` of sound */
+    bool ranks;        /* it is charged by the search */
+    bool later;        /* only accepted: other answers tell what it took */
+    uint64_t characters;
+    uint64_t audio_ms;             /* as far as the file tells its length, else by its size */
+    struct strv size, quality;     /* of images; empty: not said */
+    struct strv search_ctx;        /* how much a search is to take in; empty: not said */
     bool asks_usage;   /* stream_options.include_usage is true already */
     /* How to ask for usage: replace [edit_at, edit_at + edit_cut) by edit_text. */
     bool can_ask_usage;
@@ -99,6 +111,17 @@ struct request_facts {
  */
 enum rc protocol_scan_request(const struct protocol *p, const struct route *route,
                               struct strv body, struct request_facts *out) RC_MUST;
+
+/*
+ * The same of a form (multipart/form-data, RFC 7578): its fields are read, its files only
+ * measured.  content_type is the header's value, which names the boundary.  RC_BAD also
+ * where the parts could be told apart in another way.
+ */
+enum rc protocol_scan_form(const struct protocol *p, const struct route *route,
+                           struct strv content_type, struct strv body,
+                           struct request_facts *out) RC_MUST;
+/* The value of a Content-Type that is such a form. */
+bool protocol_is_form(struct strv content_type);
 
 /* The gateway's own refusals; each knows its HTTP status and its place in every error shape. */
 #define REFUSALS(X)                                                                            \

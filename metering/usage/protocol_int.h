@@ -17,6 +17,9 @@ enum dialect {
     DIALECT_PREDICT,  /* Vertex: embeddings and images */
     DIALECT_CONVERSE, /* Bedrock */
     DIALECT_INVOKE,   /* Bedrock: whatever the model's vendor answers */
+    DIALECT_COHERE,
+    DIALECT_OLLAMA,
+    DIALECT_SERVER, /* what servers of open models have of their own */
 };
 
 enum {
@@ -24,6 +27,16 @@ enum {
     ENTRY_EMBEDS = 2, /* nothing is generated */
     ENTRY_CAP_16 = 4, /* without a bound of its own a request stops after 16 tokens */
     ENTRY_STREAM = 8, /* its answer is a stream, whatever the request says */
+    ENTRY_STREAMS = 16,      /* a request that does not say otherwise asks for a stream */
+    ENTRY_LINES = 32,        /* a stream is a document a line, however it is labelled */
+    ENTRY_IMAGES = 64,       /* images are generated, and counted */
+    ENTRY_SPEECH = 128,      /* the request's text is spoken */
+    ENTRY_AUDIO = 256,       /* audio in the request is written down */
+    ENTRY_RERANK = 512,      /* charged by the search */
+    ENTRY_LATER = 1024,      /* only accepted: the work is done, and told of, later */
+    ENTRY_BATCH = 2048,      /* answers to many requests, a line each, at the price of batches */
+    ENTRY_THREAD = 4096,     /* the provider keeps what went before; the answer can be fetched */
+    ENTRY_PATH_MODEL = 8192, /* the pattern's wild segments name the model */
 };
 
 /* An endpoint as the table has it; `endpoint` first, so that a route leads back to it. */
@@ -36,14 +49,16 @@ struct entry {
     unsigned flags; /* ENTRY_... */
 };
 
-/* Tables of endpoints (route.c). */
-enum entries {
-    ENTRIES_NONE = 0,
-    ENTRIES_OPENAI,
-    ENTRIES_ANTHROPIC,
-    ENTRIES_COHERE,
-    ENTRIES_OLLAMA,
-    ENTRIES_BEDROCK,
+/* Tables of endpoints (route.c), as bits; a path is looked for in their order. */
+enum {
+    ENTRIES_GOOGLE = 1, /* below the version; its models/MODEL:method are google_paths */
+    ENTRIES_MISTRAL = 2,
+    ENTRIES_OPENAI = 4,
+    ENTRIES_HOSTS = 8, /* servers and hosts that speak OpenAI's and have paths of their own */
+    ENTRIES_ANTHROPIC = 16,
+    ENTRIES_COHERE = 32,
+    ENTRIES_OLLAMA = 64,
+    ENTRIES_BEDROCK = 128,
 };
 
 /* The shape of errors. */
@@ -54,6 +69,7 @@ enum error_shape {
     SHAPE_GOOGLE,
     SHAPE_BEDROCK,
     SHAPE_COHERE,
+    SHAPE_COHERE_EVENT, /* the last event of its streams */
     SHAPE_MISTRAL,
     SHAPE_OLLAMA,
 };
@@ -63,7 +79,7 @@ struct protocol {
     const char *credential_header;
     const char *credential_prefix;
     enum error_shape shape;
-    enum entries table;
+    unsigned tables; /* ENTRIES_... */
     const char *prefixes; /* segments that may stand before the version, separated by spaces */
     bool google_paths;    /* models/MODEL:method */
     bool deployments;     /* deployments/NAME/... */
@@ -71,10 +87,12 @@ struct protocol {
     bool usage_unasked;   /* streams always carry usage, and stream_options may be refused */
 };
 
-/* The shape of errors at an endpoint (stream_error.c); route may be NULL. */
-enum error_shape shape_of(const struct protocol *p, const struct route *route);
-
 /* The table's entry that route_find took endpoint from. */
 const struct entry *entry_of(const struct endpoint *endpoint);
+/* What an endpoint is charged by (request.c). */
+void request_set_kind(struct request_facts *f, const struct entry *entry);
+/* The shape of errors there (p and route may be NULL): of a plain answer, and of the event that
+ * ends a stream. */
+enum error_shape shape_of(const struct protocol *p, const struct route *route, bool stream);
 
 #endif

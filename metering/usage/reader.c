@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "base/xalloc.h"
 
 enum { ATTO_PLACES = 18, COST_USD_MAX = 1000000000 };
 
@@ -20,8 +21,9 @@ const struct reader *reader_find(const struct route *route)
     case DIALECT_NONE:
         return NULL;
     case DIALECT_OPENAI:
-    case DIALECT_RESPONSES:
         return &READER_OPENAI;
+    case DIALECT_RESPONSES:
+        return &READER_RESPONSES;
     case DIALECT_ANTHROPIC:
         return &READER_ANTHROPIC;
     case DIALECT_GEMINI:
@@ -32,6 +34,12 @@ const struct reader *reader_find(const struct route *route)
         return &READER_BEDROCK;
     case DIALECT_INVOKE:
         return is_claude(route->path_model) ? &READER_ANTHROPIC : &READER_BEDROCK;
+    case DIALECT_COHERE:
+        return &READER_COHERE;
+    case DIALECT_OLLAMA:
+        return &READER_OLLAMA;
+    case DIALECT_SERVER:
+        return &READER_SERVER;
     }
     return NULL;
 }
@@ -48,6 +56,46 @@ void reading_count(struct raw_counts *counts, enum raw_count id, const struct js
         raw_set(counts, id, n);
     else
         counts->odd = true;
+}
+
+/* "12.034": what some providers put in quotes. */
+static bool is_plain_decimal(struct strv t)
+{
+    size_t dots = 0;
+
+    for (size_t i = 0; i < t.n; i++) {
+        if (t.p[i] == '.')
+            dots++;
+        else if (t.p[i] < '0' || t.p[i] > '9')
+            return false;
+    }
+    return t.n > dots && dots <= 1;
+}
+
+void reading_seconds(struct raw_counts *counts, enum raw_count id, const struct jscan_event *e)
+{
+    enum { MILLI_PLACES = 3 };
+    struct jscan_decimal d;
+    uint64_t n, unit = 1;
+
+    if (e->what != JSCAN_AT_VALUE || e->type == JSCAN_NULL)
+        return;
+    if (e->cut ||
+        !(e->type == JSCAN_NUMBER || (e->type == JSCAN_STRING && is_plain_decimal(e->text)))) {
+        counts->odd = true;
+        return;
+    }
+    d = jscan_decimal(e->text);
+    n = d.mantissa;
+    for (d.scale += MILLI_PLACES; d.scale > 0 && n <= USAGE_MAX_COUNT; d.scale--)
+        n *= 10;
+    for (; d.scale < 0 && unit <= UINT64_MAX / 10; d.scale++)
+        unit *= 10;
+    n = n / unit + (n % unit != 0);
+    if (d.negative || n > USAGE_MAX_COUNT)
+        counts->odd = true;
+    else
+        raw_set(counts, id, n);
 }
 
 static bool keep_text(struct strv text, char *out, size_t size)
@@ -112,20 +160,6 @@ static bool to_atto(struct jscan_decimal d, int scale, money_int *out)
     return atto <= COST_ATTO_MAX;
 }
 
-/* "12.034": what some providers put in quotes. */
-static bool is_plain_decimal(struct strv t)
-{
-    size_t dots = 0;
-
-    for (size_t i = 0; i < t.n; i++) {
-        if (t.p[i] == '.')
-            dots++;
-        else if (t.p[i] < '0' || t.p[i] > '9')
-            return false;
-    }
-    return t.n > dots && dots <= 1;
-}
-
 void reading_cost(struct reading *r, const struct jscan_event *e, int scale)
 {
     money_int atto;
@@ -139,6 +173,12 @@ void reading_cost(struct reading *r, const struct jscan_event *e, int scale)
     r->cost_atto = atto;
 }
 
+void reading_keep_id(struct reading *r)
+{
+    if (r->is_kept || (r->flags & ENTRY_THREAD))
+        memcpy(r->result.kept_id, r->id, sizeof(r->id));
+}
+
 void reading_keep_cost(struct reading *r)
 {
     if (!r->has_cost)
@@ -146,6 +186,36 @@ void reading_keep_cost(struct reading *r)
     r->result.has_provider_cost = true;
     money_split((struct money){r->cost_atto}, &r->result.provider_cost_atto_hi,
                 &r->result.provider_cost_atto_lo);
+}
+
+void parts_add(struct reading *r, enum part_kind kind, const char *model,
+               const struct usage *usage)
+{
+    if (r->parts == NULL) {
+        r->parts = xmalloc(sizeof(*r->parts));
+        r->parts->n = 0;
+    }
+    if (r->parts->n == PARTS_MAX) {
+        r->result.inconsistent = true;
+        return;
+    }
+    r->parts->at[r->parts->n].kind = kind;
+    memcpy(r->parts->at[r->parts->n].model, model, strlen(model) + 1);
+    r->parts->at[r->parts->n].usage = *usage;
+    r->parts->n++;
+}
+
+void parts_drop(struct reading *r, enum part_kind kind)
+{
+    size_t kept = 0;
+
+    if (r->parts == NULL)
+        return;
+    for (size_t i = 0; i < r->parts->n; i++) {
+        if (r->parts->at[i].kind != kind)
+            r->parts->at[kept++] = r->parts->at[i];
+    }
+    r->parts->n = kept;
 }
 
 bool usage_set_part(struct usage *u, enum usage_field field, uint64_t part, uint64_t *room)
@@ -183,7 +253,6 @@ static bool set_writes(const struct raw_counts *c, struct usage *u)
 bool usage_from_disjoint(const struct raw_counts *c, struct usage *u)
 {
     bool fits = !c->odd;
-    uint64_t room;
 
     fits &= set_writes(c, u);
     if (raw_has(c, RAW_CACHED))
@@ -197,10 +266,60 @@ bool usage_from_disjoint(const struct raw_counts *c, struct usage *u)
         else
             fits = false;
     }
-    room = c->n[RAW_OUTPUT];
     if (raw_has(c, RAW_OUTPUT))
-        usage_set(u, USAGE_OUTPUT, room);
-    if (raw_has(c, RAW_REASONING))
-        fits &= usage_set_part(u, USAGE_REASONING, c->n[RAW_REASONING], &room);
+        usage_set(u, USAGE_OUTPUT, c->n[RAW_OUTPUT]);
+    fits &= usage_set_modalities(u, c, u->n[USAGE_INPUT], c->n[RAW_OUTPUT]);
     return fits;
+}
+
+bool usage_set_modalities(struct usage *u, const struct raw_counts *c, uint64_t input,
+                          uint64_t output)
+{
+    static const struct {
+        enum raw_count raw;
+        enum usage_field field;
+        uint8_t room; /* shared by those that exclude each other */
+    } PARTS[] = {
+        {RAW_IN_AUDIO, USAGE_INPUT_AUDIO, 0},   {RAW_IN_IMAGE, USAGE_INPUT_IMAGE, 0},
+        {RAW_IN_VIDEO, USAGE_INPUT_VIDEO, 0},   {RAW_REASONING, USAGE_REASONING, 1},
+        {RAW_OUT_AUDIO, USAGE_OUTPUT_AUDIO, 2}, {RAW_OUT_IMAGE, USAGE_OUTPUT_IMAGE, 2},
+    };
+    uint64_t rooms[] = {input, output, output};
+    bool fits = true;
+
+    for (size_t i = 0; i < sizeof(PARTS) / sizeof(PARTS[0]); i++) {
+        if (raw_has(c, PARTS[i].raw))
+            fits &= usage_set_part(u, PARTS[i].field, c->n[PARTS[i].raw],
+                                   &rooms[PARTS[i].room]);
+    }
+    return fits;
+}
+
+static const struct {
+    enum raw_count raw;
+    enum usage_field field;
+    bool is_amount;
+} UNITS[] = {
+    {RAW_WEB_SEARCH, USAGE_WEB_SEARCH, false}, {RAW_FILE_SEARCH, USAGE_FILE_SEARCH, false},
+    {RAW_CODE, USAGE_CODE, false},             {RAW_X_SEARCH, USAGE_X_SEARCH, false},
+    {RAW_MAPS, USAGE_MAPS, false},             {RAW_CITATION, USAGE_CITATION, false},
+    {RAW_IMAGES, USAGE_IMAGES, true},          {RAW_AUDIO_MS, USAGE_AUDIO_MS, true},
+    {RAW_PAGES, USAGE_PAGES, true},            {RAW_SEARCH_UNITS, USAGE_SEARCH_UNITS, true},
+};
+
+void usage_set_units(struct usage *u, const struct raw_counts *c)
+{
+    for (size_t i = 0; i < sizeof(UNITS) / sizeof(UNITS[0]); i++) {
+        if (raw_has(c, UNITS[i].raw))
+            usage_set(u, UNITS[i].field, c->n[UNITS[i].raw]);
+    }
+}
+
+bool usage_says_amount(const struct usage *u)
+{
+    bool says = usage_has(u, USAGE_INPUT) || usage_has(u, USAGE_OUTPUT);
+
+    for (size_t i = 0; i < sizeof(UNITS) / sizeof(UNITS[0]); i++)
+        says = says || (UNITS[i].is_amount && usage_has(u, UNITS[i].field));
+    return says;
 }

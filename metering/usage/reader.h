@@ -31,7 +31,15 @@
     X(RAW_TOOL_INPUT)                                                                          \
     X(RAW_WEB_SEARCH)                                                                          \
     X(RAW_FILE_SEARCH)                                                                         \
-    X(RAW_CODE)
+    X(RAW_CODE)                                                                                \
+    X(RAW_X_SEARCH)                                                                            \
+    X(RAW_MAPS)                                                                                \
+    X(RAW_IMAGES)                                                                              \
+    X(RAW_AUDIO_MS)                                                                            \
+    X(RAW_PAGES)                                                                               \
+    X(RAW_SEARCH_UNITS)                                                                        \
+    X(RAW_IN_VIDEO)                                                                            \
+    X(RAW_CITATION)
 
 enum raw_count {
 #define RAW_ID(id) id,
@@ -64,6 +72,7 @@ enum document_type {
     DOCUMENT_FAILED,    /* the same, of a failure */
     DOCUMENT_DELTA,     /* of Anthropic's: running counts */
     DOCUMENT_START,     /* of Anthropic's: output is a placeholder */
+    DOCUMENT_COMPLETION, /* of Anthropic's first interface: the last one has its stop reason */
     DOCUMENT_ERROR,
 };
 
@@ -75,6 +84,12 @@ struct reader_header {
     enum raw_count count; /* of `metered`; RAW_COUNT: it is the service tier */
 };
 
+/* What a word of the wire means: a tap_end of a finish reason, a document_type of a type. */
+struct reader_word {
+    const char *word;
+    uint8_t means;
+};
+
 struct reader {
     const struct jscan_node *nodes;
     uint8_t root; /* node of a document; its own item, so that an array of them reads as well */
@@ -84,11 +99,30 @@ struct reader {
     const struct reader_header *headers; /* of answers that are no errors */
     size_t n_headers;
     void (*end_headers)(struct reading *r); /* some of them were there */
+    bool has_terminator; /* a stream without its last event broke off, however well it ended */
+    /* Of readers that are tables alone (reader_table.h); each ends on a NULL word. */
+    const struct reader_word *finishes; /* any other word: TAP_END_COMPLETE */
+    const struct reader_word *types;    /* any other word: DOCUMENT_PLAIN */
+};
+
+/* What another model than the answer's did for it, at rates of its own. */
+enum part_kind { PART_ITERATION = 1, PART_SVG, PART_DRAWING };
+
+enum { PARTS_MAX = 8 };
+
+struct parts {
+    size_t n;
+    struct {
+        enum part_kind kind;
+        char model[TAP_MODEL_MAX_BYTES]; /* "": not said */
+        struct usage usage;
+    } at[PARTS_MAX];
 };
 
 /* What has been read of one response. */
 struct reading {
     const struct reader *reader;
+    unsigned flags; /* ENTRY_... of the endpoint */
     struct tap_result result;
     bool is_stream;      /* documents are events */
     bool terminator;     /* the protocol's own end was seen */
@@ -114,14 +148,19 @@ struct reading {
     bool has_cost;
     money_int cost_atto;
     /* Anthropic: what each kind of iteration took that the totals leave out */
-    struct raw_counts iteration, compaction;
+    struct raw_counts compaction;
     uint8_t iteration_kind;
     /* Bedrock: its own figures beside the vendor's; one line of what was written to the cache
      */
     struct raw_counts metered, write;
     bool write_is_1h;
-    bool has_other_model;
     bool fast;
+    /* OpenAI's */
+    uint64_t drawn;     /* images that came as events */
+    bool is_perplexity; /* whose reasoning is beside its output */
+    bool is_step;       /* the document tells of a step of a run, which tells of all */
+    bool is_kept;       /* the provider keeps it, for requests that fetch it */
+    uint64_t whole_text; /* bytes of text that each event repeats from its beginning */
     /* Google: one line of a list of modalities */
     uint64_t modality_tokens;
     uint8_t modality;
@@ -129,6 +168,16 @@ struct reading {
 
     /* What each document changes; all above changes by what documents say alone (repeat.h). */
     uint64_t documents;
+    /* Nor does it matter when these are set again to what they are. */
+    struct parts *parts; /* NULL: none */
+    struct raw_counts iteration; /* what is being read of a part */
+    char iteration_model[TAP_MODEL_MAX_BYTES];
+    char tool_model[TAP_MODEL_MAX_BYTES]; /* OpenAI's, that draws */
+    struct raw_counts duration; /* of the audio that a document transcribes, beside its usage */
+    uint64_t data;              /* items of a document's list of results */
+    char id[TAP_ID_MAX_BYTES];  /* of the document's answer */
+    /* One answer of a batch was read; NULL: there are none. */
+    void (*on_answer)(struct reading *r);
     struct jscan scan;
 };
 
@@ -136,13 +185,19 @@ struct reading {
 const struct reader *reader_find(const struct route *route);
 
 extern const struct reader READER_OPENAI;
+extern const struct reader READER_RESPONSES;
 extern const struct reader READER_ANTHROPIC;
 extern const struct reader READER_GEMINI;
 extern const struct reader READER_BEDROCK;
 extern const struct reader READER_PREDICT;
+extern const struct reader READER_COHERE;
+extern const struct reader READER_OLLAMA;
+extern const struct reader READER_SERVER;
 
 /* Takes a count from a scalar; null leaves it as it was. */
 void reading_count(struct raw_counts *counts, enum raw_count id, const struct jscan_event *e);
+/* The same from a number of seconds, kept in milliseconds, rounded up. */
+void reading_seconds(struct raw_counts *counts, enum raw_count id, const struct jscan_event *e);
 /* Copies a string of printable text, terminated; false (and out untouched) for anything else.
  */
 bool reading_text(const struct jscan_event *e, char *out, size_t size);
@@ -157,6 +212,15 @@ void reading_finish(struct reading *r, enum tap_end finish);
 /* A cost in units of 10^-scale dollars, from a number or a string that holds one. */
 void reading_cost(struct reading *r, const struct jscan_event *e, int scale);
 
+/* Keeps a part beside the usage; more than PARTS_MAX make the result inconsistent. */
+void parts_add(struct reading *r, enum part_kind kind, const char *model,
+               const struct usage *usage);
+/* Forgets those of one kind: what follows replaces them. */
+void parts_drop(struct reading *r, enum part_kind kind);
+
+/* The answer whose counts were read has an id, by which it may be fetched and told again. */
+void reading_keep_id(struct reading *r);
+
 /* The provider's cost as far as it is known goes to the result. */
 void reading_keep_cost(struct reading *r);
 
@@ -170,5 +234,14 @@ bool usage_from_disjoint(const struct raw_counts *c, struct usage *u);
 /* Sets field to part, at most *room, from which it is taken; false where it had to be clamped.
  */
 bool usage_set_part(struct usage *u, enum usage_field field, uint64_t part, uint64_t *room);
+/* The modalities of input and output and the reasoning, as far as they were given. Modalities
+ * cut across the cache, so each kind of part has its whole to itself. False where one had to be
+ * clamped. */
+bool usage_set_modalities(struct usage *u, const struct raw_counts *c, uint64_t input,
+                          uint64_t output);
+/* Counted units: searches, images, seconds, pages, ... as far as they were given. */
+void usage_set_units(struct usage *u, const struct raw_counts *c);
+/* Some of them are what is charged, not only added to tokens. */
+bool usage_says_amount(const struct usage *u);
 
 #endif

@@ -12,6 +12,7 @@ enum node {
     N_SKIP = JSCAN_SKIP,
     N_ROOT,
     N_MESSAGE,
+    N_RESULT,
     N_MODEL,
     N_TYPE,
     N_ERROR,
@@ -29,6 +30,7 @@ enum node {
     N_ITERATIONS,
     N_ITERATION,
     N_ITERATION_TYPE,
+    N_ITERATION_MODEL,
     N_ITERATION_CREATION,
     N_RAW,
     N_ITERATION_RAW = N_RAW + RAW_COUNT,
@@ -48,7 +50,11 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("message", N_MESSAGE),
     JSCAN_EDGE("delta", N_DELTA),
     JSCAN_EDGE("error", N_ERROR),
+    JSCAN_EDGE("result", N_RESULT),
 };
+/* A line of a batch's results. */
+static const struct jscan_edge RESULT_EDGES[] = {JSCAN_EDGE("message", N_MESSAGE),
+                                                 JSCAN_EDGE("error", N_ERROR)};
 static const struct jscan_edge MESSAGE_ONLY_EDGES[] = {MESSAGE_EDGES};
 static const struct jscan_edge DELTA_EDGES[] = {
     JSCAN_EDGE("stop_reason", N_STOP),
@@ -86,6 +92,7 @@ static const struct jscan_edge TOOLS_EDGES[] = {
 };
 static const struct jscan_edge ITERATION_EDGES[] = {
     JSCAN_EDGE("type", N_ITERATION_TYPE),
+    JSCAN_EDGE("model", N_ITERATION_MODEL),
     JSCAN_EDGE("input_tokens", N_ITERATION_RAW + RAW_INPUT),
     JSCAN_EDGE("output_tokens", N_ITERATION_RAW + RAW_OUTPUT),
     JSCAN_EDGE("cache_creation_input_tokens", N_ITERATION_RAW + RAW_WRITE),
@@ -100,6 +107,7 @@ static const struct jscan_edge ITERATION_CREATION_EDGES[] = {
 static const struct jscan_node NODES[N_COUNT] = {
     [N_ROOT] = {JSCAN_EDGES(ROOT_EDGES), 0, 0, JSCAN_ENTER},
     [N_MESSAGE] = {JSCAN_EDGES(MESSAGE_ONLY_EDGES), 0, 0, 0},
+    [N_RESULT] = {JSCAN_EDGES(RESULT_EDGES), 0, 0, 0},
     [N_MODEL] = {.flags = JSCAN_WANT},
     [N_TYPE] = {.flags = JSCAN_WANT},
     [N_ERROR] = {.flags = JSCAN_WANT | JSCAN_ENTER},
@@ -117,6 +125,7 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_ITERATIONS] = {.item = N_ITERATION, .flags = JSCAN_ENTER},
     [N_ITERATION] = {JSCAN_EDGES(ITERATION_EDGES), 0, 0, JSCAN_ENTER},
     [N_ITERATION_TYPE] = {.flags = JSCAN_WANT},
+    [N_ITERATION_MODEL] = {.flags = JSCAN_WANT},
     [N_ITERATION_CREATION] = {JSCAN_EDGES(ITERATION_CREATION_EDGES), 0, 0, 0},
 #define RAW_NODE(id)                                                                           \
     [N_RAW + (id)] = {.flags = JSCAN_WANT}, [N_ITERATION_RAW + (id)] = {.flags = JSCAN_WANT},
@@ -143,6 +152,8 @@ static void on_type(struct reading *r, const struct jscan_event *e)
         r->type = DOCUMENT_DELTA;
     else if (reading_is(e, "message_stop"))
         r->type = DOCUMENT_FINAL;
+    else if (reading_is(e, "completion"))
+        r->type = DOCUMENT_COMPLETION;
     else if (reading_is(e, "error"))
         r->type = DOCUMENT_ERROR;
 }
@@ -160,36 +171,54 @@ static void add_counts(struct raw_counts *sum, const struct raw_counts *part)
     sum->odd = sum->odd || part->odd;
 }
 
+/* Counts as usage; false where some did not fit. */
+static bool usage_of(const struct raw_counts *c, struct usage *out)
+{
+    struct usage u = {.has = 0};
+    bool fits = usage_from_disjoint(c, &u);
+
+    usage_set_units(&u, c);
+    *out = u;
+    return fits;
+}
+
+/*
+ * A pass that the totals leave out.  Compaction runs on the answer's own model and is
+ * added to its counts, unless it names another; an advisor is another model with other
+ * rates, and stays apart.
+ */
 static void on_iteration(struct reading *r, const struct jscan_event *e)
 {
     const struct raw_counts *c = &r->iteration;
+    bool other = r->iteration_kind == ITERATION_ADVISOR ||
+                 (r->iteration_model[0] != '\0' &&
+                  strcmp(r->iteration_model, r->result.model) != 0);
+    struct usage u;
 
     if (e->what == JSCAN_AT_ENTER) {
         r->iteration = (struct raw_counts){.odd = false};
         r->iteration_kind = ITERATION_OTHER;
-    } else if (r->iteration_kind == ITERATION_COMPACTION) {
+        r->iteration_model[0] = '\0';
+        return;
+    }
+    if (r->iteration_kind == ITERATION_OTHER)
+        return;
+    if (!other) {
         add_counts(&r->compaction, c);
-    } else if (r->iteration_kind == ITERATION_ADVISOR) {
-        r->has_other_model |= c->n[RAW_INPUT] + c->n[RAW_OUTPUT] + c->n[RAW_CACHED] > 0;
+    } else if (c->n[RAW_INPUT] + c->n[RAW_OUTPUT] + c->n[RAW_CACHED] + c->n[RAW_WRITE] > 0) {
+        if (!usage_of(c, &u))
+            r->result.inconsistent = true;
+        parts_add(r, PART_ITERATION, r->iteration_model, &u);
     }
 }
 
 static void to_usage(struct reading *r)
 {
     struct raw_counts c = r->counts;
-    struct usage u = {.has = 0};
-    bool fits;
 
     add_counts(&c, &r->compaction);
-    fits = usage_from_disjoint(&c, &u);
-    if (raw_has(&c, RAW_WEB_SEARCH))
-        usage_set(&u, USAGE_WEB_SEARCH, c.n[RAW_WEB_SEARCH]);
-    if (raw_has(&c, RAW_CODE))
-        usage_set(&u, USAGE_CODE, c.n[RAW_CODE]);
-    r->result.usage = u;
-    /* An advisor is another model, with other rates, and the record knows one. */
-    r->result.inconsistent = !fits || r->has_other_model;
-    r->result.has_usage = usage_has(&u, USAGE_INPUT) || usage_has(&u, USAGE_OUTPUT);
+    r->result.inconsistent = !usage_of(&c, &r->result.usage);
+    r->result.has_usage = usage_says_amount(&r->result.usage);
 }
 
 static void begin_document(struct reading *r)
@@ -205,7 +234,8 @@ static void end_document(struct reading *r)
     r->open = false;
     if (r->type == DOCUMENT_ERROR)
         r->error = true;
-    r->terminator = r->terminator || r->type == DOCUMENT_FINAL;
+    r->terminator = r->terminator || r->type == DOCUMENT_FINAL ||
+                    (r->type == DOCUMENT_COMPLETION && r->finish != TAP_END_NONE);
     if (r->has_counts)
         to_usage(r);
     if (!r->is_stream)
@@ -255,9 +285,13 @@ static void on_scalar(struct reading *r, const struct jscan_event *e)
         else if (reading_is(e, "advisor_message"))
             r->iteration_kind = ITERATION_ADVISOR;
         break;
+    case N_ITERATION_MODEL:
+        (void)reading_text(e, r->iteration_model, sizeof(r->iteration_model));
+        break;
     case N_SKIP:
     case N_ROOT:
     case N_MESSAGE:
+    case N_RESULT:
     case N_ERROR:
     case N_DELTA:
     case N_BLOCK:
@@ -292,7 +326,7 @@ static void on_event(void *arg, const struct jscan_event *e)
         r->has_counts = true;
     } else if (e->node == N_ITERATIONS && enter) {
         r->compaction = (struct raw_counts){.odd = false};
-        r->has_other_model = false;
+        parts_drop(r, PART_ITERATION);
     } else if (e->node == N_ITERATION) {
         on_iteration(r, e);
     } else if (e->node == N_ERROR) {
@@ -302,5 +336,8 @@ static void on_event(void *arg, const struct jscan_event *e)
     }
 }
 
-const struct reader READER_ANTHROPIC = {
-    .nodes = NODES, .root = N_ROOT, .on_event = on_event, .end_document = end_document};
+const struct reader READER_ANTHROPIC = {.nodes = NODES,
+                                        .root = N_ROOT,
+                                        .on_event = on_event,
+                                        .end_document = end_document,
+                                        .has_terminator = true};

@@ -1,7 +1,7 @@
 /*
- * Google's generateContent and embedContent.  usageMetadata stands in nearly every
- * event and is cumulative; the last one that has counts holds, whole.  Thoughts are
- * counted beside the candidates, tool use beside the prompt.
+ * Google's generateContent, embedContent and interactions.  Usage stands in
+ * nearly every event and is cumulative; the last one that has counts holds, whole.
+ * Thoughts are counted beside the candidates, tool use beside the prompt.
  */
 #include "metering/usage/reader.h"
 
@@ -34,17 +34,55 @@ enum node {
     N_OUT_DETAIL,
     N_MODALITY,
     N_MODALITY_TOKENS,
+    N_INTERACTION,
+    N_STATUS,
+    N_EVENT,
+    N_STEP,
+    N_GROUNDS,
+    N_GROUND,
+    N_GROUND_TYPE,
+    N_GROUND_COUNT,
+    N_ID,
+    N_BATCH,
+    N_ANSWER,
     N_RAW,
     N_COUNT = N_RAW + RAW_COUNT,
 };
 
-enum { MODALITY_OTHER = 0, MODALITY_IMAGE, MODALITY_AUDIO };
+enum { MODALITY_OTHER = 0, MODALITY_IMAGE, MODALITY_AUDIO, MODALITY_VIDEO };
+enum { GROUND_SEARCH = 0, GROUND_MAPS };
 
 static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("candidates", N_CANDIDATES),   JSCAN_EDGE("usageMetadata", N_USAGE),
     JSCAN_EDGE("modelVersion", N_MODEL),      JSCAN_EDGE("error", N_ERROR),
     JSCAN_EDGE("promptFeedback", N_FEEDBACK), JSCAN_EDGE("responseId", N_RESPONSE_ID),
+    /* a line of a batch */
+    JSCAN_EDGE("response", N_INTERACTION),
+    /* interactions, and the events that carry one */
+    JSCAN_EDGE("interaction", N_INTERACTION), JSCAN_EDGE("metadata", N_INTERACTION),
+    JSCAN_EDGE("usage", N_USAGE),             JSCAN_EDGE("model", N_MODEL),
+    JSCAN_EDGE("status", N_STATUS),           JSCAN_EDGE("service_tier", N_TIER),
+    JSCAN_EDGE("event_type", N_EVENT),        JSCAN_EDGE("delta", N_STEP),
+    JSCAN_EDGE("id", N_ID),
+    JSCAN_EDGE("steps", N_STEP),              JSCAN_EDGE("outputs", N_STEP),
 };
+static const struct jscan_edge INTERACTION_EDGES[] = {
+    JSCAN_EDGE("usage", N_USAGE),           JSCAN_EDGE("total_usage", N_USAGE),
+    JSCAN_EDGE("model", N_MODEL),           JSCAN_EDGE("status", N_STATUS),
+    JSCAN_EDGE("service_tier", N_TIER),     JSCAN_EDGE("error", N_ERROR),
+    JSCAN_EDGE("candidates", N_CANDIDATES), JSCAN_EDGE("usageMetadata", N_USAGE),
+    JSCAN_EDGE("modelVersion", N_MODEL),
+    JSCAN_EDGE("id", N_ID),
+    JSCAN_EDGE("inlinedResponses", N_BATCH),
+};
+/* A finished batch that has its answers with it: the list stands in an object of one name. */
+static const struct jscan_edge BATCH_EDGES[] = {JSCAN_EDGE("inlinedResponses", N_BATCH)};
+static const struct jscan_edge ANSWER_EDGES[] = {JSCAN_EDGE("response", N_INTERACTION)};
+static const struct jscan_edge STEP_EDGES[] = {
+    JSCAN_EDGE("text", N_TEXT), JSCAN_EDGE("content", N_STEP), JSCAN_EDGE("arguments", N_TEXT)};
+static const struct jscan_edge GROUND_EDGES[] = {JSCAN_EDGE("type", N_GROUND_TYPE),
+                                                 JSCAN_EDGE("tool", N_GROUND_TYPE),
+                                                 JSCAN_EDGE("count", N_GROUND_COUNT)};
 static const struct jscan_edge FEEDBACK_EDGES[] = {JSCAN_EDGE("blockReason", N_BLOCK_REASON)};
 static const struct jscan_edge CANDIDATE_EDGES[] = {
     JSCAN_EDGE("finishReason", N_FINISH),
@@ -72,9 +110,19 @@ static const struct jscan_edge USAGE_EDGES[] = {
     JSCAN_EDGE("responseTokensDetails", N_OUT_DETAILS),
     JSCAN_EDGE("serviceTier", N_TIER),
     JSCAN_EDGE("trafficType", N_TRAFFIC),
+    JSCAN_EDGE("total_input_tokens", N_RAW + RAW_INPUT),
+    JSCAN_EDGE("total_output_tokens", N_RAW + RAW_OUTPUT),
+    JSCAN_EDGE("total_tokens", N_RAW + RAW_TOTAL),
+    JSCAN_EDGE("total_cached_tokens", N_RAW + RAW_CACHED),
+    JSCAN_EDGE("total_thought_tokens", N_RAW + RAW_REASONING),
+    JSCAN_EDGE("total_tool_use_tokens", N_RAW + RAW_TOOL_INPUT),
+    JSCAN_EDGE("input_tokens_by_modality", N_IN_DETAILS),
+    JSCAN_EDGE("output_tokens_by_modality", N_OUT_DETAILS),
+    JSCAN_EDGE("grounding_tool_count", N_GROUNDS),
 };
 static const struct jscan_edge DETAIL_EDGES[] = {JSCAN_EDGE("modality", N_MODALITY),
-                                                 JSCAN_EDGE("tokenCount", N_MODALITY_TOKENS)};
+                                                 JSCAN_EDGE("tokenCount", N_MODALITY_TOKENS),
+                                                 JSCAN_EDGE("tokens", N_MODALITY_TOKENS)};
 
 static const struct jscan_node NODES[N_COUNT] = {
     [N_ROOT] = {JSCAN_EDGES(ROOT_EDGES), 0, N_ROOT, JSCAN_ENTER},
@@ -102,6 +150,17 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_OUT_DETAIL] = {JSCAN_EDGES(DETAIL_EDGES), 0, 0, JSCAN_ENTER},
     [N_MODALITY] = {.flags = JSCAN_WANT},
     [N_MODALITY_TOKENS] = {.flags = JSCAN_WANT},
+    [N_INTERACTION] = {JSCAN_EDGES(INTERACTION_EDGES), 0, 0, 0},
+    [N_STATUS] = {.flags = JSCAN_WANT},
+    [N_EVENT] = {.flags = JSCAN_WANT},
+    [N_STEP] = {JSCAN_EDGES(STEP_EDGES), 0, N_STEP, 0},
+    [N_GROUNDS] = {.item = N_GROUND},
+    [N_GROUND] = {JSCAN_EDGES(GROUND_EDGES), 0, 0, JSCAN_ENTER},
+    [N_GROUND_TYPE] = {.flags = JSCAN_WANT},
+    [N_GROUND_COUNT] = {.flags = JSCAN_WANT},
+    [N_ID] = {.flags = JSCAN_WANT},
+    [N_BATCH] = {JSCAN_EDGES(BATCH_EDGES), 0, N_ANSWER, 0},
+    [N_ANSWER] = {JSCAN_EDGES(ANSWER_EDGES), 0, 0, JSCAN_ENTER},
 #define RAW_NODE(id) [N_RAW + (id)] = {.flags = JSCAN_WANT},
     RAW_COUNTS(RAW_NODE)
 #undef RAW_NODE
@@ -155,22 +214,60 @@ static void on_traffic(struct reading *r, const struct jscan_event *e)
     }
 }
 
-static void on_detail(struct reading *r, const struct jscan_event *e, enum raw_count audio,
-                      enum raw_count image)
+/* Of one line of a list of modalities; video is told apart in the input alone. */
+static enum raw_count count_of(uint8_t modality, bool input)
 {
-    enum raw_count id = r->modality == MODALITY_AUDIO ? audio : image;
+    switch (modality) {
+    case MODALITY_AUDIO:
+        return input ? RAW_IN_AUDIO : RAW_OUT_AUDIO;
+    case MODALITY_IMAGE:
+        return input ? RAW_IN_IMAGE : RAW_OUT_IMAGE;
+    case MODALITY_VIDEO:
+        return input ? RAW_IN_VIDEO : RAW_COUNT;
+    }
+    return RAW_COUNT;
+}
+
+static void on_detail(struct reading *r, const struct jscan_event *e, bool input)
+{
+    enum raw_count id = count_of(r->modality, input);
 
     if (e->what == JSCAN_AT_ENTER) {
         r->modality = MODALITY_OTHER;
         r->has_modality_tokens = false;
         return;
     }
-    if (r->modality == MODALITY_OTHER || !r->has_modality_tokens)
+    if (id == RAW_COUNT || !r->has_modality_tokens)
         return;
     if (r->counts.n[id] + r->modality_tokens > USAGE_MAX_COUNT)
         r->counts.odd = true;
     else
         raw_set(&r->counts, id, r->counts.n[id] + r->modality_tokens);
+}
+
+/* How often a tool was asked that grounds an answer: searches, or maps. */
+static void on_ground(struct reading *r, const struct jscan_event *e)
+{
+    enum raw_count id = r->modality == GROUND_MAPS ? RAW_MAPS : RAW_WEB_SEARCH;
+
+    if (e->what == JSCAN_AT_ENTER) {
+        r->modality = GROUND_SEARCH;
+        r->has_modality_tokens = false;
+    } else if (r->has_modality_tokens &&
+               r->counts.n[id] + r->modality_tokens <= USAGE_MAX_COUNT) {
+        raw_set(&r->counts, id, r->counts.n[id] + r->modality_tokens);
+    }
+}
+
+static void on_status(struct reading *r, const struct jscan_event *e)
+{
+    r->result.pending = reading_is(e, "in_progress") || reading_is(e, "queued");
+    if (reading_is(e, "completed") || reading_is(e, "requires_action"))
+        reading_finish(r, TAP_END_COMPLETE);
+    else if (reading_is(e, "incomplete"))
+        reading_finish(r, TAP_END_TRUNCATED);
+    else if (reading_is(e, "failed"))
+        r->error = true;
 }
 
 static void on_usage(struct reading *r, const struct jscan_event *e)
@@ -203,22 +300,11 @@ static void to_usage(struct reading *r)
     room = input;
     if (raw_has(c, RAW_CACHED))
         fits &= usage_set_part(&u, USAGE_CACHE_READ, c->n[RAW_CACHED], &room);
-    room = input;
-    if (raw_has(c, RAW_IN_AUDIO))
-        fits &= usage_set_part(&u, USAGE_INPUT_AUDIO, c->n[RAW_IN_AUDIO], &room);
-    if (raw_has(c, RAW_IN_IMAGE))
-        fits &= usage_set_part(&u, USAGE_INPUT_IMAGE, c->n[RAW_IN_IMAGE], &room);
-    room = output;
-    if (raw_has(c, RAW_REASONING))
-        fits &= usage_set_part(&u, USAGE_REASONING, c->n[RAW_REASONING], &room);
-    room = output;
-    if (raw_has(c, RAW_OUT_AUDIO))
-        fits &= usage_set_part(&u, USAGE_OUTPUT_AUDIO, c->n[RAW_OUT_AUDIO], &room);
-    if (raw_has(c, RAW_OUT_IMAGE))
-        fits &= usage_set_part(&u, USAGE_OUTPUT_IMAGE, c->n[RAW_OUT_IMAGE], &room);
+    fits &= usage_set_modalities(&u, c, input, output);
+    usage_set_units(&u, c);
     r->result.usage = u;
     r->result.inconsistent = c->odd || !fits;
-    r->result.has_usage = usage_has(&u, USAGE_INPUT) || usage_has(&u, USAGE_OUTPUT);
+    r->result.has_usage = usage_says_amount(&u);
 }
 
 static void begin_document(struct reading *r)
@@ -227,13 +313,18 @@ static void begin_document(struct reading *r)
     r->documents++;
     r->has_counts = false;
     r->searches = 0;
+    r->id[0] = '\0';
+    r->type = DOCUMENT_PLAIN;
 }
 
 static void end_document(struct reading *r)
 {
     r->open = false;
-    if (r->has_counts)
+    r->terminator = r->terminator || r->type == DOCUMENT_FINAL;
+    if (r->has_counts) {
         to_usage(r);
+        reading_keep_id(r);
+    }
     /* Queries come with some event, usage with all: keep the most that one event had. */
     if (r->searches > 0 && (!r->has_searches || r->searches > r->queries)) {
         r->has_searches = true;
@@ -243,6 +334,17 @@ static void end_document(struct reading *r)
         usage_set(&r->result.usage, USAGE_WEB_SEARCH, r->queries);
     r->result.usage_is_final =
         r->result.has_usage && (!r->is_stream || r->finish != TAP_END_NONE);
+}
+
+static uint8_t modality_of(const struct jscan_event *e)
+{
+    if (is_enum(e, "AUDIO", "4") || reading_is(e, "audio"))
+        return MODALITY_AUDIO;
+    if (is_enum(e, "IMAGE", "2") || reading_is(e, "image"))
+        return MODALITY_IMAGE;
+    if (is_enum(e, "VIDEO", "3") || reading_is(e, "video"))
+        return MODALITY_VIDEO;
+    return MODALITY_OTHER;
 }
 
 static void on_scalar(struct reading *r, const struct jscan_event *e)
@@ -274,10 +376,23 @@ static void on_scalar(struct reading *r, const struct jscan_event *e)
         r->searches++;
         break;
     case N_MODALITY:
-        r->modality = is_enum(e, "AUDIO", "4")   ? MODALITY_AUDIO
-                      : is_enum(e, "IMAGE", "2") ? MODALITY_IMAGE
-                                                 : MODALITY_OTHER;
+        r->modality = modality_of(e);
         break;
+    case N_STATUS:
+        on_status(r, e);
+        break;
+    case N_ID:
+        (void)reading_text(e, r->id, sizeof(r->id));
+        break;
+    case N_EVENT:
+        if (reading_is(e, "interaction.completed"))
+            r->type = DOCUMENT_FINAL;
+        r->error = r->error || reading_is(e, "error");
+        break;
+    case N_GROUND_TYPE:
+        r->modality = reading_is(e, "google_maps") ? GROUND_MAPS : GROUND_SEARCH;
+        break;
+    case N_GROUND_COUNT:
     case N_MODALITY_TOKENS:
         if (e->type == JSCAN_NUMBER &&
             jscan_count(e->text, &r->modality_tokens) == JSCAN_COUNT_OK)
@@ -302,9 +417,29 @@ static void on_scalar(struct reading *r, const struct jscan_event *e)
     case N_IN_DETAIL:
     case N_OUT_DETAILS:
     case N_OUT_DETAIL:
+    case N_INTERACTION:
+    case N_STEP:
+    case N_GROUNDS:
+    case N_GROUND:
+    case N_BATCH:
+    case N_ANSWER:
     case N_RAW:
     case N_COUNT:
         break;
+    }
+}
+
+/* One of the answers that came with a batch. */
+static void on_answer(struct reading *r, bool enter)
+{
+    if (enter) {
+        r->counts = (struct raw_counts){.odd = false};
+        r->has_counts = false;
+    } else if (r->on_answer != NULL) {
+        if (r->has_counts)
+            to_usage(r);
+        r->has_counts = false;
+        r->on_answer(r);
     }
 }
 
@@ -323,9 +458,13 @@ static void on_event(void *arg, const struct jscan_event *e)
     } else if (e->node == N_USAGE) {
         on_usage(r, e);
     } else if (e->node == N_IN_DETAIL) {
-        on_detail(r, e, RAW_IN_AUDIO, RAW_IN_IMAGE);
+        on_detail(r, e, true);
     } else if (e->node == N_OUT_DETAIL) {
-        on_detail(r, e, RAW_OUT_AUDIO, RAW_OUT_IMAGE);
+        on_detail(r, e, false);
+    } else if (e->node == N_GROUND) {
+        on_ground(r, e);
+    } else if (e->node == N_ANSWER) {
+        on_answer(r, enter);
     } else if (e->node == N_ERROR) {
         r->error = r->error || enter || e->type == JSCAN_STRING;
     } else if (e->what == JSCAN_AT_VALUE) {

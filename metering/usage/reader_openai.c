@@ -1,9 +1,11 @@
 /*
  * OpenAI's answers: chat completions, completions, embeddings and responses, and
- * those of the many that speak the same.  Usage is taken from wherever it stands;
- * what is repeated is cumulative, so the last counts win and nothing is added up.
+ * those of the many that speak the same, images, transcriptions and assistants' runs.
+ * Usage is taken from wherever it stands; what is repeated is cumulative, so the last
+ * counts win and nothing is added up.  What another model did (images that a tool drew,
+ * SVG of an image model) is told apart and kept as a part of its own.
  */
-#include "metering/usage/reader.h"
+#include "metering/usage/reader_openai_int.h"
 
 enum node {
     N_SKIP = JSCAN_SKIP,
@@ -43,8 +45,24 @@ enum node {
     N_COST,
     N_COST_TOTAL,
     N_TICKS,
+    N_SECONDS,
+    N_DURATION,
+    N_ID,
+    N_KEPT,
+    N_DATA,
+    N_DATUM,
+    N_TOOLS,
+    N_TOOL,
+    N_TOOL_MODEL,
+    N_PERPLEXITY,
+    N_SVG,
+    N_IMAGE_GEN,
+    N_SIDE_MODEL,
+    N_SIDE_IN_DETAILS,
+    N_SIDE_OUT_DETAILS,
     N_RAW, /* and RAW_COUNT - 1 more */
-    N_COUNT = N_RAW + RAW_COUNT,
+    N_SIDE_RAW = N_RAW + RAW_COUNT,
+    N_COUNT = N_SIDE_RAW + RAW_COUNT,
 };
 
 enum { ITEM_NONE = 0, ITEM_SEARCH, ITEM_FILE_SEARCH, ITEM_CODE };
@@ -57,7 +75,9 @@ enum { TICK_PLACES = 10 }; /* cost_in_usd_ticks: 10^-10 dollars */
         JSCAN_EDGE("model", N_MODEL), JSCAN_EDGE("service_tier", N_TIER),                      \
         JSCAN_EDGE("status", N_STATUS), JSCAN_EDGE("error", N_ERROR),                          \
         JSCAN_EDGE("incomplete_details", N_INCOMPLETE), JSCAN_EDGE("output", N_OUTPUT),        \
-        JSCAN_EDGE("tool_usage", N_TOOL_USAGE)
+        JSCAN_EDGE("tool_usage", N_TOOL_USAGE), JSCAN_EDGE("tools", N_TOOLS),              \
+        JSCAN_EDGE("svg_usage", N_SVG), JSCAN_EDGE("id", N_ID),                            \
+        JSCAN_EDGE("background", N_KEPT)
 
 static const struct jscan_edge ROOT_EDGES[] = {
     BODY_EDGES,
@@ -69,8 +89,15 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("message", N_DELTA),
     JSCAN_EDGE("moderation", N_OTHER),
     JSCAN_EDGE("prompt_filter_results", N_OTHER),
+    JSCAN_EDGE("data", N_DATA),
+    JSCAN_EDGE("text", N_CONTENT),
+    JSCAN_EDGE("duration", N_DURATION),
+    JSCAN_EDGE("usage_info", N_USAGE),
+    JSCAN_EDGE("conversation_id", N_ID),
 };
-static const struct jscan_edge RESPONSE_EDGES[] = {BODY_EDGES};
+/* A line of a batch holds the answer one level further in. */
+static const struct jscan_edge RESPONSE_EDGES[] = {
+    BODY_EDGES, JSCAN_EDGE("body", N_RESPONSE), JSCAN_EDGE("data", N_DATA)};
 static const struct jscan_edge GROQ_EDGES[] = {JSCAN_EDGE("usage", N_USAGE),
                                                JSCAN_EDGE("error", N_ERROR)};
 static const struct jscan_edge INCOMPLETE_EDGES[] = {JSCAN_EDGE("reason", N_REASON)};
@@ -90,6 +117,7 @@ static const struct jscan_edge CONTENT_EDGES[] = {
     JSCAN_EDGE("text", N_CONTENT),
     JSCAN_EDGE("thinking", N_CONTENT),
     JSCAN_EDGE("content", N_CONTENT),
+    JSCAN_EDGE("value", N_CONTENT),
 };
 static const struct jscan_edge CALLS_EDGES[] = {
     JSCAN_EDGE("function", N_CALLS),    JSCAN_EDGE("custom", N_CALLS),
@@ -103,7 +131,22 @@ static const struct jscan_edge ITEM_EDGES[] = {
     JSCAN_EDGE("input", N_CONTENT),
 };
 static const struct jscan_edge ACTION_EDGES[] = {JSCAN_EDGE("type", N_ACTION_TYPE)};
-static const struct jscan_edge TOOL_USAGE_EDGES[] = {JSCAN_EDGE("web_search", N_TOOL_SEARCH)};
+static const struct jscan_edge TOOL_USAGE_EDGES[] = {JSCAN_EDGE("web_search", N_TOOL_SEARCH),
+                                                     JSCAN_EDGE("image_gen", N_IMAGE_GEN)};
+static const struct jscan_edge TOOL_EDGES[] = {JSCAN_EDGE("model", N_TOOL_MODEL)};
+static const struct jscan_edge SIDE_EDGES[] = {
+    JSCAN_EDGE("model", N_SIDE_MODEL),
+    JSCAN_EDGE("input_tokens", N_SIDE_RAW + RAW_INPUT),
+    JSCAN_EDGE("output_tokens", N_SIDE_RAW + RAW_OUTPUT),
+    JSCAN_EDGE("reasoning_tokens", N_SIDE_RAW + RAW_REASONING),
+    JSCAN_EDGE("input_tokens_details", N_SIDE_IN_DETAILS),
+    JSCAN_EDGE("output_tokens_details", N_SIDE_OUT_DETAILS),
+};
+static const struct jscan_edge SIDE_IN_DETAILS_EDGES[] = {
+    JSCAN_EDGE("image_tokens", N_SIDE_RAW + RAW_IN_IMAGE),
+    JSCAN_EDGE("cached_tokens", N_SIDE_RAW + RAW_CACHED)};
+static const struct jscan_edge SIDE_OUT_DETAILS_EDGES[] = {
+    JSCAN_EDGE("image_tokens", N_SIDE_RAW + RAW_OUT_IMAGE)};
 static const struct jscan_edge TOOL_SEARCH_EDGES[] = {
     JSCAN_EDGE("num_requests", N_TOOL_REQUESTS)};
 static const struct jscan_edge USAGE_EDGES[] = {
@@ -133,6 +176,13 @@ static const struct jscan_edge USAGE_EDGES[] = {
     JSCAN_EDGE("cost", N_COST),
     JSCAN_EDGE("cost_in_usd_ticks", N_TICKS),
     JSCAN_EDGE("service_tier", N_TIER),
+    JSCAN_EDGE("seconds", N_SECONDS),
+    JSCAN_EDGE("prompt_audio_seconds", N_SECONDS),
+    JSCAN_EDGE("pages_processed", N_RAW + RAW_PAGES),
+    JSCAN_EDGE("search_units", N_RAW + RAW_SEARCH_UNITS),
+    JSCAN_EDGE("citation_tokens", N_RAW + RAW_CITATION),
+    JSCAN_EDGE("connector_tokens", N_RAW + RAW_TOOL_INPUT),
+    JSCAN_EDGE("search_context_size", N_PERPLEXITY),
 };
 static const struct jscan_edge IN_DETAILS_EDGES[] = {
     JSCAN_EDGE("cached_tokens", N_RAW + RAW_CACHED),
@@ -142,6 +192,7 @@ static const struct jscan_edge IN_DETAILS_EDGES[] = {
     JSCAN_EDGE("cache_write_tokens_details", N_WRITE_DETAILS),
     JSCAN_EDGE("audio_tokens", N_RAW + RAW_IN_AUDIO),
     JSCAN_EDGE("image_tokens", N_RAW + RAW_IN_IMAGE),
+    JSCAN_EDGE("video_tokens", N_RAW + RAW_IN_VIDEO),
 };
 static const struct jscan_edge WRITE_DETAILS_EDGES[] = {
     JSCAN_EDGE("ttl_30m_tokens", N_RAW + RAW_WRITE_5M),
@@ -157,6 +208,7 @@ static const struct jscan_edge TOOLS_USED_EDGES[] = {
     JSCAN_EDGE("web_search_calls", N_RAW + RAW_WEB_SEARCH),
     JSCAN_EDGE("file_search_calls", N_RAW + RAW_FILE_SEARCH),
     JSCAN_EDGE("code_interpreter_calls", N_RAW + RAW_CODE),
+    JSCAN_EDGE("x_search_calls", N_RAW + RAW_X_SEARCH),
 };
 static const struct jscan_edge COST_EDGES[] = {JSCAN_EDGE("total_cost", N_COST_TOTAL)};
 
@@ -197,7 +249,23 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_COST] = {JSCAN_EDGES(COST_EDGES), 0, 0, JSCAN_WANT},
     [N_COST_TOTAL] = {.flags = JSCAN_WANT},
     [N_TICKS] = {.flags = JSCAN_WANT},
-#define RAW_NODE(id) [N_RAW + (id)] = {.flags = JSCAN_WANT},
+    [N_SECONDS] = {.flags = JSCAN_WANT},
+    [N_DURATION] = {.flags = JSCAN_WANT},
+    [N_ID] = {.flags = JSCAN_WANT},
+    [N_KEPT] = {.flags = JSCAN_WANT},
+    [N_DATA] = {.item = N_DATUM},
+    [N_DATUM] = {.flags = JSCAN_ENTER},
+    [N_TOOLS] = {.item = N_TOOL},
+    [N_TOOL] = {JSCAN_EDGES(TOOL_EDGES), 0, 0, 0},
+    [N_TOOL_MODEL] = {.flags = JSCAN_WANT},
+    [N_PERPLEXITY] = {.flags = JSCAN_WANT},
+    [N_SVG] = {JSCAN_EDGES(SIDE_EDGES), 0, 0, JSCAN_ENTER},
+    [N_IMAGE_GEN] = {JSCAN_EDGES(SIDE_EDGES), 0, 0, JSCAN_ENTER},
+    [N_SIDE_MODEL] = {.flags = JSCAN_WANT},
+    [N_SIDE_IN_DETAILS] = {JSCAN_EDGES(SIDE_IN_DETAILS_EDGES), 0, 0, 0},
+    [N_SIDE_OUT_DETAILS] = {JSCAN_EDGES(SIDE_OUT_DETAILS_EDGES), 0, 0, 0},
+#define RAW_NODE(id)                                                                           \
+    [N_RAW + (id)] = {.flags = JSCAN_WANT}, [N_SIDE_RAW + (id)] = {.flags = JSCAN_WANT},
     RAW_COUNTS(RAW_NODE)
 #undef RAW_NODE
 };
@@ -223,21 +291,33 @@ static enum tap_end finish_of(const struct jscan_event *e)
     return TAP_END_COMPLETE;
 }
 
+/* The last words of streams: of responses, images, transcriptions, speech. */
 static void on_type(struct reading *r, const struct jscan_event *e)
 {
-    if (reading_is(e, "response.completed"))
-        r->type = DOCUMENT_FINAL;
-    else if (reading_is(e, "response.incomplete"))
-        r->type = DOCUMENT_TRUNCATED;
-    else if (reading_is(e, "response.failed"))
-        r->type = DOCUMENT_FAILED;
-    else if (reading_is(e, "error"))
-        r->type = DOCUMENT_ERROR;
+    static const struct reader_word TYPES[] = {
+        {"response.completed", DOCUMENT_FINAL},
+        {"response.incomplete", DOCUMENT_TRUNCATED},
+        {"response.failed", DOCUMENT_FAILED},
+        {"image_generation.completed", DOCUMENT_FINAL},
+        {"image_edit.completed", DOCUMENT_FINAL},
+        {"transcript.text.done", DOCUMENT_FINAL},
+        {"speech.audio.done", DOCUMENT_FINAL},
+        {"error", DOCUMENT_ERROR},
+    };
+
+    for (size_t i = 0; i < sizeof(TYPES) / sizeof(TYPES[0]); i++) {
+        if (reading_is(e, TYPES[i].word))
+            r->type = (enum document_type)TYPES[i].means;
+    }
+    if (reading_is(e, "image_generation.completed") || reading_is(e, "image_edit.completed"))
+        r->drawn++;
 }
 
 /* Of a response, plain or inside an event. */
 static void on_status(struct reading *r, const struct jscan_event *e)
 {
+    r->result.pending = reading_is(e, "queued") || reading_is(e, "in_progress") ||
+                 reading_is(e, "requires_action");
     if (reading_is(e, "failed"))
         r->error = true;
     else if (reading_is(e, "incomplete"))
@@ -274,7 +354,9 @@ static void on_usage(struct reading *r, const struct jscan_event *e)
         r->before = r->counts;
         r->counts = (struct raw_counts){.odd = false};
     } else if (raw_has(&r->counts, RAW_INPUT) || raw_has(&r->counts, RAW_OUTPUT) ||
-               raw_has(&r->counts, RAW_TOTAL) || r->counts.odd) {
+               raw_has(&r->counts, RAW_TOTAL) || raw_has(&r->counts, RAW_AUDIO_MS) ||
+               raw_has(&r->counts, RAW_PAGES) || raw_has(&r->counts, RAW_SEARCH_UNITS) ||
+               r->counts.odd) {
         r->has_counts = true;
     } else {
         r->counts = r->before;
@@ -292,104 +374,6 @@ static void on_raw(struct reading *r, enum raw_count id, const struct jscan_even
         r->counts.n[id] = before;
 }
 
-/*
- * Some providers count a part beside its whole; their own total gives it away.
- * xAI's chat: reasoning beside completion.  Mistral: audio beside the prompt.
- * Google's compatible form: thoughts in the total alone.
- */
-static void add_outsiders(const struct raw_counts *c, uint64_t *input, uint64_t *output,
-                          bool *odd)
-{
-    uint64_t extra = 0, reasoning = c->n[RAW_REASONING];
-
-    if (raw_has(c, RAW_TOTAL) && raw_has(c, RAW_INPUT) && raw_has(c, RAW_OUTPUT) &&
-        c->n[RAW_TOTAL] > *input + *output)
-        extra = c->n[RAW_TOTAL] - *input - *output;
-    if (extra > 0 && extra == reasoning) {
-        *output += reasoning;
-    } else if (extra > 0 && extra == c->n[RAW_IN_AUDIO]) {
-        *input += extra;
-    } else if (extra > 0 && !raw_has(c, RAW_REASONING) && !raw_has(c, RAW_CACHED) &&
-               !raw_has(c, RAW_IN_AUDIO)) {
-        *output += extra;
-    } else if (raw_has(c, RAW_OUTPUT) && reasoning > *output) {
-        *output += reasoning; /* a part cannot be the larger: it must stand beside */
-        *odd = true;
-    }
-}
-
-/* Cache writes: by time to live where that is told, else as short ones. */
-static bool set_writes(const struct raw_counts *c, struct usage *u, uint64_t *room)
-{
-    uint64_t rest = c->n[RAW_WRITE];
-    bool fits = true;
-
-    if (raw_has(c, RAW_WRITE_1H)) {
-        fits &= usage_set_part(u, USAGE_CACHE_WRITE_1H, c->n[RAW_WRITE_1H], room);
-        rest -= u->n[USAGE_CACHE_WRITE_1H] < rest ? u->n[USAGE_CACHE_WRITE_1H] : rest;
-    }
-    if (raw_has(c, RAW_WRITE_5M) && c->n[RAW_WRITE_5M] > rest)
-        rest = c->n[RAW_WRITE_5M];
-    if (raw_has(c, RAW_WRITE) || raw_has(c, RAW_WRITE_5M))
-        fits &= usage_set_part(u, USAGE_CACHE_WRITE_5M, rest, room);
-    return fits;
-}
-
-static void to_usage(struct reading *r)
-{
-    const struct raw_counts *c = &r->counts;
-    uint64_t input = c->n[RAW_INPUT], output = c->n[RAW_OUTPUT], room;
-    struct usage u = {.has = 0};
-    bool odd = c->odd, fits = true;
-
-    add_outsiders(c, &input, &output, &odd);
-    if (raw_has(c, RAW_INPUT))
-        usage_set(&u, USAGE_INPUT, input);
-    else if (raw_has(c, RAW_TOTAL) && !raw_has(c, RAW_OUTPUT)) /* embeddings of some */
-        usage_set(&u, USAGE_INPUT, input = c->n[RAW_TOTAL]);
-    if (raw_has(c, RAW_OUTPUT))
-        usage_set(&u, USAGE_OUTPUT, output);
-    room = input;
-    if (raw_has(c, RAW_CACHED))
-        fits &= usage_set_part(&u, USAGE_CACHE_READ, c->n[RAW_CACHED], &room);
-    fits &= set_writes(c, &u, &room);
-    room = input; /* modalities cut across the cache */
-    if (raw_has(c, RAW_IN_AUDIO))
-        fits &= usage_set_part(&u, USAGE_INPUT_AUDIO, c->n[RAW_IN_AUDIO], &room);
-    if (raw_has(c, RAW_IN_IMAGE))
-        fits &= usage_set_part(&u, USAGE_INPUT_IMAGE, c->n[RAW_IN_IMAGE], &room);
-    room = output;
-    if (raw_has(c, RAW_REASONING))
-        fits &= usage_set_part(&u, USAGE_REASONING, c->n[RAW_REASONING], &room);
-    room = output;
-    if (raw_has(c, RAW_OUT_AUDIO))
-        fits &= usage_set_part(&u, USAGE_OUTPUT_AUDIO, c->n[RAW_OUT_AUDIO], &room);
-    if (raw_has(c, RAW_OUT_IMAGE))
-        fits &= usage_set_part(&u, USAGE_OUTPUT_IMAGE, c->n[RAW_OUT_IMAGE], &room);
-    if (raw_has(c, RAW_WEB_SEARCH))
-        usage_set(&u, USAGE_WEB_SEARCH, c->n[RAW_WEB_SEARCH]);
-    if (raw_has(c, RAW_FILE_SEARCH))
-        usage_set(&u, USAGE_FILE_SEARCH, c->n[RAW_FILE_SEARCH]);
-    if (raw_has(c, RAW_CODE))
-        usage_set(&u, USAGE_CODE, c->n[RAW_CODE]);
-    r->result.usage = u;
-    r->result.inconsistent = odd || !fits;
-}
-
-/* Tools that the provider ran: its own count, else what lies in the output. */
-static void add_tools(struct reading *r)
-{
-    static const enum usage_field FIELDS[] = {USAGE_WEB_SEARCH, USAGE_FILE_SEARCH, USAGE_CODE};
-    struct usage *u = &r->result.usage;
-
-    if (r->has_searches && !usage_has(u, USAGE_WEB_SEARCH))
-        usage_set(u, USAGE_WEB_SEARCH, r->searches);
-    for (unsigned i = 0; i < 3; i++) {
-        if (r->items[i] > 0 && !usage_has(u, FIELDS[i]))
-            usage_set(u, FIELDS[i], r->items[i]);
-    }
-}
-
 static void begin_document(struct reading *r)
 {
     r->open = true;
@@ -398,6 +382,10 @@ static void begin_document(struct reading *r)
     r->has_choices = r->has_filled_choices = r->has_other = r->is_usage_event = false;
     r->has_counts = r->has_searches = false;
     r->items[0] = r->items[1] = r->items[2] = 0;
+    r->data = 0;
+    r->duration = (struct raw_counts){.odd = false};
+    r->id[0] = '\0';
+    r->is_step = false;
 }
 
 static void end_document(struct reading *r)
@@ -416,17 +404,34 @@ static void end_document(struct reading *r)
     r->terminator = r->terminator || last;
     r->is_usage_event =
         r->has_choices && !r->has_filled_choices && r->has_counts && !r->has_other;
+    if (r->is_step && r->has_counts) {
+        r->counts = r->before;
+        r->has_counts = false;
+    }
+    reading_keep_cost(r);
+    openai_to_usage(r);
     if (!r->has_counts)
         return;
-    to_usage(r);
-    result->has_usage =
-        usage_has(&result->usage, USAGE_INPUT) || usage_has(&result->usage, USAGE_OUTPUT);
+    reading_keep_id(r);
+    result->has_usage = usage_says_amount(&result->usage);
     /* Running counts beside text are not the last word. */
     result->usage_is_final =
         !r->is_stream || last || !r->has_filled_choices || r->finish != TAP_END_NONE;
     if (result->has_usage && (last || !r->is_stream))
-        add_tools(r);
-    reading_keep_cost(r);
+        openai_add_tools(r);
+}
+
+static void on_side(struct reading *r, const struct jscan_event *e)
+{
+    enum part_kind kind = e->node == N_SVG ? PART_SVG : PART_DRAWING;
+
+    if (e->what == JSCAN_AT_ENTER) {
+        r->iteration = (struct raw_counts){.odd = false};
+        r->iteration_model[0] = '\0';
+        parts_drop(r, kind);
+    } else if (e->what == JSCAN_AT_LEAVE) {
+        openai_add_side(r, kind);
+    }
 }
 
 static void on_root(struct reading *r, const struct jscan_event *e)
@@ -456,6 +461,13 @@ static void on_scalar(struct reading *r, const struct jscan_event *e)
         break;
     case N_OBJECT:
         r->error = r->error || reading_is(e, "error");
+        r->is_step = reading_is(e, "thread.run.step");
+        break;
+    case N_ID:
+        (void)reading_text(e, r->id, sizeof(r->id));
+        break;
+    case N_KEPT:
+        r->is_kept = r->is_kept || e->type == JSCAN_TRUE;
         break;
     case N_REASON:
         if (reading_is(e, "content_filter"))
@@ -492,6 +504,23 @@ static void on_scalar(struct reading *r, const struct jscan_event *e)
     case N_TICKS:
         reading_cost(r, e, TICK_PLACES);
         break;
+    case N_SECONDS:
+        reading_seconds(&r->counts, RAW_AUDIO_MS, e);
+        r->has_counts = r->has_counts || raw_has(&r->counts, RAW_AUDIO_MS);
+        break;
+    case N_DURATION:
+        reading_seconds(&r->duration, RAW_AUDIO_MS, e);
+        break;
+    case N_TOOL_MODEL:
+        (void)reading_text(e, r->tool_model, sizeof(r->tool_model));
+        break;
+    case N_SIDE_MODEL:
+        (void)reading_text(e, r->iteration_model, sizeof(r->iteration_model));
+        break;
+    case N_PERPLEXITY:
+        r->is_perplexity = r->is_perplexity || e->type == JSCAN_STRING;
+        (void)reading_text(e, r->result.search_ctx, sizeof(r->result.search_ctx));
+        break;
     case N_SKIP:
     case N_ROOT:
     case N_RESPONSE:
@@ -513,7 +542,16 @@ static void on_scalar(struct reading *r, const struct jscan_event *e)
     case N_WRITE_DETAILS:
     case N_OUT_DETAILS:
     case N_TOOLS_USED:
+    case N_DATA:
+    case N_DATUM:
+    case N_TOOLS:
+    case N_TOOL:
+    case N_SVG:
+    case N_IMAGE_GEN:
+    case N_SIDE_IN_DETAILS:
+    case N_SIDE_OUT_DETAILS:
     case N_RAW:
+    case N_SIDE_RAW:
     case N_COUNT:
         break;
     }
@@ -523,7 +561,9 @@ static void on_event(void *arg, const struct jscan_event *e)
 {
     struct reading *r = arg;
 
-    if (e->node >= N_RAW)
+    if (e->node >= N_SIDE_RAW)
+        reading_count(&r->iteration, (enum raw_count)(e->node - N_SIDE_RAW), e);
+    else if (e->node >= N_RAW)
         on_raw(r, (enum raw_count)(e->node - N_RAW), e);
     else if (e->node == N_ROOT)
         on_root(r, e);
@@ -535,6 +575,10 @@ static void on_event(void *arg, const struct jscan_event *e)
         r->items[0] = r->items[1] = r->items[2] = 0;
     else if (e->node == N_ITEM)
         on_item(r, e);
+    else if (e->node == N_SVG || e->node == N_IMAGE_GEN)
+        on_side(r, e);
+    else if (e->node == N_DATUM)
+        r->data += e->what == JSCAN_AT_ENTER && e->type == JSCAN_OBJECT;
     else if (e->node == N_USAGE)
         on_usage(r, e);
     else if (e->node == N_ERROR)
@@ -545,3 +589,8 @@ static void on_event(void *arg, const struct jscan_event *e)
 
 const struct reader READER_OPENAI = {
     .nodes = NODES, .root = N_ROOT, .on_event = on_event, .end_document = end_document};
+const struct reader READER_RESPONSES = {.nodes = NODES,
+                                        .root = N_ROOT,
+                                        .on_event = on_event,
+                                        .end_document = end_document,
+                                        .has_terminator = true};

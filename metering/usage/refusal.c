@@ -155,6 +155,17 @@ static void write_mistral(struct jsonw *w, enum refusal r, struct strv message)
     member(w, STRV("code"), strv_z(refusal_code(r)));
 }
 
+/* The end of a stream of Cohere's chat, whose delta says why. */
+static void write_cohere_event(struct jsonw *w, struct strv message)
+{
+    member(w, STRV("type"), STRV("message-end"));
+    jsonw_key(w, STRV("delta"));
+    jsonw_object(w);
+    member(w, STRV("finish_reason"), STRV("ERROR"));
+    member(w, STRV("error"), message);
+    jsonw_end(w);
+}
+
 void refusal_write(struct jsonw *w, enum error_shape shape, enum refusal r, struct strv message,
                    struct strv request_id)
 {
@@ -181,6 +192,9 @@ void refusal_write(struct jsonw *w, enum error_shape shape, enum refusal r, stru
             member(w, STRV("id"), request_id);
         member(w, STRV("message"), message);
         break;
+    case SHAPE_COHERE_EVENT:
+        write_cohere_event(w, message);
+        break;
     case SHAPE_MISTRAL:
         write_mistral(w, r, message);
         break;
@@ -195,7 +209,7 @@ enum rc protocol_refusal(const struct protocol *p, const struct route *route, en
                          struct strv message, struct strv request_id, struct buf *body,
                          struct refusal_shape *shape)
 {
-    enum error_shape errors = shape_of(p, route);
+    enum error_shape errors = shape_of(p, route, false);
     struct jsonw w;
 
     *shape = (struct refusal_shape){

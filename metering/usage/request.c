@@ -35,6 +35,15 @@ enum node {
     N_REQUEST,
     N_TIER_OBJECT,
     N_ASIDE, /* no text of the prompt, whatever it holds */
+    N_PARAMS,
+    N_PARAMS_MODEL,
+    N_PARAMS_CAP,
+    N_IMAGES,
+    N_SIZE,
+    N_QUALITY,
+    N_SEARCH_OPTIONS,
+    N_SEARCH_CTX,
+    N_MODEL_ID,
     N_COUNT,
 };
 
@@ -84,6 +93,39 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("cachedContent", N_STATE),
     JSCAN_EDGE("cached_content", N_STATE),
     JSCAN_EDGE("background", N_BACKGROUND),
+    JSCAN_EDGE("previous_interaction_id", N_STATE),
+    JSCAN_EDGE("agent", N_MODEL_ID),
+    JSCAN_EDGE("model_id", N_MODEL_ID),
+    /* Cohere */
+    JSCAN_EDGE("message", N_PROMPT),
+    JSCAN_EDGE("chat_history", N_MESSAGES),
+    JSCAN_EDGE("preamble", N_TEXT),
+    JSCAN_EDGE("documents", N_CONTENT),
+    JSCAN_EDGE("texts", N_PROMPT),
+    JSCAN_EDGE("images", N_IMAGES),
+    JSCAN_EDGE("query", N_CONTENT),
+    /* servers of open models */
+    JSCAN_EDGE("inputs", N_PROMPT),
+    JSCAN_EDGE("options", N_CONFIG),
+    JSCAN_EDGE("parameters", N_CONFIG),
+    JSCAN_EDGE("sampling_params", N_CONFIG),
+    JSCAN_EDGE("n_predict", N_CAP),
+    JSCAN_EDGE("maximum_tokens", N_CAP),
+    JSCAN_EDGE("instances", N_MESSAGES),
+    /* images */
+    JSCAN_EDGE("size", N_SIZE),
+    JSCAN_EDGE("quality", N_QUALITY),
+    JSCAN_EDGE("num_images", N_CHOICES),
+    /* what a search is to take in: Perplexity, OpenAI */
+    JSCAN_EDGE("web_search_options", N_SEARCH_OPTIONS),
+};
+static const struct jscan_edge SEARCH_EDGES[] = {
+    JSCAN_EDGE("search_context_size", N_SEARCH_CTX)};
+/* Of one request of a batch: what its own body would say. */
+static const struct jscan_edge PARAMS_EDGES[] = {
+    JSCAN_EDGE("model", N_PARAMS_MODEL),      JSCAN_EDGE("messages", N_MESSAGES),
+    JSCAN_EDGE("system", N_CONTENT),          JSCAN_EDGE("tools", N_TEXT),
+    JSCAN_EDGE("max_tokens", N_PARAMS_CAP),
 };
 static const struct jscan_edge OPTIONS_EDGES[] = {JSCAN_EDGE("include_usage", N_INCLUDE)};
 static const struct jscan_edge CONFIG_EDGES[] = {
@@ -92,6 +134,7 @@ static const struct jscan_edge CONFIG_EDGES[] = {
     JSCAN_EDGE("maxTokenCount", N_CAP),       JSCAN_EDGE("candidateCount", N_CHOICES),
     JSCAN_EDGE("candidate_count", N_CHOICES), JSCAN_EDGE("responseSchema", N_TEXT),
     JSCAN_EDGE("response_schema", N_TEXT),    JSCAN_EDGE("responseJsonSchema", N_TEXT),
+    JSCAN_EDGE("num_predict", N_CAP),         JSCAN_EDGE("sampleCount", N_CHOICES),
 };
 /* Parts of messages.  What an application made itself (arguments, inputs) is text throughout.
  */
@@ -117,7 +160,8 @@ static const struct jscan_edge SOURCE_EDGES[] = {
 /* A word, or Bedrock's object around it. */
 static const struct jscan_edge TIER_EDGES[] = {JSCAN_EDGE("type", N_TIER)};
 /* Of batchEmbedContents. */
-static const struct jscan_edge REQUEST_EDGES[] = {JSCAN_EDGE("content", N_MESSAGES)};
+static const struct jscan_edge REQUEST_EDGES[] = {JSCAN_EDGE("content", N_MESSAGES),
+                                                  JSCAN_EDGE("params", N_PARAMS)};
 
 static const struct jscan_node NODES[N_COUNT] = {
     [N_ROOT] = {JSCAN_EDGES(ROOT_EDGES), 0, 0, JSCAN_WANT | JSCAN_ENTER | JSCAN_FOLD},
@@ -146,6 +190,15 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_REQUESTS] = {.item = N_REQUEST},
     [N_REQUEST] = {JSCAN_EDGES(REQUEST_EDGES), 0, 0, JSCAN_ENTER},
     [N_TIER_OBJECT] = {JSCAN_EDGES(TIER_EDGES), 0, 0, JSCAN_WANT},
+    [N_PARAMS] = {JSCAN_EDGES(PARAMS_EDGES), 0, 0, 0},
+    [N_PARAMS_MODEL] = {.flags = JSCAN_WANT | JSCAN_ENTER},
+    [N_PARAMS_CAP] = {.flags = JSCAN_WANT},
+    [N_IMAGES] = {.item = N_MEDIA},
+    [N_SIZE] = {.flags = JSCAN_WANT},
+    [N_QUALITY] = {.flags = JSCAN_WANT},
+    [N_SEARCH_OPTIONS] = {JSCAN_EDGES(SEARCH_EDGES), 0, 0, 0},
+    [N_SEARCH_CTX] = {.flags = JSCAN_WANT},
+    [N_MODEL_ID] = {.flags = JSCAN_WANT},
 };
 
 enum {
@@ -157,7 +210,7 @@ struct reading {
     struct jscan scan;
     struct request_facts *facts;
     bool bad;
-    unsigned seen; /* bit per node that may stand only once */
+    uint64_t seen; /* bit per node that may stand only once */
     bool has_stream_options;
     bool options_filled; /* stream_options has members */
     bool options_fixed;  /* stream_options is of no use to us */
@@ -167,14 +220,24 @@ struct reading {
     uint64_t source_bytes;
     unsigned prompt_depth; /* arrays open inside a prompt */
     uint64_t prompts;      /* strings and arrays directly inside a prompt's array */
-    uint64_t best_of;
+    struct strv spoken;    /* the text of N_PROMPT as the body has it, where it is a string */
+    struct strv body;
+    struct strv model_id; /* by another name than `model` */
+    bool mixed_models;    /* a batch has requests to several */
+    uint64_t batch_cap;   /* bounds of its requests, added up */
 };
 
 static void once(struct reading *r, uint8_t node)
 {
-    if (r->seen & 1u << node)
+    if (r->seen & UINT64_C(1) << node)
         r->bad = true;
-    r->seen |= 1u << node;
+    r->seen |= UINT64_C(1) << node;
+}
+
+/* A short word as it stands in the body; empty for anything else. */
+static struct strv word_of(const struct jscan_event *e)
+{
+    return e->type == JSCAN_STRING && !e->escaped && !e->cut ? e->text : STRV_NONE;
 }
 
 static void on_model(struct reading *r, const struct jscan_event *e)
@@ -282,9 +345,11 @@ static void on_prompt(struct reading *r, const struct jscan_event *e)
             r->prompt_depth--;
         break;
     case JSCAN_AT_VALUE:
-        if (e->type == JSCAN_STRING && r->prompt_depth <= 1)
+        if (e->type == JSCAN_STRING && r->prompt_depth <= 1) {
             r->prompts++;
-        else if (e->type == JSCAN_NUMBER)
+            r->spoken = strv_make(r->body.p + e->begin, (size_t)(e->end - e->begin));
+        }
+        if (e->type == JSCAN_NUMBER)
             r->facts->text_bytes += TOKEN_ID_BYTES;
         break;
     }
@@ -300,6 +365,49 @@ static void on_source(struct reading *r, const struct jscan_event *e)
     } else {
         r->facts->media_parts++;
     }
+}
+
+/* The requests of a batch name their models themselves; of several, none is the batch's. */
+static void on_batch_model(struct reading *r, const struct jscan_event *e)
+{
+    struct strv model = word_of(e);
+
+    if (model.n == 0 || model.n > REQUEST_MODEL_MAX_BYTES || !utf8_is_printable(model))
+        r->bad = true;
+    else if (r->facts->model.n > 0 && !strv_eq(r->facts->model, model))
+        r->mixed_models = true;
+    else
+        r->facts->model = model;
+}
+
+static void on_batch_cap(struct reading *r, const struct jscan_event *e)
+{
+    uint64_t n;
+
+    if (e->type == JSCAN_NUMBER && jscan_count(e->text, &n) == JSCAN_COUNT_OK &&
+        __builtin_add_overflow(r->batch_cap, n, &r->batch_cap))
+        r->batch_cap = UINT64_MAX;
+}
+
+/* Characters of a string as JSON spells it, quotes included: an escape is one, a pair too. */
+static uint64_t count_characters(struct strv text)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 1; i + 1 < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+
+        if (c == '\\' && text.p[i + 1] == 'u' && i + 3 < text.n) {
+            bool low = (text.p[i + 2] | 0x20) == 'd' && strchr("cdefCDEF", text.p[i + 3]);
+
+            n += !low;
+            i += 5;
+        } else {
+            n += (c & 0xc0) != 0x80;
+            i += c == '\\';
+        }
+    }
+    return n;
 }
 
 static void on_event(void *arg, const struct jscan_event *e)
@@ -359,8 +467,26 @@ static void on_event(void *arg, const struct jscan_event *e)
         break;
     case N_TIER:
     case N_TIER_OBJECT:
-        f->service_tier =
-            e->type == JSCAN_STRING && !e->escaped && !e->cut ? e->text : STRV_NONE;
+        f->service_tier = word_of(e);
+        break;
+    case N_SIZE:
+        f->size = word_of(e);
+        break;
+    case N_QUALITY:
+        f->quality = word_of(e);
+        break;
+    case N_SEARCH_CTX:
+        f->search_ctx = word_of(e);
+        break;
+    case N_MODEL_ID:
+        r->model_id = word_of(e);
+        break;
+    case N_PARAMS_MODEL:
+        if (e->what != JSCAN_AT_LEAVE)
+            on_batch_model(r, e);
+        break;
+    case N_PARAMS_CAP:
+        on_batch_cap(r, e);
         break;
     case N_STATE:
         f->server_state = f->server_state || e->type != JSCAN_NULL;
@@ -377,6 +503,9 @@ static void on_event(void *arg, const struct jscan_event *e)
     case N_CONTENT:
     case N_TEXT:
     case N_REQUESTS:
+    case N_PARAMS:
+    case N_IMAGES:
+    case N_SEARCH_OPTIONS:
     case N_COUNT:
         break;
     }
@@ -440,6 +569,29 @@ static void decode_path_model(struct reading *r, struct strv path)
         r->bad = true;
 }
 
+void request_set_kind(struct request_facts *f, const struct entry *entry)
+{
+    f->embeds = (entry->flags & ENTRY_EMBEDS) != 0;
+    f->draws = (entry->flags & ENTRY_IMAGES) != 0;
+    f->speaks = (entry->flags & ENTRY_SPEECH) != 0;
+    f->listens = (entry->flags & ENTRY_AUDIO) != 0;
+    f->ranks = (entry->flags & ENTRY_RERANK) != 0;
+    f->later = (entry->flags & ENTRY_LATER) != 0;
+    f->server_state = f->server_state || (entry->flags & ENTRY_THREAD) != 0;
+}
+
+static void conclude_batch(struct reading *r)
+{
+    struct request_facts *f = r->facts;
+
+    if (r->mixed_models)
+        f->model = STRV_NONE;
+    if (r->batch_cap > 0) {
+        f->has_max_output = true;
+        f->max_output_tokens = r->batch_cap;
+    }
+}
+
 /* What follows from the whole. */
 static void conclude(struct reading *r, const struct protocol *p, const struct route *route)
 {
@@ -450,8 +602,15 @@ static void conclude(struct reading *r, const struct protocol *p, const struct r
     f->messages += r->prompts;
     if (route->path_model.n > 0)
         decode_path_model(r, route->path_model);
+    else if (f->model.n == 0)
+        f->model = r->model_id;
+    if ((entry->flags & ENTRY_STREAMS) && !(r->seen & UINT64_C(1) << N_STREAM))
+        f->stream = true;
     f->stream = f->stream || route->path_stream;
-    f->embeds = (entry->flags & ENTRY_EMBEDS) != 0;
+    request_set_kind(f, entry);
+    conclude_batch(r);
+    if (f->speaks)
+        f->characters = count_characters(r->spoken);
     if (entry->flags & ENTRY_CAP_16) {
         if (!f->has_max_output) {
             f->has_max_output = true;
@@ -469,7 +628,7 @@ static void conclude(struct reading *r, const struct protocol *p, const struct r
 enum rc protocol_scan_request(const struct protocol *p, const struct route *route,
                               struct strv body, struct request_facts *out)
 {
-    struct reading r = {.facts = out};
+    struct reading r = {.facts = out, .body = body};
     enum rc rc;
 
     memset(out, 0, sizeof(*out));
@@ -482,7 +641,7 @@ enum rc protocol_scan_request(const struct protocol *p, const struct route *rout
         rc = RC_BAD;
     /* A server of one model takes bodies that name none; one that names it wrongly is refused.
      */
-    if (rc == RC_OK && out->model.n == 0 && (r.seen & 1u << N_MODEL) &&
+    if (rc == RC_OK && out->model.n == 0 && (r.seen & UINT64_C(1) << N_MODEL) &&
         route->endpoint->kind == ENDPOINT_METERED)
         rc = RC_BAD;
     if (rc != RC_OK)

@@ -14,6 +14,10 @@ enum { SEGMENTS_MAX = 16 };
     {                                                                                          \
         {name, ENDPOINT_METERED}, method, pattern, dialect, flags                              \
     }
+#define FETCHED(name, method, pattern, dialect, flags)                                         \
+    {                                                                                          \
+        {name, ENDPOINT_FETCHED}, method, pattern, dialect, flags                              \
+    }
 #define FREE(name, method, pattern)                                                            \
     {                                                                                          \
         {name, ENDPOINT_FREE}, method, pattern, DIALECT_NONE, 0                                \
@@ -32,37 +36,111 @@ static const struct entry OPENAI[] = {
     METERED("fim.completions", "POST", "fim/completions", DIALECT_OPENAI, 0),
     METERED("responses.compact", "POST", "responses/compact", DIALECT_RESPONSES, 0),
     METERED("messages", "POST", "messages", DIALECT_ANTHROPIC, 0),
+    METERED("images.generations", "POST", "images/generations", DIALECT_OPENAI, ENTRY_IMAGES),
+    METERED("images.edits", "POST", "images/edits", DIALECT_OPENAI, ENTRY_IMAGES),
+    METERED("images.variations", "POST", "images/variations", DIALECT_OPENAI, ENTRY_IMAGES),
+    METERED("images.generations", "POST", "images", DIALECT_OPENAI, ENTRY_IMAGES),
+    METERED("audio.speech", "POST", "audio/speech", DIALECT_OPENAI, ENTRY_SPEECH),
+    METERED("audio.transcriptions", "POST", "audio/transcriptions", DIALECT_OPENAI,
+            ENTRY_AUDIO),
+    METERED("audio.translations", "POST", "audio/translations", DIALECT_OPENAI, ENTRY_AUDIO),
+    METERED("decisions", "POST", "decisions", DIALECT_RESPONSES, ENTRY_EMBEDS),
+    METERED("rerank", "POST", "rerank", DIALECT_OPENAI, ENTRY_EMBEDS | ENTRY_RERANK),
+    METERED("score", "POST", "score", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("pooling", "POST", "pooling", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("classify", "POST", "classify", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("embeddings", "POST", "multimodalembeddings", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("batches", "POST", "batches", DIALECT_OPENAI, ENTRY_LATER),
+    METERED("threads.runs", "POST", "threads/*/runs", DIALECT_OPENAI, ENTRY_THREAD),
+    METERED("threads.runs", "POST", "threads/runs", DIALECT_OPENAI, ENTRY_THREAD),
+    METERED("threads.runs", "POST", "threads/*/runs/*/submit_tool_outputs", DIALECT_OPENAI,
+            ENTRY_THREAD),
+    FETCHED("threads.runs.fetched", "GET", "threads/*/runs/*", DIALECT_OPENAI, ENTRY_THREAD),
+    FETCHED("responses.fetched", "GET", "responses/*", DIALECT_RESPONSES, 0),
+    FETCHED("responses.cancel", "POST", "responses/*/cancel", DIALECT_RESPONSES, 0),
+    FETCHED("files.content", "GET", "files/*/content", DIALECT_OPENAI, ENTRY_BATCH),
     FREE("messages.count_tokens", "POST", "messages/count_tokens"),
     FREE("responses.input_tokens", "POST", "responses/input_tokens"),
     FREE("moderations", "POST", "moderations"),
+    FREE("moderations", "POST", "chat/moderations"),
     FREE("tokenize", "POST", "tokenize"),
+    FREE("tokenize", "POST", "tokenize-text"),
     FREE("detokenize", "POST", "detokenize"),
     FREE("models", "GET", "models"),
     FREE("models", "GET", "models/*"),
     FREE("chat.completions.stored", "GET", "chat/completions/*"),
     FREE("chat.completions.stored", "POST", "chat/completions/*"),
     FREE("chat.completions.stored", "DELETE", "chat/completions/*"),
-    FREE("responses.stored", "GET", "responses/*"),
     FREE("responses.stored", "DELETE", "responses/*"),
-    FREE("responses.cancel", "POST", "responses/*/cancel"),
+    FREE("files", "POST", "files"),
+    FREE("files", "DELETE", "files/*"),
+    FREE("uploads", "POST", "uploads"),
+    FREE("uploads", "POST", "uploads/*/parts"),
+    FREE("uploads", "POST", "uploads/*/complete"),
+    FREE("uploads", "POST", "uploads/*/cancel"),
+    FREE("batches.cancel", "POST", "batches/*/cancel"),
+    FREE("threads", "POST", "threads"),
+    FREE("threads", "POST", "threads/*"),
+    FREE("threads", "DELETE", "threads/*"),
+    FREE("threads.messages", "POST", "threads/*/messages"),
+    FREE("threads.messages", "DELETE", "threads/*/messages/*"),
+    FREE("threads.runs.cancel", "POST", "threads/*/runs/*/cancel"),
+    FREE("assistants", "POST", "assistants"),
+    FREE("assistants", "POST", "assistants/*"),
+    FREE("assistants", "DELETE", "assistants/*"),
+    FREE("conversations", "POST", "conversations"),
+    FREE("conversations", "POST", "conversations/*"),
+    FREE("conversations", "POST", "conversations/*/items"),
+    FREE("conversations", "DELETE", "conversations/*"),
+    FREE("conversations", "DELETE", "conversations/*/items/*"),
+    /* A client of Cerebras opens its connection with this. */
+    FREE("tcp_warming", "GET", "tcp_warming"),
     /* These open a WebSocket, on which calls are made. */
     UNKNOWN("responses.websocket", "GET", "responses"),
     UNKNOWN("realtime", "", "realtime"),
     UNKNOWN("realtime", "", "realtime/*"),
     UNKNOWN("live", "", "live/*"),
-    UNKNOWN("images.generations", "POST", "images/generations"),
-    UNKNOWN("images.edits", "POST", "images/edits"),
-    UNKNOWN("images.variations", "POST", "images/variations"),
-    UNKNOWN("audio.speech", "POST", "audio/speech"),
-    UNKNOWN("audio.transcriptions", "POST", "audio/transcriptions"),
-    UNKNOWN("audio.translations", "POST", "audio/translations"),
-    UNKNOWN("files", "POST", "files"),
-    UNKNOWN("batches", "POST", "batches"),
-    UNKNOWN("decisions", "POST", "decisions"),
     UNKNOWN("videos", "POST", "videos"),
-    UNKNOWN("rerank", "POST", "rerank"),
-    UNKNOWN("ocr", "POST", "ocr"),
-    UNKNOWN("agents.completions", "POST", "agents/completions"),
+};
+
+static const struct entry HOSTS[] = {
+    /* Servers of open models, on paths of their own. */
+    METERED("generate", "POST", "generate", DIALECT_SERVER, 0),
+    METERED("generate", "POST", "generate_stream", DIALECT_SERVER, ENTRY_STREAMS),
+    METERED("completion", "POST", "completion", DIALECT_SERVER, 0),
+    METERED("infill", "POST", "infill", DIALECT_SERVER, 0),
+    METERED("embedding", "POST", "embedding", DIALECT_SERVER, ENTRY_EMBEDS),
+    /* Hosts with paths of their own. */
+    METERED("chat.completions", "POST", "chat", DIALECT_OPENAI, 0), /* Writer */
+    METERED("chat.completions", "POST", "prompts/*/completions", DIALECT_OPENAI, 0), /* Portkey */
+    METERED("generation", "POST", "ml/*/generation/text", DIALECT_SERVER, 0), /* watsonx */
+    METERED("generation", "POST", "ml/*/generation/text_stream", DIALECT_SERVER, ENTRY_STREAMS),
+    METERED("complete", "POST", "complete", DIALECT_SERVER, 0), /* Aleph Alpha */
+    METERED("predictions", "POST", "predictions", DIALECT_SERVER, 0), /* Replicate */
+    METERED("predictions", "POST", "models/*/*/predictions", DIALECT_SERVER,
+            ENTRY_PATH_MODEL),
+    METERED("predictions", "POST", "deployments/*/*/predictions", DIALECT_SERVER,
+            ENTRY_PATH_MODEL),
+    FETCHED("predictions.fetched", "GET", "predictions/*", DIALECT_SERVER, 0),
+    FREE("predictions.cancel", "POST", "predictions/*/cancel"),
+    METERED("inference", "POST", "models/*", DIALECT_SERVER,
+            ENTRY_PATH_MODEL), /* Hugging Face */
+    METERED("inference", "POST", "models/*/*", DIALECT_SERVER,
+            ENTRY_PATH_MODEL),
+    METERED("inference", "POST", "pipeline/*/*/*", DIALECT_SERVER, ENTRY_EMBEDS),
+};
+
+/* What Mistral has that OpenAI has not; the rest is OpenAI's table. */
+static const struct entry MISTRAL[] = {
+    METERED("agents.completions", "POST", "agents/completions", DIALECT_OPENAI, 0),
+    METERED("ocr", "POST", "ocr", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("conversations", "POST", "conversations", DIALECT_OPENAI, ENTRY_THREAD),
+    METERED("conversations", "POST", "conversations/*", DIALECT_OPENAI, ENTRY_THREAD),
+    METERED("conversations", "POST", "conversations/*/restart", DIALECT_OPENAI, ENTRY_THREAD),
+    METERED("batches", "POST", "batch/jobs", DIALECT_OPENAI, ENTRY_LATER),
+    FREE("batches.cancel", "POST", "batch/jobs/*/cancel"),
+    FREE("moderations", "POST", "moderations"),
+    FREE("classifications", "POST", "classifications"),
 };
 
 static const struct entry ANTHROPIC[] = {
@@ -70,12 +148,16 @@ static const struct entry ANTHROPIC[] = {
     METERED("complete", "POST", "complete", DIALECT_ANTHROPIC, 0),
     /* The provider's OpenAI-compatible form. */
     METERED("chat.completions", "POST", "chat/completions", DIALECT_OPENAI, ENTRY_EDIT),
+    METERED("messages.batches", "POST", "messages/batches", DIALECT_ANTHROPIC, ENTRY_LATER),
+    FETCHED("messages.batches.results", "GET", "messages/batches/*/results", DIALECT_ANTHROPIC,
+            ENTRY_BATCH),
+    FREE("messages.batches.cancel", "POST", "messages/batches/*/cancel"),
+    FREE("messages.batches.delete", "DELETE", "messages/batches/*"),
     FREE("messages.count_tokens", "POST", "messages/count_tokens"),
     FREE("models", "GET", "models"),
     FREE("models", "GET", "models/*"),
-    FREE("messages.batches.cancel", "POST", "messages/batches/*/cancel"),
-    UNKNOWN("messages.batches", "POST", "messages/batches"),
-    UNKNOWN("files", "POST", "files"),
+    FREE("files", "POST", "files"),
+    FREE("files", "DELETE", "files/*"),
     UNKNOWN("sessions", "POST", "sessions"),
 };
 
@@ -83,13 +165,15 @@ static const struct entry COHERE[] = {
     METERED("chat.completions", "POST", "compatibility/v1/chat/completions", DIALECT_OPENAI,
             ENTRY_EDIT),
     METERED("embeddings", "POST", "compatibility/v1/embeddings", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("chat", "POST", "chat", DIALECT_COHERE, ENTRY_LINES),
+    METERED("generate", "POST", "generate", DIALECT_COHERE, ENTRY_LINES),
+    METERED("embed", "POST", "embed", DIALECT_COHERE, ENTRY_EMBEDS),
+    METERED("rerank", "POST", "rerank", DIALECT_COHERE, ENTRY_EMBEDS | ENTRY_RERANK),
+    METERED("classify", "POST", "classify", DIALECT_COHERE, ENTRY_EMBEDS),
+    METERED("summarize", "POST", "summarize", DIALECT_COHERE, 0),
+    FREE("check-api-key", "POST", "check-api-key"),
     FREE("tokenize", "POST", "tokenize"),
     FREE("detokenize", "POST", "detokenize"),
-    UNKNOWN("chat", "POST", "chat"),
-    UNKNOWN("generate", "POST", "generate"),
-    UNKNOWN("embed", "POST", "embed"),
-    UNKNOWN("rerank", "POST", "rerank"),
-    UNKNOWN("classify", "POST", "classify"),
 };
 
 static const struct entry OLLAMA[] = {
@@ -98,11 +182,11 @@ static const struct entry OLLAMA[] = {
     METERED("embeddings", "POST", "embeddings", DIALECT_OPENAI, ENTRY_EMBEDS),
     METERED("responses", "POST", "responses", DIALECT_RESPONSES, 0),
     METERED("messages", "POST", "messages", DIALECT_ANTHROPIC, 0),
+    METERED("chat", "POST", "api/chat", DIALECT_OLLAMA, ENTRY_LINES | ENTRY_STREAMS),
+    METERED("generate", "POST", "api/generate", DIALECT_OLLAMA, ENTRY_LINES | ENTRY_STREAMS),
+    METERED("embed", "POST", "api/embed", DIALECT_OLLAMA, ENTRY_EMBEDS),
+    METERED("embeddings", "POST", "api/embeddings", DIALECT_OLLAMA, ENTRY_EMBEDS),
     FREE("show", "POST", "api/show"),
-    UNKNOWN("chat", "POST", "api/chat"),
-    UNKNOWN("generate", "POST", "api/generate"),
-    UNKNOWN("embed", "POST", "api/embed"),
-    UNKNOWN("embeddings", "POST", "api/embeddings"),
 };
 
 /*
@@ -124,9 +208,9 @@ static const struct entry BEDROCK[] = {
     FREE("messages.count_tokens", "POST", "messages/count_tokens"),
     FREE("models", "GET", "models"),
     FREE("models", "GET", "models/*"),
-    FREE("responses.stored", "GET", "responses/*"),
+    FETCHED("responses.fetched", "GET", "responses/*", DIALECT_RESPONSES, 0),
+    FETCHED("responses.cancel", "POST", "responses/*/cancel", DIALECT_RESPONSES, 0),
     FREE("responses.stored", "DELETE", "responses/*"),
-    FREE("responses.cancel", "POST", "responses/*/cancel"),
     UNKNOWN("invoke-with-bidirectional-stream", "POST",
             "model/{model}/invoke-with-bidirectional-stream"),
     UNKNOWN("apply-guardrail", "POST", "guardrail/*/version/*/apply"),
@@ -140,11 +224,29 @@ static const struct entry GOOGLE[] = {
             ENTRY_STREAM),
     METERED("embedContent", "POST", "embedContent", DIALECT_GEMINI, ENTRY_EMBEDS),
     METERED("batchEmbedContents", "POST", "batchEmbedContents", DIALECT_GEMINI, ENTRY_EMBEDS),
+    METERED("predictLongRunning", "POST", "predictLongRunning", DIALECT_GEMINI, ENTRY_LATER),
+    METERED("batchGenerateContent", "POST", "batchGenerateContent", DIALECT_GEMINI,
+            ENTRY_LATER),
+    METERED("asyncBatchEmbedContent", "POST", "asyncBatchEmbedContent", DIALECT_GEMINI,
+            ENTRY_LATER),
     FREE("countTokens", "POST", "countTokens"),
     METERED("predict", "POST", "predict", DIALECT_PREDICT, ENTRY_EMBEDS),
-    UNKNOWN("predictLongRunning", "POST", "predictLongRunning"),
-    UNKNOWN("batchGenerateContent", "POST", "batchGenerateContent"),
-    UNKNOWN("asyncBatchEmbedContent", "POST", "asyncBatchEmbedContent"),
+};
+
+/* Google's other paths, below the version. */
+static const struct entry GOOGLE_PLAIN[] = {
+    METERED("interactions", "POST", "interactions", DIALECT_GEMINI, ENTRY_THREAD),
+    FETCHED("interactions.fetched", "GET", "interactions/*", DIALECT_GEMINI, ENTRY_THREAD),
+    FREE("interactions.cancel", "POST", "interactions/*/cancel"),
+    FREE("interactions.delete", "DELETE", "interactions/*"),
+    /* Kept tokens are billed by the hour, which no answer tells. */
+    FREE("cachedContents", "POST", "cachedContents"),
+    FREE("cachedContents", "PATCH", "cachedContents/*"),
+    FREE("cachedContents", "DELETE", "cachedContents/*"),
+    FREE("files", "POST", "files"),
+    FREE("files", "DELETE", "files/*"),
+    FETCHED("batches.fetched", "GET", "batches/*", DIALECT_GEMINI, ENTRY_BATCH),
+    FETCHED("files.content", "GET", "files/*:download", DIALECT_GEMINI, ENTRY_BATCH),
 };
 
 /* publishers/anthropic/models/MODEL: on Vertex. */
@@ -164,27 +266,22 @@ static const struct entry ANY_OTHER = UNKNOWN("unknown", "", "");
 static const struct entry COUNT_TOKENS = FREE("messages.count_tokens", "POST", "");
 static const struct entry GOOGLE_WEBSOCKET = UNKNOWN("live", "", "");
 
-#define ENTRIES_OF(array) *n = sizeof(array) / sizeof((array)[0]), (array)
-
-static const struct entry *entries_of(enum entries table, size_t *n)
-{
-    *n = 0;
-    switch (table) {
-    case ENTRIES_NONE:
-        return NULL;
-    case ENTRIES_OPENAI:
-        return ENTRIES_OF(OPENAI);
-    case ENTRIES_ANTHROPIC:
-        return ENTRIES_OF(ANTHROPIC);
-    case ENTRIES_COHERE:
-        return ENTRIES_OF(COHERE);
-    case ENTRIES_OLLAMA:
-        return ENTRIES_OF(OLLAMA);
-    case ENTRIES_BEDROCK:
-        return ENTRIES_OF(BEDROCK);
+#define TABLE(bit, array)                                                                      \
+    {                                                                                          \
+        (bit), (array), sizeof(array) / sizeof((array)[0])                                     \
     }
-    return NULL;
-}
+
+/* Those of one protocol are looked through in this order. */
+static const struct {
+    unsigned bit;
+    const struct entry *entries;
+    size_t n;
+} TABLES[] = {
+    TABLE(ENTRIES_GOOGLE, GOOGLE_PLAIN), TABLE(ENTRIES_MISTRAL, MISTRAL),
+    TABLE(ENTRIES_OPENAI, OPENAI),       TABLE(ENTRIES_HOSTS, HOSTS),
+    TABLE(ENTRIES_ANTHROPIC, ANTHROPIC), TABLE(ENTRIES_COHERE, COHERE),
+    TABLE(ENTRIES_OLLAMA, OLLAMA),       TABLE(ENTRIES_BEDROCK, BEDROCK),
+};
 
 const struct entry *entry_of(const struct endpoint *endpoint)
 {
@@ -262,6 +359,8 @@ static size_t skip_prefix(const struct protocol *p, const struct path *path, str
             out->path_model = path->at[i + 1];
             i += 2;
         } else if (is_version(path->at[i]) || is_listed(p->prefixes, path->at[i])) {
+            out->openai_path =
+                out->openai_path || (p->google_paths && strv_eq(path->at[i], STRV("openai")));
             i++;
         } else {
             break;
@@ -301,6 +400,16 @@ static bool is_model_segment(struct strv s)
     return n < sizeof(plain) && is_plain_id(strv_make(plain, n));
 }
 
+/* A wild segment is a plain id, which ends on what follows the star. */
+static bool segment_matches(struct strv want, struct strv segment)
+{
+    if (want.n == 0 || want.p[0] != '*')
+        return strv_eq(want, segment);
+    want = strv_skip(want, 1);
+    return is_plain_id(segment) && segment.n > want.n &&
+           strv_eq(strv_skip(segment, segment.n - want.n), want);
+}
+
 static bool matches(const struct entry *entry, struct strv method, const struct path *path,
                     size_t from)
 {
@@ -311,13 +420,9 @@ static bool matches(const struct entry *entry, struct strv method, const struct 
     while (strv_split(&rest, '/', &want)) {
         if (from == path->n)
             return false;
-        if (strv_eq(want, STRV("{model}"))) {
-            if (!is_model_segment(path->at[from]))
-                return false;
-        } else if (strv_eq(want, STRV("*")) ? !is_plain_id(path->at[from])
-                                            : !strv_eq(want, path->at[from])) {
+        if (strv_eq(want, STRV("{model}")) ? !is_model_segment(path->at[from])
+                                           : !segment_matches(want, path->at[from]))
             return false;
-        }
         from++;
     }
     return from == path->n;
@@ -373,6 +478,34 @@ static const struct entry *find_verb(struct strv publisher, struct strv method,
                : find_entry(GOOGLE, sizeof(GOOGLE) / sizeof(GOOGLE[0]), method, verb, 0);
 }
 
+static const struct entry *find_table(unsigned tables, struct strv method,
+                                      const struct path *path, size_t from)
+{
+    const struct entry *found = NULL;
+
+    for (size_t i = 0; i < sizeof(TABLES) / sizeof(TABLES[0]) && found == NULL; i++) {
+        if (tables & TABLES[i].bit)
+            found = find_entry(TABLES[i].entries, TABLES[i].n, method, path, from);
+    }
+    return found;
+}
+
+/* What the pattern's wild segments, one behind the other, stand for. */
+static struct strv wild_part(const struct entry *entry, const struct path *path, size_t from)
+{
+    struct strv rest = strv_z(entry->pattern), want, part = STRV_NONE;
+
+    for (; strv_split(&rest, '/', &want) && from < path->n; from++) {
+        if (want.p[0] != '*')
+            continue;
+        if (part.n == 0)
+            part = path->at[from];
+        else
+            part.n = (size_t)(path->at[from].p + path->at[from].n - part.p);
+    }
+    return part;
+}
+
 /* .../models/MODEL:method, also tunedModels/, endpoints/ (a deployed model of Vertex). */
 static const struct entry *find_google(const struct path *path, struct strv method,
                                        struct route *out)
@@ -416,20 +549,28 @@ static size_t skip_endpoint(const struct path *path, size_t from)
 static const struct entry *find_route(const struct protocol *p, struct strv method,
                                       const struct path *path, struct route *out)
 {
-    const struct entry *found = NULL, *entries;
-    size_t n, from = skip_prefix(p, path, out);
+    const struct entry *found = NULL;
+    size_t from = skip_prefix(p, path, out);
+    unsigned tables = p->tables;
 
     if (p->google_paths) {
         out->region = segment_behind(path, STRV("locations"));
         found = find_google(path, method, out);
         from = skip_endpoint(path, from);
     }
-    if (found == NULL) {
-        entries = entries_of(p->table, &n);
-        found = find_entry(entries, n, method, path, from);
-        if (found != NULL && out->path_model.n == 0)
-            out->path_model = model_segment(found, path, from);
-    }
+    if (found != NULL)
+        return found;
+    if (out->openai_path)
+        tables &= ~(unsigned)ENTRIES_GOOGLE;
+    found = find_table(tables, method, path, from);
+    if (found == NULL)
+        return NULL;
+    if (found->flags & ENTRY_PATH_MODEL)
+        out->path_model = wild_part(found, path, from);
+    else if (out->path_model.n == 0)
+        out->path_model = model_segment(found, path, from);
+    if (found->endpoint.kind == ENDPOINT_FETCHED)
+        out->path_id = wild_part(found, path, from);
     return found;
 }
 

@@ -12,51 +12,6 @@
 /* Of an AWS event stream: sizes in bytes. */
 enum { FRAME_PRELUDE = 8, FRAME_CRC = 4, FRAME_STRING = 7 };
 
-enum error_shape shape_of(const struct protocol *p, const struct route *route)
-{
-    if (p == NULL)
-        return SHAPE_OPENAI;
-    if (route == NULL || route->endpoint == NULL)
-        return p->shape;
-    switch (entry_of(route->endpoint)->dialect) {
-    case DIALECT_OPENAI:
-    case DIALECT_RESPONSES:
-        /* Those who speak it with errors of their own do so here too. */
-        return p->shape == SHAPE_MISTRAL || p->shape == SHAPE_COHERE || p->shape == SHAPE_OLLAMA
-                   ? p->shape
-                   : SHAPE_OPENAI;
-    case DIALECT_ANTHROPIC:
-        return SHAPE_ANTHROPIC;
-    case DIALECT_GEMINI:
-    case DIALECT_PREDICT:
-        return SHAPE_GOOGLE;
-    case DIALECT_NONE:
-    case DIALECT_CONVERSE:
-    case DIALECT_INVOKE:
-        break;
-    }
-    return p->shape;
-}
-
-/* The same for an event of a stream. */
-static enum error_shape event_shape_of(const struct protocol *p, const struct route *route)
-{
-    switch (entry_of(route->endpoint)->dialect) {
-    case DIALECT_OPENAI:
-        return SHAPE_OPENAI;
-    case DIALECT_RESPONSES:
-        return SHAPE_RESPONSES;
-    case DIALECT_NONE:
-    case DIALECT_ANTHROPIC:
-    case DIALECT_GEMINI:
-    case DIALECT_PREDICT:
-    case DIALECT_CONVERSE:
-    case DIALECT_INVOKE:
-        break;
-    }
-    return shape_of(p, route);
-}
-
 static enum rc append_json(struct buf *out, enum error_shape shape, enum refusal r,
                            struct strv message)
 {
@@ -150,7 +105,7 @@ enum rc protocol_stream_error(const struct protocol *p, const struct route *rout
                               enum stream_framing framing, enum refusal r, struct strv message,
                               struct buf *out)
 {
-    enum error_shape shape = event_shape_of(p, route);
+    enum error_shape shape = shape_of(p, route, true);
 
     switch (framing) {
     case FRAMING_NONE:

@@ -15,6 +15,8 @@ void tap_rest(struct tap *tap)
     tap->watch = NULL;
     free(tap->frames);
     tap->frames = NULL;
+    free(tap->reading.parts);
+    tap->reading.parts = NULL;
 }
 
 static void begin(struct tap *tap, const struct protocol *p, const struct route *route,
@@ -29,6 +31,7 @@ static void begin(struct tap *tap, const struct protocol *p, const struct route 
     tap->asked_usage = asked_usage;
     buf_init(&tap->hold, TAP_HOLD_MAX_BYTES);
     sse_init(&tap->sse);
+    r->flags = tap->entry->flags;
     r->reader = reader_find(route);
     if (r->reader == NULL)
         memset(&r->scan, 0, sizeof(r->scan));
@@ -61,20 +64,40 @@ void tap_free(struct tap *tap)
     free(tap);
 }
 
+/* Types by which an answer is known to be a document a line. */
+static bool is_lines_type(struct strv type)
+{
+    static const char *const TYPES[] = {"application/x-ndjson", "application/jsonl",
+                                        "application/x-jsonl", "application/x-jsonlines",
+                                        "application/stream+json"};
+
+    for (size_t i = 0; i < sizeof(TYPES) / sizeof(TYPES[0]); i++) {
+        if (strv_eq_nocase(type, strv_z(TYPES[i])))
+            return true;
+    }
+    return false;
+}
+
 static void choose_mode(struct tap *tap, struct strv type)
 {
     struct tap_result *result = &tap->reading.result;
+    bool json;
 
     type = strv_trim(strv_head(type, strv_find(type, ';'))); /* without parameters */
+    json = strv_eq_nocase(type, STRV("application/json"));
     tap->mode = MODE_SNIFF;
     if (strv_eq_nocase(type, STRV("text/event-stream"))) {
         tap->mode = MODE_SNIFF_SSE;
         result->framing = FRAMING_SSE;
-    } else if (strv_eq_nocase(type, STRV("application/x-ndjson")) ||
-               strv_eq_nocase(type, STRV("application/jsonl")) ||
-               strv_eq_nocase(type, STRV("application/x-jsonlines"))) {
+    } else if (is_lines_type(type)) {
         tap->mode = MODE_LINES;
         result->framing = FRAMING_NDJSON;
+    } else if (tap->entry->flags & (ENTRY_LINES | ENTRY_BATCH)) {
+        tap->mode = MODE_LINES; /* which takes a plain document as well */
+    } else if ((tap->entry->flags & ENTRY_AUDIO) && strv_starts(type, STRV("text/"))) {
+        tap->mode = MODE_TEXT;
+    } else if ((tap->entry->flags & ENTRY_SPEECH) && !json) {
+        tap->mode = MODE_IGNORE; /* sound */
     } else if (strv_eq_nocase(type, STRV("application/vnd.amazon.eventstream"))) {
         tap->mode = MODE_EVENTSTREAM;
         result->framing = FRAMING_EVENTSTREAM;
@@ -172,20 +195,6 @@ bool tap_end_json(struct tap *tap)
     return good;
 }
 
-static void read_lines(struct tap *tap, struct strv bytes)
-{
-    while (bytes.n > 0) {
-        size_t end = strv_find(bytes, '\n');
-
-        tap_feed_json(tap, strv_head(bytes, end));
-        if (end == bytes.n)
-            break;
-        if (!tap_end_json(tap))
-            tap->reading.result.undecodable = true;
-        bytes = strv_skip(bytes, end + 1);
-    }
-}
-
 /* What the first byte that is no white space says of the body. */
 static void settle_mode(struct tap *tap, char first)
 {
@@ -230,7 +239,10 @@ static void read_body(struct tap *tap, struct strv bytes)
         tap_read_sse(tap, bytes);
         break;
     case MODE_LINES:
-        read_lines(tap, bytes);
+        tap_read_lines(tap, bytes);
+        break;
+    case MODE_TEXT:
+        tap->reading.whole_text += bytes.n;
         break;
     case MODE_EVENTSTREAM:
         tap_read_eventstream(tap, bytes);
@@ -284,6 +296,8 @@ enum rc tap_feed(struct tap *tap, struct strv bytes, struct buf *pass)
         tap->mode = MODE_IGNORE;
     }
     tap->reading.result.output_bytes = jscan_counted(&tap->reading.scan);
+    if (tap->reading.whole_text > tap->reading.result.output_bytes)
+        tap->reading.result.output_bytes = tap->reading.whole_text;
     return rc;
 }
 
@@ -297,7 +311,9 @@ static enum rc end_body(struct tap *tap, bool clean, struct buf *pass)
         drop = tap_end_sse(tap) && !tap->committed;
     } else if (tap->mode == MODE_EVENTSTREAM) {
         tap_end_eventstream(tap);
-    } else if (tap->mode == MODE_LINES || tap->mode == MODE_JSON) {
+    } else if (tap->mode == MODE_LINES) {
+        tap_end_lines(tap);
+    } else if (tap->mode == MODE_JSON) {
         if (r->open) /* broken off: what was whole of it counts */
             r->reader->end_document(r);
         tap->whole = tap_end_json(tap);
@@ -317,14 +333,12 @@ static enum tap_end find_end(const struct tap *tap, bool clean)
 
     if (r->error || r->finish == TAP_END_ERROR || tap->status >= 400)
         return TAP_END_ERROR;
-    if (r->reader == NULL || tap->mode == MODE_IGNORE)
+    if (r->reader == NULL || tap->mode == MODE_IGNORE || tap->mode == MODE_TEXT)
         return clean ? TAP_END_COMPLETE : TAP_END_NONE;
     if (r->is_stream) {
-        bool needs_terminator = tap->entry->dialect == DIALECT_RESPONSES ||
-                                tap->entry->dialect == DIALECT_ANTHROPIC ||
-                                r->result.framing == FRAMING_EVENTSTREAM;
-
-        complete = r->terminator || (clean && !needs_terminator && r->finish != TAP_END_NONE);
+        complete = r->terminator ||
+                   (clean && !r->reader->has_terminator &&
+                    r->result.framing != FRAMING_EVENTSTREAM && r->finish != TAP_END_NONE);
     } else {
         complete = r->documents > 0 && tap->whole;
     }
@@ -346,7 +360,22 @@ enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass)
     if (r->result.has_usage && r->terminator)
         r->result.usage_is_final = true;
     r->result.end = find_end(tap, clean);
+    r->result.pending = !r->result.has_usage && tap->status >= 200 && tap->status < 300 &&
+                        (r->result.pending || (r->flags & ENTRY_LATER));
     return rc;
+}
+
+bool tap_part(const struct tap *tap, size_t i, struct tap_part *out)
+{
+    const struct reading *r = &tap->reading;
+
+    if (r->parts == NULL || i >= r->parts->n)
+        return false;
+    *out = (struct tap_part){.model = strv_z(r->parts->at[i].model),
+                             .usage = &r->parts->at[i].usage};
+    if (out->model.n == 0 && r->parts->at[i].kind == PART_DRAWING)
+        out->model = strv_z(r->tool_model);
+    return true;
 }
 
 const struct tap_result *tap_result(const struct tap *tap)

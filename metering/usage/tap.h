@@ -60,7 +60,28 @@ struct tap_result {
     bool has_provider_cost;
     int64_t provider_cost_atto_hi, provider_cost_atto_lo; /* nano and rest: see money_split */
     uint64_t output_bytes; /* bytes of generated text seen: for an estimate */
+    bool pending;          /* the work goes on after this answer: another will tell what it took */
+    char kept_id[TAP_ID_MAX_BYTES]; /* of an answer with usage that can be fetched again, which
+                                     * tells the same usage again; "": it cannot */
+    char search_ctx[16]; /* how much a search took in, where that has its price; "": not said */
 };
+
+/* What another model took for the answer, beside its usage and at rates of its own. */
+struct tap_part {
+    struct strv model; /* empty: not said */
+    const struct usage *usage;
+};
+
+/*
+ * One answer of a batch: the nth of its list, from 0.  Returns false where it was counted
+ * before: it then is no part of the result's usage.  Called while tap_feed and tap_finish run.
+ */
+struct tap_answer {
+    uint64_t n;
+    const struct usage *usage;
+    struct strv model;
+};
+typedef bool tap_answer_fn(void *arg, const struct tap_answer *answer);
 
 /* For one response. asked_usage: the proxy itself asked for the usage event, which is dropped.
  */
@@ -91,6 +112,11 @@ enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass) RC_MUST;
  * of an AWS event stream.  Nothing of the gateway's own may then follow.
  */
 bool tap_is_between(const struct tap *tap);
+/* Of a route whose answer is a batch of answers; before tap_head. */
+void tap_on_answer(struct tap *tap, tap_answer_fn *fn, void *arg);
+
+/* The ith part, once the tap is finished; false past the last. */
+bool tap_part(const struct tap *tap, size_t i, struct tap_part *out);
 
 /* What is known so far; `end` is set by tap_finish alone. Lives as long as the tap. */
 const struct tap_result *tap_result(const struct tap *tap);

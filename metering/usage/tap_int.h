@@ -23,6 +23,7 @@ enum mode {
     MODE_SSE,
     MODE_LINES, /* a document a line */
     MODE_EVENTSTREAM,
+    MODE_TEXT,  /* generated text itself */
 };
 
 enum { SENTINEL_MAX = 8, READING_SAME_BYTES = offsetof(struct reading, documents) };
@@ -72,6 +73,12 @@ struct tap {
     bool committed; /* it grew too large to hold: the client has its beginning */
     bool drop_tail; /* the LF that belongs to the event just dropped */
 
+    /* Of a batch. */
+    tap_answer_fn *answer_fn;
+    void *answer_arg;
+    uint64_t answers;   /* read so far */
+    struct usage total; /* of those that were not counted before */
+
     struct reading reading; /* last: the scanner's memory at its end is not cleared */
 };
 
@@ -80,6 +87,11 @@ struct tap {
 void tap_feed_json(struct tap *tap, struct strv bytes);
 /* False where what was fed is no document. */
 bool tap_end_json(struct tap *tap);
+
+/* ---- lines (tap_lines.c) ---- */
+void tap_read_lines(struct tap *tap, struct strv bytes);
+/* The last line may lack its end. */
+void tap_end_lines(struct tap *tap);
 
 /* ---- server-sent events (tap_sse.c) ---- */
 /* Bytes of the stream, for reading alone. */

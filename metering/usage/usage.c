@@ -61,7 +61,8 @@ bool usage_to_quantities(const struct usage *u, struct quantities *out)
     /* A part without its whole is the whole. */
     if (!usage_has(u, USAGE_INPUT))
         input = u->n[USAGE_CACHE_READ] + u->n[USAGE_CACHE_WRITE_5M] +
-                u->n[USAGE_CACHE_WRITE_1H] + u->n[USAGE_INPUT_AUDIO] + u->n[USAGE_INPUT_IMAGE];
+                u->n[USAGE_CACHE_WRITE_1H] + u->n[USAGE_INPUT_AUDIO] +
+                u->n[USAGE_INPUT_IMAGE] + u->n[USAGE_INPUT_VIDEO];
     if (!usage_has(u, USAGE_OUTPUT))
         output = u->n[USAGE_REASONING] + u->n[USAGE_OUTPUT_AUDIO] + u->n[USAGE_OUTPUT_IMAGE];
     fits &= take(&input, u->n[USAGE_CACHE_READ], &q[METER_CACHE_READ]);
@@ -71,7 +72,9 @@ bool usage_to_quantities(const struct usage *u, struct quantities *out)
      * what does not fit beside the cache was read from it, and that is no fault. */
     (void)take(&input, u->n[USAGE_INPUT_AUDIO], &q[METER_IN_AUDIO]);
     (void)take(&input, u->n[USAGE_INPUT_IMAGE], &q[METER_IN_IMAGE]);
-    fits &= u->n[USAGE_INPUT_AUDIO] + u->n[USAGE_INPUT_IMAGE] <= u->n[USAGE_INPUT] ||
+    (void)take(&input, u->n[USAGE_INPUT_VIDEO], &q[METER_IN_VIDEO]);
+    fits &= u->n[USAGE_INPUT_AUDIO] + u->n[USAGE_INPUT_IMAGE] + u->n[USAGE_INPUT_VIDEO] <=
+                u->n[USAGE_INPUT] ||
             !usage_has(u, USAGE_INPUT);
     q[METER_IN] = input;
     fits &= take(&output, u->n[USAGE_OUTPUT_AUDIO], &q[METER_OUT_AUDIO]);
@@ -85,5 +88,9 @@ bool usage_to_quantities(const struct usage *u, struct quantities *out)
     q[METER_AUDIO_SEC] = u->n[USAGE_AUDIO_MS];
     q[METER_IN_CHAR] = u->n[USAGE_CHARACTERS];
     q[METER_RERANK_SEARCH] = u->n[USAGE_SEARCH_UNITS];
+    q[METER_OUT_CITATION] = u->n[USAGE_CITATION];
+    q[METER_PAGE] = u->n[USAGE_PAGES];
+    q[METER_X_SEARCH] = u->n[USAGE_X_SEARCH];
+    q[METER_MAPS_SEARCH] = u->n[USAGE_MAPS];
     return fits;
 }

@@ -32,7 +32,12 @@
     X(USAGE_IMAGES, "images")                                                                  \
     X(USAGE_AUDIO_MS, "audio_seconds") /* kept in milliseconds */                              \
     X(USAGE_CHARACTERS, "characters")                                                          \
-    X(USAGE_SEARCH_UNITS, "search_units")
+    X(USAGE_SEARCH_UNITS, "search_units")                                                      \
+    X(USAGE_INPUT_VIDEO, "input_video_tokens")                                                 \
+    X(USAGE_CITATION, "citation_tokens")                                                       \
+    X(USAGE_PAGES, "pages")                                                                    \
+    X(USAGE_X_SEARCH, "x_search_requests")                                                     \
+    X(USAGE_MAPS, "maps_requests")
 
 enum usage_field {
 #define USAGE_ID(id, name) id,

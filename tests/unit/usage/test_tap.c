@@ -87,6 +87,8 @@ static void feed(struct tap *tap, struct strv piece, struct buf *pass)
     free(copy);
 }
 
+static void check_parts(const cJSON *vector, const struct tap *tap);
+
 /* step 0: two pieces cut at `cut`; else pieces of step bytes. */
 static struct tap_result run(const cJSON *vector, struct strv body, const char *coding,
                              size_t cut, size_t step, struct buf *pass)
@@ -103,6 +105,7 @@ static struct tap_result run(const cJSON *vector, struct strv body, const char *
         feed(tap, strv_head(strv_skip(body, at), step), pass);
     assert_int_equal(tap_finish(tap, !is_true(vector, "unclean"), pass), RC_OK);
     result = *tap_result(tap);
+    check_parts(vector, tap);
     tap_free(tap);
     return result;
 }
@@ -123,6 +126,22 @@ static void check_usage(const cJSON *vector, const struct usage *u)
         }
     }
     assert_int_equal(named, cJSON_GetArraySize(want)); /* no misspelt field */
+}
+
+/* What the answer took beside its usage. */
+static void check_parts(const cJSON *vector, const struct tap *tap)
+{
+    const cJSON *want = cJSON_GetObjectItemCaseSensitive(vector, "parts"), *part;
+    struct tap_part got;
+    size_t n = 0;
+
+    cJSON_ArrayForEach(part, want)
+    {
+        assert_true(tap_part(tap, n++, &got));
+        assert_true(strv_eq(got.model, strv_z(text_of(part, "model"))));
+        check_usage(part, got.usage);
+    }
+    assert_false(tap_part(tap, n, &got));
 }
 
 static void check_result(const cJSON *vector, const struct tap_result *got)

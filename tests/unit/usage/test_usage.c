@@ -107,7 +107,8 @@ static void test_sides_add_up(void **state)
         }
         fits = usage_to_quantities(&u, &q);
         input = q.n[METER_IN] + q.n[METER_CACHE_READ] + q.n[METER_CACHE_WRITE] +
-                q.n[METER_CACHE_WRITE_1H] + q.n[METER_IN_AUDIO] + q.n[METER_IN_IMAGE];
+                q.n[METER_CACHE_WRITE_1H] + q.n[METER_IN_AUDIO] + q.n[METER_IN_IMAGE] +
+                q.n[METER_IN_VIDEO];
         output = q.n[METER_OUT] + q.n[METER_OUT_REASONING] + q.n[METER_OUT_AUDIO] +
                  q.n[METER_OUT_IMAGE];
         assert_int_equal(input, u.n[USAGE_INPUT]);
@@ -115,7 +116,8 @@ static void test_sides_add_up(void **state)
         must_fit =
             u.n[USAGE_CACHE_READ] + u.n[USAGE_CACHE_WRITE_5M] + u.n[USAGE_CACHE_WRITE_1H] <=
                 u.n[USAGE_INPUT] &&
-            u.n[USAGE_INPUT_AUDIO] + u.n[USAGE_INPUT_IMAGE] <= u.n[USAGE_INPUT] &&
+            u.n[USAGE_INPUT_AUDIO] + u.n[USAGE_INPUT_IMAGE] + u.n[USAGE_INPUT_VIDEO] <=
+                u.n[USAGE_INPUT] &&
             u.n[USAGE_REASONING] + u.n[USAGE_OUTPUT_AUDIO] + u.n[USAGE_OUTPUT_IMAGE] <=
                 u.n[USAGE_OUTPUT];
         assert_int_equal(fits, must_fit);

@@ -1,0 +1,41 @@
+/*
+ * collected.h - which answers that can be fetched again have been counted.
+ *
+ * A background response, a run, the output of a batch: each may be fetched any number of
+ * times, by any client, and tells the same usage each time.  Here is kept, for each, how
+ * much of it was counted: a number for an answer, the nth of its answers for a batch.  The
+ * memory is bounded, shared by the workers without locks, and outlives the process in a
+ * file of state_dir.  What happens on another node is not known here.
+ */
+#ifndef PROXY_COLLECTED_H
+#define PROXY_COLLECTED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/rc.h"
+#include "base/strv.h"
+
+struct collected;
+
+enum {
+    COLLECTED_MAX = 1 << 16, /* answers remembered; beyond, one of the same bucket goes */
+};
+
+/* Remembers what the file of an earlier process says; makes it where there is none. */
+enum rc collected_open(const char *state_dir, struct collected **out, struct fail *fail) RC_MUST;
+void collected_close(struct collected *c);
+
+/* Stands for an answer of an upstream; never 0. */
+uint64_t collected_key(struct strv upstream, struct strv answer);
+
+/*
+ * True once for each n of a key, where ns come in their order: the nth (from 1) is to be
+ * counted now, by this caller.  Any thread.
+ */
+bool collected_claim(struct collected *c, uint64_t key, uint64_t n);
+
+/* So far a key was counted, also by the next process.  One small write; any thread. */
+void collected_keep(struct collected *c, uint64_t key);
+
+#endif

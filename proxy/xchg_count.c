@@ -1,0 +1,191 @@
+/*
+ * xchg_count.c - what an exchange took: usage from what the tap saw, and its price.
+ *
+ * Most answers are one usage at one model's rates.  Some have parts by other models, some
+ * are batches of answers, each priced by itself; and some can be fetched again, which must
+ * not count again.
+ */
+#include "base/check.h"
+#include "proxy/collected.h"
+#include "proxy/server.h"
+#include "proxy/xchg_int.h"
+
+enum { STATUS_PARTIAL_CONTENT = 206 };
+
+/* The answers of a batch, as far as they were counted. */
+struct batch {
+    uint64_t key; /* in what is collected; 0: nobody can say which batch it is */
+    bool any;
+    struct cost cost;
+};
+
+const struct tap_result *settle_seen(const struct xchg *x)
+{
+    static const struct tap_result nothing;
+
+    return x->tap ? tap_result(x->tap) : &nothing;
+}
+
+/* What one usage costs; empty names fall to the request's. */
+static void price(const struct xchg *x, struct strv model, struct strv tier,
+                  const struct usage *usage, struct cost *out)
+{
+    const struct tap_result *seen = settle_seen(x);
+    struct price_query query = {
+        .provider = x->upstream->provider,
+        .upstream = strv_z(x->upstream->name),
+        .model = model,
+        .model_requested = x->facts.model,
+        .tier = usage_priced_tier(tier),
+        .region = strv_z(seen->region),
+        .at_us = x->start_wall_us,
+        .input_total = usage->n[USAGE_INPUT],
+        .detail = {[DETAIL_SEARCH_CTX] = seen->search_ctx[0] ? strv_z(seen->search_ctx)
+                                                             : x->facts.search_ctx,
+                   [DETAIL_QUALITY] = x->facts.quality,
+                   [DETAIL_SIZE] = x->facts.size},
+        .counted = true};
+
+    (void)usage_to_quantities(usage, &query.quantities);
+    query.quantities.n[METER_REQUEST] = usage->has ? 1 : 0; /* some models have a fee a call */
+    price_usage(x->config->book, &query, out);
+}
+
+/* Parts by other models, each at rates of its own. */
+static void add_parts(struct xchg *x)
+{
+    struct tap_part part;
+    struct cost cost;
+
+    for (size_t i = 0; x->tap && tap_part(x->tap, i, &part); i++) {
+        price(x, part.model, strv_z(settle_seen(x)->service_tier), part.usage, &cost);
+        cost_add(&x->cost, &cost);
+    }
+}
+
+/* ---- batches -------------------------------------------------------------------- */
+
+static bool on_answer(void *arg, const struct tap_answer *answer)
+{
+    struct xchg *x = arg;
+    struct batch *batch = x->batch;
+    struct cost cost;
+
+    if (!collected_claim(server_collected(x->worker->server), batch->key, answer->n + 1))
+        return false;
+    price(x, answer->model, STRV("batch"), answer->usage, &cost);
+    cost_add(&batch->cost, &cost);
+    batch->any = true;
+    return true;
+}
+
+void count_answers(struct xchg *x)
+{
+    struct batch *batch;
+
+    /* A part of a file does not say which of its lines it holds. */
+    if (x->route.endpoint->kind != ENDPOINT_FETCHED ||
+        x->answer.head.status == STATUS_PARTIAL_CONTENT)
+        return;
+    batch = arena_alloc(&x->arena, sizeof(*batch));
+    if (!batch)
+        return;
+    batch->key = collected_key(strv_z(x->upstream->name), x->route.path_id);
+    batch->any = false;
+    cost_clear(&batch->cost);
+    x->batch = batch;
+    tap_on_answer(x->tap, on_answer, x);
+}
+
+/* ---- the whole ------------------------------------------------------------------- */
+
+/* An answer that can be fetched again, and was counted. */
+static bool was_counted(struct xchg *x, const struct tap_result *seen)
+{
+    struct collected *collected = server_collected(x->worker->server);
+    uint64_t key;
+
+    if (seen->kept_id[0] == '\0' || !seen->has_usage)
+        return false;
+    key = collected_key(strv_z(x->upstream->name), strv_z(seen->kept_id));
+    if (!collected_claim(collected, key, 1))
+        return true;
+    collected_keep(collected, key);
+    return false;
+}
+
+static void free_of_charge(struct xchg *x)
+{
+    x->usage = (struct usage){.has = 0};
+    x->usage_source = USAGE_NONE;
+    cost_clear(&x->cost);
+    x->cost.status = PRICE_OK; /* nothing was taken: free, not unknown */
+}
+
+/* What a fetched answer tells of, the first time. */
+static void count_fetched(struct xchg *x, const struct tap_result *seen)
+{
+    struct batch *batch = x->batch;
+
+    free_of_charge(x);
+    if (seen->has_usage && batch && batch->any) {
+        x->usage = seen->usage;
+        x->usage_source = USAGE_PROVIDER;
+        x->cost = batch->cost;
+        collected_keep(server_collected(x->worker->server), batch->key);
+    } else if (x->upstream_status == STATUS_PARTIAL_CONTENT) {
+        x->cost.status = PRICE_NONE;
+    } else if (seen->has_usage && seen->usage_is_final && seen->kept_id[0] != '\0' &&
+               !was_counted(x, seen)) {
+        x->usage = seen->usage;
+        x->usage_source = USAGE_PROVIDER;
+        price(x, strv_z(seen->model), strv_z(seen->service_tier), &x->usage, &x->cost);
+        add_parts(x);
+    }
+}
+
+static void count_metered(struct xchg *x, const struct tap_result *seen)
+{
+    x->usage_source = estimate_complete(
+        &x->facts, seen, x->upstream_status,
+        price_max_output(x->config->book, x->upstream->provider, x->facts.model), &x->usage);
+    if (x->usage_source == USAGE_NONE && x->upstream_status >= 400) {
+        x->cost.status = PRICE_OK; /* an error answer is not billed */
+        return;
+    }
+    if (was_counted(x, seen)) {
+        free_of_charge(x);
+        return;
+    }
+    price(x, strv_z(seen->model), strv_z(seen->service_tier), &x->usage, &x->cost);
+    add_parts(x);
+}
+
+void settle_count(struct xchg *x)
+{
+    const struct tap_result *seen = settle_seen(x);
+
+    if (x->counted)
+        return;
+    x->counted = true;
+    cost_clear(&x->cost);
+    if (!x->upstream || !x->route.endpoint)
+        return;
+    if (!x->upstream_tried) {
+        free_of_charge(x);
+        return;
+    }
+    switch (x->route.endpoint->kind) {
+    case ENDPOINT_FREE:
+        free_of_charge(x);
+        break;
+    case ENDPOINT_FETCHED:
+        count_fetched(x, seen);
+        break;
+    case ENDPOINT_METERED:
+        count_metered(x, seen);
+        break;
+    case ENDPOINT_UNKNOWN:
+        break; /* unknown it stays */
+    }
+}
