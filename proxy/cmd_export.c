@@ -1,30 +1,48 @@
 /*
- * cmd_export.c - `tollgate export`: the ledger's lines, one record each, oldest first.
+ * cmd_export.c - `tollgate export`: the ledger's lines, oldest first, or what they are in
+ * FOCUS.
  *
  * Reads beside a running gateway, or without one, in one consistent view; holds one
- * line in memory.
+ * line in memory, of FOCUS a charge period's rows.  A file is written under another name
+ * and takes its own when it is whole.
  */
 #include "proxy/cmd.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdio_ext.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/xalloc.h"
 #include "metering/ledger/ledger_read.h"
 #include "proxy/config.h"
+#include "proxy/long_job.h"
+#include "reports/focus.h"
 #include "reports/params.h"
 
-enum { LINE_MAX_BYTES = 1 << 20, ERROR_MAX_BYTES = 4096 };
+enum { LINE_MAX_BYTES = 1 << 20, ERROR_MAX_BYTES = 4096, METADATA_MAX_BYTES = 1 << 20 };
 
-enum export_format { EXPORT_JSONL = 0, EXPORT_CSV };
+enum export_format { EXPORT_JSONL = 0, EXPORT_CSV, EXPORT_FOCUS };
 
 struct export_run {
-    const char *file;
+    const char *file, *output;
     enum export_format format;
+    enum focus_version focus_version;
+    enum focus_grain grain;
+    bool has_focus_words; /* that go with no other format */
     bool has_period;
     struct report_params params;
     struct buf error, line;
+    FILE *to;
+    char *unfinished; /* the name of the file until it is whole */
+    const struct config *config;
+    struct focus *focus;
+    struct long_job job;
+    uint64_t done;
     enum rc rc; /* of the line that could not be written */
 };
 
@@ -40,18 +58,34 @@ static void print_usage(void)
     puts("      --last D        the last 90m, 24h, 7d, 4w");
     puts("      --where C       field=value,value or field!=value; may be repeated");
     puts("      --tz ZONE       of dates and months; the configuration's by default");
-    puts("      --format F      jsonl (default) or csv");
+    puts("      --format F      jsonl (default), csv or focus");
+    puts("      --focus-version V  1.2 (default) or 1.4");
+    puts("      --grain G       focus: a row per day (default), hour or request");
+    puts(
+        "  -o, --output FILE   instead of standard output; with focus, FILE.metadata.json too");
     puts("  -h, --help          this text");
     puts("\nexit status: 0 good, 2 bad usage, configuration or ledger");
+}
+
+static bool write_text(struct strv text, void *arg)
+{
+    struct export_run *e = arg;
+
+    return fwrite(text.p, 1, text.n, e->to) == text.n;
 }
 
 static bool give_line(uint64_t seq, const struct record *record, void *arg)
 {
     struct export_run *e = arg;
-    struct strv text;
 
     (void)seq;
+    if (!long_job_at(&e->job, ++e->done))
+        return false;
     buf_clear(&e->line);
+    if (e->format == EXPORT_FOCUS) {
+        e->rc = focus_add(e->focus, record);
+        return e->rc == RC_OK;
+    }
     if (e->format == EXPORT_CSV) {
         e->rc = record_csv(record, &e->line);
     } else {
@@ -59,22 +93,22 @@ static bool give_line(uint64_t seq, const struct record *record, void *arg)
         if (e->rc == RC_OK)
             e->rc = buf_append(&e->line, "\n", 1);
     }
-    text = buf_view(&e->line);
-    if (e->rc == RC_OK && fwrite(text.p, 1, text.n, stdout) != text.n)
+    if (e->rc == RC_OK && !write_text(buf_view(&e->line), e))
         e->rc = RC_IO;
     return e->rc == RC_OK;
 }
 
 static bool give_header(struct export_run *e)
 {
-    struct strv text;
-
     buf_clear(&e->line);
-    if (e->format != EXPORT_CSV)
+    if (e->format == EXPORT_JSONL)
         return true;
+    if (e->format == EXPORT_FOCUS) {
+        e->rc = focus_header(e->focus);
+        return e->rc == RC_OK;
+    }
     e->rc = record_csv_header(&e->line);
-    text = buf_view(&e->line);
-    if (e->rc == RC_OK && fwrite(text.p, 1, text.n, stdout) != text.n)
+    if (e->rc == RC_OK && !write_text(buf_view(&e->line), e))
         e->rc = RC_IO;
     return e->rc == RC_OK;
 }
@@ -88,6 +122,15 @@ static int complain(const struct fail *fail, const char *path)
     return EXIT_USAGE;
 }
 
+/* Lines that a period may hold: so many there are at most. */
+static uint64_t most_lines(struct ledger_reader *reader)
+{
+    struct ledger_as_of as_of = {.seq = 0};
+    struct fail fail;
+
+    return ledger_read_as_of(reader, &as_of, &fail) == RC_OK ? as_of.seq : 0;
+}
+
 static int export_lines(struct export_run *e, const char *path,
                         const struct ledger_filter *filter)
 {
@@ -98,17 +141,166 @@ static int export_lines(struct export_run *e, const char *path,
     if (!reader)
         return complain(&fail, path);
     rc = ledger_read_begin(reader, &fail);
-    if (rc == RC_OK && give_header(e))
-        rc = ledger_read_lines(reader, filter, LEDGER_OLDEST, 0, 0, give_line, e, &fail);
+    if (rc == RC_OK) {
+        long_job_start(&e->job, "tollgate export", most_lines(reader));
+        if (give_header(e))
+            rc = ledger_read_lines(reader, filter, LEDGER_OLDEST, 0, 0, give_line, e, &fail);
+    }
     ledger_read_end(reader);
     ledger_read_close(reader);
     if (rc != RC_OK)
         return complain(&fail, path);
-    if (e->rc != RC_OK || fflush(stdout) != 0) {
-        fprintf(stderr, "tollgate export: could not write the lines\n");
+    if (e->rc == RC_OK && e->focus && !long_job_stopped())
+        e->rc = focus_finish(e->focus);
+    if (e->rc == RC_LIMIT) {
+        fprintf(stderr, "tollgate export: a charge period has too many rows, or an amount is "
+                        "too large: ask for a shorter period or --grain hour\n");
+        return EXIT_USAGE;
+    }
+    if (e->rc != RC_OK || fflush(e->to) != 0) {
+        if (!long_job_stopped())
+            fprintf(stderr, "tollgate export: could not write the lines\n");
         return EXIT_USAGE;
     }
     return EXIT_GOOD;
+}
+
+/* ---- the file -------------------------------------------------------------------------- */
+
+static bool open_output(struct export_run *e)
+{
+    e->to = stdout;
+    if (!e->output)
+        return true;
+    e->unfinished = xasprintf("%s.unfinished", e->output);
+    e->to = fopen(e->unfinished, "w");
+    if (e->to)
+        return true;
+    fprintf(stderr, "tollgate export: could not write %s: %s\n", e->unfinished,
+            strerror(errno));
+    return false;
+}
+
+/* What a reader of the data needs to know of it, beside it. */
+static bool write_metadata(const struct export_run *e)
+{
+    char *path = xasprintf("%s.metadata.json", e->output);
+    FILE *file = fopen(path, "w");
+    struct strv text;
+    struct buf out;
+    bool good;
+
+    buf_init(&out, METADATA_MAX_BYTES);
+    good = file && focus_metadata(e->focus, clock_wall_us(), TOLLGATE_VERSION, &out) == RC_OK;
+    text = buf_view(&out);
+    good = good && fwrite(text.p, 1, text.n, file) == text.n;
+    if (file)
+        good = fclose(file) == 0 && good;
+    if (!good)
+        fprintf(stderr, "tollgate export: could not write %s\n", path);
+    buf_release(&out);
+    free(path);
+    return good;
+}
+
+static int close_output(struct export_run *e, int status)
+{
+    bool good = status == EXIT_GOOD && !long_job_stopped();
+
+    if (!e->output || !e->to)
+        return status;
+    if (!good)
+        __fpurge(e->to); /* nobody wants the rest */
+    good = fclose(e->to) == 0 && good;
+    if (good && e->focus)
+        good = write_metadata(e);
+    if (good && rename(e->unfinished, e->output) != 0) {
+        fprintf(stderr, "tollgate export: could not name %s: %s\n", e->output, strerror(errno));
+        good = false;
+    }
+    if (good)
+        long_job_done(&e->job);
+    else
+        (void)unlink(e->unfinished);
+    return good ? EXIT_GOOD : EXIT_USAGE;
+}
+
+/* ---- FOCUS ----------------------------------------------------------------------------- */
+
+static void account_of(struct strv upstream, struct focus_account *out, void *arg)
+{
+    const struct export_run *e = arg;
+    const struct upstream_config *up = config_upstream(e->config, upstream);
+
+    if (!up)
+        return;
+    out->billing_id = strv_z(up->billing_account);
+    out->billing_name = strv_z(up->billing_account_name);
+    out->sub_id = strv_z(up->sub_account);
+    out->sub_name = strv_z(up->sub_account_name);
+}
+
+/* The book as its sources have it, without this installation's contracts. */
+static struct book *list_book(const struct config *config)
+{
+    struct problems problems;
+    struct book *book;
+
+    problems_init(&problems);
+    book = book_load(config->book_paths, config->n_book_paths, NULL, 0, &problems);
+    problems_release(&problems);
+    return book;
+}
+
+static void say_counts(const struct focus_counts *c)
+{
+    if (c->unpriced)
+        fprintf(stderr, "tollgate export: %llu requests have no price and are in no row\n",
+                (unsigned long long)c->unpriced);
+    if (c->partly)
+        fprintf(stderr, "tollgate export: %llu requests are priced only in part\n",
+                (unsigned long long)c->partly);
+    if (c->list_unknown)
+        fprintf(stderr,
+                "tollgate export: %llu charges have no known list price: the contracted one "
+                "stands for it (x_ListPriceSource)\n",
+                (unsigned long long)c->list_unknown);
+}
+
+static int export_focus(struct export_run *e, const char *path,
+                        const struct ledger_filter *filter)
+{
+    struct book *book = list_book(e->config);
+    const struct focus_options options = {.version = e->focus_version,
+                                          .grain = e->grain,
+                                          .list = book,
+                                          .account = account_of,
+                                          .write = write_text,
+                                          .arg = e};
+    int status;
+
+    e->focus = focus_new(&options);
+    status = export_lines(e, path, filter);
+    if (status == EXIT_GOOD && !long_job_stopped())
+        say_counts(focus_counts(e->focus));
+    status = close_output(e, status);
+    focus_free(e->focus);
+    book_free(book);
+    return status;
+}
+
+static int export_to_output(struct export_run *e, const struct ledger_filter *filter)
+{
+    int status = EXIT_USAGE;
+
+    if (open_output(e)) {
+        if (e->format == EXPORT_FOCUS)
+            status = export_focus(e, e->config->ledger_path, filter);
+        else
+            status = close_output(e, export_lines(e, e->config->ledger_path, filter));
+    }
+    free(e->unfinished);
+    return status;
 }
 
 static int run(struct export_run *e)
@@ -135,9 +327,12 @@ static int run(struct export_run *e)
         filter.from_us = INT64_MIN;
         filter.to_us = INT64_MAX;
     }
-    status = export_lines(e, config->ledger_path, &filter);
+    e->config = config;
+    status = export_to_output(e, &filter);
 out:
     config_free(config);
+    if (e->job.doing)
+        long_job_end(&e->job);
     return status;
 }
 
@@ -151,10 +346,33 @@ static bool set_format(struct export_run *e, const char *name)
         e->format = EXPORT_CSV;
         return true;
     }
-    if (strcmp(name, "focus") == 0)
-        fprintf(stderr, "tollgate export: the FOCUS format is not available in this version\n");
-    else
-        fprintf(stderr, "tollgate export: no format \"%s\": jsonl or csv\n", name);
+    if (strcmp(name, "focus") == 0) {
+        e->format = EXPORT_FOCUS;
+        return true;
+    }
+    fprintf(stderr, "tollgate export: no format \"%s\": jsonl, csv or focus\n", name);
+    return false;
+}
+
+static bool set_focus_word(struct export_run *e, const char *word, const char *value)
+{
+    static const char *const grains[] = {"day", "hour", "request"};
+
+    e->has_focus_words = true;
+    for (unsigned i = 0; strcmp(word, "grain") == 0 && i < 3; i++) {
+        if (strcmp(value, grains[i]) == 0) {
+            e->grain = (enum focus_grain)i;
+            return true;
+        }
+    }
+    for (unsigned i = 0; strcmp(word, "focus-version") == 0 && i < FOCUS_VERSIONS; i++) {
+        if (strcmp(value, focus_version_name((enum focus_version)i)) == 0) {
+            e->focus_version = (enum focus_version)i;
+            return true;
+        }
+    }
+    fprintf(stderr, "tollgate export: no %s \"%s\": %s\n", word, value,
+            strcmp(word, "grain") == 0 ? "day, hour or request" : "1.2 or 1.4");
     return false;
 }
 
@@ -177,7 +395,9 @@ enum {
     OPTION_LAST,
     OPTION_WHERE,
     OPTION_TZ,
-    OPTION_FORMAT
+    OPTION_FORMAT,
+    OPTION_FOCUS_VERSION,
+    OPTION_GRAIN
 };
 
 /* -1: go on; else the exit status. */
@@ -192,18 +412,26 @@ static int read_options(struct export_run *e, int argc, char **argv)
         {"where", required_argument, NULL, OPTION_WHERE},
         {"tz", required_argument, NULL, OPTION_TZ},
         {"format", required_argument, NULL, OPTION_FORMAT},
+        {"focus-version", required_argument, NULL, OPTION_FOCUS_VERSION},
+        {"grain", required_argument, NULL, OPTION_GRAIN},
+        {"output", required_argument, NULL, 'o'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int c, at = 0;
 
-    while ((c = getopt_long(argc, argv, "c:h", options, &at)) != -1) {
+    while ((c = getopt_long(argc, argv, "c:o:h", options, &at)) != -1) {
         if (c == 'h') {
             print_usage();
             return EXIT_GOOD;
         }
         if (c == 'c') {
             e->file = optarg;
+        } else if (c == 'o') {
+            e->output = optarg;
+        } else if (c == OPTION_FOCUS_VERSION || c == OPTION_GRAIN) {
+            if (!set_focus_word(e, options[at].name, optarg))
+                return EXIT_USAGE;
         } else if (c == OPTION_FORMAT) {
             if (!set_format(e, optarg))
                 return EXIT_USAGE;
@@ -218,6 +446,11 @@ static int read_options(struct export_run *e, int argc, char **argv)
     if (optind < argc) {
         fprintf(stderr, "tollgate export: \"%s\" is one word too many (--help)\n",
                 argv[optind]);
+        return EXIT_USAGE;
+    }
+    if (e->has_focus_words && e->format != EXPORT_FOCUS) {
+        fprintf(stderr,
+                "tollgate export: --grain and --focus-version are for --format focus\n");
         return EXIT_USAGE;
     }
     return -1;

@@ -54,6 +54,8 @@ struct upstream_config {
     bool allow_unknown_endpoints;
     struct strv provider; /* of the book, for prices */
     int max_connections;  /* per worker; 0: no bound */
+    /* the provider's names for who pays, for exports and reconciliation; NULL: not told */
+    char *billing_account, *billing_account_name, *sub_account, *sub_account_name;
 };
 
 /* A tag that a key or the configuration gives. */
@@ -146,6 +148,8 @@ struct config {
     size_t n_keys; /* of the file and of state_dir/keys.json */
     struct limit_set *limits;
     struct book *book;
+    const char **book_paths; /* that it was made from */
+    size_t n_book_paths;
     enum on_unpriced on_unpriced;
 
     int log_level;  /* enum log_level */

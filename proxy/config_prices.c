@@ -188,6 +188,9 @@ void config_read_prices(struct config_loader *l, const cJSON *item)
         n_rules = 0;
         cJSON_ArrayForEach(each, draft.rules) read_rule(l, each, &rules[n_rules++]);
     }
+    l->config->n_book_paths = n_names;
+    l->config->book_paths = config_alloc(l->config, n_names * sizeof(paths[0]));
+    memcpy(l->config->book_paths, paths, n_names * sizeof(paths[0]));
     if (l->problems->total == before)
         l->config->book = book_load(paths, n_names, rules, n_rules, l->problems);
 }

@@ -211,6 +211,14 @@ static const struct config_field upstream_fields[] = {
          "provider of the price book; by default found by name, host, then protocol"),
     INT(upstream_draft, up.max_connections, "max_connections", 0, 0, 1000000,
         "per worker; 0: no bound"),
+    TEXT(upstream_draft, up.billing_account, "billing_account", NULL,
+         "the provider's id of who pays (organisation, payer); by default the upstream's name"),
+    TEXT(upstream_draft, up.billing_account_name, "billing_account_name", NULL,
+         "its name for people"),
+    TEXT(upstream_draft, up.sub_account, "sub_account", NULL,
+         "the provider's id of the project, workspace or subscription"),
+    TEXT(upstream_draft, up.sub_account_name, "sub_account_name", NULL,
+         "its name for people"),
 };
 const struct config_section config_section_upstream = TABLE("upstreams[]", upstream_fields);
 

@@ -1,0 +1,78 @@
+/*
+ * focus.h - the ledger in the FinOps Open Cost and Usage Specification, 1.2 and 1.4.
+ *
+ * A request is several charges (uncached input, cache reads, output), so a row is one
+ * charge of one SKU price in a charge period with one set of tags.  Rows come out in
+ * order of period, then of key: the same ledger gives the same bytes.  Costs are the
+ * ledger's to the last digit; list and contracted cost are exactly unit price times
+ * quantity.  Requests without a price are no rows (a cost cannot be unknown there);
+ * they are counted.
+ *
+ * Columns in order of their names, our own (x_) after them.  Keys of a later FOCUS
+ * version carry x_ until then.
+ */
+#ifndef REPORTS_FOCUS_H
+#define REPORTS_FOCUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/rc.h"
+#include "metering/ledger/record.h"
+#include "pricing/price.h"
+
+enum focus_version { FOCUS_1_2 = 0, FOCUS_1_4, FOCUS_VERSIONS };
+/* "1.2", "1.4" */
+const char *focus_version_name(enum focus_version version);
+
+enum focus_grain { FOCUS_DAY = 0, FOCUS_HOUR, FOCUS_REQUEST };
+
+enum {
+    FOCUS_PERIOD_ROWS_MAX = 1 << 20, /* of one charge period; more is RC_LIMIT */
+    FOCUS_ROW_MAX_BYTES = 64 << 10,
+};
+
+/* The account that a provider bills; views, empty where not configured. */
+struct focus_account {
+    struct strv billing_id, billing_name, sub_id, sub_name;
+};
+/* Of an upstream by its name. */
+typedef void focus_account_fn(struct strv upstream, struct focus_account *out, void *arg);
+/* Takes rows, several at once, with their line ends. False ends the export with RC_IO. */
+typedef bool focus_write_fn(struct strv text, void *arg);
+
+struct focus_options {
+    enum focus_version version;
+    enum focus_grain grain;
+    const struct book *list;   /* without contract rules; NULL: list prices are not looked up */
+    focus_account_fn *account; /* NULL: the upstream's name is the account */
+    focus_write_fn *write;
+    void *arg;
+};
+
+struct focus_counts {
+    uint64_t requests, rows;
+    uint64_t unpriced; /* requests that are in no row */
+    uint64_t partly;   /* requests some of whose quantities have no rate */
+    uint64_t
+        list_unknown; /* charges whose list price is not known: the contracted one stands */
+    struct money billed, list, contracted; /* contracted and list rounded to 10^-18 */
+};
+
+struct focus;
+
+struct focus *focus_new(const struct focus_options *options);
+void focus_free(struct focus *f);
+/* The header line. */
+enum rc focus_header(struct focus *f) RC_MUST;
+/* One record; in order of end. RC_LIMIT: too many rows in a period, or an amount too large. */
+enum rc focus_add(struct focus *f, const struct record *r) RC_MUST;
+/* Writes what is held. */
+enum rc focus_finish(struct focus *f) RC_MUST;
+const struct focus_counts *focus_counts(const struct focus *f);
+/* The metadata that belongs beside the data: one JSON object. */
+enum rc focus_metadata(const struct focus *f, int64_t now_us, const char *version,
+                       struct buf *out) RC_MUST;
+
+#endif

@@ -1,0 +1,466 @@
+/*
+ * focus_row.c - columns of FOCUS and how a charge fills them; see focus.h.
+ *
+ * Numbers are plain decimals and always have a point: readers infer types from text.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/datetime.h"
+#include "base/jsonw.h"
+#include "reports/focus_int.h"
+
+enum {
+    DECIMALS_OF_RATE = 18,
+    DECIMALS_OF_MILLION = 6,
+    DECIMALS_OF_MS = 3,
+    DIGITS = 48,
+};
+
+#define TRY(call)                                                                              \
+    do {                                                                                       \
+        enum rc try_rc = (call);                                                               \
+        if (try_rc != RC_OK)                                                                   \
+            return try_rc;                                                                     \
+    } while (0)
+
+/* ---- words --------------------------------------------------------------------------------
+ */
+
+static const struct meter_words {
+    const char *unit, *words, *direction, *cache, *ttl;
+} meters[METER_COUNT] = {
+    [METER_IN] = {"Tokens", "Input Tokens", "Input", "Uncached", NULL},
+    [METER_OUT] = {"Tokens", "Output Tokens", "Output", NULL, NULL},
+    [METER_CACHE_READ] = {"Tokens", "Cache Read Input Tokens", "Input", "Read", NULL},
+    [METER_CACHE_WRITE] = {"Tokens", "Cache Write Input Tokens", "Input", "Write", "5m"},
+    [METER_CACHE_WRITE_1H] = {"Tokens", "Cache Write 1h Input Tokens", "Input", "Write", "1h"},
+    [METER_IN_AUDIO] = {"Tokens", "Audio Input Tokens", "Input", "Uncached", NULL},
+    [METER_IN_IMAGE] = {"Tokens", "Image Input Tokens", "Input", "Uncached", NULL},
+    [METER_IN_VIDEO] = {"Tokens", "Video Input Tokens", "Input", "Uncached", NULL},
+    [METER_CACHE_READ_AUDIO] = {"Tokens", "Cache Read Audio Tokens", "Input", "Read", NULL},
+    [METER_CACHE_READ_IMAGE] = {"Tokens", "Cache Read Image Tokens", "Input", "Read", NULL},
+    [METER_OUT_AUDIO] = {"Tokens", "Audio Output Tokens", "Output", NULL, NULL},
+    [METER_OUT_IMAGE] = {"Tokens", "Image Output Tokens", "Output", NULL, NULL},
+    [METER_OUT_VIDEO] = {"Tokens", "Video Output Tokens", "Output", NULL, NULL},
+    [METER_OUT_REASONING] = {"Tokens", "Reasoning Output Tokens", "Output", NULL, NULL},
+    [METER_OUT_CITATION] = {"Tokens", "Citation Output Tokens", "Output", NULL, NULL},
+    [METER_IN_CHAR] = {"Characters", "Input Characters", "Input", NULL, NULL},
+    [METER_OUT_CHAR] = {"Characters", "Output Characters", "Output", NULL, NULL},
+    [METER_AUDIO_SEC] = {"Seconds", "Audio Seconds", NULL, NULL, NULL},
+    [METER_VIDEO_SEC] = {"Seconds", "Video Seconds", NULL, NULL, NULL},
+    [METER_IN_VIDEO_SEC] = {"Seconds", "Video Input Seconds", "Input", NULL, NULL},
+    [METER_IMAGE] = {"Images", "Images", NULL, NULL, NULL},
+    [METER_IN_IMAGE_COUNT] = {"Images", "Input Images", "Input", NULL, NULL},
+    [METER_IMAGE_MEGAPIXEL] = {"Megapixels", "Image Megapixels", NULL, NULL, NULL},
+    [METER_OUT_GPIXEL] = {"Gigapixels", "Output Gigapixels", "Output", NULL, NULL},
+    [METER_IN_GPIXEL] = {"Gigapixels", "Input Gigapixels", "Input", NULL, NULL},
+    [METER_PAGE] = {"Pages", "Pages", NULL, NULL, NULL},
+    [METER_PAGE_ANNOTATED] = {"Pages", "Annotated Pages", NULL, NULL, NULL},
+    [METER_RERANK_SEARCH] = {"Searches", "Rerank Searches", NULL, NULL, NULL},
+    [METER_REQUEST] = {"Requests", "Requests", NULL, NULL, NULL},
+    [METER_WEB_SEARCH] = {"Searches", "Web Searches", NULL, NULL, NULL},
+    [METER_ENTERPRISE_WEB_SEARCH] = {"Searches", "Enterprise Web Searches", NULL, NULL, NULL},
+    [METER_MAPS_SEARCH] = {"Searches", "Maps Searches", NULL, NULL, NULL},
+    [METER_X_SEARCH] = {"Searches", "X Searches", NULL, NULL, NULL},
+    [METER_FILE_SEARCH] = {"Searches", "File Searches", NULL, NULL, NULL},
+    [METER_ATTACHMENT_SEARCH] = {"Searches", "Attachment Searches", NULL, NULL, NULL},
+    [METER_CODE_CALL] = {"Calls", "Code Execution Calls", NULL, NULL, NULL},
+    [METER_CODE_SESSION] = {"Sessions", "Code Execution Sessions", NULL, NULL, NULL},
+    [METER_CODE_SEC] = {"Seconds", "Code Execution Seconds", NULL, NULL, NULL},
+    [METER_TEXT_MESSAGE] = {"Messages", "Text Messages", NULL, NULL, NULL},
+    [METER_CACHE_STORAGE] = {"Token Hours", "Cache Storage Token Hours", NULL, NULL, NULL},
+    [METER_VECTOR_STORAGE] = {"Gigabyte Days", "Vector Storage Gigabyte Days", NULL, NULL,
+                              NULL},
+};
+
+const char *focus_unit(enum meter meter)
+{
+    return meters[meter].unit ? meters[meter].unit : "Units";
+}
+
+const char *focus_meter_words(enum meter meter)
+{
+    return meters[meter].words ? meters[meter].words : meter_name(meter);
+}
+
+/* Names of those who sell; others are called by the price book's name. */
+static const struct {
+    const char *provider, *name, *service;
+} sellers[] = {
+    {"openai", "OpenAI", "OpenAI API"},
+    {"anthropic", "Anthropic", "Anthropic API"},
+    {"gemini", "Google", "Gemini API"},
+    {"google", "Google", "Gemini API"},
+    {"vertex", "Google Cloud", "Vertex AI"},
+    {"vertex_ai", "Google Cloud", "Vertex AI"},
+    {"azure", "Microsoft", "Azure OpenAI Service"},
+    {"azure-openai", "Microsoft", "Azure OpenAI Service"},
+    {"bedrock", "AWS", "Amazon Bedrock"},
+    {"mistral", "Mistral AI", "Mistral API"},
+    {"cohere", "Cohere", "Cohere API"},
+    {"groq", "Groq", "GroqCloud API"},
+    {"xai", "xAI", "xAI API"},
+    {"deepseek", "DeepSeek", "DeepSeek API"},
+    {"perplexity", "Perplexity", "Perplexity API"},
+    {"together", "Together AI", "Together API"},
+    {"fireworks", "Fireworks AI", "Fireworks API"},
+};
+
+static struct strv seller(struct strv provider, bool service)
+{
+    for (size_t i = 0; i < sizeof(sellers) / sizeof(sellers[0]); i++) {
+        if (strv_eq(provider, strv_z(sellers[i].provider)))
+            return strv_z(service ? sellers[i].service : sellers[i].name);
+    }
+    return provider.n ? provider : STRV("unknown");
+}
+
+/* ---- cells ------------------------------------------------------------------------------ */
+
+/* Text of ours and of clients: what a spreadsheet would run gets a quote mark in front. */
+static enum rc put_text(struct strv text, struct buf *out)
+{
+    bool formula = text.n > 0 && memchr("=+-@\t\r", text.p[0], 6) != NULL;
+    bool quoted = false;
+
+    for (size_t i = 0; !quoted && i < text.n; i++)
+        quoted = memchr(",\"\r\n", text.p[i], 4) != NULL;
+    if (quoted)
+        TRY(buf_append(out, "\"", 1));
+    if (formula)
+        TRY(buf_append(out, "'", 1));
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == '"')
+            TRY(buf_append(out, "\"", 1));
+        TRY(buf_append(out, &text.p[i], 1));
+    }
+    return quoted ? buf_append(out, "\"", 1) : RC_OK;
+}
+
+/* digits x 10^-decimals, without needless zeros but with a point. */
+static enum rc put_decimal(money_int digits, unsigned decimals, struct buf *out)
+{
+    char text[DIGITS];
+    size_t n = sizeof(text);
+    bool minus = digits < 0;
+    unsigned at = 0;
+
+    if (minus)
+        digits = -digits;
+    while (decimals > 1 && digits % 10 == 0) {
+        digits /= 10;
+        decimals--;
+    }
+    if (decimals == 0) {
+        text[--n] = '0';
+        text[--n] = '.';
+    }
+    do {
+        text[--n] = (char)('0' + (int)(digits % 10));
+        digits /= 10;
+        if (++at == decimals)
+            text[--n] = '.';
+    } while (digits > 0 || at <= decimals);
+    if (minus)
+        text[--n] = '-';
+    return buf_append(out, text + n, sizeof(text) - n);
+}
+
+static enum rc put_time(int64_t us, struct buf *out)
+{
+    char text[DATETIME_TEXT];
+
+    datetime_format_s(us, text);
+    return buf_append_strv(out, strv_z(text));
+}
+
+enum rc focus_product(struct money rate, uint64_t quantity, enum meter meter, money_int *digits,
+                      unsigned *decimals)
+{
+    *decimals = DECIMALS_OF_RATE + DECIMALS_OF_MILLION +
+                (meter_is_time(meter) ? (unsigned)DECIMALS_OF_MS : 0U);
+    return __builtin_mul_overflow(rate.atto, (money_int)quantity, digits) ? RC_LIMIT : RC_OK;
+}
+
+static enum rc put_product(struct money rate, const struct charge *c, struct buf *out)
+{
+    money_int digits;
+    unsigned decimals;
+
+    TRY(focus_product(rate, c->quantity, c->meter, &digits, &decimals));
+    return put_decimal(digits, decimals, out);
+}
+
+/* ---- what columns hold --------------------------------------------------------------------
+ */
+
+#define CELL(name)                                                                             \
+    static enum rc put_##name(const struct charge *c, const struct focus_account *a,           \
+                              struct buf *out)
+
+#define TEXT_CELL(name, text)                                                                  \
+    CELL(name)                                                                                 \
+    {                                                                                          \
+        (void)c;                                                                               \
+        (void)a;                                                                               \
+        return put_text(text, out);                                                            \
+    }
+
+TEXT_CELL(nothing, STRV_NONE)
+TEXT_CELL(usage, STRV("Usage"))
+TEXT_CELL(usage_based, STRV("Usage-Based"))
+TEXT_CELL(usd, STRV("USD"))
+TEXT_CELL(standard, STRV("Standard"))
+TEXT_CELL(category, STRV("AI and Machine Learning"))
+TEXT_CELL(subcategory, STRV("Generative AI"))
+TEXT_CELL(billing_id, a->billing_id.n ? a->billing_id : c->key[FOCUS_UPSTREAM])
+TEXT_CELL(billing_name, a->billing_name)
+TEXT_CELL(sub_id, a->sub_id)
+/* Where there is an account, FOCUS wants a name for it. */
+TEXT_CELL(sub_name, a->sub_name.n ? a->sub_name : a->sub_id)
+TEXT_CELL(unit, strv_z(focus_unit(c->meter)))
+TEXT_CELL(meter, strv_z(focus_meter_words(c->meter)))
+TEXT_CELL(seller, seller(c->key[FOCUS_PROVIDER], false))
+TEXT_CELL(service, seller(c->key[FOCUS_PROVIDER], true))
+TEXT_CELL(cost_source, c->key[FOCUS_COST_SOURCE])
+TEXT_CELL(credential, c->key[FOCUS_CREDENTIAL])
+TEXT_CELL(environment, c->key[FOCUS_ENVIRONMENT])
+TEXT_CELL(feature, c->key[FOCUS_FEATURE])
+TEXT_CELL(team, c->key[FOCUS_TEAM])
+TEXT_CELL(list_source, c->key[FOCUS_LIST_SOURCE])
+TEXT_CELL(served_model, c->key[FOCUS_SERVED_MODEL])
+TEXT_CELL(price_id, c->key[FOCUS_PRICE_ID])
+TEXT_CELL(request_id, c->key[FOCUS_REQUEST_ID])
+TEXT_CELL(upstream, c->key[FOCUS_UPSTREAM])
+TEXT_CELL(tags, c->key[FOCUS_TAGS])
+
+#define MONEY_CELL(name, digits, decimals)                                                     \
+    CELL(name)                                                                                 \
+    {                                                                                          \
+        (void)a;                                                                               \
+        return put_decimal(digits, decimals, out);                                             \
+    }
+
+MONEY_CELL(amount, c->amount.atto, DECIMALS_OF_RATE)
+MONEY_CELL(rate, c->rate.atto, DECIMALS_OF_RATE)
+MONEY_CELL(list_rate, c->list_rate.atto, DECIMALS_OF_RATE)
+MONEY_CELL(consumed, (money_int)c->quantity, meter_is_time(c->meter) ? DECIMALS_OF_MS : 0)
+MONEY_CELL(priced, (money_int)c->quantity,
+           DECIMALS_OF_MILLION + (meter_is_time(c->meter) ? DECIMALS_OF_MS : 0))
+MONEY_CELL(requests, (money_int)c->requests, 0)
+
+CELL(list_cost)
+{
+    (void)a;
+    return put_product(c->list_rate, c, out);
+}
+
+CELL(contracted_cost)
+{
+    (void)a;
+    return put_product(c->rate, c, out);
+}
+
+CELL(from)
+{
+    (void)a;
+    return put_time(c->from_us, out);
+}
+
+CELL(to)
+{
+    (void)a;
+    return put_time(c->to_us, out);
+}
+
+/* The provider's invoice is of a calendar month, UTC. */
+static enum rc put_month_of(int64_t us, int more, struct buf *out)
+{
+    int64_t days = (us - (us % US_PER_DAY + US_PER_DAY) % US_PER_DAY) / US_PER_DAY;
+    int year, month, day;
+
+    date_from_days(days, &year, &month, &day);
+    month += more;
+    if (month > 12) {
+        month = 1;
+        year++;
+    }
+    return put_time(date_to_days(year, month, 1) * US_PER_DAY, out);
+}
+
+CELL(month)
+{
+    (void)a;
+    return put_month_of(c->from_us, 0, out);
+}
+
+CELL(next_month)
+{
+    (void)a;
+    return put_month_of(c->from_us, 1, out);
+}
+
+CELL(pricing_unit)
+{
+    (void)a;
+    return buf_printf(out, "1000000 %s", focus_unit(c->meter));
+}
+
+/* Texts that are put together are short: longer ones are refused with the row. */
+static enum rc put_joined(struct buf *text, enum rc rc, struct buf *out)
+{
+    if (rc == RC_OK)
+        rc = put_text(buf_view(text), out);
+    buf_release(text);
+    return rc;
+}
+
+CELL(description)
+{
+    struct strv tier = c->key[FOCUS_TIER];
+    struct buf text;
+    enum rc rc;
+
+    (void)a;
+    buf_init(&text, FOCUS_ROW_MAX_BYTES);
+    rc = buf_printf(&text, "%s for " STRV_FMT, focus_meter_words(c->meter),
+                    STRV_ARG(c->key[FOCUS_MODEL]));
+    if (rc == RC_OK && tier.n)
+        rc = buf_printf(&text, " (" STRV_FMT ")", STRV_ARG(tier));
+    return put_joined(&text, rc, out);
+}
+
+static enum rc sku(const struct charge *c, bool price, struct buf *out)
+{
+    struct strv tier = c->key[FOCUS_TIER].n ? c->key[FOCUS_TIER] : STRV("standard");
+    struct buf text;
+    enum rc rc;
+
+    buf_init(&text, FOCUS_ROW_MAX_BYTES);
+    rc = buf_printf(&text, STRV_FMT "/" STRV_FMT "/%s", STRV_ARG(c->key[FOCUS_PROVIDER]),
+                    STRV_ARG(c->key[FOCUS_MODEL]), meter_name(c->meter));
+    if (rc == RC_OK && price)
+        rc = buf_printf(&text, "/" STRV_FMT, STRV_ARG(tier));
+    return put_joined(&text, rc, out);
+}
+
+CELL(sku_id)
+{
+    (void)a;
+    return sku(c, false, out);
+}
+
+CELL(sku_price_id)
+{
+    (void)a;
+    return sku(c, true, out);
+}
+
+static void member(struct jsonw *w, const char *name, struct strv value)
+{
+    if (value.n == 0)
+        return;
+    jsonw_key(w, strv_z(name));
+    jsonw_string(w, value);
+}
+
+CELL(details)
+{
+    const struct meter_words *m = &meters[c->meter];
+    struct jsonw w;
+    struct buf text;
+
+    (void)a;
+    buf_init(&text, FOCUS_ROW_MAX_BYTES);
+    jsonw_start(&w, &text);
+    jsonw_object(&w);
+    member(&w, "x_CacheTtl", strv_z(m->ttl));
+    member(&w, "x_ModelDeveloper", seller(c->key[FOCUS_PROVIDER], false));
+    member(&w, "x_ModelId", c->key[FOCUS_MODEL]);
+    member(&w, "x_ServiceTier", c->key[FOCUS_TIER].n ? c->key[FOCUS_TIER] : STRV("standard"));
+    member(&w, "x_TokenCacheAction", strv_z(m->cache));
+    member(&w, "x_TokenDirection", strv_z(m->direction));
+    jsonw_end(&w);
+    return put_joined(&text, jsonw_finish(&w), out);
+}
+
+/* ---- columns ---------------------------------------------------------------------------- */
+
+enum { ALL = 1 << FOCUS_1_2 | 1 << FOCUS_1_4, OLD = 1 << FOCUS_1_2, NEW = 1 << FOCUS_1_4 };
+
+static const struct focus_column columns[] = {
+    {"BilledCost", ALL, FOCUS_DECIMAL, put_amount},
+    {"BillingAccountId", ALL, FOCUS_TEXT, put_billing_id},
+    {"BillingAccountName", ALL, FOCUS_TEXT, put_billing_name},
+    {"BillingCurrency", ALL, FOCUS_TEXT, put_usd},
+    {"BillingPeriodEnd", ALL, FOCUS_TIME, put_next_month},
+    {"BillingPeriodStart", ALL, FOCUS_TIME, put_month},
+    {"ChargeCategory", ALL, FOCUS_TEXT, put_usage},
+    {"ChargeClass", ALL, FOCUS_TEXT, put_nothing},
+    {"ChargeDescription", ALL, FOCUS_TEXT, put_description},
+    {"ChargeFrequency", ALL, FOCUS_TEXT, put_usage_based},
+    {"ChargePeriodEnd", ALL, FOCUS_TIME, put_to},
+    {"ChargePeriodStart", ALL, FOCUS_TIME, put_from},
+    {"ConsumedQuantity", ALL, FOCUS_DECIMAL, put_consumed},
+    {"ConsumedUnit", ALL, FOCUS_TEXT, put_unit},
+    {"ContractedCost", ALL, FOCUS_DECIMAL, put_contracted_cost},
+    {"ContractedUnitPrice", ALL, FOCUS_DECIMAL, put_rate},
+    {"EffectiveCost", ALL, FOCUS_DECIMAL, put_amount},
+    {"HostProviderName", NEW, FOCUS_TEXT, put_seller},
+    {"InvoiceDetailId", NEW, FOCUS_TEXT, put_nothing},
+    {"InvoiceId", ALL, FOCUS_TEXT, put_nothing},
+    {"InvoiceIssuerName", ALL, FOCUS_TEXT, put_seller},
+    {"ListCost", ALL, FOCUS_DECIMAL, put_list_cost},
+    {"ListUnitPrice", ALL, FOCUS_DECIMAL, put_list_rate},
+    {"PricingCategory", ALL, FOCUS_TEXT, put_standard},
+    {"PricingQuantity", ALL, FOCUS_DECIMAL, put_priced},
+    {"PricingUnit", ALL, FOCUS_TEXT, put_pricing_unit},
+    {"ProviderName", OLD, FOCUS_TEXT, put_seller},
+    {"PublisherName", OLD, FOCUS_TEXT, put_seller},
+    {"ServiceCategory", ALL, FOCUS_TEXT, put_category},
+    {"ServiceName", ALL, FOCUS_TEXT, put_service},
+    {"ServiceProviderName", NEW, FOCUS_TEXT, put_seller},
+    {"ServiceSubcategory", ALL, FOCUS_TEXT, put_subcategory},
+    {"SkuId", ALL, FOCUS_TEXT, put_sku_id},
+    {"SkuMeter", ALL, FOCUS_TEXT, put_meter},
+    {"SkuPriceDetails", ALL, FOCUS_JSON, put_details},
+    {"SkuPriceId", ALL, FOCUS_TEXT, put_sku_price_id},
+    {"SubAccountId", ALL, FOCUS_TEXT, put_sub_id},
+    {"SubAccountName", ALL, FOCUS_TEXT, put_sub_name},
+    {"Tags", ALL, FOCUS_JSON, put_tags},
+    {"x_CostSource", ALL, FOCUS_TEXT, put_cost_source},
+    {"x_CredentialId", ALL, FOCUS_TEXT, put_credential},
+    {"x_Environment", ALL, FOCUS_TEXT, put_environment},
+    {"x_Feature", ALL, FOCUS_TEXT, put_feature},
+    {"x_ListPriceSource", ALL, FOCUS_TEXT, put_list_source},
+    {"x_Model", ALL, FOCUS_TEXT, put_served_model},
+    {"x_PriceSheetEntry", ALL, FOCUS_TEXT, put_price_id},
+    {"x_RequestCount", ALL, FOCUS_DECIMAL, put_requests},
+    {"x_RequestId", ALL, FOCUS_TEXT, put_request_id},
+    {"x_Team", ALL, FOCUS_TEXT, put_team},
+    {"x_Upstream", ALL, FOCUS_TEXT, put_upstream},
+};
+
+const struct focus_column *focus_column_at(size_t i)
+{
+    return i < sizeof(columns) / sizeof(columns[0]) ? &columns[i] : NULL;
+}
+
+enum rc focus_row(enum focus_version version, const struct charge *c,
+                  const struct focus_account *account, struct buf *out)
+{
+    const struct focus_column *column;
+    bool first = true;
+
+    for (size_t i = 0; (column = focus_column_at(i)); i++) {
+        if (!(column->versions & 1U << version))
+            continue;
+        if (!first)
+            TRY(buf_append(out, ",", 1));
+        first = false;
+        TRY(column->put(c, account, out));
+    }
+    return buf_append(out, "\r\n", 2);
+}

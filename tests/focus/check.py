@@ -1,0 +1,221 @@
+"""Checks a FOCUS Cost and Usage file (1.2 or 1.4) with exact decimals.
+
+    python3 tests/focus/check.py FILE.csv [--version 1.2] [--total USD]
+
+Binary floating point cannot say whether a price times a quantity is a cost: here every number
+is a decimal of as many digits as it has.  Prints each violation with its row, ends with 1 if any.
+"""
+
+import argparse
+import csv
+import json
+import re
+import sys
+from decimal import Context, Decimal, InvalidOperation, getcontext
+
+EXACT = Context(prec=120)
+getcontext().prec = 120
+
+# name: (type, may be empty, allowed values or None, mandatory)
+TEXT, DECIMAL, TIME, JSON = "text", "decimal", "time", "json"
+CATEGORIES = {"Usage", "Purchase", "Tax", "Credit", "Adjustment"}
+COLUMNS = {
+    "BilledCost": (DECIMAL, False, None, True),
+    "BillingAccountId": (TEXT, False, None, True),
+    "BillingAccountName": (TEXT, True, None, True),
+    "BillingCurrency": (TEXT, False, {"USD"}, True),
+    "BillingPeriodEnd": (TIME, False, None, True),
+    "BillingPeriodStart": (TIME, False, None, True),
+    "ChargeCategory": (TEXT, False, CATEGORIES, True),
+    "ChargeClass": (TEXT, True, {"Correction"}, True),
+    "ChargeDescription": (TEXT, True, None, True),
+    "ChargeFrequency": (TEXT, False, {"One-Time", "Recurring", "Usage-Based"}, False),
+    "ChargePeriodEnd": (TIME, False, None, True),
+    "ChargePeriodStart": (TIME, False, None, True),
+    "ConsumedQuantity": (DECIMAL, True, None, True),
+    "ConsumedUnit": (TEXT, True, None, True),
+    "ContractedCost": (DECIMAL, False, None, True),
+    "ContractedUnitPrice": (DECIMAL, True, None, True),
+    "EffectiveCost": (DECIMAL, False, None, True),
+    "InvoiceId": (TEXT, True, None, False),
+    "InvoiceIssuerName": (TEXT, False, None, True),
+    "ListCost": (DECIMAL, False, None, True),
+    "ListUnitPrice": (DECIMAL, True, None, True),
+    "PricingCategory": (TEXT, True, {"Standard", "Dynamic", "Committed", "Other"}, True),
+    "PricingQuantity": (DECIMAL, True, None, True),
+    "PricingUnit": (TEXT, True, None, True),
+    "ServiceCategory": (TEXT, False, {"AI and Machine Learning"}, True),
+    "ServiceName": (TEXT, False, None, True),
+    "ServiceSubcategory": (TEXT, False, {"Generative AI"}, False),
+    "SkuId": (TEXT, True, None, True),
+    "SkuMeter": (TEXT, True, None, True),
+    "SkuPriceDetails": (JSON, True, None, True),
+    "SkuPriceId": (TEXT, True, None, True),
+    "SubAccountId": (TEXT, True, None, True),
+    "SubAccountName": (TEXT, True, None, True),
+    "Tags": (JSON, True, None, True),
+}
+BY_VERSION = {
+    "1.2": {"ProviderName": (TEXT, False, None, True), "PublisherName": (TEXT, False, None, True)},
+    "1.4": {"ServiceProviderName": (TEXT, False, None, True), "HostProviderName": (TEXT, False, None, True),
+            "InvoiceDetailId": (TEXT, True, None, False)},
+}
+GONE = {"1.2": {"ServiceProviderName", "HostProviderName", "InvoiceDetailId"},
+        "1.4": {"ProviderName", "PublisherName"}}
+# Keys that SkuPriceDetails may have without x_; ours need none of them.
+DETAIL = re.compile(r"x_[A-Z][A-Za-z0-9]*$")
+NUMBER = re.compile(r"-?\d+\.\d+$")
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+UNIT = re.compile(r"(\d+ )?[A-Z][A-Za-z0-9]*( [A-Z][A-Za-z0-9]*)*$")
+PLACEHOLDERS = {"unknown", "n/a", "na", "null", "none", "(untagged)", "not applicable"}
+
+
+class Checker:
+    def __init__(self, version):
+        self.version = version
+        self.columns = {**COLUMNS, **BY_VERSION[version]}
+        self.problems = []
+        self.sku_of_price, self.details_of_price, self.category_of_service = {}, {}, {}
+        self.totals = {"BilledCost": Decimal(0), "EffectiveCost": Decimal(0),
+                       "ListCost": Decimal(0), "ContractedCost": Decimal(0)}
+        self.rows = 0
+
+    def wrong(self, row, what):
+        self.problems.append(f"row {row}: {what}" if row else what)
+
+    def header(self, names):
+        for name, (_, _, _, mandatory) in self.columns.items():
+            if mandatory and name not in names:
+                self.wrong(0, f"column {name} is missing")
+        for name in names:
+            if name in GONE[self.version]:
+                self.wrong(0, f"column {name} is not of version {self.version}")
+            elif name not in self.columns and not re.match(r"x_[A-Z][A-Za-z0-9]*$", name):
+                self.wrong(0, f"column {name} is neither FOCUS's nor x_")
+        if len(set(names)) != len(names):
+            self.wrong(0, "a column stands twice")
+        own = [name.startswith("x_") for name in names]
+        if own != sorted(own):
+            self.wrong(0, "FOCUS's columns come before our own")
+
+    def number(self, row, name, text):
+        if not NUMBER.match(text):
+            self.wrong(row, f"{name} {text!r} is no plain decimal with a point")
+        try:
+            return Decimal(text)
+        except InvalidOperation:
+            return None
+
+    def pairs(self, row, name, text):
+        def unique(items):
+            if len({k for k, _ in items}) != len(items):
+                self.wrong(row, f"{name} has a key twice")
+            return dict(items)
+        try:
+            value = json.loads(text, object_pairs_hook=unique)
+        except ValueError:
+            self.wrong(row, f"{name} is no JSON")
+            return
+        for key, item in value.items():
+            if not key or isinstance(item, (dict, list)):
+                self.wrong(row, f"{name}.{key} is not flat")
+            if isinstance(item, str) and item.strip().lower() in PLACEHOLDERS | {""}:
+                self.wrong(row, f"{name}.{key} is a placeholder: {item!r}")
+            if name == "SkuPriceDetails" and not DETAIL.match(key):
+                self.wrong(row, f"SkuPriceDetails.{key} needs x_")
+
+    def cells(self, row, line):
+        numbers = {}
+        for name, (kind, may_be_empty, allowed, _) in self.columns.items():
+            text = line.get(name)
+            if text is None:
+                continue
+            if text == "":
+                if not may_be_empty:
+                    self.wrong(row, f"{name} is empty")
+                continue
+            if text.strip().lower() in PLACEHOLDERS:
+                self.wrong(row, f"{name} is a placeholder: {text!r}")
+            if allowed and text not in allowed:
+                self.wrong(row, f"{name} {text!r} is not allowed")
+            if kind == DECIMAL:
+                numbers[name] = self.number(row, name, text)
+            elif kind == TIME and not INSTANT.match(text):
+                self.wrong(row, f"{name} {text!r} is no UTC instant")
+            elif kind == JSON:
+                self.pairs(row, name, text)
+            elif name in ("ConsumedUnit", "PricingUnit") and not UNIT.match(text):
+                self.wrong(row, f"{name} {text!r} is no unit")
+        return numbers
+
+    def line(self, row, line):
+        self.rows += 1
+        numbers = self.cells(row, line)
+        for name in self.totals:
+            self.totals[name] += numbers.get(name) or 0
+        if line["ChargeCategory"] == "Usage":
+            for name in ("PricingQuantity", "PricingUnit", "PricingCategory", "ConsumedQuantity",
+                         "ConsumedUnit", "ListUnitPrice", "ContractedUnitPrice", "SkuId", "SkuPriceId"):
+                if line[name] == "":
+                    self.wrong(row, f"{name} is empty on usage")
+        for cost, price in (("ListCost", "ListUnitPrice"), ("ContractedCost", "ContractedUnitPrice")):
+            if line["ChargeClass"] != "Correction" and None not in (
+                    numbers.get(cost), numbers.get(price), numbers.get("PricingQuantity")):
+                product = EXACT.multiply(numbers[price], numbers["PricingQuantity"])
+                if product != numbers[cost]:
+                    self.wrong(row, f"{cost} {numbers[cost]} is not {price} x PricingQuantity = {product}")
+        for name in ("ListUnitPrice", "ContractedUnitPrice"):
+            if numbers.get(name) is not None and numbers[name] < 0:
+                self.wrong(row, f"{name} is negative")
+        unit = line["PricingUnit"].split(" ", 1)
+        if len(unit) == 2 and unit[0].isdigit() and unit[1] == line["ConsumedUnit"]:
+            if numbers["PricingQuantity"] * int(unit[0]) != numbers["ConsumedQuantity"]:
+                self.wrong(row, "PricingQuantity is not ConsumedQuantity in its unit")
+        if not (line["BillingPeriodStart"] <= line["ChargePeriodStart"] < line["ChargePeriodEnd"]
+                <= line["BillingPeriodEnd"]):
+            self.wrong(row, "the charge period is not within the billing period")
+        if not line["BillingPeriodStart"].endswith("-01T00:00:00Z"):
+            self.wrong(row, "the billing period is no calendar month")
+        self.once(row, self.sku_of_price, line, "SkuPriceId", "SkuId")
+        self.once(row, self.details_of_price, line, "SkuPriceId", "SkuPriceDetails")
+        self.once(row, self.category_of_service, line, "ServiceName", "ServiceCategory")
+
+    def once(self, row, seen, line, name, has_one):
+        before = seen.setdefault(line[name], line[has_one])
+        if before != line[has_one]:
+            self.wrong(row, f"{name} {line[name]!r} has two of {has_one}: {before!r}, {line[has_one]!r}")
+
+
+def check(path, version="1.2", total=None):
+    """The checker after a whole file."""
+    checker = Checker(version)
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, strict=True)
+        checker.header(reader.fieldnames or [])
+        if not checker.problems:
+            for row, line in enumerate(reader, 2):
+                if None in line or None in line.values():
+                    checker.wrong(row, "not as many cells as columns")
+                    continue
+                checker.line(row, line)
+    if total is not None and checker.totals["EffectiveCost"] != Decimal(total):
+        checker.wrong(0, f"EffectiveCost sums to {checker.totals['EffectiveCost']}, the ledger to {total}")
+    return checker
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Checks a FOCUS file with exact decimals.")
+    parser.add_argument("file")
+    parser.add_argument("--version", choices=sorted(BY_VERSION), default="1.2")
+    parser.add_argument("--total", help="what EffectiveCost must sum to")
+    args = parser.parse_args()
+    checker = check(args.file, args.version, args.total)
+    for problem in checker.problems[:50]:
+        print(problem)
+    print(f"{args.file}: {checker.rows} rows, EffectiveCost {checker.totals['EffectiveCost']}, "
+          f"{len(checker.problems)} violations")
+    return 1 if checker.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
