@@ -157,9 +157,10 @@ static int export_lines(struct export_run *e, const char *path,
                         "too large: ask for a shorter period or --grain hour\n");
         return EXIT_USAGE;
     }
+    if (long_job_stopped())
+        return EXIT_USAGE;
     if (e->rc != RC_OK || fflush(e->to) != 0) {
-        if (!long_job_stopped())
-            fprintf(stderr, "tollgate export: could not write the lines\n");
+        fprintf(stderr, "tollgate export: could not write the lines\n");
         return EXIT_USAGE;
     }
     return EXIT_GOOD;

@@ -141,11 +141,13 @@ def test_an_interrupted_export_leaves_nothing(spent):
     os.mkfifo(fifo)  # its reader does not read on: the export waits in the middle
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
-    process = subprocess.Popen([procs.tollgate_binary(), "export", "-c", spent.config_path, "--format", "focus",
-                                "--grain", "request", "-o", path], stderr=subprocess.PIPE)
+    process = subprocess.Popen([procs.tollgate_binary(), "export", "-c", spent.config_path, "-o", path],
+                               stderr=subprocess.PIPE)
     try:
         procs.wait_for("its first bytes", lambda: select.select([reader], [], [], 0.1)[0])
         process.send_signal(signal.SIGINT)
+        while process.poll() is None and select.select([reader], [], [], 1)[0]:
+            os.read(reader, 65536)
         _, error = process.communicate(timeout=20)
     finally:
         os.close(reader)
