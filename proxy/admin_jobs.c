@@ -166,6 +166,8 @@ static void run_report(struct admin *a, struct admin_job *job)
     live.config = a->sources.config_ref(&held, a->sources.arg);
     sources.ledger_path = live.config->ledger_path;
     sources.zone = live.config->zone;
+    sources.state_dir = live.config->state_dir;
+    sources.book = live.config->book;
     sources.limits = live.config->limits;
     sources.counters = a->sources.counters ? live_counters : NULL;
     sources.catch_up = a->sources.catch_up ? live_catch_up : NULL;

@@ -43,6 +43,10 @@ command_fn cmd_key;
 command_fn cmd_report;
 /* `export`: ledger lines. */
 command_fn cmd_export;
+/* `import KIND FILE`: what reports take from finance. */
+command_fn cmd_import;
+/* `close --month M`: freezes a month that is billed. */
+command_fn cmd_close;
 /* `price show|cost|lint|reprice`: the price book. */
 command_fn cmd_price;
 /* `count [-m MODEL] [FILE]`: tokens of a text. */

@@ -14,6 +14,8 @@ static const struct command commands[] = {
     {"key",    "create|list|revoke -c FILE", "virtual keys; a secret is printed once, its hash is kept", cmd_key},
     {"report", "NAME -c FILE [options]",    "spend, cost per request, cost per task, budgets and more", cmd_report},
     {"export", "-c FILE [options]",         "ledger lines as jsonl, csv or FOCUS", cmd_export},
+    {"import", "KIND FILE -c FILE",         "business counts, outside costs, pools, weights, plans, accounts", cmd_import},
+    {"close",  "--month M -c FILE",         "freeze and hash a month that is billed", cmd_close},
     {"price",  "show|cost|lint|reprice",    "the price book", cmd_price},
     {"count",  "[-m MODEL] [FILE]",         "tokens of a text, exactly as tiktoken counts", cmd_count},
     {"help",   "[COMMAND|configuration]",   "this text, a command's options, every field of the configuration", cmd_help},

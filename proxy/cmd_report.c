@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "proxy/cmd.h"
-#include "proxy/config.h"
+#include "proxy/cmd_config.h"
 #include "reports/report.h"
 
 enum { HELP_MAX_BYTES = 64 << 10 };
@@ -126,22 +126,6 @@ static int complain(const struct buf *error)
     return EXIT_USAGE;
 }
 
-static struct config *load(const char *file)
-{
-    struct problems problems;
-    struct config *config;
-
-    problems_init(&problems);
-    config = config_load(file, &problems);
-    for (size_t i = 0; !config && i < problems.n; i++) {
-        char *text = problem_text(&problems.at[i]);
-        (void)fprintf(stderr, "%s\n", text);
-        free(text);
-    }
-    problems_release(&problems);
-    return config;
-}
-
 static enum rc read_counters(limit_counter_fn *fn, void *fn_arg, void *arg)
 {
     const struct config *config = arg;
@@ -163,6 +147,8 @@ static int run(struct request *r, struct config *config)
     struct report_sources sources = {
         .ledger_path = config->ledger_path,
         .zone = config->zone,
+        .state_dir = config->state_dir,
+        .book = config->book,
         .limits = config->limits,
         .counters = read_counters,
         .arg = config,
@@ -191,7 +177,7 @@ static int run_request(struct request *r)
         (void)fprintf(stderr, "tollgate report: the configuration is missing: -c FILE\n");
     if (!r->name || !r->config)
         return EXIT_USAGE;
-    config = load(r->config);
+    config = cmd_load(r->config);
     if (!config)
         return EXIT_USAGE;
     status = run(r, config);

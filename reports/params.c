@@ -359,6 +359,11 @@ static enum rc set_scope(struct report_params *p, struct strv value, struct buf 
     return RC_OK;
 }
 
+static enum rc set_against(struct report_params *p, struct strv value, struct buf *error)
+{
+    return keep(p, &p->against, value, error);
+}
+
 static const struct word {
     const char *name;
     char letter; /* 0: none */
@@ -387,6 +392,8 @@ static const struct word {
      "tasks: those with spend in the period, or those closed in it"},
     {"scope", 0, false, set_scope, "WHICH",
      "forecast, anomalies: of tags (default) or of budgets"},
+    {"against", 0, false, set_against, "PERIOD",
+     "variance: previous, 2026-10, 2026-10-01..2026-10-15, or plan (imported)"},
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
 
@@ -415,7 +422,8 @@ static bool is_given(const struct report_params *p, const struct word *word)
            (word->set == set_sort && p->sort.n) ||
            (word->set == set_precision && p->has_precision) ||
            (word->set == set_cohort && p->has_cohort) ||
-           (word->set == set_scope && p->has_scope);
+           (word->set == set_scope && p->has_scope) ||
+           (word->set == set_against && p->against.n);
 }
 
 static enum rc set_word(struct report_params *p, const struct word *word, struct strv value,

@@ -51,6 +51,7 @@ struct report_params {
     bool has_order, ascending; /* "cost_usd:asc" */
     bool has_precision;
     unsigned precision; /* tables and pages: decimals of a dollar */
+    struct strv against; /* what variance compares with; empty: the period before */
     bool has_cohort;
     enum ledger_cohort cohort; /* COHORT_SPEND where not given */
     bool has_scope;

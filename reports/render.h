@@ -38,8 +38,11 @@ enum rc render_html(const struct sheet *t, const struct sheet_head *head,
 enum {
     CELL_TEXT = 96,     /* any cell but text, terminator included */
     RATIO_DECIMALS = 6, /* of machine formats */
+    RATIO_FINE_DECIMALS = 12,
 };
 
+/* Decimals of a column's ratios in machine formats. */
+unsigned ratio_decimals(const struct column *c);
 /* num / den with so many decimals (0..18), rounded half to even; den != 0. */
 size_t ratio_format(struct ratio r, unsigned decimals, char out[CELL_TEXT]);
 /* An amount rounded half to even to so many decimals (0..18), all of them shown. */

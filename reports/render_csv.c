@@ -56,7 +56,7 @@ static enum rc put_cell(const struct column *c, const struct cell *cell, struct 
         return buf_append_strv(out, strv_z(text));
     case COLUMN_RATIO:
     case COLUMN_SHARE:
-        return buf_append(out, text, ratio_format(cell->ratio, RATIO_DECIMALS, text));
+        return buf_append(out, text, ratio_format(cell->ratio, ratio_decimals(c), text));
     case COLUMN_BOOL:
         return buf_append_strv(out, cell->yes ? STRV("true") : STRV("false"));
     }

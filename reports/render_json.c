@@ -32,7 +32,7 @@ static void put_cell(struct jsonw *w, const struct column *c, const struct cell 
         return;
     case COLUMN_RATIO:
     case COLUMN_SHARE:
-        jsonw_raw(w, strv_make(text, ratio_format(cell->ratio, RATIO_DECIMALS, text)));
+        jsonw_raw(w, strv_make(text, ratio_format(cell->ratio, ratio_decimals(c), text)));
         return;
     case COLUMN_BOOL:
         jsonw_bool(w, cell->yes);
@@ -73,6 +73,17 @@ static void put_head(struct jsonw *w, const struct sheet_head *head)
         jsonw_string(w, strv_z(text));
     } else {
         jsonw_null(w);
+    }
+    if (head->has_against) {
+        jsonw_key(w, STRV("against"));
+        jsonw_object(w);
+        period_format(head->zone, head->against_from_us, text);
+        jsonw_key(w, STRV("from"));
+        jsonw_string(w, strv_z(text));
+        period_format(head->zone, head->against_to_us, text);
+        jsonw_key(w, STRV("to"));
+        jsonw_string(w, strv_z(text));
+        jsonw_end(w);
     }
     jsonw_key(w, STRV("by"));
     jsonw_array(w);

@@ -23,16 +23,17 @@ static const struct entry {
     {{"tasks", "Cost per task", true}, report_tasks},
     {{"budgets", "Budgets and limits", true}, report_budgets},
     {{"forecast", "Forecast", true}, report_forecast},
-    {{"variance", "Variance", false}, NULL},
+    {{"variance", "Variance", true}, report_variance},
     {{"anomalies", "Anomalies", true}, report_anomalies},
     {{"models", "Models", true}, report_models},
     {{"token-bands", "Token bands", true}, report_token_bands},
     {{"waste", "Waste", false}, NULL},
     {{"savings", "Savings", false}, NULL},
     {{"untagged", "Untagged spend", true}, report_untagged},
-    {{"unit-economics", "Unit economics", false}, NULL},
-    {{"allocation", "Allocation", false}, NULL},
-    {{"statement", "Statement", false}, NULL},
+    {{"unit-economics", "Unit economics", true}, report_unit_economics},
+    {{"allocation", "Allocation", true}, report_allocation},
+    {{"statement", "Statement", true}, report_statement},
+    {{"journal", "Journal", true}, report_journal},
     {{"reconcile", "Reconciliation", false}, NULL},
     {{"rate-card", "Rate card", false}, NULL},
     {{"digest", "Digest", false}, NULL},
@@ -169,13 +170,14 @@ static enum rc rename_tags(struct sheet *t)
 /* ---- running
  * ----------------------------------------------------------------------------------- */
 
-static enum rc render(struct run *run, const struct entry *entry, struct buf *out)
+enum rc run_render(struct run *run, const char *name, const char *title,
+                   enum report_format format, struct buf *out)
 {
     const struct report_params *p = run->params;
     struct strv by[PARAMS_BY_MAX];
     struct sheet_head head = {
-        .report = entry->info.name,
-        .title = entry->info.title,
+        .report = name,
+        .title = title,
         .from_us = p->from_us,
         .to_us = p->to_us,
         .zone = p->zone,
@@ -185,11 +187,14 @@ static enum rc render(struct run *run, const struct entry *entry, struct buf *ou
         .has_precision = p->has_precision,
         .precision = p->precision,
         .note = run->note,
+        .has_against = run->has_against,
+        .against_from_us = run->against_from_us,
+        .against_to_us = run->against_to_us,
     };
 
     for (size_t i = 0; i < p->n_by; i++)
         by[i] = ledger_field_name(&p->by[i]);
-    switch (p->format) {
+    switch (format) {
     case FORMAT_TABLE:
         return render_table(&run->sheet, &head, run->sources->colour, out);
     case FORMAT_CSV:
@@ -204,7 +209,7 @@ static enum rc render(struct run *run, const struct entry *entry, struct buf *ou
     return RC_BAD;
 }
 
-static enum rc finish(struct run *run, const struct entry *entry, struct buf *out)
+enum rc run_finish(struct run *run)
 {
     const char *wrong = "";
     enum rc rc = rename_tags(&run->sheet);
@@ -215,11 +220,21 @@ static enum rc finish(struct run *run, const struct entry *entry, struct buf *ou
         SAY(run->error, "column %s does not add up to its total: run tollgate audit", wrong);
         return RC_IO;
     }
+    return rc;
+}
+
+static enum rc finish(struct run *run, const struct entry *entry, struct buf *out)
+{
+    enum rc rc;
+
+    if (run->frozen)
+        return buf_append(out, run->frozen, run->n_frozen);
+    rc = run_finish(run);
     if (rc == RC_OK)
         rc = sort_rows(run);
-    if (rc == RC_OK)
-        rc = render(run, entry, out);
-    return rc;
+    return rc == RC_OK
+               ? run_render(run, entry->info.name, entry->info.title, run->params->format, out)
+               : rc;
 }
 
 /* Whatever the report could not say itself. */
@@ -260,6 +275,19 @@ static enum rc run_entry(struct run *run, const struct entry *entry, struct buf 
     return rc == RC_OK ? finish(run, entry, out) : rc;
 }
 
+/* Words that only some reports know. */
+static enum rc check_words(const struct entry *entry, const struct report_params *params,
+                           struct buf *error)
+{
+    if (params->against.n && entry->fill != report_variance &&
+        entry->fill != report_unit_economics) {
+        SAY(error, "against does not go with this report: it is a word of variance and "
+                   "unit-economics");
+        return RC_BAD;
+    }
+    return RC_OK;
+}
+
 enum rc report_run(struct strv name, struct report_params *params,
                    const struct report_sources *sources, struct buf *out, struct buf *error)
 {
@@ -268,6 +296,9 @@ enum rc report_run(struct strv name, struct report_params *params,
     struct run *run;
     enum rc rc = find_entry(name, &entry, error);
 
+    if (rc != RC_OK)
+        return rc;
+    rc = check_words(entry, params, error);
     if (rc != RC_OK)
         return rc;
     rc = params_resolve(params, sources->zone,
@@ -289,6 +320,7 @@ enum rc report_run(struct strv name, struct report_params *params,
         rc = explain(run, sources->ledger_path, rc);
     }
     sheet_release(&run->sheet);
+    free(run->frozen);
     free(run);
     return rc;
 }

@@ -33,6 +33,8 @@ typedef enum rc report_counters_fn(limit_counter_fn *fn, void *fn_arg, void *arg
 struct report_sources {
     const char *ledger_path;
     const struct zone *zone;        /* of days and months where no word says otherwise */
+    const char *state_dir;          /* of books and closed months; NULL: none */
+    const struct book *book;        /* prices, for what another model would cost; NULL: none */
     const struct limit_set *limits; /* NULL: none */
     report_counters_fn *counters;   /* NULL: only the ledger is asked */
     void (*catch_up)(

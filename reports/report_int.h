@@ -18,6 +18,11 @@ struct run {
     const char *note;
     size_t n_others; /* rows "(other)" that stay at the end */
     size_t lines;    /* the column of drill_column */
+    bool has_against; /* of run_against */
+    int64_t against_from_us, against_to_us;
+    bool is_closing; /* closed months are not looked up: this one is being closed */
+    char *frozen;    /* what is printed instead of the sheet, or NULL; owned */
+    size_t n_frozen;
     struct buf *error;
     struct fail fail; /* of the ledger */
 };
@@ -33,8 +38,27 @@ report_fn report_unit_economics, report_allocation, report_statement, report_jou
 report_fn report_variance, report_digest;
 report_fn report_forecast, report_anomalies;
 
+/* Names, sums and shares of a sheet that was filled. RC_IO with a sentence where it does not add
+ * up. */
+enum rc run_finish(struct run *run) RC_MUST;
+/* The sheet as text. */
+enum rc run_render(struct run *run, const char *name, const char *title,
+                   enum report_format format, struct buf *out) RC_MUST;
+
 /* RC_BAD, "WORD does not go with this report: WHY". */
 enum rc run_refuses(struct run *run, const char *word, const char *why) RC_MUST;
+
+/*
+ * Finds the period that the report's own is compared with: that of the word `against`,
+ * else the one before it (the calendar's where the period is one of the calendar's).
+ * Of a period that is still running it is the part that has passed here too.
+ */
+enum rc run_against(struct run *run) RC_MUST;
+/* Whether the report's conditions on this field hold for a value. */
+bool run_wants(const struct run *run, enum ledger_field_id field, struct strv value);
+
+/* RC_BAD where words are given that a report of teams' bills does not know. */
+enum rc run_team_words(struct run *run) RC_MUST;
 
 /* Columns of the period (with a grain) and of the fields grouped by; their number. */
 size_t run_key_columns(struct run *run);

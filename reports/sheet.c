@@ -134,6 +134,33 @@ money_int divide_even(money_int num, money_int den)
     return q;
 }
 
+__extension__ typedef unsigned __int128 wide;
+#define MONEY_INT_MAX ((money_int)(~(wide)0 >> 1))
+
+money_int scale_even(money_int a, uint64_t num, uint64_t den)
+{
+    wide size = a < 0 ? -(wide)a : (wide)a;
+    /* The product in three limbs of 64 bits, lowest first; then divided limb by limb. */
+    wide low = (wide)(uint64_t)size * num, high = (wide)(uint64_t)(size >> 64) * num + (low >> 64);
+    uint64_t limbs[3] = {(uint64_t)low, (uint64_t)high, (uint64_t)(high >> 64)};
+    wide rest = 0, quotient = 0;
+
+    ASSERT(den > 0);
+    for (int i = 2; i >= 0; i--) {
+        wide part = rest << 64 | limbs[i];
+
+        if (quotient >> 63)
+            return a < 0 ? -MONEY_INT_MAX : MONEY_INT_MAX;
+        quotient = quotient << 64 | (uint64_t)(part / den);
+        rest = part % den;
+    }
+    if (rest > den - rest || (rest == den - rest && (quotient & 1)))
+        quotient++;
+    if (quotient > (wide)MONEY_INT_MAX)
+        quotient = (wide)MONEY_INT_MAX;
+    return a < 0 ? -(money_int)quotient : (money_int)quotient;
+}
+
 struct portion {
     money_int remainder, weight;
     size_t i;
@@ -187,6 +214,58 @@ void round_to_sum(const money_int *weights, size_t n, money_int unit, money_int 
     }
     if (n)
         share_out(portions, n, left, out);
+    free(portions);
+}
+
+/* weight x amount / total, rounded down: a bit of the amount at a time, so nothing overflows. */
+static money_int floor_share(money_int weight, money_int amount, money_int total,
+                             money_int *remainder)
+{
+    money_int quotient = 0, rest = 0;
+
+    for (int bit = 126; bit >= 0; bit--) {
+        quotient *= 2;
+        rest *= 2;
+        if (rest >= total) {
+            rest -= total;
+            quotient++;
+        }
+        if (!(amount >> bit & 1))
+            continue;
+        rest += weight;
+        if (rest >= total) {
+            rest -= total;
+            quotient++;
+        }
+    }
+    *remainder = rest;
+    return quotient;
+}
+
+void share_exactly(const money_int *weights, size_t n, money_int total, money_int amount,
+                   money_int *out, bool *extra)
+{
+    struct portion *portions = xcalloc(n + 1, sizeof(*portions));
+    money_int size = amount < 0 ? -amount : amount, left = size;
+
+    ASSERT(n == 0 || (total > 0 && total >> 126 == 0));
+    for (size_t i = 0; i < n; i++) {
+        portions[i] = (struct portion){0, weights[i], i};
+        out[i] = floor_share(weights[i], size, total, &portions[i].remainder);
+        left -= out[i];
+    }
+    if (n)
+        qsort(portions, n, sizeof(*portions), by_remainder);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = portions[i].i;
+        bool more = (money_int)i < left;
+
+        out[at] += more;
+        if (amount < 0)
+            out[at] = -out[at];
+        if (extra)
+            extra[at] = more;
+    }
     free(portions);
 }
 

@@ -41,6 +41,7 @@ enum column_flags {
     COLUMN_SPARSE = 4,   /* tables for people leave it out where it is null or 0 everywhere */
     COLUMN_PER_CENT = 8, /* a ratio that people read in per cent */
     COLUMN_MACHINE = 16, /* tables for people leave it out always */
+    COLUMN_FINE = 64,    /* a ratio that machine formats give with 12 decimals */
     COLUMN_LINK = 32,    /* a path of the admin listener: a member of JSON, a link of pages */
 };
 
@@ -89,6 +90,8 @@ struct sheet_head {
     bool has_precision;
     unsigned precision; /* decimals of a dollar where people read; else chosen by size */
     const char *note;   /* one line for people; NULL: none */
+    bool has_against;   /* compared with [against_from, against_to) */
+    int64_t against_from_us, against_to_us;
 };
 
 void sheet_init(struct sheet *t);
@@ -128,6 +131,9 @@ enum rc sheet_finish(struct sheet *t, const char **wrong) RC_MUST;
 
 /* num / den rounded half to even; den > 0. */
 money_int divide_even(money_int num, money_int den);
+/* a x num / den rounded half to even, exact at any size; den > 0.  What does not fit becomes
+ * the most that does. */
+money_int scale_even(money_int a, uint64_t num, uint64_t den);
 
 /*
  * Largest remainder: whole units for each weight so that they sum to units.  Weight i
@@ -145,5 +151,13 @@ void apportion(const money_int *weights, size_t n, money_int total, money_int un
  */
 void round_to_sum(const money_int *weights, size_t n, money_int unit, money_int units,
                   money_int *out);
+
+/*
+ * Largest remainder without any loss, at any size: amount in parts by weight that sum to
+ * it.  Weights from 0, total their sum and above 0, below 2^126; ties go to the larger
+ * weight, then to the earlier.  extra (or NULL) tells who got a unit beyond its exact part.
+ */
+void share_exactly(const money_int *weights, size_t n, money_int total, money_int amount,
+                   money_int *out, bool *extra);
 
 #endif

@@ -334,6 +334,11 @@ void shown_fini(struct shown *s)
     arena_release(&s->arena);
 }
 
+unsigned ratio_decimals(const struct column *c)
+{
+    return c->flags & COLUMN_FINE ? RATIO_FINE_DECIMALS : RATIO_DECIMALS;
+}
+
 bool column_is_right(const struct column *c)
 {
     return c->type != COLUMN_TEXT && c->type != COLUMN_TIME && c->type != COLUMN_BOOL;

@@ -1,0 +1,358 @@
+/*
+ * report_variance.c - why this period's cost is not that of another, or of the plan.
+ *
+ * Two questions to the ledger, each by the report's fields and by model; their answers
+ * come in the same order, so one walk pairs them.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "reports/books.h"
+#include "reports/report_int.h"
+#include "reports/variance.h"
+
+enum { MODEL_FIELDS = 3 };
+
+enum variance_column {
+    VARIANCE_BASE_REQUESTS = 0,
+    VARIANCE_REQUESTS,
+    VARIANCE_BASE,
+    VARIANCE_NOW,
+    VARIANCE_CHANGE,
+    VARIANCE_RATIO,
+    VARIANCE_VOLUME,
+    VARIANCE_MIX,
+    VARIANCE_EFFICIENCY,
+    VARIANCE_PRICE,
+    VARIANCE_UNEXPLAINED,
+};
+
+static void variance_columns(struct sheet *t)
+{
+    sheet_column(t, "base_requests", "base requests", COLUMN_COUNT, COLUMN_ADDS | COLUMN_MACHINE);
+    sheet_column(t, "requests", "requests", COLUMN_COUNT, COLUMN_ADDS | COLUMN_MACHINE);
+    sheet_column(t, "base_cost_usd", "base USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "cost_usd", "actual USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "variance_usd", "variance USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "variance_ratio", "change", COLUMN_RATIO, COLUMN_PER_CENT);
+    sheet_column(t, "volume_usd", "volume USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "mix_usd", "mix USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "efficiency_usd", "efficiency USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "price_usd", "price USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "unexplained_usd", "unexplained USD", COLUMN_MONEY,
+                 COLUMN_ADDS | COLUMN_SPARSE);
+}
+
+/* One row: a scope with what became of its cost. */
+struct scope {
+    const struct ledger_row *row; /* of either period, for its values; NULL: (other) */
+    uint64_t base_requests, requests;
+    struct variance_effects e;
+};
+
+static void scope_add(struct scope *to, const struct scope *from)
+{
+    to->base_requests += from->base_requests;
+    to->requests += from->requests;
+    to->e.base = money_add(to->e.base, from->e.base);
+    to->e.now = money_add(to->e.now, from->e.now);
+    to->e.volume = money_add(to->e.volume, from->e.volume);
+    to->e.mix = money_add(to->e.mix, from->e.mix);
+    to->e.efficiency = money_add(to->e.efficiency, from->e.efficiency);
+    to->e.price = money_add(to->e.price, from->e.price);
+    to->e.unexplained = money_add(to->e.unexplained, from->e.unexplained);
+}
+
+static void scope_cells(const struct scope *s, bool is_plan, struct cell *c)
+{
+    struct money change = money_sub(s->e.now, s->e.base);
+
+    c[VARIANCE_REQUESTS] = cell_count(s->requests);
+    c[VARIANCE_BASE] = cell_money(s->e.base);
+    c[VARIANCE_NOW] = cell_money(s->e.now);
+    c[VARIANCE_CHANGE] = cell_money(change);
+    c[VARIANCE_RATIO] = cell_ratio(change.atto, s->e.base.atto);
+    c[VARIANCE_UNEXPLAINED] = cell_money(s->e.unexplained);
+    if (is_plan)
+        return;
+    c[VARIANCE_BASE_REQUESTS] = cell_count(s->base_requests);
+    c[VARIANCE_VOLUME] = cell_money(s->e.volume);
+    c[VARIANCE_MIX] = cell_money(s->e.mix);
+    c[VARIANCE_EFFICIENCY] = cell_money(s->e.efficiency);
+    c[VARIANCE_PRICE] = cell_money(s->e.price);
+}
+
+/* ---- pairing the two answers --------------------------------------------------------------- */
+
+static int values_cmp(const struct ledger_row *a, const struct ledger_row *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int c = strv_cmp(a->value[i], b->value[i]);
+        if (c)
+            return c;
+    }
+    return 0;
+}
+
+static struct variance_side side_of(const struct ledger_row *row)
+{
+    if (!row)
+        return (struct variance_side){0};
+    return (struct variance_side){row->sums.priced, row->sums.cost, row->meters};
+}
+
+struct walk {
+    const struct ledger_rows *base, *now;
+    size_t b, n, n_by, n_all;
+};
+
+/* The next scope: rows of both answers with the same values of the report's fields. */
+static bool next_scope(struct walk *w, struct variance_model *models, struct scope *out)
+{
+    const struct ledger_row *first;
+    size_t n_models = 0;
+
+    if (w->b == w->base->n && w->n == w->now->n)
+        return false;
+    first = w->b < w->base->n ? &w->base->at[w->b] : NULL;
+    if (w->n < w->now->n && (!first || values_cmp(&w->now->at[w->n], first, w->n_by) < 0))
+        first = &w->now->at[w->n];
+    *out = (struct scope){.row = first};
+    for (;;) {
+        const struct ledger_row *b = w->b < w->base->n ? &w->base->at[w->b] : NULL;
+        const struct ledger_row *n = w->n < w->now->n ? &w->now->at[w->n] : NULL;
+        int c;
+
+        if (b && values_cmp(b, first, w->n_by) != 0)
+            b = NULL;
+        if (n && values_cmp(n, first, w->n_by) != 0)
+            n = NULL;
+        if (!b && !n)
+            break;
+        c = b && n ? values_cmp(b, n, w->n_all) : b ? -1 : 1;
+        b = c <= 0 ? b : NULL;
+        n = c >= 0 ? n : NULL;
+        models[n_models++] = (struct variance_model){side_of(b), side_of(n)};
+        out->base_requests += b ? b->sums.requests : 0;
+        out->requests += n ? n->sums.requests : 0;
+        w->b += b != NULL;
+        w->n += n != NULL;
+    }
+    variance_of(models, n_models, &out->e);
+    return true;
+}
+
+/* ---- rows ---------------------------------------------------------------------------------- */
+
+static int by_change(const void *a, const void *b)
+{
+    const struct scope *x = a, *y = b;
+    money_int p = x->e.now.atto - x->e.base.atto, q = y->e.now.atto - y->e.base.atto;
+
+    p = p < 0 ? -p : p;
+    q = q < 0 ? -q : q;
+    if (p != q)
+        return p < q ? 1 : -1;
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+static enum rc put_row(struct run *run, const struct scope *s, size_t keys, bool is_plan)
+{
+    struct drill d;
+    struct cell *c;
+    enum rc rc = sheet_row(&run->sheet, &c);
+
+    drill_start(&d, run);
+    d.is_exact = s->row != NULL;
+    for (size_t i = 0; rc == RC_OK && i < keys; i++) {
+        rc = s->row ? run_value(run, s->row->value[i], &c[i])
+                    : sheet_text(&run->sheet, STRV("(other)"), &c[i]);
+        if (s->row)
+            drill_add(&d, run->params->by[i], LEDGER_EQ, s->row->value[i]);
+    }
+    if (rc != RC_OK)
+        return rc;
+    scope_cells(s, is_plan, c + keys);
+    return drill_cell(run, &d, &c[run->lines]);
+}
+
+static enum rc put_rows(struct run *run, struct scope *scopes, size_t n, bool is_plan)
+{
+    struct scope total = {0}, other = {0};
+    size_t keys, top = run->params->top;
+    enum rc rc = RC_OK;
+
+    keys = run_key_columns(run);
+    variance_columns(&run->sheet);
+    drill_column(run);
+    if (n)
+        qsort(scopes, n, sizeof(*scopes), by_change);
+    for (size_t i = 0; rc == RC_OK && i < n; i++) {
+        scope_add(&total, &scopes[i]);
+        if (top && keys && i >= top)
+            scope_add(&other, &scopes[i]);
+        else
+            rc = put_row(run, &scopes[i], keys, is_plan);
+    }
+    if (rc == RC_OK && top && keys && n > top) {
+        rc = put_row(run, &other, keys, is_plan);
+        run->n_others = 1;
+    }
+    scope_cells(&total, is_plan, run->sheet.total + keys);
+    return rc == RC_OK ? drill_total(run) : rc;
+}
+
+/* ---- against another period ------------------------------------------------------------------ */
+
+static enum rc against_period(struct run *run)
+{
+    static const enum ledger_field_id of_model[MODEL_FIELDS] = {FIELD_UPSTREAM, FIELD_MODEL,
+                                                                FIELD_SERVICE_TIER};
+    struct report_params *p = run->params;
+    size_t n_by = p->n_by, n = 0;
+    struct ledger_rows base = {0}, now = {0};
+    struct variance_model *models = NULL;
+    struct scope *scopes = NULL, scope;
+    struct walk walk;
+    enum rc rc = run_also_by(run, of_model, MODEL_FIELDS);
+
+    if (rc == RC_OK)
+        rc = run_sums_of(run, LEDGER_WANT_METERS, run->against_from_us, run->against_to_us,
+                         &base);
+    if (rc == RC_OK)
+        rc = run_sums(run, LEDGER_WANT_METERS, &now);
+    walk = (struct walk){&base, &now, 0, 0, n_by, p->n_by};
+    p->n_by = n_by;
+    if (rc == RC_OK) {
+        models = xcalloc(base.n + now.n + 1, sizeof(*models));
+        scopes = xcalloc(base.n + now.n + 1, sizeof(*scopes));
+        while (next_scope(&walk, models, &scope))
+            scopes[n++] = scope;
+        rc = put_rows(run, scopes, n, false);
+    }
+    free(models);
+    free(scopes);
+    ledger_rows_release(&base);
+    ledger_rows_release(&now);
+    return rc;
+}
+
+/* ---- against the plan --------------------------------------------------------------------------- */
+
+struct planned {
+    struct strv team;
+    struct money amount;
+};
+
+/* Plans of months that lie wholly in the period, of the teams asked for; their number. */
+static size_t plans_of(const struct run *run, const struct books_table *t, struct planned *out)
+{
+    const struct report_params *p = run->params;
+    size_t n = 0;
+
+    for (size_t r = 0; r < t->csv.n_rows; r++) {
+        struct strv team = books_field(t, BOOKS_PLAN, r, "team");
+        struct money amount;
+        int64_t from_us, to_us;
+
+        if (!books_when(p->zone, books_field(t, BOOKS_PLAN, r, "month"), &from_us, &to_us) ||
+            from_us < p->from_us || to_us > p->to_us || !run_wants(run, FIELD_TEAM, team) ||
+            money_parse(books_field(t, BOOKS_PLAN, r, "amount_usd"), &amount) != RC_OK)
+            continue;
+        out[n++] = (struct planned){team, amount};
+    }
+    return n;
+}
+
+/* Adds the plans to the scopes of their teams; a team that spent nothing is a scope too. */
+static size_t add_plans(const struct run *run, const struct planned *plans, size_t n_plans,
+                        struct ledger_row *rows, struct strv *names, struct scope *scopes,
+                        size_t n)
+{
+    bool by_team = run->params->n_by > 0;
+
+    for (size_t i = 0; i < n_plans; i++) {
+        size_t at = 0;
+
+        while (at < n && by_team && !strv_eq(scopes[at].row->value[0], plans[i].team))
+            at++;
+        if (at == n) {
+            names[i] = plans[i].team;
+            rows[i].value = &names[i];
+            scopes[n++] = (struct scope){.row = &rows[i]};
+        }
+        scopes[at].e.base = money_add(scopes[at].e.base, plans[i].amount);
+    }
+    for (size_t i = 0; i < n; i++)
+        scopes[i].e.unexplained = money_sub(scopes[i].e.now, scopes[i].e.base);
+    return n;
+}
+
+static enum rc plan_words(struct run *run)
+{
+    const struct report_params *p = run->params;
+
+    if (p->n_by > 1 || (p->n_by == 1 && p->by[0].id != FIELD_TEAM))
+        return run_refuses(run, "by", "a plan is by team");
+    for (size_t i = 0; i < p->n_where; i++) {
+        if (p->where[i].field.id != FIELD_TEAM)
+            return run_refuses(run, "where", "a plan is by team");
+    }
+    return RC_OK;
+}
+
+static enum rc against_plan(struct run *run)
+{
+    struct books_table table = {0};
+    struct ledger_rows rows = {0};
+    struct ledger_row *extra = NULL;
+    struct planned *plans = NULL;
+    struct scope *scopes = NULL;
+    struct strv *names = NULL;
+    size_t n_plans, n = 0;
+    enum rc rc = plan_words(run);
+
+    if (rc == RC_OK)
+        rc = books_read(run->sources->state_dir, BOOKS_PLAN, &table, &run->fail);
+    if (rc == RC_OK)
+        rc = run_sums(run, 0, &rows);
+    if (rc != RC_OK)
+        goto out;
+    n_plans = table.csv.n_rows;
+    plans = xcalloc(n_plans + 1, sizeof(*plans));
+    names = xcalloc(n_plans + 1, sizeof(*names));
+    extra = xcalloc(n_plans + 1, sizeof(*extra));
+    scopes = xcalloc(rows.n + n_plans + 1, sizeof(*scopes));
+    for (size_t i = 0; i < rows.n; i++)
+        scopes[n++] = (struct scope){.row = &rows.at[i],
+                                     .requests = rows.at[i].sums.requests,
+                                     .e.now = rows.at[i].sums.cost};
+    n_plans = plans_of(run, &table, plans);
+    n = add_plans(run, plans, n_plans, extra, names, scopes, n);
+    run->note = "Against the imported plan of the months that lie wholly in the period.";
+    rc = put_rows(run, scopes, n, true);
+out:
+    free(plans);
+    free(names);
+    free(extra);
+    free(scopes);
+    ledger_rows_release(&rows);
+    books_release(&table);
+    return rc;
+}
+
+enum rc report_variance(struct run *run)
+{
+    bool is_plan = strv_eq(run->params->against, STRV("plan"));
+    enum rc rc;
+
+    if (run->params->grain != PERIOD_TOTAL)
+        return run_refuses(run, "grain", "it compares two periods as a whole");
+    if (run->params->has_cohort)
+        return run_refuses(run, "cohort", "it is a word of tasks");
+    if (is_plan)
+        return against_plan(run);
+    rc = run_against(run);
+    return rc == RC_OK ? against_period(run) : rc;
+}
