@@ -18,7 +18,8 @@ static void print_usage(void)
     puts("       tollgate price cost [-c FILE | --book PATH...] --provider P --model M "
          "METER=N...");
     puts("       tollgate price cost [-c FILE | --book PATH...] --input FILE");
-    puts("       tollgate price lint [-c FILE | --book PATH...] [--strict]\n");
+    puts("       tollgate price lint [-c FILE | --book PATH...] [--strict]");
+    puts("       tollgate price reprice -c FILE [--apply --reason TEXT] (see its --help)\n");
     puts(
         "show prints the prices in force; MODEL is a model as a response names it, or a glob.");
     puts("cost prices quantities exactly: in=1000 out=50 cache_read=200, audio_sec=1.5. --input");
@@ -296,11 +297,10 @@ int cmd_price(int argc, char **argv)
         print_usage();
         return EXIT_GOOD;
     }
+    if (strcmp(verb, "reprice") == 0)
+        return price_reprice(argc - 1, argv + 1);
     if (strcmp(verb, "show") != 0 && strcmp(verb, "cost") != 0 && strcmp(verb, "lint") != 0) {
-        if (strcmp(verb, "reprice") == 0)
-            fprintf(stderr, "tollgate: price reprice is not available in this version\n");
-        else
-            fprintf(stderr, "tollgate price: show, cost or lint? (tollgate price --help)\n");
+        fprintf(stderr, "tollgate price: show, cost, lint or reprice? (tollgate price --help)\n");
         return EXIT_USAGE;
     }
     optind = 1;

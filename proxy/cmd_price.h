@@ -36,6 +36,8 @@ struct price_source {
 bool price_time(const char *text, int64_t *us);
 /* `price cost`: of the command line's quantities, or of each query of a file. */
 int price_cost(const struct price_source *source, const struct price_options *options);
+/* `price reprice`, whose words are its own; argv[0] is the verb. */
+int price_reprice(int argc, char **argv);
 /* `price show`: the models that fit, with their rates; EXIT_NO where there is none. */
 int price_show(const struct book *book, const struct price_options *options);
 

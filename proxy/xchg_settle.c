@@ -60,6 +60,7 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
     r->service_tier = strv_z(seen->service_tier);
     r->provider_request_id =
         strv_z(x->provider_request_id[0] ? x->provider_request_id : seen->request_id);
+    r->region = strv_z(seen->region);
     r->stream = x->facts.stream || x->route.path_stream || x->answer.is_stream;
     r->status = x->upstream_status;
     r->outcome = outcome;

@@ -32,6 +32,8 @@ enum line_column {
     LINE_LATENCY,
     LINE_FIRST_BYTE,
     LINE_REQUESTS,
+    LINE_CORRECTS,
+    LINE_REASON,
 };
 
 static const struct {
@@ -81,6 +83,8 @@ static void line_columns(struct sheet *t)
     sheet_column(t, "latency_ms", "ms", COLUMN_COUNT, 0);
     sheet_column(t, "first_byte_ms", "first byte ms", COLUMN_COUNT, machine);
     sheet_column(t, "requests", "requests", COLUMN_COUNT, adds | machine);
+    sheet_column(t, "corrects", "corrects", COLUMN_TEXT, rare | COLUMN_KEY);
+    sheet_column(t, "reason", "reason", COLUMN_TEXT, rare | COLUMN_KEY);
 }
 
 struct lines {
@@ -88,7 +92,7 @@ struct lines {
     struct money cost, list; /* of the rows so far */
     uint64_t tokens[LINE_TOKENS];
     uint64_t n, max;
-    uint64_t unknown, unpriced;
+    uint64_t requests, unknown, unpriced;
     enum rc rc;
 };
 
@@ -129,6 +133,12 @@ static void put_names(struct lines *l, const struct record *r, struct cell *c)
     put_text(l, r->price_id, &c[LINE_PRICE_ID]);
     c[LINE_LATENCY] = milliseconds(r->latency_us);
     c[LINE_FIRST_BYTE] = milliseconds(r->first_byte_us);
+    if (r->is_correction) {
+        uuid_format(&r->corrects, id);
+        put_text(l, strv_z(id), &c[LINE_CORRECTS]);
+        put_text(l, r->reason, &c[LINE_REASON]);
+        c[LINE_LATENCY] = cell_null();
+    }
 }
 
 static bool on_line(uint64_t seq, const struct record *r, void *arg)
@@ -144,13 +154,14 @@ static bool on_line(uint64_t seq, const struct record *r, void *arg)
     l->n++;
     put_names(l, r, c);
     for (unsigned i = 0; i < LINE_TOKENS; i++) {
-        if (!usage_has(&r->usage, line_tokens[i].field))
+        if (!usage_has(&r->usage, line_tokens[i].field) || r->is_correction)
             continue;
         c[line_tokens[i].column] = cell_count(r->usage.n[line_tokens[i].field]);
         l->tokens[i] += r->usage.n[line_tokens[i].field];
     }
-    l->unknown += r->usage_source == USAGE_NONE;
-    c[LINE_REQUESTS] = cell_count(1);
+    l->requests += !r->is_correction;
+    l->unknown += r->usage_source == USAGE_NONE && !r->is_correction;
+    c[LINE_REQUESTS] = cell_count(!r->is_correction);
     if (r->price_status == PRICE_NONE) {
         l->unpriced++;
         return l->rc == RC_OK;
@@ -181,7 +192,7 @@ static enum rc put_other(struct lines *l, const struct ledger_sums *s)
     if (rc != RC_OK)
         return rc;
     l->run->n_others = 1;
-    rest.requests = s->requests - l->n;
+    rest.requests = s->requests - l->requests;
     rest.unpriced = s->unpriced - l->unpriced;
     rest.priced = rest.requests - rest.unpriced;
     rest.by_usage_source[USAGE_NONE] = s->by_usage_source[USAGE_NONE] - l->unknown;
@@ -226,7 +237,7 @@ enum rc report_lines(struct run *run)
                            &run->fail);
     if (rc == RC_OK)
         rc = lines.rc;
-    if (rc == RC_OK && lines.n < rows.total.sums.requests)
+    if (rc == RC_OK && lines.n < rows.total.sums.requests + rows.total.sums.corrections)
         rc = put_other(&lines, &rows.total.sums);
     if (rc == RC_OK)
         total_cells(&rows.total.sums, run->sheet.total);

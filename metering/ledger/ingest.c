@@ -134,6 +134,23 @@ static enum rc look_for(struct ingest *in, const struct uuid *id, bool *is_there
     return rc;
 }
 
+static int64_t attempt_column(const struct record *r)
+{
+    if (!r->is_correction)
+        return r->attempt;
+    return r->was_unpriced ? ATTEMPT_LATE_PRICE : ATTEMPT_CORRECTION;
+}
+
+static enum rc add_correction(struct ingest *in, const struct record *r, int64_t seq,
+                              struct fail *fail)
+{
+    sqlite3_stmt *add = in->sql[SQL_CORRECTION_ADD];
+
+    db_bind_blob(add, 1, strv_make((const char *)r->corrects.b, UUID_BYTES));
+    sqlite3_bind_int64(add, 2, seq);
+    return db_run(add, fail, "write a correction");
+}
+
 enum rc ingest_record(struct ingest *in, const struct record *r, struct strv body, bool *is_new,
                       struct fail *fail)
 {
@@ -142,7 +159,7 @@ enum rc ingest_record(struct ingest *in, const struct record *r, struct strv bod
                              .seq = in->next_seq,
                              .end_us = r->end_us,
                              .start_us = r->start_us,
-                             .attempt = r->attempt,
+                             .attempt = attempt_column(r),
                              .is_priced = r->price_status != PRICE_NONE};
     bool is_there = false;
     enum rc rc = in->is_careful ? look_for(in, &r->id, &is_there, fail) : RC_OK;
@@ -164,6 +181,8 @@ enum rc ingest_record(struct ingest *in, const struct record *r, struct strv bod
         rc = ingest_tagset(in, &r->subject, &row.ids[4], fail);
     if (rc == RC_OK)
         rc = ingest_add_row(in, &row, body, fail);
+    if (rc == RC_OK && r->is_correction)
+        rc = add_correction(in, r, row.seq, fail);
     if (rc == RC_OK)
         rc = ingest_add_sums(in, r, row.ids[0], row.ids[3], fail);
     if (rc == RC_OK)

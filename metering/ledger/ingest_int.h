@@ -57,6 +57,7 @@
     X(SQL_SEGMENT_DROP, "DELETE FROM segment WHERE name=?1")                                   \
     X(SQL_SEGMENT_FIND, "SELECT position FROM segment WHERE name=?1")                          \
     X(SQL_SEGMENT_EACH, "SELECT name FROM segment ORDER BY name")                              \
+    X(SQL_CORRECTION_ADD, "INSERT INTO correction(record, seq) VALUES(?1,?2)")                 \
     X(SQL_STATE_SET, "REPLACE INTO state(name, value) VALUES(?1,?2)")                          \
     X(SQL_STATE_ADD, "INSERT INTO state(name, value) VALUES(?1,?2) "                           \
                      "ON CONFLICT DO UPDATE SET value=value+excluded.value")

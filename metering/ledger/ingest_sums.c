@@ -148,8 +148,14 @@ static enum rc write_task(struct ingest *in, struct task_sum *s, struct fail *fa
     sqlite3_bind_int64(put, 1, s->task);
     db_bind_blob(put, 2, buf_view(&in->scratch));
     sqlite3_bind_int64(put, 3, s->task_type);
-    sqlite3_bind_int64(put, 4, s->first_us);
-    sqlite3_bind_int64(put, 5, s->last_us);
+    /* Without times: of corrections alone, whose lines are in another ledger. */
+    if (s->first_us <= s->last_us) {
+        sqlite3_bind_int64(put, 4, s->first_us);
+        sqlite3_bind_int64(put, 5, s->last_us);
+    } else {
+        sqlite3_bind_null(put, 4);
+        sqlite3_bind_null(put, 5);
+    }
     sqlite3_bind_int64(put, 6, s->max_attempt);
     return db_run(put, fail, "write a task");
 }
@@ -220,11 +226,13 @@ static enum rc add_task(struct ingest *in, const struct record *r, int64_t task,
         s = &in->task_sums[*at];
     } else {
         s = &in->task_sums[in->n_task_sums];
-        *s = (struct task_sum){.task = task, .first_us = r->start_us, .last_us = r->end_us};
+        *s = (struct task_sum){.task = task, .first_us = INT64_MAX, .last_us = INT64_MIN};
         dict_put(&in->task_sum_of, bytes, (int64_t)in->n_task_sums++);
     }
     ledger_sums_of(r, &sums);
     ledger_sums_add(&s->sums, &sums);
+    if (r->is_correction) /* it is no attempt, and its time is that of books */
+        return RC_OK;
     if (r->start_us < s->first_us)
         s->first_us = r->start_us;
     if (r->end_us > s->last_us)

@@ -52,6 +52,8 @@ struct ledger_reader *ledger_read_open(const char *path, struct fail *fail)
         !prepare(r, &r->body, "SELECT body FROM record WHERE seq=?1", fail) ||
         !prepare(r, &r->value_body, "SELECT body FROM record WHERE seq=?1", fail) ||
         !prepare(r, &r->task_outcome, "SELECT outcome FROM task WHERE id=?1", fail) ||
+        !prepare(r, &r->corrections,
+                 "SELECT seq FROM correction WHERE record=?1 ORDER BY seq", fail) ||
         !prepare(r, &r->line_of_id, "SELECT seq FROM record WHERE id=?1", fail) ||
         !prepare(r, &r->state, "SELECT value FROM state WHERE name=?1", fail) ||
         !prepare(r, &r->words.find, "SELECT text FROM word WHERE id=?1", fail) ||
@@ -78,6 +80,7 @@ void ledger_read_close(struct ledger_reader *r)
     sqlite3_finalize(r->body);
     sqlite3_finalize(r->value_body);
     sqlite3_finalize(r->task_outcome);
+    sqlite3_finalize(r->corrections);
     sqlite3_finalize(r->line_of_id);
     sqlite3_finalize(r->state);
     sqlite3_finalize(r->words.find);
@@ -315,6 +318,10 @@ void read_line_columns(sqlite3_stmt *stmt, struct line *out)
 
     for (int i = 0; i < n; i++)
         *fields[i] = sqlite3_column_int64(stmt, i);
+    out->is_correction = out->attempt < 0;
+    out->is_late_price = out->attempt == ATTEMPT_LATE_PRICE;
+    if (out->is_correction)
+        out->attempt = 0;
     out->is_priced = sqlite3_column_type(stmt, n) != SQLITE_NULL;
     out->cost = MONEY_ZERO;
     out->is_far = false;

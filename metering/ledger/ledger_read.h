@@ -199,6 +199,9 @@ enum rc ledger_read_lines(struct ledger_reader *r, const struct ledger_filter *f
 enum rc ledger_read_line(struct ledger_reader *r, const struct uuid *id, ledger_line_fn *fn,
                          void *arg, struct fail *fail) RC_MUST;
 
+/* Whether there is a line of that id. */
+bool ledger_read_has(struct ledger_reader *r, const struct uuid *id);
+
 /* ---- tasks --------------------------------------------------------------- */
 
 /* Which tasks, and which of their lines. */

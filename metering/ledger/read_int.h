@@ -55,7 +55,7 @@ struct combo {
 struct ledger_reader {
     sqlite3 *db;
     sqlite3_stmt *body, *line_of_id, *state;
-    sqlite3_stmt *value_body, *task_outcome;
+    sqlite3_stmt *value_body, *task_outcome, *corrections;
     char prompt_text[2 * sizeof(uint64_t) + 1]; /* the last FIELD_PROMPT asked for */
     struct texts words, tagsets, tasks;
     struct combo *combos; /* in order of id */
@@ -67,6 +67,8 @@ struct ledger_reader {
 struct line {
     int64_t end_us, seq, start_us, combo, customer, user, task, tagset, attempt;
     bool is_priced;
+    bool is_correction; /* adds to the cost of another; no request */
+    bool is_late_price; /* ... which had none */
     struct money cost; /* NANO_FAR: beyond the column, see the record */
     bool is_far;
 };

@@ -196,3 +196,13 @@ enum rc ledger_read_line(struct ledger_reader *r, const struct uuid *id, ledger_
         fn((uint64_t)seq, &record, arg);
     return rc;
 }
+
+bool ledger_read_has(struct ledger_reader *r, const struct uuid *id)
+{
+    struct fail ignored = {0};
+    int64_t seq;
+
+    ASSERT(r->in_view);
+    db_bind_blob(r->line_of_id, 1, strv_make((const char *)id->b, UUID_BYTES));
+    return db_int(r->line_of_id, &seq, &ignored, "read the ledger") == RC_OK;
+}

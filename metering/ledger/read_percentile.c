@@ -80,7 +80,7 @@ static enum rc collect(const struct line *line, const struct combo *combo, void 
     enum rc rc;
 
     a->line_rows++;
-    if (!line->is_priced)
+    if (!line->is_priced || (line->is_correction && !line->is_late_price))
         return RC_OK;
     rc = answer_row(a, line, combo, false, &row, fail);
     if (rc != RC_OK || !row)

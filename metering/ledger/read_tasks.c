@@ -18,6 +18,7 @@ struct attempt {
     uint32_t number;
     uint32_t below; /* the next older one of that number that nothing superseded: place + 1 */
     bool is_error, is_superseded;
+    struct uuid id;
     struct money cost;
 };
 
@@ -39,6 +40,8 @@ struct task_reading {
     struct attempt *attempts;
     size_t n_attempts, cap_attempts;
     struct dict open; /* number: place + 1 of the latest that nothing superseded */
+    struct dict by_id; /* id: place; filled where there are corrections */
+    size_t n_by_id;
     struct strv values[LEDGER_GROUP_MAX];
     struct arena arena; /* of values and names */
 };
@@ -54,8 +57,9 @@ static enum rc start_task(struct task_reading *g, int64_t id, struct fail *fail)
     int code;
 
     g->id = id;
-    g->n_attempts = 0;
+    g->n_attempts = g->n_by_id = 0;
     dict_clear(&g->open);
+    dict_clear(&g->by_id);
     arena_reset(&g->arena);
     memset(&g->task, 0, sizeof(g->task));
     for (size_t i = 0; i < LEDGER_GROUP_MAX; i++)
@@ -110,7 +114,8 @@ static void pair(struct task_reading *g, struct attempt *a)
 static enum rc add_attempt(struct task_reading *g, const struct record *r, struct fail *fail)
 {
     struct attempt a = {.number = r->attempt ? r->attempt : 1,
-                        .is_error = outcome_is_error(r->outcome)};
+                        .is_error = outcome_is_error(r->outcome),
+                        .id = r->id};
 
     if (r->price_status != PRICE_NONE)
         a.cost = r->cost;
@@ -125,6 +130,20 @@ static enum rc add_attempt(struct task_reading *g, const struct record *r, struc
     }
     g->attempts[g->n_attempts++] = a;
     return RC_OK;
+}
+
+/* What a correction adds belongs to the attempt that it corrects. */
+static void add_to_attempt(struct task_reading *g, const struct record *r)
+{
+    const int64_t *at;
+
+    for (; g->n_by_id < g->n_attempts; g->n_by_id++)
+        dict_put(&g->by_id,
+                 strv_make((const char *)g->attempts[g->n_by_id].id.b, UUID_BYTES),
+                 (int64_t)g->n_by_id);
+    at = dict_get(&g->by_id, strv_make((const char *)r->corrects.b, UUID_BYTES));
+    if (at)
+        g->attempts[*at].cost = ledger_money_add(g->attempts[*at].cost, r->cost);
 }
 
 static enum rc take_values(struct task_reading *g, const struct line *line,
@@ -151,6 +170,12 @@ static enum rc add_task_line(struct task_reading *g, const struct line *line,
     struct record r;
     enum rc rc = read_body(g->reader, line->seq, &r, fail);
 
+    if (rc == RC_OK && r.is_correction) {
+        ledger_sums_of(&r, &sums);
+        ledger_sums_add(&t->sums, &sums);
+        add_to_attempt(g, &r);
+        return RC_OK;
+    }
     if (rc == RC_OK && t->sums.requests == 0)
         rc = take_values(g, line, combo, fail);
     if (rc == RC_OK)
@@ -382,6 +407,7 @@ enum rc ledger_read_tasks(struct ledger_reader *r, const struct ledger_filter *f
     ASSERT(r->in_view && n_by <= LEDGER_GROUP_MAX);
     *fail = (struct fail){0};
     dict_init(&g.open);
+    dict_init(&g.by_id);
     arena_init(&g.arena, TASK_VALUE_BYTES);
     g.row = db_prepare(r->db,
                        "SELECT team, name, task_type, outcome, closed_us, closed_by, first_us, "
@@ -414,6 +440,7 @@ out:
     sqlite3_finalize(g.of_task);
     free(g.attempts);
     dict_release(&g.open);
+    dict_release(&g.by_id);
     arena_release(&g.arena);
     return rc;
 }

@@ -121,7 +121,9 @@ static bool line_agrees(const struct line *line, const struct combo *c, const st
         dim[DIM_KEY],  dim[DIM_MODEL],   dim[DIM_UPSTREAM],    r->endpoint,
         r->protocol,   r->service_tier,  r->price_id};
     bool agrees = line->end_us == r->end_us && line->start_us == r->start_us &&
-                  line->attempt == r->attempt && c->outcome == r->outcome &&
+                  line->is_correction == r->is_correction &&
+                  line->is_late_price == (r->is_correction && r->was_unpriced) &&
+                  line->attempt == (r->is_correction ? 0 : r->attempt) && c->outcome == r->outcome &&
                   c->usage_source == r->usage_source && c->price_status == r->price_status &&
                   line->is_priced == (r->price_status != PRICE_NONE);
 

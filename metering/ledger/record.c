@@ -47,6 +47,12 @@ enum record_tag {
     TAG_NODE = 64,
     TAG_PROMPT = 65,
     TAG_PREFIX = 66,
+    TAG_REGION = 70,
+    TAG_DETAIL = 71, /* ..74: enum price_detail */
+    TAG_CORRECTS = 80,
+    TAG_WAS_UNPRICED = 81,
+    TAG_REASON = 82,
+    TAG_CORRECTED_BY = 83,
 };
 
 enum {
@@ -56,7 +62,7 @@ enum {
     USAGE_BYTES = (1 + USAGE_COUNT) * WIRE_U64_BYTES,
     NUMBERS = 24, /* fields that are one number */
     FIXED_BYTES = NUMBERS * (FIELD_OVERHEAD + WIRE_MONEY_BYTES) + FIELD_OVERHEAD + USAGE_BYTES +
-                  FIELD_OVERHEAD + UUID_BYTES + 2,
+                  2 * (FIELD_OVERHEAD + UUID_BYTES) + 2,
 };
 
 /* Stored as they are numbered: these enumerations only ever grow at their end. */
@@ -66,6 +72,8 @@ _Static_assert(USAGE_NONE == 0 && USAGE_PROVIDER == 1 && USAGE_PARTIAL == 2 &&
                "usage sources are stored by number");
 _Static_assert(PRICE_OK == 0 && PRICE_PARTIAL == 1 && PRICE_NONE == 2,
                "price statuses are stored by number");
+_Static_assert(DETAIL_SEARCH_CTX == 0 && DETAIL_STEPS == 3 && DETAIL_COUNT == 4,
+               "details are stored by number");
 _Static_assert(MATCH_NONE == 0 && MATCH_EXACT == 1 && MATCH_REGIONAL == 6,
                "price matches are stored by number");
 _Static_assert(TAG_SOURCE_NONE == 0 && TAG_SOURCE_DEFAULT == 3,
@@ -264,6 +272,14 @@ static char *put_price(char *p, const struct record *r)
     return put_number(p, TAG_PRICE_FLAGS, r->price_flags, false);
 }
 
+static char *put_correction(char *p, const struct record *r)
+{
+    p = put_field(p, TAG_CORRECTS, (const char *)r->corrects.b, UUID_BYTES);
+    p = put_number(p, TAG_WAS_UNPRICED, r->was_unpriced, false);
+    p = put_strv(p, TAG_REASON, r->reason);
+    return put_strv(p, TAG_CORRECTED_BY, r->corrected_by);
+}
+
 /* The most that the record can take; 0 where it is not one that may be stored. */
 static size_t bound(const struct record *r)
 {
@@ -279,6 +295,9 @@ static size_t bound(const struct record *r)
         r->price_confidence,
         r->book,
         r->node,
+        r->region,
+        r->reason,
+        r->corrected_by,
     };
     size_t n = FIXED_BYTES;
 
@@ -288,6 +307,8 @@ static size_t bound(const struct record *r)
         n += FIELD_OVERHEAD + cut(texts[i]).n;
     for (unsigned i = 0; i < DIM_COUNT; i++)
         n += FIELD_OVERHEAD + cut(r->subject.dim[i]).n;
+    for (unsigned i = 0; i < DETAIL_COUNT; i++)
+        n += FIELD_OVERHEAD + cut(r->detail[i]).n;
     for (unsigned i = 0; i < r->subject.n_free; i++) {
         if (r->subject.free[i].name.n == 0 || r->subject.free[i].name.n > TAG_NAME_MAX_BYTES)
             return 0;
@@ -335,6 +356,11 @@ enum rc record_encode(const struct record *r, struct buf *out)
     p = put_strv(p, TAG_NODE, r->node);
     p = put_number(p, TAG_PROMPT, r->prompt_hash, false);
     p = put_number(p, TAG_PREFIX, r->prefix_hash, false);
+    p = put_strv(p, TAG_REGION, r->region);
+    for (unsigned i = 0; i < DETAIL_COUNT; i++)
+        p = put_strv(p, TAG_DETAIL + i, r->detail[i]);
+    if (r->is_correction)
+        p = put_correction(p, r);
     *p++ = TAG_END;
     *p++ = 0;
     ASSERT((size_t)(p - start) <= most);
@@ -433,6 +459,8 @@ static struct strv *text_field(struct record *r, uint64_t tag)
 {
     if (tag >= TAG_DIM && tag < TAG_DIM + DIM_COUNT)
         return &r->subject.dim[tag - TAG_DIM];
+    if (tag >= TAG_DETAIL && tag < TAG_DETAIL + DETAIL_COUNT)
+        return &r->detail[tag - TAG_DETAIL];
     switch (tag) {
     case TAG_PROTOCOL:
         return &r->protocol;
@@ -456,6 +484,12 @@ static struct strv *text_field(struct record *r, uint64_t tag)
         return &r->book;
     case TAG_NODE:
         return &r->node;
+    case TAG_REGION:
+        return &r->region;
+    case TAG_REASON:
+        return &r->reason;
+    case TAG_CORRECTED_BY:
+        return &r->corrected_by;
     }
     return NULL;
 }
@@ -546,6 +580,16 @@ static void get_field(struct wire_in *in, uint64_t tag, struct strv value, struc
         break;
     case TAG_BYTES_OUT:
         r->bytes_out = number(in, value, UINT64_MAX, false);
+        break;
+    case TAG_CORRECTS:
+        r->is_correction = value.n == UUID_BYTES;
+        if (r->is_correction)
+            memcpy(r->corrects.b, value.p, UUID_BYTES);
+        else
+            in->bad = true;
+        break;
+    case TAG_WAS_UNPRICED:
+        r->was_unpriced = number(in, value, 1, false) != 0;
         break;
     case TAG_PROMPT:
         r->prompt_hash = number(in, value, UINT64_MAX, false);

@@ -65,6 +65,8 @@ struct record {
     struct strv protocol, endpoint, method;
     struct strv model_requested, model;
     struct strv service_tier, provider_request_id;
+    struct strv region;               /* as served, where it has a price of its own */
+    struct strv detail[DETAIL_COUNT]; /* what the price may depend on; empty: not known */
     bool stream;
     int status; /* 0: the provider never answered */
     enum outcome outcome;
@@ -90,6 +92,15 @@ struct record {
      */
     uint64_t prompt_hash, prefix_hash;
     struct strv node;
+    /*
+     * A correction: a line of its own that adds to the cost of an earlier one, which
+     * stays as it is.  It counts as no request and as no tokens; cost, list_cost and
+     * the lines' amounts are what is to be added (correction.h).
+     */
+    bool is_correction;
+    bool was_unpriced; /* of a record that had no price: cost is its whole price */
+    struct uuid corrects;
+    struct strv reason, corrected_by;
     struct record_line lines[METER_COUNT]; /* n_lines of them; the others are never looked at */
 };
 

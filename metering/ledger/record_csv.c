@@ -144,10 +144,12 @@ static void usage(struct row *row, const struct record *r)
     for (int i = 0; i < USAGE_COUNT; i++) {
         enum usage_field f = (enum usage_field)i;
 
+        bool is_told = usage_has(&r->usage, f) && !r->is_correction;
+
         if (f == USAGE_AUDIO_MS)
-            thousandths(row, usage_field_name(f), r->usage.n[f], usage_has(&r->usage, f));
+            thousandths(row, usage_field_name(f), r->usage.n[f], is_told);
         else
-            count(row, usage_field_name(f), r->usage.n[f], usage_has(&r->usage, f));
+            count(row, usage_field_name(f), r->usage.n[f], is_told);
     }
     cell(row, "usage_source", strv_z(usage_source_name(r->usage_source)));
 }
@@ -189,6 +191,13 @@ static enum rc make_row(const struct record *r, bool is_header, struct buf *out)
     count(&row, "bytes_in", r->bytes_in, true);
     count(&row, "bytes_out", r->bytes_out, true);
     text(&row, "node", r->node);
+    text(&row, "region", r->region);
+    for (unsigned i = 0; i < DETAIL_COUNT; i++)
+        text(&row, price_detail_name((enum price_detail)i), r->detail[i]);
+    uuid_format(&r->corrects, id);
+    cell(&row, "corrects", r->is_correction ? strv_z(id) : STRV(""));
+    text(&row, "reason", r->reason);
+    text(&row, "corrected_by", r->corrected_by);
     put(&row, STRV("\r\n"));
     return row.rc;
 }

@@ -143,6 +143,17 @@ static void price(struct jsonw *w, const struct record *r)
     text(w, "book", r->book);
 }
 
+/* The tokens are those of the line that it corrects, and not once more its own. */
+static void correction(struct jsonw *w, const struct record *r)
+{
+    char id[UUID_TEXT];
+
+    uuid_format(&r->corrects, id);
+    text(w, "corrects", strv_z(id));
+    text(w, "reason", r->reason);
+    text(w, "corrected_by", r->corrected_by);
+}
+
 enum rc record_json(const struct record *r, struct buf *out)
 {
     char id[UUID_TEXT];
@@ -162,13 +173,19 @@ enum rc record_json(const struct record *r, struct buf *out)
     text(&w, "model_requested", r->model_requested);
     text(&w, "model", r->model.n ? r->model : r->subject.dim[DIM_MODEL]);
     text(&w, "service_tier", r->service_tier);
+    text(&w, "region", r->region);
+    for (unsigned i = 0; i < DETAIL_COUNT; i++)
+        text(&w, price_detail_name((enum price_detail)i), r->detail[i]);
     jsonw_key(&w, STRV("stream"));
     jsonw_bool(&w, r->stream);
     if (r->status)
         count(&w, "status", (uint64_t)r->status);
     text(&w, "provider_request_id", r->provider_request_id);
     text(&w, "outcome", strv_z(outcome_name(r->outcome)));
-    usage(&w, r);
+    if (r->is_correction)
+        correction(&w, r);
+    else
+        usage(&w, r);
     price(&w, r);
     thousandths(&w, "latency_ms", (uint64_t)(r->latency_us < 0 ? 0 : r->latency_us));
     if (r->first_byte_us >= 0)

@@ -49,8 +49,14 @@ static const char *const version_1 =
     "PRAGMA application_id=1414481740;" /* "TOLL" */
     "PRAGMA user_version=1;";
 
+/* Which lines correct a record; derived from record too. */
+static const char *const version_2 =
+    "CREATE TABLE correction(record BLOB NOT NULL, seq INTEGER NOT NULL,"
+    " PRIMARY KEY(record, seq)) WITHOUT ROWID;"
+    "PRAGMA user_version=2;";
+
 /* Element v makes version v + 1 of version v. */
-static const char *const migrations[SCHEMA_VERSION] = {version_1};
+static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2};
 
 int64_t rollup_width_us(enum rollup_level level)
 {

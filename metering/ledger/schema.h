@@ -12,7 +12,10 @@
 
 struct sqlite3;
 
-enum { SCHEMA_VERSION = 1 };
+enum { SCHEMA_VERSION = 2 };
+
+/* The column `attempt` of lines that are corrections: of a record that was priced, or was not. */
+enum { ATTEMPT_CORRECTION = -1, ATTEMPT_LATE_PRICE = -2 };
 
 /* Rollups are kept at three widths; the finest divides every zone's offset in use since 1972.
  */

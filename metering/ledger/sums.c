@@ -48,9 +48,28 @@ struct money ledger_money_add(struct money a, struct money b)
     return sum;
 }
 
+static void sums_of_correction(const struct record *r, struct ledger_sums *out)
+{
+    out->corrections = 1;
+    out->cost = out->correction_cost = r->cost;
+    out->list = r->list_cost;
+    if (outcome_is_error(r->outcome))
+        out->error_cost = r->cost;
+    if (r->usage_source == USAGE_PARTIAL || r->usage_source == USAGE_ESTIMATED)
+        out->estimated_cost = r->cost;
+    if (r->was_unpriced) {
+        out->priced = out->late_priced = 1;
+        out->cost_min = out->cost_max = r->cost;
+    }
+}
+
 void ledger_sums_of(const struct record *r, struct ledger_sums *out)
 {
     memset(out, 0, sizeof(*out));
+    if (r->is_correction) {
+        sums_of_correction(r, out);
+        return;
+    }
     out->requests = 1;
     out->by_outcome[r->outcome] = 1;
     out->errors = outcome_is_error(r->outcome);
@@ -115,6 +134,7 @@ static const struct count_field count_fields[] = {
     COUNT(11, latency_max_us, MERGE_MAX), COUNT(12, first_bytes, MERGE_ADD),
     COUNT(13, first_byte_us, MERGE_ADD),  COUNT(14, first_byte_max_us, MERGE_MAX),
     COUNT(15, bytes_in, MERGE_ADD),       COUNT(16, bytes_out, MERGE_ADD),
+    COUNT(17, corrections, MERGE_ADD),    COUNT(18, late_priced, MERGE_ADD),
 };
 #undef COUNT
 
@@ -128,7 +148,7 @@ struct money_field {
     }
 static const struct money_field money_fields[] = {
     MONEY(32, cost),           MONEY(33, list),          MONEY(34, error_cost),
-    MONEY(35, estimated_cost), MONEY(36, provider_cost),
+    MONEY(35, estimated_cost), MONEY(36, provider_cost), MONEY(37, correction_cost),
 };
 #undef MONEY
 
@@ -349,7 +369,8 @@ void ledger_meter_add(struct ledger_meter_sum *to, const struct ledger_meter_sum
 
 void rollup_add_record(struct rollup *to, const struct record *r)
 {
-    bool priced = r->price_status != PRICE_NONE;
+    /* Distributions are of requests: a correction of a price moves nothing in them. */
+    bool priced = r->price_status != PRICE_NONE && (!r->is_correction || r->was_unpriced);
     struct ledger_sums sums;
 
     ledger_sums_of(r, &sums);
@@ -361,7 +382,7 @@ void rollup_add_record(struct rollup *to, const struct record *r)
     }
     if (to->bands) {
         struct ledger_band band = {
-            .requests = 1,
+            .requests = !r->is_correction,
             .priced = priced,
             .input_tokens = sums.tokens[USAGE_INPUT],
             .output_tokens = sums.tokens[USAGE_OUTPUT],
@@ -373,7 +394,7 @@ void rollup_add_record(struct rollup *to, const struct record *r)
     if (!to->meters)
         return;
     for (size_t i = 0; i < r->n_lines; i++) {
-        bool first = true;
+        bool first = !r->is_correction || r->was_unpriced;
 
         for (size_t j = 0; j < i; j++)
             first &= r->lines[j].meter != r->lines[i].meter;
@@ -450,7 +471,7 @@ enum rc rollup_encode(const struct rollup *r, struct buf *out)
     for (unsigned i = 0; r->bands && i < LEDGER_BANDS; i++) {
         const struct ledger_band *b = &r->bands[i];
 
-        if (b->requests)
+        if (b->requests || b->priced || !money_is_zero(b->cost))
             put(&w, PART_BAND,
                 (uint64_t[]){i, b->requests, b->priced, b->input_tokens, b->output_tokens}, 5,
                 &b->cost);
@@ -458,7 +479,7 @@ enum rc rollup_encode(const struct rollup *r, struct buf *out)
     for (unsigned i = 0; r->meters && i < METER_COUNT; i++) {
         const struct ledger_meter_sum *m = &r->meters[i];
 
-        if (m->requests)
+        if (m->requests || m->quantity || !money_is_zero(m->amount))
             put(&w, PART_METER,
                 (uint64_t[]){wire_meter((enum meter)i), m->requests, m->quantity}, 3,
                 &m->amount);
