@@ -42,6 +42,17 @@ void digest_sha256(struct strv bytes, unsigned char out[SHA256_BYTES])
 }
 #pragma GCC diagnostic pop
 
+void digest_sha256_parts(const struct strv *parts, size_t n, unsigned char out[SHA256_BYTES])
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+
+    ASSERT(context != NULL && EVP_DigestInit_ex(context, sha256(), NULL) == 1);
+    for (size_t i = 0; i < n; i++)
+        ASSERT(EVP_DigestUpdate(context, parts[i].p, parts[i].n) == 1);
+    ASSERT(EVP_DigestFinal_ex(context, out, NULL) == 1);
+    EVP_MD_CTX_free(context);
+}
+
 void digest_hmac_sha256(struct strv key, struct strv bytes, unsigned char out[SHA256_BYTES])
 {
     unsigned int n = 0;

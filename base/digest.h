@@ -12,6 +12,8 @@
 enum { SHA256_BYTES = 32, SHA256_HEX = 65 };
 
 void digest_sha256(struct strv bytes, unsigned char out[SHA256_BYTES]);
+/* The same over parts one after another. */
+void digest_sha256_parts(const struct strv *parts, size_t n, unsigned char out[SHA256_BYTES]);
 /* HMAC-SHA-256 (RFC 2104). */
 void digest_hmac_sha256(struct strv key, struct strv bytes, unsigned char out[SHA256_BYTES]);
 /* Lower-case hex, terminated; out holds 2 n + 1 bytes. */
