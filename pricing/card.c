@@ -46,12 +46,14 @@ struct asked card_asked(const struct book *book, const struct model *model,
         .detail = query->detail,
     };
 
-    if (match == MATCH_REGIONAL && asked.region.n == 0) {
+    if (match == MATCH_REGIONAL) { /* it says more than where the request went */
         const struct provider *provider = &book->providers[model->provider];
+        struct strv region = match_region(provider, query->model);
 
-        asked.region = match_region(provider, query->model);
-        if (asked.region.n == 0)
-            asked.region = match_region(provider, query->model_requested);
+        if (region.n == 0)
+            region = match_region(provider, query->model_requested);
+        if (region.n > 0)
+            asked.region = region;
     }
     return asked;
 }

@@ -33,11 +33,29 @@ struct strv auth_message(void)
         "its API key");
 }
 
-/* The rest of "Bearer x"; the value itself where optional, else empty, without the word. */
+/*
+ * The access key id of a signature: AWS4-HMAC-SHA256 Credential=ID/20150830/... (the clients
+ * of AWS give a virtual key as their id; see docs/configuration.md).
+ */
+static struct strv signer(struct strv value)
+{
+    static const struct strv mark = {"Credential=", 11};
+    const char *found = memmem(value.p, value.n, mark.p, mark.n);
+    struct strv id;
+
+    if (!found)
+        return STRV_NONE;
+    id = strv_skip(value, (size_t)(found - value.p) + mark.n);
+    return strv_head(id, strv_find(id, '/'));
+}
+
+/* The rest of "Bearer x", or who signed; the value itself where optional, else empty. */
 static struct strv after_bearer(struct strv value, bool optional)
 {
     if (strv_starts_nocase(value, STRV("bearer ")))
         return strv_trim(strv_skip(value, sizeof("bearer ") - 1));
+    if (strv_starts(value, STRV("AWS4-HMAC-SHA256")))
+        return signer(value);
     return optional ? value : STRV_NONE;
 }
 
@@ -172,6 +190,9 @@ bool auth_is_credential_header(struct strv name)
         return strv_eq_nocase(name, STRV("x-api-key")) ||
                strv_eq_nocase(name, STRV("x-goog-api-key")) ||
                strv_eq_nocase(name, STRV("x-tollgate-key")) ||
+               strv_eq_nocase(name, STRV("x-amz-security-token")) ||
+               strv_eq_nocase(name, STRV("x-amz-date")) ||
+               strv_eq_nocase(name, STRV("x-amz-content-sha256")) ||
                strv_eq_nocase(name, STRV("x-litellm-api-key")) ||
                strv_eq_nocase(name, STRV("x-portkey-api-key")) ||
                strv_eq_nocase(name, STRV("x-portkey-virtual-key")) ||

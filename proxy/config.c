@@ -200,8 +200,14 @@ void config_free(struct config *config)
 {
     if (!config)
         return;
-    for (size_t i = 0; i < config->n_upstreams; i++)
-        wipe(config->upstreams[i].api_key);
+    for (size_t i = 0; i < config->n_upstreams; i++) {
+        const struct upstream_config *up = &config->upstreams[i];
+
+        wipe(up->api_key);
+        wipe(up->aws.secret_access_key);
+        wipe(up->aws.session_token);
+        wipe(up->entra.client_secret);
+    }
     wipe(config->redis_url); /* it may hold a password */
     explicit_bzero(config->user_salt, sizeof(config->user_salt));
     key_table_free(config->key_table);

@@ -33,6 +33,37 @@ struct listen_config {
 enum credentials { CREDENTIALS_PROXY = 0, CREDENTIALS_CLIENT };
 enum client_gone { CLIENT_GONE_ABORT = 0, CLIENT_GONE_DRAIN };
 
+/* Requests are signed for AWS (sigv4.h). */
+struct aws_config {
+    char *access_key_id; /* NULL: they are not */
+    char *secret_access_key;
+    char *session_token; /* NULL: the key is no temporary one */
+    char *region;
+    char *service;
+};
+
+/* Access tokens of Google, got with a key file (tokens.h). */
+struct google_config {
+    char *credentials; /* path; NULL: none are */
+    char *scope;
+    char *ca_file; /* for where they are got; NULL: the system's */
+};
+
+/* Access tokens of Microsoft Entra, got with a client's secret (tokens.h). */
+struct entra_config {
+    char *tenant_id; /* NULL: none are */
+    char *client_id;
+    char *client_secret;
+    char *scope;
+    char *authority;
+    char *ca_file;
+};
+
+/* What requests call a model and what it is: an Azure deployment, an ARN, an endpoint. */
+struct deployment {
+    struct strv name, model;
+};
+
 struct upstream_config {
     char *name;
     const struct protocol *protocol;
@@ -43,6 +74,14 @@ struct upstream_config {
     char *host_header; /* host, or host:port where the port is not the scheme's */
     char *base_path;   /* "" or "/v1": no slash at the end */
     char *api_key;     /* NULL: none is added */
+    struct strv key_header; /* where the provider takes it; empty: as its protocol says */
+    struct strv key_prefix;
+    struct aws_config aws;
+    struct google_config google;
+    struct entra_config entra;
+    struct strv region;             /* where models are served, for prices; empty: not known */
+    struct deployment *deployments; /* in order of name */
+    size_t n_deployments;
     enum credentials credentials;
     char *ca_file;   /* NULL: the system's */
     bool tls_verify; /* true; only `"tls_verify": false` turns it off, and check warns */
@@ -203,6 +242,13 @@ void config_check_wisdom(const struct config *config, struct problems *warnings)
 
 /* NULL where there is none of that name. */
 const struct upstream_config *config_upstream(const struct config *config, struct strv name);
+/* What is deployed there under that name; empty where that is not told. */
+struct strv config_deployment(const struct upstream_config *up, struct strv name);
+/* Its credential is a token that is got and renewed while the program runs. */
+static inline bool upstream_takes_token(const struct upstream_config *up)
+{
+    return up->google.credentials != NULL || up->entra.tenant_id != NULL;
+}
 /* The key whose secret this is; its hash is compared in constant time. NULL: none. It may be
  * expired or disabled: see auth_find. */
 const struct key_config *config_key(const struct config *config, struct strv secret);

@@ -27,6 +27,9 @@ struct upstream_draft {
     char *protocol;
     char *base_url;
     char *provider;
+    char *key_header;
+    char *region;
+    const cJSON *deployments;
 };
 
 struct key_draft {
@@ -73,6 +76,9 @@ extern const struct config_section config_section_rule_match;
 /* Each reads its section of the draft into the configuration; faults are problems. */
 void config_read_tags(struct config_loader *l, const cJSON *item);
 void config_read_upstreams(struct config_loader *l, const cJSON *item);
+/* What an upstream's credential is, and what its models are called there. */
+void config_read_clouds(struct config_loader *l, const cJSON *item,
+                        struct upstream_draft *draft);
 /* Adds to config->keys; also the list of keys.json, with its own loader. */
 void config_read_keys(struct config_loader *l, const cJSON *item);
 void config_read_limits(struct config_loader *l, const cJSON *item);

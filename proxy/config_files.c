@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/datetime.h"
 #include "base/xalloc.h"
+#include "proxy/grant.h"
 
 enum {
     CERTIFICATE_WARN_DAYS = 21,
@@ -167,6 +168,24 @@ static void check_writable(const char *folder, struct problems *problems)
     free(path);
 }
 
+/* What its tokens are got with. */
+static void check_tokens(const struct config *config, const struct upstream_config *up,
+                         struct problems *problems)
+{
+    const char *ca_file = up->google.credentials ? up->google.ca_file : up->entra.ca_file;
+    char why[GRANT_WHY_BYTES];
+    struct grant *grant;
+
+    if (!upstream_takes_token(up))
+        return;
+    grant = grant_new(up, why);
+    if (!grant)
+        problems_add(problems, config->file, 0, "upstream \"%s\": %s", up->name, why);
+    grant_free(grant);
+    if (ca_file)
+        check_authorities(ca_file, problems);
+}
+
 void config_check_files(const struct config *config, struct problems *problems)
 {
     check_pair(&config->proxy, problems);
@@ -182,6 +201,7 @@ void config_check_files(const struct config *config, struct problems *problems)
                 config->upstreams[j].ca_file && strcmp(config->upstreams[j].ca_file, path) == 0;
         if (!seen)
             check_authorities(path, problems);
+        check_tokens(config, &config->upstreams[i], problems);
     }
     check_writable(config->state_dir, problems);
     if (config->proxy.port != 0 && config->proxy.port == config->admin.port &&
@@ -205,7 +225,8 @@ static void warn_upstream(const struct config *config, const struct upstream_con
             "upstream \"%s\" is not verified (tls_verify is false): anyone between can "
             "read and change what passes; use ca_file instead",
             up->name);
-    if (!up->api_key && up->credentials == CREDENTIALS_PROXY)
+    if (!up->api_key && !up->aws.access_key_id && !upstream_takes_token(up) &&
+        up->credentials == CREDENTIALS_PROXY)
         problems_add(warnings, config->file, 0,
                      "upstream \"%s\" has no api_key: its requests carry no credential",
                      up->name);

@@ -181,12 +181,56 @@ static const struct config_field tags_fields[] = {
 };
 const struct config_section config_section_tags = TABLE("tags", tags_fields);
 
+static const struct config_field aws_fields[] = {
+    TEXT(aws_config, access_key_id, "access_key_id", NULL, "of the key that requests are signed with"),
+    SECRET(aws_config, secret_access_key, "secret_access_key", "its secret"),
+    SECRET(aws_config, session_token, "session_token", "of a temporary key"),
+    TEXT(aws_config, region, "region", NULL, "by default the one in base_url's host"),
+    TEXT(aws_config, service, "service", "bedrock", "name of the service in signatures"),
+};
+static const struct config_section aws_section = TABLE("upstreams[].aws", aws_fields);
+
+static const struct config_field google_fields[] = {
+    PATH(google_config, credentials, "credentials", NULL,
+         "JSON key file of a service account, or of an authorized user"),
+    TEXT(google_config, scope, "scope", "https://www.googleapis.com/auth/cloud-platform",
+         "what its tokens are for"),
+    PATH(google_config, ca_file, "ca_file", NULL,
+         "PEM file of authorities of the token's server; by default the system's"),
+};
+static const struct config_section google_section = TABLE("upstreams[].google", google_fields);
+
+static const struct config_field entra_fields[] = {
+    TEXT(entra_config, tenant_id, "tenant_id", NULL, "directory of the application"),
+    TEXT(entra_config, client_id, "client_id", NULL, "the application"),
+    SECRET(entra_config, client_secret, "client_secret", "its secret"),
+    TEXT(entra_config, scope, "scope", "https://cognitiveservices.azure.com/.default",
+         "what its tokens are for"),
+    TEXT(entra_config, authority, "authority", "https://login.microsoftonline.com",
+         "where tokens are got"),
+    PATH(entra_config, ca_file, "ca_file", NULL,
+         "PEM file of authorities of that server; by default the system's"),
+};
+static const struct config_section entra_section = TABLE("upstreams[].entra", entra_fields);
+
 static const struct config_field upstream_fields[] = {
     NEEDED(upstream_draft, up.name, "name", "first part of the path: [a-z0-9_.-], at most 64"),
     NEEDED(upstream_draft, protocol, "protocol",
            "openai, anthropic, gemini, vertex, azure-openai, bedrock, cohere, mistral, ollama, raw"),
     NEEDED(upstream_draft, base_url, "base_url", "https://host[:port][/path]"),
     SECRET(upstream_draft, up.api_key, "api_key", "the provider's own credential"),
+    TEXT(upstream_draft, key_header, "key_header", NULL,
+         "authorization, api-key, x-api-key, x-goog-api-key: where it is sent; by default the protocol's"),
+    SECTION(offsetof(struct upstream_draft, up.aws), "aws", &aws_section,
+            "instead of api_key: requests are signed for AWS"),
+    SECTION(offsetof(struct upstream_draft, up.google), "google", &google_section,
+            "instead of api_key: tokens of Google"),
+    SECTION(offsetof(struct upstream_draft, up.entra), "entra", &entra_section,
+            "instead of api_key: tokens of Microsoft Entra"),
+    ITEM(upstream_draft, deployments, "deployments",
+         "{ name in requests: model of the price book }: Azure deployments, ARNs, endpoints"),
+    TEXT(upstream_draft, region, "region", NULL,
+         "where models are served, for prices; by default what host or path say"),
     WORD(upstream_draft, up.credentials, "credentials", credentials_words, CREDENTIALS_PROXY,
          "whose credential the provider sees; client: identity comes from X-Tollgate-Key"),
     PATH(upstream_draft, up.ca_file, "ca_file", NULL,

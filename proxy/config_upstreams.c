@@ -174,7 +174,7 @@ static void read_provider(struct config_loader *l, const cJSON *item,
     }
     up->provider = book_provider(book, strv_z(up->name), strv_z(up->host));
     if (up->provider.n == 0)
-        up->provider = book_provider(book, strv_z(protocol_name(up->protocol)), STRV_NONE);
+        up->provider = book_provider(book, strv_z(protocol_book(up->protocol)), STRV_NONE);
 }
 
 static bool is_good_name(struct config_loader *l, const cJSON *item, const char *name)
@@ -208,11 +208,7 @@ static void read_upstream(struct config_loader *l, const cJSON *item)
         read_protocol(l, config_member_or(item, "protocol"), draft.protocol, &draft.up);
     if (draft.up.name && !is_good_name(l, config_member_or(item, "name"), draft.up.name))
         return;
-    if (draft.up.api_key && draft.up.credentials == CREDENTIALS_CLIENT)
-        config_problem(
-            l, config_member_or(item, "api_key"),
-            "upstreams[].api_key is not used with \"credentials\": \"client\": take one "
-            "of them out");
+    config_read_clouds(l, item, &draft);
     if (draft.up.name)
         read_provider(l, config_member_or(item, "provider"), &draft, &draft.up);
     if (draft.up.name) /* kept even if faulty, so that keys and limits may name it */

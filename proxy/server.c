@@ -25,6 +25,7 @@
 #include "proxy/observe.h"
 #include "proxy/rebuild.h"
 #include "proxy/server_int.h"
+#include "proxy/tokens.h"
 #include "proxy/worker.h"
 
 enum { LISTEN_BACKLOG = 4096, CHECK_MS = 20 };
@@ -224,8 +225,10 @@ static void reload(struct server *s)
                  s->current->config->file);
         return;
     }
+    tokens_adopt(s->tokens, next);
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_post(s->workers[i], LETTER_RELOAD, generation_ref(next));
+    tokens_publish(s->tokens);
     pthread_mutex_lock(&s->lock);
     generation_unref(s->current);
     s->current = next;
@@ -387,8 +390,9 @@ static void start_workers(struct server *s)
 
 static void free_server(struct server *s)
 {
-    rebuild_stop(s->rebuild); /* both write to workers */
+    rebuild_stop(s->rebuild); /* all three write to workers */
     desk_stop(s->desk);
+    tokens_stop(s->tokens);
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_free(s->workers[i]);
     free(s->workers);
@@ -422,6 +426,9 @@ int server_run(struct generation *generation)
         goto out;
     s->rebuild = rebuild_start(s);
     s->desk = desk_start(s);
+    s->tokens = tokens_start(s);
+    tokens_adopt(s->tokens, s->current);
+    tokens_publish(s->tokens);
     for (size_t i = 0; i < recovered.n; i++)
         worker_post_settle(s->workers[0], &recovered.ids[i], &recovered.amounts[i]);
     s->observe = observe_start(s);

@@ -16,6 +16,7 @@
 #include "proxy/worker.h"
 
 struct observe;
+struct tokens;
 
 struct server {
     struct generation *current; /* written by the main thread under lock */
@@ -32,6 +33,7 @@ struct server {
     struct observe *observe;
     struct rebuild *rebuild;
     struct desk *desk;
+    struct tokens *tokens;
     int64_t started_us;
     atomic_size_t connections;
     atomic_uint workers_done;

@@ -33,6 +33,9 @@ struct letter {
     struct limit_amounts amounts;
     uint64_t mark;
     struct desk_job *job;
+    const struct generation *of; /* of a token: compared alone */
+    size_t upstream;
+    struct upstream_token token;
 };
 
 /* ---- pools -------------------------------------------------------------------------------- */
@@ -48,18 +51,30 @@ static struct pools *pools_new(struct worker *w, struct generation *generation)
     pools->worker = w;
     pools->generation = generation;
     pools->at = xcalloc(config->n_upstreams, sizeof(pools->at[0]));
+    pools->tokens = xcalloc(config->n_upstreams, sizeof(pools->tokens[0]));
     for (size_t i = 0; i < config->n_upstreams; i++)
         pools->at[i] = upstream_pool_new(&config->upstreams[i], generation->clients[i], &env);
     return pools;
+}
+
+static void token_fini(struct upstream_token *token)
+{
+    if (token->text)
+        explicit_bzero(token->text, strlen(token->text));
+    free(token->text);
+    token->text = NULL;
 }
 
 void pools_unref(struct pools *pools)
 {
     if (!pools || --pools->refs > 0)
         return;
-    for (size_t i = 0; i < pools->generation->config->n_upstreams; i++)
+    for (size_t i = 0; i < pools->generation->config->n_upstreams; i++) {
         upstream_pool_free(pools->at[i]);
+        token_fini(&pools->tokens[i]);
+    }
     free(pools->at);
+    free(pools->tokens);
     generation_unref(pools->generation);
     free(pools);
 }
@@ -112,6 +127,19 @@ void worker_post_desk(struct worker *w, struct desk_job *job)
 
     letter->kind = LETTER_DESK;
     letter->job = job;
+    post(w, letter);
+}
+
+void worker_post_token(struct worker *w, const struct generation *generation, size_t upstream,
+                       const char *text, int64_t expires_us)
+{
+    struct letter *letter = xcalloc(1, sizeof(*letter));
+
+    letter->kind = LETTER_TOKEN;
+    letter->of = generation;
+    letter->upstream = upstream;
+    letter->token.text = xmemdupz(text, strlen(text));
+    letter->token.expires_us = expires_us;
     post(w, letter);
 }
 
@@ -170,6 +198,14 @@ static void open_letter(struct worker *w, struct letter *letter)
         break;
     case LETTER_DESK:
         desk_job_deliver(letter->job);
+        break;
+    case LETTER_TOKEN:
+        if (w->pools->generation == letter->of) {
+            token_fini(&w->pools->tokens[letter->upstream]);
+            w->pools->tokens[letter->upstream] = letter->token;
+        } else {
+            token_fini(&letter->token);
+        }
         break;
     }
 }
@@ -528,6 +564,7 @@ void worker_free(struct worker *w)
         generation_unref(letter->generation);
         if (letter->job)
             desk_job_deliver(letter->job); /* nobody is left to wait: freed */
+        token_fini(&letter->token);
         free(letter);
     }
     stop_listening(w);

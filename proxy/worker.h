@@ -36,11 +36,18 @@ enum {
 struct desk_job;
 struct server;
 
+/* An upstream's credential that was got from elsewhere (tokens.h). */
+struct upstream_token {
+    char *text; /* NULL: none yet */
+    int64_t expires_us; /* clock_mono_us */
+};
+
 /* The pools of one generation in one worker; counted by exchanges of that worker alone. */
 struct pools {
     unsigned refs;
     struct generation *generation;
     struct upstream_pool **at; /* in the order of config->upstreams */
+    struct upstream_token *tokens; /* likewise */
     struct worker *worker;
 };
 
@@ -93,7 +100,7 @@ struct worker {
 };
 
 /* What other threads may ask. */
-enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_SETTLE, LETTER_MARK, LETTER_DESK };
+enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_SETTLE, LETTER_MARK, LETTER_DESK, LETTER_TOKEN };
 
 /* Takes the listening socket; holds a reference of its own. NULL where the journal cannot be
  * opened (logged). */
@@ -120,6 +127,13 @@ uint64_t worker_marked(struct worker *w);
 
 /* From the desk: a job of this worker's is answered. */
 void worker_post_desk(struct worker *w, struct desk_job *job);
+
+/*
+ * From any thread: the token of an upstream of that generation, copied.  Nothing where the
+ * worker has another one by then.
+ */
+void worker_post_token(struct worker *w, const struct generation *generation, size_t upstream,
+                       const char *text, int64_t expires_us);
 
 /* Some exchange has a deadline: the tick that looks at them runs until none runs. */
 void worker_expect(struct worker *w);

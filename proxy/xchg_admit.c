@@ -20,7 +20,7 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     const struct book *book = x->config->book;
     struct price_query query = {.provider = x->upstream->provider,
                                 .upstream = strv_z(x->upstream->name),
-                                .model = x->facts.model,
+                                .model = x->model,
                                 .model_requested = x->facts.model,
                                 .tier = usage_priced_tier(x->facts.service_tier),
                                 .at_us = x->start_wall_us};

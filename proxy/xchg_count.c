@@ -26,25 +26,50 @@ const struct tap_result *settle_seen(const struct xchg *x)
     return x->tap ? tap_result(x->tap) : &nothing;
 }
 
+/*
+ * The name to price an answer by first: what the operator says is deployed, what the path says
+ * where that holds more than the answer (regions and profiles of Bedrock; a router's answer
+ * says what it chose), else the served one.
+ */
+static struct strv priced_model(const struct xchg *x, struct strv served)
+{
+    if (x->model.n > 0 && x->model.p != x->facts.model.p)
+        return x->model;
+    if (protocol_prices_path(x->upstream->protocol) && x->route.path_model.n > 0 &&
+        !strv_starts(served, STRV("arn:")))
+        return x->facts.model;
+    return served;
+}
+
+/* Where it was served: by the answer's word, the configuration's or the path's. */
+static struct strv priced_region(const struct xchg *x)
+{
+    const struct tap_result *seen = settle_seen(x);
+
+    if (seen->region[0])
+        return strv_z(seen->region);
+    return x->upstream->region.n > 0 ? x->upstream->region : x->route.region;
+}
+
 /* What one usage costs; empty names fall to the request's. */
 static void price(const struct xchg *x, struct strv model, struct strv tier,
                   const struct usage *usage, struct cost *out)
 {
     const struct tap_result *seen = settle_seen(x);
-    struct price_query query = {
-        .provider = x->upstream->provider,
-        .upstream = strv_z(x->upstream->name),
-        .model = model,
-        .model_requested = x->facts.model,
-        .tier = usage_priced_tier(tier),
-        .region = strv_z(seen->region),
-        .at_us = x->start_wall_us,
-        .input_total = usage->n[USAGE_INPUT],
-        .detail = {[DETAIL_SEARCH_CTX] = seen->search_ctx[0] ? strv_z(seen->search_ctx)
-                                                             : x->facts.search_ctx,
-                   [DETAIL_QUALITY] = x->facts.quality,
-                   [DETAIL_SIZE] = x->facts.size},
-        .counted = true};
+    struct price_query query = {.provider = x->upstream->provider,
+                                .upstream = strv_z(x->upstream->name),
+                                .model = model,
+                                .model_requested = x->facts.model,
+                                .tier = usage_priced_tier(tier),
+                                .region = priced_region(x),
+                                .at_us = x->start_wall_us,
+                                .input_total = usage->n[USAGE_INPUT],
+                                .detail = {[DETAIL_SEARCH_CTX] = seen->search_ctx[0]
+                                                                     ? strv_z(seen->search_ctx)
+                                                                     : x->facts.search_ctx,
+                                           [DETAIL_QUALITY] = x->facts.quality,
+                                           [DETAIL_SIZE] = x->facts.size},
+                                .counted = true};
 
     (void)usage_to_quantities(usage, &query.quantities);
     query.quantities.n[METER_REQUEST] = usage->has ? 1 : 0; /* some models have a fee a call */
@@ -139,7 +164,8 @@ static void count_fetched(struct xchg *x, const struct tap_result *seen)
                !was_counted(x, seen)) {
         x->usage = seen->usage;
         x->usage_source = USAGE_PROVIDER;
-        price(x, strv_z(seen->model), strv_z(seen->service_tier), &x->usage, &x->cost);
+        price(x, priced_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
+              &x->cost);
         add_parts(x);
     }
 }
@@ -148,7 +174,7 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
 {
     x->usage_source = estimate_complete(
         &x->facts, seen, x->upstream_status,
-        price_max_output(x->config->book, x->upstream->provider, x->facts.model), &x->usage);
+        price_max_output(x->config->book, x->upstream->provider, x->model), &x->usage);
     if (x->usage_source == USAGE_NONE && x->upstream_status >= 400) {
         x->cost.status = PRICE_OK; /* an error answer is not billed */
         return;
@@ -157,7 +183,8 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
         free_of_charge(x);
         return;
     }
-    price(x, strv_z(seen->model), strv_z(seen->service_tier), &x->usage, &x->cost);
+    price(x, priced_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
+          &x->cost);
     add_parts(x);
 }
 

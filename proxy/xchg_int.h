@@ -156,6 +156,7 @@ struct xchg {
     const struct upstream_config *upstream;
     struct route route;
     struct request_facts facts;
+    struct strv model; /* what it is priced and limited as: facts.model, or what is deployed so */
     bool asked_usage;
 
     /* admission */
@@ -230,6 +231,19 @@ bool xchg_client_left(struct xchg *x);
  * 9110 10.1.1).  RC_OK, RC_AGAIN (it waits in x->out), RC_EOF.
  */
 enum rc request_continue(struct xchg *x) RC_MUST;
+
+/* ---- what the provider is shown (xchg_credential.c) ---- */
+enum { CREDENTIAL_HEADERS_MAX = 3 };
+struct credential {
+    struct http1_header headers[CREDENTIAL_HEADERS_MAX]; /* in the arena */
+    size_t n;
+};
+/*
+ * The upstream's credential for the request that rw describes (host, path, query; the body is
+ * held where it is signed).  RC_DENIED: a token is needed and none is valid; RC_LIMIT.
+ */
+enum rc credential_make(struct xchg *x, const struct http_request_rewrite *rw,
+                        struct credential *out) RC_MUST;
 
 /* ---- own answers (xchg_reply.c) ---- */
 /* Refuses in the protocol's own error shape: message is one sentence. */

@@ -23,28 +23,12 @@ static bool drop_header(void *arg, const struct http1_header *field)
     return !auth_header_travels(field, x->upstream->credentials);
 }
 
-/* The provider's credential, in the place this protocol has for it. */
-static bool credential(struct xchg *x, struct http1_header *out)
-{
-    struct strv prefix, key = strv_z(x->upstream->api_key);
-    char *value;
-
-    if (x->upstream->credentials == CREDENTIALS_CLIENT || key.n == 0)
-        return false;
-    protocol_credential(x->upstream->protocol, &out->name, &prefix);
-    value = arena_alloc(&x->arena, prefix.n + key.n);
-    if (!value)
-        return false;
-    memcpy(value, prefix.p, prefix.n);
-    memcpy(value + prefix.n, key.p, key.n);
-    out->value = strv_make(value, prefix.n + key.n);
-    return true;
-}
-
-/* Builds the upstream's head before the held body, or alone into up_buf. */
+/* Builds the upstream's head before the held body, or alone into up_buf. RC_DENIED: there is no
+ * credential for it now. */
 static enum rc prepare(struct xchg *x)
 {
-    struct http1_header add[2];
+    struct http1_header add[CREDENTIAL_HEADERS_MAX + 1];
+    struct credential credential;
     struct http_request_rewrite rw = {.base_path = strv_z(x->upstream->base_path),
                                       .rest = x->target.rest,
                                       .host = strv_z(x->upstream->host_header),
@@ -60,8 +44,11 @@ static enum rc prepare(struct xchg *x)
     rc = auth_clean_query(x->target.query, x->upstream->credentials, &x->arena, &rw.query);
     if (rc != RC_OK)
         return rc;
-    if (credential(x, &add[rw.n_add]))
-        rw.n_add++;
+    rc = credential_make(x, &rw, &credential);
+    if (rc != RC_OK)
+        return rc;
+    for (; rw.n_add < credential.n; rw.n_add++)
+        add[rw.n_add] = credential.headers[rw.n_add];
     if (baggage.n > 0) {
         add[rw.n_add].name = STRV("baggage");
         rc = auth_clean_baggage(baggage, &x->arena, &add[rw.n_add].value);
@@ -111,13 +98,26 @@ static enum step no_connection(struct xchg *x, enum refusal refusal)
                        x->upstream->name, why);
 }
 
+static enum step no_credential(struct xchg *x)
+{
+    log_line(LOG_WARN, "upstream", "no credential", "id=%s upstream=%s", x->id_text,
+             x->upstream->name);
+    x->end = END_CONNECT_FAILED;
+    return xchg_refuse(x, REFUSE_UPSTREAM_UNREACHABLE,
+                       "the gateway has no access token for the upstream \"%s\" now",
+                       x->upstream->name);
+}
+
 static enum step st_connect(struct xchg *x)
 {
     size_t index = (size_t)(x->upstream - x->config->upstreams);
     enum rc rc;
 
     if (!x->wait.active) {
-        if (prepare(x) != RC_OK)
+        rc = prepare(x);
+        if (rc == RC_DENIED)
+            return no_credential(x);
+        if (rc != RC_OK)
             return xchg_refuse(x, REFUSE_BAD_REQUEST,
                                "the request cannot be passed on: its head is too large");
         upstream_acquire(x->pools->at[index], &x->wait, on_pool, x);

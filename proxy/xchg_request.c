@@ -152,7 +152,8 @@ static enum step route_request(struct xchg *x)
     (void)identify(x);
     if (x->state != before)
         return STEP_AGAIN; /* refused */
-    x->hold_body = x->own || x->route.endpoint->kind == ENDPOINT_METERED;
+    x->hold_body = x->own || x->route.endpoint->kind == ENDPOINT_METERED ||
+                   x->upstream->aws.access_key_id; /* what is signed must be here */
     if (x->framing.body == BODY_LENGTH && x->framing.length > x->config->bounds.body_bytes)
         return xchg_refuse(x, REFUSE_BODY_TOO_LARGE, "the request body is larger than %llu bytes",
                            (unsigned long long)x->config->bounds.body_bytes);
@@ -221,6 +222,8 @@ static enum step scan_request(struct xchg *x)
 
     if (x->own)
         return xchg_answer_own(x);
+    if (x->route.endpoint->kind != ENDPOINT_METERED)
+        return xchg_go(x, &S_ADMIT);
     rc = protocol_scan_request(x->upstream->protocol, &x->route, hold_view(&x->body), &x->facts);
     if (rc != RC_OK)
         return xchg_refuse(x, REFUSE_BAD_REQUEST, "%s",
@@ -229,8 +232,11 @@ static enum step scan_request(struct xchg *x)
     /* The body goes once it is sent; what it said is kept. */
     x->facts.model = arena_strv(&x->arena, x->facts.model);
     x->facts.service_tier = arena_strv(&x->arena, x->facts.service_tier);
-    x->tags.subject.dim[DIM_MODEL] = x->facts.model;
-    if (!key_allows_model(x->key, x->facts.model))
+    x->model = config_deployment(x->upstream, x->facts.model);
+    if (x->model.n == 0)
+        x->model = x->facts.model;
+    x->tags.subject.dim[DIM_MODEL] = x->model;
+    if (!key_allows_model(x->key, x->model) && !key_allows_model(x->key, x->facts.model))
         return xchg_refuse(x, REFUSE_MODEL_NOT_ALLOWED,
                            "this key may not use the model \"%.*s\"",
                            (int)(x->facts.model.n < 128 ? x->facts.model.n : 128),

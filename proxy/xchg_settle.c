@@ -56,7 +56,7 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
     r->endpoint = strv_z(x->route.endpoint->name);
     r->method = x->head.method;
     r->model_requested = x->facts.model;
-    r->model = seen->model[0] ? strv_z(seen->model) : x->facts.model;
+    r->model = seen->model[0] ? strv_z(seen->model) : x->model;
     r->service_tier = strv_z(seen->service_tier);
     r->provider_request_id =
         strv_z(x->provider_request_id[0] ? x->provider_request_id : seen->request_id);

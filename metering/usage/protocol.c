@@ -36,6 +36,7 @@ static const struct protocol PROTOCOLS[] = {
      .prefixes = "",
      .google_paths = true},
     {.name = "azure-openai",
+     .book = "azure",
      .credential_header = "api-key",
      .credential_prefix = "",
      .shape = SHAPE_OPENAI,
@@ -127,4 +128,9 @@ enum error_shape shape_of(const struct protocol *p, const struct route *route, b
     if (route->openai_path && entry_of(route->endpoint)->dialect == DIALECT_NONE)
         return SHAPE_OPENAI;
     return dialect_shape(p, entry_of(route->endpoint)->dialect, stream);
+}
+
+const char *protocol_book(const struct protocol *p)
+{
+    return p->book != NULL ? p->book : p->name;
 }

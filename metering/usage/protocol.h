@@ -52,6 +52,8 @@ const char *protocol_name_at(size_t n);
 /* Header in which this protocol's providers take their key, and what stands before the key
  * ("authorization", "Bearer "). */
 void protocol_credential(const struct protocol *p, struct strv *header, struct strv *prefix);
+/* Under which provider of a price book its models are, unless one is told. */
+const char *protocol_book(const struct protocol *p);
 /* The name in the path says more of the price than the one in the answer (Bedrock's regions and
  * profiles). */
 bool protocol_prices_path(const struct protocol *p);

@@ -76,6 +76,7 @@ enum error_shape {
 
 struct protocol {
     const char *name;
+    const char *book; /* see protocol_book; NULL: name */
     const char *credential_header;
     const char *credential_prefix;
     enum error_shape shape;

@@ -632,6 +632,68 @@ static void test_faults(void **state)
     }
 }
 
+#define CLOUD(members)                                                                         \
+    "{ \"name\": \"a\", \"protocol\": \"bedrock\", \"base_url\": \"https://h\", " members " }"
+
+/* Credentials in their places, regions from hosts, names of deployments. */
+static void test_clouds(void **state)
+{
+    static const struct {
+        const char *upstream;
+        const char *header, *prefix, *region, *aws_region;
+    } CASES[] = {
+        {"\"protocol\": \"bedrock\", \"base_url\": \"https://bedrock-runtime.eu-west-1.amazonaws.com"
+         "\", \"aws\": { \"access_key_id\": \"A\", \"secret_access_key\": \"S\" }",
+         "authorization", "Bearer ", "eu-west-1", "eu-west-1"},
+        {"\"protocol\": \"bedrock\", \"base_url\": "
+         "\"https://vpce-1.bedrock-runtime.us-gov-west-1.vpce.amazonaws.com\"",
+         "authorization", "Bearer ", "us-gov-west-1", NULL},
+        {"\"protocol\": \"openai\", \"base_url\": \"https://bedrock-mantle.us-east-1.api.aws\", "
+         "\"region\": \"x\", \"aws\": { \"access_key_id\": \"A\", \"secret_access_key\": \"S\", "
+         "\"region\": \"y\" }",
+         "authorization", "Bearer ", "x", "y"},
+        {"\"protocol\": \"azure-openai\", \"base_url\": \"https://h\", \"region\": \"eu\"",
+         "api-key", "", "eu", NULL},
+        {"\"protocol\": \"azure-openai\", \"base_url\": \"https://h\", \"key_header\": "
+         "\"authorization\"",
+         "authorization", "Bearer ", "", NULL},
+        {"\"protocol\": \"azure-openai\", \"base_url\": \"https://h\", \"entra\": { "
+         "\"tenant_id\": \"t\", \"client_id\": \"c\", \"client_secret\": \"s\" }",
+         "authorization", "Bearer ", "", NULL},
+        {"\"protocol\": \"vertex\", \"base_url\": \"https://h\", \"key_header\": "
+         "\"x-goog-api-key\"",
+         "x-goog-api-key", "", "", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        char text[1024];
+        const struct upstream_config *up;
+        struct config *c;
+
+        snprintf(text, sizeof(text),
+                 "{ \"name\": \"a\", %s, \"deployments\": { \"z\": \"mz\", \"a\": \"ma\", "
+                 "\"ab\": \"mab\" } }",
+                 CASES[i].upstream);
+        c = load_members("", text, "");
+        if (!c)
+            print_problems();
+        assert_non_null(c);
+        up = &c->upstreams[0];
+        assert_true(strv_eq(up->key_header, strv_z(CASES[i].header)));
+        assert_true(strv_eq(up->key_prefix, strv_z(CASES[i].prefix)));
+        assert_true(strv_eq(up->region, strv_z(CASES[i].region)));
+        if (CASES[i].aws_region)
+            assert_string_equal(up->aws.region, CASES[i].aws_region);
+        assert_true(strv_eq(config_deployment(up, STRV("a")), STRV("ma")));
+        assert_true(strv_eq(config_deployment(up, STRV("ab")), STRV("mab")));
+        assert_true(strv_eq(config_deployment(up, STRV("z")), STRV("mz")));
+        assert_int_equal(config_deployment(up, STRV("b")).n, 0);
+        assert_int_equal(config_deployment(up, STRV_NONE).n, 0);
+        config_free(c);
+    }
+}
+
 static void test_upstream_faults(void **state)
 {
     static const struct {
@@ -673,6 +735,24 @@ static void test_upstream_faults(void **state)
          "\"k\", \"credentials\": \"client\" }",
          "api_key is not used"},
         {UPSTREAM "," UPSTREAM, "there twice"},
+        {CLOUD("\"aws\": {}"), "needs access_key_id"},
+        {CLOUD("\"aws\": { \"access_key_id\": \"A\", \"secret_access_key\": \"S\" }"),
+         "aws.region is missing"},
+        {CLOUD("\"aws\": { \"access_key_id\": \"A\", \"secret_access_key\": \"S\", \"region\": "
+               "\"r\" }, \"api_key\": \"k\""),
+         "exclude each other"},
+        {CLOUD("\"google\": {}"), "google.credentials is missing"},
+        {CLOUD("\"google\": { \"credentials\": \"k.json\" }, \"credentials\": \"client\""),
+         "google is not used"},
+        {CLOUD("\"entra\": { \"tenant_id\": \"t\" }"), "needs tenant_id, client_id"},
+        {CLOUD("\"entra\": { \"tenant_id\": \"t\", \"client_id\": \"c\", \"client_secret\": "
+               "\"s\", \"authority\": \"http://a\" }"),
+         "authority must begin with https://"},
+        {CLOUD("\"key_header\": \"x-apikey\""), "nearest is \"x-api-key\""},
+        {CLOUD("\"deployments\": []"), "deployments is an object"},
+        {CLOUD("\"deployments\": { \"a\": \"m\", \"a\": \"n\" }"), "given twice"},
+        {CLOUD("\"deployments\": { \"a\": \"\" }"), "is empty"},
+        {CLOUD("\"deployments\": { \"a\": 7 }"), "deployments"},
     };
 
     (void)state;
@@ -928,6 +1008,7 @@ int main(void)
         WITH_DIR(test_growth),
         WITH_DIR(test_syntax),
         WITH_DIR(test_faults),
+        WITH_DIR(test_clouds),
         WITH_DIR(test_upstream_faults),
         WITH_DIR(test_price_faults),
         WITH_DIR(test_many),
