@@ -142,6 +142,16 @@ static enum rc read_counters(limit_counter_fn *fn, void *fn_arg, void *arg)
     return limit_read(&options, NULL, config->limits, clock_wall_us(), fn, fn_arg);
 }
 
+static void upstream_of(struct strv name, struct reconcile_upstream *out, void *arg)
+{
+    const struct upstream_config *up = config_upstream(arg, name);
+
+    if (!up)
+        return;
+    out->provider = up->provider;
+    out->account = strv_z(up->sub_account);
+}
+
 static int run(struct request *r, struct config *config)
 {
     struct report_sources sources = {
@@ -151,6 +161,7 @@ static int run(struct request *r, struct config *config)
         .book = config->book,
         .limits = config->limits,
         .counters = read_counters,
+        .upstream = upstream_of,
         .arg = config,
         .colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"),
     };

@@ -364,6 +364,13 @@ static enum rc set_against(struct report_params *p, struct strv value, struct bu
     return keep(p, &p->against, value, error);
 }
 
+static enum rc set_import(struct report_params *p, struct strv value, struct buf *error)
+{
+    if (p->n_imports == PARAMS_IMPORTS_MAX)
+        return bad(error, "import", value, "is one file too many: at most 64");
+    return keep(p, &p->imports[p->n_imports++], value, error);
+}
+
 static const struct word {
     const char *name;
     char letter; /* 0: none */
@@ -390,6 +397,8 @@ static const struct word {
      "decimals of a dollar in tables and pages, or exact"},
     {"cohort", 0, false, set_cohort, "WHICH",
      "tasks: those with spend in the period, or those closed in it"},
+    {"import", 0, true, set_import, "FILE",
+     "reconcile: a provider's usage or costs (JSON, CSV); may be repeated"},
     {"scope", 0, false, set_scope, "WHICH",
      "forecast, anomalies: of tags (default) or of budgets"},
     {"against", 0, false, set_against, "PERIOD",
@@ -563,6 +572,9 @@ enum rc params_query(struct report_params *p, struct strv query, struct buf *err
         if (!form_decode(p, strv_head(pair, equals), &word) ||
             !form_decode(p, strv_skip(pair, equals + 1), &value))
             return bad(error, "query", pair, "is not form-encoded, or too long");
+        /* A URL names no file of this machine. */
+        if (strv_eq(word, STRV("import")))
+            return bad(error, "word", word, "is for the command line alone");
         rc = params_set(p, word, value, error);
         if (rc != RC_OK)
             return rc;

@@ -22,6 +22,7 @@ enum {
     PARAMS_BY_MAX = 8,
     PARAMS_WHERE_VALUES_MAX = 256, /* values of one condition */
     PARAMS_TOP_MAX = 1000000,
+    PARAMS_IMPORTS_MAX = 64,
     PARAMS_TEXT_MAX_BYTES = 256 << 10, /* all words together */
     PARAMS_PRECISION_EXACT = 18,       /* decimals of a dollar */
 };
@@ -54,6 +55,8 @@ struct report_params {
     struct strv against; /* what variance compares with; empty: the period before */
     bool has_cohort;
     enum ledger_cohort cohort; /* COHORT_SPEND where not given */
+    struct strv imports[PARAMS_IMPORTS_MAX]; /* files, terminated; of a command line alone */
+    size_t n_imports;
     bool has_scope;
     enum report_scope scope;
 

@@ -34,7 +34,7 @@ static const struct entry {
     {{"allocation", "Allocation", true}, report_allocation},
     {{"statement", "Statement", true}, report_statement},
     {{"journal", "Journal", true}, report_journal},
-    {{"reconcile", "Reconciliation", false}, NULL},
+    {{"reconcile", "Reconciliation", true}, report_reconcile},
     {{"rate-card", "Rate card", false}, NULL},
     {{"digest", "Digest", false}, NULL},
     {{"lines", "Lines", true}, report_lines},
@@ -307,6 +307,10 @@ enum rc report_run(struct strv name, struct report_params *params,
         return rc;
     if (params->has_scope && entry->fill != report_forecast && entry->fill != report_anomalies) {
         SAY(error, "scope does not go with this report: it is a word of forecast and anomalies");
+        return RC_BAD;
+    }
+    if (params->n_imports && entry->fill != report_reconcile) {
+        SAY(error, "import does not go with this report: it is a word of reconcile");
         return RC_BAD;
     }
     if (sources->catch_up)

@@ -19,6 +19,7 @@
 #include "metering/limits/limit.h"
 #include "reports/oddities.h"
 #include "reports/params.h"
+#include "reports/reconcile.h"
 
 enum {
     REPORT_OUT_MAX_BYTES = 256 << 20, /* a rendered report */
@@ -37,6 +38,7 @@ struct report_sources {
     const struct book *book;        /* prices, for what another model would cost; NULL: none */
     const struct limit_set *limits; /* NULL: none */
     report_counters_fn *counters;   /* NULL: only the ledger is asked */
+    reconcile_upstream_fn *upstream; /* NULL: upstreams are known by name alone */
     void (*catch_up)(
         void *arg); /* called first: what was flushed gets into the ledger; or NULL */
     void *arg;
