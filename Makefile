@@ -161,7 +161,7 @@ define unit_bin
 $(O)/unit/$(1): $(O)/obj/tests/unit/$(1).o $(call unit_libs,$(1))
 	@mkdir -p $$(@D)
 	$(call say,LINK $$@)
-	$(Q)$(CC) $(OPT_$(BUILD)) $(LINK) -o $$@ $$^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(OPT_$(BUILD)) $(LINK) -o $$@ $$^ $(LIBS) -lcmocka -lbrotlienc
 endef
 $(foreach u,$(UNIT_SRC:tests/unit/%.c=%),$(eval $(call unit_bin,$(u))))
 

@@ -11,6 +11,27 @@ static void on_verdict(void *arg)
     xchg_wake(arg, WAKE_LIMIT);
 }
 
+/* The same by other measures than tokens, where the call has any: the dearer of both is kept in
+ * *most. False where they have no price. */
+static bool price_units(struct xchg *x, const struct price_query *tokens, bool priced,
+                        struct money *most)
+{
+    struct price_query query = *tokens;
+    struct usage units;
+
+    if (!estimate_units(&x->facts, &units))
+        return false;
+    (void)usage_to_quantities(&units, &query.quantities);
+    query.quantities.n[METER_REQUEST] = 1;
+    query.counted = true;
+    price_usage(x->config->book, &query, &x->worst_cost);
+    if (x->worst_cost.status == PRICE_NONE)
+        return false;
+    if (!priced || money_cmp(x->worst_cost.contracted, *most) > 0)
+        *most = x->worst_cost.contracted;
+    return true;
+}
+
 /*
  * What the call may take at the most, in every unit, and its price: from the request's
  * own bounds, else the defaults of estimate.h.
@@ -36,6 +57,7 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     usage_set(&x->worst_usage, USAGE_OUTPUT, output);
     query.input_total = input;
     priced = price_worst_case(book, &query, input, output, &most);
+    priced = price_units(x, &query, priced, &most) || priced;
     if (priced) {
         (void)usage_to_quantities(&x->worst_usage, &query.quantities);
         query.quantities.n[METER_REQUEST] = 1;

@@ -186,6 +186,10 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
     price(x, priced_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
           &x->cost);
     add_parts(x);
+    /* What the provider kept of earlier turns is in no request: the estimate is a floor. */
+    if (x->facts.server_state && x->usage_source != USAGE_PROVIDER &&
+        !usage_has(&seen->usage, USAGE_INPUT) && x->cost.status == PRICE_OK)
+        x->cost.status = PRICE_PARTIAL;
 }
 
 void settle_count(struct xchg *x)

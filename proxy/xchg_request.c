@@ -218,13 +218,18 @@ static enum rc take_body(struct xchg *x)
 
 static enum step scan_request(struct xchg *x)
 {
+    struct strv type;
     enum rc rc;
 
     if (x->own)
         return xchg_answer_own(x);
     if (x->route.endpoint->kind != ENDPOINT_METERED)
         return xchg_go(x, &S_ADMIT);
-    rc = protocol_scan_request(x->upstream->protocol, &x->route, hold_view(&x->body), &x->facts);
+    type = http1_value(&x->head, STRV("content-type"));
+    rc = protocol_is_form(type) ? protocol_scan_form(x->upstream->protocol, &x->route, type,
+                                                     hold_view(&x->body), &x->facts)
+                                : protocol_scan_request(x->upstream->protocol, &x->route,
+                                                        hold_view(&x->body), &x->facts);
     if (rc != RC_OK)
         return xchg_refuse(x, REFUSE_BAD_REQUEST, "%s",
                            rc == RC_LIMIT ? "the request body is nested too deeply"
@@ -232,6 +237,9 @@ static enum step scan_request(struct xchg *x)
     /* The body goes once it is sent; what it said is kept. */
     x->facts.model = arena_strv(&x->arena, x->facts.model);
     x->facts.service_tier = arena_strv(&x->arena, x->facts.service_tier);
+    x->facts.size = arena_strv(&x->arena, x->facts.size);
+    x->facts.quality = arena_strv(&x->arena, x->facts.quality);
+    x->facts.search_ctx = arena_strv(&x->arena, x->facts.search_ctx);
     x->model = config_deployment(x->upstream, x->facts.model);
     if (x->model.n == 0)
         x->model = x->facts.model;

@@ -8,6 +8,14 @@ enum {
     OUTPUT_TOKENS = 2,
     MESSAGE_TOKENS = 4, /* role and delimiters */
     REQUEST_TOKENS = 16,
+    /* Of the largest image at the best quality that a model of images has. */
+    IMAGE_TOKENS = 6240,
+    /* Spoken at some 15 characters and 20 tokens a second. */
+    SPOKEN_CHARACTERS = 3,
+    SPOKEN_TOKENS = 4,
+    HEARD_TOKENS = 10,  /* a second of audio, in */
+    WRITTEN_TOKENS = 8, /* of its transcript, at the most */
+    MS_PER_SECOND = 1000,
 };
 
 static uint64_t add(uint64_t a, uint64_t b)
@@ -30,12 +38,38 @@ static uint64_t divide_up(uint64_t a, uint64_t b)
     return a / b + (a % b != 0);
 }
 
+static uint64_t spoken_tokens(const struct request_facts *facts)
+{
+    return divide_up(times(facts->characters, SPOKEN_TOKENS), SPOKEN_CHARACTERS);
+}
+
+static uint64_t heard_tokens(const struct request_facts *facts)
+{
+    return times(divide_up(facts->audio_ms, MS_PER_SECOND), HEARD_TOKENS);
+}
+
+bool estimate_units(const struct request_facts *facts, struct usage *out)
+{
+    *out = (struct usage){.has = 0};
+    if (facts->draws)
+        usage_set(out, USAGE_IMAGES, facts->choices);
+    if (facts->speaks)
+        usage_set(out, USAGE_CHARACTERS, facts->characters);
+    if (facts->listens && facts->audio_ms > 0)
+        usage_set(out, USAGE_AUDIO_MS, facts->audio_ms);
+    if (facts->ranks)
+        usage_set(out, USAGE_SEARCH_UNITS, 1);
+    return out->has != 0;
+}
+
 uint64_t estimate_input_tokens(const struct request_facts *facts)
 {
     uint64_t tokens = divide_up(facts->text_bytes, INPUT_BYTES_PER_TOKEN);
 
     tokens = add(tokens, times(facts->messages, MESSAGE_TOKENS));
-    tokens = add(tokens, times(facts->media_parts, ESTIMATE_MEDIA_TOKENS));
+    tokens = add(tokens, facts->listens && facts->audio_ms > 0
+                             ? heard_tokens(facts)
+                             : times(facts->media_parts, ESTIMATE_MEDIA_TOKENS));
     return add(tokens, REQUEST_TOKENS);
 }
 
@@ -45,6 +79,14 @@ uint64_t estimate_max_output_tokens(const struct request_facts *facts, uint64_t 
 
     if (facts->embeds)
         return 0;
+    if (facts->draws)
+        return times(IMAGE_TOKENS, facts->choices);
+    if (facts->speaks)
+        return spoken_tokens(facts);
+    if (facts->listens && facts->audio_ms > 0)
+        return times(divide_up(facts->audio_ms, MS_PER_SECOND), WRITTEN_TOKENS);
+    if (facts->later && facts->has_max_output)
+        return facts->max_output_tokens;
     if (facts->has_max_output)
         each = facts->max_output_tokens;
     return times(each, facts->choices > 0 ? facts->choices : 1);
@@ -78,6 +120,8 @@ static enum usage_source complete_given(const struct request_facts *facts,
     uint64_t output = seen_output(facts, seen, model_max);
 
     *out = seen->usage;
+    if (!usage_has(out, USAGE_INPUT) && !usage_has(out, USAGE_OUTPUT))
+        return estimated ? USAGE_PARTIAL : USAGE_PROVIDER; /* charged by another measure */
     if (!usage_has(out, USAGE_INPUT)) {
         usage_set(out, USAGE_INPUT, estimate_input_tokens(facts));
         estimated = true;
@@ -91,6 +135,30 @@ static enum usage_source complete_given(const struct request_facts *facts,
     return estimated ? USAGE_PARTIAL : USAGE_PROVIDER;
 }
 
+/* What is charged by other measures than text alone. */
+static enum usage_source estimate_media(const struct request_facts *facts,
+                                        const struct tap_result *seen, uint64_t model_max,
+                                        struct usage *out)
+{
+    (void)estimate_units(facts, out);
+    if (facts->draws) {
+        /* Those that came, where all came. */
+        if (seen->end == TAP_END_COMPLETE)
+            *out = seen->usage;
+        return out->has != 0 ? USAGE_ESTIMATED : USAGE_NONE;
+    }
+    usage_set(out, USAGE_INPUT, estimate_input_tokens(facts));
+    if (facts->listens && facts->audio_ms > 0)
+        usage_set(out, USAGE_INPUT_AUDIO, heard_tokens(facts));
+    if (facts->listens) {
+        usage_set(out, USAGE_OUTPUT, seen_output(facts, seen, model_max));
+    } else if (facts->speaks) {
+        usage_set(out, USAGE_OUTPUT, spoken_tokens(facts));
+        usage_set(out, USAGE_OUTPUT_AUDIO, spoken_tokens(facts));
+    }
+    return USAGE_ESTIMATED;
+}
+
 enum usage_source estimate_complete(const struct request_facts *facts,
                                     const struct tap_result *seen, int status,
                                     uint64_t model_max, struct usage *out)
@@ -100,8 +168,12 @@ enum usage_source estimate_complete(const struct request_facts *facts,
     *out = (struct usage){.has = 0};
     if (seen->has_usage)
         return complete_given(facts, seen, model_max, out);
+    if (seen->pending || facts->later) /* what it took is told elsewhere, or never */
+        return USAGE_NONE;
     if (failed || facts->choices == 0) /* choices 0: the request was never read as a call */
         return USAGE_NONE;
+    if (facts->draws || facts->speaks || facts->listens || facts->ranks)
+        return estimate_media(facts, seen, model_max, out);
     usage_set(out, USAGE_INPUT, estimate_input_tokens(facts));
     if (facts->background)
         usage_set(out, USAGE_OUTPUT, estimate_max_output_tokens(facts, model_max));

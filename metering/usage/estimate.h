@@ -24,6 +24,11 @@ enum {
  */
 uint64_t estimate_input_tokens(const struct request_facts *facts);
 /*
+ * What a call will be charged by besides tokens, as far as the request tells: images,
+ * characters, seconds of audio, searches.  False, and nothing in out, where by none.
+ */
+bool estimate_units(const struct request_facts *facts, struct usage *out);
+/*
  * Output tokens reserved: the request's bound (or model_max where that is not 0, or
  * the default) times its choices; 0 where the endpoint generates nothing.
  */
@@ -37,7 +42,8 @@ uint64_t estimate_output_tokens(uint64_t text_bytes, uint64_t bound);
  * (USAGE_ESTIMATED); an answer that costs nothing (status 4xx/5xx without counts)
  * stays USAGE_NONE with no counts.  status 0: the request was sent and no answer
  * came (its input may have been charged; not to be called where nothing was sent).
- * Facts that are all zero (a body that was not read) give USAGE_NONE.
+ * Facts that are all zero (a body that was not read) give USAGE_NONE, and so does work that
+ * goes on after the answer: another one will tell what it took.
  */
 enum usage_source estimate_complete(const struct request_facts *facts,
                                     const struct tap_result *seen, int status,

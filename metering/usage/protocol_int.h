@@ -92,6 +92,8 @@ struct protocol {
 const struct entry *entry_of(const struct endpoint *endpoint);
 /* What an endpoint is charged by (request.c). */
 void request_set_kind(struct request_facts *f, const struct entry *entry);
+/* The model that the path names, decoded; RC_BAD where it cannot be. */
+enum rc request_path_model(struct request_facts *f, struct strv path) RC_MUST;
 /* The shape of errors there (p and route may be NULL): of a plain answer, and of the event that
  * ends a stream. */
 enum error_shape shape_of(const struct protocol *p, const struct route *route, bool stream);

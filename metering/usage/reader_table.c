@@ -26,8 +26,9 @@ static void to_usage(struct reading *r)
     struct usage u = {.has = 0};
     bool fits;
 
-    if (raw_has(c, RAW_INPUT))
-        usage_set(&u, USAGE_INPUT, c->n[RAW_INPUT]);
+    /* Who counts images in tokens here counts them beside the text. */
+    if (raw_has(c, RAW_INPUT) || raw_has(c, RAW_IN_IMAGE))
+        usage_set(&u, USAGE_INPUT, c->n[RAW_INPUT] + c->n[RAW_IN_IMAGE]);
     if (raw_has(c, RAW_OUTPUT))
         usage_set(&u, USAGE_OUTPUT, c->n[RAW_OUTPUT]);
     /* As it stands: some tell what they read from a cache and billed nothing for. */

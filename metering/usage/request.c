@@ -539,9 +539,8 @@ static int hex_value(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static void decode_path_model(struct reading *r, struct strv path)
+enum rc request_path_model(struct request_facts *f, struct strv path)
 {
-    struct request_facts *f = r->facts;
     size_t n = 0;
 
     for (size_t i = 0; i < path.n; i++) {
@@ -551,22 +550,17 @@ static void decode_path_model(struct reading *r, struct strv path)
             int high = path.n - i > 2 ? hex_value(path.p[i + 1]) : -1;
             int low = path.n - i > 2 ? hex_value(path.p[i + 2]) : -1;
 
-            if (high < 0 || low < 0) {
-                r->bad = true;
-                return;
-            }
+            if (high < 0 || low < 0)
+                return RC_BAD;
             c = (char)(high << 4 | low);
             i += 2;
         }
-        if (n == sizeof(f->model_text)) {
-            r->bad = true;
-            return;
-        }
+        if (n == sizeof(f->model_text))
+            return RC_BAD;
         f->model_text[n++] = c;
     }
     f->model = strv_make(f->model_text, n);
-    if (!utf8_is_printable(f->model))
-        r->bad = true;
+    return utf8_is_printable(f->model) ? RC_OK : RC_BAD;
 }
 
 void request_set_kind(struct request_facts *f, const struct entry *entry)
@@ -601,7 +595,7 @@ static void conclude(struct reading *r, const struct protocol *p, const struct r
     f->text_bytes += r->scan.counted_bytes;
     f->messages += r->prompts;
     if (route->path_model.n > 0)
-        decode_path_model(r, route->path_model);
+        r->bad = request_path_model(f, route->path_model) != RC_OK || r->bad;
     else if (f->model.n == 0)
         f->model = r->model_id;
     if ((entry->flags & ENTRY_STREAMS) && !(r->seen & UINT64_C(1) << N_STREAM))

@@ -112,6 +112,12 @@ static const struct entry HOSTS[] = {
     METERED("embedding", "POST", "embedding", DIALECT_SERVER, ENTRY_EMBEDS),
     /* Hosts with paths of their own. */
     METERED("chat.completions", "POST", "chat", DIALECT_OPENAI, 0), /* Writer */
+    METERED("chat.completions", "POST", "*/v1/chat/completions", DIALECT_OPENAI,
+            ENTRY_EDIT), /* Hugging Face's router */
+    METERED("chat.completions", "POST", "*/v3/openai/chat/completions", DIALECT_OPENAI,
+            ENTRY_EDIT),
+    METERED("chat.completions", "POST", "models/*/*/v1/chat/completions", DIALECT_OPENAI,
+            ENTRY_EDIT),
     METERED("chat.completions", "POST", "prompts/*/completions", DIALECT_OPENAI, 0), /* Portkey */
     METERED("generation", "POST", "ml/*/generation/text", DIALECT_SERVER, 0), /* watsonx */
     METERED("generation", "POST", "ml/*/generation/text_stream", DIALECT_SERVER, ENTRY_STREAMS),

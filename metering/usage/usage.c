@@ -84,7 +84,8 @@ bool usage_to_quantities(const struct usage *u, struct quantities *out)
     q[METER_WEB_SEARCH] = u->n[USAGE_WEB_SEARCH];
     q[METER_FILE_SEARCH] = u->n[USAGE_FILE_SEARCH];
     q[METER_CODE_CALL] = u->n[USAGE_CODE];
-    q[METER_IMAGE] = u->n[USAGE_IMAGES];
+    /* Images are charged by the piece only where no tokens are told of them. */
+    q[METER_IMAGE] = u->n[USAGE_OUTPUT] > 0 ? 0 : u->n[USAGE_IMAGES];
     q[METER_AUDIO_SEC] = u->n[USAGE_AUDIO_MS];
     q[METER_IN_CHAR] = u->n[USAGE_CHARACTERS];
     q[METER_RERANK_SEARCH] = u->n[USAGE_SEARCH_UNITS];

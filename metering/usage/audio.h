@@ -1,0 +1,17 @@
+/*
+ * audio.h - how long a piece of sound lasts, from its first bytes.
+ *
+ * WAV, FLAC and MP3 say it, or their rate, in their head; of anything else the size tells
+ * it roughly.  An estimate: what is charged is what the provider measures.
+ */
+#ifndef METERING_USAGE_AUDIO_H
+#define METERING_USAGE_AUDIO_H
+
+#include <stdint.h>
+
+#include "base/strv.h"
+
+/* Milliseconds that a file lasts, at least 1 for one that is not empty. */
+uint64_t audio_length_ms(struct strv file);
+
+#endif
