@@ -247,8 +247,10 @@ static void on_model(struct reading *r, const struct jscan_event *e)
 
     once(r, N_MODEL);
     f->model = STRV_NONE;
-    if (e->type != JSCAN_STRING || e->cut || e->text.n == 0) {
-        r->bad = r->bad || e->type != JSCAN_NULL;
+    if (e->type == JSCAN_NULL || (e->type == JSCAN_STRING && e->text.n == 0))
+        return; /* as good as absent; see the end */
+    if (e->type != JSCAN_STRING || e->cut) {
+        r->bad = true;
         return;
     }
     if (e->escaped) {
@@ -633,10 +635,11 @@ enum rc protocol_scan_request(const struct protocol *p, const struct route *rout
         conclude(&r, p, route);
     if (rc == RC_OK && (r.bad || r.scan.folded))
         rc = RC_BAD;
-    /* A server of one model takes bodies that name none; one that names it wrongly is refused.
-     */
+    /* A server of one model takes bodies that name none; one that names it wrongly is refused,
+     * but by Cohere, who then takes a model of its own choice. */
     if (rc == RC_OK && out->model.n == 0 && (r.seen & UINT64_C(1) << N_MODEL) &&
-        route->endpoint->kind == ENDPOINT_METERED)
+        route->endpoint->kind == ENDPOINT_METERED &&
+        entry_of(route->endpoint)->dialect != DIALECT_COHERE)
         rc = RC_BAD;
     if (rc != RC_OK)
         memset(out, 0, sizeof(*out));

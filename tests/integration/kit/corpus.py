@@ -3,25 +3,19 @@
 import functools
 import json
 import os
+import re
 
 from .procs import ROOT
 
 FOLDER = os.path.join(ROOT, "..", "shared", "corpus")
 
-# provider folder -> protocol of the upstream that serves it; None: its own choice by endpoint.
-CELLS = {
-    ("openai", "chat-completions"): "openai", ("openai", "responses"): "openai",
-    ("openai", "completions"): "openai", ("openai", "embeddings"): "openai",
-    ("anthropic", "messages"): "anthropic", ("anthropic", "count-tokens"): "anthropic",
-    ("gemini", "generateContent"): "gemini", ("gemini", "streamGenerateContent"): "gemini",
-    ("gemini", "countTokens"): "gemini", ("gemini", "embedContent"): "gemini",
-}
-# Servers that speak OpenAI's chat, responses, completions or embeddings under a name of their own.
-OPENAI_ENDPOINTS = {"chat-completions", "responses", "completions", "embeddings",
-                    "openai-compat", "tgi-chat-completions"}
-# These count apart from OpenAI and have protocols of their own, or are no HTTP of this kind.
-OTHER = {"azure-openai", "azure-foundry", "bedrock", "bedrock-mantle", "cohere", "mistral",
-         "ollama", "vertex", "perplexity"}
+# Providers that have a protocol of their own; all others speak OpenAI's.
+PROTOCOLS = {"anthropic": "anthropic", "gemini": "gemini", "vertex": "vertex",
+             "azure-openai": "azure-openai", "azure-foundry": "azure-openai",
+             "bedrock": "bedrock", "bedrock-mantle": "bedrock", "cohere": "cohere",
+             "mistral": "mistral", "ollama": "ollama"}
+# Another gateway's recordings name the protocol in their path.
+BEHIND = {"converse": "bedrock", "gemini": "vertex"}
 
 
 class Case:
@@ -31,28 +25,44 @@ class Case:
         with open(os.path.join(self.folder, "meta.json"), encoding="utf-8") as file:
             self.meta = json.load(file)
         self.provider, self.endpoint, self.kind = identity.split("/")[:3]
+        self.expected = self.meta["expected"]
 
-    @property
-    def body(self):
-        with open(os.path.join(self.folder, "response.body"), "rb") as file:
-            return file.read()
-
-    @property
-    def request(self):
-        name = self.meta.get("request_file")
-        if not name:
-            return None
+    def _read(self, name):
         with open(os.path.join(self.folder, name), "rb") as file:
             return file.read()
 
     @property
+    def body(self):
+        return self._read("response.body")
+
+    @property
+    def request(self):
+        name = self.meta.get("request_file")
+        return self._read(name) if name else None
+
+    @property
     def protocol(self):
-        known = CELLS.get((self.provider, self.endpoint))
-        if known:
-            return known
-        if self.provider not in OTHER and self.endpoint in OPENAI_ENDPOINTS:
-            return "openai"
+        if self.provider == "pydantic-gateway":
+            return BEHIND.get(self.meta["dialect"], "openai")
+        return PROTOCOLS.get(self.provider, "openai")
+
+    @property
+    def left_out(self):
+        """Why it cannot be replayed as an HTTP exchange; None where it can."""
+        if self.meta["dialect"] == "realtime":
+            return "WebSocket frames, no HTTP exchange"
         return None
+
+    @property
+    def path(self):
+        """The recorded path, without what the recording hides and what stood before the API."""
+        path = re.sub("^<[^>]*>", "", self.meta["path"])
+        if self.provider == "pydantic-gateway":
+            path = re.sub("^(/proxy)?/[^/]*", "", path)
+        query = (self.meta.get("url") or "").partition("?")[2]
+        if query and "?" not in path:
+            path += "?" + query
+        return re.sub("<([A-Z_]+)>", r"\1", path)
 
 
 @functools.lru_cache(maxsize=1)
