@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "proxy/orphans.h"
 #include "proxy/server_int.h"
 #include "reports/limit_spent.h"
 
@@ -28,6 +29,7 @@ struct rebuild {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     atomic_bool wanted;
+    bool has_orphans; /* of earlier processes, not settled yet; by the thread alone */
     uint64_t marks; /* asked of the workers so far; by the thread alone */
 };
 
@@ -225,15 +227,16 @@ static void *run(void *arg)
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     for (;;) {
         pthread_mutex_lock(&r->lock);
-        while (!r->stopping && !atomic_load(&r->wanted))
+        while (!r->stopping && !r->has_orphans && !atomic_load(&r->wanted))
             pthread_cond_wait(&r->wake, &r->lock);
         pthread_mutex_unlock(&r->lock);
         if (is_stopping(r))
             return NULL;
-        atomic_store(&r->wanted, false);
         /* Workers notice within a second that Redis is in order: no second question sooner. */
-        if (rebuild_redis(r, true) != RC_OK)
+        if (atomic_exchange(&r->wanted, false) && rebuild_redis(r, true) != RC_OK)
             atomic_store(&r->wanted, true);
+        if (r->has_orphans)
+            r->has_orphans = orphans_settle(r->server) != RC_OK;
         rest(r, RETRY_MS);
     }
 }
@@ -264,6 +267,7 @@ struct rebuild *rebuild_start(struct server *server)
     }
     if (rebuild_redis(r, false) != RC_OK)
         atomic_store(&r->wanted, true);
+    r->has_orphans = orphans_settle(server) != RC_OK;
     r->has_thread = true;
     ASSERT(pthread_create(&r->thread, NULL, run, r) == 0);
     pthread_setname_np(r->thread, "rebuild");

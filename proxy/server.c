@@ -24,6 +24,7 @@
 #include "proxy/desk.h"
 #include "proxy/observe.h"
 #include "proxy/rebuild.h"
+#include "proxy/orphans.h"
 #include "proxy/server_int.h"
 #include "proxy/tokens.h"
 #include "proxy/worker.h"
@@ -70,6 +71,11 @@ struct limit_memory *server_limit_memory(struct server *server)
 struct desk *server_desk(struct server *server)
 {
     return server->desk;
+}
+
+uint32_t server_id_mark(const struct server *s)
+{
+    return s->id_mark;
 }
 
 struct rebuild *server_rebuild(struct server *server)
@@ -140,19 +146,26 @@ struct recovered {
     size_t n;
 };
 
-static void on_recovered(const struct record *r, void *arg)
+struct limit_amounts server_taken(const struct record *r)
 {
-    struct recovered *list = arg;
     struct limit_amounts taken = {.n = {[UNIT_REQUESTS] = 1}};
     int64_t nano = money_ceil_nano(r->cost);
-    char id[UUID_TEXT];
 
-    uuid_format(&r->id, id);
-    log_line(LOG_WARN, "ledger", "interrupted request recovered", "id=%s", id);
     taken.n[UNIT_USD] = nano > 0 ? (uint64_t)nano : 0;
     taken.n[UNIT_INPUT_TOKENS] = r->usage.n[USAGE_INPUT];
     taken.n[UNIT_OUTPUT_TOKENS] = r->usage.n[USAGE_OUTPUT];
     taken.n[UNIT_TOKENS] = r->usage.n[USAGE_INPUT] + r->usage.n[USAGE_OUTPUT];
+    return taken;
+}
+
+static void on_recovered(const struct record *r, void *arg)
+{
+    struct recovered *list = arg;
+    struct limit_amounts taken = server_taken(r);
+    char id[UUID_TEXT];
+
+    uuid_format(&r->id, id);
+    log_line(LOG_WARN, "ledger", "interrupted request recovered", "id=%s", id);
     if (list->n % 64 == 0) {
         list->ids = xrealloc(list->ids, (list->n + 64) * sizeof(list->ids[0]));
         list->amounts = xrealloc(list->amounts, (list->n + 64) * sizeof(list->amounts[0]));
@@ -182,6 +195,7 @@ static bool start_ledger(struct server *s, struct recovered *recovered)
                                      .sync_interval_ms = config->ledger_sync_interval_ms,
                                      .ingest_interval_ms = 50};
     struct ledger_stats stats;
+    int64_t installation, start;
     struct fail fail;
 
     s->ledger = ledger_start(&options, on_recovered, recovered, &fail);
@@ -193,6 +207,8 @@ static bool start_ledger(struct server *s, struct recovered *recovered)
                  config->ledger_path, why);
         return false;
     }
+    ledger_identity(s->ledger, &installation, &start);
+    s->id_mark = orphans_mark(config->node, installation, start);
     ledger_stats(s->ledger, &stats);
     if (stats.interrupted > 0 || stats.torn_tails > 0)
         log_line(LOG_WARN, "ledger", "recovered what an earlier process left",

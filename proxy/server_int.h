@@ -27,6 +27,7 @@ struct server {
     unsigned n_workers;
     int proxy_port;
     char *journal_dir;
+    uint32_t id_mark; /* of the ids of this process (orphans.h) */
     struct ledger *ledger;
     struct collected *collected;
     struct limit_memory *limit_memory;
@@ -40,5 +41,8 @@ struct server {
     atomic_bool draining;
     atomic_uint_fast64_t reloads, reload_failures;
 };
+
+/* What a recorded request takes of limits. */
+struct limit_amounts server_taken(const struct record *r);
 
 #endif

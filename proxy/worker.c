@@ -368,12 +368,13 @@ static void end_turn(struct worker *w)
 
     for (int round = 0; round < TURN_ROUNDS; round++) {
         xchg_run_ready(w);
-        next = limiter_run(w->limiter);
+        /* First: a process that is killed must not have settled what it did not record. */
         write_journal(w);
-        if (list_is_empty(&w->ready) && list_is_empty(&w->journal_waiters))
+        next = limiter_run(w->limiter);
+        if (list_is_empty(&w->ready) && list_is_empty(&w->journal_waiters) &&
+            !journal_is_dirty(w->journal))
             break;
     }
-    next = limiter_run(w->limiter);
     if (next != INT64_MAX) {
         int64_t left = next - clock_mono_us();
         struct timeval wait = {.tv_sec = left > 0 ? left / 1000000 : 0,
@@ -514,6 +515,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         list_init(lists[i]);
     w->server = server;
+    w->id_mark = server_id_mark(server);
     w->number = number;
     w->listen_fd = listen_fd;
     w->journal = journal_open(journal_dir, number, &fail);

@@ -54,6 +54,7 @@ struct pools {
 struct worker {
     unsigned number;
     struct server *server;
+    uint32_t id_mark; /* of the ids that it makes */
     pthread_t thread;
     struct event_base *base;
     struct evdns_base *dns;

@@ -313,6 +313,27 @@ void ingest_rollback(struct ingest *in)
         sqlite3_exec(in->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
+enum rc ingest_number_start(struct ingest *in, int64_t *installation, int64_t *start,
+                            struct fail *fail)
+{
+    static const char *const doing = "number this start";
+    enum rc rc = db_exec(in->db,
+                         "INSERT OR IGNORE INTO state(name, value) "
+                         "VALUES('installation', random());"
+                         "INSERT INTO state(name, value) VALUES('starts', 1) "
+                         "ON CONFLICT DO UPDATE SET value=value+1",
+                         fail, doing);
+
+    ASSERT(in->is_open);
+    if (rc == RC_OK)
+        rc = db_query_int(in->db, "SELECT value FROM state WHERE name='installation'",
+                          installation, fail, doing);
+    if (rc == RC_OK)
+        rc = db_query_int(in->db, "SELECT value FROM state WHERE name='starts'", start, fail,
+                          doing);
+    return rc;
+}
+
 enum rc ingest_find_segment(struct ingest *in, const char *segment, uint64_t *position,
                             struct fail *fail)
 {

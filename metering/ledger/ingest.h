@@ -68,6 +68,10 @@ void ingest_rollback(struct ingest *in);
  */
 enum rc ingest_sync(struct ingest *in, struct fail *fail) RC_MUST;
 
+/* In a transaction: a number drawn when the ledger was made, and of this start of its writer.
+ */
+enum rc ingest_number_start(struct ingest *in, int64_t *installation, int64_t *start,
+                            struct fail *fail) RC_MUST;
 /* Where a segment was read to; RC_STATE: it is not known. */
 enum rc ingest_find_segment(struct ingest *in, const char *segment, uint64_t *position,
                             struct fail *fail) RC_MUST;

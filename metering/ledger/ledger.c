@@ -262,6 +262,12 @@ enum rc ledger_catch_up_within(struct ledger *ledger, int timeout_ms)
     return catch_up(ledger, timeout_ms < 0 ? 0 : timeout_ms);
 }
 
+void ledger_identity(const struct ledger *ledger, int64_t *installation, int64_t *start)
+{
+    *installation = ledger->installation;
+    *start = ledger->start;
+}
+
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
 {
     pthread_mutex_lock(&ledger->lock);

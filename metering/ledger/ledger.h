@@ -66,6 +66,12 @@ void ledger_catch_up(struct ledger *ledger);
 /* The same, for at most timeout_ms; RC_TIMEOUT where the database does not take it. */
 enum rc ledger_catch_up_within(struct ledger *ledger, int timeout_ms) RC_MUST;
 
+/*
+ * A random number of this ledger, drawn when it was made, and how often it was started,
+ * this time included: two processes of one ledger never have the same pair.
+ */
+void ledger_identity(const struct ledger *ledger, int64_t *installation, int64_t *start);
+
 struct ledger_stats {
     uint64_t ingested;               /* records, by this process */
     uint64_t duplicates;             /* records that were there already */

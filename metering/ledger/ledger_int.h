@@ -31,6 +31,7 @@ struct ledger {
     enum ledger_sync sync;
     int ingest_interval_ms;
     int dir_fd, lock_fd;
+    int64_t installation, start;
     struct syncer *syncer;
 
     /* Of the ingest thread, or of ledger_start before it runs. */

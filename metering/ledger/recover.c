@@ -176,6 +176,8 @@ static enum rc attempt(struct ledger *l, struct fail *fail)
     if (rc == RC_OK)
         rc = ledger_open_batch(l, fail); /* says as of when, also where nothing was found */
     if (rc == RC_OK)
+        rc = ingest_number_start(l->in, &l->installation, &l->start, fail);
+    if (rc == RC_OK)
         rc = ledger_commit(l, started_us, fail);
     if (rc == RC_OK && l->sync != SYNC_NEVER)
         rc = ingest_sync(l->in, fail);

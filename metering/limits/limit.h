@@ -269,6 +269,15 @@ struct limit_counter {
 typedef void limit_counter_fn(const struct limit_counter *c, void *arg);
 
 /*
+ * Calls fn for the id of every reservation that Redis holds, whoever made it; one may be
+ * told twice.  Blocks and fails as limit_read; RC_STATE for the memory engine, which
+ * holds those of its own process alone.
+ */
+typedef void limit_held_fn(const struct uuid *id, void *arg);
+enum rc limit_read_held(const struct limiter_options *options, limit_held_fn *fn,
+                        void *arg) RC_MUST;
+
+/*
  * Calls fn for every counter of the set's current windows that is not at zero; the
  * counter's scope is borrowed.  Redis: opens its own connection, waits at most
  * timeout_ms (0: 1000) for each answer; RC_IO where it cannot be reached.  memory may

@@ -190,7 +190,11 @@ static void name_add(struct names *names, struct strv key)
     names->at[names->n++] = xmemdupz(key.p, key.n);
 }
 
-static enum rc scan_names(struct reader *r, struct names *names)
+typedef void element_fn(struct reader *r, struct strv element, void *arg);
+
+/* The elements of a hash or sorted set: command is HSCAN or ZSCAN. */
+static enum rc scan(struct reader *r, const char *command, const char *key, element_fn *fn,
+                    void *arg)
 {
     char cursor[24] = "0";
 
@@ -199,7 +203,7 @@ static enum rc scan_names(struct reader *r, struct names *names)
         const redisReply *list;
         struct strv next;
 
-        if (redisAppendCommand(r->redis, "ZSCAN %si %s COUNT %d", r->prefix, cursor,
+        if (redisAppendCommand(r->redis, "%s %s%s %s COUNT %d", command, r->prefix, key, cursor,
                                SCAN_COUNT) != REDIS_OK)
             return RC_IO;
         page = take(r, REDIS_REPLY_ARRAY);
@@ -212,18 +216,22 @@ static enum rc scan_names(struct reader *r, struct names *names)
             return RC_IO;
         }
         list = page->element[1];
-        for (size_t i = 0; i + 1 < list->elements; i += 2) {
-            struct limit_counter c;
-
-            if (names->n < LIMIT_COUNTERS_MAX &&
-                limit_key_match(r->set, reply_text(list->element[i]), r->window_us, &c))
-                name_add(names, reply_text(list->element[i]));
-        }
+        for (size_t i = 0; i + 1 < list->elements; i += 2)
+            fn(r, reply_text(list->element[i]), arg);
         memcpy(cursor, next.p, next.n);
         cursor[next.n] = '\0';
         freeReplyObject(page);
     } while (strcmp(cursor, "0") != 0);
     return RC_OK;
+}
+
+static void take_name(struct reader *r, struct strv key, void *arg)
+{
+    struct names *names = arg;
+    struct limit_counter c;
+
+    if (names->n < LIMIT_COUNTERS_MAX && limit_key_match(r->set, key, r->window_us, &c))
+        name_add(names, key);
 }
 
 /* Asks for a run of counters in one go. */
@@ -259,7 +267,7 @@ enum rc limit_read(const struct limiter_options *options, struct limit_memory *m
     }
     rc = reader_open(&r, options);
     if (rc == RC_OK)
-        rc = scan_names(&r, &names);
+        rc = scan(&r, "ZSCAN", "i", take_name, &names);
     if (rc == RC_OK && names.n > 0) {
         size_t unique = 0;
 
@@ -281,6 +289,38 @@ enum rc limit_read(const struct limiter_options *options, struct limit_memory *m
     for (size_t i = 0; i < names.n; i++)
         free(names.at[i]);
     free(names.at);
+    reader_close(&r);
+    return rc;
+}
+
+struct held {
+    limit_held_fn *fn;
+    void *arg;
+};
+
+static void take_held(struct reader *r, struct strv key, void *arg)
+{
+    const struct held *held = arg;
+    struct uuid id;
+
+    (void)r;
+    if (key.n != UUID_BYTES)
+        return;
+    memcpy(id.b, key.p, UUID_BYTES);
+    held->fn(&id, held->arg);
+}
+
+enum rc limit_read_held(const struct limiter_options *options, limit_held_fn *fn, void *arg)
+{
+    struct held held = {fn, arg};
+    struct reader r = {0};
+    enum rc rc;
+
+    if (!options->redis_url)
+        return RC_STATE;
+    rc = reader_open(&r, options);
+    if (rc == RC_OK)
+        rc = scan(&r, "HSCAN", "r", take_held, &held);
     reader_close(&r);
     return rc;
 }
