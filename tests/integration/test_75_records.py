@@ -91,7 +91,8 @@ def test_c7_killed_at_random_moments(gateways, provider, own_redis, say, redis_t
     chance = random.Random(seed)
     # Not "local": what is admitted while Redis is away is known to the process alone until
     # Redis is back, and a process that is killed before counts it no more.
-    gateway = gateways(redis=own_redis, limits=[DAY], counters={"on_failure": "refuse"})
+    gateway = gateways(redis=own_redis, limits=[DAY], counters={
+        "on_failure": "refuse", "leases": False})
     answered, interrupted, emptied, twice, torn = [], 0, 0, 0, 0
     for kill in range(KILLS):
         load = Load(gateway, 8, seed=seed + kill)
@@ -115,3 +116,129 @@ def test_c7_killed_at_random_moments(gateways, provider, own_redis, say, redis_t
     say(f"killed {KILLS} times (twice in a row {twice}, tail torn {torn}, Redis emptied "
         f"{emptied}; seed {seed}): {interrupted} requests cut off; {books}; reserved 0, spent "
         "equals the ledger")
+
+
+def test_c2_leases_of_a_killed_process_are_never_too_little(gateways, provider, own_redis, say):
+    """What a lease had spent and not told is counted as long as it is reserved, and then whole."""
+    gateway = gateways(redis=own_redis, limits=[DAY], counters={"on_failure": "refuse"})
+    answered = []
+    for kill in range(3):
+        load = Load(gateway, 8, seed=kill)
+        time.sleep(1.0)
+        gateway.kill()
+        answered += load.stop().answered
+        gateway.start()
+    wait_for("all that was answered", lambda: set(answered) <= {r["id"] for r in
+                                                                gateway.export()}, 30, 0.3)
+    books = Books(gateway, provider).check(answered)
+    row = budget(gateway)
+    counted = Decimal(row["spent_usd"]) + Decimal(row["reserved_usd"])
+    assert counted >= books.cost_as_limits_count()
+    say(f"killed 3 times with leases: {books}; counted {counted} USD, ledger "
+        f"{books.cost_as_limits_count()} USD")
+
+
+def test_c7_sigterm_under_load(gateways, provider, own_redis, tmp_path, say):
+    """1,000 requests/s and more (wrk where it is installed) when the signal comes."""
+    gateway = gateways(redis=own_redis, limits=[DAY], drain_seconds=5)
+    seconds = 2.0
+    if shutil.which("wrk"):
+        call = calls.chat()
+        script = tmp_path / "load.lua"
+        headers = "".join(f'wrk.headers["{k}"] = "{v}"\n' for k, v in call.headers())
+        script.write_text(f'wrk.method = "POST"\n{headers}wrk.body = [[{call.data().decode()}]]\n')
+        load = subprocess.Popen(["wrk", "-t1", "-c32", "-d6", "-s", str(script),
+                                 gateway.url + call.full_path()], stdout=subprocess.PIPE, text=True)
+        time.sleep(seconds)
+    else:
+        load = Load(gateway, 16, shapes=["chat"], sim={})
+        time.sleep(seconds)
+    before = provider.totals()["billed"]
+    gateway.process.stop()
+    if isinstance(load, Load):
+        load.stop()
+    else:
+        load.communicate(timeout=30)
+    gateway.start()
+    totals = provider.totals()
+    records = gateway.export()
+    assert len(records) == len({r["id"] for r in records}) == totals["billed"]
+    assert all(r["outcome"] in ("ok", "client_abort") for r in records)
+    assert sum(r["usage"]["output_tokens"] for r in records) == sum(
+        b["output_tokens"] for b in provider.billed())
+    row = at_rest(gateway)
+    say(f"SIGTERM at {before / seconds:.0f} requests/s: {len(records)} billed, {len(records)} "
+        f"recorded, spent {row['spent_usd']} USD as in the ledger")
+
+
+def lock_ledger(gateway, seconds):
+    """Another program holds the database for so long."""
+    lock = sqlite3.connect(os.path.join(gateway.folder, "var", "ledger.db"), isolation_level=None,
+                           timeout=30)
+    lock.execute("BEGIN IMMEDIATE")
+    time.sleep(seconds)
+    lock.execute("ROLLBACK")
+    lock.close()
+
+
+def waiting(gateway):
+    """The gauge of what waits in the journal, in bytes."""
+    text = gateway.admin("/metrics", token=False).body.decode()
+    return int(re.search(r"^tollgate_\w*waiting_bytes (\d+)", text, re.M)[1])
+
+
+def memory_kb(gateway):
+    with open(f"/proc/{gateway.process.pid}/status", encoding="ascii") as file:
+        return int(re.search(r"VmRSS:\s+(\d+)", file.read())[1])
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["runs-on", "killed-meanwhile"])
+def test_c8_store_away(gateways, provider, own_redis, say, killed):
+    """The database locked (by hand ten minutes: TOLLGATE_OUTAGE_S=600): the journal holds all."""
+    gateway = gateways(redis=own_redis, limits=[DAY], counters={
+        "on_failure": "refuse", "leases": False})
+    calls.send(gateway, calls.chat())
+    gateway.records(1)
+    locker = threading.Thread(target=lock_ledger, args=(gateway, OUTAGE_S))
+    locker.start()
+    load = Load(gateway, 8)
+    time.sleep(OUTAGE_S / 2)
+    if killed:
+        gateway.kill()
+        load.stop()
+        gateway.start()   # waits for the database as long as it must
+    most, resident = 0, memory_kb(gateway)
+    while locker.is_alive():
+        most = max(most, waiting(gateway))
+        time.sleep(0.1)
+    locker.join()
+    load.stop()
+    assert killed or most > 0, "the gauge says nothing of what waits"
+    books = settled_books(gateway, provider, load.answered)
+    assert waiting(gateway) == 0
+    grown = memory_kb(gateway) - resident
+    assert grown < 64 * 1024
+    say(f"ledger locked {OUTAGE_S:g} s: {books}; at most {most} bytes waited, memory "
+        f"{grown:+d} KiB")
+
+
+def test_c9_taken_in_twice_is_taken_once(gateways, provider):
+    """A journal that is put back, as from a backup, adds nothing."""
+    gateway = gateways()
+    load = Load(gateway, 4)
+    time.sleep(0.5)
+    gateway.kill()
+    load.stop()
+    journal = os.path.join(gateway.folder, "var", "journal")
+    saved = gateway.folder + "/saved"
+    shutil.copytree(journal, saved)
+    gateway.start()
+    before = gateway.records(len(load.answered), exactly=False)
+    gateway.process.stop()
+    for name in os.listdir(saved):
+        if name.endswith(".tgj"):
+            shutil.copy(os.path.join(saved, name), journal)
+    shutil.rmtree(saved)
+    gateway.start()
+    after = Books(gateway, provider).check(load.answered).records
+    assert len(before) > 10 and after == before
