@@ -81,7 +81,8 @@ class Gateways:
         self.certs = certs
         self.provider = provider
         self.made = []
-        self.canaries = [calls.KEY, calls.CANARY_PROMPT, procs.Provider.SECRET]
+        self.canaries = [calls.KEY, calls.CANARY_PROMPT, procs.Provider.SECRET,
+                         procs.Provider.AWS[1]]
 
     def config(self, redis=None, **changes):
         return base_config(self.certs, self.provider, redis, **changes)

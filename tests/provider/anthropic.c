@@ -232,13 +232,14 @@ static void make_stream(struct call *c)
 static bool check_request(struct call *c, bool bound)
 {
     struct strv problem = STRV_NONE;
-    if (json_text(c->json, "model").n == 0)
+    if (c->model[0] == 0 && json_text(c->json, "model").n == 0)
         problem = STRV("model: Field required");
     else if (!cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(c->json, "messages")))
         problem = STRV("messages: Field required");
     else if (bound && json_number(c->json, "max_tokens", UINT64_MAX) == UINT64_MAX)
         problem = STRV("max_tokens: Field required");
-    else if (request_header(c->r, STRV("anthropic-version")).n == 0)
+    else if (request_header(c->r, STRV("anthropic-version")).n == 0 &&
+             json_text(c->json, "anthropic_version").n == 0)
         problem = STRV("anthropic-version: header is required");
     if (problem.n > 0)
         refuse(c->reply, c->r, DIALECT_ANTHROPIC, 400, problem);
@@ -253,7 +254,8 @@ void anthropic_messages(struct call *c)
     read_prompt(c, &prompt);
     c->endpoint = STRV("messages");
     c->counts = prompt.counts;
-    call_model(c, json_text(c->json, "model"));
+    if (c->model[0] == 0)
+        call_model(c, json_text(c->json, "model"));
     call_ids(c, "req_sim_", "msg_sim_");
     call_plan(c, prompt.words, json_number(c->json, "max_tokens", UINT64_MAX));
     c->stream = json_true(c->json, "stream");
@@ -277,6 +279,17 @@ void anthropic_count_tokens(struct call *c)
     event_start(c, &w);
     put_number(&w, "input_tokens", prompt.words);
     document_end(c, &w);
+}
+
+void anthropic_predict(struct call *c, struct strv model, struct strv method)
+{
+    if (strv_eq(model, STRV("count-tokens"))) {
+        anthropic_count_tokens(c);
+        return;
+    }
+    call_model(c, model);
+    anthropic_messages(c);
+    (void)method; /* the body says whether it streams, as the SDK leaves it there */
 }
 
 void anthropic_models(struct call *c)

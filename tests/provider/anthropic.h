@@ -16,4 +16,7 @@ void anthropic_models(struct call *c);
 /* Forgets what was cached. */
 void anthropic_reset(void);
 
+/* On Vertex: the model stands in the path, the version in the body; count-tokens as a model. */
+void anthropic_predict(struct call *c, struct strv model, struct strv method);
+
 #endif

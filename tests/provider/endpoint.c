@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "tests/provider/anthropic.h"
+#include "tests/provider/bedrock.h"
 #include "tests/provider/books.h"
 #include "tests/provider/call.h"
 #include "tests/provider/gemini.h"
@@ -35,6 +36,8 @@ static struct strv credential(const struct request *r, enum dialect dialect)
         if (key.n == 0)
             key = request_parameter(r, STRV("key"));
     }
+    if (dialect == DIALECT_OPENAI) /* Azure */
+        key = request_header(r, STRV("api-key"));
     return key.n ? key : bearer(r);
 }
 
@@ -46,6 +49,15 @@ static struct strv any_credential(const struct request *r)
     for (size_t i = 0; i < sizeof(HEADERS) / sizeof(HEADERS[0]) && key.n == 0; i++)
         key = request_header(r, strv_z(HEADERS[i]));
     return key;
+}
+
+/* Signed by an account; a bearer or key is looked at elsewhere. */
+static bool is_signed(const struct settings *settings, const struct request *r)
+{
+    for (size_t i = 0; i < settings->n_accounts; i++)
+        if (sigv4_is_good(r, &settings->accounts[i]))
+            return true;
+    return false;
 }
 
 /* "M" and "method" of ".../models/M:method". */
@@ -68,6 +80,10 @@ static enum dialect dialect_of(const struct request *r)
 {
     struct strv model;
     struct strv method;
+    if (bedrock_split(r->path, &model, &method))
+        return DIALECT_BEDROCK;
+    if (split_model_method(r->path, &model, &method) && strv_ends(method, STRV("awPredict")))
+        return DIALECT_ANTHROPIC;
     if (strv_ends(r->path, STRV("/messages")) || strv_ends(r->path, STRV("/count_tokens")) ||
         request_header(r, STRV("anthropic-version")).n > 0)
         return DIALECT_ANTHROPIC;
@@ -102,6 +118,7 @@ static bool answer_models(struct call *c, enum dialect dialect)
     switch (dialect) {
     case DIALECT_OPENAI:
     case DIALECT_RESPONSES:
+    case DIALECT_BEDROCK:
         openai_models(c);
         break;
     case DIALECT_ANTHROPIC:
@@ -124,6 +141,15 @@ static void route(struct call *c, enum dialect dialect)
     c->json = request_json(r);
     if (c->json == NULL && strv_eq(r->method, STRV("POST"))) {
         refuse(c->reply, r, dialect, 400, STRV("the body is not JSON"));
+        return;
+    }
+    if (dialect == DIALECT_BEDROCK && bedrock_split(r->path, &model, &method)) {
+        if (!bedrock_call(c, model, method))
+            refuse(c->reply, r, dialect, 404, STRV("no such operation"));
+        return;
+    }
+    if (dialect == DIALECT_ANTHROPIC && split_model_method(r->path, &model, &method)) {
+        anthropic_predict(c, model, method);
         return;
     }
     if (dialect == DIALECT_GEMINI && split_model_method(r->path, &model, &method)) {
@@ -157,7 +183,7 @@ void endpoint_answer(const struct settings *settings, struct request *r, struct 
     enum dialect dialect = dialect_of(r);
     struct strv replay = sim_text(r, "Replay");
     struct strv key = replay.n > 0 ? any_credential(r) : credential(r, dialect);
-    if (!is_secret(settings, key)) {
+    if (!is_secret(settings, key) && !is_signed(settings, r)) {
         books_denied();
         refuse(reply, r, dialect, 401, STRV("Incorrect API key provided."));
         return;

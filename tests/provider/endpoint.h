@@ -8,12 +8,15 @@
 
 #include "tests/provider/reply.h"
 #include "tests/provider/request.h"
+#include "tests/provider/sigv4.h"
 
 enum { SECRETS_MAX = 8 };
 
 struct settings {
     const char *secrets[SECRETS_MAX]; /* keys that are let in; none: all are */
     size_t n_secrets;
+    struct aws_account accounts[SECRETS_MAX]; /* that may sign requests to Bedrock */
+    size_t n_accounts;
     const char *replay_dir; /* NULL: no replay */
 };
 

@@ -54,9 +54,11 @@ struct thread {
 
 static const char USAGE[] =
     "usage: provider [--port N] [--address A] --cert FILE --key FILE [--plain]\n"
-    "                [--threads N] [--key-secret SECRET]... [--replay DIR] [--record N]\n"
+    "                [--threads N] [--key-secret SECRET]... [--aws-key ID:SECRET:REGION]...\n"
+    "                [--replay DIR] [--record N]\n"
     "  --key-secret  the key that it accepts, as often as there are; also taken from\n"
     "                PROVIDER_KEY; without any, every key is accepted\n"
+    "  --aws-key     an account that may sign requests to Bedrock instead\n"
     "  --replay      folder of recorded answers for X-Sim-Replay\n"
     "  --record      how many requests are kept for /_sim/requests (0: none, and no\n"
     "                single bills either: for benchmarks)\n";
@@ -76,6 +78,11 @@ static bool add_secret(struct settings *s, const char *secret)
         return false;
     s->secrets[s->n_secrets++] = secret;
     return true;
+}
+
+static bool add_account(struct settings *s, const char *text)
+{
+    return s->n_accounts < SECRETS_MAX && aws_account_parse(text, &s->accounts[s->n_accounts++]);
 }
 
 static bool take_option(struct options *o, int option)
@@ -111,6 +118,8 @@ static bool take_option(struct options *o, int option)
         return true;
     case 's':
         return add_secret(&o->settings, optarg);
+    case 'w':
+        return add_account(&o->settings, optarg);
     case 'r':
         o->settings.replay_dir = optarg;
         return true;
@@ -126,7 +135,8 @@ static bool parse_options(int argc, char **argv, struct options *o)
         {"cert", required_argument, NULL, 'c'},    {"key", required_argument, NULL, 'k'},
         {"threads", required_argument, NULL, 't'}, {"record", required_argument, NULL, 'n'},
         {"plain", no_argument, NULL, 'x'},         {"key-secret", required_argument, NULL, 's'},
-        {"replay", required_argument, NULL, 'r'},  {NULL, 0, NULL, 0},
+        {"replay", required_argument, NULL, 'r'},  {"aws-key", required_argument, NULL, 'w'},
+        {NULL, 0, NULL, 0},
     };
     *o = (struct options){.address = "127.0.0.1", .threads = 1, .record = RECORD_DEFAULT};
     for (int option; (option = getopt_long(argc, argv, "", longs, NULL)) != -1;)

@@ -11,22 +11,23 @@ struct wording {
     const char *openai; /* type, also the code */
     const char *anthropic;
     const char *gemini;
+    const char *bedrock;
 };
 
 static const struct wording WORDINGS[] = {
-    {400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT"},
-    {401, "invalid_api_key", "authentication_error", "UNAUTHENTICATED"},
-    {402, "insufficient_quota", "billing_error", "RESOURCE_EXHAUSTED"},
-    {403, "permission_denied", "permission_error", "PERMISSION_DENIED"},
-    {404, "not_found", "not_found_error", "NOT_FOUND"},
-    {408, "timeout", "timeout_error", "DEADLINE_EXCEEDED"},
-    {413, "request_too_large", "request_too_large", "INVALID_ARGUMENT"},
-    {429, "rate_limit_exceeded", "rate_limit_error", "RESOURCE_EXHAUSTED"},
-    {500, "server_error", "api_error", "INTERNAL"},
-    {502, "server_error", "api_error", "UNAVAILABLE"},
-    {503, "server_error", "overloaded_error", "UNAVAILABLE"},
-    {504, "server_error", "timeout_error", "DEADLINE_EXCEEDED"},
-    {529, "server_error", "overloaded_error", "UNAVAILABLE"},
+    {400, "invalid_request_error", "invalid_request_error", "INVALID_ARGUMENT", "Validation"},
+    {401, "invalid_api_key", "authentication_error", "UNAUTHENTICATED", "UnrecognizedClient"},
+    {402, "insufficient_quota", "billing_error", "RESOURCE_EXHAUSTED", "ServiceQuotaExceeded"},
+    {403, "permission_denied", "permission_error", "PERMISSION_DENIED", "AccessDenied"},
+    {404, "not_found", "not_found_error", "NOT_FOUND", "ResourceNotFound"},
+    {408, "timeout", "timeout_error", "DEADLINE_EXCEEDED", "ModelTimeout"},
+    {413, "request_too_large", "request_too_large", "INVALID_ARGUMENT", "Validation"},
+    {429, "rate_limit_exceeded", "rate_limit_error", "RESOURCE_EXHAUSTED", "Throttling"},
+    {500, "server_error", "api_error", "INTERNAL", "InternalServer"},
+    {502, "server_error", "api_error", "UNAVAILABLE", "ServiceUnavailable"},
+    {503, "server_error", "overloaded_error", "UNAVAILABLE", "ServiceUnavailable"},
+    {504, "server_error", "timeout_error", "DEADLINE_EXCEEDED", "ModelTimeout"},
+    {529, "server_error", "overloaded_error", "UNAVAILABLE", "ServiceUnavailable"},
 };
 enum { N_WORDINGS = sizeof(WORDINGS) / sizeof(WORDINGS[0]) };
 
@@ -128,6 +129,12 @@ void refuse(struct reply *reply, const struct request *r, enum dialect dialect, 
     case DIALECT_GEMINI:
         write_gemini(&w, r, word, status, message);
         break;
+    case DIALECT_BEDROCK:
+        reply_header(reply, "x-amzn-requestid: %s", id);
+        reply_header(reply, "x-amzn-errortype: %sException:http://internal.amazon.com/coral/",
+                     word->bedrock);
+        key_text(&w, STRV("message"), message);
+        break;
     }
     struct strv after = sim_text(r, "Retry-After");
     if (after.n > 0 && dialect != DIALECT_GEMINI)
@@ -161,6 +168,8 @@ void refuse_in_stream(struct reply *reply, enum dialect dialect)
         reply_sse(reply, out, STRV_NONE,
                   STRV("{\"error\":{\"code\":503,\"message\":\"The model is overloaded.\","
                        "\"status\":\"UNAVAILABLE\"}}"));
+        break;
+    case DIALECT_BEDROCK: /* a frame, which its own file makes */
         break;
     }
 }

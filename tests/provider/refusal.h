@@ -7,7 +7,13 @@
 #include "tests/provider/reply.h"
 #include "tests/provider/request.h"
 
-enum dialect { DIALECT_OPENAI, DIALECT_RESPONSES, DIALECT_ANTHROPIC, DIALECT_GEMINI };
+enum dialect {
+    DIALECT_OPENAI,
+    DIALECT_RESPONSES,
+    DIALECT_ANTHROPIC,
+    DIALECT_GEMINI,
+    DIALECT_BEDROCK,
+};
 
 /*
  * Makes reply an error of that status.  X-Sim-Retry-After adds the header, and

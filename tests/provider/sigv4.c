@@ -79,7 +79,8 @@ static void put_query(struct buf *out, struct strv query)
     size_t n = 0;
     struct strv part;
     while (n < NAMES_MAX && strv_split(&query, '&', &part))
-        parts[n++] = part;
+        if (part.n > 0)
+            parts[n++] = part;
     qsort(parts, n, sizeof(parts[0]), by_text);
     for (size_t i = 0; i < n; i++) {
         put(out, i ? "&" : "", i ? 1 : 0);

@@ -233,12 +233,15 @@ class Provider:
     """The simulated provider."""
 
     SECRET = "sk-provider-canary-8d1f0c5a7be24"
+    # An account of AWS: id, secret, region.
+    AWS = ("AKIACANARYTOLLGATE01", "canary/aws+secret9f21c77d", "eu-west-1")
 
     def __init__(self, folder, certs, args=(), cert="server", port=0):
         self.certs = certs
         self.process = Process("provider", [
             provider_binary(), "--port", str(port), "--cert", certs.path(f"{cert}.pem"), "--key",
-            certs.path(f"{cert}.key"), "--key-secret", self.SECRET, *args], str(folder))
+            certs.path(f"{cert}.key"), "--key-secret", self.SECRET, "--aws-key",
+            ":".join(self.AWS), *args], str(folder))
         self.url = self.process.first_line().split()[1]
         self.port = int(self.url.rsplit(":", 1)[1])
         self._tls = ssl.create_default_context(cafile=certs.ca)
