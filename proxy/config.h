@@ -168,6 +168,7 @@ struct config {
     char *redis_url;
     char *counters_namespace;
     bool counters_leases;
+    int counters_batch;
     int counters_timeout_ms;
     enum on_failure counters_on_failure;
 

@@ -127,6 +127,8 @@ static const struct config_field counters_fields[] = {
          "what holds while Redis is away: this node's share, nothing passes, everything passes"),
     TEXT(config, counters_namespace, "namespace", "tollgate",
          "prefix of the keys in Redis; one per installation that shares a Redis"),
+    INT(config, counters_batch, "batch", LIMIT_BATCH_MAX, 1, LIMIT_BATCH_MAX,
+        "reservations and settlements that go in one call of Redis"),
     BOOL(config, counters_leases, "leases", true,
          "slices of roomy limits are reserved ahead, so that most requests ask Redis nothing"),
 };

@@ -449,6 +449,7 @@ static struct limiter *make_limiter(struct worker *w)
         .loop = w->base,
         .await_rebuild = true,
         .leases = config->counters_leases,
+        .batch = (unsigned)config->counters_batch,
     };
 
     return limiter_new(&options, server_limit_memory(w->server));

@@ -50,6 +50,7 @@ enum {
     LIMIT_ROLLING_MAX_S = 31622400,
     LIMIT_COUNTERS_MAX = 1 << 20, /* that the memory engine keeps; a further one is refused */
     LIMIT_NAME_SPACE_MAX_BYTES = 64,
+    LIMIT_BATCH_MAX = 256, /* operations in one script call */
 };
 
 /*
@@ -180,6 +181,7 @@ struct limiter_options {
     bool await_rebuild;
     /* Redis: slices of roomy limits are reserved ahead and spent here (limit_lease.c). */
     bool leases;
+    unsigned batch; /* Redis: operations in one script call at the most; 0: LIMIT_BATCH_MAX */
 };
 
 /*

@@ -59,8 +59,6 @@ struct claim_ref {
     bool enforce;
     uint64_t amount;
     uint64_t limit;
-    uint64_t hash; /* limit_hash of key, where has_hash */
-    bool has_hash;
 };
 
 /* The admission's claims with their worst case. */

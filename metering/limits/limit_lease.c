@@ -109,8 +109,6 @@ static struct claim_ref claim_of(const struct lease *l)
 {
     return (struct claim_ref){
         .key = strv_make(l->key->text, l->key->n),
-        .hash = l->key->hash,
-        .has_hash = true,
         .shape = l->key->shape,
         .unit = l->unit,
         .enforce = l->enforce,
@@ -173,24 +171,32 @@ static void give_back(struct redis_engine *e, struct lease *l)
     tell(e, l, goal_of(e, l, now_us), now_us);
 }
 
-/* A request that had to ask Redis: many of them are worth a lease. */
-static void note_miss(struct redis_engine *e, struct lease **leases,
-                      const struct claim_ref *claims, size_t n)
+static void note(struct lease *l, const struct limit_def *def, uint64_t amount)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct lease *l = leases[i];
+    l->uses++;
+    l->demand = value_add(l->demand, amount);
+    if (amount > l->largest)
+        l->largest = amount;
+    l->limit = def->limit;
+    l->enforce = def->mode == LIMIT_ENFORCE;
+}
 
+/* The request has to ask Redis: many such are worth a lease. */
+static void note_miss(struct redis_engine *e, struct admission *a)
+{
+    struct claim_ref claims[LIMIT_CLAIMS_MAX];
+
+    limit_claims(a, claims);
+    for (size_t i = 0; i < a->n_claims; i++) {
+        struct lease *l = a->claims[i].lease;
+
+        a->claims[i].lease = NULL;
         if (!l) {
             if (e->n_leases >= LEASES_MAX)
                 continue;
             l = lease_new(e, &claims[i]);
         }
-        l->uses++;
-        l->demand = value_add(l->demand, claims[i].amount);
-        if (claims[i].amount > l->largest)
-            l->largest = claims[i].amount;
-        l->limit = claims[i].limit;
-        l->enforce = claims[i].enforce;
+        note(l, limit_set_at(a->set, a->claims[i].limit), claims[i].amount);
         if (l->op || (l->is_open && l->free >= claims[i].amount))
             continue;
         if (l->free > 0)
@@ -200,47 +206,43 @@ static void note_miss(struct redis_engine *e, struct lease **leases,
     }
 }
 
-static void take(struct redis_engine *e, struct lease *l, const struct claim_ref *claim)
+static void take(struct redis_engine *e, struct lease *l, const struct limit_def *def,
+                 uint64_t amount)
 {
-    l->free -= claim->amount;
-    l->held += claim->amount;
+    l->free -= amount;
+    l->held += amount;
     l->running++;
-    l->uses++;
-    l->demand = value_add(l->demand, claim->amount);
-    if (claim->amount > l->largest)
-        l->largest = claim->amount;
-    l->limit = claim->limit;
-    l->enforce = claim->enforce;
+    note(l, def, amount);
     if (l->free < l->goal / 4)
         want_early(e, l);
 }
 
-bool lease_take(struct redis_engine *e, struct admission *a, const struct claim_ref *claims,
-                size_t n)
+bool lease_take(struct redis_engine *e, struct admission *a)
 {
-    struct lease *leases[LIMIT_CLAIMS_MAX];
     bool has_all = true;
 
     if (!e->with_leases || e->is_draining || !redis_engine_can_wait(e))
         return false;
-    for (size_t i = 0; i < n; i++) {
-        if (claims[i].shape.kind != COUNTER_WINDOW)
+    for (size_t i = 0; i < a->n_claims; i++) {
+        if (limit_set_shape(a->set, a->claims[i].limit)->kind != COUNTER_WINDOW)
             return false;
     }
-    for (size_t i = 0; i < n; i++) {
-        const struct counter_key *key = key_find(e, claims[i].key, claims[i].hash);
+    for (size_t i = 0; i < a->n_claims; i++) {
+        struct limit_claim *claim = &a->claims[i];
+        const struct counter_key *key = key_find(e, claim->key, limit_hash(claim->key));
         struct lease *l = key ? key->lease : NULL;
 
-        leases[i] = l;
-        has_all = has_all && l && l->is_open && l->free >= claims[i].amount;
+        claim->lease = l;
+        has_all = has_all && l && l->is_open && l->free >= a->amounts.n[l->unit];
     }
     if (!has_all) {
-        note_miss(e, leases, claims, n);
+        note_miss(e, a);
         return false;
     }
-    for (size_t i = 0; i < n; i++) {
-        take(e, leases[i], &claims[i]);
-        a->claims[i].lease = leases[i];
+    for (size_t i = 0; i < a->n_claims; i++) {
+        struct lease *l = a->claims[i].lease;
+
+        take(e, l, limit_set_at(a->set, a->claims[i].limit), a->amounts.n[l->unit]);
     }
     a->leased = true;
     stat_add(&e->leased, 1);

@@ -42,7 +42,7 @@ struct counter_key *key_find(struct redis_engine *e, struct strv text, uint64_t 
 
 struct counter_key *key_ref(struct redis_engine *e, const struct claim_ref *claim)
 {
-    uint64_t hash = claim->has_hash ? claim->hash : limit_hash(claim->key);
+    uint64_t hash = limit_hash(claim->key);
     struct counter_key *key = key_find(e, claim->key, hash);
 
     if (key) {
@@ -150,7 +150,7 @@ struct batch *batch_new(struct redis_engine *e)
 
     b->seq = e->next_seq++;
     list_init(&b->ops);
-    while (b->n_ops < BATCH_OPS_MAX && !list_is_empty(&e->queue)) {
+    while (b->n_ops < e->batch_max && !list_is_empty(&e->queue)) {
         struct limit_op *op = LIST_OBJECT(e->queue.next, struct limit_op, node);
 
         list_remove(&op->node);

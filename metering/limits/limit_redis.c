@@ -549,6 +549,8 @@ struct redis_engine *redis_engine_new(const struct limiter_options *options,
     e->timeout_us = (int64_t)options->timeout_ms * 1000;
     e->await_rebuild = options->await_rebuild;
     e->with_leases = options->leases;
+    e->batch_max = options->batch > 0 && options->batch < LIMIT_BATCH_MAX ? options->batch
+                                                                         : LIMIT_BATCH_MAX;
     e->lease_us = INT64_MAX;
     e->memory = memory;
     e->answer = answer;

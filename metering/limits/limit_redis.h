@@ -14,7 +14,6 @@
 struct redisAsyncContext;
 
 enum {
-    BATCH_OPS_MAX = 256,
     /*
      * What comes while a call is under way goes together in the next: under load calls grow
      * instead of multiplying, which took a quarter off Redis' time a request (make bench).
@@ -158,6 +157,7 @@ struct redis_engine {
     char *prefix; /* "{name space}:" */
     int64_t timeout_us;
     bool await_rebuild;
+    unsigned batch_max;
     struct limit_memory *memory;
     redis_answer_fn *answer;
     void *arg;
@@ -231,8 +231,7 @@ struct redis_engine *limiter_redis(struct limiter *l);
  * Takes all claims from leases, or none; what is missing is noted, so that the next
  * tick asks for it.  Notes in the admission's claims whence they were taken.
  */
-bool lease_take(struct redis_engine *e, struct admission *a, const struct claim_ref *claims,
-                size_t n);
+bool lease_take(struct redis_engine *e, struct admission *a);
 /* Of an admission that lease_take admitted. */
 void lease_settle(struct redis_engine *e, struct admission *a,
                   const struct limit_amounts *actual);

@@ -161,29 +161,13 @@ static void on_answer(void *arg, struct admission *a, enum redis_answer answer, 
 
 /* ---- the calls --------------------------------------------------------------------- */
 
-void limiter_reserve(struct limiter *l, struct admission *a)
+static void reserve_each(struct limiter *l, struct admission *a)
 {
     struct claim_ref claims[LIMIT_CLAIMS_MAX];
     struct refusal refusal;
 
-    if (a->op || a->verdict != LIMIT_PENDING)
-        return;
-    a->started_us = clock_mono_us();
-    stat_add(&l->reserves, 1);
-    if (a->n_claims == 0) {
-        a->verdict = LIMIT_OK;
-        return;
-    }
     limit_claims(a, claims);
     if (l->redis) {
-        for (size_t i = 0; i < a->n_claims; i++) {
-            claims[i].hash = limit_hash(claims[i].key);
-            claims[i].has_hash = true;
-        }
-        if (lease_take(l->redis, a, claims, a->n_claims)) {
-            a->verdict = LIMIT_OK;
-            return;
-        }
         if (!redis_engine_reserve(l->redis, a, claims, a->n_claims))
             decide_alone(l, a);
         return;
@@ -192,6 +176,18 @@ void limiter_reserve(struct limiter *l, struct admission *a)
         memory_reserve(l->memory, &a->id, claims, a->n_claims, 0, &a->warned, &refusal);
     if (a->verdict == LIMIT_DENIED)
         deny(l, a, claims, &refusal);
+}
+
+void limiter_reserve(struct limiter *l, struct admission *a)
+{
+    if (a->op || a->verdict != LIMIT_PENDING)
+        return;
+    a->started_us = clock_mono_us();
+    stat_add(&l->reserves, 1);
+    if (a->n_claims == 0 || (l->redis && lease_take(l->redis, a)))
+        a->verdict = LIMIT_OK;
+    else
+        reserve_each(l, a);
 }
 
 void limiter_cancel(struct limiter *l, struct admission *a)
@@ -207,11 +203,35 @@ void limiter_cancel(struct limiter *l, struct admission *a)
         redis_engine_cancel(l->redis, a);
 }
 
-void limiter_settle(struct limiter *l, struct admission *a, const struct limit_amounts *actual)
+static void mirror_settle(struct limiter *l, const struct admission *a,
+                          const struct limit_amounts *actual)
+{
+    struct claim_ref claims[LIMIT_CLAIMS_MAX];
+
+    limit_claims(a, claims);
+    memory_mirror_settle(l->memory, claims, a->n_claims, actual);
+}
+
+static void settle_each(struct limiter *l, struct admission *a,
+                        const struct limit_amounts *actual)
 {
     struct claim_ref claims[LIMIT_CLAIMS_MAX];
     bool is_local = false;
 
+    limit_claims(a, claims);
+    if (!l->redis) {
+        memory_settle(l->memory, &a->id, claims, a->n_claims, actual, a->started_us);
+        return;
+    }
+    if (a->local)
+        is_local = memory_settle(l->memory, &a->id, NULL, 0, actual, a->started_us);
+    else if (!redis_engine_is_up(l->redis))
+        mirror_settle(l, a, actual);
+    redis_engine_settle(l->redis, a, claims, a->n_claims, actual, is_local);
+}
+
+void limiter_settle(struct limiter *l, struct admission *a, const struct limit_amounts *actual)
+{
     if (a->verdict == LIMIT_PENDING) {
         limiter_cancel(l, a);
         return;
@@ -222,24 +242,13 @@ void limiter_settle(struct limiter *l, struct admission *a, const struct limit_a
     stat_add(&l->settles, 1);
     if (a->n_claims == 0)
         return;
-    if (a->leased) {
-        if (!redis_engine_is_up(l->redis)) {
-            limit_claims(a, claims);
-            memory_mirror_settle(l->memory, claims, a->n_claims, actual);
-        }
-        lease_settle(l->redis, a, actual);
+    if (!a->leased) {
+        settle_each(l, a, actual);
         return;
     }
-    limit_claims(a, claims);
-    if (!l->redis) {
-        memory_settle(l->memory, &a->id, claims, a->n_claims, actual, a->started_us);
-        return;
-    }
-    if (a->local)
-        is_local = memory_settle(l->memory, &a->id, NULL, 0, actual, a->started_us);
-    else if (!redis_engine_is_up(l->redis))
-        memory_mirror_settle(l->memory, claims, a->n_claims, actual);
-    redis_engine_settle(l->redis, a, claims, a->n_claims, actual, is_local);
+    if (!redis_engine_is_up(l->redis))
+        mirror_settle(l, a, actual);
+    lease_settle(l->redis, a, actual);
 }
 
 void limiter_extend(struct limiter *l, const struct admission *a)

@@ -7,6 +7,8 @@ stime of /proc), so a noisy neighbour moves the rates more than the ratios.
 
     make bench                      all
     make bench BENCH="small sse"    some
+    make bench BENCH=limits         what reserving costs: each request by itself, what comes
+                                    together in one call, and from leases
     ROUNDS=5 SECONDS=4 make bench   longer
 """
 
@@ -133,8 +135,13 @@ def load(url, script, case, seconds):
     return result
 
 
+# How a request is reserved: gateways that differ in nothing but this.
+WAYS = {"exact": {"leases": False, "batch": 1}, "batched": {"leases": False},
+        "leased": {"leases": True}}
+
+
 class Bench:
-    def __init__(self, folder):
+    def __init__(self, folder, ways=False):
         self.folder = folder
         self.certs = Certs(os.path.join(folder, "certs"))
         self.redis = Redis(folder)
@@ -144,6 +151,11 @@ class Bench:
             limits=[{"name": "bench-month", "match": {"team": "search"}, "unit": "usd",
                      "limit": "5000000", "window": "month"}])
         self.gate = Gateway(os.path.join(folder, "gate"), config, self.certs)
+        self.ways = {}
+        for name, counters in WAYS.items() if ways else ():
+            own = dict(config, counters=dict(config["counters"], namespace=name, **counters))
+            self.ways[name] = Gateway(os.path.join(folder, name), own, self.certs)
+            pin(self.ways[name].process.pid, PROXY_CORE)
         for process in (self.redis.process, self.provider.process):
             pin(process.pid, LOAD_CORE)
         pin(self.gate.process.pid, PROXY_CORE)
@@ -208,9 +220,28 @@ class Bench:
                        for key in ("cpu", "rate", "p50", "p99", "redis")}
                 for name, results in rows.items()}
 
+    def run_ways(self, case):
+        script = self.script(case)
+        rows = {name: [] for name in self.ways}
+        for gate in self.ways.values():
+            load(f"{gate.url}/openai/v1/chat/completions", script, case, 1)
+        for _ in range(ROUNDS):
+            for name, gate in self.ways.items():
+                redis, before = cpu_us(self.redis.process.pid), cpu_us(gate.process.pid)
+                result = load(f"{gate.url}/openai/v1/chat/completions", script, case, SECONDS)
+                result["cpu"] = (cpu_us(gate.process.pid) - before) / result["requests"]
+                result["redis"] = (cpu_us(self.redis.process.pid) - redis) / result["requests"]
+                result["rate"] = result["requests"] * 1e6 / result["us"]
+                rows[name].append(result)
+        return {name: {key: statistics.median(r[key] for r in results)
+                       for key in ("cpu", "rate", "p50", "p99", "redis")}
+                for name, results in rows.items()}
+
     def stop(self):
         if self.nginx:
             self.nginx.stop()
+        for gate in self.ways.values():
+            gate.stop()
         self.gate.stop()
         self.provider.stop()
         self.redis.stop()
@@ -233,21 +264,34 @@ def show(case, result):
               f"tollgate {gate['cpu'] / case.events:.2f}")
 
 
+def show_ways(case, result):
+    print(f"\nlimits: {case.what}, three ways to reserve (wrk, {case.connections} connections, "
+          f"median of {ROUNDS} rounds of {SECONDS} s)")
+    print(f"  {'':10}{'CPU us/request':>16}{'Redis us/req':>14}{'requests/s':>13}{'p50 us':>9}"
+          f"{'p99 us':>9}")
+    for name, row in result.items():
+        print(f"  {name:10}{row['cpu']:16.1f}{row['redis']:14.2f}{row['rate']:13.0f}"
+              f"{row['p50']:9.0f}{row['p99']:9.0f}")
+
+
 def main():
-    wanted = sys.argv[1:] or [case.name for case in CASES]
-    unknown = [name for name in wanted if name not in {case.name for case in CASES}]
+    names = [case.name for case in CASES] + ["limits"]
+    wanted = sys.argv[1:] or names
+    unknown = [name for name in wanted if name not in names]
     missing = [name for name in ("wrk", "nginx", "redis-server", "taskset")
                if not shutil.which(name)]
     if unknown or missing:
         sys.exit(f"bench: unknown {unknown}" if unknown else f"bench: not installed: {missing}")
     folder = tempfile.mkdtemp(prefix="tollgate-bench-")
-    bench = Bench(folder)
+    bench = Bench(folder, "limits" in wanted)
     try:
         print("cpu:", re.search(r"model name\s*: (.*)", open("/proc/cpuinfo", encoding="utf-8")
                                 .read()).group(1), f"x {os.cpu_count()}")
         for case in CASES:
             if case.name in wanted:
                 show(case, bench.run(case))
+        if "limits" in wanted:
+            show_ways(CASES[0], bench.run_ways(CASES[0]))
     finally:
         bench.stop()
         shutil.rmtree(folder, ignore_errors=True)
