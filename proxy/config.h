@@ -169,6 +169,7 @@ struct config {
     char *counters_namespace;
     bool counters_leases;
     int counters_batch;
+    size_t output_floor; /* tokens */
     int counters_timeout_ms;
     enum on_failure counters_on_failure;
 

@@ -50,6 +50,7 @@ struct limit_draft {
     char *window;
     enum limit_mode mode;
     int on_failure; /* -1: the counters' own */
+    enum on_exhausted on_exhausted;
     const cJSON *match, *per, *limit, *alerts;
 };
 

@@ -200,6 +200,7 @@ static void read_limit(struct config_loader *l, const cJSON *item)
     def->name = draft.name;
     def->mode = draft.mode;
     def->line = config_json_line(item);
+    def->on_exhausted = draft.on_exhausted;
     def->on_failure = draft.on_failure < 0 ? l->config->counters_on_failure
                                            : (enum on_failure)draft.on_failure;
     if (draft.name)

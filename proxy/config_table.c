@@ -35,6 +35,8 @@ static const char *const on_failure_words[] = {[ON_FAILURE_LOCAL] = "local",
                                                [ON_FAILURE_REFUSE] = "refuse",
                                                [ON_FAILURE_ALLOW] = "allow",
                                                NULL};
+static const char *const on_exhausted_words[] = {
+    [ON_EXHAUSTED_FINISH] = "finish", [ON_EXHAUSTED_CUT] = "cut", NULL};
 static const char *const sync_words[] = {
     [SYNC_ALWAYS] = "always", [SYNC_INTERVAL] = "interval", [SYNC_NEVER] = "never", NULL};
 static const char *const mode_words[] = {
@@ -129,6 +131,8 @@ static const struct config_field counters_fields[] = {
          "prefix of the keys in Redis; one per installation that shares a Redis"),
     INT(config, counters_batch, "batch", LIMIT_BATCH_MAX, 1, LIMIT_BATCH_MAX,
         "reservations and settlements that go in one call of Redis"),
+    SIZE(config, output_floor, "output_floor", 1024, 1, 10000000,
+         "output tokens reserved at the least for a call that has no bound of its own"),
     BOOL(config, counters_leases, "leases", true,
          "slices of roomy limits are reserved ahead, so that most requests ask Redis nothing"),
 };
@@ -295,6 +299,8 @@ static const struct config_field limit_fields[] = {
          "hour, day, week, month, quarter, year, total, or \"<n>s\" (rolling); not for concurrent"),
     WORD(limit_draft, mode, "mode", mode_words, LIMIT_ENFORCE, "refuse what is over, or only tell"),
     ITEM(limit_draft, alerts, "alerts", "per cents of the limit at which to alert"),
+    WORD(limit_draft, on_exhausted, "on_exhausted", on_exhausted_words, ON_EXHAUSTED_FINISH,
+         "a stream that has outgrown what was reserved for it, where no more is left"),
     WORD(limit_draft, on_failure, "on_failure", on_failure_words, -1,
          "while Redis is away; by default the counters' own"),
 };

@@ -15,6 +15,7 @@
 #include "base/xalloc.h"
 #include "proxy/conn.h"
 #include "proxy/desk.h"
+#include "proxy/learnt.h"
 #include "proxy/rebuild.h"
 #include "proxy/server.h"
 #include "proxy/xchg.h"
@@ -535,6 +536,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     w->dns = make_dns(w->base);
     w->scratch = xmalloc(SCRATCH_BYTES);
     w->denied = denied_new();
+    w->learnt = learnt_new();
     w->pools = pools_new(w, generation_ref(generation));
     w->limiter = make_limiter(w);
     pthread_mutex_init(&w->mailbox_lock, NULL);
@@ -578,6 +580,7 @@ void worker_free(struct worker *w)
     ledger_detach(server_ledger(w->server), w->journal);
     journal_close(w->journal);
     denied_free(w->denied);
+    learnt_free(w->learnt);
     event_free(w->mailbox_event);
     event_free(w->sync_event);
     event_free(w->limiter_timer);

@@ -34,6 +34,7 @@ enum {
 };
 
 struct desk_job;
+struct learnt;
 struct server;
 
 /* An upstream's credential that was got from elsewhere (tokens.h). */
@@ -65,6 +66,7 @@ struct worker {
     struct journal *journal;
     bool sync_always;   /* what BEGIN promises must be on disk before a request is forwarded */
     struct denied *denied;
+    struct learnt *learnt; /* what calls without a bound take */
     struct worker_stats stats;
     int64_t now_us; /* clock_mono_us when the exchange that runs was woken; for its own times */
 

@@ -377,6 +377,7 @@ void xchg_tick(struct worker *w)
         if (x->reserved && now_us >= x->extend_us) {
             x->extend_us = now_us + LIMIT_DEADLINE_S * US_PER_SECOND / 3;
             limiter_extend(w->limiter, &x->admission);
+            grow_extend(x);
         }
     }
 }

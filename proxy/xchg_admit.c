@@ -3,6 +3,7 @@
  */
 #include "base/check.h"
 #include "base/log.h"
+#include "proxy/learnt.h"
 #include "proxy/server.h"
 #include "proxy/xchg_int.h"
 
@@ -33,6 +34,28 @@ static bool price_units(struct xchg *x, const struct price_query *tokens, bool p
 }
 
 /*
+ * Output tokens to reserve.  Where the request has no bound of its own, the model's is far
+ * above what calls take, and small budgets would refuse them all: then what nearly all of
+ * the model's calls took of late; a stream that outgrows it reserves more (xchg_grow.c).
+ */
+static uint64_t output_bound(const struct xchg *x, uint64_t model_max)
+{
+    uint64_t most = estimate_max_output_tokens(&x->facts, model_max);
+    uint64_t each;
+
+    if (x->facts.has_max_output || x->facts.embeds)
+        return most;
+    each = learnt_output(x->worker->learnt, x->facts.model);
+    if (each == 0)
+        return most;
+    if (each < x->config->output_floor)
+        each = x->config->output_floor;
+    if (x->facts.choices > 1 && each <= UINT32_MAX)
+        each *= x->facts.choices;
+    return each < most ? each : most;
+}
+
+/*
  * What the call may take at the most, in every unit, and its price: from the request's
  * own bounds, else the defaults of estimate.h.
  */
@@ -50,8 +73,7 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     struct money most;
     bool priced;
 
-    x->max_output = estimate_max_output_tokens(
-        &x->facts, price_max_output(book, query.provider, query.model));
+    x->max_output = output_bound(x, price_max_output(book, query.provider, query.model));
     output = x->max_output;
     usage_set(&x->worst_usage, USAGE_INPUT, input);
     usage_set(&x->worst_usage, USAGE_OUTPUT, output);

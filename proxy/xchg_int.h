@@ -56,6 +56,7 @@ enum step {
     X(END_UPSTREAM_GONE, "upstream_gone")                \
     X(END_UPSTREAM_BAD, "upstream_malformed")            \
     X(END_UPSTREAM_TIMEOUT, "upstream_timeout")          \
+    X(END_CUT, "cut")                                    \
     X(END_STOPPED, "stopped")
 
 enum end_reason {
@@ -167,6 +168,7 @@ struct xchg {
     uint64_t sync_note; /* of the journal: BEGIN is on disk when it has come so far */
     bool begun;     /* BEGIN is journalled: an END must follow */
     int64_t extend_us; /* when the reservation's deadline is moved next */
+    struct growth *growth; /* of a stream without a bound (xchg_grow.c); NULL: none yet */
 
     /* relay */
     struct upstream_wait wait;
@@ -287,6 +289,19 @@ void settle_count(struct xchg *x);
 void count_answers(struct xchg *x);
 /* What the tap has seen, also where there was no tap. */
 const struct tap_result *settle_seen(const struct xchg *x);
+
+/* ---- a stream that outgrows its reservation (xchg_grow.c) ---- */
+/*
+ * As the answer passes: reserves more in time.  False: a limit that says so has no more,
+ * and all that was reserved is used up.
+ */
+bool grow_check(struct xchg *x);
+/* Ends the stream for a limit's sake, after grow_check gave false. */
+enum step grow_cut(struct xchg *x);
+/* The deadlines of what was reserved in addition. */
+void grow_extend(struct xchg *x);
+/* What was reserved in addition goes back: the exchange's own settlement has all. */
+void grow_settle(struct xchg *x);
 
 /* ---- the end (xchg_settle.c) ---- */
 void settle_record(struct xchg *x, struct record *r, enum outcome outcome);

@@ -413,6 +413,8 @@ static enum step st_relay(struct xchg *x)
         return client_left(x);
     switch (pump_down(x)) {
     case DOWN_WAIT:
+        if (!grow_check(x))
+            return grow_cut(x);
         renew_deadline(x);
         return STEP_WAIT;
     case DOWN_DONE:
@@ -504,7 +506,7 @@ const struct xchg_state S_CONNECT = {"connect", st_connect, WAKE_POOL | WAKE_CLI
                                      connect_timeout};
 const struct xchg_state S_RELAY = {"relay", st_relay,
                                    WAKE_CLIENT_IN | WAKE_CLIENT_OUT | WAKE_UPSTREAM_IN |
-                                       WAKE_UPSTREAM_OUT | WAKE_RUN,
+                                       WAKE_UPSTREAM_OUT | WAKE_RUN | WAKE_LIMIT,
                                    relay_timeout};
 const struct xchg_state S_DRAIN = {"drain", st_drain, WAKE_UPSTREAM_IN | WAKE_RUN,
                                    drain_timeout};

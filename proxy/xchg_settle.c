@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "proxy/learnt.h"
 #include "proxy/xchg_int.h"
 
 enum outcome settle_outcome(const struct xchg *x)
@@ -24,6 +25,8 @@ enum outcome settle_outcome(const struct xchg *x)
         return OUTCOME_UPSTREAM_ABORT;
     case END_UPSTREAM_TIMEOUT:
         return OUTCOME_TIMEOUT;
+    case END_CUT:
+        return OUTCOME_CUT;
     case END_STOPPED:
         return OUTCOME_INTERRUPTED;
     case END_REFUSED: /* by us, after BEGIN: what the client sent could not be passed on */
@@ -145,6 +148,10 @@ static void write_record(struct xchg *x)
         log_line(LOG_ERROR, "journal", "could not keep a record", "id=%s", x->id_text);
     count(x, outcome);
     write_log(x, outcome_name(outcome));
+    if (outcome == OUTCOME_OK && x->usage_source == USAGE_PROVIDER && !x->facts.has_max_output &&
+        x->usage.n[USAGE_OUTPUT] > 0)
+        learnt_note(x->worker->learnt, x->facts.model,
+                    x->usage.n[USAGE_OUTPUT] / (x->facts.choices > 1 ? x->facts.choices : 1));
 }
 
 static enum step st_settle(struct xchg *x)
@@ -176,6 +183,7 @@ static enum step st_settle(struct xchg *x)
         struct limit_amounts taken = really_taken(x);
 
         limiter_settle(w->limiter, &x->admission, &taken);
+        grow_settle(x);
     }
     return STEP_DONE;
 }

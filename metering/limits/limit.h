@@ -42,6 +42,9 @@ enum limit_mode { LIMIT_ENFORCE = 0, LIMIT_WARN };
 
 enum on_failure { ON_FAILURE_LOCAL = 0, ON_FAILURE_REFUSE, ON_FAILURE_ALLOW };
 
+/* What becomes of a stream that has outgrown its reservation where there is no more room. */
+enum on_exhausted { ON_EXHAUSTED_FINISH = 0, ON_EXHAUSTED_CUT };
+
 enum {
     LIMIT_CLAIMS_MAX = 32,      /* limits that one request may touch */
     LIMIT_KEY_MAX_BYTES = 1024, /* longer scopes are hashed */
@@ -76,6 +79,7 @@ struct limit_def {
     int64_t rolling_s;  /* rolling windows: seconds, 1..LIMIT_ROLLING_MAX_S */
     enum limit_mode mode;
     enum on_failure on_failure; /* other than LOCAL: goes before limiter_options.on_failure */
+    enum on_exhausted on_exhausted;
     unsigned alerts[8];         /* per cent thresholds */
     size_t n_alerts;
     int line; /* in the configuration file, for problems */
@@ -141,6 +145,7 @@ struct admission {
     struct limit_denial denial;
     unsigned warned; /* claims of warn limits that were over: bit per claim */
     bool local;      /* admitted without the shared counters */
+    bool is_growth;  /* see admission_grow */
     bool leased;     /* admitted from leases: the counters know no such id */
     bool settled;    /* a second settlement changes nothing */
     limit_wake_fn *wake;
@@ -159,6 +164,16 @@ struct admission {
 enum rc admission_init(struct admission *a, const struct limit_set *set,
                        const struct subject *subject, const struct limit_amounts *worst,
                        const struct uuid *id, int64_t now_us, struct arena *arena) RC_MUST;
+
+/*
+ * Makes `more` a further reservation for the same request, whose stream has outgrown a (which
+ * is admitted and not settled): the same counters, in the same windows.  It is refused only by
+ * limits whose on_exhausted is CUT; in the others it is reserved even where they have no
+ * room.  Settle it with nothing once a was settled with all that was taken.  arg and wake
+ * are left as they are.
+ */
+void admission_grow(struct admission *more, const struct admission *a,
+                    const struct limit_amounts *extra, const struct uuid *id);
 
 struct limiter;
 

@@ -61,6 +61,8 @@ struct claim_ref {
     uint64_t limit;
 };
 
+/* Whether the limit may refuse this admission. */
+bool limit_enforces(const struct admission *a, const struct limit_def *def);
 /* The admission's claims with their worst case. */
 void limit_claims(const struct admission *a, struct claim_ref out[LIMIT_CLAIMS_MAX]);
 /* Shape and key of a counter of the set as limit_write is given it; false: no such limit. */

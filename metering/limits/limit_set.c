@@ -442,7 +442,7 @@ enum rc admission_init(struct admission *a, const struct limit_set *set,
     a->denial = (struct limit_denial){0};
     a->warned = 0;
     a->local = false;
-    a->leased = false;
+    a->leased = a->is_growth = false;
     a->settled = false;
     a->started_us = 0;
     a->op = NULL;
@@ -458,6 +458,33 @@ enum rc admission_init(struct admission *a, const struct limit_set *set,
     return RC_OK;
 }
 
+void admission_grow(struct admission *more, const struct admission *a,
+                    const struct limit_amounts *extra, const struct uuid *id)
+{
+    more->id = *id;
+    more->n_claims = a->n_claims;
+    for (size_t i = 0; i < a->n_claims; i++) {
+        more->claims[i] = a->claims[i];
+        more->claims[i].lease = NULL;
+    }
+    more->amounts = *extra;
+    more->set = a->set;
+    more->verdict = LIMIT_PENDING;
+    more->denial = (struct limit_denial){0};
+    more->warned = 0;
+    more->local = more->leased = more->settled = false;
+    more->is_growth = true;
+    more->started_us = 0;
+    more->op = NULL;
+    list_init(&more->queued);
+}
+
+bool limit_enforces(const struct admission *a, const struct limit_def *def)
+{
+    return def->mode == LIMIT_ENFORCE &&
+           (!a->is_growth || def->on_exhausted == ON_EXHAUSTED_CUT);
+}
+
 void limit_claims(const struct admission *a, struct claim_ref out[LIMIT_CLAIMS_MAX])
 {
     for (size_t i = 0; i < a->n_claims; i++) {
@@ -469,7 +496,7 @@ void limit_claims(const struct admission *a, struct claim_ref out[LIMIT_CLAIMS_M
             .key = c->key,
             .shape = r->shape,
             .unit = r->def.unit,
-            .enforce = r->def.mode == LIMIT_ENFORCE,
+            .enforce = limit_enforces(a, &r->def),
             .amount = amount,
             .limit = r->def.limit,
         };

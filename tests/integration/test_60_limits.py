@@ -323,3 +323,59 @@ def test_stream_that_outgrows_its_reservation(gateways, provider, engine):
     views.check_usage(record, views.bill_of(provider, record))
     row = budget_row(gateway)
     assert Decimal(row["spent_usd"]) >= Decimal(record["cost_usd"]) - Decimal("0.000000001")
+
+
+def growing(gateways, engine, on_exhausted, **counters):
+    """A gateway that has learnt how little calls without a bound take, and a small limit."""
+    gateway = gateways(redis=engine, counters={"output_floor": 16, **counters}, workers=1,
+                       limits=[limit("small", unit="output_tokens", limit=300,
+                                     match={"feature": "tiny"}, on_exhausted=on_exhausted)])
+    for _ in range(25):
+        assert calls.send(gateway, calls.chat(), sim={"Output_Tokens": 20}).status == 200
+    return gateway
+
+
+UNTOLD = {"Output_Tokens": 4000, "Event_Delay_Ms": 2}
+
+
+def test_outgrown_and_cut(gateways, provider, engine):
+    """No room for the rest: the stream ends in an error event, and what was taken is kept."""
+    gateway = growing(gateways, engine, "cut")
+    answer = calls.send(gateway, calls.chat(stream=True), tags=[("X-Tollgate-Feature", "tiny")], sim=UNTOLD)
+    assert answer.status == 200
+    record = gateway.record(answer.header("x-tollgate-request-id"))
+    assert record["outcome"] == "cut"
+    # Steps double what is reserved: 23, 46, ... and the one that does not fit is not taken.
+    assert 100 < record["usage"]["output_tokens"] <= 300
+    last = [line for line in answer.body.decode().splitlines() if line.startswith("data: ")][-1]
+    assert "budget" in last and "small" in last and '"error"' in last, last
+
+    def given_back():
+        row = budget_row(gateway, "small")
+        return row if row.get("reserved_count") == 0 else None
+    row = wait_for("what was reserved to go back", given_back, 5, 0.1)
+    assert row["spent_count"] == record["usage"]["output_tokens"]
+
+
+def test_outgrown_and_finished(gateways, provider, engine):
+    gateway = growing(gateways, engine, "finish")
+    answer = calls.send(gateway, calls.chat(stream=True), tags=[("X-Tollgate-Feature", "tiny")],
+                        sim={"Output_Tokens": 900, "Event_Delay_Ms": 1})
+    assert answer.status == 200 and answer.body.rstrip().endswith(b"data: [DONE]")
+    record = gateway.record(answer.header("x-tollgate-request-id"))
+    assert record["outcome"] == "ok" and record["usage"]["output_tokens"] == 900
+
+    def given_back():
+        row = budget_row(gateway, "small")
+        return row if row.get("reserved_count") == 0 else None
+    assert wait_for("settled", given_back, 5, 0.1)["spent_count"] == 900
+    # whoever comes now has no room
+    assert calls.send(gateway, calls.chat(), tags=[("X-Tollgate-Feature", "tiny")]).status == 402
+
+
+def test_own_bound_is_never_cut(gateways, provider, engine):
+    """What a request bounds itself was reserved whole."""
+    gateway = growing(gateways, engine, "cut")
+    answer = calls.send(gateway, calls.chat(stream=True, max_tokens=200),
+                        tags=[("X-Tollgate-Feature", "tiny")], sim={"Output_Tokens": 200})
+    assert answer.body.rstrip().endswith(b"data: [DONE]")
