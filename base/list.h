@@ -49,6 +49,18 @@ static inline void list_push_front(struct list_node *list, struct list_node *nod
     list_push_back(list->next, node); /* before the first */
 }
 
+/* All nodes of `from`, in their order; `to` is initialised, `from` is empty after. */
+static inline void list_move(struct list_node *from, struct list_node *to)
+{
+    list_init(to);
+    if (list_is_empty(from))
+        return;
+    *to = *from;
+    to->next->prev = to;
+    to->prev->next = to;
+    list_init(from);
+}
+
 static inline void list_remove(struct list_node *node)
 {
     node->prev->next = node->next;

@@ -148,6 +148,7 @@ struct bounds_config {        /* "bounds": named maxima of what peers may send *
     size_t headers;           /* header lines, 128 */
     uint64_t body_bytes;      /* held bodies, 64 MiB */
     size_t connections;       /* per process, 20000 */
+    size_t http2_streams;     /* open at once in a connection; 0: HTTP/2 is not offered. 100 */
     int head_timeout_ms;      /* 15000 */
     int body_timeout_ms;      /* between reads of a request body, 60000 */
     int write_timeout_ms;     /* a client that does not read, 120000 */

@@ -156,6 +156,8 @@ static const struct config_field bounds_fields[] = {
          "largest request body that is held for metering, bytes"),
     SIZE(bounds_config, connections, "connections", 20000, 1, 1000000,
          "client connections of the process"),
+    SIZE(bounds_config, http2_streams, "http2_streams", 100, 0, 1000,
+         "requests at once in one HTTP/2 connection; 0: HTTP/2 is not offered"),
     INT(bounds_config, head_timeout_ms, "head_timeout_ms", 15000, 100, HOUR_MS,
         "until a request head is complete, ms"),
     INT(bounds_config, body_timeout_ms, "body_timeout_ms", 60000, 100, HOUR_MS,

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "proxy/h2.h"
 #include "proxy/server.h"
 #include "proxy/xchg.h"
 
@@ -22,16 +23,25 @@ static const struct bounds_config *bounds_of(const struct conn *c)
     return &c->worker->pools->generation->config->bounds;
 }
 
+static size_t in_bytes_max(const struct conn *c)
+{
+    return bounds_of(c)->head_bytes + 2 * (size_t)SCRATCH_BYTES + 2 * (size_t)CONN_AHEAD_BYTES;
+}
+
 void conn_close(struct conn *c)
 {
     ASSERT(c->magic == CONN_MAGIC);
     if (c->closed)
         return;
     c->closed = true;
+    if (c->h2)
+        h2_close(c);
     deadline_fini(&c->deadline);
     io_close(&c->io);
     list_remove(&c->node);
     list_push_back(&c->worker->dead_conns, &c->node);
+    if (c->inner)
+        return;
     server_connections_sub(c->worker->server);
     stat_sub(&c->worker->stats.connections_open, 1);
 }
@@ -56,7 +66,9 @@ void conn_tick(struct worker *w)
 
         if (buf_len(&c->in) == 0)
             buf_release(&c->in); /* kept from one request to the next while they follow closely */
-        if (c->xchg || c->slim || !c->handshaken)
+        if (c->h2 && w->stopping)
+            h2_drain(c); /* once more: it may not have been over */
+        if (c->xchg || c->slim || !c->handshaken || (c->h2 && !h2_is_idle(c)))
             continue;
         if (c->rested)
             io_free_buffers(&c->io);
@@ -70,6 +82,10 @@ static void linger(struct conn *c)
 {
     c->lingering = true;
     buf_release(&c->in);
+    if (c->inner) {
+        conn_close(c); /* a stream ends without a word */
+        return;
+    }
     io_shutdown_write(&c->io);
     if (c->eof || c->io.broken) {
         conn_close(c);
@@ -97,10 +113,15 @@ static void read_lingering(struct conn *c)
 
 static void note_handshake(struct conn *c)
 {
-    if (!c->handshaken && SSL_is_init_finished(c->io.ssl)) {
-        c->handshaken = true;
-        stat_add(&c->worker->stats.tls_handshakes, 1);
-    }
+    const unsigned char *protocol;
+    unsigned int n;
+
+    if (c->handshaken || !SSL_is_init_finished(c->io.ssl))
+        return;
+    c->handshaken = true;
+    stat_add(&c->worker->stats.tls_handshakes, 1);
+    SSL_get0_alpn_selected(c->io.ssl, &protocol, &n);
+    c->wants_h2 = n == 2 && protocol[0] == 'h' && protocol[1] == '2';
 }
 
 /* One read from the socket into `in`. */
@@ -134,6 +155,22 @@ static void begin_exchange(struct conn *c, bool now)
     xchg_start(c, now);
 }
 
+/* Nothing runs here: what comes begins it. */
+static void read_first(struct conn *c)
+{
+    enum rc rc = fill(c);
+
+    if (rc == RC_OK && c->wants_h2) {
+        c->wants_h2 = false;
+        deadline_clear(&c->deadline);
+        h2_open(c, (unsigned)bounds_of(c)->http2_streams);
+    } else if (rc == RC_OK) {
+        begin_exchange(c, true);
+    } else if (rc != RC_AGAIN) {
+        conn_close(c);
+    }
+}
+
 static void on_ready(void *arg, unsigned ready)
 {
     struct conn *c = arg;
@@ -141,18 +178,17 @@ static void on_ready(void *arg, unsigned ready)
     ASSERT(c->magic == CONN_MAGIC);
     if (c->closed)
         return;
-    if (c->lingering) {
+    if (c->h2) {
+        h2_ready(c, ready);
+    } else if (c->lingering) {
         read_lingering(c);
     } else if (c->xchg) {
         xchg_wake(c->xchg, (ready & IO_READABLE ? WAKE_CLIENT_IN : 0) |
                                (ready & IO_WRITABLE ? WAKE_CLIENT_OUT : 0));
+    } else if (c->inner && c->io.broken) {
+        conn_close(c);
     } else {
-        enum rc rc = fill(c);
-
-        if (rc == RC_OK)
-            begin_exchange(c, true);
-        else if (rc != RC_AGAIN)
-            conn_close(c);
+        read_first(c);
     }
 }
 
@@ -160,8 +196,25 @@ static void on_deadline(void *arg)
 {
     struct conn *c = arg;
 
-    if (!c->xchg)
+    if (c->h2)
+        h2_deadline(c);
+    else if (!c->xchg)
         conn_close(c);
+}
+
+struct conn *conn_open_inner(struct worker *w, const struct io_inner_ops *ops, void *inner)
+{
+    struct conn *c = xcalloc(1, sizeof(*c));
+
+    c->magic = CONN_MAGIC;
+    c->worker = w;
+    c->inner = c->handshaken = true;
+    list_init(&c->node);
+    buf_init(&c->in, in_bytes_max(c));
+    io_open_inner(&c->io, ops, inner, on_ready, c);
+    deadline_init(&c->deadline, w->base, on_deadline, c);
+    io_want_read(&c->io, true);
+    return c;
 }
 
 void conn_accept(struct worker *w, evutil_socket_t fd)
@@ -176,7 +229,7 @@ void conn_accept(struct worker *w, evutil_socket_t fd)
     c->magic = CONN_MAGIC;
     c->worker = w;
     list_init(&c->node);
-    buf_init(&c->in, bounds_of(c)->head_bytes + 2 * SCRATCH_BYTES + 2 * CONN_AHEAD_BYTES);
+    buf_init(&c->in, in_bytes_max(c));
     io_open(&c->io, w->base, fd, ssl, on_ready, c);
     deadline_init(&c->deadline, w->base, on_deadline, c);
     deadline_set(&c->deadline, clock_mono_us(), bounds_of(c)->head_timeout_ms);
@@ -255,7 +308,7 @@ void conn_exchange_done(struct conn *c, bool keep)
     c->xchg = NULL;
     if (c->closed)
         return;
-    if (!keep || c->eof || c->worker->stopping) {
+    if (!keep || c->eof || c->worker->stopping || c->inner) {
         linger(c);
         return;
     }

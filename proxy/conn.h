@@ -16,6 +16,7 @@
 #include "proxy/io.h"
 #include "proxy/worker.h"
 
+struct h2;
 struct xchg;
 
 enum {
@@ -30,9 +31,12 @@ struct conn {
     struct io io;
     struct buf in;      /* received, not yet read by an exchange */
     struct xchg *xchg;  /* the one that runs, NULL while idle */
+    struct h2 *h2;      /* the client speaks HTTP/2: its streams are conns of their own */
+    bool inner;         /* such a stream: one request, no socket */
     struct deadline deadline; /* idle, TLS handshake, or lingering */
     struct list_node node;    /* of worker->conns, or of dead_conns */
     bool handshaken;
+    bool wants_h2;  /* agreed on in the handshake; h2 is made with the first bytes */
     bool eof;       /* the client has ended its side, or broke */
     bool lingering; /* our last answer is out: only waiting for the client's end */
     bool closed;
@@ -43,6 +47,8 @@ struct conn {
 
 /* Takes the socket. */
 void conn_accept(struct worker *w, evutil_socket_t fd);
+/* A stream of another connection, for one request.  Lives until it closes itself. */
+struct conn *conn_open_inner(struct worker *w, const struct io_inner_ops *ops, void *inner);
 /*
  * Reads at most size bytes of the request, buffered ones first.  RC_OK, RC_AGAIN, RC_EOF
  * (the client is gone, in whatever way).

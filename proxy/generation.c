@@ -11,8 +11,8 @@ static bool make_contexts(struct generation *g, struct problems *problems)
     const struct config *config = g->config;
     char why[512];
 
-    g->server = tls_server_context(config->proxy.certificate, config->proxy.private_key, why,
-                                   sizeof(why));
+    g->server = tls_server_context(config->proxy.certificate, config->proxy.private_key,
+                                   config->bounds.http2_streams > 0, why, sizeof(why));
     if (!g->server)
         problems_add(problems, config->file, 0, "listen.proxy: %s", why);
     g->clients = xcalloc(config->n_upstreams, sizeof(SSL_CTX *));

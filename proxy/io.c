@@ -14,6 +14,10 @@ static void arm(struct io *io)
     bool reading = io->want_read || io->write_needs_read;
     bool writing = io->want_write || io->read_needs_write;
 
+    if (io->inner_ops) {
+        io->inner_ops->wants(io->inner);
+        return;
+    }
     if (io->fd < 0)
         return;
     if (reading != io->reading) {
@@ -60,8 +64,23 @@ void io_open(struct io *io, struct event_base *base, evutil_socket_t fd, SSL *ss
         SSL_set_fd(ssl, (int)fd);
 }
 
+void io_open_inner(struct io *io, const struct io_inner_ops *ops, void *inner,
+                   io_ready_fn *on_ready, void *arg)
+{
+    *io = (struct io){
+        .fd = -1, .inner_ops = ops, .inner = inner, .on_ready = on_ready, .arg = arg};
+}
+
 void io_close(struct io *io)
 {
+    if (io->inner_ops) {
+        const struct io_inner_ops *ops = io->inner_ops;
+
+        io->inner_ops = NULL;
+        ops->close(io->inner);
+        io->inner = NULL;
+        return;
+    }
     if (io->fd < 0)
         return;
     event_del(&io->read_event);
@@ -123,7 +142,9 @@ enum rc io_read(struct io *io, char *to, size_t size, size_t *got)
 {
     enum rc rc;
 
-    ASSERT(io->fd >= 0 && size > 0);
+    ASSERT(io_is_open(io) && size > 0);
+    if (io->inner_ops)
+        return io->inner_ops->read(io->inner, to, size, got);
     if (!io->ssl) {
         ssize_t n;
 
@@ -195,9 +216,12 @@ enum rc io_write(struct io *io, const char *from, size_t size, size_t *put)
 {
     enum rc rc;
 
-    ASSERT(io->fd >= 0);
+    ASSERT(io_is_open(io));
     *put = 0;
-    rc = io->ssl ? write_tls(io, from, size, put) : write_plain(io, from, size, put);
+    if (io->inner_ops)
+        rc = io->inner_ops->write(io->inner, from, size, put);
+    else
+        rc = io->ssl ? write_tls(io, from, size, put) : write_plain(io, from, size, put);
     io->want_write = rc == RC_AGAIN && !io->write_needs_read;
     arm(io);
     return rc;

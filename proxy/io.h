@@ -1,5 +1,6 @@
 /*
- * io.h - one non-blocking byte stream: a socket, plain or under TLS.
+ * io.h - one non-blocking byte stream: a socket, plain or under TLS, or one that another
+ * connection carries (a stream of HTTP/2).
  *
  * Reads and writes are tried at once; events only say when to try again.  The read
  * event is persistent, the write event is armed only while a write would block:
@@ -27,9 +28,23 @@ enum io_ready {
 
 typedef void io_ready_fn(void *arg, unsigned ready);
 
+/*
+ * A stream inside another connection.  read and write mean what io_read and io_write say.
+ * wants: io->want_read or io->want_write has changed; it must not call on_ready itself.
+ * close: nobody uses the stream again.
+ */
+struct io_inner_ops {
+    enum rc (*read)(void *inner, char *to, size_t size, size_t *got);
+    enum rc (*write)(void *inner, const char *from, size_t size, size_t *put);
+    void (*wants)(void *inner);
+    void (*close)(void *inner);
+};
+
 struct io {
-    evutil_socket_t fd; /* -1: closed */
+    evutil_socket_t fd; /* -1: closed, or no socket of its own */
     SSL *ssl;           /* NULL: plain */
+    const struct io_inner_ops *inner_ops; /* NULL: a socket, or closed */
+    void *inner;
     struct event_base *base;
     struct event read_event;
     struct event write_event;
@@ -48,11 +63,14 @@ struct io {
 /* Takes fd and ssl (may be NULL); starts without wanting to read. */
 void io_open(struct io *io, struct event_base *base, evutil_socket_t fd, SSL *ssl,
              io_ready_fn *on_ready, void *arg);
+/* The same over another connection's stream; whoever carries it tells on_ready. */
+void io_open_inner(struct io *io, const struct io_inner_ops *ops, void *inner,
+                   io_ready_fn *on_ready, void *arg);
 /* Frees SSL and closes the socket, after a close_notify where the stream is healthy. */
 void io_close(struct io *io);
 static inline bool io_is_open(const struct io *io)
 {
-    return io->fd >= 0;
+    return io->fd >= 0 || io->inner_ops != NULL;
 }
 
 /* Whether readiness to read is told. Stopping is how back-pressure is made. */

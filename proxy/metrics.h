@@ -65,6 +65,10 @@ typedef _Atomic uint64_t stat_value;
       "Requests sent on a kept-alive upstream connection.")                                    \
     X(tls_handshakes, "counter", "tollgate_tls_handshakes_total", "",                          \
       "TLS handshakes completed with clients.")                                                \
+    X(http2_connections, "counter", "tollgate_http2_connections_total", "",                    \
+      "Client connections that speak HTTP/2.")                                                 \
+    X(http2_streams, "counter", "tollgate_http2_streams_total", "",                            \
+      "Requests begun on them, taken back ones included.")                                     \
     X(tls_failures, "counter", "tollgate_tls_failures_total", "",                              \
       "TLS handshakes with clients that failed.")                                              \
     X(tap_undecodable, "counter", "tollgate_tap_undecodable_total", "",                        \

@@ -18,6 +18,7 @@ static const char ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GC
 static const char suites[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
                              "TLS_CHACHA20_POLY1305_SHA256";
 static const unsigned char http11[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+static const unsigned char http2[] = {2, 'h', '2'};
 
 enum { HOST_MAX_BYTES = 253 }; /* RFC 1035 2.3.4, as text without the last dot */
 
@@ -58,20 +59,31 @@ static int no_passphrase(char *out, int size, int writing, void *arg)
     return -1;
 }
 
-/* RFC 7301: the one protocol that is spoken here, or none was offered. */
+static bool is_offered(const unsigned char *wanted, const unsigned char *offered, unsigned int n)
+{
+    for (unsigned int at = 0; at < n && offered[at] < n - at; at += offered[at] + 1u) {
+        if (offered[at] == wanted[0] && memcmp(offered + at + 1, wanted + 1, wanted[0]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* RFC 7301: the first of ours that was offered; arg: HTTP/2 is spoken here (or NULL). */
 static int select_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_bytes,
                            const unsigned char *offered, unsigned int n, void *arg)
 {
+    const unsigned char *chosen = NULL;
+
     (void)ssl;
-    (void)arg;
-    for (unsigned int at = 0; at < n && offered[at] < n - at; at += offered[at] + 1u) {
-        if (offered[at] == http11[0] && memcmp(offered + at + 1, http11 + 1, http11[0]) == 0) {
-            *out = offered + at + 1;
-            *out_bytes = offered[at];
-            return SSL_TLSEXT_ERR_OK;
-        }
-    }
-    return SSL_TLSEXT_ERR_ALERT_FATAL;
+    if (arg && is_offered(http2, offered, n))
+        chosen = http2;
+    else if (is_offered(http11, offered, n))
+        chosen = http11;
+    if (!chosen)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen + 1;
+    *out_bytes = chosen[0];
+    return SSL_TLSEXT_ERR_OK;
 }
 
 /* What both sides have in common; NULL with the reason in the queue. */
@@ -103,10 +115,11 @@ static SSL_CTX *new_context(const SSL_METHOD *method)
     return ctx;
 }
 
-SSL_CTX *tls_server_context(const char *certificate, const char *private_key, char *why,
-                            size_t size)
+SSL_CTX *tls_server_context(const char *certificate, const char *private_key, bool http2_too,
+                            char *why, size_t size)
 {
     static const unsigned char session_scope[] = "tollgate";
+    static char yes;
     SSL_CTX *ctx;
 
     ERR_clear_error();
@@ -116,7 +129,7 @@ SSL_CTX *tls_server_context(const char *certificate, const char *private_key, ch
         return NULL;
     }
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-    SSL_CTX_set_alpn_select_cb(ctx, select_protocol, NULL);
+    SSL_CTX_set_alpn_select_cb(ctx, select_protocol, http2_too ? &yes : NULL);
     /* Tickets alone resume sessions: a cache would be a lock that all workers share. */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(ctx, 1);

@@ -24,11 +24,11 @@ enum { TLS_WHY_BYTES = 512 };
  * chain; private_key: PEM file without passphrase that fits it.  Free with SSL_CTX_free.
  * NULL with the reason in why ("could not read private key \"tls/server.key\": no such
  * file or directory"), always terminated, cut at size.  Names paths, never contents.
- * A client that offers ALPN without http/1.1 is refused (RFC 7301 3.2); one that
- * offers none is served.
+ * A client that offers ALPN without http/1.1, or h2 where http2_too, is refused (RFC 7301
+ * 3.2); h2 comes before http/1.1; one that offers none is served HTTP/1.1.
  */
-SSL_CTX *tls_server_context(const char *certificate, const char *private_key, char *why,
-                            size_t size);
+SSL_CTX *tls_server_context(const char *certificate, const char *private_key, bool http2_too,
+                            char *why, size_t size);
 
 /*
  * For connections that we make.  ca_file: PEM file of the authorities to trust, instead of

@@ -15,6 +15,7 @@
 #include "base/xalloc.h"
 #include "proxy/conn.h"
 #include "proxy/desk.h"
+#include "proxy/h2.h"
 #include "proxy/learnt.h"
 #include "proxy/rebuild.h"
 #include "proxy/server.h"
@@ -162,7 +163,9 @@ static void close_idle_conns(struct worker *w)
     LIST_FOREACH_SAFE (at, &w->conns) {
         struct conn *c = LIST_OBJECT(at, struct conn, node);
 
-        if (!c->xchg)
+        if (c->h2)
+            h2_drain(c);
+        else if (!c->xchg)
             conn_close(c);
     }
 }
@@ -220,14 +223,8 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
         log_line(LOG_ERROR, "worker", "could not read the mailbox", "errno=%d", errno);
-    list_init(&mail);
     pthread_mutex_lock(&w->mailbox_lock);
-    while (!list_is_empty(&w->mailbox)) {
-        struct list_node *at = w->mailbox.next;
-
-        list_remove(at);
-        list_push_back(&mail, at);
-    }
+    list_move(&w->mailbox, &mail);
     pthread_mutex_unlock(&w->mailbox_lock);
     while (!list_is_empty(&mail)) {
         struct letter *letter = LIST_OBJECT(mail.next, struct letter, node);
@@ -368,12 +365,15 @@ static void end_turn(struct worker *w)
     int64_t next = INT64_MAX;
 
     for (int round = 0; round < TURN_ROUNDS; round++) {
+        h2_tell(w);
         xchg_run_ready(w);
         /* First: a process that is killed must not have settled what it did not record. */
         write_journal(w);
         next = limiter_run(w->limiter);
+        h2_flush(w);
         if (list_is_empty(&w->ready) && list_is_empty(&w->journal_waiters) &&
-            !journal_is_dirty(w->journal))
+            !journal_is_dirty(w->journal) && list_is_empty(&w->h2_told) &&
+            list_is_empty(&w->h2_dirty))
             break;
     }
     if (next != INT64_MAX) {
@@ -421,7 +421,8 @@ static void *run(void *arg)
     struct worker *w = arg;
 
     while (has_work(w)) {
-        bool busy = !list_is_empty(&w->ready);
+        bool busy = !list_is_empty(&w->ready) || !list_is_empty(&w->h2_told) ||
+                    !list_is_empty(&w->h2_dirty);
 
         event_base_loop(w->base, EVLOOP_ONCE | (busy ? EVLOOP_NONBLOCK : 0));
         end_turn(w);
@@ -511,7 +512,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     struct list_node *lists[] = {&w->conns,      &w->live,       &w->ready,
                                  &w->journal_waiters, &w->later, &w->dead_conns,
                                  &w->dead_xchgs, &w->free_xchgs, &w->mailbox,
-                                 &w->sync_waiters};
+                                 &w->sync_waiters, &w->h2_told, &w->h2_dirty};
     struct fail fail;
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)

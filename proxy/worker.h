@@ -75,6 +75,8 @@ struct worker {
     struct list_node ready;   /* exchanges that run again this turn */
     struct list_node journal_waiters; /* for the write of this turn */
     struct list_node sync_waiters;    /* for the disk, with "sync": "always" */
+    struct list_node h2_told;  /* streams that have something for their exchange */
+    struct list_node h2_dirty; /* connections whose frames may wait */
     struct list_node later;   /* upconns to free at the end of the turn */
     struct list_node dead_conns;
     struct list_node dead_xchgs;

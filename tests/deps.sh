@@ -3,8 +3,8 @@
 # need, on Debian 12 and newer and Ubuntu 24.04: deps.sh build|demo|test.
 set -eu
 
-build="build-essential pkg-config libevent-dev libssl-dev libcjson-dev libhiredis-dev
-libsqlite3-dev zlib1g-dev libbrotli-dev libzstd-dev libglib2.0-dev libcurl4-openssl-dev"
+build="build-essential pkg-config libevent-dev libnghttp2-dev libssl-dev libcjson-dev
+libhiredis-dev libsqlite3-dev zlib1g-dev libbrotli-dev libzstd-dev libglib2.0-dev libcurl4-openssl-dev"
 demo="redis-server openssl python3 ca-certificates"
 test="libcmocka-dev python3-venv python3-pytest curl nginx-light clang clang-tidy cppcheck
 shellcheck"

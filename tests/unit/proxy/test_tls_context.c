@@ -243,7 +243,7 @@ static SSL_CTX *server_of(const char *name)
 {
     char why[TLS_WHY_BYTES] = "";
     char *certificate = xasprintf("%s.pem", name), *key = xasprintf("%s.key", name);
-    SSL_CTX *ctx = tls_server_context(path_of(certificate), path_of(key), why, sizeof(why));
+    SSL_CTX *ctx = tls_server_context(path_of(certificate), path_of(key), false, why, sizeof(why));
 
     if (ctx == NULL)
         fail_msg("%s", why);
@@ -363,6 +363,44 @@ static void test_what_is_agreed(void **state)
         assert_memory_equal(protocol, "http/1.1", 8);
         assert_string_equal(SSL_get_servername(p.server, TLSEXT_NAMETYPE_host_name),
                             "localhost");
+        pair_close(&p);
+        SSL_CTX_free(client);
+    }
+    SSL_CTX_free(server);
+}
+
+/* RFC 7301: what is spoken where HTTP/2 is too; NULL: nothing. */
+static void test_http2_is_chosen(void **state)
+{
+    static const struct {
+        const char *offered, *chosen;
+    } cases[] = {
+        {"\x02h2", "h2"},
+        {"\x08http/1.1\x02h2", "h2"},
+        {"\x02h3\x08http/1.1", "http/1.1"},
+        {"\x02h3", NULL},
+    };
+    char why[TLS_WHY_BYTES];
+    SSL_CTX *server =
+        tls_server_context(path_of("good.pem"), path_of("good.key"), true, why, sizeof(why));
+
+    (void)state;
+    assert_non_null(server);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        SSL_CTX *client = SSL_CTX_new(TLS_client_method());
+        const unsigned char *protocol;
+        unsigned int n;
+        struct pair p;
+
+        SSL_CTX_set_alpn_protos(client, (const unsigned char *)cases[i].offered,
+                                (unsigned)strlen(cases[i].offered));
+        pair_open(&p, client, server);
+        assert_int_equal(pair_run(&p), cases[i].chosen != NULL);
+        SSL_get0_alpn_selected(p.client, &protocol, &n);
+        if (cases[i].chosen) {
+            assert_int_equal(n, strlen(cases[i].chosen));
+            assert_memory_equal(protocol, cases[i].chosen, n);
+        }
         pair_close(&p);
         SSL_CTX_free(client);
     }
@@ -540,7 +578,7 @@ static void test_faulty_files(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         memset(why, 'x', sizeof(why));
-        assert_null(tls_server_context(path_of(cases[i].certificate), path_of(cases[i].key),
+        assert_null(tls_server_context(path_of(cases[i].certificate), path_of(cases[i].key), false,
                                        why, sizeof(why)));
         assert_why(why, cases[i].doing, cases[i].at_key ? cases[i].key : cases[i].certificate);
         if (cases[i].reason != NULL && !strv_ends(strv_z(why), strv_z(cases[i].reason)))
@@ -570,6 +608,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verification),
         cmocka_unit_test(test_what_is_agreed),
+        cmocka_unit_test(test_http2_is_chosen),
         cmocka_unit_test(test_other_clients),
         cmocka_unit_test(test_addresses_are_no_server_names),
         cmocka_unit_test(test_bad_hosts),
