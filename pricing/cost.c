@@ -44,7 +44,7 @@ void cost_add(struct cost *sum, const struct cost *part)
     }
     sum->contracted = money_add(sum->contracted, part->contracted);
     sum->list = money_add(sum->list, part->list);
-    sum->flags |= part->flags;
+    sum->flags |= part->flags | PRICE_FLAG_COMPOUND;
     if (sum->status != part->status)
         sum->status = PRICE_PARTIAL;
     if (sum->price_id.n == 0)

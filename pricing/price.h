@@ -104,7 +104,8 @@ enum {
     PRICE_FLAG_STAND_IN = 256,  /* a tool was used that is charged by a measure that no answer
                                  * tells: the provider's stand-in for it was charged */
     PRICE_FLAG_NO_REGION = 512, /* the id's region has no price: that without region was used */
-    PRICE_FLAGS = 1023,
+    PRICE_FLAG_COMPOUND = 1024, /* a sum of usages that were priced apart: models, answers */
+    PRICE_FLAGS = 2047,
 };
 
 /* What a request may say beside its counts, and prices may depend on. */
@@ -195,7 +196,8 @@ const char *price_match_name(enum price_match match);
 /* "ok", "partial", "unpriced" */
 const char *price_status_name(enum price_status status);
 /* Name of one flag bit: "rounded-1e-18", "tier-derived", "no-tier", "no-rate", "ambiguous",
- * "unseen-variant", "no-period", "too-large", "stand-in", "no-region"; NULL for any other bit. */
+ * "unseen-variant", "no-period", "too-large", "stand-in", "no-region", "compound"; NULL for any
+ * other bit. */
 const char *price_flag_name(unsigned flag);
 
 /* ---- the book as people see it ------------------------------------------------ */

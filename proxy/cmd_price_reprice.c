@@ -15,7 +15,9 @@
 #include "proxy/cmd.h"
 #include "proxy/cmd_price.h"
 #include "proxy/reprice.h"
+#include "reports/closed.h"
 #include "reports/params.h"
+#include "reports/period.h"
 #include "reports/render.h"
 
 enum { ERROR_MAX_BYTES = 4096, OUT_MAX_BYTES = 256 << 20, TAKEN_WITHIN_MS = 10000, POLL_MS = 50 };
@@ -220,6 +222,11 @@ static void tell(const struct run *run, const struct reprice *r, bool is_journal
         fprintf(stderr,
                 "%" PRIu64 " requests that a crash ended are left as they are: worst cases\n",
                 r->interrupted);
+    if (r->compound)
+        fprintf(stderr,
+                "%" PRIu64 " that were priced in parts (several models, batches) are left as "
+                "they are\n",
+                r->compound);
     if (r->is_stopped)
         fprintf(stderr, "stopped after %" PRIu64 " of %" PRIu64 " requests; run it again for "
                         "the rest\n",
@@ -231,6 +238,21 @@ static void tell(const struct run *run, const struct reprice *r, bool is_journal
     fprintf(stderr, "%" PRIu64 " corrections written\n", r->corrections);
     if (is_journal && r->corrections && !is_taken(run, &r->last))
         fprintf(stderr, "they are in the journal; the gateway has not taken them yet\n");
+}
+
+/* The end of the last month that was closed; INT64_MIN where none was. */
+static enum rc find_closed(const struct config *config, int64_t *until_us, struct fail *fail)
+{
+    struct closed_months *months = xcalloc(1, sizeof(*months));
+    enum rc rc = closed_list(config->state_dir, months, fail);
+    int64_t from_us, to_us;
+
+    *until_us = INT64_MIN;
+    if (rc == RC_OK && months->n > 0 &&
+        period_parse_month(config->zone, strv_z(months->at[months->n - 1]), &from_us, &to_us))
+        *until_us = to_us;
+    free(months);
+    return rc;
 }
 
 static void catch_signals(void)
@@ -263,7 +285,7 @@ static int with_reader(struct run *run, struct ledger_reader *reader,
     r.progress = show_progress;
     r.arg = run;
     if (ledger_read_as_of(reader, &as_of, &r.fail) != RC_OK ||
-        ledger_read_closed(reader, &r.closed_us, &r.fail) != RC_OK) {
+        find_closed(run->config, &r.closed_us, &r.fail) != RC_OK) {
         status = complain(&r.fail);
         goto out;
     }

@@ -40,7 +40,7 @@ bool reprice_query(const struct config *config, const struct record *record,
     *out = (struct price_query){
         .provider = provider_of(config, record),
         .upstream = record->subject.dim[DIM_UPSTREAM],
-        .model = record->model,
+        .model = record->priced_model.n ? record->priced_model : record->model,
         .model_requested = record->model_requested,
         .tier = usage_priced_tier(record->service_tier),
         .region = record->region,
@@ -168,6 +168,10 @@ static bool on_line(uint64_t seq, const struct record *record, void *arg)
     }
     if (record->outcome == OUTCOME_INTERRUPTED) {
         r->interrupted++;
+        return true;
+    }
+    if (record->price_flags & PRICE_FLAG_COMPOUND) {
+        r->compound++;
         return true;
     }
     return one_line(r, record) == RC_OK;

@@ -40,7 +40,9 @@ struct reprice {
     struct reprice_group *groups; /* in order of team, then model; owned */
     size_t n_groups;
     struct arena arena;
-    uint64_t looked_at, interrupted; /* interrupted: worst cases of requests that a crash ended */
+    uint64_t looked_at;
+    uint64_t interrupted; /* left: worst cases of requests that a crash ended */
+    uint64_t compound;    /* left: priced in parts that the record does not keep apart */
     uint64_t corrections;            /* made */
     struct uuid last;                /* of the last correction */
     bool is_stopped;

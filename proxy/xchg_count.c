@@ -31,7 +31,7 @@ const struct tap_result *settle_seen(const struct xchg *x)
  * where that holds more than the answer (regions and profiles of Bedrock; a router's answer
  * says what it chose), else the served one.
  */
-static struct strv priced_model(const struct xchg *x, struct strv served)
+struct strv settle_model(const struct xchg *x, struct strv served)
 {
     if (x->model.n > 0 && x->model.p != x->facts.model.p)
         return x->model;
@@ -42,7 +42,7 @@ static struct strv priced_model(const struct xchg *x, struct strv served)
 }
 
 /* Where it was served: by the answer's word, the configuration's or the path's. */
-static struct strv priced_region(const struct xchg *x)
+struct strv settle_region(const struct xchg *x)
 {
     const struct tap_result *seen = settle_seen(x);
 
@@ -51,26 +51,33 @@ static struct strv priced_region(const struct xchg *x)
     return x->upstream->region.n > 0 ? x->upstream->region : x->route.region;
 }
 
+void settle_details(const struct xchg *x, struct strv out[DETAIL_COUNT])
+{
+    const struct tap_result *seen = settle_seen(x);
+
+    out[DETAIL_SEARCH_CTX] =
+        seen->search_ctx[0] ? strv_z(seen->search_ctx) : x->facts.search_ctx;
+    out[DETAIL_QUALITY] = x->facts.quality;
+    out[DETAIL_SIZE] = x->facts.size;
+    out[DETAIL_STEPS] = STRV_NONE;
+}
+
 /* What one usage costs; empty names fall to the request's. */
 static void price(const struct xchg *x, struct strv model, struct strv tier,
                   const struct usage *usage, struct cost *out)
 {
-    const struct tap_result *seen = settle_seen(x);
-    struct price_query query = {.provider = x->upstream->provider,
-                                .upstream = strv_z(x->upstream->name),
-                                .model = model,
-                                .model_requested = x->facts.model,
-                                .tier = usage_priced_tier(tier),
-                                .region = priced_region(x),
-                                .at_us = x->start_wall_us,
-                                .input_total = usage->n[USAGE_INPUT],
-                                .detail = {[DETAIL_SEARCH_CTX] = seen->search_ctx[0]
-                                                                     ? strv_z(seen->search_ctx)
-                                                                     : x->facts.search_ctx,
-                                           [DETAIL_QUALITY] = x->facts.quality,
-                                           [DETAIL_SIZE] = x->facts.size},
-                                .counted = true};
+    struct price_query query = {
+        .provider = x->upstream->provider,
+        .upstream = strv_z(x->upstream->name),
+        .model = model,
+        .model_requested = x->facts.model,
+        .tier = usage_priced_tier(tier),
+        .region = settle_region(x),
+        .at_us = x->start_wall_us,
+        .input_total = usage->n[USAGE_INPUT],
+        .counted = true};
 
+    settle_details(x, query.detail);
     (void)usage_to_quantities(usage, &query.quantities);
     query.quantities.n[METER_REQUEST] = usage->has ? 1 : 0; /* some models have a fee a call */
     price_usage(x->config->book, &query, out);
@@ -157,6 +164,7 @@ static void count_fetched(struct xchg *x, const struct tap_result *seen)
         x->usage = seen->usage;
         x->usage_source = USAGE_PROVIDER;
         x->cost = batch->cost;
+        x->cost.flags |= PRICE_FLAG_COMPOUND; /* each answer by its own length and model */
         collected_keep(server_collected(x->worker->server), batch->key);
     } else if (x->upstream_status == STATUS_PARTIAL_CONTENT) {
         x->cost.status = PRICE_NONE;
@@ -164,7 +172,7 @@ static void count_fetched(struct xchg *x, const struct tap_result *seen)
                !was_counted(x, seen)) {
         x->usage = seen->usage;
         x->usage_source = USAGE_PROVIDER;
-        price(x, priced_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
+        price(x, settle_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
               &x->cost);
         add_parts(x);
     }
@@ -183,7 +191,7 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
         free_of_charge(x);
         return;
     }
-    price(x, priced_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
+    price(x, settle_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
           &x->cost);
     add_parts(x);
     /* What the provider kept of earlier turns is in no request: the estimate is a floor. */

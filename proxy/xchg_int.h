@@ -287,6 +287,12 @@ enum rc client_flush(struct xchg *x) RC_MUST;
 void settle_count(struct xchg *x);
 /* The tap is new: where the answer is a batch, its answers are counted as they come. */
 void count_answers(struct xchg *x);
+/* The name that an answer is priced by first; served: the answer's own. */
+struct strv settle_model(const struct xchg *x, struct strv served);
+/* Where it was served: by the answer's word, the configuration's or the path's. */
+struct strv settle_region(const struct xchg *x);
+/* What the price may depend on beside counts, as far as request and answer told. */
+void settle_details(const struct xchg *x, struct strv out[DETAIL_COUNT]);
 /* What the tap has seen, also where there was no tap. */
 const struct tap_result *settle_seen(const struct xchg *x);
 

@@ -63,7 +63,11 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
     r->service_tier = strv_z(seen->service_tier);
     r->provider_request_id =
         strv_z(x->provider_request_id[0] ? x->provider_request_id : seen->request_id);
-    r->region = strv_z(seen->region);
+    r->priced_model = settle_model(x, strv_z(seen->model));
+    if (strv_eq(r->priced_model, r->model))
+        r->priced_model = STRV_NONE;
+    r->region = settle_region(x);
+    settle_details(x, r->detail);
     r->stream = x->facts.stream || x->route.path_stream || x->answer.is_stream;
     r->status = x->upstream_status;
     r->outcome = outcome;

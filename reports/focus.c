@@ -155,6 +155,11 @@ static enum rc write_charge(struct focus *f, const struct held *h)
     if (f->options.account)
         f->options.account(c.key[FOCUS_UPSTREAM], &account, f->options.arg);
     rc = focus_row(f->options.version, &c, &account, &f->out);
+    if (rc == RC_OK && c.key[FOCUS_CLASS].n) { /* what is added, not a rate times a quantity */
+        f->counts.list = money_add(f->counts.list, c.amount);
+        f->counts.contracted = money_add(f->counts.contracted, c.amount);
+        goto out;
+    }
     if (rc == RC_OK)
         rc = focus_product(c.list_rate, c.quantity, c.meter, &digits, &decimals);
     if (rc != RC_OK)
@@ -164,6 +169,9 @@ static enum rc write_charge(struct focus *f, const struct held *h)
     if (rc != RC_OK)
         return rc;
     f->counts.contracted = money_add(f->counts.contracted, as_money(digits, decimals));
+out:
+    if (rc != RC_OK)
+        return rc;
     f->counts.billed = money_add(f->counts.billed, c.amount);
     f->counts.rows++;
     return send(f, OUT_MAX_BYTES - FOCUS_ROW_MAX_BYTES);
@@ -335,6 +343,7 @@ static enum rc make_key(struct focus *f, const struct record *r, size_t line, st
         [FOCUS_SERVED_MODEL] = r->model.n ? r->model : r->model_requested,
         [FOCUS_PRICE_ID] = r->price_id,
         [FOCUS_TAGS] = buf_view(&f->tags),
+        [FOCUS_CLASS] = r->is_correction ? STRV("Correction") : STRV(""),
     };
     enum rc rc = RC_OK;
 
@@ -384,7 +393,9 @@ enum rc focus_add(struct focus *f, const struct record *r)
     bool known;
     enum rc rc;
 
-    f->counts.requests++;
+    f->counts.requests += !r->is_correction;
+    if (r->was_unpriced && f->counts.unpriced > 0)
+        f->counts.unpriced--;
     if (r->price_status == PRICE_NONE) {
         f->counts.unpriced++;
         return RC_OK;

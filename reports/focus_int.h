@@ -25,6 +25,7 @@ enum focus_key {
     FOCUS_PRICE_ID,
     FOCUS_TAGS,       /* JSON */
     FOCUS_REQUEST_ID, /* of grain request */
+    FOCUS_CLASS,      /* "Correction", or empty */
     FOCUS_KEYS,
 };
 

@@ -234,6 +234,7 @@ TEXT_CELL(served_model, c->key[FOCUS_SERVED_MODEL])
 TEXT_CELL(price_id, c->key[FOCUS_PRICE_ID])
 TEXT_CELL(request_id, c->key[FOCUS_REQUEST_ID])
 TEXT_CELL(upstream, c->key[FOCUS_UPSTREAM])
+TEXT_CELL(class, c->key[FOCUS_CLASS])
 TEXT_CELL(tags, c->key[FOCUS_TAGS])
 
 #define MONEY_CELL(name, digits, decimals)                                                     \
@@ -251,16 +252,20 @@ MONEY_CELL(priced, (money_int)c->quantity,
            DECIMALS_OF_MILLION + (meter_is_time(c->meter) ? DECIMALS_OF_MS : 0))
 MONEY_CELL(requests, (money_int)c->requests, 0)
 
+/* What a correction adds is no product of its rate: FOCUS allows that for this class alone. */
+static bool is_correction(const struct charge *c)
+{
+    return c->key[FOCUS_CLASS].n > 0;
+}
+
 CELL(list_cost)
 {
-    (void)a;
-    return put_product(c->list_rate, c, out);
+    return is_correction(c) ? put_amount(c, a, out) : put_product(c->list_rate, c, out);
 }
 
 CELL(contracted_cost)
 {
-    (void)a;
-    return put_product(c->rate, c, out);
+    return is_correction(c) ? put_amount(c, a, out) : put_product(c->rate, c, out);
 }
 
 CELL(from)
@@ -398,7 +403,7 @@ static const struct focus_column columns[] = {
     {"BillingPeriodEnd", ALL, FOCUS_TIME, put_next_month},
     {"BillingPeriodStart", ALL, FOCUS_TIME, put_month},
     {"ChargeCategory", ALL, FOCUS_TEXT, put_usage},
-    {"ChargeClass", ALL, FOCUS_TEXT, put_nothing},
+    {"ChargeClass", ALL, FOCUS_TEXT, put_class},
     {"ChargeDescription", ALL, FOCUS_TEXT, put_description},
     {"ChargeFrequency", ALL, FOCUS_TEXT, put_usage_based},
     {"ChargePeriodEnd", ALL, FOCUS_TIME, put_to},

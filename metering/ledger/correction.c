@@ -49,21 +49,6 @@ enum rc ledger_read_charged(struct ledger_reader *r, const struct record *record
     return rc;
 }
 
-enum rc ledger_read_closed(struct ledger_reader *r, int64_t *until_us, struct fail *fail)
-{
-    enum rc rc;
-
-    *until_us = INT64_MIN;
-    db_bind_text(r->state, 1, STRV("closed_until_us"));
-    rc = db_int(r->state, until_us, fail, "read the ledger");
-    if (rc == RC_STATE) { /* no books were ever closed */
-        *until_us = INT64_MIN;
-        *fail = (struct fail){0};
-        rc = RC_OK;
-    }
-    return rc;
-}
-
 /* ---- the line that makes it right ------------------------------------------------------ */
 
 /* Time of the record, so that ids of one time stand together; the rest from what it says. */

@@ -34,13 +34,10 @@ struct charged {
 /* Within a view; r is a record of the ledger and no correction. */
 enum rc ledger_read_charged(struct ledger_reader *r, const struct record *record,
                             struct charged *out, struct fail *fail) RC_MUST;
-/* Books before this time are closed; INT64_MIN: none are. Within a view. */
-enum rc ledger_read_closed(struct ledger_reader *r, int64_t *until_us,
-                           struct fail *fail) RC_MUST;
-
 /*
  * The line that makes `charged` into `cost`, of that book.  Views are those of the
- * record, the cost and the texts.  False where it would change nothing, or where
+ * record, the cost and the texts.  Books before closed_us are closed (INT64_MIN: none are).
+ * False where it would change nothing, or where
  * the cost is not known (PRICE_NONE): what was charged stays.
  */
 bool correction_make(const struct record *record, const struct charged *charged,

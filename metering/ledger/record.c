@@ -49,6 +49,7 @@ enum record_tag {
     TAG_PREFIX = 66,
     TAG_REGION = 70,
     TAG_DETAIL = 71, /* ..74: enum price_detail */
+    TAG_PRICED_MODEL = 75,
     TAG_CORRECTS = 80,
     TAG_WAS_UNPRICED = 81,
     TAG_REASON = 82,
@@ -296,6 +297,7 @@ static size_t bound(const struct record *r)
         r->book,
         r->node,
         r->region,
+        r->priced_model,
         r->reason,
         r->corrected_by,
     };
@@ -359,6 +361,7 @@ enum rc record_encode(const struct record *r, struct buf *out)
     p = put_strv(p, TAG_REGION, r->region);
     for (unsigned i = 0; i < DETAIL_COUNT; i++)
         p = put_strv(p, TAG_DETAIL + i, r->detail[i]);
+    p = put_strv(p, TAG_PRICED_MODEL, r->priced_model);
     if (r->is_correction)
         p = put_correction(p, r);
     *p++ = TAG_END;
@@ -486,6 +489,8 @@ static struct strv *text_field(struct record *r, uint64_t tag)
         return &r->node;
     case TAG_REGION:
         return &r->region;
+    case TAG_PRICED_MODEL:
+        return &r->priced_model;
     case TAG_REASON:
         return &r->reason;
     case TAG_CORRECTED_BY:

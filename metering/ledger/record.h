@@ -65,6 +65,7 @@ struct record {
     struct strv protocol, endpoint, method;
     struct strv model_requested, model;
     struct strv service_tier, provider_request_id;
+    struct strv priced_model;         /* the name that was priced, where it is not model */
     struct strv region;               /* as served, where it has a price of its own */
     struct strv detail[DETAIL_COUNT]; /* what the price may depend on; empty: not known */
     bool stream;

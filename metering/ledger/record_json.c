@@ -172,6 +172,7 @@ enum rc record_json(const struct record *r, struct buf *out)
     text(&w, "method", r->method);
     text(&w, "model_requested", r->model_requested);
     text(&w, "model", r->model.n ? r->model : r->subject.dim[DIM_MODEL]);
+    text(&w, "priced_model", r->priced_model);
     text(&w, "service_tier", r->service_tier);
     text(&w, "region", r->region);
     for (unsigned i = 0; i < DETAIL_COUNT; i++)

@@ -189,6 +189,9 @@ def test_corpus(gateways, corpus, capsys):
     gateway = gateways(corpus_config(gateways, corpus))
     problems, ran = run(gateway, mine(corpus), lambda case: ((), bytes))
     reasons = collections.Counter(case.left_out for case in corpus if case.left_out)
+    # A record keeps all that its price came from: the same book prices every one the same.
+    again = json.loads(gateway.cli("price", "reprice", "--all", "--format", "json"))
+    problems += [f"reprice differs: {row}" for row in again["rows"] if row["changed"]]
     with capsys.disabled():
         print(f"\ncorpus: {ran} of {len(corpus)} cases replayed, {len(problems)} problems")
         for reason, n in reasons.items():
