@@ -274,7 +274,7 @@ class Book:
             how = how if how in (None, "regional") else "requested"
         if not model:
             return nothing
-        query["region"] = query["region"] or region
+        query["region"] = region or query["region"]
         usage = {m: Fraction(n) for m, n in query["usage"].items() if Fraction(n)}
         result = dict(nothing, match=how, flags=set(), lines={})
         periods = [p for p in model["prices"]
