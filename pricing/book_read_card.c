@@ -355,8 +355,9 @@ static void period_variants(const struct place *at, const cJSON *value, void *in
 }
 
 static const struct member period_members[] = {
-    {"from", period_from},         {"to", period_to},   {"rates", period_rates},
-    {"variants", period_variants}, {"src", period_src}, {"known_at", period_known},
+    {"from", period_from},   {"to", period_to},
+    {"rates", period_rates}, {"variants", period_variants},
+    {"src", period_src},     {"known_at", period_known},
     {"note", NULL},
 };
 
@@ -365,8 +366,8 @@ static void read_period(const struct place *at, const cJSON *value, struct price
     const cJSON *variants = cJSON_GetObjectItemCaseSensitive(value, "variants");
     int n = cJSON_GetArraySize(variants);
 
-    *period = (struct price_period){
-        .from_us = INT64_MIN, .to_us = INT64_MAX, .known_us = INT64_MIN};
+    *period =
+        (struct price_period){.from_us = INT64_MIN, .to_us = INT64_MAX, .known_us = INT64_MIN};
     if (variants && (!cJSON_IsArray(variants) || n >= BOOK_CARDS_MAX)) {
         place_problem(at, "variants", "variants must be a list of fewer than %d",
                       BOOK_CARDS_MAX);

@@ -28,7 +28,8 @@ static void provider_geo(const struct place *at, const cJSON *value, void *into)
     read_list(at, value, true, prefixes);
     for (size_t i = 0; i < prefixes->n; i++) {
         if (prefixes->at[i].n < 2 || !strv_ends(prefixes->at[i], STRV(".")))
-            place_problem(at, "geo_prefixes", "a region's prefix must end in a dot, as \"eu.\"");
+            place_problem(at, "geo_prefixes",
+                          "a region's prefix must end in a dot, as \"eu.\"");
     }
 }
 
@@ -246,8 +247,9 @@ static void provider_stand_ins(const struct place *at, const cJSON *value, void 
         if (!read_object(&here, child, stand_in_members, COUNT(stand_in_members), &s))
             continue;
         if (s.used == METER_COUNT || s.charged == METER_COUNT || !quantity) {
-            place_problem(&here, "stand_ins", "a stand-in has \"used\", \"charge\" (meters) and "
-                                              "\"quantity\"");
+            place_problem(&here, "stand_ins",
+                          "a stand-in has \"used\", \"charge\" (meters) and "
+                          "\"quantity\"");
             continue;
         }
         s.quantity = read_quantity(&here, quantity, s.charged);

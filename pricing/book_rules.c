@@ -66,7 +66,8 @@ static int64_t rule_time(struct build *b, const struct price_rule *rule, const c
         return us;
     if (date_parse(strv_z(text), &year, &month, &day))
         return date_to_days(year, month, day) * US_PER_DAY;
-    rule_problem(b, rule, "from, to and known_at must be a date or an RFC 3339 time, not", text);
+    rule_problem(b, rule, "from, to and known_at must be a date or an RFC 3339 time, not",
+                 text);
     return unbounded;
 }
 

@@ -55,9 +55,8 @@ const char *price_detail_name(enum price_detail detail)
 const char *price_flag_name(unsigned flag)
 {
     static const char *const names[] = {
-        "rounded-1e-18",  "tier-derived", "no-tier",   "no-rate",  "ambiguous",
-        "unseen-variant", "no-period",    "too-large", "stand-in", "no-region",
-        "compound",
+        "rounded-1e-18", "tier-derived", "no-tier",  "no-rate",   "ambiguous", "unseen-variant",
+        "no-period",     "too-large",    "stand-in", "no-region", "compound",
     };
 
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -217,7 +216,8 @@ static unsigned card_flags(const struct book *book, const struct card *card,
                            const struct provider *provider, const struct asked *asked,
                            const struct candidate *rule, enum price_match match)
 {
-    bool in_contract = rule && book->rules[rule->rule].tier.n > 0; /* says what the tier costs */
+    bool in_contract =
+        rule && book->rules[rule->rule].tier.n > 0; /* says what the tier costs */
     unsigned flags = 0;
 
     if (card_tier(provider, card, asked->tier) > 0)
@@ -230,7 +230,8 @@ static unsigned card_flags(const struct book *book, const struct card *card,
     return flags;
 }
 
-/* Quantities as they are charged: searches by prompt as one, what is below a minimum as that. */
+/* Quantities as they are charged: searches by prompt as one, what is below a minimum as that.
+ */
 static struct quantities charged_quantities(const struct model *model,
                                             const struct provider *provider,
                                             const struct price_query *query)
@@ -254,7 +255,8 @@ static struct quantities charged_quantities(const struct model *model,
     return q;
 }
 
-/* Audio told in seconds that have a rate: its tokens, without one of their own, are the same. */
+/* Audio told in seconds that have a rate: its tokens, without one of their own, are the same.
+ */
 static bool is_told_twice(const struct rate_set *set, const struct quantities *q, enum meter m)
 {
     return m == METER_IN_AUDIO && q->n[METER_AUDIO_SEC] > 0 &&
@@ -313,8 +315,7 @@ void price_usage(const struct book *book, const struct price_query *query, struc
     tier = card_tier(provider, card, asked.tier);
     modifiers = card_modifiers(provider, card, &asked);
     list = card_set(book, model, card, tier, modifiers, 0);
-    contracted =
-        card_set(book, model, card, tier, modifiers, rule ? rule->adjustment : 0);
+    contracted = card_set(book, model, card, tier, modifiers, rule ? rule->adjustment : 0);
     charged = charged_quantities(model, provider, query);
     for (uint64_t left = used; left != 0; left &= left - 1) {
         enum meter m = (enum meter)__builtin_ctzll(left);

@@ -22,7 +22,8 @@ static void print_usage(void)
     puts("       tollgate price reprice -c FILE [--apply --reason TEXT] (see its --help)\n");
     puts(
         "show prints the prices in force; MODEL is a model as a response names it, or a glob.");
-    puts("cost prices quantities exactly: in=1000 out=50 cache_read=200, audio_sec=1.5. --input");
+    puts("cost prices quantities exactly: in=1000 out=50 cache_read=200, audio_sec=1.5. "
+         "--input");
     puts("takes one query a line, as JSON (docs/prices.md), and prints one cost a line.");
     puts("lint tells doubtful rates; it fails on a book that does not load, with --strict on");
     puts("any doubt. Without -c and --book it is the book that comes with the program.\n");
@@ -35,7 +36,8 @@ static void print_usage(void)
     puts("      --all             show: all periods, not only the one in force");
     puts("      --tier NAME       service tier as served, such as batch or priority");
     puts("      --region NAME     serving region");
-    puts("      --detail K=V      what a price may depend on: search_ctx, quality, size, steps");
+    puts(
+        "      --detail K=V      what a price may depend on: search_ctx, quality, size, steps");
     puts("      --counted         cost: raise quantities to the provider's minimums");
     puts("      --input FILE      cost: queries, one a line; - is standard input");
     puts("      --input-total N   all input tokens, for context steps; the sum of the input");
@@ -300,7 +302,8 @@ int cmd_price(int argc, char **argv)
     if (strcmp(verb, "reprice") == 0)
         return price_reprice(argc - 1, argv + 1);
     if (strcmp(verb, "show") != 0 && strcmp(verb, "cost") != 0 && strcmp(verb, "lint") != 0) {
-        fprintf(stderr, "tollgate price: show, cost, lint or reprice? (tollgate price --help)\n");
+        fprintf(stderr,
+                "tollgate price: show, cost, lint or reprice? (tollgate price --help)\n");
         return EXIT_USAGE;
     }
     optind = 1;

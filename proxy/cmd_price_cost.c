@@ -253,7 +253,8 @@ static bool json_usage(const cJSON *usage, struct quantities *quantities)
 
         if (!meter_parse(strv_z(child->string), &m) ||
             !json_quantity(m, child, &quantities->n[m])) {
-            fprintf(stderr, "tollgate price cost: \"%.64s\" is no meter, or its quantity none\n",
+            fprintf(stderr,
+                    "tollgate price cost: \"%.64s\" is no meter, or its quantity none\n",
                     child->string);
             return false;
         }
@@ -285,8 +286,8 @@ static bool json_query(const struct price_options *options, const struct price_s
         .region = region.n ? region : strv_z(options->region),
         .at_us = options->at_us,
     };
-    query->counted = options->counted ||
-                     cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "counted"));
+    query->counted =
+        options->counted || cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "counted"));
     for (unsigned d = 0; d < DETAIL_COUNT; d++) {
         query->detail[d] = json_member(json, price_detail_name((enum price_detail)d));
         if (query->detail[d].n == 0)
@@ -310,8 +311,8 @@ static bool json_query(const struct price_options *options, const struct price_s
     return true;
 }
 
-static bool cost_of_line(const struct price_source *source,
-                         const struct price_options *options, struct strv line)
+static bool cost_of_line(const struct price_source *source, const struct price_options *options,
+                         struct strv line)
 {
     cJSON *json = cJSON_ParseWithLength(line.p, line.n);
     struct price_query query;
@@ -349,8 +350,7 @@ static int cost_of_file(const struct price_source *source, const struct price_op
         size_t n = strlen(line);
 
         number++;
-        if (n == LINE_MAX_BYTES - 1 ||
-            !cost_of_line(source, options, strv_make(line, n))) {
+        if (n == LINE_MAX_BYTES - 1 || !cost_of_line(source, options, strv_make(line, n))) {
             fprintf(stderr, "tollgate price cost: %s:%d is not a query%s\n", options->input,
                     number, n == LINE_MAX_BYTES - 1 ? ": it is over 1 MiB" : "");
             status = EXIT_USAGE;

@@ -20,7 +20,12 @@
 #include "reports/period.h"
 #include "reports/render.h"
 
-enum { ERROR_MAX_BYTES = 4096, OUT_MAX_BYTES = 256 << 20, TAKEN_WITHIN_MS = 10000, POLL_MS = 50 };
+enum {
+    ERROR_MAX_BYTES = 4096,
+    OUT_MAX_BYTES = 256 << 20,
+    TAKEN_WITHIN_MS = 10000,
+    POLL_MS = 50
+};
 
 struct run {
     const char *file, *reason, *by;
@@ -60,7 +65,8 @@ static void print_usage(void)
     puts("      --all           also teams and models where nothing differs");
     puts("      --format F      table (default), csv or json");
     puts("  -h, --help          this text");
-    puts("\nexit status: 0 good, 1 stopped before the end, 2 bad usage, configuration or ledger");
+    puts("\nexit status: 0 good, 1 stopped before the end, 2 bad usage, configuration or "
+         "ledger");
 }
 
 static int complain(const struct fail *fail)
@@ -228,8 +234,9 @@ static void tell(const struct run *run, const struct reprice *r, bool is_journal
                 "they are\n",
                 r->compound);
     if (r->is_stopped)
-        fprintf(stderr, "stopped after %" PRIu64 " of %" PRIu64 " requests; run it again for "
-                        "the rest\n",
+        fprintf(stderr,
+                "stopped after %" PRIu64 " of %" PRIu64 " requests; run it again for "
+                "the rest\n",
                 r->looked_at, run->lines);
     if (!run->apply) {
         fprintf(stderr, "nothing was written: --apply --reason TEXT writes corrections\n");

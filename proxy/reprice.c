@@ -162,7 +162,8 @@ static bool on_line(uint64_t seq, const struct record *record, void *arg)
     if (record->is_correction)
         return true;
     r->looked_at++;
-    if (r->progress && r->looked_at % PROGRESS_EVERY == 0 && !r->progress(r->looked_at, r->arg)) {
+    if (r->progress && r->looked_at % PROGRESS_EVERY == 0 &&
+        !r->progress(r->looked_at, r->arg)) {
         r->is_stopped = true;
         return false;
     }

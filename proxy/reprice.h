@@ -43,8 +43,8 @@ struct reprice {
     uint64_t looked_at;
     uint64_t interrupted; /* left: worst cases of requests that a crash ended */
     uint64_t compound;    /* left: priced in parts that the record does not keep apart */
-    uint64_t corrections;            /* made */
-    struct uuid last;                /* of the last correction */
+    uint64_t corrections; /* made */
+    struct uuid last;     /* of the last correction */
     bool is_stopped;
     struct fail fail; /* of what ended it */
 };

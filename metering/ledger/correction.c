@@ -84,9 +84,8 @@ static void make_lines(const struct charged *charged, const struct cost *cost,
         const struct cost_line *line = &cost->lines[i];
         struct record_line made = {.meter = line->meter, .rate = line->rate};
 
-        made.amount = money_sub(line->amount, is_told[line->meter]
-                                                  ? MONEY_ZERO
-                                                  : charged->by_meter[line->meter]);
+        made.amount = money_sub(
+            line->amount, is_told[line->meter] ? MONEY_ZERO : charged->by_meter[line->meter]);
         made.quantity = charged->is_priced ? 0 : line->quantity;
         is_told[line->meter] = true;
         if (!money_is_zero(made.amount) || made.quantity)

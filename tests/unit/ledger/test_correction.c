@@ -112,8 +112,8 @@ static struct pass correct_all(struct kit_dir *d, uint64_t seed, const char *boo
 static void check_sums(struct kit_dir *d, struct money want, uint64_t corrections)
 {
     static const unsigned wants[] = {LEDGER_WANT_METERS | LEDGER_WANT_BANDS,
-                                     LEDGER_WANT_METERS | LEDGER_WANT_BANDS | LEDGER_WANT_LINES |
-                                         LEDGER_WANT_PERCENTILES};
+                                     LEDGER_WANT_METERS | LEDGER_WANT_BANDS |
+                                         LEDGER_WANT_LINES | LEDGER_WANT_PERCENTILES};
     struct ledger_question q = {.grain = PERIOD_TOTAL};
     struct ledger_reader *r = kit_read(d);
     struct fail fail;
@@ -173,9 +173,9 @@ static void corrections_are_in_all_sums(void **state)
     }
     r = kit_read(&d);
     ledger_filter_init(&all, INT64_MIN, INT64_MAX);
-    assert_int_equal(ledger_read_lines(r, &all, LEDGER_OLDEST, 0, 0, lines_are_unchanged, NULL,
-                                       &fail),
-                     RC_OK);
+    assert_int_equal(
+        ledger_read_lines(r, &all, LEDGER_OLDEST, 0, 0, lines_are_unchanged, NULL, &fail),
+        RC_OK);
     kit_read_end(r);
     kit_dir_remove(&d);
 }
@@ -193,7 +193,8 @@ static void the_same_correction_twice_is_one_line(void **state)
     /* While a gateway has the ledger, both go through its journal. */
     l = kit_start(&d, NULL, NULL);
     for (int i = 0; i < 2; i++) {
-        struct pass p = {.reader = kit_read(&d), .seed = 5, .closed_us = INT64_MIN, .book = "c"};
+        struct pass p = {
+            .reader = kit_read(&d), .seed = 5, .closed_us = INT64_MIN, .book = "c"};
         struct ledger_filter all;
 
         p.corrector = twice[i] = corrector_open(d.db, d.journal, &fail);

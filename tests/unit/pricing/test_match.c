@@ -16,21 +16,36 @@ static const char book_json[] =
     "{\"schema\":\"tollgate-prices/1\",\"currency\":\"USD\","
     "\"sources\":{\"made\":{\"what\":\"made\",\"published\":\"2026\",\"retrieved\":\"2026\"}},"
     "\"units\":{\"in\":{\"per\":1000000,\"of\":\"token\",\"dir\":\"in\"}},"
-    "\"providers\":{\"p\":{\"strip\":[\"models/\",\"arn:*:x/\"],\"suffixes\":[\":fast\",\"-x\"],"
+    "\"providers\":{\"p\":{\"strip\":[\"models/\",\"arn:*:x/"
+    "\"],\"suffixes\":[\":fast\",\"-x\"],"
     "\"geo_prefixes\":[\"eu.\",\"us-gov.\",\"us.\"],"
     "\"modifiers\":[{\"id\":\"eu\",\"when\":{\"region\":[\"eu\"]},\"multiply\":\"2\","
-    "\"meters\":\"token\",\"only\":[\"base\"]}],\"models\":["
-    MODEL("base", "\"base\",\"alias\"", "\"base\",\"alias\"", "1") ","
-    MODEL("base-20260101", "\"base-20260101\"", "", "2") ","
-    MODEL("ft:base", "\"ft:base\"", "\"ft:base\"", "3") ","
-    MODEL("undated", "\"undated\"", "", "4") ","
-    MODEL("models/odd", "\"models/odd\"", "", "5") ","
-    MODEL("odd", "\"odd\"", "\"odd\"", "6") ","
-    MODEL("eu.base-9", "\"eu.base-9\"", "\"eu.base-9\"", "7") ","
-    MODEL("base-9", "\"base-9\"", "\"base-9\"", "8") ","
-    MODEL("long-x", "\"long-x\"", "", "9") ","
-    MODEL("long", "\"long\"", "", "10") "]},"
-    "\"q\":{\"models\":[" MODEL("base", "\"base\"", "\"base\"", "11") "]}}}";
+    "\"meters\":\"token\",\"only\":[\"base\"]}],\"models\":[" MODEL("base", "\"base\",\"alias\"", "\"base\",\"alias\"", "1") "," MODEL(
+        "base-20260101", "\"base-20260101\"", "",
+        "2") "," MODEL("ft:base", "\"ft:base\"", "\"ft:base\"",
+                       "3") "," MODEL("undated", "\"undated\"", "",
+                                      "4") "," MODEL("models/odd", "\"models/odd\"", "",
+                                                     "5") "," MODEL("odd", "\"odd\"", "\"odd\"",
+                                                                    "6") "," MODEL("eu.base-9",
+                                                                                   "\"eu.base-"
+                                                                                   "9\"",
+                                                                                   "\"eu.base-"
+                                                                                   "9\"",
+                                                                                   "7") "," MODEL("base-9",
+                                                                                                  "\"base-9\"",
+                                                                                                  "\"base-9\"",
+                                                                                                  "8") "," MODEL("long-x",
+                                                                                                                 "\"long-x\"",
+                                                                                                                 "",
+                                                                                                                 "9") "," MODEL("long",
+                                                                                                                                "\"long\"",
+                                                                                                                                "",
+                                                                                                                                "10") "]},"
+                                                                                                                                      "\"q\":{\"models\":[" MODEL(
+                                                                                                                                          "base",
+                                                                                                                                          "\"base\"",
+                                                                                                                                          "\"base\"",
+                                                                                                                                          "11") "]}}}";
 
 struct row {
     const char *provider, *model, *requested;
@@ -44,11 +59,11 @@ static const struct row rows[] = {
     {"p", "base", "", "1", MATCH_EXACT, "ok"},
     {"p", "alias", "", "1", MATCH_EXACT, "ok"},
     {"p", "BASE", "", "1", MATCH_EXACT, "ok"},
-    {"p", "base-20260101", "", "2", MATCH_EXACT, "ok"},  /* not base with a date */
-    {"p", "models/odd", "", "5", MATCH_EXACT, "ok"},     /* not odd without a prefix */
-    {"p", "eu.base-9", "", "7", MATCH_EXACT, "ok"},      /* not base-9 of a region */
-    {"p", "long-x", "", "9", MATCH_EXACT, "ok"},         /* not long without a suffix */
-    {"q", "base", "", "11", MATCH_EXACT, "ok"},          /* the provider decides */
+    {"p", "base-20260101", "", "2", MATCH_EXACT, "ok"}, /* not base with a date */
+    {"p", "models/odd", "", "5", MATCH_EXACT, "ok"},    /* not odd without a prefix */
+    {"p", "eu.base-9", "", "7", MATCH_EXACT, "ok"},     /* not base-9 of a region */
+    {"p", "long-x", "", "9", MATCH_EXACT, "ok"},        /* not long without a suffix */
+    {"q", "base", "", "11", MATCH_EXACT, "ok"},         /* the provider decides */
     /* fine-tunes by their base's own entry, with a date or without, never by the base */
     {"p", "ft:base:org::id", "", "3", MATCH_FINE_TUNE, "ok"},
     {"p", "ft:base-2026-04-23:org::id", "", "3", MATCH_FINE_TUNE, "ok"},
