@@ -46,7 +46,7 @@ struct asked card_asked(const struct book *book, const struct model *model,
         .detail = query->detail,
     };
 
-    if (match == MATCH_REGIONAL) { /* it says more than where the request went */
+    if (match == MATCH_REGIONAL) { /* what the id says is charged, wherever the request went */
         const struct provider *provider = &book->providers[model->provider];
         struct strv region = match_region(provider, query->model);
 

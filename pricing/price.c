@@ -255,10 +255,14 @@ static struct quantities charged_quantities(const struct model *model,
     return q;
 }
 
-/* Audio told in seconds that have a rate: its tokens, without one of their own, are the same.
+/*
+ * Audio told in seconds that have a rate: its tokens, without one of their own, are the same.
+ * Text told in characters that have a rate is charged by them, whatever its tokens would cost.
  */
 static bool is_told_twice(const struct rate_set *set, const struct quantities *q, enum meter m)
 {
+    if (m == METER_IN && q->n[METER_IN_CHAR] > 0 && (set->mask & meter_bit(METER_IN_CHAR)))
+        return true;
     return m == METER_IN_AUDIO && q->n[METER_AUDIO_SEC] > 0 &&
            (set->mask & meter_bit(METER_AUDIO_SEC)) && !(set->mask & meter_bit(METER_IN_AUDIO));
 }

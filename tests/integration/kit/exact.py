@@ -347,6 +347,7 @@ class Book:
                 quantity = max(quantity, Fraction(provider.get("minimums", {}).get(meter, 0)))
             twice = meter == "in_audio" and usage.get("audio_sec") and \
                 "audio_sec" in contracted and "in_audio" not in contracted
+            twice = twice or (meter == "in" and usage.get("in_char") and "in_char" in contracted)
             if not twice and not charge(meter, quantity):
                 missing.add(meter)
         priced = set(usage) - missing
