@@ -22,20 +22,19 @@ static inline size_t token_length(const struct token_tables *t, uint32_t token)
 
 /* ---- whole pieces -------------------------------------------------------------- */
 
-static inline uint64_t first_bytes(const char *p, size_t n)
+static uint32_t find_short(const struct token_tables *t, const char *p, size_t n)
 {
-    return n >= 8 ? token_load8(p) : token_load8(p) & ((UINT64_C(1) << n * 8) - 1);
-}
+    const uint64_t *keys = part(t, t->keys_at);
+    const uint32_t *ranks = part(t, t->ranks_at);
+    uint64_t key = token_key(p, n);
+    size_t mask = ((size_t)1 << t->key_bits) - 1;
+    size_t at = token_place(token_key_hash(key), t->key_bits);
 
-static inline uint32_t find_short(const struct token_tables *t, uint64_t key, size_t n)
-{
-    const struct token_short *table = part(t, t->short_at);
-    size_t mask = ((size_t)1 << t->short_bits) - 1;
-    size_t at = token_place(token_short_hash(key, n), t->short_bits);
-
-    for (; table[at].n != 0; at = (at + 1) & mask) {
-        if (table[at].key == key && table[at].n == n)
-            return table[at].rank;
+    if (token_is_odd(p, n))
+        return TOKEN_NONE;
+    for (; keys[at] != 0; at = (at + 1) & mask) {
+        if (keys[at] == key)
+            return ranks[at];
     }
     return TOKEN_NONE;
 }
@@ -62,7 +61,7 @@ static uint32_t find_longer(const struct token_tables *t, const char *p, size_t 
 uint32_t merge_find(const struct token_tables *t, const char *p, size_t n)
 {
     if (n <= TOKEN_SHORT_BYTES)
-        return find_short(t, first_bytes(p, n), n);
+        return find_short(t, p, n);
     return n <= TOKEN_MAX_BYTES ? find_longer(t, p, n) : TOKEN_NONE;
 }
 
@@ -71,18 +70,18 @@ uint32_t merge_find(const struct token_tables *t, const char *p, size_t n)
 /* What the two join to, TOKEN_NONE where to nothing. */
 static inline uint32_t joined(const struct token_tables *t, uint32_t left, uint32_t right)
 {
-    const uint32_t *table = part(t, t->pairs_at);
-    const struct token_split *splits = part(t, t->splits_at);
+    const uint64_t *table = part(t, t->pairs_at);
+    const unsigned char *filter = part(t, t->filter_at);
     size_t mask = ((size_t)1 << t->pair_bits) - 1;
-    uint64_t hash = token_pair_hash(left, right);
-    size_t at = token_place(hash, t->pair_bits);
+    uint64_t hash = token_pair_hash(left, right), pair = token_pair(left, right);
+    size_t at = token_place(hash, t->filter_bits);
 
-    for (; table[at] != TOKEN_SLOT_EMPTY; at = (at + 1) & mask) {
-        uint32_t rank = table[at] & TOKEN_RANK_MASK;
-
-        if (table[at] == token_slot(hash, rank) && splits[rank].left == left &&
-            splits[rank].right == right)
-            return rank;
+    if ((filter[at / 8] >> at % 8 & 1) == 0)
+        return TOKEN_NONE;
+    at = token_place(hash, t->pair_bits);
+    for (; table[at] != TOKEN_PAIR_EMPTY; at = (at + 1) & mask) {
+        if (table[at] >> TOKEN_RANK_BITS == pair)
+            return (uint32_t)table[at] & TOKEN_RANK_MASK;
     }
     return TOKEN_NONE;
 }
@@ -135,23 +134,38 @@ static inline bool stands(struct merge *m, uint32_t left, uint32_t right)
 
 /* ---- rows ------------------------------------------------------------------------ */
 
-/* The longest token that p begins with. */
-static inline uint32_t longest(const struct token_tables *t, const char *p, const char *end)
+/* The longest token that p < end begins with, of *n bytes. */
+static inline uint32_t longest(const struct token_tables *t, const char *p, const char *end,
+                               size_t *n)
 {
     const struct token_node *nodes = part(t, t->nodes_at);
     const uint32_t *tokens = part(t, t->node_token_at);
-    uint32_t node = TOKEN_NODE_ROOT, best = TOKEN_NONE;
+    uint32_t node = TOKEN_NODE_ROOT, base = nodes[TOKEN_NODE_ROOT].base, best = TOKEN_NODE_ROOT;
 
-    for (; p < end; p++) {
-        uint32_t child = nodes[node].base + (unsigned char)*p;
+    for (const char *at = p; at < end; at++) {
+        uint32_t child = (base & ~TOKEN_NODE_ENDS) + (unsigned char)*at;
 
         if (nodes[child].check != node)
             break;
         node = child;
-        if (tokens[node] != TOKEN_NONE)
-            best = tokens[node];
+        base = nodes[node].base;
+        if (base & TOKEN_NODE_ENDS) {
+            best = node;
+            *n = (size_t)(at + 1 - p);
+        }
     }
-    return best;
+    return tokens[best];
+}
+
+/* The next shorter one that begins as token does, of *n bytes. */
+static inline uint32_t shorter(const struct token_tables *t, uint32_t token, size_t *n)
+{
+    const uint32_t *prefixes = part(t, t->prefixes_at);
+
+    token = prefixes[token];
+    if (token != TOKEN_NONE)
+        *n = token_length(t, token);
+    return token;
 }
 
 /*
@@ -161,42 +175,39 @@ static inline uint32_t longest(const struct token_tables *t, const char *p, cons
 static size_t find_row(struct merge *m, const char *p, size_t n, uint32_t *row, uint64_t *dead)
 {
     const struct token_tables *t = m->tables;
-    const uint32_t *prefixes = part(t, t->prefixes_at);
-    size_t at = 0, count = 0;
-    uint32_t token = longest(t, p, p + n);
+    size_t at = 0, count = 0, length = 0;
+    uint32_t token = longest(t, p, p + n, &length);
 
     for (;;) {
         while (token != TOKEN_NONE) {
-            size_t to = at + token_length(t, token);
+            size_t to = at + length;
 
             if ((dead[to / DEAD_WORD_BITS] >> to % DEAD_WORD_BITS & 1) == 0 &&
-                (count == 0 || stands(m, row[count - 1], token))) {
-                row[count++] = token;
-                at = to;
+                (count == 0 || stands(m, row[count - 1], token)))
                 break;
-            }
-            token = prefixes[token];
+            token = shorter(t, token, &length);
         }
         if (token != TOKEN_NONE) {
+            row[count++] = token;
+            at += length;
             if (at == n)
                 return count;
-            token = longest(t, p + at, p + n);
+            token = longest(t, p + at, p + n, &length);
         } else {
             ASSERT(count > 0);
             dead[at / DEAD_WORD_BITS] |= UINT64_C(1) << at % DEAD_WORD_BITS;
             token = row[--count];
             at -= token_length(t, token);
-            token = prefixes[token];
+            token = shorter(t, token, &length);
         }
     }
 }
 
 static size_t row_of_window(struct merge *m, const char *p, size_t n, uint32_t *row)
 {
-    uint64_t dead[MERGE_WINDOW_BYTES / DEAD_WORD_BITS + 1];
-
-    memset(dead, 0, (n / DEAD_WORD_BITS + 1) * sizeof(dead[0]));
-    return find_row(m, p, n, row, dead);
+    for (size_t i = 0; i <= n / DEAD_WORD_BITS; i++)
+        m->dead[i] = 0;
+    return find_row(m, p, n, row, m->dead);
 }
 
 /* ---- long pieces -------------------------------------------------------------------- */
@@ -305,16 +316,10 @@ static size_t merge_bytes(struct merge *m, const char *p, size_t n, uint32_t *id
 
 /* ---- the whole ---------------------------------------------------------------------- */
 
-size_t merge_piece(struct merge *m, const char *p, size_t n, uint32_t *ids)
+size_t merge_row(struct merge *m, const char *p, size_t n, uint32_t *ids)
 {
-    uint32_t token = merge_find(m->tables, p, n);
     struct merge_piece *known, piece = {.n = (uint32_t)n};
 
-    if (token != TOKEN_NONE) {
-        if (ids != NULL)
-            ids[0] = token;
-        return 1;
-    }
     if (n > MERGE_PIECE_BYTES || ids != NULL)
         return merge_bytes(m, p, n, ids);
     memcpy(piece.word, p, n);

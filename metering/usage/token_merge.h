@@ -40,15 +40,29 @@ struct merge {
     struct merge_piece pieces[MERGE_PIECES];
     uint64_t stands[MERGE_STANDS];
     uint32_t row[2][MERGE_WINDOW_BYTES];
+    uint64_t dead[MERGE_WINDOW_BYTES / 64 + 1];
 };
 
 /* The token of exactly these bytes, TOKEN_NONE where there is none. */
 uint32_t merge_find(const struct token_tables *tables, const char *p, size_t n);
 
 /*
- * Tokens of the piece p, n > 0 bytes.  ids: where the ranks go, room for n; or NULL.
- * Allocates only for a piece beyond a window in which no two windows meet.
+ * Tokens of the piece p, n > 0 bytes, which as a whole is none.  ids: where the ranks go,
+ * room for n; or NULL.  Allocates only for a piece beyond a window in which no two
+ * windows meet.
  */
-size_t merge_piece(struct merge *m, const char *p, size_t n, uint32_t *ids);
+size_t merge_row(struct merge *m, const char *p, size_t n, uint32_t *ids);
+
+/* Tokens of any piece. */
+static inline size_t merge_piece(struct merge *m, const char *p, size_t n, uint32_t *ids)
+{
+    uint32_t token = merge_find(m->tables, p, n);
+
+    if (token == TOKEN_NONE)
+        return merge_row(m, p, n, ids);
+    if (ids != NULL)
+        ids[0] = token;
+    return 1;
+}
 
 #endif

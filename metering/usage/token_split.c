@@ -226,7 +226,7 @@ static const char *word_capital(const char *p, const char *end, bool *open)
     return to > p ? to : NULL;
 }
 
-static const char *o200k_any(const char *p, const char *end, bool *open)
+__attribute__((noinline)) static const char *o200k_any(const char *p, const char *end, bool *open)
 {
     unsigned n, class = class_at(p, &n);
     const char *to = NULL;
@@ -251,7 +251,7 @@ static const char *o200k_any(const char *p, const char *end, bool *open)
 
 /* ---- cl100k ----------------------------------------------------------------- */
 
-static const char *cl100k_any(const char *p, const char *end, bool *open)
+__attribute__((noinline)) static const char *cl100k_any(const char *p, const char *end, bool *open)
 {
     unsigned n, class;
     const char *to = contraction(p, end, open);
@@ -273,69 +273,97 @@ static const char *cl100k_any(const char *p, const char *end, bool *open)
     return class == CLASS_NEWLINE ? blanks(p, end, open) : other(p, end, false, open);
 }
 
-/* ---- ordinary words ----------------------------------------------------------- */
+/* ---- ordinary text ------------------------------------------------------------- */
 
 #ifdef __SSE2__
 enum { LOOK = 16 };
 
-/* Bit i: byte i of the 16 at p is a letter of that case, is not ASCII. */
+/* Bit i: byte i of the 16 at p is an ASCII letter, is a small one or no letter, is not ASCII. */
 struct look {
-    unsigned upper, lower, wide;
+    unsigned letter, small, wide;
 };
 
 static inline struct look look_at(const char *p)
 {
     const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
-    /* Signed compare: from 'A' to 'Z' are the bytes below -128 + 26 once 'A' is -128. */
-    const __m128i below = _mm_set1_epi8(-128 + 26);
-    __m128i upper = _mm_add_epi8(x, _mm_set1_epi8((char)(-128 - 'A')));
-    __m128i lower = _mm_add_epi8(x, _mm_set1_epi8((char)(-128 - 'a')));
+    /* Signed compare: from 'a' to 'z' are the bytes below -128 + 26 once 'a' is -128. */
+    __m128i folded = _mm_or_si128(x, _mm_set1_epi8(0x20));
+    __m128i letter = _mm_cmplt_epi8(_mm_add_epi8(folded, _mm_set1_epi8((char)(-128 - 'a'))),
+                                    _mm_set1_epi8(-128 + 26));
 
-    return (struct look){(unsigned)_mm_movemask_epi8(_mm_cmplt_epi8(upper, below)),
-                         (unsigned)_mm_movemask_epi8(_mm_cmplt_epi8(lower, below)),
+    return (struct look){(unsigned)_mm_movemask_epi8(letter),
+                         (unsigned)_mm_movemask_epi8(_mm_slli_epi16(x, 2)), /* bit 5 on top */
                          (unsigned)_mm_movemask_epi8(x)};
 }
 
-/* Length of the run of ones at bit `from` of mask, whose bit 16 is zero. */
-static inline unsigned ones(unsigned mask, unsigned from)
+/* Where the first zero of mask stands, from bit `from` on; bit 16 is zero. */
+static inline unsigned zero_from(unsigned mask, unsigned from)
 {
-    return (unsigned)__builtin_ctz(~(mask >> from));
+    return (unsigned)__builtin_ctz(~mask & (~0u << from));
 }
 #endif
 
-const char *token_split_o200k(const char *p, const char *end, bool *open)
+/*
+ * The end of a piece at p that is made of ASCII alone and whose end shows in the next 16
+ * bytes; NULL where it is not so simple.
+ */
+static inline const char *simple(const char *p, const char *end, bool o200k)
 {
 #ifdef __SSE2__
-    if (end - p > LOOK) {
-        struct look look = look_at(p);
-        unsigned class = look.wide & 1 ? 0 : ASCII[(unsigned char)*p];
-        unsigned lead = (class & LEAD) != 0, at = lead;
+    unsigned class, at;
+    struct look look;
 
-        if ((class & (LEAD | LETTER)) != 0 && ((look.upper | look.lower) >> lead & 1)) {
-            at += ones(look.upper, at);
-            at += ones(look.lower, at);
-            if (at < LOOK && (look.wide >> at & 1) == 0 && p[at] != '\'')
-                return p + at;
-        }
+    if (end - p <= LOOK || (unsigned char)*p >= 0x80)
+        return NULL;
+    class = ASCII[(unsigned char)*p];
+    if (class & CLASS_NUMBER) {
+        at = 1;
+        while (at < NUMBER_CHARS && (unsigned char)(p[at] - '0') < 10)
+            at++;
+        return at == NUMBER_CHARS || (unsigned char)p[at] < 0x80 ? p + at : NULL;
     }
+    look = look_at(p);
+    if (look.letter & 3) { /* it begins with a letter, or with one other character before */
+        at = (class & LETTER) == 0;
+        if ((look.letter >> at & 1) == 0 || class == CLASS_NEWLINE || (!o200k && *p == '\''))
+            return NULL;
+        if (o200k) {
+            at = zero_from(look.letter & ~look.small, at);
+            at = zero_from(look.letter & look.small, at);
+        } else {
+            at = zero_from(look.letter, at);
+        }
+        return at < LOOK && (look.wide >> at & 1) == 0 && !(o200k && p[at] == '\'') ? p + at
+                                                                                    : NULL;
+    }
+    if (class & BLANK && *p != ' ')
+        return NULL;
+    /* Signs, with a blank before them or none. */
+    for (at = *p == ' '; at < LOOK - 1 && (unsigned char)p[at] < 0x80; at++) {
+        if ((ASCII[(unsigned char)p[at]] & NO_WORD) == 0)
+            break;
+    }
+    if (at > (*p == ' ') && at < LOOK - 1 && (unsigned char)p[at] < 0x80 && p[at] != '\n' &&
+        p[at] != '\r' && !(!o200k && *p == '\''))
+        return p + at;
+#else
+    (void)p;
+    (void)end;
+    (void)o200k;
 #endif
-    return o200k_any(p, end, open);
+    return NULL;
+}
+
+const char *token_split_o200k(const char *p, const char *end, bool *open)
+{
+    const char *to = simple(p, end, true);
+
+    return to != NULL ? to : o200k_any(p, end, open);
 }
 
 const char *token_split_cl100k(const char *p, const char *end, bool *open)
 {
-#ifdef __SSE2__
-    if (end - p > LOOK && *p != '\'') {
-        struct look look = look_at(p);
-        unsigned class = look.wide & 1 ? 0 : ASCII[(unsigned char)*p];
-        unsigned letters = look.upper | look.lower, lead = (class & LEAD) != 0, at = lead;
+    const char *to = simple(p, end, false);
 
-        if ((class & (LEAD | LETTER)) != 0 && (letters >> lead & 1)) {
-            at += ones(letters, at);
-            if (at < LOOK && (look.wide >> at & 1) == 0)
-                return p + at;
-        }
-    }
-#endif
-    return cl100k_any(p, end, open);
+    return to != NULL ? to : cl100k_any(p, end, open);
 }

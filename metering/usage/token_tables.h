@@ -5,10 +5,11 @@
  * in place: nothing is loaded, allocated or locked when the program starts.  All
  * numbers are of the machine's own byte order, all parts begin at multiples of 64.
  *
- *   short   tokens of at most 8 bytes, by their bytes: open addressing
+ *   keys    tokens of at most 8 bytes, by their bytes: open addressing; and their ranks
  *   longer  the other tokens, by a hash of their bytes: rank and a check of the hash
  *   nodes   a trie of the tokens that merging can produce, as a double array
  *   pairs   which two tokens merge into a third: exactly one pair a token
+ *   filter  a bit by the same hash: where it is zero there is no such pair
  */
 #ifndef METERING_USAGE_TOKEN_TABLES_H
 #define METERING_USAGE_TOKEN_TABLES_H
@@ -34,34 +35,38 @@ enum {
 /* Offsets from the header's begin, in bytes. */
 struct token_tables {
     uint32_t magic, n_tokens;
-    uint32_t short_bits, longer_bits, pair_bits, n_nodes;
-    uint32_t short_at, longer_at, offsets_at, pool_at, nodes_at, node_token_at;
-    uint32_t splits_at, pairs_at, prefixes_at, size;
+    uint32_t key_bits, longer_bits, pair_bits, n_nodes;
+    uint32_t keys_at, ranks_at, longer_at, offsets_at, pool_at, nodes_at, node_token_at;
+    uint32_t splits_at, pairs_at, filter_at, prefixes_at, size;
+    uint32_t filter_bits;
 };
 
-/* n 0: empty. */
-struct token_short {
-    uint64_t key; /* the bytes, then zeros */
-    uint32_t rank, n;
-};
-
-/* The child by byte c of a node s is base + c, if that one's check is s. */
+/*
+ * The child by byte c of a node s is its base + c, if that one's check is s.  Of a node
+ * at which a token ends bit 31 of the base is set.
+ */
 struct token_node {
     uint32_t base, check;
 };
+#define TOKEN_NODE_ENDS (UINT32_C(1) << 31)
 
 /* What merging a token joined last; of single bytes both TOKEN_NONE. */
 struct token_split {
     uint32_t left, right;
 };
 
-/* A slot of `longer` or `pairs` is rank and, above it, a check of the hash; TOKEN_SLOT_EMPTY
- * where there is none. */
+/* A slot of `longer` is rank and, above it, a check of the hash; of `pairs` all three ranks. */
 #define TOKEN_SLOT_EMPTY UINT32_MAX
+#define TOKEN_PAIR_EMPTY UINT64_MAX
 
 static inline uint32_t token_slot(uint64_t hash, uint32_t rank)
 {
     return (uint32_t)(hash & 0x3fff) << TOKEN_RANK_BITS | rank;
+}
+
+static inline uint64_t token_pair(uint32_t left, uint32_t right)
+{
+    return (uint64_t)left << TOKEN_RANK_BITS | right;
 }
 
 static inline uint64_t token_mix(uint64_t x)
@@ -70,17 +75,35 @@ static inline uint64_t token_mix(uint64_t x)
     return x ^ x >> 32;
 }
 
-static inline uint64_t token_short_hash(uint64_t key, size_t n)
-{
-    return (key ^ (uint64_t)n << 59) * UINT64_C(0x9e3779b97f4a7c15);
-}
-
 static inline uint64_t token_load8(const char *p)
 {
     uint64_t word;
 
     memcpy(&word, p, sizeof(word));
     return word;
+}
+
+/*
+ * The key of 1 to 8 bytes at p, of which 8 may be read: the bytes, zeros, and in the last byte the
+ * length where it is free.  Two texts share a key only where one has 8 bytes, of which the
+ * last is 7 or less: see token_is_odd.
+ */
+static inline uint64_t token_key(const char *p, size_t n)
+{
+    uint64_t key = token_load8(p);
+
+    return n == 8 ? key : (key & ((UINT64_C(1) << n * 8) - 1)) | (uint64_t)n << 56;
+}
+
+/* Such a text of 8 bytes has no key: no token is one. */
+static inline int token_is_odd(const char *p, size_t n)
+{
+    return n == 8 && (unsigned char)p[7] < 8;
+}
+
+static inline uint64_t token_key_hash(uint64_t key)
+{
+    return (key ^ key >> 29) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 /* Of more than 8 bytes: every byte counts, the last 8 may overlap those before. */
@@ -95,7 +118,7 @@ static inline uint64_t token_longer_hash(const char *p, size_t n)
 
 static inline uint64_t token_pair_hash(uint32_t left, uint32_t right)
 {
-    return token_mix((uint64_t)left << TOKEN_RANK_BITS | right);
+    return token_mix(token_pair(left, right));
 }
 
 /* The place of a hash in a table of 2^bits. */

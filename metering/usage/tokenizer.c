@@ -16,10 +16,9 @@ extern const char token_tables_cl100k[] __attribute__((visibility("hidden")));
 static const struct {
     const char *name;
     const char *tables;
-    token_split_fn *split;
 } ENCODINGS[ENCODING_COUNT] = {
-    [ENCODING_O200K] = {"o200k_base", token_tables_o200k, token_split_o200k},
-    [ENCODING_CL100K] = {"cl100k_base", token_tables_cl100k, token_split_cl100k},
+    [ENCODING_O200K] = {"o200k_base", token_tables_o200k},
+    [ENCODING_CL100K] = {"cl100k_base", token_tables_cl100k},
 };
 
 struct tokenizer {
@@ -226,13 +225,12 @@ static void grow(struct token_counter *c, size_t size)
 }
 
 /* Counts the pieces that nothing to come can change; all of them where it is the end. */
-static void drain(struct token_counter *c, bool last)
+static inline const char *count_pieces(struct token_counter *c, token_split_fn *split, bool last)
 {
     struct merge *merge = merge_of(c->tokenizer, c->encoding);
-    token_split_fn *split = ENCODINGS[c->encoding].split;
     const char *p = c->text, *end = c->text + c->n;
+    uint64_t tokens = 0;
 
-    memset(c->text + c->n, 0, TOKEN_SPLIT_PAD);
     while (p < end) {
         bool open = false;
         const char *to = split(p, end, &open);
@@ -241,15 +239,33 @@ static void drain(struct token_counter *c, bool last)
         if (open && !last) {
             if (p > c->text || c->size < c->piece_max)
                 break;
-            c->exact = false;
+            c->exact = false; /* no room for the piece to end in: it ends here */
         }
         n = merge_piece(merge, p, (size_t)(to - p), c->ids);
-        c->tokens += n;
+        tokens += n;
         if (c->ids != NULL)
             c->ids += n;
         p = to;
     }
-    c->n = (size_t)(end - p);
+    c->tokens += tokens;
+    return p;
+}
+
+static void drain(struct token_counter *c, bool last)
+{
+    const char *p = NULL;
+
+    memset(c->text + c->n, 0, TOKEN_SPLIT_PAD);
+    switch (c->encoding) { /* two loops, each with its own patterns in it */
+    case ENCODING_O200K:
+        p = count_pieces(c, token_split_o200k, last);
+        break;
+    case ENCODING_CL100K:
+    case ENCODING_COUNT:
+        p = count_pieces(c, token_split_cl100k, last);
+        break;
+    }
+    c->n -= (size_t)(p - c->text);
     memmove(c->text, p, c->n);
     if (!last && c->n > c->size / 2 && c->size < c->piece_max)
         grow(c, c->size * 2 < c->piece_max ? c->size * 2 : c->piece_max);

@@ -265,6 +265,10 @@ static void make_trie(const struct vocabulary *v, struct trie *t)
     t->nodes[TOKEN_NODE_ROOT].check = TOKEN_NODE_ROOT;
     t->n = 1;
     grow(t, &s, 0, s.n, 0, TOKEN_NODE_ROOT);
+    for (uint32_t i = 0; i < t->n; i++) {
+        if (t->token[i] != TOKEN_NONE)
+            t->nodes[i].base |= TOKEN_NODE_ENDS;
+    }
     t->n += 256; /* a child's place can be looked at wherever its parent's base is */
     free(s.ranks);
 }
@@ -289,29 +293,36 @@ static uint32_t place(struct image *image, const void *bytes, size_t n)
     return (uint32_t)at;
 }
 
-static void place_short(const struct vocabulary *v, struct image *image, struct token_tables *h)
+static void place_keys(const struct vocabulary *v, struct image *image, struct token_tables *h)
 {
-    struct token_short *table;
-    uint32_t n = 0;
+    uint32_t n = 0, *ranks;
+    uint64_t *keys;
+    size_t mask;
 
     for (uint32_t rank = 0; rank < v->n; rank++)
         n += length_of(v, rank) <= TOKEN_SHORT_BYTES;
-    h->short_bits = bits_for((size_t)n * 3 / 2);
-    table = get((size_t)1 << h->short_bits, sizeof(*table));
+    h->key_bits = bits_for((size_t)n * 3 / 2);
+    mask = ((size_t)1 << h->key_bits) - 1;
+    keys = get(mask + 1, sizeof(*keys)); /* no key is 0 */
+    ranks = get(mask + 1, sizeof(*ranks));
     for (uint32_t rank = 0; rank < v->n; rank++) {
-        size_t length = length_of(v, rank), at, mask = ((size_t)1 << h->short_bits) - 1;
-        uint64_t key = 0;
+        const char *p = v->pool + v->offsets[rank];
+        size_t length = length_of(v, rank), at;
 
         if (length > TOKEN_SHORT_BYTES)
             continue;
-        memcpy(&key, v->pool + v->offsets[rank], length);
-        at = token_place(token_short_hash(key, length), h->short_bits);
-        while (table[at].n != 0)
+        if (token_is_odd(p, length))
+            stop("a token has no key");
+        at = token_place(token_key_hash(token_key(p, length)), h->key_bits);
+        while (keys[at] != 0)
             at = (at + 1) & mask;
-        table[at] = (struct token_short){key, rank, (uint32_t)length};
+        keys[at] = token_key(p, length);
+        ranks[at] = rank;
     }
-    h->short_at = place(image, table, sizeof(*table) << h->short_bits);
-    free(table);
+    h->keys_at = place(image, keys, sizeof(*keys) << h->key_bits);
+    h->ranks_at = place(image, ranks, sizeof(*ranks) << h->key_bits);
+    free(keys);
+    free(ranks);
 }
 
 static void put_slot(uint32_t *table, uint32_t bits, uint64_t hash, uint32_t rank)
@@ -353,18 +364,47 @@ static void place_longer(const struct vocabulary *v, struct image *image,
 
 static void place_pairs(const struct vocabulary *v, struct image *image, struct token_tables *h)
 {
-    uint32_t *table;
+    size_t mask, size;
+    uint64_t *table;
 
-    h->pair_bits = bits_for((size_t)v->n * 2);
-    table = empty_slots(h->pair_bits);
+    h->pair_bits = bits_for((size_t)v->n * 5 / 4);
+    size = (size_t)1 << h->pair_bits;
+    mask = size - 1;
+    table = get(size, sizeof(*table));
+    memset(table, 0xff, size * sizeof(*table));
+    for (uint32_t rank = 0; rank < v->n; rank++) {
+        const struct token_split *split = &v->splits[rank];
+        size_t at;
+
+        if (!v->reached[rank] || split->left == TOKEN_NONE)
+            continue;
+        at = token_place(token_pair_hash(split->left, split->right), h->pair_bits);
+        while (table[at] != TOKEN_PAIR_EMPTY)
+            at = (at + 1) & mask;
+        table[at] = token_pair(split->left, split->right) << TOKEN_RANK_BITS | rank;
+    }
+    h->pairs_at = place(image, table, size * sizeof(*table));
+    free(table);
+}
+
+static void place_filter(const struct vocabulary *v, struct image *image,
+                         struct token_tables *h)
+{
+    unsigned char *filter;
+
+    h->filter_bits = bits_for((size_t)v->n * 8);
+    filter = get((size_t)1 << (h->filter_bits - 3), 1);
     for (uint32_t rank = 0; rank < v->n; rank++) {
         const struct token_split *split = &v->splits[rank];
 
-        if (v->reached[rank] && split->left != TOKEN_NONE)
-            put_slot(table, h->pair_bits, token_pair_hash(split->left, split->right), rank);
+        if (v->reached[rank] && split->left != TOKEN_NONE) {
+            size_t at = token_place(token_pair_hash(split->left, split->right), h->filter_bits);
+
+            filter[at / 8] = (unsigned char)(filter[at / 8] | 1u << at % 8);
+        }
     }
-    h->pairs_at = place(image, table, sizeof(*table) << h->pair_bits);
-    free(table);
+    h->filter_at = place(image, filter, (size_t)1 << (h->filter_bits - 3));
+    free(filter);
 }
 
 /* Of each token the longest one that it begins with. */
@@ -418,7 +458,7 @@ static void compile_vocabulary(const char *source, const char *target)
     h.n_tokens = v.n;
     h.n_nodes = trie.n;
     (void)place(&image, &h, sizeof(h));
-    place_short(&v, &image, &h);
+    place_keys(&v, &image, &h);
     place_longer(&v, &image, &h);
     h.offsets_at = place(&image, v.offsets, (v.n + 1) * sizeof(*v.offsets));
     h.pool_at = place(&image, v.pool, v.offsets[v.n] + 16);
@@ -426,6 +466,7 @@ static void compile_vocabulary(const char *source, const char *target)
     h.node_token_at = place(&image, trie.token, trie.n * sizeof(*trie.token));
     h.splits_at = place(&image, v.splits, v.n * sizeof(*v.splits));
     place_pairs(&v, &image, &h);
+    place_filter(&v, &image, &h);
     place_prefixes(&v, &image, &h);
     h.size = (uint32_t)image.n;
     memcpy(image.bytes, &h, sizeof(h));
