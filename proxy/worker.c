@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "metering/usage/calibration.h"
 #include "proxy/conn.h"
 #include "proxy/desk.h"
 #include "proxy/h2.h"
@@ -538,6 +539,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     w->scratch = xmalloc(SCRATCH_BYTES);
     w->denied = denied_new();
     w->learnt = learnt_new();
+    w->calibration = calibration_new();
     w->pools = pools_new(w, generation_ref(generation));
     w->limiter = make_limiter(w);
     pthread_mutex_init(&w->mailbox_lock, NULL);
@@ -582,6 +584,7 @@ void worker_free(struct worker *w)
     journal_close(w->journal);
     denied_free(w->denied);
     learnt_free(w->learnt);
+    calibration_free(w->calibration);
     event_free(w->mailbox_event);
     event_free(w->sync_event);
     event_free(w->limiter_timer);

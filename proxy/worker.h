@@ -67,6 +67,7 @@ struct worker {
     bool sync_always;   /* what BEGIN promises must be on disk before a request is forwarded */
     struct denied *denied;
     struct learnt *learnt; /* what calls without a bound take */
+    struct calibration *calibration; /* what estimates of its own calls were worth */
     struct worker_stats stats;
     int64_t now_us; /* clock_mono_us when the exchange that runs was woken; for its own times */
 

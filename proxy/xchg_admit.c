@@ -57,7 +57,7 @@ static uint64_t output_bound(const struct xchg *x, uint64_t model_max)
 
 /*
  * What the call may take at the most, in every unit, and its price: from the request's
- * own bounds, else the defaults of estimate.h.
+ * own bounds, else the defaults of estimate.h, and what this model's calls took before.
  */
 static bool price_worst(struct xchg *x, struct limit_amounts *worst)
 {
@@ -68,11 +68,12 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
                                 .model_requested = x->facts.model,
                                 .tier = usage_priced_tier(x->facts.service_tier),
                                 .at_us = x->start_wall_us};
-    uint64_t input = estimate_input_tokens(&x->facts);
-    uint64_t output;
+    uint64_t input, output;
     struct money most;
     bool priced;
 
+    x->factors = calibration_look(x->worker->calibration, strv_z(x->upstream->name), x->model);
+    input = estimate_scaled(estimate_input_tokens(&x->facts), x->factors.input_high);
     x->max_output = output_bound(x, price_max_output(book, query.provider, query.model));
     output = x->max_output;
     usage_set(&x->worst_usage, USAGE_INPUT, input);

@@ -182,7 +182,8 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
 {
     x->usage_source = estimate_complete(
         &x->facts, seen, x->upstream_status,
-        price_max_output(x->config->book, x->upstream->provider, x->model), &x->usage);
+        price_max_output(x->config->book, x->upstream->provider, x->model), &x->factors,
+        &x->usage);
     if (x->usage_source == USAGE_NONE && x->upstream_status >= 400) {
         x->cost.status = PRICE_OK; /* an error answer is not billed */
         return;
@@ -191,6 +192,8 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
         free_of_charge(x);
         return;
     }
+    calibration_learn(x->worker->calibration, strv_z(x->upstream->name), x->model, &x->facts,
+                      seen);
     price(x, settle_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
           &x->cost);
     add_parts(x);

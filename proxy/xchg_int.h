@@ -13,6 +13,7 @@
 #include "base/uuid7.h"
 #include "metering/ledger/record.h"
 #include "metering/limits/limit.h"
+#include "metering/usage/calibration.h"
 #include "metering/usage/estimate.h"
 #include "metering/usage/protocol.h"
 #include "metering/usage/tap.h"
@@ -162,6 +163,7 @@ struct xchg {
 
     /* admission */
     uint64_t max_output; /* bound of the whole answer, in tokens */
+    struct estimate_factors factors; /* as they were when it was admitted */
     struct usage worst_usage;
     bool reserving; /* a verdict is awaited */
     bool reserved;  /* to be settled */

@@ -62,6 +62,12 @@ bool estimate_units(const struct request_facts *facts, struct usage *out)
     return out->has != 0;
 }
 
+uint64_t estimate_scaled(uint64_t tokens, uint32_t factor)
+{
+    return add(times(tokens / ESTIMATE_ONE, factor),
+               divide_up(tokens % ESTIMATE_ONE * factor, ESTIMATE_ONE));
+}
+
 uint64_t estimate_input_tokens(const struct request_facts *facts)
 {
     uint64_t tokens = divide_up(facts->text_bytes, INPUT_BYTES_PER_TOKEN);
@@ -92,38 +98,42 @@ uint64_t estimate_max_output_tokens(const struct request_facts *facts, uint64_t 
     return times(each, facts->choices > 0 ? facts->choices : 1);
 }
 
-uint64_t estimate_output_tokens(uint64_t text_bytes, uint64_t bound)
+uint64_t estimate_output_tokens(uint64_t text_bytes, uint32_t per_byte, uint64_t bound)
 {
-    uint64_t tokens = divide_up(times(text_bytes, OUTPUT_TOKENS), OUTPUT_BYTES);
+    uint64_t tokens = per_byte > 0
+                          ? estimate_scaled(text_bytes, per_byte)
+                          : divide_up(times(text_bytes, OUTPUT_TOKENS), OUTPUT_BYTES);
 
     return tokens < bound ? tokens : bound;
 }
 
 /* Output of which so much text was seen, bounded as the request was. */
 static uint64_t seen_output(const struct request_facts *facts, const struct tap_result *seen,
-                            uint64_t model_max)
+                            uint64_t model_max, const struct estimate_factors *factors)
 {
     bool is_bounded = facts->has_max_output || model_max > 0;
     uint64_t bound =
         is_bounded ? estimate_max_output_tokens(facts, model_max) : USAGE_MAX_COUNT;
 
-    return estimate_output_tokens(seen->output_bytes, bound);
+    return estimate_output_tokens(seen->output_bytes, factors->output, bound);
 }
 
 /* What the provider gave, completed where it is not its last word or lacks a side. */
 static enum usage_source complete_given(const struct request_facts *facts,
                                         const struct tap_result *seen, uint64_t model_max,
+                                        const struct estimate_factors *factors,
                                         struct usage *out)
 {
     bool wants_output = !facts->embeds && (!seen->usage_is_final || seen->output_bytes > 0);
     bool estimated = !seen->usage_is_final;
-    uint64_t output = seen_output(facts, seen, model_max);
+    uint64_t output = seen_output(facts, seen, model_max, factors);
 
     *out = seen->usage;
     if (!usage_has(out, USAGE_INPUT) && !usage_has(out, USAGE_OUTPUT))
         return estimated ? USAGE_PARTIAL : USAGE_PROVIDER; /* charged by another measure */
     if (!usage_has(out, USAGE_INPUT)) {
-        usage_set(out, USAGE_INPUT, estimate_input_tokens(facts));
+        usage_set(out, USAGE_INPUT,
+                  estimate_scaled(estimate_input_tokens(facts), factors->input));
         estimated = true;
     }
     if (wants_output && !usage_has(out, USAGE_OUTPUT)) {
@@ -138,6 +148,7 @@ static enum usage_source complete_given(const struct request_facts *facts,
 /* What is charged by other measures than text alone. */
 static enum usage_source estimate_media(const struct request_facts *facts,
                                         const struct tap_result *seen, uint64_t model_max,
+                                        const struct estimate_factors *factors,
                                         struct usage *out)
 {
     (void)estimate_units(facts, out);
@@ -151,7 +162,7 @@ static enum usage_source estimate_media(const struct request_facts *facts,
     if (facts->listens && facts->audio_ms > 0)
         usage_set(out, USAGE_INPUT_AUDIO, heard_tokens(facts));
     if (facts->listens) {
-        usage_set(out, USAGE_OUTPUT, seen_output(facts, seen, model_max));
+        usage_set(out, USAGE_OUTPUT, seen_output(facts, seen, model_max, factors));
     } else if (facts->speaks) {
         usage_set(out, USAGE_OUTPUT, spoken_tokens(facts));
         usage_set(out, USAGE_OUTPUT_AUDIO, spoken_tokens(facts));
@@ -161,23 +172,25 @@ static enum usage_source estimate_media(const struct request_facts *facts,
 
 enum usage_source estimate_complete(const struct request_facts *facts,
                                     const struct tap_result *seen, int status,
-                                    uint64_t model_max, struct usage *out)
+                                    uint64_t model_max, const struct estimate_factors *factors,
+                                    struct usage *out)
 {
     bool failed = status >= 400 || (seen->end == TAP_END_ERROR && seen->output_bytes == 0);
 
     *out = (struct usage){.has = 0};
     if (seen->has_usage)
-        return complete_given(facts, seen, model_max, out);
+        return complete_given(facts, seen, model_max, factors, out);
     if (seen->pending || facts->later) /* what it took is told elsewhere, or never */
         return USAGE_NONE;
     if (failed || facts->choices == 0) /* choices 0: the request was never read as a call */
         return USAGE_NONE;
     if (facts->draws || facts->speaks || facts->listens || facts->ranks)
-        return estimate_media(facts, seen, model_max, out);
-    usage_set(out, USAGE_INPUT, estimate_input_tokens(facts));
+        return estimate_media(facts, seen, model_max, factors, out);
+    usage_set(out, USAGE_INPUT,
+                  estimate_scaled(estimate_input_tokens(facts), factors->input));
     if (facts->background)
         usage_set(out, USAGE_OUTPUT, estimate_max_output_tokens(facts, model_max));
     else if (!facts->embeds)
-        usage_set(out, USAGE_OUTPUT, seen_output(facts, seen, model_max));
+        usage_set(out, USAGE_OUTPUT, seen_output(facts, seen, model_max, factors));
     return USAGE_ESTIMATED;
 }

@@ -1,9 +1,9 @@
 /*
  * estimate.h - token counts from bytes, where no provider gave them.
  *
- * A reservation before the call, a count after a stream broke off.  Bounded: an
- * output estimate is never above the request's own bound nor above what the bytes
- * seen allow (one token a byte).
+ * A reservation before the call, a count after a stream broke off.  Factors that
+ * calibration.h learnt make them better.  Bounded: an output estimate is never above the request's own bound, and without experience with the
+ * model not above what the bytes seen allow (one token a byte).
  */
 #ifndef METERING_USAGE_ESTIMATE_H
 #define METERING_USAGE_ESTIMATE_H
@@ -17,6 +17,18 @@ enum {
     ESTIMATE_MEDIA_TOKENS = 1600,   /* one image or file part: the dearest common case */
     ESTIMATE_DEFAULT_OUTPUT = 4096, /* output bound where neither request nor book has one */
 };
+
+/* What experience says of a model; ESTIMATE_ONE is 1. */
+struct estimate_factors {
+    uint32_t input;      /* billed over estimate_input_tokens, on the average */
+    uint32_t input_high; /* the same on the high side, for reservations */
+    uint32_t output;     /* tokens a byte of generated text; 0: not known */
+};
+enum { ESTIMATE_ONE = 1 << 16 };
+#define ESTIMATE_PLAIN {ESTIMATE_ONE, ESTIMATE_ONE, 0}
+
+/* tokens x factor, rounded up. */
+uint64_t estimate_scaled(uint64_t tokens, uint32_t factor);
 
 /*
  * Input tokens that the request will be billed, rounded up, with the chat overhead:
@@ -33,8 +45,11 @@ bool estimate_units(const struct request_facts *facts, struct usage *out);
  * the default) times its choices; 0 where the endpoint generates nothing.
  */
 uint64_t estimate_max_output_tokens(const struct request_facts *facts, uint64_t model_max);
-/* Output tokens of text_bytes of generated text (2 for 7 bytes, rounded up), at most bound. */
-uint64_t estimate_output_tokens(uint64_t text_bytes, uint64_t bound);
+/*
+ * Output tokens of text_bytes of generated text, at most bound: 2 for 7 bytes where per_byte
+ * (see estimate_factors) is 0; rounded up.
+ */
+uint64_t estimate_output_tokens(uint64_t text_bytes, uint32_t per_byte, uint64_t bound);
 
 /*
  * Completes what the tap knows into the usage to record: provider's final counts
@@ -47,6 +62,7 @@ uint64_t estimate_output_tokens(uint64_t text_bytes, uint64_t bound);
  */
 enum usage_source estimate_complete(const struct request_facts *facts,
                                     const struct tap_result *seen, int status,
-                                    uint64_t model_max, struct usage *out);
+                                    uint64_t model_max, const struct estimate_factors *factors,
+                                    struct usage *out);
 
 #endif

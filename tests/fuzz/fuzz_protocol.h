@@ -65,6 +65,7 @@ static void fuzz_check_request(const struct protocol *p, const struct route *rou
     struct request_facts f, again;
     struct usage u;
     struct tap_result none = {.has_usage = false};
+    struct estimate_factors factors = {UINT32_MAX, UINT32_MAX, (uint32_t)body.n};
     struct buf edited;
 
     if (protocol_scan_request(p, route, body, &f) != RC_OK)
@@ -73,7 +74,7 @@ static void fuzz_check_request(const struct protocol *p, const struct route *rou
     ASSERT(f.model.n > 0 && f.model.n <= REQUEST_MODEL_MAX_BYTES);
     ASSERT(estimate_input_tokens(&f) <= USAGE_MAX_COUNT);
     ASSERT(estimate_max_output_tokens(&f, 0) <= USAGE_MAX_COUNT);
-    (void)estimate_complete(&f, &none, 200, 0, &u);
+    (void)estimate_complete(&f, &none, 200, 0, &factors, &u);
     if (!f.can_ask_usage)
         return;
     /* The edited body is the same request, which asks for usage. */

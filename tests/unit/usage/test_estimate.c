@@ -4,6 +4,8 @@
 
 #include "tests/unit/unit.h"
 
+static const struct estimate_factors PLAIN = ESTIMATE_PLAIN;
+
 static void test_input(void **state)
 {
     struct request_facts f = {.choices = 1};
@@ -46,13 +48,13 @@ static void test_max_output(void **state)
 static void test_output(void **state)
 {
     (void)state;
-    assert_int_equal(estimate_output_tokens(0, 100), 0);
-    assert_int_equal(estimate_output_tokens(1, 100), 1);
-    assert_int_equal(estimate_output_tokens(7, 100), 2);
-    assert_int_equal(estimate_output_tokens(8, 100), 3);
-    assert_int_equal(estimate_output_tokens(7000, 100), 100);
+    assert_int_equal(estimate_output_tokens(0, 0, 100), 0);
+    assert_int_equal(estimate_output_tokens(1, 0, 100), 1);
+    assert_int_equal(estimate_output_tokens(7, 0, 100), 2);
+    assert_int_equal(estimate_output_tokens(8, 0, 100), 3);
+    assert_int_equal(estimate_output_tokens(7000, 0, 100), 100);
     for (uint64_t n = 0; n < 50; n++)
-        assert_true(estimate_output_tokens(n, UINT64_MAX) <= n);
+        assert_true(estimate_output_tokens(n, 0, UINT64_MAX) <= n);
 }
 
 struct outcome {
@@ -66,7 +68,7 @@ static struct outcome complete(const struct request_facts *f, const struct tap_r
     struct usage u;
     struct outcome o;
 
-    o.source = estimate_complete(f, seen, status, 1000, &u);
+    o.source = estimate_complete(f, seen, status, 1000, &PLAIN, &u);
     o.input = usage_has(&u, USAGE_INPUT) ? (int64_t)u.n[USAGE_INPUT] : -1;
     o.output = usage_has(&u, USAGE_OUTPUT) ? (int64_t)u.n[USAGE_OUTPUT] : -1;
     return o;
