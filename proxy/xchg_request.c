@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "metering/usage/inflate.h"
 #include "proxy/auth.h"
 #include "proxy/xchg_int.h"
 
@@ -162,6 +163,9 @@ static enum step route_request(struct xchg *x)
     return xchg_go(x, &S_BODY);
 }
 
+/* What a compressed body may unpack to: a turn of the loop does it all, in some 20 ms. */
+enum { REQUEST_UNPACKED_MAX_BYTES = 8 << 20 };
+
 /* ---- BODY --------------------------------------------------------------------------------- */
 
 static enum rc take_chunked(struct xchg *x, struct strv bytes)
@@ -216,34 +220,86 @@ static enum rc take_body(struct xchg *x)
     return RC_OK;
 }
 
+/* The body as its endpoint will read it; *packed where that is in `out`. */
+static enum rc unpack_body(struct xchg *x, struct buf *out, struct strv *body, bool *packed)
+{
+    struct strv coding = strv_trim(http1_value(&x->head, STRV("content-encoding")));
+    enum rc rc;
+
+    *body = hold_view(&x->body);
+    *packed = coding.n > 0 && !strv_eq_nocase(coding, STRV("identity"));
+    if (!*packed)
+        return RC_OK;
+    rc = inflate_body(coding, *body, out);
+    *body = buf_view(out);
+    return rc;
+}
+
+static enum step refuse_packed(struct xchg *x, enum rc rc)
+{
+    if (rc == RC_LIMIT)
+        return xchg_refuse(x, REFUSE_BODY_TOO_LARGE,
+                           "the request body unpacks to more than %d bytes",
+                           REQUEST_UNPACKED_MAX_BYTES);
+    return xchg_refuse(x, REFUSE_BAD_REQUEST, "%s",
+                       rc == RC_STATE ? "the request's Content-Encoding is not understood here"
+                                      : "the request body is not what its Content-Encoding says");
+}
+
+/* The body goes once it is sent; what it said is kept. */
+static void keep_facts(struct xchg *x)
+{
+    struct request_facts *f = &x->facts;
+
+    f->model = arena_strv(&x->arena, f->model);
+    f->service_tier = arena_strv(&x->arena, f->service_tier);
+    f->size = arena_strv(&x->arena, f->size);
+    f->quality = arena_strv(&x->arena, f->quality);
+    f->search_ctx = arena_strv(&x->arena, f->search_ctx);
+    x->model = config_deployment(x->upstream, f->model);
+    if (x->model.n == 0)
+        x->model = f->model;
+    x->tags.subject.dim[DIM_MODEL] = x->model;
+}
+
+/* Reads what admission must know; *unpacks false where its coding is the trouble. */
+static enum rc read_body(struct xchg *x, bool *packed, bool *unpacks)
+{
+    struct strv type = http1_value(&x->head, STRV("content-type")), body;
+    const struct protocol *p = x->upstream->protocol;
+    struct buf unpacked;
+    enum rc rc;
+
+    buf_init(&unpacked, REQUEST_UNPACKED_MAX_BYTES);
+    rc = unpack_body(x, &unpacked, &body, packed);
+    *unpacks = rc == RC_OK;
+    if (rc == RC_OK)
+        rc = protocol_is_form(type) ? protocol_scan_form(p, &x->route, type, body, &x->facts)
+                                    : protocol_scan_request(p, &x->route, body, &x->facts);
+    if (rc == RC_OK)
+        keep_facts(x);
+    buf_release(&unpacked);
+    if (*packed) /* it travels as it came: nothing can be put into it */
+        x->facts.can_ask_usage = false;
+    return rc;
+}
+
 static enum step scan_request(struct xchg *x)
 {
-    struct strv type;
+    bool packed, unpacks;
     enum rc rc;
 
     if (x->own)
         return xchg_answer_own(x);
     if (x->route.endpoint->kind != ENDPOINT_METERED)
         return xchg_go(x, &S_ADMIT);
-    type = http1_value(&x->head, STRV("content-type"));
-    rc = protocol_is_form(type) ? protocol_scan_form(x->upstream->protocol, &x->route, type,
-                                                     hold_view(&x->body), &x->facts)
-                                : protocol_scan_request(x->upstream->protocol, &x->route,
-                                                        hold_view(&x->body), &x->facts);
+    rc = read_body(x, &packed, &unpacks);
+    if (!unpacks)
+        return refuse_packed(x, rc);
     if (rc != RC_OK)
         return xchg_refuse(x, REFUSE_BAD_REQUEST, "%s",
                            rc == RC_LIMIT ? "the request body is nested too deeply"
                                           : "the request body is not what this endpoint takes");
-    /* The body goes once it is sent; what it said is kept. */
-    x->facts.model = arena_strv(&x->arena, x->facts.model);
-    x->facts.service_tier = arena_strv(&x->arena, x->facts.service_tier);
-    x->facts.size = arena_strv(&x->arena, x->facts.size);
-    x->facts.quality = arena_strv(&x->arena, x->facts.quality);
-    x->facts.search_ctx = arena_strv(&x->arena, x->facts.search_ctx);
-    x->model = config_deployment(x->upstream, x->facts.model);
-    if (x->model.n == 0)
-        x->model = x->facts.model;
-    x->tags.subject.dim[DIM_MODEL] = x->model;
     if (!key_allows_model(x->key, x->model) && !key_allows_model(x->key, x->facts.model))
         return xchg_refuse(x, REFUSE_MODEL_NOT_ALLOWED,
                            "this key may not use the model \"%.*s\"",

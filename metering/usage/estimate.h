@@ -2,8 +2,9 @@
  * estimate.h - token counts from bytes, where no provider gave them.
  *
  * A reservation before the call, a count after a stream broke off.  Factors that
- * calibration.h learnt make them better.  Bounded: an output estimate is never above the request's own bound, and without experience with the
- * model not above what the bytes seen allow (one token a byte).
+ * calibration.h learnt make them better.  Bounded: an output estimate is never above the
+ * request's own bound, and without experience with the model not above what the bytes
+ * seen allow (one token a byte).
  */
 #ifndef METERING_USAGE_ESTIMATE_H
 #define METERING_USAGE_ESTIMATE_H

@@ -184,12 +184,15 @@ static enum rc feed_zstd(struct inflater *z, const unsigned char *p, size_t n)
     ZSTD_inBuffer in = {p, n, 0};
     char piece[INFLATE_PIECE];
     ZSTD_outBuffer out;
+    size_t left;
     enum rc rc;
 
     do {
         out = (ZSTD_outBuffer){piece, sizeof(piece), 0};
-        if (ZSTD_isError(ZSTD_decompressStream(z->zstd, &out, &in)))
+        left = ZSTD_decompressStream(z->zstd, &out, &in);
+        if (ZSTD_isError(left))
             return RC_BAD;
+        z->ended = left == 0;
         rc = tell(z, piece, out.pos);
     } while (rc == RC_OK && (in.pos < in.size || out.pos == out.size));
     return rc;
@@ -224,4 +227,44 @@ enum rc inflate_feed(struct inflater *z, struct strv bytes, inflate_fn *fn, void
         bytes = strv_skip(bytes, now.n);
     }
     return z->rc;
+}
+
+bool inflate_is_whole(const struct inflater *z)
+{
+    return z->rc == RC_OK && z->ended;
+}
+
+struct unpacking {
+    struct buf *out;
+    enum rc rc;
+};
+
+static void keep_piece(void *arg, struct strv piece)
+{
+    struct unpacking *u = arg;
+
+    if (u->rc == RC_OK)
+        u->rc = buf_append_strv(u->out, piece);
+}
+
+enum rc inflate_body(struct strv coding, struct strv packed, struct buf *out)
+{
+    enum { STEP = 64 << 10 }; /* so that what does not fit stops it soon */
+    struct unpacking u = {.out = out, .rc = RC_OK};
+    bool identity;
+    struct inflater *z = inflate_new(coding, &identity);
+    enum rc rc = RC_OK;
+
+    if (identity)
+        return buf_append_strv(out, packed);
+    if (z == NULL)
+        return RC_STATE;
+    for (size_t at = 0; at < packed.n && rc == RC_OK; at += STEP) {
+        rc = inflate_feed(z, strv_head(strv_skip(packed, at), STEP), keep_piece, &u);
+        rc = rc == RC_OK ? u.rc : rc;
+    }
+    if (rc == RC_OK && !inflate_is_whole(z))
+        rc = RC_BAD;
+    inflate_free(z);
+    return rc;
 }

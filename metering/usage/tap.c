@@ -210,6 +210,7 @@ static void settle_mode(struct tap *tap, char first)
     } else {
         tap->mode = MODE_IGNORE;
         result->framing = FRAMING_NONE;
+        result->undecodable = tap->status < 300; /* usage was to be in it */
     }
     tap->reading.is_stream = result->framing != FRAMING_NONE;
 }
