@@ -41,7 +41,7 @@ static void on_verdict(void *arg)
 static uint64_t output_so_far(const struct xchg *x)
 {
     const struct tap_result *seen = tap_result(x->tap);
-    uint64_t tokens = estimate_output_tokens(seen->output_bytes, USAGE_MAX_COUNT);
+    uint64_t tokens = estimate_output_tokens(seen->output_bytes, x->factors.output, USAGE_MAX_COUNT);
 
     return seen->usage.n[USAGE_OUTPUT] > tokens ? seen->usage.n[USAGE_OUTPUT] : tokens;
 }
