@@ -9,7 +9,7 @@ RUN make -C /src release build/release/provider
 FROM debian:bookworm-slim AS provider
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libevent-2.1-7 libevent-openssl-2.1-7 libnghttp2-14 libssl3 libcjson1 \
-       libbrotli1 libzstd1 zlib1g libhiredis0.14 libsqlite3-0 libglib2.0-0 libcurl4 \
+       libbrotli1 libzstd1 libxxhash0 zlib1g libhiredis0.14 libsqlite3-0 libglib2.0-0 libcurl4 \
     && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home provider
 COPY --from=build /src/build/release/provider /usr/bin/provider
@@ -19,7 +19,7 @@ ENTRYPOINT ["/usr/bin/provider"]
 FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libevent-2.1-7 libevent-openssl-2.1-7 libnghttp2-14 \
-       libssl3 libcjson1 libbrotli1 libzstd1 zlib1g libhiredis0.14 libsqlite3-0 \
+       libssl3 libcjson1 libbrotli1 libzstd1 libxxhash0 zlib1g libhiredis0.14 libsqlite3-0 \
        libglib2.0-0 libcurl4 ca-certificates curl \
     && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home tollgate \

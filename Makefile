@@ -15,7 +15,7 @@ endif
 
 # Which compiler and flags: objects rebuild when any of it changes (see $(O)/.flags).
 FLOORS  := base pricing metering/usage metering/limits metering/ledger reports proxy
-PKGS    := libevent libevent_openssl libnghttp2 libssl libcrypto libcjson hiredis sqlite3 zlib libbrotlidec libzstd glib-2.0 libcurl
+PKGS    := libevent libevent_openssl libnghttp2 libssl libcrypto libcjson hiredis sqlite3 zlib libbrotlidec libzstd libxxhash glib-2.0 libcurl
 HAVE    := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
 PKG_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PKGS) 2>/dev/null))
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)

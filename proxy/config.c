@@ -150,6 +150,12 @@ static void read_all(struct config_draft *draft, const cJSON *root)
     config_read_limits(l, draft->limits);
 }
 
+static void make_prompt_key(struct config *config)
+{
+    fingerprint_key_make(&config->prompt_key,
+                         strv_make((const char *)config->user_salt, SHA256_BYTES));
+}
+
 static struct config *load(const char *file, bool without_secrets, struct problems *problems)
 {
     struct config *config = xcalloc(1, sizeof(*config));
@@ -169,6 +175,7 @@ static struct config *load(const char *file, bool without_secrets, struct proble
         read_all(&draft, doc.root);
     if (problems->total == before) {
         (void)keys_read_salt(config->state_dir, config->user_salt);
+        make_prompt_key(config);
         config->key_table = key_table_new(config->keys, config->n_keys);
         config_compile_limits(config);
     } else {
@@ -210,6 +217,7 @@ void config_free(struct config *config)
     }
     wipe(config->redis_url); /* it may hold a password */
     explicit_bzero(config->user_salt, sizeof(config->user_salt));
+    explicit_bzero(&config->prompt_key, sizeof(config->prompt_key));
     key_table_free(config->key_table);
     limit_set_free(config->limits);
     book_free(config->book);
@@ -229,6 +237,7 @@ bool config_prepare_state(struct config *config, struct problems *problems)
            keys_make_salt(config->state_dir, salt, problems);
     if (good && memcmp(salt, config->user_salt, sizeof(salt)) != 0) {
         memcpy(config->user_salt, salt, sizeof(salt));
+        make_prompt_key(config);
         config_compile_limits(config);
     }
     explicit_bzero(salt, sizeof(salt));

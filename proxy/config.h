@@ -16,6 +16,7 @@
 #include "base/digest.h"
 #include "base/problem.h"
 #include "base/tag.h"
+#include "base/fingerprint.h"
 #include "base/zone.h"
 #include "metering/ledger/ledger.h"
 #include "metering/limits/limit.h"
@@ -182,6 +183,7 @@ struct config {
     struct zone *zone;
     struct tags_config tags;
     struct bounds_config bounds;
+    struct fingerprint_key prompt_key;     /* of the fingerprints of request bodies */
     unsigned char user_salt[SHA256_BYTES]; /* keys the hash of `user`; state_dir/user.salt */
 
     struct upstream_config *upstreams;

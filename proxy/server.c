@@ -25,6 +25,7 @@
 #include "proxy/observe.h"
 #include "proxy/rebuild.h"
 #include "proxy/orphans.h"
+#include "proxy/repeats.h"
 #include "proxy/server_int.h"
 #include "proxy/tokens.h"
 #include "proxy/worker.h"
@@ -416,6 +417,7 @@ static void free_server(struct server *s)
         ledger_stop(s->ledger);
     collected_close(s->collected);
     limit_memory_free(s->limit_memory);
+    repeats_free(s->repeats);
     generation_unref(s->current);
     if (s->base)
         event_base_free(s->base);
@@ -438,6 +440,7 @@ int server_run(struct generation *generation)
     raise_descriptor_limit();
     s->base = event_base_new();
     s->limit_memory = limit_memory_new();
+    s->repeats = repeats_new();
     if (!start_ledger(s, &recovered) || !open_collected(s) || !make_workers(s))
         goto out;
     s->rebuild = rebuild_start(s);

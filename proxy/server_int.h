@@ -35,6 +35,7 @@ struct server {
     struct rebuild *rebuild;
     struct desk *desk;
     struct tokens *tokens;
+    struct repeats *repeats; /* of requests and of their beginnings, for all workers */
     int64_t started_us;
     atomic_size_t connections;
     atomic_uint workers_done;

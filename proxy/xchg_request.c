@@ -305,6 +305,14 @@ static enum step scan_request(struct xchg *x)
                            "this key may not use the model \"%.*s\"",
                            (int)(x->facts.model.n < 128 ? x->facts.model.n : 128),
                            x->facts.model.n ? x->facts.model.p : "");
+    if (x->body.len <= PROMPT_HASHED_BYTES)
+        x->prompt_hash = fingerprint(&x->config->prompt_key, hold_view(&x->body),
+                                     strv_hash(x->target.rest));
+    if (x->body.len > PROMPT_PREFIX_BYTES)
+        x->prefix_hash =
+            fingerprint(&x->config->prompt_key,
+                        strv_head(hold_view(&x->body), PROMPT_PREFIX_BYTES),
+                        strv_hash(x->facts.model));
     x->asked_usage = x->upstream->inject_usage && x->facts.can_ask_usage;
     return xchg_go(x, &S_ADMIT);
 }

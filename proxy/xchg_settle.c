@@ -6,7 +6,14 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "proxy/learnt.h"
+#include "proxy/repeats.h"
+#include "proxy/server_int.h"
 #include "proxy/xchg_int.h"
+
+enum {
+    REPEAT_WITHIN_S = 86400, /* how long an answer might have been kept */
+    CACHE_WITHIN_S = 300,    /* how long providers keep a prompt's beginning at least */
+};
 
 enum outcome settle_outcome(const struct xchg *x)
 {
@@ -142,12 +149,33 @@ static struct limit_amounts really_taken(const struct xchg *x)
     return taken;
 }
 
+/* Was the answer, or the prompt's beginning, there a short while ago? */
+static void note_repeats(struct xchg *x, struct record *r)
+{
+    struct repeats *repeats = x->worker->server->repeats;
+    int64_t now_s = r->end_us / 1000000;
+
+    r->prompt_hash = x->prompt_hash;
+    r->prefix_hash = x->prefix_hash;
+    if (r->outcome != OUTCOME_OK)
+        return;
+    if (r->prompt_hash)
+        r->is_repeat =
+            repeats_seen(repeats, r->prompt_hash ^ strv_hash(r->subject.dim[DIM_TEAM]), now_s,
+                         REPEAT_WITHIN_S);
+    if (r->prefix_hash)
+        r->is_cacheable = repeats_seen(repeats, r->prefix_hash, now_s, CACHE_WITHIN_S) &&
+                          r->usage.n[USAGE_CACHE_READ] == 0 &&
+                          r->usage.n[USAGE_INPUT] >= RECORD_PREFIX_TOKENS;
+}
+
 static void write_record(struct xchg *x)
 {
     enum outcome outcome = settle_outcome(x);
     struct record r;
 
     settle_record(x, &r, outcome);
+    note_repeats(x, &r);
     if (journal_end(x->worker->journal, &r) != RC_OK)
         log_line(LOG_ERROR, "journal", "could not keep a record", "id=%s", x->id_text);
     count(x, outcome);

@@ -50,7 +50,7 @@ const char *grain_name(enum period grain)
 
 void params_init(struct report_params *p)
 {
-    *p = (struct report_params){.grain = PERIOD_TOTAL, .cohort = COHORT_SPEND};
+    *p = (struct report_params){.grain = PERIOD_TOTAL, .cohort = COHORT_CLOSED};
     arena_init(&p->arena, PARAMS_TEXT_MAX_BYTES);
 }
 
@@ -396,7 +396,7 @@ static const struct word {
     {"precision", 'p', false, set_precision, "N",
      "decimals of a dollar in tables and pages, or exact"},
     {"cohort", 0, false, set_cohort, "WHICH",
-     "tasks: those with spend in the period, or those closed in it"},
+     "tasks: closed in the period (default), or spend: with requests in it"},
     {"import", 0, true, set_import, "FILE",
      "reconcile: a provider's usage or costs (JSON, CSV); may be repeated"},
     {"scope", 0, false, set_scope, "WHICH",

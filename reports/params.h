@@ -54,7 +54,7 @@ struct report_params {
     unsigned precision; /* tables and pages: decimals of a dollar */
     struct strv against; /* what variance compares with; empty: the period before */
     bool has_cohort;
-    enum ledger_cohort cohort; /* COHORT_SPEND where not given */
+    enum ledger_cohort cohort; /* COHORT_CLOSED where not given */
     struct strv imports[PARAMS_IMPORTS_MAX]; /* files, terminated; of a command line alone */
     size_t n_imports;
     bool has_scope;

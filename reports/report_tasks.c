@@ -1,22 +1,19 @@
 /*
  * report_tasks.c - what an outcome costs.
  *
- * A task counts in the group of its first line.  With the cohort `spend` the lines of
- * no task stand beside, so that rows and total bridge to the period's spend; with
- * `closed` a task's lines count whenever they were, and there is no such bridge.
+ * A task counts in the group of its first line.  With the cohort `closed` a task's lines
+ * count whenever they were, with `spend` those of the period.  Either way what is left
+ * to the period's spend stands beside: lines of no task, and what tasks of the cohort
+ * spent in other periods and others in this one.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/xalloc.h"
+#include "reports/by_value.h"
 #include "reports/report_int.h"
 #include "reports/task_sums.h"
 
-enum {
-    TASK_GROUPS_MAX = 200000,
-    TASKS_MAX = 5000000,
-    FIRST_SLOTS = 64, /* a power of two */
-};
+enum { TASKS_MAX = 5000000 };
 
 enum task_column {
     TASK_TASKS = 0,
@@ -47,6 +44,7 @@ enum task_column {
     TASK_UNPRICED,
     TASK_NO_TASK_REQUESTS,
     TASK_NO_TASK_COST,
+    TASK_ELSEWHERE_COST,
     TASK_PERIOD_COST,
 };
 
@@ -84,6 +82,7 @@ static void task_columns(struct sheet *t)
     sheet_column(t, "unpriced_requests", "unpriced", COLUMN_COUNT, rare);
     sheet_column(t, "no_task_requests", "without task", COLUMN_COUNT, machine);
     sheet_column(t, "no_task_cost_usd", "without task USD", COLUMN_MONEY, rare);
+    sheet_column(t, "other_periods_cost_usd", "other periods USD", COLUMN_MONEY, rare);
     sheet_column(t, "cost_usd", "cost USD", COLUMN_MONEY, adds);
 }
 
@@ -141,11 +140,11 @@ static void outcome_cells(const struct task_sums *s, struct cell *c)
     }
 }
 
-static void split_cells(const struct task_sums *s, const struct part_sums *all, bool bridge,
-                        struct cell *c)
+/* spend: of the period, whoever's; the bridge is what leads there from the tasks' cost. */
+static void split_cells(const struct task_sums *s, const struct part_sums *all,
+                        const struct part_sums *spend, struct cell *c)
 {
     struct task_split split = task_sums_split(s);
-    struct part_sums period = *all;
 
     c[TASK_COST] = part_cost(all, all->cost);
     if (!cost_is_unknown(all)) {
@@ -155,122 +154,48 @@ static void split_cells(const struct task_sums *s, const struct part_sums *all, 
         c[TASK_OPEN_COST] = cell_money(split.open);
         c[TASK_RETRY_SHARE] = cell_ratio(split.retry.atto, split.total.atto);
     }
-    if (bridge) {
-        period.requests += s->no_task.requests;
-        period.priced += s->no_task.priced;
-        period.cost = money_add(period.cost, s->no_task.cost);
-        c[TASK_NO_TASK_REQUESTS] = cell_count(s->no_task.requests);
-        c[TASK_NO_TASK_COST] = part_cost(&s->no_task, s->no_task.cost);
-    }
-    c[TASK_PERIOD_COST] = part_cost(&period, period.cost);
+    c[TASK_NO_TASK_REQUESTS] = cell_count(s->no_task.requests);
+    c[TASK_NO_TASK_COST] = part_cost(&s->no_task, s->no_task.cost);
+    c[TASK_ELSEWHERE_COST] =
+        cell_money(money_sub(spend->cost, money_add(all->cost, s->no_task.cost)));
+    c[TASK_PERIOD_COST] = part_cost(spend, spend->cost);
 }
 
-static void task_cells(struct task_sums *s, bool bridge, struct cell *c)
+static void task_cells(struct task_sums *s, const struct part_sums *spend, struct cell *c)
 {
     struct part_sums all = task_sums_all(s);
 
     task_sums_order(s);
     count_cells(s, &all, c);
     outcome_cells(s, c);
-    split_cells(s, &all, bridge, c);
+    split_cells(s, &all, spend, c);
 }
 
-/* ---- groups: a hash table from values to sums
- * ------------------------------------------------ */
+/* ---- groups ------------------------------------------------------------------------------ */
 
 struct task_group {
-    struct strv *value;
-    size_t n_by;
-    uint64_t hash;
+    struct valued valued;
     struct task_sums sums;
+    struct part_sums spend; /* of the period, task or none */
 };
 
 struct tasks {
     struct run *run;
-    struct task_group **at; /* in order of first appearance */
-    size_t n;
-    struct task_group **slot;
-    size_t n_slots; /* a power of two, at least twice n */
+    struct by_value groups;
     uint64_t n_tasks;
     enum rc rc;
 };
 
-static uint64_t values_hash(const struct strv *value, size_t n)
+static struct task_group *group_of(const struct tasks *t, size_t i)
 {
-    uint64_t hash = 0;
-
-    for (size_t i = 0; i < n; i++)
-        hash = hash * 31 + strv_hash(value[i]);
-    return hash;
-}
-
-static bool values_equal(const struct strv *a, const struct strv *b, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (!strv_eq(a[i], b[i]))
-            return false;
-    }
-    return true;
-}
-
-static size_t slot_of(const struct tasks *t, uint64_t hash, const struct strv *value)
-{
-    size_t i = hash & (t->n_slots - 1);
-
-    while (t->slot[i] && !(t->slot[i]->hash == hash &&
-                           values_equal(t->slot[i]->value, value, t->slot[i]->n_by)))
-        i = (i + 1) & (t->n_slots - 1);
-    return i;
-}
-
-static void grow(struct tasks *t)
-{
-    free(t->slot);
-    t->n_slots = t->n_slots ? t->n_slots * 2 : FIRST_SLOTS;
-    t->slot = xcalloc(t->n_slots, sizeof(struct task_group *));
-    t->at = xrealloc(t->at, t->n_slots * sizeof(struct task_group *));
-    for (size_t i = 0; i < t->n; i++)
-        t->slot[slot_of(t, t->at[i]->hash, t->at[i]->value)] = t->at[i];
-}
-
-/* The group of these values; NULL where there are too many. */
-static struct task_group *group_at(struct tasks *t, const struct strv *value)
-{
-    size_t n_by = t->run->params->n_by;
-    uint64_t hash = values_hash(value, n_by);
-    struct task_group *g;
-    size_t i;
-
-    if (t->n * 2 >= t->n_slots)
-        grow(t);
-    i = slot_of(t, hash, value);
-    if (t->slot[i])
-        return t->slot[i];
-    if (t->n == TASK_GROUPS_MAX)
-        return NULL;
-    g = xcalloc(1, sizeof(*g));
-    g->n_by = n_by;
-    g->hash = hash;
-    g->value = xcalloc(n_by + 1, sizeof(*g->value));
-    for (size_t k = 0; k < n_by; k++)
-        g->value[k] = strv_make(xmemdupz(value[k].n ? value[k].p : "", value[k].n), value[k].n);
-    t->slot[i] = g;
-    t->at[t->n++] = g;
-    return g;
+    return (struct task_group *)t->groups.at[i];
 }
 
 static void tasks_release(struct tasks *t)
 {
-    for (size_t i = 0; i < t->n; i++) {
-        struct task_group *g = t->at[i];
-        for (size_t k = 0; k < g->n_by; k++)
-            free((void *)(uintptr_t)g->value[k].p);
-        free(g->value);
-        task_sums_release(&g->sums);
-        free(g);
-    }
-    free(t->at);
-    free(t->slot);
+    for (size_t i = 0; i < t->groups.n; i++)
+        task_sums_release(&group_of(t, i)->sums);
+    by_value_release(&t->groups);
 }
 
 /* ---- the questions
@@ -279,7 +204,7 @@ static void tasks_release(struct tasks *t)
 static bool on_task(const struct ledger_task *task, void *arg)
 {
     struct tasks *t = arg;
-    struct task_group *g = group_at(t, task->value);
+    struct task_group *g = by_value_at(&t->groups, task->value);
 
     if (!g || ++t->n_tasks > TASKS_MAX) {
         t->rc = RC_LIMIT;
@@ -289,16 +214,47 @@ static bool on_task(const struct ledger_task *task, void *arg)
     return true;
 }
 
-static enum rc ask_tasks(struct run *run, struct tasks *t)
+static enum rc ask_cohort(struct run *run, struct tasks *t, enum ledger_cohort cohort)
 {
     const struct report_params *p = run->params;
     struct ledger_filter filter;
     enum rc rc;
 
     params_filter(p, &filter);
-    rc = ledger_read_tasks(run->reader, &filter, p->cohort, p->by, p->n_by, on_task, t,
-                           &run->fail);
+    rc = ledger_read_tasks(run->reader, &filter, cohort, p->by, p->n_by, on_task, t, &run->fail);
     return t->rc != RC_OK ? t->rc : rc;
+}
+
+static enum rc ask_tasks(struct run *run, struct tasks *t)
+{
+    enum rc rc = ask_cohort(run, t, run->params->cohort);
+
+    /* Open tasks are in no denominator, but are shown. */
+    if (rc == RC_OK && run->params->cohort == COHORT_CLOSED)
+        rc = ask_cohort(run, t, COHORT_OPEN);
+    return rc;
+}
+
+/* What the period spent, by the fields of each line itself. */
+static enum rc ask_spend(struct run *run, struct tasks *t)
+{
+    struct ledger_rows rows;
+    enum rc rc = run_sums(run, 0, &rows);
+
+    if (rc != RC_OK)
+        return rc;
+    for (size_t i = 0; rc == RC_OK && i < rows.n; i++) {
+        struct task_group *g = by_value_at(&t->groups, rows.at[i].value);
+        if (!g) {
+            rc = RC_LIMIT;
+            break;
+        }
+        g->spend.requests = rows.at[i].sums.requests;
+        g->spend.priced = rows.at[i].sums.priced;
+        g->spend.cost = rows.at[i].sums.cost;
+    }
+    ledger_rows_release(&rows);
+    return rc;
 }
 
 static enum rc ask_no_task(struct run *run, struct tasks *t)
@@ -319,7 +275,7 @@ static enum rc ask_no_task(struct run *run, struct tasks *t)
     if (rc != RC_OK)
         return rc;
     for (size_t i = 0; rc == RC_OK && i < rows.n; i++) {
-        struct task_group *g = group_at(t, rows.at[i].value);
+        struct task_group *g = by_value_at(&t->groups, rows.at[i].value);
         if (g)
             task_sums_add_lines(&g->sums, &rows.at[i].sums);
         else
@@ -337,57 +293,86 @@ static struct money group_cost(const struct task_group *g)
     return money_add(task_sums_all(&g->sums).cost, g->sums.no_task.cost);
 }
 
-static int by_cost(const void *a, const void *b)
+static int by_cost(const void *a, const void *b, void *n_by)
 {
     const struct task_group *x = *(struct task_group *const *)a;
     const struct task_group *y = *(struct task_group *const *)b;
     int c = money_cmp(group_cost(y), group_cost(x));
 
-    for (size_t i = 0; c == 0 && i < x->n_by; i++)
-        c = strv_cmp(x->value[i], y->value[i]);
+    for (size_t i = 0; c == 0 && i < *(const size_t *)n_by; i++)
+        c = strv_cmp(x->valued.value[i], y->valued.value[i]);
     return c;
 }
 
-static enum rc put_row(struct run *run, const struct task_group *g, struct task_sums *sums,
-                       size_t keys)
+/* Lines of a group can be shown where the group says which tasks they are of. */
+static enum rc put_link(struct run *run, const struct task_group *g, struct cell *row)
 {
-    bool bridge = run->params->cohort == COHORT_SPEND;
+    const struct report_params *p = run->params;
+    struct drill d;
+
+    drill_start(&d, run);
+    d.is_exact = p->cohort == COHORT_SPEND && g != NULL;
+    for (size_t i = 0; g && i < p->n_by; i++) {
+        d.is_exact &= p->by[i].id == FIELD_TASK || p->by[i].id == FIELD_TEAM;
+        drill_add(&d, p->by[i], LEDGER_EQ, g->valued.value[i]);
+    }
+    return drill_cell(run, &d, &row[run->lines]);
+}
+
+static enum rc put_row(struct run *run, const struct task_group *g, struct task_sums *sums,
+                       const struct part_sums *spend, size_t keys)
+{
     struct cell *row;
     enum rc rc = sheet_row(&run->sheet, &row);
 
     for (size_t i = 0; rc == RC_OK && i < keys; i++)
-        rc = g ? run_value(run, g->value[i], &row[i])
+        rc = g ? run_value(run, g->valued.value[i], &row[i])
                : sheet_text(&run->sheet, STRV("(other)"), &row[i]);
-    if (rc == RC_OK)
-        task_cells(sums, bridge, row + keys);
-    return rc;
+    if (rc != RC_OK)
+        return rc;
+    task_cells(sums, spend, row + keys);
+    return put_link(run, g, row);
+}
+
+static void add_spend(struct part_sums *to, const struct part_sums *from)
+{
+    to->requests += from->requests;
+    to->priced += from->priced;
+    to->cost = money_add(to->cost, from->cost);
 }
 
 static enum rc put_rows(struct run *run, struct tasks *t)
 {
     size_t keys = run_key_columns(run), top = run->params->top;
-    size_t shown = top && keys && top < t->n ? top : t->n;
+    size_t n = t->groups.n, n_by = run->params->n_by;
+    size_t shown = top && keys && top < n ? top : n;
     struct task_sums total = {0}, other = {0};
+    struct part_sums spend = {0}, other_spend = {0};
     enum rc rc = RC_OK;
 
     task_columns(&run->sheet);
-    if (t->n)
-        qsort(t->at, t->n, sizeof(struct task_group *), by_cost);
-    for (size_t i = 0; rc == RC_OK && i < t->n; i++) {
-        task_sums_merge(&total, &t->at[i]->sums);
-        if (i < shown)
-            rc = put_row(run, t->at[i], &t->at[i]->sums, keys);
-        else
-            task_sums_merge(&other, &t->at[i]->sums);
+    drill_column(run);
+    if (n)
+        qsort_r(t->groups.at, n, sizeof(struct valued *), by_cost, &n_by);
+    for (size_t i = 0; rc == RC_OK && i < n; i++) {
+        struct task_group *g = group_of(t, i);
+        task_sums_merge(&total, &g->sums);
+        add_spend(&spend, &g->spend);
+        if (i < shown) {
+            rc = put_row(run, g, &g->sums, &g->spend, keys);
+        } else {
+            task_sums_merge(&other, &g->sums);
+            add_spend(&other_spend, &g->spend);
+        }
     }
-    if (rc == RC_OK && shown < t->n) {
-        rc = put_row(run, NULL, &other, keys);
+    if (rc == RC_OK && shown < n) {
+        rc = put_row(run, NULL, &other, &other_spend, keys);
         run->n_others = 1;
     }
-    task_cells(&total, run->params->cohort == COHORT_SPEND, run->sheet.total + keys);
+    task_cells(&total, &spend, run->sheet.total + keys);
     task_sums_release(&total);
     task_sums_release(&other);
-    return rc;
+    return rc == RC_OK ? drill_total(run) : rc;
 }
 
 enum rc report_tasks(struct run *run)
@@ -397,14 +382,18 @@ enum rc report_tasks(struct run *run)
 
     if (run->params->grain != PERIOD_TOTAL)
         return run_refuses(run, "grain", "a task belongs to one period as a whole");
+    by_value_init(&t.groups, run->params->n_by, sizeof(struct task_group));
     rc = ask_tasks(run, &t);
-    if (rc == RC_OK && run->params->cohort == COHORT_SPEND)
+    if (rc == RC_OK)
         rc = ask_no_task(run, &t);
+    if (rc == RC_OK)
+        rc = ask_spend(run, &t);
     if (rc == RC_OK)
         rc = put_rows(run, &t);
     run->note = run->params->cohort == COHORT_SPEND
                     ? "Tasks with requests in the period, by their spend in it."
-                    : "Tasks closed in the period, with all their spend whenever it was.";
+                    : "Tasks closed in the period, and open ones with requests in it, with all "
+                      "their spend whenever it was.";
     tasks_release(&t);
     return rc;
 }

@@ -4,7 +4,7 @@
 set -eu
 
 build="build-essential pkg-config libevent-dev libnghttp2-dev libssl-dev libcjson-dev
-libhiredis-dev libsqlite3-dev zlib1g-dev libbrotli-dev libzstd-dev libglib2.0-dev libcurl4-openssl-dev"
+libhiredis-dev libsqlite3-dev zlib1g-dev libbrotli-dev libzstd-dev libxxhash-dev libglib2.0-dev libcurl4-openssl-dev"
 demo="redis-server openssl python3 ca-certificates"
 test="libcmocka-dev python3-venv python3-pytest curl nginx-light clang clang-tidy cppcheck
 shellcheck"

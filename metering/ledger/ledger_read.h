@@ -211,6 +211,16 @@ enum ledger_cohort {
     COHORT_OPEN,       /* without outcome, with lines within [from, to): all their lines */
 };
 
+/* One line of a task. */
+struct ledger_attempt {
+    struct uuid id;
+    uint32_t number;
+    uint32_t below; /* of the reader */
+    enum outcome outcome;
+    bool is_priced, is_superseded;
+    struct money cost; /* with its corrections; zero where it is not priced */
+};
+
 struct ledger_task {
     struct strv team, task, task_type; /* task_type of the first line that has one */
     enum task_outcome outcome;
@@ -229,6 +239,10 @@ struct ledger_task {
     uint64_t late;       /* lines that ended after closed_us */
     struct money late_cost;
     const struct strv *value; /* of the fields asked for, from the task's first line */
+    /* The lines counted, in order of start; none where the task's own sums told it all (not with
+     * COHORT_SPEND). */
+    const struct ledger_attempt *attempt;
+    size_t n_attempts;
 };
 
 typedef bool ledger_task_fn(const struct ledger_task *task, void *arg);

@@ -13,14 +13,6 @@
 
 enum { TASK_LINES_MAX = 1 << 23, TASK_VALUE_BYTES = 1 << 20 };
 
-/* What pairing attempts needs of a line. */
-struct attempt {
-    uint32_t number;
-    uint32_t below; /* the next older one of that number that nothing superseded: place + 1 */
-    bool is_error, is_superseded;
-    struct uuid id;
-    struct money cost;
-};
 
 struct task_reading {
     struct ledger_reader *reader;
@@ -37,7 +29,7 @@ struct task_reading {
     /* The task at hand. */
     int64_t id;
     struct ledger_task task;
-    struct attempt *attempts;
+    struct ledger_attempt *attempts;
     size_t n_attempts, cap_attempts;
     struct dict open; /* number: place + 1 of the latest that nothing superseded */
     struct dict by_id; /* id: place; filled where there are corrections */
@@ -95,13 +87,13 @@ static enum rc start_task(struct task_reading *g, int64_t id, struct fail *fail)
 }
 
 /* Attempt k supersedes the latest attempt k - 1 that is still standing. */
-static void pair(struct task_reading *g, struct attempt *a)
+static void pair(struct task_reading *g, struct ledger_attempt *a)
 {
     uint32_t place = (uint32_t)g->n_attempts, before = a->number - 1;
     int64_t *at = dict_get(&g->open, strv_make((const char *)&before, sizeof(before)));
 
     if (at && *at > 0) {
-        struct attempt *old = &g->attempts[*at - 1];
+        struct ledger_attempt *old = &g->attempts[*at - 1];
 
         old->is_superseded = true;
         *at = old->below;
@@ -113,11 +105,12 @@ static void pair(struct task_reading *g, struct attempt *a)
 
 static enum rc add_attempt(struct task_reading *g, const struct record *r, struct fail *fail)
 {
-    struct attempt a = {.number = r->attempt ? r->attempt : 1,
-                        .is_error = outcome_is_error(r->outcome),
-                        .id = r->id};
+    struct ledger_attempt a = {.id = r->id,
+                               .number = r->attempt ? r->attempt : 1,
+                               .outcome = r->outcome,
+                               .is_priced = r->price_status != PRICE_NONE};
 
-    if (r->price_status != PRICE_NONE)
+    if (a.is_priced)
         a.cost = r->cost;
     if (g->n_attempts == TASK_LINES_MAX) {
         *fail = (struct fail){.rc = RC_LIMIT, .doing = "add up a task of that many requests"};
@@ -142,8 +135,10 @@ static void add_to_attempt(struct task_reading *g, const struct record *r)
                  strv_make((const char *)g->attempts[g->n_by_id].id.b, UUID_BYTES),
                  (int64_t)g->n_by_id);
     at = dict_get(&g->by_id, strv_make((const char *)r->corrects.b, UUID_BYTES));
-    if (at)
-        g->attempts[*at].cost = ledger_money_add(g->attempts[*at].cost, r->cost);
+    if (!at)
+        return;
+    g->attempts[*at].cost = ledger_money_add(g->attempts[*at].cost, r->cost);
+    g->attempts[*at].is_priced |= r->price_status != PRICE_NONE;
 }
 
 static enum rc take_values(struct task_reading *g, const struct line *line,
@@ -227,12 +222,14 @@ static void give_task(struct task_reading *g)
     struct ledger_task *t = &g->task;
 
     for (size_t i = 0; i < g->n_attempts; i++) {
-        const struct attempt *a = &g->attempts[i];
+        const struct ledger_attempt *a = &g->attempts[i];
 
         t->superseded += a->is_superseded;
-        if (a->is_superseded || a->is_error)
+        if (a->is_superseded || outcome_is_error(a->outcome))
             t->retry_cost = ledger_money_add(t->retry_cost, a->cost);
     }
+    t->attempt = g->attempts;
+    t->n_attempts = g->n_attempts;
     if (!g->fn(t, g->arg))
         g->is_ended = true;
 }

@@ -47,6 +47,7 @@ enum record_tag {
     TAG_NODE = 64,
     TAG_PROMPT = 65,
     TAG_PREFIX = 66,
+    TAG_REPEATS = 67, /* bit 0: repeat, bit 1: cacheable */
     TAG_REGION = 70,
     TAG_DETAIL = 71, /* ..74: enum price_detail */
     TAG_PRICED_MODEL = 75,
@@ -61,7 +62,7 @@ enum {
     FIELD_OVERHEAD = 1 + WIRE_U64_BYTES, /* tag and length */
     LINE_BYTES = 2 * WIRE_U64_BYTES + 2 * WIRE_MONEY_BYTES,
     USAGE_BYTES = (1 + USAGE_COUNT) * WIRE_U64_BYTES,
-    NUMBERS = 24, /* fields that are one number */
+    NUMBERS = 27, /* fields that are one number */
     FIXED_BYTES = NUMBERS * (FIELD_OVERHEAD + WIRE_MONEY_BYTES) + FIELD_OVERHEAD + USAGE_BYTES +
                   2 * (FIELD_OVERHEAD + UUID_BYTES) + 2,
 };
@@ -358,6 +359,7 @@ enum rc record_encode(const struct record *r, struct buf *out)
     p = put_strv(p, TAG_NODE, r->node);
     p = put_number(p, TAG_PROMPT, r->prompt_hash, false);
     p = put_number(p, TAG_PREFIX, r->prefix_hash, false);
+    p = put_number(p, TAG_REPEATS, (uint64_t)r->is_repeat | (uint64_t)r->is_cacheable << 1, false);
     p = put_strv(p, TAG_REGION, r->region);
     for (unsigned i = 0; i < DETAIL_COUNT; i++)
         p = put_strv(p, TAG_DETAIL + i, r->detail[i]);
@@ -530,6 +532,7 @@ static void get_price(struct wire_in *in, uint64_t tag, struct strv value, struc
 static void get_field(struct wire_in *in, uint64_t tag, struct strv value, struct record *r)
 {
     struct strv *text = text_field(r, tag);
+    unsigned flags;
 
     if (text) {
         *text = value;
@@ -601,6 +604,11 @@ static void get_field(struct wire_in *in, uint64_t tag, struct strv value, struc
         break;
     case TAG_PREFIX:
         r->prefix_hash = number(in, value, UINT64_MAX, false);
+        break;
+    case TAG_REPEATS:
+        flags = (unsigned)number(in, value, 3, false);
+        r->is_repeat = flags & 1;
+        r->is_cacheable = flags >> 1;
         break;
     }
     get_price(in, tag, value, r);

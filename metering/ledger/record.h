@@ -44,7 +44,9 @@ bool outcome_parse(struct strv name, enum outcome *o);
 
 /* The first bytes of a body that prefix_hash is of: some 1,024 tokens, the least that a provider
  * caches. */
-enum { PROMPT_PREFIX_BYTES = 4096 };
+enum { PROMPT_PREFIX_BYTES = 4096, RECORD_PREFIX_TOKENS = 1024 };
+/* Longer bodies have no prompt_hash: hashing them whole would cost more than it is worth. */
+enum { PROMPT_HASHED_BYTES = 32 << 10 };
 
 /* Longer texts are cut when they are stored, so that every record fits a journal entry. */
 enum { RECORD_TEXT_MAX_BYTES = 1024 };
@@ -92,6 +94,8 @@ struct record {
      * repetitions; 0: not taken.  Nothing of the body can be had from them.
      */
     uint64_t prompt_hash, prefix_hash;
+    bool is_repeat;    /* the same team had an answer to the very same request a day ago at most */
+    bool is_cacheable; /* its prefix was sent within the last minutes, and no token was cached */
     struct strv node;
     /*
      * A correction: a line of its own that adds to the cost of an earlier one, which

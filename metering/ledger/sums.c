@@ -94,7 +94,11 @@ void ledger_sums_of(const struct record *r, struct ledger_sums *out)
             out->error_cost = r->cost;
         if (r->usage_source == USAGE_PARTIAL || r->usage_source == USAGE_ESTIMATED)
             out->estimated_cost = r->cost;
+        if (r->is_repeat)
+            out->repeat_cost = r->cost;
     }
+    out->repeats = r->is_repeat;
+    out->cacheable = r->is_cacheable;
     if (r->has_provider_cost) {
         out->provider_costs = 1;
         out->provider_cost = r->provider_cost;
@@ -135,6 +139,7 @@ static const struct count_field count_fields[] = {
     COUNT(13, first_byte_us, MERGE_ADD),  COUNT(14, first_byte_max_us, MERGE_MAX),
     COUNT(15, bytes_in, MERGE_ADD),       COUNT(16, bytes_out, MERGE_ADD),
     COUNT(17, corrections, MERGE_ADD),    COUNT(18, late_priced, MERGE_ADD),
+    COUNT(19, repeats, MERGE_ADD),        COUNT(20, cacheable, MERGE_ADD),
 };
 #undef COUNT
 
@@ -149,6 +154,7 @@ struct money_field {
 static const struct money_field money_fields[] = {
     MONEY(32, cost),           MONEY(33, list),          MONEY(34, error_cost),
     MONEY(35, estimated_cost), MONEY(36, provider_cost), MONEY(37, correction_cost),
+    MONEY(38, repeat_cost),
 };
 #undef MONEY
 

@@ -40,6 +40,9 @@ struct ledger_sums {
     struct money provider_cost;
     uint64_t retries; /* requests with attempt above 1 */
     uint64_t streams;
+    uint64_t repeats; /* requests that a day's memory of answers would have saved */
+    struct money repeat_cost;
+    uint64_t cacheable; /* requests whose prefix a provider's cache would have held */
     uint64_t latency_us, latency_max_us;
     uint64_t first_bytes; /* requests with a first byte */
     uint64_t first_byte_us, first_byte_max_us;

@@ -443,11 +443,24 @@ static void test_tasks_bridge_to_spend(void **state)
             char query[QUERY_MAX];
             const cJSON *row, *total;
             cJSON *json;
-            (void)snprintf(query, sizeof(query), "month=2026-11%s%s", filters[w].query,
-                           groupings[g]);
+            for (int closed = 0; closed < 2; closed++) {
+                (void)snprintf(query, sizeof(query), "month=2026-11%s%s%s", filters[w].query,
+                               groupings[g], closed ? "" : "&cohort=spend");
+                json = fixture_json(&f, "tasks", query);
+                total = member(json, "total");
+                check_sums(json);
+                assert_true(amount(total, "cost_usd") == want.cost);
+                assert_true(amount(total, "task_cost_usd") + amount(total, "no_task_cost_usd") +
+                                amount(total, "other_periods_cost_usd") ==
+                            want.cost);
+                if (closed == 0)
+                    assert_true(amount(total, "other_periods_cost_usd") == 0);
+                cJSON_Delete(json);
+            }
+            (void)snprintf(query, sizeof(query), "month=2026-11&cohort=spend%s%s",
+                           filters[w].query, groupings[g]);
             json = fixture_json(&f, "tasks", query);
             total = member(json, "total");
-            check_sums(json);
             assert_true(amount(total, "cost_usd") == want.cost);
             assert_true(amount(total, "task_cost_usd") + amount(total, "no_task_cost_usd") ==
                         want.cost);

@@ -1,0 +1,88 @@
+#include "reports/by_value.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/xalloc.h"
+
+enum { FIRST_SLOTS = 64 };
+
+void by_value_init(struct by_value *t, size_t n_by, size_t object_bytes)
+{
+    *t = (struct by_value){.n_by = n_by, .object_bytes = object_bytes};
+}
+
+static uint64_t values_hash(const struct strv *value, size_t n)
+{
+    uint64_t hash = 0;
+
+    for (size_t i = 0; i < n; i++)
+        hash = hash * 31 + strv_hash(value[i]);
+    return hash;
+}
+
+static bool values_equal(const struct strv *a, const struct strv *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!strv_eq(a[i], b[i]))
+            return false;
+    }
+    return true;
+}
+
+static size_t slot_of(const struct by_value *t, uint64_t hash, const struct strv *value)
+{
+    size_t i = hash & (t->n_slots - 1);
+
+    while (t->slot[i] &&
+           !(t->slot[i]->hash == hash && values_equal(t->slot[i]->value, value, t->n_by)))
+        i = (i + 1) & (t->n_slots - 1);
+    return i;
+}
+
+static void grow(struct by_value *t)
+{
+    free(t->slot);
+    t->n_slots = t->n_slots ? t->n_slots * 2 : FIRST_SLOTS;
+    t->slot = xcalloc(t->n_slots, sizeof(struct valued *));
+    t->at = xrealloc(t->at, t->n_slots * sizeof(struct valued *));
+    for (size_t i = 0; i < t->n; i++)
+        t->slot[slot_of(t, t->at[i]->hash, t->at[i]->value)] = t->at[i];
+}
+
+void *by_value_at(struct by_value *t, const struct strv *value)
+{
+    uint64_t hash = values_hash(value, t->n_by);
+    struct valued *object;
+    size_t i;
+
+    if (t->n * 2 >= t->n_slots)
+        grow(t);
+    i = slot_of(t, hash, value);
+    if (t->slot[i])
+        return t->slot[i];
+    if (t->n == BY_VALUE_MAX)
+        return NULL;
+    object = xcalloc(1, t->object_bytes);
+    object->hash = hash;
+    object->value = xcalloc(t->n_by + 1, sizeof(*object->value));
+    for (size_t k = 0; k < t->n_by; k++)
+        object->value[k] =
+            strv_make(xmemdupz(value[k].n ? value[k].p : "", value[k].n), value[k].n);
+    t->slot[i] = object;
+    t->at[t->n++] = object;
+    return object;
+}
+
+void by_value_release(struct by_value *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        for (size_t k = 0; k < t->n_by; k++)
+            free((void *)(uintptr_t)t->at[i]->value[k].p);
+        free(t->at[i]->value);
+        free(t->at[i]);
+    }
+    free(t->at);
+    free(t->slot);
+    *t = (struct by_value){0};
+}

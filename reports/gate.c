@@ -1,0 +1,348 @@
+/*
+ * gate.c - see gate.h.
+ */
+#include "reports/gate.h"
+
+#include <cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "base/xalloc.h"
+#include "reports/page.h"
+#include "reports/sheet.h"
+
+#define SAY(buf, ...)                                                                          \
+    do {                                                                                       \
+        enum rc say_rc = buf_printf(buf, __VA_ARGS__);                                         \
+        (void)say_rc; /* a full buffer only cuts the sentence */                               \
+    } while (0)
+#define TRY(call)                                                                              \
+    do {                                                                                       \
+        enum rc try_rc = (call);                                                               \
+        if (try_rc != RC_OK)                                                                   \
+            return try_rc;                                                                     \
+    } while (0)
+
+enum { PPM = 1000000 };
+
+/* The number that a report is about. */
+static const char *headline_of(const char *report)
+{
+    static const struct {
+        const char *report, *column;
+    } headlines[] = {{"tasks", "cost_per_completed_task_usd"},
+                     {"requests", "mean_cost_usd"},
+                     {"models", "cost_per_ok_usd"},
+                     {"token-bands", "cost_per_request_usd"},
+                     {"unit-economics", "unit_cost_usd"},
+                     {"variance", "variance_usd"},
+                     {"savings", "saving_usd"},
+                     {"statement", "amount_usd"},
+                     {"allocation", "amount_usd"}};
+
+    for (size_t i = 0; i < sizeof(headlines) / sizeof(*headlines); i++) {
+        if (strcmp(report, headlines[i].report) == 0)
+            return headlines[i].column;
+    }
+    return "cost_usd";
+}
+
+enum rc gate_bound_parse(struct strv text, struct gate_bound *out, struct buf *error)
+{
+    size_t colon = strv_find(text, ':');
+    struct strv amount = colon < text.n ? strv_skip(text, colon + 1) : text;
+
+    out->column = colon < text.n ? strv_head(text, colon) : STRV("");
+    if (money_parse(amount, &out->amount) == RC_OK)
+        return RC_OK;
+    SAY(error, "fail-over \"" STRV_FMT "\" is neither an amount (0.05) nor a column and an amount "
+               "(mean_cost_usd:0.05)",
+        STRV_ARG(strv_head(text, 80)));
+    return RC_BAD;
+}
+
+/* ---- reading a report --------------------------------------------------------------------- */
+
+static cJSON *parse(struct strv text, const char *what, struct buf *error)
+{
+    cJSON *json = cJSON_ParseWithLength(text.n ? text.p : "", text.n);
+
+    if (json && cJSON_IsString(cJSON_GetObjectItemCaseSensitive(json, "report")) &&
+        cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(json, "rows")) &&
+        cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(json, "total")))
+        return json;
+    cJSON_Delete(json);
+    SAY(error, "%s is no report (tollgate report ... --format json)", what);
+    return NULL;
+}
+
+/* The row's texts that name it, in order. */
+static void name_of(const cJSON *row, char out[GATE_NAME_BYTES])
+{
+    const cJSON *item;
+    size_t n = 0;
+
+    out[0] = '\0';
+    cJSON_ArrayForEach(item, row)
+    {
+        size_t length = strlen(item->string);
+        int more;
+
+        if (!cJSON_IsString(item) || strcmp(item->string, "lines") == 0 ||
+            (length > 4 && strcmp(item->string + length - 4, "_usd") == 0))
+            continue;
+        more = snprintf(out + n, GATE_NAME_BYTES - n, "%s%s=%s", n ? " " : "", item->string,
+                        item->valuestring);
+        if (more < 0 || (size_t)more >= GATE_NAME_BYTES - n)
+            break;
+        n += (size_t)more;
+    }
+    if (!*out)
+        memcpy(out, "total", sizeof("total"));
+}
+
+/* False where the row has no such amount at all. */
+static bool number_of(const cJSON *row, const char *column, bool *is_known, struct money *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(row, column);
+
+    *out = MONEY_ZERO;
+    *is_known = cJSON_IsString(item) && money_parse(strv_z(item->valuestring), out) == RC_OK;
+    return cJSON_IsNull(item) || *is_known;
+}
+
+static enum rc read_cases(const cJSON *json, struct strv column, struct gate *out,
+                          struct buf *error)
+{
+    const cJSON *rows = cJSON_GetObjectItemCaseSensitive(json, "rows"), *row;
+    const char *report = cJSON_GetObjectItemCaseSensitive(json, "report")->valuestring;
+    size_t n = (size_t)cJSON_GetArraySize(rows);
+
+    *out = (struct gate){0};
+    if (n > GATE_CASES_MAX) {
+        SAY(error, "a gate looks at 100000 rows at most");
+        return RC_LIMIT;
+    }
+    (void)snprintf(out->report, sizeof(out->report), "%s", report);
+    if (column.n)
+        (void)snprintf(out->column, sizeof(out->column), STRV_FMT,
+                       STRV_ARG(strv_head(column, sizeof(out->column) - 1)));
+    else
+        (void)snprintf(out->column, sizeof(out->column), "%s", headline_of(report));
+    out->at = xcalloc(n + 1, sizeof(*out->at));
+    row = n ? rows->child : cJSON_GetObjectItemCaseSensitive(json, "total");
+    for (; row; row = n ? row->next : NULL) {
+        struct gate_case *c = &out->at[out->n++];
+
+        name_of(row, c->name);
+        if (!number_of(row, out->column, &c->is_known, &c->value)) {
+            SAY(error, "the report %s has no amount \"%s\"", out->report, out->column);
+            return RC_BAD;
+        }
+    }
+    return RC_OK;
+}
+
+/* Nothing was spent: that is known, and within every bound. */
+static bool is_idle(const cJSON *json)
+{
+    const cJSON *rows = cJSON_GetObjectItemCaseSensitive(json, "rows");
+
+    return cJSON_GetArraySize(rows) == 0;
+}
+
+enum rc gate_against_bound(struct strv report_json, const struct gate_bound *bound,
+                           struct gate *out, struct buf *error)
+{
+    cJSON *json = parse(report_json, "the report", error);
+    enum rc rc;
+
+    *out = (struct gate){0};
+    if (!json)
+        return RC_BAD;
+    rc = read_cases(json, bound->column, out, error);
+    for (size_t i = 0; i < out->n; i++) {
+        struct gate_case *c = &out->at[i];
+
+        c->bound = bound->amount;
+        if (!c->is_known)
+            c->verdict = is_idle(json) ? GATE_PASS : GATE_UNKNOWN;
+        else
+            c->verdict = money_cmp(c->value, bound->amount) > 0 ? GATE_FAIL : GATE_PASS;
+    }
+    cJSON_Delete(json);
+    return rc;
+}
+
+/* ---- against an earlier report -------------------------------------------------------------- */
+
+static const struct gate_case *find(const struct gate *g, const char *name)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        if (strcmp(g->at[i].name, name) == 0)
+            return &g->at[i];
+    }
+    return NULL;
+}
+
+static void compare(struct gate_case *c, const struct gate_case *before, uint64_t tolerance_ppm)
+{
+    if (!before) {
+        c->verdict = GATE_NEW;
+        return;
+    }
+    c->had_before = before->is_known;
+    c->before = before->value;
+    if (!before->is_known) {
+        c->verdict = GATE_NEW;
+        return;
+    }
+    c->bound.atto = scale_even(before->value.atto, PPM + tolerance_ppm, PPM);
+    if (!c->is_known)
+        c->verdict = GATE_UNKNOWN;
+    else
+        c->verdict = money_cmp(c->value, c->bound) > 0 ? GATE_FAIL : GATE_PASS;
+}
+
+enum rc gate_against_report(struct strv report_json, struct strv earlier_json,
+                            struct strv column, uint64_t tolerance_ppm, struct gate *out,
+                            struct buf *error)
+{
+    struct gate before = {0};
+    cJSON *now = parse(report_json, "the report", error), *old = NULL;
+    enum rc rc = RC_BAD;
+
+    *out = (struct gate){0};
+    if (now)
+        old = parse(earlier_json, "the baseline", error);
+    if (!old)
+        goto out;
+    rc = read_cases(now, column, out, error);
+    if (rc == RC_OK)
+        rc = read_cases(old, strv_z(out->column), &before, error);
+    if (rc == RC_OK && strcmp(before.report, out->report) != 0) {
+        SAY(error, "the baseline is a report of %s, not of %s", before.report, out->report);
+        rc = RC_BAD;
+    }
+    for (size_t i = 0; rc == RC_OK && i < out->n; i++)
+        compare(&out->at[i], find(&before, out->at[i].name), tolerance_ppm);
+out:
+    gate_release(&before);
+    cJSON_Delete(now);
+    cJSON_Delete(old);
+    return rc;
+}
+
+void gate_release(struct gate *g)
+{
+    free(g->at);
+    g->at = NULL;
+    g->n = 0;
+}
+
+bool gate_failed(const struct gate *g)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        if (g->at[i].verdict == GATE_FAIL || g->at[i].verdict == GATE_UNKNOWN)
+            return true;
+    }
+    return false;
+}
+
+/* ---- how it looks ---------------------------------------------------------------------------- */
+
+static const char *verdict_name(enum gate_verdict v)
+{
+    static const char *const names[] = {"pass", "FAIL", "UNKNOWN", "new"};
+
+    return names[v];
+}
+
+static void amount_text(bool is_known, struct money m, char out[MONEY_TEXT])
+{
+    if (is_known)
+        (void)money_format(m, out);
+    else
+        memcpy(out, "-", 2);
+}
+
+/* Names come from tags: control characters must not reach a terminal or break XML. */
+static enum rc put_clean(const char *text, bool is_xml, struct buf *out)
+{
+    struct strv rest = strv_z(text);
+
+    while (rest.n) {
+        size_t n = utf8_sequence(rest);
+        struct strv one = strv_head(rest, n ? n : 1);
+
+        if (n == 0 || !utf8_is_printable(one))
+            TRY(buf_append(out, "?", 1));
+        else if (is_xml)
+            TRY(page_text(one, out));
+        else
+            TRY(buf_append_strv(out, one));
+        rest = strv_skip(rest, n ? n : 1);
+    }
+    return RC_OK;
+}
+
+enum rc gate_table(const struct gate *g, struct buf *out)
+{
+    size_t failed = 0;
+
+    TRY(buf_printf(out, "%s: %s\n\n%-8s  %14s  %14s  %14s  %s\n", g->report, g->column,
+                   "verdict", "now USD", "before USD", "bound USD", "of"));
+    for (size_t i = 0; i < g->n; i++) {
+        const struct gate_case *c = &g->at[i];
+        char now[MONEY_TEXT], before[MONEY_TEXT], bound[MONEY_TEXT];
+
+        amount_text(c->is_known, c->value, now);
+        amount_text(c->had_before, c->before, before);
+        amount_text(c->verdict != GATE_NEW, c->bound, bound);
+        TRY(buf_printf(out, "%-8s  %14s  %14s  %14s  ", verdict_name(c->verdict), now, before,
+                       bound));
+        TRY(put_clean(c->name, false, out));
+        TRY(buf_append(out, "\n", 1));
+        failed += c->verdict == GATE_FAIL || c->verdict == GATE_UNKNOWN;
+    }
+    return buf_printf(out, "\n%zu of %zu failed\n", failed, g->n);
+}
+
+static enum rc put_case(const struct gate *g, const struct gate_case *c, struct buf *out)
+{
+    char now[MONEY_TEXT], bound[MONEY_TEXT];
+
+    amount_text(c->is_known, c->value, now);
+    amount_text(true, c->bound, bound);
+    TRY(buf_printf(out, "  <testcase classname=\"tollgate.%s\" name=\"", g->report));
+    TRY(put_clean(c->name, true, out));
+    if (c->verdict == GATE_FAIL)
+        return buf_printf(out,
+                          "\">\n    <failure message=\"%s is %s USD, more than %s\"/>\n"
+                          "  </testcase>\n",
+                          g->column, now, bound);
+    if (c->verdict == GATE_UNKNOWN)
+        return buf_printf(out,
+                          "\">\n    <failure message=\"%s is unknown: no request has a price, or "
+                          "no task was completed\"/>\n  </testcase>\n",
+                          g->column);
+    return buf_append_strv(out, STRV("\"/>\n"));
+}
+
+enum rc gate_junit(const struct gate *g, struct buf *out)
+{
+    size_t failed = 0;
+
+    for (size_t i = 0; i < g->n; i++)
+        failed += g->at[i].verdict == GATE_FAIL || g->at[i].verdict == GATE_UNKNOWN;
+    TRY(buf_printf(out,
+                   "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                   "<testsuite name=\"tollgate %s\" tests=\"%zu\" failures=\"%zu\" errors=\"0\" "
+                   "skipped=\"0\">\n",
+                   g->report, g->n, failed));
+    for (size_t i = 0; i < g->n; i++)
+        TRY(put_case(g, &g->at[i], out));
+    return buf_append_strv(out, STRV("</testsuite>\n"));
+}
