@@ -74,14 +74,20 @@ void *by_value_at(struct by_value *t, const struct strv *value)
     return object;
 }
 
+void by_value_drop(struct by_value *t)
+{
+    struct valued *last = t->at[--t->n];
+
+    for (size_t k = 0; k < t->n_by; k++)
+        free((void *)(uintptr_t)last->value[k].p);
+    free(last->value);
+    free(last);
+}
+
 void by_value_release(struct by_value *t)
 {
-    for (size_t i = 0; i < t->n; i++) {
-        for (size_t k = 0; k < t->n_by; k++)
-            free((void *)(uintptr_t)t->at[i]->value[k].p);
-        free(t->at[i]->value);
-        free(t->at[i]);
-    }
+    while (t->n)
+        by_value_drop(t);
     free(t->at);
     free(t->slot);
     *t = (struct by_value){0};

@@ -137,7 +137,7 @@ static size_t known_fields(const char *names[DIM_COUNT + 16])
     static const char *const more[] = {
         "endpoint",     "protocol",     "service_tier", "price_id",       "outcome",
         "usage_source", "price_status", "team_source",  "feature_source", "environment_source",
-        "token_band",   "prompt",       "task_outcome"};
+        "token_band",   "prompt",       "repeat",       "cacheable",      "task_outcome"};
     size_t n = 0;
 
     for (unsigned d = 0; d < DIM_COUNT; d++)
@@ -371,6 +371,11 @@ static enum rc set_import(struct report_params *p, struct strv value, struct buf
     return keep(p, &p->imports[p->n_imports++], value, error);
 }
 
+static enum rc set_models(struct report_params *p, struct strv value, struct buf *error)
+{
+    return keep(p, &p->models, value, error);
+}
+
 static const struct word {
     const char *name;
     char letter; /* 0: none */
@@ -401,6 +406,8 @@ static const struct word {
      "reconcile: a provider's usage or costs (JSON, CSV); may be repeated"},
     {"scope", 0, false, set_scope, "WHICH",
      "forecast, anomalies: of tags (default) or of budgets"},
+    {"models", 0, false, set_models, "NAMES",
+     "savings: models to compare with (default: the next smaller of each)"},
     {"against", 0, false, set_against, "PERIOD",
      "variance: previous, 2026-10, 2026-10-01..2026-10-15, or plan (imported)"},
 };
@@ -432,6 +439,7 @@ static bool is_given(const struct report_params *p, const struct word *word)
            (word->set == set_precision && p->has_precision) ||
            (word->set == set_cohort && p->has_cohort) ||
            (word->set == set_scope && p->has_scope) ||
+           (word->set == set_models && p->models.n) ||
            (word->set == set_against && p->against.n);
 }
 

@@ -53,6 +53,7 @@ struct report_params {
     bool has_precision;
     unsigned precision; /* tables and pages: decimals of a dollar */
     struct strv against; /* what variance compares with; empty: the period before */
+    struct strv models;  /* what savings compares with; empty: the next smaller ones */
     bool has_cohort;
     enum ledger_cohort cohort; /* COHORT_CLOSED where not given */
     struct strv imports[PARAMS_IMPORTS_MAX]; /* files, terminated; of a command line alone */

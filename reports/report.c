@@ -27,8 +27,8 @@ static const struct entry {
     {{"anomalies", "Anomalies", true}, report_anomalies},
     {{"models", "Models", true}, report_models},
     {{"token-bands", "Token bands", true}, report_token_bands},
-    {{"waste", "Waste", false}, NULL},
-    {{"savings", "Savings", false}, NULL},
+    {{"waste", "Waste", true}, report_waste},
+    {{"savings", "Savings", true}, report_savings},
     {{"untagged", "Untagged spend", true}, report_untagged},
     {{"unit-economics", "Unit economics", true}, report_unit_economics},
     {{"allocation", "Allocation", true}, report_allocation},
@@ -283,6 +283,10 @@ static enum rc check_words(const struct entry *entry, const struct report_params
         entry->fill != report_unit_economics) {
         SAY(error, "against does not go with this report: it is a word of variance and "
                    "unit-economics");
+        return RC_BAD;
+    }
+    if (params->models.n && entry->fill != report_savings) {
+        SAY(error, "models does not go with this report: it is a word of savings");
         return RC_BAD;
     }
     return RC_OK;

@@ -236,7 +236,7 @@ static enum rc put_bands(struct run *run, const struct ledger_row *from, size_t 
         struct drill d;
         struct cell *row;
 
-        if (from->bands[b].requests == 0)
+        if (from->bands[b].requests == 0 && from->bands[b].cost.atto == 0)
             continue;
         rc = sheet_row(&run->sheet, &row);
         if (rc == RC_OK)

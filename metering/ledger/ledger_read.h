@@ -60,6 +60,8 @@ enum ledger_field_id {
     FIELD_ENVIRONMENT_SOURCE, /* (the same) */
     FIELD_TOKEN_BAND,         /* ledger_band_name */
     FIELD_PROMPT,             /* keyed hash of the request's body, 16 hex digits */
+    FIELD_REPEAT,             /* "yes" or "no": the record's is_repeat */
+    FIELD_CACHEABLE,          /* "yes" or "no": its is_cacheable */
     FIELD_TASK_OUTCOME,       /* of its task as it stands now: task_outcome_name; absent without */
     FIELD_TAG,                /* the free tag named `tag` */
 };
@@ -72,7 +74,8 @@ struct ledger_field {
 /*
  * A name as users write it: a dimension, "endpoint", "protocol", "service_tier",
  * "price_id", "outcome", "usage_source", "price_status", "team_source",
- * "feature_source", "environment_source", "token_band", "prompt", "task_outcome", else a free tag ("tag:" before it is
+ * "feature_source", "environment_source", "token_band", "prompt", "repeat",
+ * "cacheable", "task_outcome", else a free tag ("tag:" before it is
  * allowed and makes any name a free tag's).  False where it is no valid tag name.
  * The view of a free tag looks into name.
  */
@@ -217,7 +220,7 @@ struct ledger_attempt {
     uint32_t number;
     uint32_t below; /* of the reader */
     enum outcome outcome;
-    bool is_priced, is_superseded;
+    bool is_priced, is_superseded, is_repeat;
     struct money cost; /* with its corrections; zero where it is not priced */
 };
 

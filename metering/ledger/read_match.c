@@ -21,6 +21,8 @@ static const char *const names[FIELD_TAG] = {
     [FIELD_ENVIRONMENT_SOURCE] = "environment_source",
     [FIELD_TOKEN_BAND] = "token_band",
     [FIELD_PROMPT] = "prompt",
+    [FIELD_REPEAT] = "repeat",
+    [FIELD_CACHEABLE] = "cacheable",
     [FIELD_TASK_OUTCOME] = "task_outcome",
 };
 
@@ -78,6 +80,8 @@ bool field_is_of_combo(const struct ledger_field *field)
     case FIELD_TASK:
     case FIELD_TOKEN_BAND:
     case FIELD_PROMPT:
+    case FIELD_REPEAT:
+    case FIELD_CACHEABLE:
     case FIELD_TASK_OUTCOME:
     case FIELD_TAG:
         return false;
@@ -159,6 +163,8 @@ struct strv combo_value(const struct combo *c, enum ledger_field_id id)
     case FIELD_TASK:
     case FIELD_TOKEN_BAND:
     case FIELD_PROMPT:
+    case FIELD_REPEAT:
+    case FIELD_CACHEABLE:
     case FIELD_TASK_OUTCOME:
     case FIELD_TAG:
         break;
@@ -193,6 +199,9 @@ static enum rc body_value(struct ledger_reader *r, int64_t seq, enum ledger_fiel
         return rc;
     if (id == FIELD_TOKEN_BAND) {
         *out = strv_z(ledger_band_name(ledger_band_of(&record.usage)));
+    } else if (id == FIELD_REPEAT || id == FIELD_CACHEABLE) {
+        *out = (id == FIELD_REPEAT ? record.is_repeat : record.is_cacheable) ? STRV("yes")
+                                                                             : STRV("no");
     } else if (record.prompt_hash) {
         (void)snprintf(r->prompt_text, sizeof(r->prompt_text), "%016" PRIx64,
                        record.prompt_hash);
@@ -232,7 +241,8 @@ enum rc line_value(struct ledger_reader *r, const struct line *line, const struc
         return texts_get(r, &r->words, line->user, out, fail);
     if (field->id == FIELD_TASK)
         return texts_get(r, &r->tasks, line->task, out, fail);
-    if (field->id == FIELD_TOKEN_BAND || field->id == FIELD_PROMPT)
+    if (field->id == FIELD_TOKEN_BAND || field->id == FIELD_PROMPT ||
+        field->id == FIELD_REPEAT || field->id == FIELD_CACHEABLE)
         return body_value(r, line->seq, field->id, out, fail);
     if (field->id == FIELD_TASK_OUTCOME)
         return task_outcome_value(r, line->task, out, fail);

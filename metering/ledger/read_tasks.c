@@ -108,7 +108,8 @@ static enum rc add_attempt(struct task_reading *g, const struct record *r, struc
     struct ledger_attempt a = {.id = r->id,
                                .number = r->attempt ? r->attempt : 1,
                                .outcome = r->outcome,
-                               .is_priced = r->price_status != PRICE_NONE};
+                               .is_priced = r->price_status != PRICE_NONE,
+                               .is_repeat = r->is_repeat};
 
     if (a.is_priced)
         a.cost = r->cost;

@@ -179,6 +179,9 @@ static struct strv value_of(const struct record *r, const struct ledger_field *f
         return strv_z(tag_source_name(r->subject.source[DIM_ENVIRONMENT]));
     case FIELD_TOKEN_BAND:
         return strv_z(ledger_band_name(ledger_band_of(&r->usage)));
+    case FIELD_REPEAT:
+    case FIELD_CACHEABLE:
+        return STRV("no");
     case FIELD_PROMPT: /* none of these records has one */
     case FIELD_TASK_OUTCOME:
         return STRV("");

@@ -1,0 +1,319 @@
+/*
+ * report_waste.c - what was paid for nothing.
+ *
+ * Every request of the period is in one class, the first that fits:
+ *   retry           a later attempt of the same work superseded it
+ *   error           it ended in an error
+ *   failed_task, abandoned_task   what else such tasks spent
+ *   cancelled       the client left, or a limit cut it
+ *   truncated       it hit its output bound
+ *   refused         the model declined
+ *   duplicate       the same request had been answered within a day
+ *   useful          all else
+ * so that the rows sum to the ledger.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "reports/by_value.h"
+#include "reports/report_int.h"
+
+enum waste_class {
+    WASTE_RETRY = 0,
+    WASTE_ERROR,
+    WASTE_FAILED,
+    WASTE_ABANDONED,
+    WASTE_CANCELLED,
+    WASTE_TRUNCATED,
+    WASTE_REFUSED,
+    WASTE_DUPLICATE,
+    WASTE_USEFUL,
+    WASTE_CLASSES,
+};
+
+static const char *const class_names[WASTE_CLASSES] = {
+    "retry",     "error",   "failed_task", "abandoned_task", "cancelled",
+    "truncated", "refused", "duplicate",   "useful"};
+
+enum waste_column { WASTE_CLASS = 0, WASTE_REQUESTS, WASTE_COST, WASTE_SHARE, WASTE_UNPRICED };
+
+struct waste_sums {
+    uint64_t requests, priced;
+    struct money cost;
+};
+
+struct waste_group {
+    struct valued valued;
+    struct waste_sums class[WASTE_CLASSES];
+};
+
+struct waste {
+    struct run *run;
+    struct by_value groups;
+    enum rc rc;
+};
+
+static void waste_columns(struct sheet *t, size_t keys)
+{
+    sheet_column(t, "class", "class", COLUMN_TEXT, COLUMN_KEY);
+    sheet_column(t, "requests", "requests", COLUMN_COUNT, COLUMN_ADDS);
+    sheet_column(t, "cost_usd", "cost USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_share(t, "share", "share", keys + WASTE_COST);
+    sheet_column(t, "unpriced_requests", "unpriced", COLUMN_COUNT, COLUMN_ADDS | COLUMN_SPARSE);
+}
+
+static void add(struct waste_sums *to, const struct waste_sums *from)
+{
+    to->requests += from->requests;
+    to->priced += from->priced;
+    to->cost = money_add(to->cost, from->cost);
+}
+
+/* The class that the outcome alone gives. */
+static enum waste_class class_of(enum outcome o)
+{
+    switch (o) {
+    case OUTCOME_PROVIDER_ERROR:
+    case OUTCOME_UPSTREAM_ABORT:
+    case OUTCOME_TIMEOUT:
+    case OUTCOME_INTERRUPTED:
+        return WASTE_ERROR;
+    case OUTCOME_CLIENT_ABORT:
+    case OUTCOME_CUT:
+        return WASTE_CANCELLED;
+    case OUTCOME_TRUNCATED:
+        return WASTE_TRUNCATED;
+    case OUTCOME_REFUSED:
+        return WASTE_REFUSED;
+    case OUTCOME_OK:
+    case OUTCOME_COUNT:
+        break;
+    }
+    return WASTE_USEFUL;
+}
+
+static enum waste_class class_in_task(const struct ledger_attempt *a, enum task_outcome task)
+{
+    enum waste_class class = class_of(a->outcome);
+
+    if (a->is_superseded)
+        return WASTE_RETRY;
+    if (class == WASTE_ERROR)
+        return class;
+    if (task == TASK_FAILED)
+        return WASTE_FAILED;
+    if (task == TASK_ABANDONED)
+        return WASTE_ABANDONED;
+    return class == WASTE_USEFUL && a->is_repeat ? WASTE_DUPLICATE : class;
+}
+
+/* ---- the questions --------------------------------------------------------------------------- */
+
+static bool on_task(const struct ledger_task *task, void *arg)
+{
+    struct waste *w = arg;
+    struct waste_group *g = by_value_at(&w->groups, task->value);
+    struct waste_sums rest = {.cost = task->sums.cost};
+
+    if (!g) {
+        w->rc = RC_LIMIT;
+        return false;
+    }
+    for (size_t i = 0; i < task->n_attempts; i++) {
+        const struct ledger_attempt *a = &task->attempt[i];
+        const struct waste_sums one = {1, a->is_priced, a->cost};
+
+        add(&g->class[class_in_task(a, task->outcome)], &one);
+        rest.cost = money_sub(rest.cost, a->cost);
+    }
+    /* Corrections of attempts that the question does not see. */
+    add(&g->class[task->outcome == TASK_FAILED      ? WASTE_FAILED
+                  : task->outcome == TASK_ABANDONED ? WASTE_ABANDONED
+                                                    : WASTE_USEFUL],
+        &rest);
+    return true;
+}
+
+static enum rc ask_tasks(struct run *run, struct waste *w)
+{
+    const struct report_params *p = run->params;
+    struct ledger_filter filter;
+    enum rc rc;
+
+    params_filter(p, &filter);
+    rc = ledger_read_tasks(run->reader, &filter, COHORT_SPEND, p->by, p->n_by, on_task, w,
+                           &run->fail);
+    return w->rc != RC_OK ? w->rc : rc;
+}
+
+/* Requests of no task, by outcome. */
+static void add_lines(struct waste_group *g, const struct ledger_sums *s, enum outcome outcome)
+{
+    const struct waste_sums repeats = {s->repeats, s->repeats, s->repeat_cost};
+    struct waste_sums rest = {s->requests, s->priced, s->cost};
+    enum waste_class class = class_of(outcome);
+
+    if (class == WASTE_USEFUL) {
+        rest.requests -= repeats.requests;
+        rest.priced -= repeats.priced < rest.priced ? repeats.priced : rest.priced;
+        rest.cost = money_sub(rest.cost, repeats.cost);
+        add(&g->class[WASTE_DUPLICATE], &repeats);
+    }
+    add(&g->class[class], &rest);
+}
+
+static enum rc ask_lines(struct run *run, struct waste *w)
+{
+    static const struct strv none[1] = {{"", 0}};
+    const struct report_params *p = run->params;
+    struct ledger_question q = {.n_by = p->n_by + 1, .grain = PERIOD_TOTAL, .zone = p->zone};
+    struct ledger_rows rows;
+    enum rc rc;
+
+    params_filter(p, &q.filter);
+    memcpy(q.by, p->by, p->n_by * sizeof(q.by[0]));
+    q.by[p->n_by] = (struct ledger_field){.id = FIELD_OUTCOME};
+    if (ledger_filter_add(&q.filter, (struct ledger_field){.id = FIELD_TASK}, LEDGER_EQ, none,
+                          1) != RC_OK)
+        return run_refuses(run, "where", "it has one condition too many");
+    rc = ledger_read_sums(run->reader, &q, &rows, &run->fail);
+    if (rc != RC_OK)
+        return rc;
+    for (size_t i = 0; rc == RC_OK && i < rows.n; i++) {
+        struct waste_group *g = by_value_at(&w->groups, rows.at[i].value);
+        enum outcome outcome;
+        if (!g)
+            rc = RC_LIMIT;
+        else if (outcome_parse(rows.at[i].value[p->n_by], &outcome))
+            add_lines(g, &rows.at[i].sums, outcome);
+    }
+    ledger_rows_release(&rows);
+    return rc;
+}
+
+/* ---- rows --------------------------------------------------------------------------------------- */
+
+static void sum_cells(const struct waste_sums *s, struct cell *c)
+{
+    c[WASTE_REQUESTS] = cell_count(s->requests);
+    if (s->requests == 0 || s->priced > 0)
+        c[WASTE_COST] = cell_money(s->cost);
+    c[WASTE_UNPRICED] = cell_count(s->requests - s->priced);
+}
+
+static struct money wasted(const struct waste_group *g)
+{
+    struct money sum = MONEY_ZERO;
+
+    for (unsigned k = 0; k < WASTE_USEFUL; k++)
+        sum = money_add(sum, g->class[k].cost);
+    return sum;
+}
+
+static int by_waste(const void *a, const void *b, void *n_by)
+{
+    const struct waste_group *x = *(struct waste_group *const *)a;
+    const struct waste_group *y = *(struct waste_group *const *)b;
+    int c = money_cmp(wasted(y), wasted(x));
+
+    for (size_t i = 0; c == 0 && i < *(const size_t *)n_by; i++)
+        c = strv_cmp(x->valued.value[i], y->valued.value[i]);
+    return c;
+}
+
+/*
+ * The outcomes of a class as a condition, where one names it and nothing before it in the
+ * order of classes has taken requests of that outcome.
+ */
+static enum rc put_link(struct run *run, const struct waste_group *g, enum waste_class class,
+                        struct cell *row)
+{
+    const struct report_params *p = run->params;
+    const struct ledger_field outcome = {.id = FIELD_OUTCOME};
+    struct drill d;
+    uint64_t taken = g->class[WASTE_RETRY].requests + g->class[WASTE_FAILED].requests +
+                     g->class[WASTE_ABANDONED].requests;
+
+    drill_start(&d, run);
+    for (size_t i = 0; i < p->n_by; i++)
+        drill_add(&d, p->by[i], LEDGER_EQ, g->valued.value[i]);
+    d.is_exact = taken == 0;
+    if (class == WASTE_TRUNCATED || class == WASTE_REFUSED) {
+        drill_add(&d, outcome, LEDGER_EQ,
+                  strv_z(outcome_name(class == WASTE_TRUNCATED ? OUTCOME_TRUNCATED
+                                                               : OUTCOME_REFUSED)));
+    } else if (class == WASTE_ERROR) {
+        /* What is none of the others; a condition holds one value. */
+        for (unsigned o = 0; o < OUTCOME_COUNT; o++) {
+            if (!outcome_is_error((enum outcome)o))
+                drill_add(&d, outcome, LEDGER_NE, strv_z(outcome_name((enum outcome)o)));
+        }
+    } else {
+        d.is_exact = false;
+    }
+    return drill_cell(run, &d, &row[run->lines]);
+}
+
+static enum rc put_group(struct run *run, const struct waste_group *g, size_t keys)
+{
+    enum rc rc = RC_OK;
+
+    for (unsigned k = 0; rc == RC_OK && k < WASTE_CLASSES; k++) {
+        struct cell *row;
+        if (g->class[k].requests == 0 && g->class[k].cost.atto == 0)
+            continue;
+        rc = sheet_row(&run->sheet, &row);
+        for (size_t i = 0; rc == RC_OK && i < keys; i++)
+            rc = run_value(run, g->valued.value[i], &row[i]);
+        if (rc == RC_OK)
+            rc = sheet_text(&run->sheet, strv_z(class_names[k]), &row[keys + WASTE_CLASS]);
+        if (rc != RC_OK)
+            break;
+        sum_cells(&g->class[k], row + keys);
+        rc = put_link(run, g, (enum waste_class)k, row);
+    }
+    return rc;
+}
+
+static enum rc put_rows(struct run *run, struct waste *w)
+{
+    size_t keys = run_key_columns(run), n_by = run->params->n_by;
+    struct waste_sums total = {0};
+    enum rc rc = RC_OK;
+
+    waste_columns(&run->sheet, keys);
+    drill_column(run);
+    if (w->groups.n)
+        qsort_r(w->groups.at, w->groups.n, sizeof(struct valued *), by_waste, &n_by);
+    for (size_t i = 0; rc == RC_OK && i < w->groups.n; i++) {
+        const struct waste_group *g = (const struct waste_group *)w->groups.at[i];
+        rc = put_group(run, g, keys);
+        for (unsigned k = 0; k < WASTE_CLASSES; k++)
+            add(&total, &g->class[k]);
+    }
+    sum_cells(&total, run->sheet.total + keys);
+    return rc == RC_OK ? drill_total(run) : rc;
+}
+
+enum rc report_waste(struct run *run)
+{
+    struct waste w = {.run = run};
+    enum rc rc;
+
+    if (run->params->grain != PERIOD_TOTAL)
+        return run_refuses(run, "grain", "a retry is told by the task as a whole");
+    if (run->params->has_cohort)
+        return run_refuses(run, "cohort", "it is a word of tasks");
+    if (run->params->top)
+        return run_refuses(run, "top", "there are only a few classes");
+    by_value_init(&w.groups, run->params->n_by, sizeof(struct waste_group));
+    rc = ask_tasks(run, &w);
+    if (rc == RC_OK)
+        rc = ask_lines(run, &w);
+    if (rc == RC_OK)
+        rc = put_rows(run, &w);
+    run->note = "A request is in the first class that fits; requests of a task in the group of "
+                "its first one.";
+    by_value_release(&w.groups);
+    return rc;
+}
