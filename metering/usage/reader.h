@@ -103,6 +103,7 @@ struct reader {
     /* Of readers that are tables alone (reader_table.h); each ends on a NULL word. */
     const struct reader_word *finishes; /* any other word: TAP_END_COMPLETE */
     const struct reader_word *types;    /* any other word: DOCUMENT_PLAIN */
+    bool cache_is_apart;                /* what was read from it is no part of the input billed */
 };
 
 /* What another model than the answer's did for it, at rates of its own. */

@@ -82,5 +82,6 @@ const struct reader READER_COHERE = {.nodes = NODES,
                                      .on_event = reader_table_on_event,
                                      .end_document = reader_table_end_document,
                                      .has_terminator = true,
+                                     .cache_is_apart = true,
                                      .finishes = FINISHES,
                                      .types = TYPES};

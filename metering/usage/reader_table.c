@@ -24,17 +24,18 @@ static void to_usage(struct reading *r)
 {
     const struct raw_counts *c = &r->counts;
     struct usage u = {.has = 0};
-    bool fits;
+    bool fits = true;
+    uint64_t room;
 
     /* Who counts images in tokens here counts them beside the text. */
     if (raw_has(c, RAW_INPUT) || raw_has(c, RAW_IN_IMAGE))
         usage_set(&u, USAGE_INPUT, c->n[RAW_INPUT] + c->n[RAW_IN_IMAGE]);
     if (raw_has(c, RAW_OUTPUT))
         usage_set(&u, USAGE_OUTPUT, c->n[RAW_OUTPUT]);
-    /* As it stands: some tell what they read from a cache and billed nothing for. */
+    room = r->reader->cache_is_apart ? c->n[RAW_CACHED] : u.n[USAGE_INPUT];
     if (raw_has(c, RAW_CACHED))
-        usage_set(&u, USAGE_CACHE_READ, c->n[RAW_CACHED]);
-    fits = usage_set_modalities(&u, c, u.n[USAGE_INPUT], u.n[USAGE_OUTPUT]);
+        fits &= usage_set_part(&u, USAGE_CACHE_READ, c->n[RAW_CACHED], &room);
+    fits &= usage_set_modalities(&u, c, u.n[USAGE_INPUT], u.n[USAGE_OUTPUT]);
     usage_set_units(&u, c);
     r->result.usage = u;
     r->result.inconsistent = c->odd || !fits;

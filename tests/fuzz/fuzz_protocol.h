@@ -71,7 +71,7 @@ static void fuzz_check_request(const struct protocol *p, const struct route *rou
     if (protocol_scan_request(p, route, body, &f) != RC_OK)
         return;
     ASSERT(f.choices >= 1 && f.edit_at + f.edit_cut <= body.n);
-    ASSERT(f.model.n > 0 && f.model.n <= REQUEST_MODEL_MAX_BYTES);
+    ASSERT(f.model.n <= REQUEST_MODEL_MAX_BYTES);
     ASSERT(estimate_input_tokens(&f) <= USAGE_MAX_COUNT);
     ASSERT(estimate_max_output_tokens(&f, 0) <= USAGE_MAX_COUNT);
     (void)estimate_complete(&f, &none, 200, 0, &factors, &u);

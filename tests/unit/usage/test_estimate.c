@@ -308,9 +308,66 @@ static void test_complete(void **state)
     }
 }
 
+/* What is charged by other measures than text: from the request, where no answer tells. */
+static void test_media(void **state)
+{
+    static const struct {
+        const char *about;
+        struct request_facts facts;
+        struct tap_result seen;
+        enum usage_source source;
+        int64_t images, audio_ms, characters, searches, input, output;
+    } CASES[] = {
+        {"images that came", {.choices = 2, .draws = true},
+         {.usage = {.n = {[USAGE_IMAGES] = 1}, .has = 1u << USAGE_IMAGES}, .end = TAP_END_COMPLETE},
+         USAGE_ESTIMATED, 1, -1, -1, -1, -1, -1},
+        {"images that broke off", {.choices = 2, .draws = true}, {.end = TAP_END_NONE},
+         USAGE_ESTIMATED, 2, -1, -1, -1, -1, -1},
+        {"speech", {.choices = 1, .speaks = true, .characters = 30, .text_bytes = 33},
+         {.end = TAP_END_COMPLETE}, USAGE_ESTIMATED, -1, -1, 30, -1, 27, 40},
+        {"a transcript as text", {.choices = 1, .listens = true, .audio_ms = 2000, .media_parts = 1},
+         {.end = TAP_END_COMPLETE, .output_bytes = 7}, USAGE_ESTIMATED, -1, 2000, -1, -1, 36, 2},
+        {"a ranking", {.choices = 1, .ranks = true, .embeds = true, .text_bytes = 3},
+         {.end = TAP_END_COMPLETE}, USAGE_ESTIMATED, -1, -1, -1, 1, 17, -1},
+        {"seconds alone, from the provider", {.choices = 1, .listens = true, .audio_ms = 9000},
+         {.usage = {.n = {[USAGE_AUDIO_MS] = 7000}, .has = 1u << USAGE_AUDIO_MS},
+          .has_usage = true, .usage_is_final = true, .end = TAP_END_COMPLETE},
+         USAGE_PROVIDER, -1, 7000, -1, -1, -1, -1},
+        {"work that goes on", {.choices = 1, .background = true, .text_bytes = 300},
+         {.end = TAP_END_COMPLETE, .pending = true}, USAGE_NONE, -1, -1, -1, -1, -1, -1},
+        {"a batch that was made", {.choices = 1, .later = true, .text_bytes = 300},
+         {.end = TAP_END_COMPLETE}, USAGE_NONE, -1, -1, -1, -1, -1, -1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        const struct {
+            enum usage_field field;
+            int64_t want;
+        } FIELDS[] = {{USAGE_IMAGES, CASES[i].images},   {USAGE_AUDIO_MS, CASES[i].audio_ms},
+                      {USAGE_CHARACTERS, CASES[i].characters},
+                      {USAGE_SEARCH_UNITS, CASES[i].searches},
+                      {USAGE_INPUT, CASES[i].input},     {USAGE_OUTPUT, CASES[i].output}};
+        struct usage u;
+
+        assert_int_equal(estimate_complete(&CASES[i].facts, &CASES[i].seen, 200, 0, &u),
+                         CASES[i].source);
+        for (size_t f = 0; f < sizeof(FIELDS) / sizeof(FIELDS[0]); f++) {
+            int64_t got = usage_has(&u, FIELDS[f].field) ? (int64_t)u.n[FIELDS[f].field] : -1;
+
+            if (got != FIELDS[f].want) {
+                print_error("%s: %s is %jd\n", CASES[i].about,
+                            usage_field_name(FIELDS[f].field), (intmax_t)got);
+                fail();
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_media),
         cmocka_unit_test(test_input),
         cmocka_unit_test(test_max_output),
         cmocka_unit_test(test_output),

@@ -1,0 +1,149 @@
+/*
+ * What was counted of answers that can be fetched again: once, by whoever comes first, also
+ * after a restart; and bounded.
+ */
+#include "tests/unit/unit.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxy/collected.h"
+#include "tests/unit/proxy/scratch_dir.h"
+
+static int setup(void **state)
+{
+    static struct scratch_dir dir;
+
+    scratch_make(&dir);
+    *state = &dir;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    scratch_remove(*state);
+    return 0;
+}
+
+static struct collected *open_in(void **state)
+{
+    const struct scratch_dir *dir = *state;
+    struct collected *c;
+    struct fail fail;
+
+    assert_int_equal(collected_open(dir->path, &c, &fail), RC_OK);
+    return c;
+}
+
+static void test_once_and_in_order(void **state)
+{
+    struct collected *c = open_in(state);
+    uint64_t key = collected_key(STRV("openai"), STRV("resp_1"));
+
+    assert_true(collected_claim(c, key, 1));
+    assert_false(collected_claim(c, key, 1));
+    assert_true(collected_claim(c, key, 2));
+    assert_false(collected_claim(c, key, 1));
+    assert_true(collected_claim(c, collected_key(STRV("other"), STRV("resp_1")), 1));
+    collected_close(c);
+}
+
+static void test_a_restart_remembers(void **state)
+{
+    struct collected *c = open_in(state);
+    uint64_t kept = collected_key(STRV("a"), STRV("kept"));
+    uint64_t lost = collected_key(STRV("a"), STRV("lost"));
+    char path[256];
+    int fd;
+
+    for (uint64_t n = 1; n <= 7; n++)
+        assert_true(collected_claim(c, kept, n));
+    assert_true(collected_claim(c, lost, 1));
+    collected_keep(c, kept);
+    collected_close(c);
+    fd = open(scratch_path(*state, "collected", path), O_WRONLY | O_APPEND);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "torn", 4), 4);
+    close(fd);
+    c = open_in(state);
+    assert_false(collected_claim(c, kept, 7));
+    assert_true(collected_claim(c, kept, 8));
+    assert_true(collected_claim(c, lost, 1)); /* never settled */
+    collected_keep(c, kept);
+    collected_close(c);
+    c = open_in(state);
+    assert_false(collected_claim(c, kept, 8));
+    collected_close(c);
+}
+
+static void test_memory_is_bounded(void **state)
+{
+    const uint64_t spread = UINT64_C(0x9e3779b97f4a7c15), most = 3 * (uint64_t)COLLECTED_MAX;
+    struct collected *c = open_in(state);
+
+    for (uint64_t i = 1; i <= most; i++)
+        assert_true(collected_claim(c, i * spread, 1));
+    assert_false(collected_claim(c, most * spread, 1)); /* the latest are kept */
+    collected_close(c);
+}
+
+enum { THREADS = 4, LINES = 20000 };
+
+struct racer {
+    struct collected *c;
+    atomic_uint *won;
+};
+
+static void *race(void *arg)
+{
+    struct racer *r = arg;
+
+    for (uint64_t n = 1; n <= LINES; n++) {
+        if (collected_claim(r->c, 42, n))
+            atomic_fetch_add(r->won, 1);
+    }
+    return NULL;
+}
+
+/* Several downloads of one file at once: each line is counted by at most one of them. */
+static void test_threads_share_a_file(void **state)
+{
+    struct collected *c = open_in(state);
+    pthread_t threads[THREADS];
+    atomic_uint won = 0;
+    struct racer racer = {c, &won};
+
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, race, &racer), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&won), LINES);
+    collected_close(c);
+}
+
+static void test_a_folder_that_is_none(void **state)
+{
+    struct collected *c;
+    struct fail fail;
+
+    (void)state;
+    assert_int_equal(collected_open("/nonexistent", &c, &fail), RC_IO);
+}
+
+int main(void)
+{
+#define WITH_DIR(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_DIR(test_once_and_in_order),
+        WITH_DIR(test_a_restart_remembers),
+        WITH_DIR(test_memory_is_bounded),
+        WITH_DIR(test_threads_share_a_file),
+        cmocka_unit_test(test_a_folder_that_is_none),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
