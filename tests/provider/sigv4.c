@@ -40,7 +40,7 @@ static void put_z(struct buf *out, const char *text)
 /* The text behind a word in Authorization, up to a comma or blank. */
 static struct strv field(struct strv value, const char *word)
 {
-    const char *at = memmem(value.p, value.n, word, strlen(word));
+    const char *at = value.n > 0 ? memmem(value.p, value.n, word, strlen(word)) : NULL;
     if (at == NULL)
         return STRV_NONE;
     struct strv rest = strv_skip(value, (size_t)(at - value.p) + strlen(word));
