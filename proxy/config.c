@@ -148,6 +148,7 @@ static void read_all(struct config_draft *draft, const cJSON *root)
     read_own_keys(l);
     config_check_keys(l);
     config_read_limits(l, draft->limits);
+    config_read_alerts(l, draft->alerts);
 }
 
 static void make_prompt_key(struct config *config)
@@ -214,6 +215,15 @@ void config_free(struct config *config)
         wipe(up->aws.secret_access_key);
         wipe(up->aws.session_token);
         wipe(up->entra.client_secret);
+    }
+    for (size_t i = 0; i < config->alerts.n_channels; i++) {
+        const struct alert_channel *channel = &config->alerts.channels[i];
+
+        wipe(channel->url);
+        wipe(channel->routing_key);
+        wipe(channel->secret);
+        wipe(channel->old_secret);
+        wipe(channel->password);
     }
     wipe(config->redis_url); /* it may hold a password */
     explicit_bzero(config->user_salt, sizeof(config->user_salt));

@@ -157,6 +157,53 @@ struct bounds_config {        /* "bounds": named maxima of what peers may send *
     size_t hold_bytes;        /* responses held whole for the cost header, 256 KiB */
 };
 
+enum alert_kind { ALERT_SLACK = 0, ALERT_PAGERDUTY, ALERT_WEBHOOK, ALERT_EMAIL };
+enum alert_severity { SEVERITY_INFO = 0, SEVERITY_WARNING, SEVERITY_CRITICAL };
+
+/* Where alerts go. What is secret: url (Slack's is a credential), keys, secrets, password. */
+struct alert_channel {
+    char *name;
+    enum alert_kind kind;
+    char *url;
+    char *routing_key;         /* PagerDuty */
+    char *secret, *old_secret; /* webhook: signs; both while one replaces the other */
+    char *from;                /* e-mail */
+    struct strv *to;
+    size_t n_to;
+    char *user, *password;
+    bool require_tls;   /* e-mail over smtp://: STARTTLS or nothing */
+    bool allow_private; /* its address may be this machine's or network's own */
+    char *ca_file;      /* NULL: the system's */
+};
+
+/* Which alerts go where: all conditions must hold. */
+struct alert_route {
+    struct tag_value *match;
+    size_t n_match;
+    struct strv *events; /* globs, "budget.*"; 0: all */
+    size_t n_events;
+    enum alert_severity severity; /* at least */
+    struct strv *channels;
+    size_t n_channels;
+};
+
+struct alerts_config {
+    int every_s;
+    struct alert_channel *channels;
+    size_t n_channels;
+    struct alert_route *routes;
+    size_t n_routes;
+    struct strv *fallback; /* channels of what no route takes, and of routes that fail */
+    size_t n_fallback;
+    int forecast_percent;    /* of a budget; 0: no such alert */
+    int untagged_percent;    /* of a day's cost without a team; 0: no such alert */
+    struct money anomaly_usd; /* least impact */
+    int anomaly_percent;     /* and this of what was expected */
+    int digest_day;          /* 0: none; 1 Monday .. 7 Sunday */
+    int digest_hour;
+    bool unpriced, trouble; /* such alerts */
+};
+
 struct config {
     char *file; /* as given */
     char *dir;  /* its folder: relative paths start here */
@@ -195,6 +242,8 @@ struct config {
     const char **book_paths; /* that it was made from */
     size_t n_book_paths;
     enum on_unpriced on_unpriced;
+
+    struct alerts_config alerts;
 
     int log_level;  /* enum log_level */
     int log_format; /* enum log_format */

@@ -13,7 +13,7 @@
 /* A whole file: the loader (first, so that it leads to the draft) and what it kept. */
 struct config_draft {
     struct config_loader l;
-    const cJSON *timezone, *tags, *upstreams, *keys, *limits, *prices;
+    const cJSON *timezone, *tags, *upstreams, *keys, *limits, *prices, *alerts;
 };
 
 struct tags_draft {
@@ -66,6 +66,24 @@ struct rule_draft {
     const cJSON *match, *multiplier, *rates;
 };
 
+struct channel_draft {
+    struct alert_channel channel;
+    const cJSON *to;
+};
+
+struct route_draft {
+    struct alert_route route;
+    const cJSON *match, *events, *channels;
+};
+
+struct alerts_draft {
+    struct alerts_config alerts;
+    const cJSON *channels, *routes, *fallback, *anomaly_usd;
+};
+
+extern const struct config_section config_section_alerts;
+extern const struct config_section config_section_channel;
+extern const struct config_section config_section_route;
 extern const struct config_section config_section_tags;
 extern const struct config_section config_section_upstream;
 extern const struct config_section config_section_key;
@@ -83,6 +101,8 @@ void config_read_clouds(struct config_loader *l, const cJSON *item,
 /* Adds to config->keys; also the list of keys.json, with its own loader. */
 void config_read_keys(struct config_loader *l, const cJSON *item);
 void config_read_limits(struct config_loader *l, const cJSON *item);
+/* After limits. */
+void config_read_alerts(struct config_loader *l, const cJSON *item);
 /* Loads the book too; before upstreams, whose providers are looked up in it. */
 void config_read_prices(struct config_loader *l, const cJSON *item);
 /* Compiles limit_defs; again when the salt that hashes users has changed. */

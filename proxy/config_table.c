@@ -48,6 +48,18 @@ static const char *const level_words[] = {
     [LOG_ACCESS] = "access", [LOG_DEBUG] = "debug", NULL};
 static const char *const format_words[] = {[LOG_LOGFMT] = "logfmt", [LOG_JSON] = "json", NULL};
 
+static const char *const channel_words[] = {[ALERT_SLACK] = "slack",
+                                            [ALERT_PAGERDUTY] = "pagerduty",
+                                            [ALERT_WEBHOOK] = "webhook",
+                                            [ALERT_EMAIL] = "email",
+                                            NULL};
+static const char *const severity_words[] = {[SEVERITY_INFO] = "info",
+                                             [SEVERITY_WARNING] = "warning",
+                                             [SEVERITY_CRITICAL] = "critical",
+                                             NULL};
+static const char *const day_words[] = {"never",    "monday", "tuesday",  "wednesday", "thursday",
+                                        "friday",   "saturday", "sunday", NULL};
+
 /* clang-format off */
 #define PLACE(type, member) \
     .offset = offsetof(struct type, member), .bytes = sizeof(((struct type *)0)->member)
@@ -336,6 +348,55 @@ static const struct config_field prices_fields[] = {
 };
 const struct config_section config_section_prices = TABLE("prices", prices_fields);
 
+static const struct config_field channel_fields[] = {
+    NEEDED(channel_draft, channel.name, "name", "what routes call it; unique"),
+    WORD(channel_draft, channel.kind, "type", channel_words, ALERT_SLACK, "how it is spoken to"),
+    SECRET(channel_draft, channel.url, "url",
+           "https://..., of e-mail smtp://host:port or smtps://host:port; PagerDuty has its own"),
+    SECRET(channel_draft, channel.routing_key, "routing_key", "pagerduty: the integration's key"),
+    SECRET(channel_draft, channel.secret, "secret", "webhook: signs every message"),
+    SECRET(channel_draft, channel.old_secret, "old_secret",
+           "webhook: signs too, while receivers change to the new one"),
+    TEXT(channel_draft, channel.from, "from", NULL, "email: the sender's address"),
+    ITEM(channel_draft, to, "to", "email: the receivers' addresses"),
+    TEXT(channel_draft, channel.user, "user", NULL, "email: login"),
+    SECRET(channel_draft, channel.password, "password", "email: its password"),
+    BOOL(channel_draft, channel.require_tls, "require_tls", 1, "email: STARTTLS or nothing is sent"),
+    BOOL(channel_draft, channel.allow_private, "allow_private", 0,
+         "its address may be of this machine or a private network"),
+    PATH(channel_draft, channel.ca_file, "ca_file", NULL,
+         "PEM file of the authorities that may sign its certificate; by default the system's"),
+};
+const struct config_section config_section_channel = TABLE("alerts.channels[]", channel_fields);
+
+static const struct config_field route_fields[] = {
+    ITEM(route_draft, match, "match", "{ tag: value } of the alert, with wildcards"),
+    ITEM(route_draft, events, "events", "names such as budget.*; by default all"),
+    WORD(route_draft, route.severity, "severity", severity_words, SEVERITY_INFO, "at least"),
+    ITEM(route_draft, channels, "channels", "names of channels"),
+};
+const struct config_section config_section_route = TABLE("alerts.routes[]", route_fields);
+
+static const struct config_field alerts_fields[] = {
+    INT(alerts_draft, alerts.every_s, "every_seconds", 60, 1, 3600, "between two looks, s"),
+    ITEMS(alerts_draft, channels, "channels", &config_section_channel, "where alerts go"),
+    ITEMS(alerts_draft, routes, "routes", &config_section_route, "which go where"),
+    ITEM(alerts_draft, fallback, "fallback", "channels of what no route takes, or could be sent"),
+    INT(alerts_draft, alerts.forecast_percent, "forecast_percent", 100, 0, 1000,
+        "forecast of a budget with alerts, in per cent of it; 0: never"),
+    INT(alerts_draft, alerts.untagged_percent, "untagged_percent", 0, 0, 100,
+        "of the last day's cost without a team; 0: never"),
+    ITEM(alerts_draft, anomaly_usd, "anomaly_usd", "least impact of an anomaly; 10 by default"),
+    INT(alerts_draft, alerts.anomaly_percent, "anomaly_percent", 20, 0, 100000,
+        "and this part of what was expected"),
+    BOOL(alerts_draft, alerts.unpriced, "unpriced", 1, "models without a price"),
+    BOOL(alerts_draft, alerts.trouble, "trouble", 1, "counters or ledger out of reach"),
+    WORD(alerts_draft, alerts.digest_day, "digest_day", day_words, 2,
+         "of the weekly digest, at digest_hour in timezone"),
+    INT(alerts_draft, alerts.digest_hour, "digest_hour", 8, 0, 23, "hour of the weekly digest"),
+};
+const struct config_section config_section_alerts = TABLE("alerts", alerts_fields);
+
 static const struct config_field root_fields[] = {
     SECTION(0, "listen", &listen_section, "addresses, ports and certificates"),
     INT(config, workers, "workers", 0, 0, 1024, "event loops; 0: one a core"),
@@ -352,6 +413,7 @@ static const struct config_field root_fields[] = {
     KEPT(keys, "keys", &config_section_key, "virtual keys, besides those of `tollgate key`"),
     KEPT(limits, "limits", &config_section_limit, "budgets and rate caps"),
     KEPT(prices, "prices", &config_section_prices, "the price book and contract prices"),
+    KEPT(alerts, "alerts", &config_section_alerts, "who is told what, and where"),
     SECTION(0, "log", &log_section, "what is logged, and how"),
 };
 const struct config_section config_root = TABLE("", root_fields);

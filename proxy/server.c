@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "proxy/alerts.h"
 #include "proxy/cmd.h"
 #include "proxy/collected.h"
 #include "proxy/desk.h"
@@ -408,6 +409,7 @@ static void start_workers(struct server *s)
 static void free_server(struct server *s)
 {
     rebuild_stop(s->rebuild); /* all three write to workers */
+    alerts_stop(s->alerts);
     desk_stop(s->desk);
     tokens_stop(s->tokens);
     for (unsigned i = 0; i < s->n_workers; i++)
@@ -445,6 +447,7 @@ int server_run(struct generation *generation)
         goto out;
     s->rebuild = rebuild_start(s);
     s->desk = desk_start(s);
+    s->alerts = alerts_start(s);
     s->tokens = tokens_start(s);
     tokens_adopt(s->tokens, s->current);
     tokens_publish(s->tokens);

@@ -15,6 +15,7 @@
 #include "proxy/server.h"
 #include "proxy/worker.h"
 
+struct alerts;
 struct observe;
 struct tokens;
 
@@ -34,6 +35,7 @@ struct server {
     struct observe *observe;
     struct rebuild *rebuild;
     struct desk *desk;
+    struct alerts *alerts;
     struct tokens *tokens;
     struct repeats *repeats; /* of requests and of their beginnings, for all workers */
     int64_t started_us;

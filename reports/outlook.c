@@ -261,6 +261,7 @@ struct budget_look {
     const struct limit_set *limits;
     const struct zone *zone;
     int64_t now_us;
+    unsigned want; /* of enum outlook_want */
     outlook_fn *fn;
     void *arg;
     bool stopped;
@@ -278,7 +279,7 @@ static enum rc tell_limit(struct budget_look *b, size_t limit, const struct coun
         o.spent = (money_int)list->at[i].spent * (def->unit == UNIT_USD ? ATTO_PER_NANO : 1);
         if (set)
             look(&o, set, series_find(set, o.scope), b->zone, horizon);
-        else if (def->period == PERIOD_HOUR)
+        else if (def->period == PERIOD_HOUR && (b->want & OUTLOOK_FORECASTS))
             pace(&o, b->now_us);
         b->stopped = !b->fn(&o, b->arg);
     }
@@ -302,7 +303,8 @@ static enum rc look_at_limit(struct budget_look *b, size_t limit, struct fail *f
     bool known = false;
     enum rc rc;
 
-    if (def->rolling || def->unit == UNIT_CONCURRENT)
+    if (def->rolling || def->unit == UNIT_CONCURRENT ||
+        (def->n_alerts == 0 && (b->want & OUTLOOK_WITH_ALERTS)))
         return RC_OK;
     arena_init(&list.arena, TEXT_BYTES);
     limit_window_at(def, b->zone, b->now_us, &start, &end);
@@ -311,7 +313,8 @@ static enum rc look_at_limit(struct budget_look *b, size_t limit, struct fail *f
         rc = RC_LIMIT;
     if (rc != RC_OK || !known || list.n == 0)
         goto out;
-    if (def->period != PERIOD_HOUR && def->period != PERIOD_TOTAL) {
+    if ((b->want & OUTLOOK_FORECASTS) && def->period != PERIOD_HOUR &&
+        def->period != PERIOD_TOTAL) {
         sq.step = step_of(start, end);
         sq.steps = history_of(sq.step);
         if (!horizon_of(b->zone, sq.step, b->now_us, end, &horizon)) {
@@ -333,10 +336,10 @@ out:
 }
 
 enum rc outlook_budgets(struct ledger_reader *reader, const struct limit_set *limits,
-                        const struct zone *zone, int64_t now_us, outlook_fn *fn, void *arg,
-                        struct fail *fail)
+                        const struct zone *zone, int64_t now_us, unsigned want, outlook_fn *fn,
+                        void *arg, struct fail *fail)
 {
-    struct budget_look b = {reader, limits, zone, now_us, fn, arg, false};
+    struct budget_look b = {reader, limits, zone, now_us, want, fn, arg, false};
     enum rc rc = RC_OK;
 
     for (size_t i = 0; rc == RC_OK && !b.stopped && i < limit_set_count(limits); i++)

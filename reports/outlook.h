@@ -47,8 +47,12 @@ enum rc outlook_tags(struct ledger_reader *reader, const struct ledger_filter *f
  * scopes, in its current window.  Limits over all time have no forecast; limits that
  * the ledger cannot be asked for are left out.
  */
+enum outlook_want {
+    OUTLOOK_FORECASTS = 1,   /* else only what is spent, which is much quicker */
+    OUTLOOK_WITH_ALERTS = 2, /* limits with alert thresholds alone */
+};
 enum rc outlook_budgets(struct ledger_reader *reader, const struct limit_set *limits,
-                        const struct zone *zone, int64_t now_us, outlook_fn *fn, void *arg,
-                        struct fail *fail) RC_MUST;
+                        const struct zone *zone, int64_t now_us, unsigned want, outlook_fn *fn,
+                        void *arg, struct fail *fail) RC_MUST;
 
 #endif

@@ -36,7 +36,7 @@ static const struct entry {
     {{"journal", "Journal", true}, report_journal},
     {{"reconcile", "Reconciliation", true}, report_reconcile},
     {{"rate-card", "Rate card", false}, NULL},
-    {{"digest", "Digest", false}, NULL},
+    {{"digest", "Weekly digest", true}, report_digest},
     {{"lines", "Lines", true}, report_lines},
 };
 enum { ENTRIES = sizeof(entries) / sizeof(entries[0]) };

@@ -255,8 +255,8 @@ static enum rc by_budgets(struct run *run)
         return run_refuses(run, "where", "all budgets are shown");
     budget_columns(&run->sheet);
     if (s->limits)
-        rc = outlook_budgets(run->reader, s->limits, s->zone, p->now_us, on_budget, &r,
-                             &run->fail);
+        rc = outlook_budgets(run->reader, s->limits, s->zone, p->now_us, OUTLOOK_FORECASTS,
+                             on_budget, &r, &run->fail);
     if (!s->limits || limit_set_count(s->limits) == 0)
         run->note = "There are no limits in the configuration.";
     return rc == RC_OK ? r.rc : rc;

@@ -1,0 +1,547 @@
+#include "proxy/alert_watch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/datetime.h"
+#include "base/digest.h"
+#include "base/xalloc.h"
+#include "reports/digest.h"
+#include "reports/limit_spent.h"
+#include "reports/oddities.h"
+#include "reports/outlook.h"
+#include "reports/render.h"
+
+enum {
+    FORECAST_FROM_DAYS = 2, /* none in the first two days of a window, nor in the first tenth */
+    HYSTERESIS_PERCENT = 2,
+    ANOMALY_DAYS = 7,
+    ANOMALY_HOURS = 3,
+};
+
+static void dollars(money_int atto, char out[CELL_TEXT])
+{
+    const money_int cent = (money_int)NANO_PER_USD * ATTO_PER_NANO / 100;
+    char digits[CELL_TEXT];
+
+    (void)money_format_fixed((struct money){atto}, atto < cent && atto > -cent ? 6 : 2, digits);
+    (void)snprintf(out, CELL_TEXT, "$%.90s", digits);
+}
+
+static void amount_text(const struct limit_def *def, money_int amount, char out[CELL_TEXT])
+{
+    if (!def || def->unit == UNIT_USD)
+        dollars(amount, out);
+    else
+        (void)snprintf(out, CELL_TEXT, "%lld %s", (long long)amount,
+                       limit_unit_name(def->unit));
+}
+
+static void time_text(int64_t us, char out[DATETIME_TEXT])
+{
+    datetime_format_s(us, out);
+}
+
+/* ---- budgets --------------------------------------------------------------------------------
+ */
+
+/* "team=search,feature=x": values as the limiter writes them, %XX for what parts them. */
+static void scope_tags(struct alert *a, struct strv scope)
+{
+    struct strv part;
+
+    while (scope.n && strv_split(&scope, ',', &part)) {
+        size_t equals = strv_find(part, '=');
+        struct strv value = strv_skip(part, equals + 1);
+        char text[ALERT_VALUE_MAX];
+        size_t n = 0;
+        for (size_t i = 0; i < value.n && n + 1 < sizeof(text); i++) {
+            unsigned byte;
+            char hex[3] = "";
+            if (value.p[i] == '%' && i + 2 < value.n) {
+                memcpy(hex, value.p + i + 1, 2);
+                if (sscanf(hex, "%2x", &byte) == 1 && byte > 0) {
+                    text[n++] = (char)byte;
+                    i += 2;
+                    continue;
+                }
+            }
+            text[n++] = value.p[i];
+        }
+        if (equals < part.n && !strv_eq(value, STRV("(none)")))
+            alert_tag(a, strv_head(part, equals), strv_make(text, n));
+    }
+}
+
+static void budget_tags(struct alert *a, const struct outlook *o)
+{
+    scope_tags(a, o->scope);
+    for (size_t i = 0; i < o->def->n_match; i++) {
+        struct strv value = o->def->match[i].value;
+        if (strv_find(value, '*') == value.n && strv_find(value, '?') == value.n)
+            alert_tag(a, o->def->match[i].name, value);
+    }
+}
+
+static money_int limit_of(const struct outlook *o)
+{
+    return (money_int)o->def->limit * (o->def->unit == UNIT_USD ? ATTO_PER_NANO : 1);
+}
+
+static void budget_fields(struct alert *a, const struct outlook *o)
+{
+    char amount[CELL_TEXT], at[DATETIME_TEXT];
+
+    amount_text(o->def, o->spent, amount);
+    alert_field(a, "Spent", "%s (%lld %%)", amount,
+                (long long)(limit_of(o) ? o->spent * 100 / limit_of(o) : 0));
+    amount_text(o->def, limit_of(o), amount);
+    alert_field(a, "Budget", "%s", amount);
+    if (o->has_forecast) {
+        amount_text(o->def, o->forecast, amount);
+        alert_field(a, "Projected", "%s by %s", amount, forecast_method_name(o->how.method));
+    }
+    if (o->runs_out) {
+        time_text(o->runs_out_us, at);
+        alert_field(a, "Runs out", "%s", at);
+    }
+    if (o->to_us < INT64_MAX) {
+        time_text(o->to_us, at);
+        alert_field(a, "Resets", "%s", at);
+    }
+    if (o->scope.n)
+        alert_field(a, "Scope", STRV_FMT, STRV_ARG(o->scope));
+}
+
+/* A value as part of a key: a long one by its digest, so that no two share a key. */
+static void key_part(struct strv value, char out[SHA256_HEX])
+{
+    unsigned char digest[SHA256_BYTES];
+
+    if (value.n < SHA256_HEX) {
+        (void)snprintf(out, SHA256_HEX, STRV_FMT, STRV_ARG(value));
+        return;
+    }
+    digest_sha256(value, digest);
+    digest_hex(digest, sizeof(digest), out);
+}
+
+static void start_budget(const struct outlook *o, const char *kind, struct alert_condition *c)
+{
+    char name[SHA256_HEX], scope[SHA256_HEX];
+
+    memset(c, 0, sizeof(*c));
+    key_part(strv_z(o->def->name), name);
+    key_part(o->scope, scope);
+    alert_text(c->group, sizeof(c->group), "%s:%s:%s:%lld", kind, name, scope,
+               (long long)(o->from_us / US_PER_SECOND));
+    c->expires_us = o->to_us < INT64_MAX ? o->to_us : 0;
+}
+
+/* tollgate:BUDGET:SCOPE:WINDOW:BASIS:LEVEL */
+static void name_level(struct alert_condition *c, const char *basis)
+{
+    alert_text(c->alert.key, sizeof(c->alert.key), "tollgate%.220s:%s:%u",
+               strchr(c->group, ':'), basis, c->level);
+}
+
+static void tell_threshold(const struct alert_watch *w, const struct outlook *o)
+{
+    struct alert_condition c;
+    char spent[CELL_TEXT], limit[CELL_TEXT], others[96] = "";
+    size_t n = 0;
+    bool enforced = o->def->mode == LIMIT_ENFORCE;
+
+    start_budget(o, "budget", &c);
+    for (size_t i = 0; i < o->def->n_alerts; i++) {
+        if (o->spent * 100 < limit_of(o) * (money_int)o->def->alerts[i])
+            continue;
+        if (c.level)
+            n += (size_t)snprintf(others + n, sizeof(others) - n, "%s%u %%", n ? ", " : "",
+                                  c.level);
+        c.level = o->def->alerts[i];
+    }
+    if (c.level == 0)
+        return;
+    alert_init(&c.alert, c.level >= 100 ? "budget.exhausted" : "budget.threshold",
+               c.level >= 100  ? SEVERITY_CRITICAL
+               : c.level >= 80 ? SEVERITY_WARNING
+                               : SEVERITY_INFO,
+               w->now_us);
+    name_level(&c, "actual");
+    amount_text(o->def, o->spent, spent);
+    amount_text(o->def, limit_of(o), limit);
+    alert_text(c.alert.title, sizeof(c.alert.title),
+               "%s%s" STRV_FMT "%s at %lld %% of its budget", o->def->name,
+               o->scope.n ? " (" : "", STRV_ARG(strv_head(o->scope, 60)), o->scope.n ? ")" : "",
+               (long long)(o->spent * 100 / limit_of(o)));
+    alert_text(c.alert.text, sizeof(c.alert.text),
+               "%s of %s is spent: %u %% is passed%s%s%s%s.", spent, limit, c.level,
+               n ? " (and " : "", others, n ? ")" : "",
+               c.level >= 100 && enforced ? "; further requests are refused" : "");
+    budget_fields(&c.alert, o);
+    budget_tags(&c.alert, o);
+    w->fn(&c, w->arg);
+}
+
+/* Too early in a window a forecast says little. */
+static bool is_early(const struct alert_watch *w, const struct outlook *o)
+{
+    int64_t gone = w->now_us - o->from_us, length = o->to_us - o->from_us;
+
+    return length > 3 * US_PER_DAY ? gone < FORECAST_FROM_DAYS * US_PER_DAY
+                                   : gone * 10 < length;
+}
+
+static void tell_forecast(const struct alert_watch *w, const struct outlook *o)
+{
+    int percent = w->config->alerts.forecast_percent;
+    struct alert_condition c;
+    char forecast[CELL_TEXT], limit[CELL_TEXT];
+    money_int wanted;
+
+    if (percent == 0 || !o->has_forecast || o->spent >= limit_of(o) || o->to_us == INT64_MAX)
+        return;
+    start_budget(o, "forecast", &c);
+    c.level = (unsigned)percent;
+    c.twice = true;
+    wanted = percent;
+    if (w->level(c.group, w->arg) > 0)
+        wanted -= HYSTERESIS_PERCENT; /* what was told stays told */
+    else if (is_early(w, o))
+        return;
+    if (o->forecast * 100 < limit_of(o) * wanted)
+        return;
+    alert_init(&c.alert, "budget.forecast", SEVERITY_WARNING, w->now_us);
+    name_level(&c, "forecast");
+    amount_text(o->def, o->forecast, forecast);
+    amount_text(o->def, limit_of(o), limit);
+    alert_text(c.alert.title, sizeof(c.alert.title), "%s%s" STRV_FMT "%s will not last",
+               o->def->name, o->scope.n ? " (" : "", STRV_ARG(strv_head(o->scope, 60)),
+               o->scope.n ? ")" : "");
+    alert_text(c.alert.text, sizeof(c.alert.text), "%s is projected, %s is the budget: %s.",
+               forecast, limit, forecast_method_says(o->how.method));
+    budget_fields(&c.alert, o);
+    budget_tags(&c.alert, o);
+    w->fn(&c, w->arg);
+}
+
+static bool on_outlook(const struct outlook *o, void *arg)
+{
+    const struct alert_watch *w = arg;
+
+    if (o->def->n_alerts == 0 || o->def->limit == 0)
+        return true;
+    tell_threshold(w, o);
+    tell_forecast(w, o);
+    return true;
+}
+
+enum rc alert_watch_budgets(const struct alert_watch *w, struct ledger_reader *reader,
+                            bool forecasts, struct fail *fail)
+{
+    unsigned want = OUTLOOK_WITH_ALERTS | (forecasts ? (unsigned)OUTLOOK_FORECASTS : 0U);
+    struct alert_watch mine = *w;
+
+    return outlook_budgets(reader, w->config->limits, w->config->zone, w->now_us, want,
+                           on_outlook, &mine, fail);
+}
+
+/* ---- anomalies ------------------------------------------------------------------------------
+ */
+
+struct anomalies {
+    const struct alert_watch *w;
+    const char *unit;
+};
+
+static bool on_oddity(const struct oddity *o, void *arg)
+{
+    const struct anomalies *all = arg;
+    const struct alert_watch *w = all->w;
+    struct strv team = o->value[0].n ? o->value[0] : STRV("(untagged)");
+    char actual[CELL_TEXT], expected[CELL_TEXT], from[DATETIME_TEXT], key[SHA256_HEX];
+    struct alert_condition c;
+    bool spike = o->actual > o->expected;
+
+    if (!o->notable || !o->open)
+        return true;
+    memset(&c, 0, sizeof(c));
+    c.level = 1;
+    time_text(o->from_us, from);
+    key_part(team, key);
+    alert_text(c.group, sizeof(c.group), "tollgate:anomaly:%s:team=%s:%s", all->unit, key,
+               from);
+    alert_init(&c.alert, "anomaly.detected", SEVERITY_WARNING, w->now_us);
+    alert_text(c.alert.key, sizeof(c.alert.key), "%s", c.group);
+    dollars(o->actual, actual);
+    dollars(o->expected, expected);
+    alert_text(c.alert.title, sizeof(c.alert.title), "Unusual spend: " STRV_FMT " %s %s",
+               STRV_ARG(strv_head(team, 60)), spike ? "up to" : "down to", actual);
+    alert_text(c.alert.text, sizeof(c.alert.text),
+               STRV_FMT " spent %s since %s where %s was expected.", STRV_ARG(team), actual,
+               from, expected);
+    alert_field(&c.alert, "Expected", "%s", expected);
+    alert_field(&c.alert, "Actual", "%s", actual);
+    if (o->causes.n)
+        alert_field(&c.alert, "What moved most", STRV_FMT, STRV_ARG(strv_head(o->causes, 250)));
+    alert_tag(&c.alert, STRV("team"), o->value[0]);
+    w->fn(&c, w->arg);
+    return true;
+}
+
+static enum rc find_anomalies(const struct alert_watch *w, struct ledger_reader *reader,
+                              enum period step, int64_t since_us, struct fail *fail)
+{
+    static const struct ledger_field team = {.id = FIELD_TEAM};
+    struct anomalies all = {w, step == PERIOD_DAY ? "day" : "hour"};
+    struct ledger_filter filter;
+    struct oddity_question q = {
+        .reader = reader,
+        .filter = &filter,
+        .by = &team,
+        .n_by = 1,
+        .step = step,
+        .zone = w->config->zone,
+        .now_us = w->now_us,
+        .floor = {w->config->alerts.anomaly_usd.atto,
+                  (unsigned)w->config->alerts.anomaly_percent},
+        .causes = true,
+    };
+    size_t waiting;
+
+    ledger_filter_init(&filter, since_us, w->now_us);
+    return oddities_find(&q, on_oddity, &all, &waiting, fail);
+}
+
+enum rc alert_watch_anomalies(const struct alert_watch *w, struct ledger_reader *reader,
+                              struct fail *fail)
+{
+    enum rc rc =
+        find_anomalies(w, reader, PERIOD_DAY, w->now_us - ANOMALY_DAYS * US_PER_DAY, fail);
+
+    if (rc == RC_OK)
+        rc = find_anomalies(w, reader, PERIOD_HOUR,
+                            w->now_us - ANOMALY_HOURS * 3600 * US_PER_SECOND, fail);
+    return rc;
+}
+
+/* ---- what is in the records
+ * ------------------------------------------------------------------ */
+
+static void tell_unpriced(const struct alert_watch *w, const struct ledger_row *row)
+{
+    char upstream[SHA256_HEX], model[SHA256_HEX];
+    struct alert_condition c;
+
+    memset(&c, 0, sizeof(c));
+    c.level = 1;
+    key_part(row->value[1], upstream);
+    key_part(row->value[0], model);
+    alert_text(c.group, sizeof(c.group), "tollgate:unpriced:%s/%s", upstream, model);
+    alert_init(&c.alert, "data_quality.unpriced", SEVERITY_WARNING, w->now_us);
+    alert_text(c.alert.key, sizeof(c.alert.key), "%s", c.group);
+    alert_text(c.alert.title, sizeof(c.alert.title), "No price for model " STRV_FMT,
+               STRV_ARG(strv_head(row->value[0], 100)));
+    alert_text(c.alert.text, sizeof(c.alert.text),
+               "%llu requests of the last day went to it through upstream " STRV_FMT
+               "; their cost is unknown, and budgets in dollars do not see them.",
+               (unsigned long long)row->sums.unpriced, STRV_ARG(row->value[1]));
+    alert_tag(&c.alert, STRV("model"), row->value[0]);
+    alert_tag(&c.alert, STRV("upstream"), row->value[1]);
+    w->fn(&c, w->arg);
+}
+
+static void tell_untagged(const struct alert_watch *w, money_int without, money_int all)
+{
+    struct alert_condition c;
+    char part[CELL_TEXT], whole[CELL_TEXT];
+
+    memset(&c, 0, sizeof(c));
+    c.level = 1;
+    alert_text(c.group, sizeof(c.group), "tollgate:untagged:team");
+    alert_init(&c.alert, "data_quality.untagged", SEVERITY_WARNING, w->now_us);
+    alert_text(c.alert.key, sizeof(c.alert.key), "%s", c.group);
+    dollars(without, part);
+    dollars(all, whole);
+    alert_text(c.alert.title, sizeof(c.alert.title), "%lld %% of spend has no team",
+               (long long)(without * 100 / all));
+    alert_text(c.alert.text, sizeof(c.alert.text),
+               "%s of the last day's %s has no team: see the report untagged.", part, whole);
+    w->fn(&c, w->arg);
+}
+
+enum rc alert_watch_quality(const struct alert_watch *w, struct ledger_reader *reader,
+                            struct fail *fail)
+{
+    struct ledger_question *q = xcalloc(1, sizeof(*q));
+    struct ledger_rows rows;
+    money_int without = 0;
+    enum rc rc;
+
+    ledger_filter_init(&q->filter, w->now_us - US_PER_DAY, INT64_MAX);
+    q->grain = PERIOD_TOTAL;
+    q->by[0].id = FIELD_MODEL;
+    q->by[1].id = FIELD_UPSTREAM;
+    q->by[2].id = FIELD_PRICE_STATUS;
+    q->n_by = 3;
+    rc = ledger_read_sums(reader, q, &rows, fail);
+    for (size_t i = 0; rc == RC_OK && w->config->alerts.unpriced && i < rows.n; i++) {
+        if (rows.at[i].sums.unpriced > 0)
+            tell_unpriced(w, &rows.at[i]);
+    }
+    if (rc == RC_OK)
+        ledger_rows_release(&rows);
+    if (rc == RC_OK && w->config->alerts.untagged_percent > 0) {
+        q->by[0].id = FIELD_TEAM;
+        q->n_by = 1;
+        rc = ledger_read_sums(reader, q, &rows, fail);
+        for (size_t i = 0; rc == RC_OK && i < rows.n; i++)
+            without += rows.at[i].value[0].n ? 0 : rows.at[i].sums.cost.atto;
+        if (rc == RC_OK && without > 0 &&
+            without * 100 > rows.total.sums.cost.atto * w->config->alerts.untagged_percent)
+            tell_untagged(w, without, rows.total.sums.cost.atto);
+        if (rc == RC_OK)
+            ledger_rows_release(&rows);
+    }
+    free(q);
+    return rc;
+}
+
+void alert_watch_trouble(const struct alert_watch *w, const char *which, const char *says)
+{
+    struct alert_condition c;
+
+    memset(&c, 0, sizeof(c));
+    c.level = 1;
+    c.twice = true;
+    alert_text(c.group, sizeof(c.group), "tollgate:trouble:%s:%s", w->config->node, which);
+    alert_init(&c.alert, "gateway.trouble", SEVERITY_CRITICAL, w->now_us);
+    alert_text(c.alert.key, sizeof(c.alert.key), "%s", c.group);
+    alert_text(c.alert.title, sizeof(c.alert.title), "Gateway %s: trouble with its %s",
+               w->config->node, which);
+    alert_text(c.alert.text, sizeof(c.alert.text), "%s", says);
+    w->fn(&c, w->arg);
+}
+
+/* ---- the weekly digest
+ * -------------------------------------------------------------------------- */
+
+int64_t alert_digest_due(const struct config *config, int64_t now_us)
+{
+    int64_t start, end, due = 0;
+    int day = config->alerts.digest_day;
+
+    if (day == 0)
+        return 0;
+    /* Of this week or, where that is to come, of the last one; days have 23 to 25 hours. */
+    for (int64_t at = now_us; due == 0; at = start - 1) {
+        int64_t from, to;
+        zone_period(config->zone, PERIOD_WEEK, at, &start, &end);
+        from = start;
+        for (int i = 0; i < day; i++) {
+            zone_period(config->zone, PERIOD_DAY, i ? to : from, &from, &to);
+        }
+        from += (int64_t)config->alerts.digest_hour * 3600 * US_PER_SECOND;
+        due = from <= now_us ? from : 0;
+    }
+    return due;
+}
+
+struct one_team {
+    struct strv team; /* NULL: all */
+    struct digest_row row;
+    char top[DIGEST_TOP_TEXT];
+    bool any;
+};
+
+static bool pick_team(const struct digest_row *row, void *arg)
+{
+    struct one_team *t = arg;
+
+    if (t->team.n == 0) {
+        t->row.week = money_add(t->row.week, row->week);
+        t->row.before = money_add(t->row.before, row->before);
+        t->row.month = money_add(t->row.month, row->month);
+        t->row.forecast = money_add(t->row.forecast, row->forecast);
+        t->row.has_forecast = t->row.has_forecast || row->has_forecast;
+        t->row.anomalies += row->anomalies;
+        t->any = true;
+        return true;
+    }
+    if (!strv_eq(row->team, t->team))
+        return true;
+    t->row = *row;
+    t->any = true;
+    alert_text(t->top, sizeof(t->top), "%s", row->top);
+    return false;
+}
+
+enum rc alert_digest(const struct alert_watch *w, struct ledger_reader *reader,
+                     struct strv team, struct alert *out, bool *any, struct fail *fail)
+{
+    struct one_team t = {.team = team};
+    char week[CELL_TEXT], before[CELL_TEXT], amount[CELL_TEXT];
+    enum rc rc = digest_make(reader, w->config->zone, w->now_us, pick_team, &t, fail);
+
+    *any = rc == RC_OK && t.any;
+    if (!*any)
+        return rc;
+    alert_init(out, "digest.weekly", SEVERITY_INFO, w->now_us);
+    alert_text(out->key, sizeof(out->key), "tollgate:digest:" STRV_FMT ":%lld",
+               STRV_ARG(strv_head(team, 120)),
+               (long long)(alert_digest_due(w->config, w->now_us) / US_PER_SECOND));
+    dollars(t.row.week.atto, week);
+    dollars(t.row.before.atto, before);
+    alert_text(out->title, sizeof(out->title), "Last week" STRV_FMT STRV_FMT ": %s",
+               STRV_ARG(team.n ? STRV(" of ") : STRV("")), STRV_ARG(strv_head(team, 60)), week);
+    alert_text(out->text, sizeof(out->text),
+               "%s in the last seven days, %s in the seven before.", week, before);
+    alert_field(out, "Last seven days", "%s", week);
+    alert_field(out, "Seven before", "%s", before);
+    if (t.row.before.atto > 0)
+        alert_field(
+            out, "Change", "%+lld %%",
+            (long long)((t.row.week.atto - t.row.before.atto) * 100 / t.row.before.atto));
+    dollars(t.row.month.atto, amount);
+    alert_field(out, "This month", "%s", amount);
+    dollars(t.row.forecast.atto, amount);
+    if (t.row.has_forecast)
+        alert_field(out, "Projected month end", "%s", amount);
+    if (t.top[0])
+        alert_field(out, "Moved most", "%s", t.top);
+    alert_field(out, "Open anomalies", "%u", t.row.anomalies);
+    alert_tag(out, STRV("team"), team);
+    return RC_OK;
+}
+
+struct team_list {
+    struct arena *arena;
+    struct strv *at;
+    size_t n, max;
+};
+
+static bool list_team(const struct digest_row *row, void *arg)
+{
+    struct team_list *list = arg;
+
+    if (row->team.n == 0)
+        return true;
+    if (list->n == list->max)
+        return false;
+    list->at[list->n] = arena_strv(list->arena, row->team);
+    list->n += list->at[list->n].p != NULL;
+    return true;
+}
+
+enum rc alert_digest_teams(const struct alert_watch *w, struct ledger_reader *reader,
+                           struct arena *arena, struct strv *out, size_t max, size_t *n,
+                           struct fail *fail)
+{
+    struct team_list list = {arena, out, 0, max};
+    enum rc rc = digest_make(reader, w->config->zone, w->now_us, list_team, &list, fail);
+
+    *n = list.n;
+    return rc;
+}

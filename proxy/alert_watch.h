@@ -1,0 +1,57 @@
+/*
+ * alert_watch.h - what an installation's people should hear of now.
+ *
+ * Looks at the ledger through the read interface and says which conditions hold; whether
+ * that is news is the store's business.  Knows no channel.
+ */
+#ifndef PROXY_ALERT_WATCH_H
+#define PROXY_ALERT_WATCH_H
+
+#include "metering/ledger/ledger_read.h"
+#include "proxy/alert.h"
+
+/* A condition that holds. */
+struct alert_condition {
+    char group[ALERT_KEY_MAX]; /* the thing; the alert's key has the level too */
+    unsigned level;
+    int64_t expires_us; /* when it is over by itself; 0: never */
+    bool twice;         /* it must hold at two looks in a row */
+    struct alert alert; /* to tell where it is new */
+};
+typedef void alert_condition_fn(const struct alert_condition *c, void *arg);
+
+/* The level that was told of a group, 0: none. For thresholds that come back a little later. */
+typedef unsigned alert_level_fn(const char *group, void *arg);
+
+struct alert_watch {
+    const struct config *config;
+    int64_t now_us;
+    alert_condition_fn *fn;
+    alert_level_fn *level;
+    void *arg;
+};
+
+/* Budgets: thresholds (groups "budget:...") and, where asked for, forecasts ("forecast:..."),
+ * which are dearer. Within the reader's view, as all of these. */
+enum rc alert_watch_budgets(const struct alert_watch *w, struct ledger_reader *reader,
+                            bool forecasts, struct fail *fail) RC_MUST;
+/* Anomalies of teams, by day and by hour. Dearer than the others. */
+enum rc alert_watch_anomalies(const struct alert_watch *w, struct ledger_reader *reader,
+                              struct fail *fail) RC_MUST;
+/* Models without a price, spend without a team: of the last day. */
+enum rc alert_watch_quality(const struct alert_watch *w, struct ledger_reader *reader,
+                            struct fail *fail) RC_MUST;
+/* What the gateway itself is short of; which: "counters", "ledger". */
+void alert_watch_trouble(const struct alert_watch *w, const char *which, const char *says);
+
+/* The weekly digest of a team (empty: of all) as an alert; false where there was no spend. */
+enum rc alert_digest(const struct alert_watch *w, struct ledger_reader *reader,
+                     struct strv team, struct alert *out, bool *any, struct fail *fail) RC_MUST;
+/* The hour at which a digest was due last; 0: never. */
+int64_t alert_digest_due(const struct config *config, int64_t now_us);
+/* Teams with spend in the last two weeks, dearest first; at most max, in the arena. */
+enum rc alert_digest_teams(const struct alert_watch *w, struct ledger_reader *reader,
+                           struct arena *arena, struct strv *out, size_t max, size_t *n,
+                           struct fail *fail) RC_MUST;
+
+#endif

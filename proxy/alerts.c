@@ -1,0 +1,545 @@
+#include "proxy/alerts.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/datetime.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "proxy/alert_send.h"
+#include "proxy/alert_store.h"
+#include "proxy/alert_watch.h"
+#include "proxy/server_int.h"
+
+enum {
+    SLOW_EVERY = 5,     /* looks of budgets for one of anomalies */
+    ATTEMPTS_MAX = 5,   /* of a delivery */
+    THROTTLED_MAX = 20, /* where the receiver says when to come again */
+    FIRST_PAUSE_S = 1,
+    PAUSE_FACTOR = 4,
+    LONGEST_PAUSE_S = 300,
+    BURST_MAX = 20, /* alerts of one look for one channel; the others become one */
+    TEAMS_MAX = 500,
+    TEAMS_BYTES = 1 << 20,
+    CATCH_UP_MS = 2000,
+    TICK_MS = 250, /* deliveries are looked at so often */
+};
+
+struct alerts {
+    struct server *server;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stopping; /* under lock */
+    struct alert_store store;
+    const struct config *config; /* of this look */
+    int64_t now_us;
+    char (*pending)[ALERT_KEY_MAX]; /* groups that held at the last look, and must twice */
+    size_t n_pending;
+    char (*holding)[ALERT_KEY_MAX]; /* those of this look */
+    size_t n_holding;
+    unsigned *burst; /* of this look, by channel */
+    uint64_t looks, ledger_failures;
+};
+
+/* ---- routes --------------------------------------------------------------------------------
+ */
+
+static const struct alert_channel *channel_of(const struct config *config, struct strv name)
+{
+    for (size_t i = 0; i < config->alerts.n_channels; i++) {
+        if (strv_eq(strv_z(config->alerts.channels[i].name), name))
+            return &config->alerts.channels[i];
+    }
+    return NULL;
+}
+
+/* More than so many at once are told as one. */
+static void put(struct alerts *a, struct strv name, const struct alert *alert, bool is_fallback,
+                bool quiet)
+{
+    const struct alert_channel *channel = channel_of(a->config, name);
+    size_t at;
+    struct alert many;
+
+    if (!channel || (quiet && channel->kind != ALERT_PAGERDUTY))
+        return;
+    at = (size_t)(channel - a->config->alerts.channels);
+    if (++a->burst[at] < BURST_MAX) {
+        alert_store_put(&a->store, channel->name, alert, is_fallback);
+    } else if (a->burst[at] == BURST_MAX) {
+        alert_init(&many, "alerts.collapsed", alert->severity, a->now_us);
+        alert_text(many.key, sizeof(many.key), "tollgate:collapsed:%lld",
+                   (long long)(a->now_us / US_PER_SECOND));
+        alert_text(many.title, sizeof(many.title), "Many alerts at once: the rest is left out");
+        alert_text(many.text, sizeof(many.text),
+                   "More than %d alerts came at once for this channel. The reports budgets and "
+                   "anomalies show all.",
+                   BURST_MAX);
+        alert_store_put(&a->store, channel->name, &many, is_fallback);
+    }
+}
+
+/* quiet: for those alone that keep something open until it is resolved. */
+static void route(struct alerts *a, const struct alert *alert, bool quiet)
+{
+    const struct alerts_config *c = &a->config->alerts;
+    bool taken = false;
+
+    for (size_t i = 0; i < c->n_routes; i++) {
+        if (!alert_matches(alert, &c->routes[i]))
+            continue;
+        taken = true;
+        for (size_t k = 0; k < c->routes[i].n_channels; k++) {
+            bool twice = false;
+            for (size_t j = 0; j < i && !twice; j++) {
+                for (size_t m = 0; m < c->routes[j].n_channels; m++)
+                    twice =
+                        twice || (alert_matches(alert, &c->routes[j]) &&
+                                  strv_eq(c->routes[j].channels[m], c->routes[i].channels[k]));
+            }
+            if (!twice)
+                put(a, c->routes[i].channels[k], alert, false, quiet);
+        }
+    }
+    for (size_t i = 0; !taken && i < c->n_fallback; i++)
+        put(a, c->fallback[i], alert, true, quiet);
+    if (!quiet)
+        log_line(LOG_INFO, "alerts", "told", "event=%s status=%s routed=%d", alert->event,
+                 alert->resolved ? "resolved" : "firing", taken || c->n_fallback > 0);
+}
+
+/* ---- what is news ---------------------------------------------------------------------------
+ */
+
+static bool is_listed(char (*list)[ALERT_KEY_MAX], size_t n, const char *group)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(list[i], group) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void resolve(struct alerts *a, const struct alert_firing *f, bool quiet)
+{
+    struct alert over = f->told;
+    struct uuid id;
+
+    uuid7_make(&id, a->now_us);
+    uuid_format(&id, over.id);
+    over.resolved = true;
+    over.at_us = a->now_us;
+    if (strcmp(over.event, "anomaly.detected") == 0)
+        alert_text(over.event, sizeof(over.event), "anomaly.closed");
+    route(a, &over, quiet);
+}
+
+static void fire(struct alerts *a, struct alert_firing *f, const struct alert_condition *c)
+{
+    f->level = c->level;
+    f->expires_us = c->expires_us;
+    f->told = c->alert;
+    f->seen = true;
+    a->store.dirty = true;
+    route(a, &c->alert, false);
+}
+
+static void hold(struct alerts *a, const char *group)
+{
+    a->holding = xrealloc(a->holding, (a->n_holding + 1) * sizeof(*a->holding));
+    memcpy(a->holding[a->n_holding++], group, ALERT_KEY_MAX);
+}
+
+static void on_condition(const struct alert_condition *c, void *arg)
+{
+    struct alerts *a = arg;
+    struct alert_firing *f = alert_store_find(&a->store, c->group);
+
+    if (f) {
+        f->seen = true;
+        if (c->level > f->level) {
+            fire(a, f, c);
+        } else if (c->level < f->level) {
+            /* The budget was raised: what was told no longer holds, and may come again. */
+            resolve(a, f, false);
+            f->level = c->level;
+            f->told = c->alert;
+            a->store.dirty = true;
+        }
+        return;
+    }
+    if (c->twice && !is_listed(a->pending, a->n_pending, c->group)) {
+        hold(a, c->group);
+        return;
+    }
+    f = alert_store_add(&a->store, c->group);
+    if (f)
+        fire(a, f, c);
+}
+
+static unsigned level_of(const char *group, void *arg)
+{
+    struct alerts *a = arg;
+    const struct alert_firing *f = alert_store_find(&a->store, group);
+
+    return f ? f->level : 0;
+}
+
+/* What was told and holds no more. kind: begins the groups that were looked at. */
+static void settle(struct alerts *a, const char *const *kinds)
+{
+    for (size_t i = a->store.n_firing; i-- > 0;) {
+        const struct alert_firing *f = &a->store.firing[i];
+        bool looked_at = false, over = f->expires_us && a->now_us >= f->expires_us;
+        for (size_t k = 0; kinds[k]; k++) {
+            if (strv_starts(strv_z(f->group), strv_z(kinds[k])))
+                looked_at = true;
+        }
+        if (!looked_at || f->seen)
+            continue;
+        /* A new window begins without a word. */
+        resolve(a, f, over);
+        alert_store_drop(&a->store, i);
+    }
+}
+
+/* ---- a look ---------------------------------------------------------------------------------
+ */
+
+static const char *const slow_kinds[] = {
+    "forecast:", "tollgate:anomaly:", "tollgate:unpriced:", "tollgate:untagged:", NULL};
+static const char *const trouble_kinds[] = {"tollgate:trouble:", NULL};
+static const char *const budget_kinds[] = {"budget:", NULL};
+
+static void nothing(const struct limit_counter *c, void *arg)
+{
+    (void)c;
+    (void)arg;
+}
+
+static void look_for_trouble(struct alerts *a, const struct alert_watch *w)
+{
+    const struct config *config = a->config;
+    const struct limiter_options options = {
+        .redis_url = config->counters_redis ? config->redis_url : NULL,
+        .timeout_ms = config->counters_timeout_ms,
+        .on_failure = config->counters_on_failure,
+        .name_space = config->counters_namespace,
+    };
+    struct ledger_stats stats;
+
+    if (!config->alerts.trouble)
+        return;
+    if (config->counters_redis && limit_set_count(config->limits) > 0 &&
+        limit_read(&options, NULL, config->limits, a->now_us, nothing, NULL) != RC_OK)
+        alert_watch_trouble(
+            w, "counters",
+            "Redis cannot be read: limits follow counters.on_failure until it can.");
+    ledger_stats(a->server->ledger, &stats);
+    if (stats.failures > a->ledger_failures)
+        alert_watch_trouble(
+            w, "ledger",
+            "The database takes no records; the journal keeps them until it does.");
+    a->ledger_failures = stats.failures;
+    settle(a, trouble_kinds);
+}
+
+static enum rc look_at_ledger(struct alerts *a, const struct alert_watch *w, bool slow)
+{
+    struct fail fail = {.rc = RC_OK};
+    struct ledger_reader *reader = ledger_read_open(a->config->ledger_path, &fail);
+    enum rc rc;
+
+    if (!reader)
+        return RC_IO;
+    rc = ledger_read_begin(reader, &fail);
+    if (rc == RC_OK) {
+        rc = alert_watch_budgets(w, reader, slow, &fail);
+        if (rc == RC_OK)
+            settle(a, budget_kinds);
+        if (rc == RC_OK && slow)
+            rc = alert_watch_anomalies(w, reader, &fail);
+        if (rc == RC_OK && slow)
+            rc = alert_watch_quality(w, reader, &fail);
+        if (rc == RC_OK && slow)
+            settle(a, slow_kinds);
+        ledger_read_end(reader);
+    }
+    ledger_read_close(reader);
+    if (rc != RC_OK)
+        log_line(LOG_WARN, "alerts", "could not look at the ledger", "reason=%s", rc_name(rc));
+    return rc;
+}
+
+/* Teams that a route names get theirs; what no route takes goes to the fallback as a whole. */
+static enum rc send_digests(struct alerts *a, const struct alert_watch *w)
+{
+    struct strv *teams = xcalloc(TEAMS_MAX, sizeof(*teams));
+    struct fail fail = {.rc = RC_OK};
+    struct ledger_reader *reader = ledger_read_open(a->config->ledger_path, &fail);
+    struct arena arena;
+    struct alert digest;
+    size_t n = 0;
+    bool any = false;
+    enum rc rc = reader ? ledger_read_begin(reader, &fail) : RC_IO;
+
+    arena_init(&arena, TEAMS_BYTES);
+    if (rc == RC_OK) {
+        rc = alert_digest_teams(w, reader, &arena, teams, TEAMS_MAX, &n, &fail);
+        for (size_t i = 0; rc == RC_OK && i < n; i++) {
+            bool wanted = false;
+            rc = alert_digest(w, reader, teams[i], &digest, &any, &fail);
+            for (size_t k = 0; rc == RC_OK && any && k < a->config->alerts.n_routes; k++) {
+                const struct alert_route *r = &a->config->alerts.routes[k];
+                wanted = wanted || (r->n_match > 0 && alert_matches(&digest, r));
+            }
+            if (wanted)
+                route(a, &digest, false);
+        }
+        if (rc == RC_OK)
+            rc = alert_digest(w, reader, STRV_NONE, &digest, &any, &fail);
+        if (rc == RC_OK && any)
+            route(a, &digest, false);
+        ledger_read_end(reader);
+    }
+    if (reader)
+        ledger_read_close(reader);
+    arena_release(&arena);
+    free(teams);
+    return rc;
+}
+
+static void look_for_digest(struct alerts *a, const struct alert_watch *w)
+{
+    int64_t due = alert_digest_due(a->config, a->now_us);
+
+    if (due == 0 || due <= a->store.digest_us)
+        return;
+    /* The first one after the installation is the next one that falls due. */
+    if (a->store.digest_us != 0 && send_digests(a, w) != RC_OK)
+        return;
+    a->store.digest_us = due;
+    a->store.dirty = true;
+}
+
+static void look(struct alerts *a)
+{
+    struct alert_watch w = {.config = a->config,
+                            .now_us = a->now_us,
+                            .fn = on_condition,
+                            .level = level_of,
+                            .arg = a};
+    bool slow;
+
+    a->burst = xcalloc(a->config->alerts.n_channels + 1, sizeof(*a->burst));
+    for (size_t i = 0; i < a->store.n_firing; i++)
+        a->store.firing[i].seen = false;
+    a->n_holding = 0;
+    if (ledger_catch_up_within(a->server->ledger, CATCH_UP_MS) != RC_OK)
+        log_line(LOG_DEBUG, "alerts", "looks at a ledger that lags", "ms=%d", CATCH_UP_MS);
+    look_for_trouble(a, &w);
+    slow = a->looks++ % SLOW_EVERY == 0;
+    if (look_at_ledger(a, &w, slow) == RC_OK)
+        look_for_digest(a, &w);
+    /* Forecasts are not looked at each time: what held at their last look still waits. */
+    for (size_t i = 0; !slow && i < a->n_pending; i++) {
+        if (strv_starts(strv_z(a->pending[i]), STRV("forecast:")))
+            hold(a, a->pending[i]);
+    }
+    free(a->pending);
+    a->pending = a->holding;
+    a->n_pending = a->n_holding;
+    a->holding = NULL;
+    free(a->burst);
+    a->burst = NULL;
+}
+
+/* ---- deliveries
+ * ------------------------------------------------------------------------------ */
+
+/* 1 s, 4 s, ... 5 min, a quarter more or less, so that many do not come back together. */
+static int64_t pause_us(unsigned attempts)
+{
+    int64_t s = FIRST_PAUSE_S;
+    unsigned char random;
+
+    for (unsigned i = 1; i < attempts && s < LONGEST_PAUSE_S; i++)
+        s *= PAUSE_FACTOR;
+    s = s < LONGEST_PAUSE_S ? s : LONGEST_PAUSE_S;
+    digest_random(&random, 1);
+    return s * US_PER_SECOND * (192 + random / 2) / 256;
+}
+
+static void give_up(struct alerts *a, size_t at, const char *why)
+{
+    const struct alerts_config *c = &a->config->alerts;
+    struct alert_waiting lost = a->store.waiting[at];
+    struct alert told;
+
+    alert_store_take(&a->store, at);
+    log_line(LOG_ERROR, "alerts", "could not be delivered", "channel=%s event=%s reason=\"%s\"",
+             lost.channel, lost.alert.event, why);
+    if (lost.is_fallback)
+        return;
+    /* Somebody else hears of it, and that the channel is deaf. */
+    alert_init(&told, "alerting.failed", SEVERITY_WARNING, a->now_us);
+    alert_text(told.key, sizeof(told.key), "tollgate:channel:%.200s", lost.channel);
+    alert_text(told.title, sizeof(told.title), "Channel %.60s cannot be reached", lost.channel);
+    alert_text(told.text, sizeof(told.text), "%s. What was not delivered: %s", why,
+               lost.alert.title);
+    for (size_t i = 0; i < c->n_fallback; i++) {
+        if (strv_eq(c->fallback[i], strv_z(lost.channel)))
+            continue;
+        alert_store_put(&a->store, c->fallback[i].p, &told, true);
+        alert_store_put(&a->store, c->fallback[i].p, &lost.alert, true);
+    }
+}
+
+static void settle_delivery(struct alerts *a, size_t at, const struct alert_delivery *d)
+{
+    struct alert_waiting *w = &a->store.waiting[at];
+
+    if (d->verdict == ALERT_SENT) {
+        alert_store_take(&a->store, at);
+        return;
+    }
+    w->attempts++;
+    a->store.dirty = true;
+    if (d->verdict == ALERT_REFUSED ||
+        w->attempts >= (d->retry_after_s ? (unsigned)THROTTLED_MAX : (unsigned)ATTEMPTS_MAX)) {
+        give_up(a, at, d->why);
+        return;
+    }
+    w->next_us = clock_wall_us() +
+                 (d->retry_after_s ? d->retry_after_s * US_PER_SECOND : pause_us(w->attempts));
+    log_line(LOG_WARN, "alerts", "not delivered yet",
+             "channel=%s event=%s attempts=%u reason=\"%s\"", w->channel, w->alert.event,
+             w->attempts, d->why);
+}
+
+/* One of each channel at a time, so that what is told stays in order. */
+static void deliver(struct alerts *a)
+{
+    struct alert_delivery due[ALERT_SEND_MOST];
+    struct alert *copies = NULL;
+    size_t place[ALERT_SEND_MOST], n = 0;
+
+    for (size_t i = 0; i < a->store.n_waiting && n < ALERT_SEND_MOST; i++) {
+        const struct alert_waiting *w = &a->store.waiting[i];
+        const struct alert_channel *channel = channel_of(a->config, strv_z(w->channel));
+        bool taken = false;
+        for (size_t k = 0; k < i; k++)
+            taken = taken || strcmp(a->store.waiting[k].channel, w->channel) == 0;
+        if (taken || w->next_us > a->now_us)
+            continue;
+        if (!channel) {
+            log_line(LOG_WARN, "alerts", "dropped: its channel is no more", "channel=%s",
+                     w->channel);
+            alert_store_take(&a->store, i--);
+            continue;
+        }
+        place[n] = i;
+        due[n++] = (struct alert_delivery){.alert = &w->alert, .channel = channel};
+    }
+    if (n == 0)
+        return;
+    copies = xcalloc(n, sizeof(*copies));
+    for (size_t i = 0; i < n; i++) {
+        copies[i] = *due[i].alert;
+        due[i].alert = &copies[i];
+    }
+    /* What is about to be tried is on the disk: a crash delivers it again, under its id. */
+    if (alert_store_save(&a->store) != RC_OK)
+        log_line(LOG_ERROR, "alerts", "could not keep what waits", "path=%s", a->store.path);
+    alert_send(due, n);
+    for (size_t i = n; i-- > 0;)
+        settle_delivery(a, place[i], &due[i]);
+    free(copies);
+}
+
+/* ---- the thread
+ * ------------------------------------------------------------------------------- */
+
+static bool rest(struct alerts *a)
+{
+    struct timespec until;
+    bool stopping;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += TICK_MS * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
+    pthread_mutex_lock(&a->lock);
+    if (!a->stopping)
+        (void)pthread_cond_timedwait(&a->wake, &a->lock, &until);
+    stopping = a->stopping;
+    pthread_mutex_unlock(&a->lock);
+    return !stopping;
+}
+
+static void *run(void *arg)
+{
+    struct alerts *a = arg;
+    int64_t next = 0;
+    sigset_t all;
+
+    sigfillset(&all); /* signals belong to the main thread */
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    while (rest(a)) {
+        struct generation *g = server_generation(a->server);
+        a->config = g->config;
+        a->now_us = clock_wall_us();
+        /* Without a channel nobody is told, and nothing is remembered as told. */
+        if (a->config->alerts.n_channels > 0 && clock_mono_us() >= next) {
+            next = clock_mono_us() + a->config->alerts.every_s * US_PER_SECOND;
+            look(a);
+        }
+        deliver(a);
+        if (alert_store_save(&a->store) != RC_OK)
+            log_line(LOG_ERROR, "alerts", "could not keep what was told", "path=%s",
+                     a->store.path);
+        generation_unref(g);
+    }
+    return NULL;
+}
+
+struct alerts *alerts_start(struct server *server)
+{
+    struct alerts *a = xcalloc(1, sizeof(*a));
+    char *path = xasprintf("%s/alerts.json", server->current->config->state_dir);
+
+    a->server = server;
+    alert_store_open(&a->store, path);
+    free(path);
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->wake, NULL);
+    ASSERT(pthread_create(&a->thread, NULL, run, a) == 0);
+    pthread_setname_np(a->thread, "alerts");
+    return a;
+}
+
+void alerts_stop(struct alerts *a)
+{
+    if (!a)
+        return;
+    pthread_mutex_lock(&a->lock);
+    a->stopping = true;
+    pthread_cond_signal(&a->wake);
+    pthread_mutex_unlock(&a->lock);
+    pthread_join(a->thread, NULL);
+    pthread_cond_destroy(&a->wake);
+    pthread_mutex_destroy(&a->lock);
+    alert_store_close(&a->store);
+    free(a->pending);
+    free(a);
+}

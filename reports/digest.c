@@ -1,0 +1,199 @@
+#include "reports/digest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/datetime.h"
+#include "base/xalloc.h"
+#include "reports/oddities.h"
+#include "reports/outlook.h"
+#include "reports/render.h"
+
+enum { TEAMS_MAX = 20000, TEXT_BYTES = 8 << 20, MODEL_SHOWN = 100 };
+
+struct work {
+    struct arena arena;
+    struct digest_row *at;
+    size_t n, cap;
+    enum rc rc;
+};
+
+static struct digest_row *row_of(struct work *w, struct strv team)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        if (strv_eq(w->at[i].team, team))
+            return &w->at[i];
+    }
+    if (w->n == TEAMS_MAX) {
+        w->rc = RC_LIMIT;
+        return NULL;
+    }
+    if (w->n == w->cap) {
+        w->cap = w->cap ? w->cap * 2 : 64;
+        w->at = xrealloc(w->at, w->cap * sizeof(*w->at));
+    }
+    w->at[w->n] = (struct digest_row){.team = arena_strv(&w->arena, team)};
+    return &w->at[w->n++];
+}
+
+/* ---- weeks ------------------------------------------------------------------------------- */
+
+/* Spend of a team on a model in the week less that in the one before. */
+struct move {
+    struct strv team, model;
+    money_int by;
+};
+
+static int by_place(const void *a, const void *b)
+{
+    const struct move *x = a, *y = b;
+    int c = strv_cmp(x->team, y->team);
+
+    return c ? c : strv_cmp(x->model, y->model);
+}
+
+static void find_tops(struct work *w, struct move *moves, size_t n)
+{
+    money_int most = 0;
+
+    qsort(moves, n, sizeof(*moves), by_place);
+    for (size_t i = 0; i < n; i++) {
+        money_int size;
+        char amount[CELL_TEXT];
+        struct digest_row *row;
+        if (i == 0 || !strv_eq(moves[i - 1].team, moves[i].team))
+            most = 0;
+        if (i + 1 < n && by_place(&moves[i], &moves[i + 1]) == 0) {
+            moves[i + 1].by += moves[i].by;
+            continue;
+        }
+        size = moves[i].by < 0 ? -moves[i].by : moves[i].by;
+        row = row_of(w, moves[i].team);
+        if (size <= most || !row)
+            continue;
+        most = size;
+        (void)money_format_fixed((struct money){size}, 4, amount);
+        (void)snprintf(row->top, sizeof(row->top), STRV_FMT " %c%.60s",
+                       STRV_ARG(strv_head(moves[i].model, MODEL_SHOWN)),
+                       moves[i].by < 0 ? '-' : '+', amount);
+    }
+}
+
+static enum rc add_weeks(struct work *w, struct ledger_reader *reader, int64_t now_us,
+                         struct fail *fail)
+{
+    struct ledger_question *q = xcalloc(1, sizeof(*q));
+    struct ledger_rows rows[2];
+    struct move *moves;
+    size_t n = 0;
+    enum rc rc;
+
+    q->grain = PERIOD_TOTAL;
+    q->by[0].id = FIELD_TEAM;
+    q->by[1].id = FIELD_MODEL;
+    q->n_by = 2;
+    ledger_filter_init(&q->filter, now_us - 7 * US_PER_DAY, now_us);
+    rc = ledger_read_sums(reader, q, &rows[0], fail);
+    if (rc != RC_OK)
+        goto out;
+    ledger_filter_init(&q->filter, now_us - 14 * US_PER_DAY, now_us - 7 * US_PER_DAY);
+    rc = ledger_read_sums(reader, q, &rows[1], fail);
+    if (rc != RC_OK) {
+        ledger_rows_release(&rows[0]);
+        goto out;
+    }
+    moves = xcalloc(rows[0].n + rows[1].n + 1, sizeof(*moves));
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t i = 0; i < rows[k].n && w->rc == RC_OK; i++) {
+            const struct ledger_row *at = &rows[k].at[i];
+            struct digest_row *row = row_of(w, at->value[0]);
+            if (!row)
+                break;
+            row->week = money_add(row->week, k == 0 ? at->sums.cost : MONEY_ZERO);
+            row->before = money_add(row->before, k == 1 ? at->sums.cost : MONEY_ZERO);
+            row->requests += k == 0 ? at->sums.requests : 0;
+            moves[n++] = (struct move){at->value[0], at->value[1],
+                                       k == 0 ? at->sums.cost.atto : -at->sums.cost.atto};
+        }
+    }
+    find_tops(w, moves, n);
+    free(moves);
+    ledger_rows_release(&rows[0]);
+    ledger_rows_release(&rows[1]);
+out:
+    free(q);
+    return rc;
+}
+
+/* ---- month and anomalies -------------------------------------------------------------------
+ */
+
+static bool on_outlook(const struct outlook *o, void *arg)
+{
+    struct digest_row *row = row_of(arg, o->value[0]);
+
+    if (!row)
+        return false;
+    row->month = (struct money){o->spent};
+    row->has_forecast = o->has_forecast;
+    row->forecast = (struct money){o->has_forecast ? o->forecast : 0};
+    return true;
+}
+
+static bool on_oddity(const struct oddity *o, void *arg)
+{
+    struct digest_row *row = row_of(arg, o->value[0]);
+
+    if (row)
+        row->anomalies += o->notable;
+    return row != NULL;
+}
+
+static int by_week(const void *a, const void *b)
+{
+    const struct digest_row *x = a, *y = b;
+    int c = -money_cmp(x->week, y->week);
+
+    return c ? c : strv_cmp(x->team, y->team);
+}
+
+enum rc digest_make(struct ledger_reader *reader, const struct zone *zone, int64_t now_us,
+                    digest_fn *fn, void *arg, struct fail *fail)
+{
+    static const struct ledger_field team = {.id = FIELD_TEAM};
+    struct work w = {.rc = RC_OK};
+    struct ledger_filter filter;
+    struct oddity_question q = {.reader = reader,
+                                .filter = &filter,
+                                .by = &team,
+                                .n_by = 1,
+                                .step = PERIOD_DAY,
+                                .zone = zone,
+                                .now_us = now_us,
+                                .floor = ODDITY_FLOOR};
+    int64_t start, end;
+    size_t waiting;
+    enum rc rc;
+
+    arena_init(&w.arena, TEXT_BYTES);
+    zone_period(zone, PERIOD_MONTH, now_us, &start, &end);
+    rc = add_weeks(&w, reader, now_us, fail);
+    if (rc == RC_OK) {
+        ledger_filter_init(&filter, start, end);
+        rc = outlook_tags(reader, &filter, &team, 1, zone, now_us, on_outlook, &w, fail);
+    }
+    if (rc == RC_OK) {
+        ledger_filter_init(&filter, now_us - 7 * US_PER_DAY, now_us);
+        rc = oddities_find(&q, on_oddity, &w, &waiting, fail);
+    }
+    if (rc == RC_OK)
+        rc = w.rc;
+    if (rc == RC_OK && w.n)
+        qsort(w.at, w.n, sizeof(*w.at), by_week);
+    for (size_t i = 0; rc == RC_OK && i < w.n && fn(&w.at[i], arg); i++)
+        ;
+    free(w.at);
+    arena_release(&w.arena);
+    return rc;
+}

@@ -1,0 +1,301 @@
+"""Alerts: once a window, to the team's own channel, through receivers that fail, hang and throttle."""
+
+import email
+import email.policy
+import hashlib
+import hmac
+import json
+import os
+import time
+
+import pytest
+
+from kit import calls, receivers
+from kit.procs import run_cli, wait_for
+
+SECRET = "hook-secret-4471"
+OLD_SECRET = "hook-secret-old-9921"
+PAGER = "pagerkey00000000000000000000abcd"
+
+
+@pytest.fixture
+def hooks():
+    receiver = receivers.Receiver()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture
+def mailbox():
+    box = receivers.Mailbox()
+    yield box
+    box.stop()
+
+
+def alerts(hooks, routes, channels=(), **more):
+    def channel(name, kind, path, **extra):
+        return {"name": name, "type": kind, "url": hooks.url(path), "allow_private": True, **extra}
+    return {"every_seconds": 1, "digest_day": "never", "routes": routes, **more, "channels": [
+        channel("slack", "slack", "/slack-T0KEN"), channel("pager", "pagerduty", "/pager", routing_key=PAGER),
+        channel("hook", "webhook", "/hook", secret=SECRET, old_secret=OLD_SECRET),
+        channel("ops", "webhook", "/ops", secret=SECRET), *channels]}
+
+
+def budget(**more):
+    return {"name": "search-day", "match": {"team": "search"}, "unit": "usd", "limit": "0.001", "window": "day",
+            "mode": "warn", "alerts": [50, 80, 100], **more}
+
+
+def spend(gateway, words=10, team="search", **options):
+    answer = calls.send(gateway, calls.chat(words=words, max_tokens=16, **options),
+                        tags=[("X-Tollgate-Team", team)] if team != "search" else [])
+    assert answer.status == 200
+    return answer
+
+
+def start(gateways, hooks, routes, limits=(), **more):
+    gateway = gateways(alerts=alerts(hooks, routes, **more), limits=list(limits))
+    # No address, key or password is in any log or file of the gateway.
+    gateways.canaries += [SECRET, OLD_SECRET, PAGER, "T0KEN"]
+    return gateway
+
+
+def settled(hooks, path, count, seconds=15):
+    """Waits for so many, then long enough for a further look to have told more."""
+    wait_for(f"{count} at {path}", lambda: len(hooks.taken(path)) >= count, seconds)
+    time.sleep(1.7)
+    assert len(hooks.taken(path)) == count, hooks.taken(path)
+    return hooks.taken(path)
+
+
+def test_thresholds_once_each_and_the_highest_alone(gateways, hooks):
+    gateway = start(gateways, hooks, [{"match": {"team": "search"}, "channels": ["slack", "pager", "hook"]}],
+                    [budget(limit="0.01")], fallback=["ops"])
+    spend(gateway, 2400)  # past a half, at once past four fifths or not as prices have it
+    told, = settled(hooks, "/hook", 1)
+    assert told["type"] == "budget.threshold" and told["status"] == "firing" and told["version"] == 1
+    assert told["tags"]["team"] == "search" and told["details"]["Budget"].startswith("$0.01")
+    assert told["dedup_key"].startswith("tollgate:search-day:") and told["dedup_key"].endswith((":50", ":80"))
+    spend(gateway, 8000)
+    first, last = settled(hooks, "/hook", 2)
+    assert last["type"] == "budget.exhausted" and last["severity"] == "critical"
+    assert last["dedup_key"].endswith(":actual:100")
+    slack = hooks.taken("/slack-T0KEN")
+    assert len(slack) == 2 and slack[1]["text"].startswith("[critical] search-day")
+    assert {b["type"] for b in slack[1]["blocks"]} == {"header", "section", "context"}
+    pager = hooks.taken("/pager")
+    assert [p["event_action"] for p in pager] == ["trigger", "trigger"]
+    assert pager[1]["routing_key"] == PAGER and pager[1]["payload"]["severity"] == "critical"
+    assert pager[1]["dedup_key"] == last["dedup_key"]
+    assert hooks.taken("/ops") == []  # a route took them
+
+
+def test_signature_and_idempotency(gateways, hooks):
+    gateway = start(gateways, hooks, [{"channels": ["hook"]}], [budget()])
+    spend(gateway, 3000)
+    settled(hooks, "/hook", 1)
+    _, _, headers, body = hooks.got[0]
+    parts = headers["X-Tollgate-Signature"].split(",")
+    stamp = parts[0].removeprefix("t=")
+    assert abs(time.time() - int(stamp)) < 300
+    wanted = [hmac.new(s.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+              for s in (SECRET, OLD_SECRET)]
+    assert [p.removeprefix("v1=") for p in parts[1:]] == wanted
+    assert headers["Idempotency-Key"] == json.loads(body)["id"]
+
+
+@pytest.mark.slow
+def test_each_team_its_own_channel(gateways, hooks):
+    routes = [{"match": {"team": "search"}, "events": ["budget.*"], "channels": ["hook"]},
+              {"match": {"team": "billing"}, "channels": ["slack"]}]
+    gateway = start(gateways, hooks, routes, [budget(match={}, per=["team"])], fallback=["ops"])
+    for team in ("search", "billing", "labs<!channel>"):
+        spend(gateway, 3000, team)
+    wait_for("three", lambda: len(hooks.taken("/hook")) + len(hooks.taken("/slack-T0KEN")) +
+             len(hooks.taken("/ops")) >= 3, 15)
+    time.sleep(2)
+    assert [t["tags"]["team"] for t in hooks.taken("/hook")] == ["search"]
+    assert len(hooks.taken("/slack-T0KEN")) == 1 and "billing" in json.dumps(hooks.taken("/slack-T0KEN"))
+    assert [t["tags"]["team"] for t in hooks.taken("/ops")] == ["labs<!channel>"]
+
+
+def test_slack_pings_nobody(gateways, hooks):
+    gateway = start(gateways, hooks, [{"channels": ["slack"]}], [budget(match={}, per=["team"])])
+    spend(gateway, 3000, "<!channel>&co")
+    settled(hooks, "/slack-T0KEN", 1)
+    sent = hooks.taken("/slack-T0KEN")[0]
+    assert "<!channel>" not in sent["text"] and "&lt;!channel&gt;&amp;co" in json.dumps(sent["blocks"])
+
+
+@pytest.mark.slow
+def test_receivers_that_fail_and_throttle(gateways, hooks):
+    hooks.answers = [503, (429, {"Retry-After": "2"}), 500]
+    gateway = start(gateways, hooks, [{"channels": ["hook"]}], [budget()])
+    spend(gateway, 3000)
+    wait_for("the fourth try", lambda: len(hooks.taken("/hook")) == 1, 40)
+    assert [status for status, *_ in hooks.got] == [503, 429, 500, 200]
+    assert len({json.loads(body)["id"] for *_, body in hooks.got}) == 1
+    time.sleep(2)
+    assert len(hooks.got) == 4
+
+
+@pytest.mark.slow
+def test_a_refusal_is_told_elsewhere(gateways, hooks):
+    hooks.answers = [404]
+    gateway = start(gateways, hooks, [{"channels": ["slack"]}], [budget()], fallback=["ops"])
+    spend(gateway, 3000)
+    settled(hooks, "/ops", 2)
+    failed, lost = hooks.taken("/ops")
+    assert failed["type"] == "alerting.failed" and "slack" in failed["title"]
+    assert lost["type"].startswith("budget.")
+
+
+@pytest.mark.slow
+def test_a_receiver_that_hangs_delays_no_request_and_no_other(gateways, hooks):
+    hooks.answers = ["hang"]
+    gateway = start(gateways, hooks, [{"channels": ["hook", "slack"]}], [budget()])
+    spend(gateway, 3000)
+    time.sleep(2.5)  # one of the two hangs by now
+    began = time.monotonic()
+    spend(gateway, 10)
+    assert time.monotonic() - began < 3
+    wait_for("the other", lambda: len(hooks.taken()) >= 1, 15)
+    hooks.release.set()
+    wait_for("both", lambda: len(hooks.taken()) == 2, 40)
+
+
+@pytest.mark.slow
+def test_a_restart_neither_repeats_nor_loses(gateways, hooks):
+    hooks.answers = [503] * 3
+    gateway = start(gateways, hooks, [{"channels": ["hook"]}], [budget()])
+    spend(gateway, 3000)
+    wait_for("a try", lambda: len(hooks.got) >= 1, 15)
+    gateway.kill()
+    hooks.answers = []
+    gateway.start()
+    told, = settled(hooks, "/hook", 1, 30)
+    assert told["id"] == json.loads(hooks.got[0][3])["id"]
+    gateway.stop()
+    gateway.start()
+    time.sleep(3)
+    assert len(hooks.taken("/hook")) == 1
+
+
+def test_a_raised_budget_takes_it_back(gateways, hooks):
+    gateway = start(gateways, hooks, [{"channels": ["hook", "pager"]}], [budget()])
+    spend(gateway, 3000)
+    settled(hooks, "/hook", 1)
+    gateway.config["limits"][0]["limit"] = "100"
+    gateway.write()
+    gateway.reload()
+    fired, resolved = settled(hooks, "/hook", 2)
+    assert resolved["status"] == "resolved" and resolved["dedup_key"] == fired["dedup_key"]
+    assert [p["event_action"] for p in hooks.taken("/pager")] == ["trigger", "resolve"]
+
+
+def test_unpriced_models_and_untagged_spend(gateways, hooks):
+    gateway = gateways(alerts=alerts(hooks, [{"events": ["data_quality.*"], "channels": ["hook"]}],
+                                     untagged_percent=10),
+                       keys=[{"name": "main", "secret": calls.KEY}])
+    assert calls.send(gateway, calls.chat(model="nobody-knows-this")).status == 200
+    assert calls.send(gateway, calls.chat(words=100)).status == 200
+    told = settled(hooks, "/hook", 2, 20)
+    assert {t["type"] for t in told} == {"data_quality.unpriced", "data_quality.untagged"}
+    unpriced, = [t for t in told if t["type"] == "data_quality.unpriced"]
+    assert unpriced["tags"] == {"model": "nobody-knows-this", "upstream": "openai"}
+
+
+@pytest.mark.slow
+def test_trouble_with_redis_and_its_end(gateways, hooks, own_redis):
+    gateway = gateways(redis=own_redis, alerts=alerts(hooks, [{"channels": ["hook"]}]),
+                       limits=[budget(limit="1000")])
+    spend(gateway)
+    own_redis.kill()
+    told, = settled(hooks, "/hook", 1, 20)
+    assert told["type"] == "gateway.trouble" and told["severity"] == "critical"
+    own_redis.start()
+    _, over = settled(hooks, "/hook", 2, 20)
+    assert over["status"] == "resolved"
+
+
+def test_mail(gateways, hooks, mailbox):
+    box = {"name": "mail", "type": "email", "url": mailbox.url, "from": "tollgate@example.com",
+           "to": ["a@example.com", "b@example.com"], "require_tls": False, "allow_private": True}
+    mailbox.answers = ["451 try again"]
+    gateway = start(gateways, hooks, [{"channels": ["mail"]}], [budget(name="Suche-ä")], channels=[box])
+    spend(gateway, 3000)
+    wait_for("a message", lambda: mailbox.messages, 20)
+    assert mailbox.tries == 2
+    sender, to, text = mailbox.messages[0]
+    assert sender == "tollgate@example.com" and to == ["a@example.com", "b@example.com"]
+    message = email.message_from_bytes(text, policy=email.policy.default)
+    assert message["Subject"].startswith("[critical] Suche-ä") and message["Message-ID"]
+    assert {p.get_content_type() for p in message.iter_parts()} == {"text/plain", "text/html"}
+    gateway.config["limits"][0]["limit"] = "100"
+    gateway.write()
+    gateway.reload()
+    wait_for("its end", lambda: len(mailbox.messages) == 2, 20)
+    reply = email.message_from_bytes(mailbox.messages[1][2], policy=email.policy.default)
+    assert reply["In-Reply-To"] == message["Message-ID"] and reply["Subject"].startswith("[resolved]")
+
+
+def test_private_addresses_are_refused_unless_allowed(gateways, hooks):
+    config = alerts(hooks, [{"channels": ["hook"]}])
+    for channel in config["channels"]:
+        if channel["name"] == "hook":
+            channel["url"] = channel["url"].replace("http://", "https://")
+            del channel["allow_private"]
+    gateway = gateways(alerts=config, limits=[budget()])
+    spend(gateway, 3000)
+    wait_for("a try", lambda: "not delivered yet" in gateway.log(), 20)
+    assert hooks.got == []
+
+
+@pytest.mark.parametrize("change,says", [
+    ({"routes": [{"channels": ["nobody"]}]}, "there is no channel"),
+    ({"channels": [{"name": "x", "type": "slack", "url": "http://example.com/"}]}, "https://"),
+    ({"channels": [{"name": "x", "type": "webhook", "url": "https://example.com/"}]}, "secret"),
+    ({"channels": [{"name": "x", "type": "pagerduty"}]}, "routing_key"),
+    ({"channels": [{"name": "x", "type": "email", "url": "smtp://h"}]}, "from"),
+    ({"fallback": ["ghost"]}, "there is no channel"),
+])
+def test_faulty_configuration(gateways, tmp_path, change, says):
+    path = tmp_path / "tollgate.json"
+    path.write_text(json.dumps(gateways.config(alerts=change)))
+    done = run_cli("check", "-c", str(path), cwd=str(tmp_path))
+    assert done.returncode == 2 and says in done.stdout + done.stderr
+
+
+def test_digest_report(gateways, hooks):
+    gateway = start(gateways, hooks, [])
+    spend(gateway, 100)
+    spend(gateway, 50, "billing")
+    gateway.records(2)
+    report = gateway.report("digest")
+    assert {row["team"] for row in report["rows"]} == {"search", "billing"}
+    assert report["total"]["week_usd"] == gateway.report("spend")["total"]["cost_usd"]
+    assert report["rows"][0]["moved_most"].startswith("gpt-4o")
+
+
+@pytest.mark.slow
+def test_weekly_digest_once_a_week(gateways, hooks):
+    """The last one's time is set back by a week: one is due, and only one."""
+    gateway = start(gateways, hooks, [{"match": {"team": "search"}, "events": ["digest.*"], "channels": ["hook"]}],
+                    fallback=["ops"], digest_day="monday", digest_hour=0)
+    spend(gateway, 100)
+    path = os.path.join(gateway.folder, "var", "alerts.json")
+    wait_for("its first note", lambda: os.path.exists(path) and json.load(open(path))["digest_us"] != "0", 20)
+    assert hooks.got == []
+    gateway.stop()
+    state = json.load(open(path))
+    state["digest_us"] = str(int(state["digest_us"]) - 7 * 86400 * 10**6)
+    json.dump(state, open(path, "w"))
+    gateway.start()
+    mine, = settled(hooks, "/hook", 1, 20)
+    assert mine["type"] == "digest.weekly" and mine["tags"] == {"team": "search"}
+    assert "Projected month end" in mine["details"] or "This month" in mine["details"]
+    assert len(hooks.taken("/ops")) == 1
+    gateway.stop()
+    gateway.start()
+    time.sleep(3)
+    assert len(hooks.taken()) == 2
