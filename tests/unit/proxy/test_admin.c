@@ -402,7 +402,7 @@ static void test_reports(void **state)
         strstr(body(), "{\"name\":\"spend\",\"title\":\"Spend\",\"available\":true}"));
     assert_int_equal(fetch("GET", "/api/v1/reports/spned", bearer()), 404);
     assert_int_equal(fetch("GET", "/api/v1/reports/", bearer()), 404);
-    assert_int_equal(fetch("GET", "/api/v1/reports/savings", bearer()), 501);
+    assert_int_equal(fetch("GET", "/api/v1/reports/rate-card", bearer()), 501);
     assert_int_equal(fetch("GET", "/api/v1/reports/spend?grian=day", bearer()), 400);
     assert_non_null(strstr(body(), "the nearest is \\\"grain\\\""));
     assert_int_equal(fetch("GET", "/api/v1/reports/spend?sort=nothing", bearer()), 400);
