@@ -47,6 +47,8 @@ command_fn cmd_export;
 command_fn cmd_import;
 /* `close --month M`: freezes a month that is billed. */
 command_fn cmd_close;
+/* `gate --baseline FILE`: costs of this branch against the last. */
+command_fn cmd_gate;
 /* `price show|cost|lint|reprice`: the price book. */
 command_fn cmd_price;
 /* `count [-m MODEL] [FILE]`: tokens of a text. */

@@ -16,6 +16,7 @@ static const struct command commands[] = {
     {"export", "-c FILE [options]",         "ledger lines as jsonl, csv or FOCUS", cmd_export},
     {"import", "KIND FILE -c FILE",         "business counts, outside costs, pools, weights, plans, accounts", cmd_import},
     {"close",  "--month M -c FILE",         "freeze and hash a month that is billed", cmd_close},
+    {"gate",   "--baseline FILE -c FILE",   "exit 1 where a task costs more than before; table and JUnit", cmd_gate},
     {"price",  "show|cost|lint|reprice",    "the price book", cmd_price},
     {"count",  "[-m MODEL] [FILE]",         "tokens of a text, exactly as tiktoken counts", cmd_count},
     {"help",   "[COMMAND|configuration]",   "this text, a command's options, every field of the configuration", cmd_help},

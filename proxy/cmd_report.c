@@ -5,12 +5,14 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "proxy/cmd.h"
 #include "proxy/cmd_config.h"
+#include "proxy/cmd_gate.h"
 #include "reports/report.h"
 
 enum { HELP_MAX_BYTES = 64 << 10 };
@@ -28,7 +30,11 @@ static enum rc help_text(struct buf *out)
     }
     if (rc == RC_OK)
         rc = buf_append_strv(out, STRV("\noptions:\n  -c, --config FILE          "
-                                       "configuration of the installation\n"));
+                                       "configuration of the installation\n"
+                                       "      --fail-over USD        exit 1 where a row's cost is "
+                                       "more; COLUMN:USD names another number\n"
+                                       "      --junit FILE           the verdicts of --fail-over "
+                                       "as JUnit\n"));
     if (rc == RC_OK)
         rc = params_help(out);
     if (rc == RC_OK)
@@ -61,6 +67,7 @@ static int show_help(void)
 /* What the command line says beside the words of the report. */
 struct request {
     const char *name, *config;
+    const char *fail_over, *junit; /* of a gate; NULL: none */
     bool help;
     struct report_params params;
     struct buf error;
@@ -90,6 +97,26 @@ static bool take_config(struct request *r, int argc, char **argv, int *at)
     return true;
 }
 
+/* "--NAME VALUE", "--NAME=VALUE"; false where argv[*at] is not that. */
+static bool take_text(const char *name, const char **out, int argc, char **argv, int *at)
+{
+    struct strv text = strv_z(argv[*at]), rest;
+
+    if (!strv_starts(text, strv_z(name)))
+        return false;
+    rest = strv_skip(text, strlen(name));
+    if (rest.n && rest.p[0] == '=') {
+        *out = rest.p + 1;
+        *at += 1;
+        return true;
+    }
+    if (rest.n || *at + 1 >= argc)
+        return false;
+    *out = argv[*at + 1];
+    *at += 2;
+    return true;
+}
+
 static enum rc parse(struct request *r, int argc, char **argv)
 {
     bool words_end = false;
@@ -111,7 +138,9 @@ static enum rc parse(struct request *r, int argc, char **argv)
         } else if (strv_eq(text, STRV("-h")) || strv_eq(text, STRV("--help"))) {
             r->help = true;
             at++;
-        } else if (!take_config(r, argc, argv, &at)) {
+        } else if (!take_text("--fail-over", &r->fail_over, argc, argv, &at) &&
+                   !take_text("--junit", &r->junit, argc, argv, &at) &&
+                   !take_config(r, argc, argv, &at)) {
             rc = params_argument(&r->params, argc, argv, &at, &r->error);
         }
     }
@@ -152,6 +181,25 @@ static void upstream_of(struct strv name, struct reconcile_upstream *out, void *
     out->account = strv_z(up->sub_account);
 }
 
+/* The same report as JSON, held against the bound; out is used up. */
+static int check_bound(struct request *r, const struct report_sources *sources, struct buf *out)
+{
+    struct gate_bound bound;
+    struct gate gate = {0};
+    int status = EXIT_USAGE;
+
+    buf_clear(out);
+    r->params.format = FORMAT_JSON;
+    if (gate_bound_parse(strv_z(r->fail_over), &bound, &r->error) == RC_OK &&
+        report_run(strv_z(r->name), &r->params, sources, out, &r->error) == RC_OK &&
+        gate_against_bound(buf_view(out), &bound, &gate, &r->error) == RC_OK)
+        status = cmd_gate_tell(&gate, r->junit, stderr);
+    else
+        status = complain(&r->error);
+    gate_release(&gate);
+    return status;
+}
+
 static int run(struct request *r, struct config *config)
 {
     struct report_sources sources = {
@@ -173,6 +221,8 @@ static int run(struct request *r, struct config *config)
         status = print(&out, stdout);
     else
         status = complain(&r->error);
+    if (status == EXIT_GOOD && r->fail_over)
+        status = check_bound(r, &sources, &out);
     buf_release(&out);
     return status;
 }

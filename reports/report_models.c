@@ -262,6 +262,15 @@ static enum rc put_bands(struct run *run, const struct ledger_row *from, size_t 
     return rc;
 }
 
+static uint64_t banded(const struct ledger_rows *rows)
+{
+    uint64_t n = 0;
+
+    for (unsigned b = 0; b < LEDGER_BANDS; b++)
+        n += rows->total.bands[b].requests;
+    return n;
+}
+
 enum rc report_token_bands(struct run *run)
 {
     struct ledger_band total = {0};
@@ -274,6 +283,11 @@ enum rc report_token_bands(struct run *run)
     if (run->params->top)
         return run_refuses(run, "top", "there are only a few bands");
     rc = run_sums(run, LEDGER_WANT_BANDS, &rows);
+    /* Rollups of an earlier version have no such bands: the lines have. */
+    if (rc == RC_OK && banded(&rows) != rows.total.sums.requests) {
+        ledger_rows_release(&rows);
+        rc = run_sums(run, LEDGER_WANT_BANDS | LEDGER_WANT_LINES, &rows);
+    }
     if (rc != RC_OK)
         return rc;
     keys = run_key_columns(run);

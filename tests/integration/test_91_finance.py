@@ -1,0 +1,130 @@
+"""Waste, savings, drill-down, imports, closing and gates, over calls that really went through."""
+
+import json
+import xml.etree.ElementTree as ET
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+
+from kit import calls
+from kit.procs import wait_for
+
+
+@pytest.fixture
+def gateway(gateways, provider, redis):
+    """Two tasks, one of them failed; a request that is repeated; long prompts that begin alike."""
+    gateway = gateways(redis=redis)
+    with gateway.connect() as connection:
+        def send(call, team, task=None, attempt=None, environment="prod"):
+            tags = [("X-Tollgate-Team", team), ("X-Tollgate-Feature", "answer"),
+                    ("X-Tollgate-Environment", environment)]
+            if task:
+                tags += [("X-Tollgate-Task", task), ("X-Tollgate-Task-Type", "ticket")]
+            if attempt:
+                tags += [("X-Tollgate-Attempt", str(attempt))]
+            assert calls.send(gateway, call, connection, tags=tags).status == 200
+        for n in range(4):
+            send(calls.chat(words=20 + n), "search", "good")
+        send(calls.chat(words=40), "search", "bad", 1)
+        send(calls.chat(words=41), "search", "bad", 2)
+        for _ in range(3):
+            send(calls.chat(words=60), "billing")
+        for n in range(3):
+            send(calls.chat(words=900 + n), "billing", environment="eval")
+    for task, outcome in (("good", "completed"), ("bad", "failed")):
+        answer = gateway.request("PUT", f"/_tollgate/tasks/{task}/outcome",
+                                 [("Authorization", f"Bearer {calls.KEY}"),
+                                  ("X-Tollgate-Team", "search")],
+                                 json.dumps({"outcome": outcome}).encode())
+        assert answer.status in (200, 204)
+    gateway.records(12)
+    wait_for("the outcomes", lambda: gateway.report("tasks")["total"]["failed"] == 1, 10, 0.2)
+    return gateway
+
+
+def total_of(records):
+    return sum(Decimal(r["cost_usd"]) for r in records if r["cost_usd"] is not None)
+
+
+def test_waste_and_savings(gateway):
+    records = gateway.export()
+    waste = gateway.report("waste")
+    by_class = {row["class"]: row for row in waste["rows"]}
+    assert sum(Decimal(row["cost_usd"]) for row in waste["rows"]) == total_of(records)
+    assert by_class["retry"]["requests"] == 1 and by_class["failed_task"]["requests"] == 1
+    assert by_class["duplicate"]["requests"] == 2
+    savings = gateway.report("savings")
+    rules = {row["rule"] for row in savings["rows"]}
+    assert {"duplicate", "model", "retry"} <= rules
+    assert savings["total"] == {}
+    duplicate, = [row for row in savings["rows"] if row["rule"] == "duplicate"]
+    lines = gateway.admin(duplicate["lines"]).json()
+    assert Decimal(lines["total"]["cost_usd"]) == Decimal(duplicate["saving_usd"])
+    assert len(lines["rows"]) == 2
+    cheaper = [row for row in savings["rows"] if row["rule"] == "model"]
+    assert cheaper[0]["alternative"].startswith("gpt-4o-mini")
+    assert all("prompt_hash" not in record for record in records)
+
+
+def test_every_link_shows_its_row(gateway):
+    for name, words in (("spend", "by=team,environment"), ("models", ""), ("untagged", ""),
+                        ("token-bands", "by=team"), ("statement", "")):
+        report = gateway.admin(f"/api/v1/reports/{name}?{words}").json()
+        for row in report["rows"] + [report["total"]]:
+            if row.get("lines"):
+                lines = gateway.admin(row["lines"]).json()
+                assert Decimal(lines["total"]["cost_usd"]) == Decimal(row["cost_usd"]), name
+    page = gateway.admin("/api/v1/reports/spend?by=team&format=html").body.decode()
+    assert 'href="/api/v1/reports/lines?' in page
+
+
+def test_import_and_unit_economics(gateway, tmp_path):
+    month = datetime.now(timezone.utc).strftime("%Y-%m")
+    bad, good = tmp_path / "bad.csv", tmp_path / "good.csv"
+    bad.write_text(f"date,unit,count\n{month},order,ten\n")
+    good.write_text(f"date,unit,count\n{month},order,7\n")
+    gateway.cli("import", "counts", str(bad), code=1)
+    assert not any(row["unit"] == "order" for row in gateway.report("unit-economics")["rows"])
+    gateway.cli("import", "counts", str(good))
+    order, = [row for row in gateway.report("unit-economics")["rows"] if row["unit"] == "order"]
+    assert order["count"] == 7
+    exact = total_of(gateway.export()) / 7
+    assert abs(Decimal(order["unit_cost_usd"]) - exact) <= Decimal("1e-18")
+
+
+def test_close_and_verify(gateway):
+    month = (datetime.now(timezone.utc).replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
+    this = datetime.now(timezone.utc).strftime("%Y-%m")
+    gateway.cli("close", "--month", this, code=1)
+    gateway.cli("close", "--month", month)
+    gateway.cli("close", "--month", month, code=1)
+    assert month in gateway.cli("close", "--verify")
+    first = gateway.cli("report", "journal", "--month", month, "--format", "csv")
+    assert first == gateway.cli("report", "journal", "--month", month, "--format", "csv")
+    journal = gateway.report("journal", "--month", this)
+    assert journal["total"]["debit_minor"] == journal["total"]["credit_minor"]
+    statement = gateway.report("statement", "--month", this)
+    assert Decimal(statement["total"]["cost_usd"]) == total_of(gateway.export())
+
+
+def test_gates(gateway, tmp_path):
+    baseline, junit = tmp_path / "base.json", tmp_path / "gate.xml"
+    gateway.cli("report", "requests", "--fail-over", "1000")
+    gateway.cli("report", "requests", "--fail-over", "0.000000001", "--junit", str(junit), code=1)
+    assert ET.parse(junit).getroot().attrib["failures"] == "1"
+    gateway.cli("report", "requests", "--fail-over", "cheap", code=2)
+    gateway.cli("gate", "--baseline", str(baseline), "--save", "--by", "task_type")
+    assert "0 of" in gateway.cli("gate", "--baseline", str(baseline), "--by", "task_type")
+    report = json.loads(baseline.read_text())
+    for row in report["rows"]:
+        if row["cost_per_completed_task_usd"]:
+            row["cost_per_completed_task_usd"] = str(
+                Decimal(row["cost_per_completed_task_usd"]) / 2)
+    baseline.write_text(json.dumps(report))
+    table = gateway.cli("gate", "--baseline", str(baseline), "--by", "task_type", "--junit",
+                        str(junit), code=1)
+    assert "FAIL" in table and "ticket" in table
+    root = ET.parse(junit).getroot()
+    assert int(root.attrib["failures"]) >= 1
+    gateway.cli("gate", "--baseline", str(baseline), "--by", "task_type", "--tolerance", "1.5")
