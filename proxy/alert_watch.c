@@ -46,6 +46,15 @@ static void time_text(int64_t us, char out[DATETIME_TEXT])
 /* ---- budgets --------------------------------------------------------------------------------
  */
 
+/* Of an upper- or lower-case hexadecimal digit; 16: none. */
+static unsigned hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return (unsigned)(c - '0');
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10) : 16;
+}
+
 /* "team=search,feature=x": values as the limiter writes them, %XX for what parts them. */
 static void scope_tags(struct alert *a, struct strv scope)
 {
@@ -57,12 +66,10 @@ static void scope_tags(struct alert *a, struct strv scope)
         char text[ALERT_VALUE_MAX];
         size_t n = 0;
         for (size_t i = 0; i < value.n && n + 1 < sizeof(text); i++) {
-            unsigned byte;
-            char hex[3] = "";
             if (value.p[i] == '%' && i + 2 < value.n) {
-                memcpy(hex, value.p + i + 1, 2);
-                if (sscanf(hex, "%2x", &byte) == 1 && byte > 0) {
-                    text[n++] = (char)byte;
+                unsigned high = hex_value(value.p[i + 1]), low = hex_value(value.p[i + 2]);
+                if (high < 16 && low < 16 && high + low > 0) {
+                    text[n++] = (char)(high * 16 + low);
                     i += 2;
                     continue;
                 }

@@ -209,3 +209,26 @@ def test_official_validator(spent):
     assert len(passed) > 100
     unknown = [name for name in sorted(failed) if not any(re.fullmatch(rule, name) for rule in FALSE_FAILURES)]
     assert unknown == []
+
+
+def test_read_back_it_reconciles(spent):
+    """Our own file as a provider's: nothing differs, and the remainder is nought."""
+    path = export(spent, "focus.csv")
+    report = spent.report("reconcile", "--import", path)
+    total = report["total"]
+    assert total["difference_usd"] == "0" and total["unexplained_usd"] == "0"
+    assert total["metered_cost_usd"] == total["invoiced_cost_usd"] == spent.report("spend")["total"]["cost_usd"]
+    # The model without a price is in no row of the file.
+    assert {row["class"] for row in report["rows"]} == {"matched", "missing_at_provider"}
+    assert {row["model"] for row in report["rows"] if row["class"] != "matched"} == {"nobodyknowsthis"}
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text.replace(",USD,", ",EUR,", 1))
+    done = procs.run_cli("report", "reconcile", "--import", path, "-c", spent.config_path, cwd=spent.folder)
+    assert done.returncode == 2 and "focus.csv:2:" in done.stderr and "is not USD" in done.stderr
+
+
+def test_a_url_names_no_file(spent):
+    answer = spent.admin("/api/v1/reports/reconcile?import=/etc/passwd")
+    assert answer.status == 400 and b"root" not in answer.body
