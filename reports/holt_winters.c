@@ -118,7 +118,7 @@ double hw_fit(struct hw *w, struct hw_rates *rates, const double *x, size_t n,
     static const double alphas[] = {0.1, 0.2, 0.3, 0.5, 0.8};
     static const double betas[] = {0.01, 0.05, 0.2};
     static const double gammas[] = {0.05, 0.2, 0.4};
-    double least = INFINITY;
+    double least = HUGE_VAL;
     struct hw start;
 
     hw_start(&start, x, season_n);

@@ -31,7 +31,7 @@ double robust_z(double x, double median, double deviation, double least_deviatio
 
     if (scale > 0)
         return ROBUST_Z_FACTOR * (x - median) / scale;
-    return x > median ? INFINITY : x < median ? -INFINITY : 0;
+    return x > median ? HUGE_VAL : x < median ? -HUGE_VAL : 0;
 }
 
 /* ---- Student's t ------------------------------------------------------------------------ */
