@@ -348,6 +348,20 @@ static enum tap_end find_end(const struct tap *tap, bool clean)
     return r->finish != TAP_END_NONE ? r->finish : TAP_END_COMPLETE;
 }
 
+/*
+ * The answer only says that work was begun.  A stream that says so as it starts and breaks
+ * off is an answer that broke off, unless the provider works on for requests that fetch it.
+ */
+static bool goes_on(const struct tap *tap)
+{
+    const struct reading *r = &tap->reading;
+    bool is_run = tap->entry->dialect == DIALECT_OPENAI && (r->flags & ENTRY_THREAD);
+    bool begun = r->result.pending && (!r->is_stream || r->is_kept || is_run);
+
+    return !r->result.has_usage && tap->status >= 200 && tap->status < 300 &&
+           (begun || (r->flags & ENTRY_LATER));
+}
+
 enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass)
 {
     struct reading *r = &tap->reading;
@@ -361,8 +375,7 @@ enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass)
     if (r->result.has_usage && r->terminator)
         r->result.usage_is_final = true;
     r->result.end = find_end(tap, clean);
-    r->result.pending = !r->result.has_usage && tap->status >= 200 && tap->status < 300 &&
-                        (r->result.pending || (r->flags & ENTRY_LATER));
+    r->result.pending = goes_on(tap);
     return rc;
 }
 

@@ -82,6 +82,23 @@ def test_background_counts_once(gateways):
     assert stream["usage_source"] == "none" and stream["cost_usd"] == "0"
 
 
+@pytest.mark.parametrize("background, source", [(False, "estimated"), (True, "none")])
+def test_a_stream_that_breaks_off(gateways, background, source):
+    """What was read is never unknown, unless the provider works on and tells it later."""
+    gateway = gateways()
+    begun = {"type": "response.in_progress", "response": response("in_progress",
+                                                                  background=background)}
+    text = {"type": "response.output_text.delta", "delta": "some words that were read"}
+    body = "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in (begun, text))
+    record = record_of(gateway, ask(
+        gateway, "POST", "/openai/v1/responses",
+        {"model": "gpt-4o", "input": "x", "stream": True, "background": background},
+        http(body, "text/event-stream", length=len(body) + 100), X_Sim_Raw_End="cut"))
+    assert record["usage_source"] == source and record["outcome"] == "upstream_abort"
+    if source == "estimated":
+        assert record["usage"]["output_tokens"] > 0 and Decimal(record["cost_usd"]) > 0
+
+
 def test_a_stored_response_is_read_for_nothing(gateways):
     gateway = gateways()
     record = record_of(gateway, ask(
