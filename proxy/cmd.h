@@ -35,6 +35,8 @@ int command_unknown(const char *name);
 
 /* `serve -c FILE`: runs the proxy until a signal ends it. */
 command_fn cmd_serve;
+/* `audit -c FILE`: journal, ledger, rollups, counters and reports agree, or which does not. */
+command_fn cmd_audit;
 /* `check -c FILE`: every fault of configuration, prices and certificates. */
 command_fn cmd_check;
 /* `key create|list|revoke`: virtual keys in the state folder. */

@@ -278,6 +278,8 @@ enum rc ledger_read_denied(struct ledger_reader *r, const struct ledger_filter *
 
 /* ---- audit --------------------------------------------------------------- */
 
+enum { LEDGER_FIRST_BYTES = 400 };
+
 struct ledger_verdict {
     uint64_t lines, rollups, tasks; /* looked at */
     uint64_t
@@ -285,9 +287,28 @@ struct ledger_verdict {
     uint64_t bad_rollups; /* rollups that differ from the sums over the lines */
     uint64_t bad_tasks;
     struct money lines_cost, rollups_cost;
+    char first[LEDGER_FIRST_BYTES]; /* what the first of them is; empty: none */
 };
+/* Now and then, for whoever waits; may be NULL. */
+typedef void ledger_progress_fn(uint64_t lines, void *arg);
 /* Recomputes everything that is derived from the records. RC_OK also where it disagrees. */
-enum rc ledger_read_verify(struct ledger_reader *r, struct ledger_verdict *out,
-                           struct fail *fail) RC_MUST;
+enum rc ledger_read_verify(struct ledger_reader *r, ledger_progress_fn *progress, void *arg,
+                           struct ledger_verdict *out, struct fail *fail) RC_MUST;
+
+struct ledger_journal_verdict {
+    uint64_t segments, entries; /* looked at */
+    uint64_t live;              /* segments whose writer runs: so does the gateway */
+    uint64_t compared;          /* records that must be in the ledger */
+    uint64_t waiting;           /* entries that the view does not hold yet */
+    uint64_t torn_bytes;        /* half written at the end by a process that is gone */
+    uint64_t bad;
+    char first[LEDGER_FIRST_BYTES];
+};
+/*
+ * Compares the segments in journal_dir with the ledger as the view sees it; the gateway
+ * may write on.  RC_OK also where they disagree, and where there is no journal.
+ */
+enum rc ledger_read_journal(struct ledger_reader *r, const char *journal_dir,
+                            struct ledger_journal_verdict *out, struct fail *fail) RC_MUST;
 
 #endif

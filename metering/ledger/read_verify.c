@@ -5,10 +5,14 @@
  * memory; they are compared with the stored rows, byte by byte in their canonical
  * form, when the bucket is over.
  */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/datetime.h"
 #include "base/xalloc.h"
 #include "metering/ledger/read_int.h"
 
@@ -36,7 +40,25 @@ struct verifying {
     int64_t task; /* whose lines are being added */
     struct rollup task_sums;
     struct buf scratch;
+    ledger_progress_fn *progress;
+    void *progress_arg;
 };
+
+enum { PROGRESS_LINES = 1 << 14 };
+
+/* The first disagreement is named, all are counted. */
+__attribute__((format(printf, 3, 4))) static void say_bad(struct verifying *v, uint64_t *count,
+                                                          const char *format, ...)
+{
+    va_list args;
+
+    ++*count;
+    if (v->verdict->first[0])
+        return;
+    va_start(args, format);
+    vsnprintf(v->verdict->first, sizeof(v->verdict->first), format, args);
+    va_end(args);
+}
 
 static struct cell *cell_of(struct open_bucket *b, int64_t combo)
 {
@@ -67,6 +89,23 @@ static void forget(struct open_bucket *b)
     b->is_open = false;
 }
 
+static void say_bad_rollup(struct verifying *v, enum rollup_level level, int64_t bucket,
+                           int64_t combo, const char *what)
+{
+    static const char *const names[LEVEL_COUNT] = {
+        [LEVEL_QUARTER] = "quarter of an hour", [LEVEL_HOUR] = "hour", [LEVEL_DAY] = "day"};
+    const struct combo *c = read_combo(v->reader, combo);
+    char start[DATETIME_TEXT];
+
+    datetime_format_us(bucket * rollup_width_us(level), start);
+    say_bad(v, &v->verdict->bad_rollups,
+            "rollup of the %s from %s, team \"%.*s\", feature \"%.*s\", model \"%.*s\", %s",
+            names[level], start, c ? (int)c->text[COMBO_TEAM].n : 0,
+            c ? c->text[COMBO_TEAM].p : "", c ? (int)c->text[COMBO_FEATURE].n : 0,
+            c ? c->text[COMBO_FEATURE].p : "", c ? (int)c->text[COMBO_MODEL].n : 0,
+            c ? c->text[COMBO_MODEL].p : "", what);
+}
+
 static enum rc compare_cell(struct verifying *v, enum rollup_level level, int64_t bucket,
                             const struct cell *c, struct fail *fail)
 {
@@ -89,9 +128,9 @@ static enum rc compare_cell(struct verifying *v, enum rollup_level level, int64_
         if (!strv_eq(db_column(v->find, 0), buf_view(&v->scratch)) ||
             (uint64_t)sqlite3_column_int64(v->find, 1) != c->rollup.sums.requests ||
             (!is_far && money_cmp(stored, c->rollup.sums.cost) != 0))
-            v->verdict->bad_rollups++;
+            say_bad_rollup(v, level, bucket, c->combo, "differs from its lines");
     } else if (code == SQLITE_DONE) {
-        v->verdict->bad_rollups++;
+        say_bad_rollup(v, level, bucket, c->combo, "is missing");
     } else {
         rc = read_failed(v->reader, fail);
     }
@@ -123,8 +162,9 @@ static bool line_agrees(const struct line *line, const struct combo *c, const st
     bool agrees = line->end_us == r->end_us && line->start_us == r->start_us &&
                   line->is_correction == r->is_correction &&
                   line->is_late_price == (r->is_correction && r->was_unpriced) &&
-                  line->attempt == (r->is_correction ? 0 : r->attempt) && c->outcome == r->outcome &&
-                  c->usage_source == r->usage_source && c->price_status == r->price_status &&
+                  line->attempt == (r->is_correction ? 0 : r->attempt) &&
+                  c->outcome == r->outcome && c->usage_source == r->usage_source &&
+                  c->price_status == r->price_status &&
                   line->is_priced == (r->price_status != PRICE_NONE);
 
     for (int i = 0; i < COMBO_TEXTS; i++)
@@ -138,18 +178,24 @@ static enum rc verify_line(const struct line *line, const struct combo *combo, v
                            struct fail *fail)
 {
     struct verifying *v = arg;
+    char id[UUID_TEXT];
     struct record r;
     enum rc rc = read_body(v->reader, line->seq, &r, fail);
 
     v->verdict->lines++;
+    if (v->progress && v->verdict->lines % PROGRESS_LINES == 0)
+        v->progress(v->verdict->lines, v->progress_arg);
     if (rc == RC_BAD) {
-        v->verdict->bad_lines++;
+        say_bad(v, &v->verdict->bad_lines, "line %" PRId64 ": its record cannot be read",
+                line->seq);
         return RC_OK;
     }
     if (rc != RC_OK)
         return rc;
+    uuid_format(&r.id, id);
     if (!line_agrees(line, combo, &r))
-        v->verdict->bad_lines++;
+        say_bad(v, &v->verdict->bad_lines, "line %" PRId64 " differs from its record %s",
+                line->seq, id);
     if (r.price_status != PRICE_NONE)
         v->verdict->lines_cost = ledger_money_add(v->verdict->lines_cost, r.cost);
     for (int i = 0; i < LEVEL_COUNT && rc == RC_OK; i++) {
@@ -182,10 +228,11 @@ static enum rc close_task(struct verifying *v, struct fail *fail)
     switch (sqlite3_step(stmt)) {
     case SQLITE_ROW:
         if (!strv_eq(db_column(stmt, 0), buf_view(&v->scratch)))
-            v->verdict->bad_tasks++;
+            say_bad(v, &v->verdict->bad_tasks, "the sums of task \"%s\" differ from its lines",
+                    sqlite3_column_text(stmt, 1));
         break;
     case SQLITE_DONE:
-        v->verdict->bad_tasks++;
+        say_bad(v, &v->verdict->bad_tasks, "task %" PRId64 " has lines and no row", v->task);
         break;
     default:
         rc = read_failed(v->reader, fail);
@@ -229,10 +276,16 @@ static enum rc verify_rest(struct verifying *v, struct fail *fail)
                           "read the ledger");
     if (rc != RC_OK)
         return rc;
-    if ((uint64_t)rollups > v->verdict->rollups)
-        v->verdict->bad_rollups += (uint64_t)rollups - v->verdict->rollups;
-    if ((uint64_t)records > v->verdict->lines)
-        v->verdict->bad_lines += (uint64_t)records - v->verdict->lines;
+    if ((uint64_t)rollups > v->verdict->rollups) {
+        say_bad(v, &v->verdict->bad_rollups, "%" PRIu64 " rollups without lines",
+                (uint64_t)rollups - v->verdict->rollups);
+        v->verdict->bad_rollups += (uint64_t)rollups - v->verdict->rollups - 1;
+    }
+    if ((uint64_t)records > v->verdict->lines) {
+        say_bad(v, &v->verdict->bad_lines, "%" PRIu64 " records without a line",
+                (uint64_t)records - v->verdict->lines);
+        v->verdict->bad_lines += (uint64_t)records - v->verdict->lines - 1;
+    }
     stmt = db_prepare(v->reader->db, "SELECT body FROM rollup WHERE level=2", fail);
     if (!stmt)
         return fail->rc;
@@ -249,10 +302,11 @@ static enum rc verify_rest(struct verifying *v, struct fail *fail)
     return rc;
 }
 
-enum rc ledger_read_verify(struct ledger_reader *r, struct ledger_verdict *out,
-                           struct fail *fail)
+enum rc ledger_read_verify(struct ledger_reader *r, ledger_progress_fn *progress, void *arg,
+                           struct ledger_verdict *out, struct fail *fail)
 {
-    struct verifying v = {.reader = r, .verdict = out};
+    struct verifying v = {
+        .reader = r, .verdict = out, .progress = progress, .progress_arg = arg};
     struct ledger_filter all;
     enum rc rc = RC_IO;
 
@@ -268,7 +322,7 @@ enum rc ledger_read_verify(struct ledger_reader *r, struct ledger_verdict *out,
                    "SELECT body, requests, cost_nano, cost_rest FROM rollup WHERE level=?1 "
                    "AND bucket=?2 AND combo=?3",
                    fail);
-    v.count = db_prepare(r->db, "SELECT body FROM task WHERE id=?1", fail);
+    v.count = db_prepare(r->db, "SELECT body, name FROM task WHERE id=?1", fail);
     if (!v.find || !v.count)
         goto out;
     rc = scan_lines(r, &all, INT64_MIN, INT64_MAX, LINES_BY_END, verify_line, &v, fail);

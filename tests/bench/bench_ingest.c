@@ -2,6 +2,7 @@
  * bench_ingest.c - how fast the journal is written, and the ledger takes it in.
  *
  *   bench_ingest [RECORDS [FOLDER]]
+ *   bench_ingest month RECORDS [FOLDER]
  *   bench_ingest live RATE SECONDS [FOLDER]
  *   bench_ingest step RECORDS BATCH [FOLDER]
  *
@@ -9,9 +10,10 @@
  * models, a task for every tenth request), ingests them, and asks a month's report.
  * Prints one line a figure: name, value, unit.
  *
- * live: the ledger runs while RATE requests a second are journalled; what its threads
- * cost a record.  step: BATCH records, wait until they are in, and so on: a fixed number
- * of records a transaction, for instruction counts (callgrind --toggle-collect=ingest_run).
+ * month: the month's traffic alone.  live: the ledger runs while RATE requests a second are
+ * journalled; what its threads cost a record.  step: BATCH records, wait until they are in, and
+ * so on: a fixed number of records a transaction, for instruction counts (callgrind
+ * --toggle-collect=ingest_run).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -301,20 +303,24 @@ static int live(int argc, char **argv, const char *folder)
 int main(int argc, char **argv)
 {
     bool is_live = argc > 1 && (strcmp(argv[1], "live") == 0 || strcmp(argv[1], "step") == 0);
-    int folder_at = is_live ? 4 : 2, code = 0;
+    bool is_month = argc > 2 && strcmp(argv[1], "month") == 0;
+    int folder_at = is_live ? 4 : is_month ? 3 : 2, code = 0;
     uint64_t n = RECORDS;
     char folder[128] = "/tmp/tollgate-bench-XXXXXX", db[256], command[300];
 
-    if (argc > 1 && !is_live && !strv_parse_u64(strv_z(argv[1]), UINT64_C(1000000000), &n))
+    if (argc > 1 && !is_live &&
+        !strv_parse_u64(strv_z(argv[is_month ? 2 : 1]), UINT64_C(1000000000), &n))
         return 2;
     if (argc > folder_at)
         snprintf(folder, sizeof(folder), "%s/tollgate-bench-XXXXXX", argv[folder_at]);
     if (n == 0 || !mkdtemp(folder))
         return 2;
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     if (is_live) {
         code = live(argc, argv, folder);
     } else {
-        ingest(folder, "hour", n, INT64_C(3600000000), db, sizeof(db));
+        if (!is_month)
+            ingest(folder, "hour", n, INT64_C(3600000000), db, sizeof(db));
         ingest(folder, "month", n, MONTH_DAYS * INT64_C(86400000000), db, sizeof(db));
         ask_reports(db);
     }

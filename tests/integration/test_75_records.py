@@ -242,3 +242,49 @@ def test_c9_taken_in_twice_is_taken_once(gateways, provider):
     gateway.start()
     after = Books(gateway, provider).check(load.answered).records
     assert len(before) > 10 and after == before
+
+
+def descriptors(gateway):
+    return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
+
+
+def series(gateway):
+    text = gateway.admin("/metrics", token=False).body.decode()
+    return len([line for line in text.splitlines() if line and not line.startswith("#")])
+
+
+def junk(gateway, number):
+    """What clients make up: models, tags, tasks that are never seen again, paths, half requests."""
+    call = calls.chat(model=f"junk-model-{number}")
+    tags = [("X-Tollgate-Feature", f"junk-{number}"), ("X-Tollgate-Task", f"junk-task-{number}"),
+            ("X-Tollgate-Tags", f"k{number}=v{number}")]
+    with gateway.connect(timeout=10) as connection:
+        calls.send(gateway, call, connection, tags=tags)
+    gateway.request("GET", f"/openai/v1/nothing/{number}", [("Authorization", f"Bearer tg_{number}")])
+
+
+def test_c33_soak(gateways, provider, own_redis, say):
+    """Aborts, junk and reloads (an hour by hand: TOLLGATE_SOAK_S=3600): nothing grows."""
+    seconds = float(os.environ.get("TOLLGATE_SOAK_S", "12"))
+    gateway = gateways(redis=own_redis, limits=[DAY, {
+        "name": "per-feature", "unit": "requests", "limit": 1000000, "window": "day",
+        "per": ["feature"]}])
+    load = Load(gateway, 6, sim={"Event_Delay_Ms": 0})
+    number, samples = 0, []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _ in range(40):
+            number += 1
+            junk(gateway, number)
+        gateway.reload()
+        samples.append((memory_kb(gateway), descriptors(gateway), series(gateway)))
+    load.stop()
+    first, last = samples[len(samples) // 3], samples[-1]
+    grown = [b - a for a, b in zip(first, last)]
+    say(f"{seconds:g} s, {load.sent} calls, {number} junk models and tags, {len(samples)} reloads: "
+        f"memory {first[0]} to {last[0]} KiB, descriptors {first[1]} to {last[1]}, series "
+        f"{first[2]} to {last[2]}")
+    assert grown[0] < 48 * 1024 + 16 * number, "memory grows"
+    assert grown[1] < 40, "descriptors grow"
+    assert last[2] < 3000, "label sets are not capped"
+    wait_for("idle again", lambda: descriptors(gateway) <= first[1] + 10, 15, 0.2)

@@ -288,7 +288,7 @@ static inline void kit_verify(const struct kit_dir *d)
     struct ledger_verdict v;
     struct fail fail;
 
-    assert_int_equal(ledger_read_verify(r, &v, &fail), RC_OK);
+    assert_int_equal(ledger_read_verify(r, NULL, NULL, &v, &fail), RC_OK);
     assert_int_equal(v.bad_lines, 0);
     assert_int_equal(v.bad_rollups, 0);
     assert_int_equal(v.bad_tasks, 0);
