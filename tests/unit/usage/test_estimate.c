@@ -350,7 +350,7 @@ static void test_media(void **state)
                       {USAGE_INPUT, CASES[i].input},     {USAGE_OUTPUT, CASES[i].output}};
         struct usage u;
 
-        assert_int_equal(estimate_complete(&CASES[i].facts, &CASES[i].seen, 200, 0, &u),
+        assert_int_equal(estimate_complete(&CASES[i].facts, &CASES[i].seen, 200, 0, &PLAIN, &u),
                          CASES[i].source);
         for (size_t f = 0; f < sizeof(FIELDS) / sizeof(FIELDS[0]); f++) {
             int64_t got = usage_has(&u, FIELDS[f].field) ? (int64_t)u.n[FIELDS[f].field] : -1;
