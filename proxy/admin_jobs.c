@@ -169,6 +169,8 @@ static void run_report(struct admin *a, struct admin_job *job)
     sources.state_dir = live.config->state_dir;
     sources.book = live.config->book;
     sources.limits = live.config->limits;
+    sources.floor = (struct oddity_floor){live.config->alerts.anomaly_usd.atto,
+                                          (unsigned)live.config->alerts.anomaly_percent};
     sources.counters = a->sources.counters ? live_counters : NULL;
     sources.catch_up = a->sources.catch_up ? live_catch_up : NULL;
     job->rc = report_run(job->name, &job->params, &sources, &job->out, &job->error);

@@ -210,6 +210,7 @@ static int run(struct request *r, struct config *config)
         .limits = config->limits,
         .counters = read_counters,
         .upstream = upstream_of,
+        .floor = {config->alerts.anomaly_usd.atto, (unsigned)config->alerts.anomaly_percent},
         .arg = config,
         .colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"),
     };
