@@ -44,6 +44,7 @@ struct waste_sums {
 
 struct waste_group {
     struct valued valued;
+    uint64_t n_tasks;
     struct waste_sums class[WASTE_CLASSES];
 };
 
@@ -119,6 +120,7 @@ static bool on_task(const struct ledger_task *task, void *arg)
         w->rc = RC_LIMIT;
         return false;
     }
+    g->n_tasks++;
     for (size_t i = 0; i < task->n_attempts; i++) {
         const struct ledger_attempt *a = &task->attempt[i];
         const struct waste_sums one = {1, a->is_priced, a->cost};
@@ -221,36 +223,60 @@ static int by_waste(const void *a, const void *b, void *n_by)
     return c;
 }
 
+/* Outcomes whose class is another than this one are none of it. */
+static void drill_outcomes(struct drill *d, enum waste_class class, bool is_class)
+{
+    for (unsigned o = 0; o < OUTCOME_COUNT; o++) {
+        if ((class_of((enum outcome)o) == class) != is_class)
+            drill_add(d, (struct ledger_field){.id = FIELD_OUTCOME}, LEDGER_NE,
+                      strv_z(outcome_name((enum outcome)o)));
+    }
+}
+
 /*
- * The outcomes of a class as a condition, where one names it and nothing before it in the
- * order of classes has taken requests of that outcome.
+ * The lines of a class, where no class before it has taken any of those that the
+ * conditions choose: which attempts were superseded no condition can say.
  */
 static enum rc put_link(struct run *run, const struct waste_group *g, enum waste_class class,
                         struct cell *row)
 {
     const struct report_params *p = run->params;
-    const struct ledger_field outcome = {.id = FIELD_OUTCOME};
+    const struct ledger_field task = {.id = FIELD_TASK_OUTCOME}, repeat = {.id = FIELD_REPEAT};
+    uint64_t taken = g->class[WASTE_RETRY].requests;
     struct drill d;
-    uint64_t taken = g->class[WASTE_RETRY].requests + g->class[WASTE_FAILED].requests +
-                     g->class[WASTE_ABANDONED].requests;
 
     drill_start(&d, run);
     for (size_t i = 0; i < p->n_by; i++)
         drill_add(&d, p->by[i], LEDGER_EQ, g->valued.value[i]);
-    d.is_exact = taken == 0;
-    if (class == WASTE_TRUNCATED || class == WASTE_REFUSED) {
-        drill_add(&d, outcome, LEDGER_EQ,
-                  strv_z(outcome_name(class == WASTE_TRUNCATED ? OUTCOME_TRUNCATED
-                                                               : OUTCOME_REFUSED)));
-    } else if (class == WASTE_ERROR) {
-        /* What is none of the others; a condition holds one value. */
-        for (unsigned o = 0; o < OUTCOME_COUNT; o++) {
-            if (!outcome_is_error((enum outcome)o))
-                drill_add(&d, outcome, LEDGER_NE, strv_z(outcome_name((enum outcome)o)));
-        }
-    } else {
-        d.is_exact = false;
+    if (class > WASTE_ABANDONED)
+        taken += g->class[WASTE_FAILED].requests + g->class[WASTE_ABANDONED].requests;
+    switch (class) {
+    case WASTE_ERROR:
+    case WASTE_CANCELLED:
+    case WASTE_TRUNCATED:
+    case WASTE_REFUSED:
+        drill_outcomes(&d, class, true);
+        break;
+    case WASTE_FAILED:
+    case WASTE_ABANDONED:
+        drill_add(&d, task, LEDGER_EQ,
+                  strv_z(task_outcome_name(class == WASTE_FAILED ? TASK_FAILED
+                                                                 : TASK_ABANDONED)));
+        drill_outcomes(&d, WASTE_ERROR, false);
+        break;
+    case WASTE_DUPLICATE:
+    case WASTE_USEFUL:
+        drill_outcomes(&d, WASTE_USEFUL, true);
+        drill_add(&d, repeat, LEDGER_EQ, class == WASTE_DUPLICATE ? STRV("yes") : STRV("no"));
+        break;
+    case WASTE_RETRY:
+    case WASTE_CLASSES:
+        break;
     }
+    d.is_exact &= taken == 0 && class != WASTE_RETRY;
+    /* A task counts in the group of its first line: only its own fields say where that is. */
+    for (size_t i = 0; g->n_tasks && i < p->n_by; i++)
+        d.is_exact &= p->by[i].id == FIELD_TASK || p->by[i].id == FIELD_TEAM;
     return drill_cell(run, &d, &row[run->lines]);
 }
 
