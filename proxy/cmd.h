@@ -51,6 +51,8 @@ command_fn cmd_import;
 command_fn cmd_close;
 /* `gate --baseline FILE`: costs of this branch against the last. */
 command_fn cmd_gate;
+/* `budget status|reset|rebuild|raise`: counters against the ledger, and changes of limits. */
+command_fn cmd_budget;
 /* `price show|cost|lint|reprice`: the price book. */
 command_fn cmd_price;
 /* `count [-m MODEL] [FILE]`: tokens of a text. */

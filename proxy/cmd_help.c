@@ -18,6 +18,7 @@ static const struct command commands[] = {
     {"close",  "--month M -c FILE",         "freeze and hash a month that is billed", cmd_close},
     {"gate",   "--baseline FILE -c FILE",   "exit 1 where a task costs more than before; table and JUnit", cmd_gate},
     {"audit",  "-c FILE",                   "prove that journal, ledger, rollups, counters and reports agree", cmd_audit},
+    {"budget", "status|reset|rebuild|raise", "counters against the ledger", cmd_budget},
     {"price",  "show|cost|lint|reprice",    "the price book", cmd_price},
     {"count",  "[-m MODEL] [FILE]",         "tokens of a text, exactly as tiktoken counts", cmd_count},
     {"help",   "[COMMAND|configuration]",   "this text, a command's options, every field of the configuration", cmd_help},

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "proxy/changes.h"
 #include "proxy/tags.h"
 
 #define EXACT_MAX INT64_C(9007199254740992)
@@ -259,6 +260,7 @@ void config_compile_limits(struct config *config)
             match->value = strv_z(config_strdup(config, strv_z(user)));
         }
     }
+    changes_apply(config->state_dir, defs, n);
     limit_set_free(config->limits);
     config->limits = limit_set_new(defs, n, config->zone);
     free(defs);

@@ -93,6 +93,7 @@ static void put_ratio(struct jsonw *w, uint64_t n, uint64_t of)
 static void put_limit(struct jsonw *w, const struct limit_set *set, const struct limit_counter *c)
 {
     const struct limit_def *def = limit_set_at(set, c->limit);
+    uint64_t limit = limit_at(def, clock_wall_us());
     uint64_t used = taken(c);
     char window[DATETIME_TEXT];
 
@@ -117,11 +118,11 @@ static void put_limit(struct jsonw *w, const struct limit_set *set, const struct
         jsonw_key(w, STRV("window_end"));
         jsonw_null(w);
     }
-    put_amount(w, def, "limit", def->limit);
+    put_amount(w, def, "limit", limit);
     put_amount(w, def, "spent", c->spent);
     put_amount(w, def, "reserved", c->reserved);
-    put_amount(w, def, "remaining", used < def->limit ? def->limit - used : 0);
-    put_ratio(w, used, def->limit);
+    put_amount(w, def, "remaining", used < limit ? limit - used : 0);
+    put_ratio(w, used, limit);
     jsonw_end(w);
 }
 

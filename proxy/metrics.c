@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/utf8.h"
 
 enum {
@@ -447,7 +448,7 @@ static enum rc limit_sample(const struct metrics_limit *l, enum limit_gauge gaug
 
     switch (gauge) {
     case GAUGE_LIMIT:
-        return metrics_decimal(out, metric, labels, l->def->limit, decimals);
+        return metrics_decimal(out, metric, labels, limit_at(l->def, clock_wall_us()), decimals);
     case GAUGE_SPENT:
         return metrics_decimal(out, metric, labels, l->spent, decimals);
     case GAUGE_RESERVED:

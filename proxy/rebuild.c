@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/check.h"
@@ -146,6 +147,72 @@ static enum rc written(struct rebuild *r)
     return RC_OK;
 }
 
+/* ---- counters that the ledger knows nothing of ---------------------------------- */
+
+struct strangers {
+    struct found *found;
+    size_t n_known; /* of found, sorted */
+};
+
+static int counter_order(const void *a, const void *b)
+{
+    const struct limit_counter *x = a, *y = b;
+    size_t n = x->scope.n < y->scope.n ? x->scope.n : y->scope.n;
+    int order;
+
+    if (x->limit != y->limit)
+        return x->limit < y->limit ? -1 : 1;
+    if (x->start_us != y->start_us)
+        return x->start_us < y->start_us ? -1 : 1;
+    order = n > 0 ? memcmp(x->scope.p, y->scope.p, n) : 0;
+    return order != 0 ? order : (x->scope.n > y->scope.n) - (x->scope.n < y->scope.n);
+}
+
+static void on_counter(const struct limit_counter *c, void *arg)
+{
+    struct strangers *s = arg;
+    struct limit_counter none = *c;
+
+    if (c->spent == 0 || (s->n_known > 0 && bsearch(c, s->found->at, s->n_known,
+                                                    sizeof(s->found->at[0]), counter_order)))
+        return;
+    none.spent = 0;
+    on_spent(&none, s->found);
+}
+
+/* What the ledger says, and zero for shared counters that it says nothing of. */
+static enum rc gather(const struct config *config, int64_t now_us, int64_t until_us,
+                      struct found *found, struct fail *fail)
+{
+    struct limiter_options options = options_of(config);
+    struct strangers strangers = {.found = found};
+    enum rc rc = find(config, now_us, until_us, found, fail);
+
+    if (rc != RC_OK || !config->counters_redis)
+        return rc;
+    if (found->n > 0)
+        qsort(found->at, found->n, sizeof(found->at[0]), counter_order);
+    strangers.n_known = found->n;
+    return limit_read(&options, NULL, config->limits, now_us, on_counter, &strangers);
+}
+
+enum rc rebuild_offline(const struct config *config, size_t *n, struct fail *fail)
+{
+    struct limiter_options options = options_of(config);
+    struct found found = {0};
+    int64_t now_us = clock_wall_us();
+    enum rc rc;
+
+    arena_init(&found.scopes, SCOPES_BYTES);
+    rc = gather(config, now_us, INT64_MAX, &found, fail);
+    if (rc == RC_OK)
+        rc = limit_write(&options, NULL, config->limits, found.at, found.n, now_us);
+    *n = found.n;
+    arena_release(&found.scopes);
+    free(found.at);
+    return rc;
+}
+
 /* Workers settle on: what ends at as_of_us or later is theirs to count. */
 static enum rc set_counters(struct rebuild *r, const struct config *config, int64_t as_of_us,
                             bool workers_run)
@@ -159,7 +226,7 @@ static enum rc set_counters(struct rebuild *r, const struct config *config, int6
     arena_init(&found.scopes, SCOPES_BYTES);
     rc = ledger_catch_up_within(r->server->ledger, CATCH_UP_MS);
     if (rc == RC_OK)
-        rc = find(config, as_of_us, workers_run ? as_of_us : INT64_MAX, &found, &fail);
+        rc = gather(config, as_of_us, workers_run ? as_of_us : INT64_MAX, &found, &fail);
     if (rc == RC_OK)
         rc = limit_write(&options, r->server->limit_memory, config->limits, found.at, found.n,
                          as_of_us);

@@ -10,6 +10,11 @@
 #ifndef PROXY_REBUILD_H
 #define PROXY_REBUILD_H
 
+#include <stddef.h>
+
+#include "base/rc.h"
+
+struct config;
 struct rebuild;
 struct server;
 
@@ -23,5 +28,11 @@ struct rebuild *rebuild_start(struct server *server);
 void rebuild_soon(struct rebuild *r);
 /* NULL is legal. Waits for a rebuild under way; workers may be gone. */
 void rebuild_stop(struct rebuild *r);
+
+/*
+ * For commands, where no gateway runs: sets the shared counters from the ledger, and those
+ * that it knows nothing of to zero.  Blocks; *n: counters written.
+ */
+enum rc rebuild_offline(const struct config *config, size_t *n, struct fail *fail) RC_MUST;
 
 #endif

@@ -27,6 +27,8 @@ struct budget {
     int64_t start_us, end_us; /* 0 and 0: rolling */
     bool has_counter, has_ledger;
     uint64_t spent, reserved, ledger;
+    uint64_t amount; /* the limit now */
+    int64_t now_us;
 };
 
 struct budgets {
@@ -42,6 +44,7 @@ struct budgets {
 static struct budget *add(struct budgets *b, size_t limit, struct strv scope, int64_t start_us,
                           int64_t end_us)
 {
+    const struct limit_def *def = limit_set_at(b->run->sources->limits, limit);
     struct strv kept = arena_strv(&b->arena, scope);
 
     if (!kept.p || b->n == BUDGET_ROWS_MAX) {
@@ -53,7 +56,9 @@ static struct budget *add(struct budgets *b, size_t limit, struct strv scope, in
         b->at = xrealloc(b->at, b->cap * sizeof(*b->at));
     }
     b->at[b->n] = (struct budget){.limit = limit,
-                                  .def = limit_set_at(b->run->sources->limits, limit),
+                                  .def = def,
+                                  .amount = limit_at(def, b->run->params->now_us),
+                                  .now_us = b->run->params->now_us,
                                   .scope = kept,
                                   .start_us = start_us,
                                   .end_us = end_us};
@@ -162,6 +167,8 @@ enum budget_column {
      */
     BUDGET_AMOUNTS,
     BUDGET_USED = BUDGET_AMOUNTS + 10,
+    BUDGET_BURN, /* an hour: in USD and as a count */
+    BUDGET_RUNS_OUT = BUDGET_BURN + 2,
     BUDGET_STATUS,
 };
 
@@ -187,6 +194,9 @@ static void budget_columns(struct sheet *t)
         sheet_column(t, names[i][2], names[i][3], COLUMN_COUNT, COLUMN_SPARSE);
     }
     sheet_column(t, "used_ratio", "used", COLUMN_RATIO, COLUMN_PER_CENT);
+    sheet_column(t, "burn_usd_per_hour", "USD/h", COLUMN_MONEY, COLUMN_SPARSE);
+    sheet_column(t, "burn_count_per_hour", "an hour", COLUMN_COUNT, COLUMN_SPARSE);
+    sheet_column(t, "runs_out", "runs out", COLUMN_TIME, COLUMN_SPARSE);
     sheet_column(t, "status", "status", COLUMN_TEXT, COLUMN_KEY);
     t->has_total = false;
 }
@@ -194,13 +204,14 @@ static void budget_columns(struct sheet *t)
 static const char *status_of(const struct budget *b, uint64_t spent)
 {
     const struct limit_def *def = b->def;
+    uint64_t limit = b->amount;
 
-    if (spent > def->limit)
+    if (spent > limit)
         return "over";
-    if (spent == def->limit || b->reserved >= def->limit - spent)
+    if (spent == limit || b->reserved >= limit - spent)
         return "exhausted";
     for (size_t i = 0; i < def->n_alerts; i++) {
-        if ((money_int)spent * 100 >= (money_int)def->limit * def->alerts[i])
+        if ((money_int)spent * 100 >= (money_int)limit * def->alerts[i])
             return "alert";
     }
     return "ok";
@@ -221,15 +232,41 @@ static void put_amount(const struct budget *b, unsigned which, bool known, uint6
 
 static void put_amounts(const struct budget *b, bool known, uint64_t spent, struct cell *c)
 {
-    uint64_t left = spent < b->def->limit ? b->def->limit - spent : 0;
+    uint64_t limit = b->amount;
+    uint64_t left = spent < limit ? limit - spent : 0;
 
-    put_amount(b, 0, true, b->def->limit, c);
+    put_amount(b, 0, true, limit, c);
     put_amount(b, 1, b->has_counter, b->spent, c);
     put_amount(b, 2, b->has_counter, b->reserved, c);
     put_amount(b, 3, known, left > b->reserved ? left - b->reserved : 0, c);
     put_amount(b, 4, b->has_ledger, b->ledger, c);
     if (known)
-        c[BUDGET_USED] = cell_ratio(spent, b->def->limit);
+        c[BUDGET_USED] = cell_ratio(spent, limit);
+}
+
+/*
+ * At the pace of the window so far: what goes in an hour, and when nothing is left, where that
+ * is before the window's end.
+ */
+static void put_pace(const struct budget *b, uint64_t spent, struct cell *c)
+{
+    const money_int hour_us = (money_int)3600 * US_PER_SECOND;
+    int64_t gone_us = b->now_us - b->start_us;
+    uint64_t left = spent < b->amount ? b->amount - spent : 0;
+    money_int out_us;
+
+    if (b->end_us <= 0 || b->start_us <= 0 || gone_us <= 0)
+        return; /* a rolling window, or one without a beginning */
+    if (b->def->unit == UNIT_USD)
+        c[BUDGET_BURN] = cell_money(
+            (struct money){(money_int)spent * ATTO_PER_NANO / gone_us * hour_us});
+    else
+        c[BUDGET_BURN + 1] = cell_count((uint64_t)((money_int)spent * hour_us / gone_us));
+    if (spent == 0)
+        return;
+    out_us = (money_int)left * gone_us / spent + b->now_us;
+    if (out_us < b->end_us)
+        c[BUDGET_RUNS_OUT] = cell_time((int64_t)out_us);
 }
 
 static enum rc put_row(struct run *run, const struct budget *b)
@@ -263,6 +300,8 @@ static enum rc put_row(struct run *run, const struct budget *b)
         c[BUDGET_END] = cell_time(b->end_us);
     }
     put_amounts(b, known, spent, c);
+    if (known)
+        put_pace(b, spent, c);
     return RC_OK;
 }
 

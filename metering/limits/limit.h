@@ -80,10 +80,18 @@ struct limit_def {
     enum limit_mode mode;
     enum on_failure on_failure; /* other than LOCAL: goes before limiter_options.on_failure */
     enum on_exhausted on_exhausted;
+    uint64_t raised;         /* goes before limit until raised_until_us (wall); 0: never */
+    int64_t raised_until_us;
     unsigned alerts[8];         /* per cent thresholds */
     size_t n_alerts;
     int line; /* in the configuration file, for problems */
 };
+
+/* What the limit is at a time. */
+static inline uint64_t limit_at(const struct limit_def *def, int64_t now_us)
+{
+    return now_us < def->raised_until_us ? def->raised : def->limit;
+}
 
 struct limit_set;
 
@@ -139,6 +147,7 @@ struct admission {
     struct uuid id;
     struct limit_claim claims[LIMIT_CLAIMS_MAX];
     size_t n_claims;
+    int64_t at_us;                /* wall: which limits hold */
     struct limit_amounts amounts; /* the worst case, reserved */
     const struct limit_set *set;
     enum limit_verdict verdict;
@@ -335,6 +344,16 @@ enum { LIMIT_REBUILD_MS = 10000 }; /* how long a turn to rebuild is held */
  * reached, RC_STATE for the memory engine, whose owner knows whether it is new.
  */
 enum rc limit_rebuild_turn(const struct limiter_options *options, bool *mine) RC_MUST;
+
+/*
+ * Asks the processes that share this Redis to rebuild its counters, as if it had come back
+ * empty.  *nodes: how many are alive.  With none, or with several and not `several`, nothing
+ * is asked: each knows its own ledger only.  Blocks; errors as limit_rebuild_turn.
+ */
+enum rc limit_rebuild_ask(const struct limiter_options *options, bool several,
+                          unsigned *nodes) RC_MUST;
+/* Whether Redis' counters are in order. Blocks; errors as limit_rebuild_turn. */
+enum rc limit_is_ready(const struct limiter_options *options, bool *ready) RC_MUST;
 
 const char *limit_unit_name(enum limit_unit unit);
 bool limit_unit_parse(struct strv name, enum limit_unit *unit);

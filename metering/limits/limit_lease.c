@@ -171,13 +171,13 @@ static void give_back(struct redis_engine *e, struct lease *l)
     tell(e, l, goal_of(e, l, now_us), now_us);
 }
 
-static void note(struct lease *l, const struct limit_def *def, uint64_t amount)
+static void note(struct lease *l, const struct limit_def *def, uint64_t amount, int64_t at_us)
 {
     l->uses++;
     l->demand = value_add(l->demand, amount);
     if (amount > l->largest)
         l->largest = amount;
-    l->limit = def->limit;
+    l->limit = limit_at(def, at_us);
     l->enforce = def->mode == LIMIT_ENFORCE;
 }
 
@@ -196,7 +196,7 @@ static void note_miss(struct redis_engine *e, struct admission *a)
                 continue;
             l = lease_new(e, &claims[i]);
         }
-        note(l, limit_set_at(a->set, a->claims[i].limit), claims[i].amount);
+        note(l, limit_set_at(a->set, a->claims[i].limit), claims[i].amount, a->at_us);
         if (l->op || (l->is_open && l->free >= claims[i].amount))
             continue;
         if (l->free > 0)
@@ -207,12 +207,12 @@ static void note_miss(struct redis_engine *e, struct admission *a)
 }
 
 static void take(struct redis_engine *e, struct lease *l, const struct limit_def *def,
-                 uint64_t amount)
+                 uint64_t amount, int64_t at_us)
 {
     l->free -= amount;
     l->held += amount;
     l->running++;
-    note(l, def, amount);
+    note(l, def, amount, at_us);
     if (l->free < l->goal / 4)
         want_early(e, l);
 }
@@ -242,7 +242,7 @@ bool lease_take(struct redis_engine *e, struct admission *a)
     for (size_t i = 0; i < a->n_claims; i++) {
         struct lease *l = a->claims[i].lease;
 
-        take(e, l, limit_set_at(a->set, a->claims[i].limit), a->amounts.n[l->unit]);
+        take(e, l, limit_set_at(a->set, a->claims[i].limit), a->amounts.n[l->unit], a->at_us);
     }
     a->leased = true;
     stat_add(&e->leased, 1);

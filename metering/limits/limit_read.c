@@ -467,3 +467,57 @@ enum rc limit_write(const struct limiter_options *options, struct limit_memory *
         reader_close(&r);
     return rc;
 }
+
+/* ---- asking for a rebuild ------------------------------------------------------------------- */
+
+/* The script's one number. */
+static enum rc ask_number(const struct limiter_options *options, const char *script, long long arg,
+                          long long *out)
+{
+    struct reader r = {0};
+    redisReply *reply;
+    enum rc rc;
+
+    if (!options->redis_url)
+        return RC_STATE;
+    rc = reader_open(&r, options);
+    if (rc == RC_OK && redisAppendCommand(r.redis, "EVAL %s 1 %s %lld %lld", script, r.prefix,
+                                          arg,
+                                          (long long)(r.now_us - LIMIT_NODE_LIVE_S *
+                                                                     US_PER_SECOND)) != REDIS_OK)
+        rc = RC_IO;
+    reply = rc == RC_OK ? take(&r, REDIS_REPLY_INTEGER) : NULL;
+    if (rc == RC_OK && !reply)
+        rc = RC_IO;
+    if (reply) {
+        *out = reply->integer;
+        freeReplyObject(reply);
+    }
+    reader_close(&r);
+    return rc;
+}
+
+enum rc limit_rebuild_ask(const struct limiter_options *options, bool several, unsigned *nodes)
+{
+    static const char script[] =
+        "local n = redis.call('ZCOUNT', KEYS[1] .. 'n', ARGV[2], '+inf')\n"
+        "if n == 1 or (n > 1 and ARGV[1] == '1') then\n"
+        "    redis.call('DEL', KEYS[1] .. 'u', KEYS[1] .. 'w')\n"
+        "end\n"
+        "return n\n";
+    long long n = 0;
+    enum rc rc = ask_number(options, script, several, &n);
+
+    *nodes = (unsigned)n;
+    return rc;
+}
+
+enum rc limit_is_ready(const struct limiter_options *options, bool *ready)
+{
+    static const char script[] = "return redis.call('EXISTS', KEYS[1] .. 'u')\n";
+    long long n = 0;
+    enum rc rc = ask_number(options, script, 0, &n);
+
+    *ready = n == 1;
+    return rc;
+}

@@ -248,6 +248,8 @@ static void rule_make(struct limit_set *set, struct limit_rule *r, const struct 
     r->def.name = text_keep(set, strv_z(def->name)).p;
     if (r->def.limit > LIMIT_VALUE_MAX)
         r->def.limit = LIMIT_VALUE_MAX;
+    if (r->def.raised > LIMIT_VALUE_MAX)
+        r->def.raised = LIMIT_VALUE_MAX;
     r->match = xcalloc(def->n_match, sizeof(*r->match));
     for (size_t i = 0; i < def->n_match; i++) {
         struct strv glob = def->match[i].value;
@@ -436,6 +438,7 @@ enum rc admission_init(struct admission *a, const struct limit_set *set,
 {
     a->id = *id;
     a->n_claims = 0;
+    a->at_us = now_us;
     a->amounts = *worst;
     a->set = set;
     a->verdict = LIMIT_PENDING;
@@ -467,6 +470,7 @@ void admission_grow(struct admission *more, const struct admission *a,
         more->claims[i] = a->claims[i];
         more->claims[i].lease = NULL;
     }
+    more->at_us = a->at_us;
     more->amounts = *extra;
     more->set = a->set;
     more->verdict = LIMIT_PENDING;
@@ -498,7 +502,7 @@ void limit_claims(const struct admission *a, struct claim_ref out[LIMIT_CLAIMS_M
             .unit = r->def.unit,
             .enforce = limit_enforces(a, &r->def),
             .amount = amount,
-            .limit = r->def.limit,
+            .limit = limit_at(&r->def, a->at_us),
         };
         if (r->has_window)
             out[i].shape.end_us = c->end_us;
