@@ -24,8 +24,6 @@ static const struct command commands[] = {
     {"help",   "[COMMAND|configuration]",   "this text, a command's options, every field of the configuration", cmd_help},
 };
 
-/* Named in the documents, and still to come. */
-static const char *const later[] = {"budget"};
 /* clang-format on */
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -49,12 +47,6 @@ int command_unknown(const char *name)
     const char *best = commands[0].name;
     size_t best_distance = SIZE_MAX;
 
-    for (size_t i = 0; i < COUNT_OF(later); i++) {
-        if (strcmp(later[i], name) == 0) {
-            fprintf(stderr, "tollgate: %s is not available in this version\n", name);
-            return EXIT_USAGE;
-        }
-    }
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         size_t distance = nearest_distance(strv_z(name), strv_z(commands[i].name));
 
