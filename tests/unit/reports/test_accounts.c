@@ -225,7 +225,7 @@ static int setup_tasks(void **state)
 
 static void test_tasks_by_spend(void **state)
 {
-    cJSON *json = fixture_json(&f, "tasks", "month=2026-11&by=team");
+    cJSON *json = fixture_json(&f, "tasks", "month=2026-11&by=team&cohort=spend");
     const cJSON *a = row_with(json, "team", "a"), *b = row_with(json, "team", "b");
     const cJSON *total = member(json, "total");
 
@@ -264,20 +264,23 @@ static void test_tasks_by_spend(void **state)
 
 static void test_tasks_by_closing(void **state)
 {
-    cJSON *json = fixture_json(&f, "tasks", "month=2026-11&by=team&cohort=closed");
+    cJSON *json = fixture_json(&f, "tasks", "month=2026-11&by=team");
     const cJSON *a = row_with(json, "team", "a");
 
     (void)state;
-    assert_count(a, "tasks", 7); /* without the open one */
+    assert_count(a, "tasks", 8); /* closed in it, and the open one that spent in it */
     assert_count(a, "completed", 5);
     assert_usd(a, "completed_cost_usd", "8.65"); /* with October's 3.00 */
-    assert_null_at(a, "no_task_cost_usd");
-    assert_usd(a, "cost_usd", "9.85");
-    cJSON_Delete(json);
-    json = fixture_json(&f, "tasks", "month=2026-10&cohort=closed");
-    assert_count(member(json, "total"), "tasks", 0);
+    /* The bridge to what the period spent: October's part was spent before it. */
+    assert_usd(a, "task_cost_usd", "10.1"); /* 9.85, and 0.25 of the open one */
+    assert_usd(a, "no_task_cost_usd", "0.15");
+    assert_usd(a, "other_periods_cost_usd", "-3");
+    assert_usd(a, "cost_usd", "7.25");
     cJSON_Delete(json);
     json = fixture_json(&f, "tasks", "month=2026-10");
+    assert_count(member(json, "total"), "tasks", 0);
+    cJSON_Delete(json);
+    json = fixture_json(&f, "tasks", "month=2026-10&cohort=spend");
     assert_count(member(json, "total"), "tasks", 1);
     assert_usd(member(json, "total"), "cost_usd", "3");
     cJSON_Delete(json);
@@ -285,7 +288,7 @@ static void test_tasks_by_closing(void **state)
 
 static void test_task_top_keeps_percentiles_of_the_rest(void **state)
 {
-    cJSON *json = fixture_json(&f, "tasks", "month=2026-11&by=team&top=1");
+    cJSON *json = fixture_json(&f, "tasks", "month=2026-11&by=team&cohort=spend&top=1");
     const cJSON *other = row_with(json, "team", "(other)");
 
     (void)state;
