@@ -369,7 +369,7 @@ static void tell_spent(struct redis_engine *e, struct lease *l)
 {
     struct claim_ref claim = claim_of(l);
     struct limit_op *op;
-    struct uuid id;
+    struct uuid id = {.b = {0}};
 
     digest_random(id.b, UUID_BYTES);
     op = op_new(e, OP_SETTLE, &id, &claim, 1);

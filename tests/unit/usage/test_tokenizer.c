@@ -135,7 +135,8 @@ static size_t check_file(struct tokenizer *t, const char *path)
             continue;
         }
         text = text_of(json, &n);
-        for (int e = 0; e < ENCODING_COUNT; e++) {
+        for (unsigned i = 0; i < ENCODING_COUNT; i++) {
+            enum token_encoding e = (enum token_encoding)i;
             const cJSON *want = cJSON_GetObjectItem(json, token_encoding_name(e));
 
             check_text(t, e, strv_make(text, n), want, line);
