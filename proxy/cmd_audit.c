@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/datetime.h"
 #include "base/xalloc.h"
 #include "metering/ledger/ledger_read.h"
 #include "proxy/cmd_config.h"
@@ -36,6 +37,7 @@ struct audit {
     bool is_shared; /* others, with ledgers of their own, count in the same Redis */
     bool is_tty, is_live;
     uint64_t total; /* lines, for the progress */
+    int64_t kept_from_us; /* lines that ended before are deleted; INT64_MIN: none are */
     unsigned bad;
 };
 
@@ -145,7 +147,7 @@ static enum rc audit_reports(struct audit *a, const struct ledger_verdict *v, st
 
     for (size_t i = 0; i < REPORT_FIELDS; i++)
         q.by[i].id = report_fields[i];
-    ledger_filter_init(&q.filter, INT64_MIN, INT64_MAX);
+    ledger_filter_init(&q.filter, a->kept_from_us, INT64_MAX);
     rc = ledger_read_sums(a->reader, &q, &rollups, fail);
     if (rc != RC_OK)
         return rc;
@@ -323,6 +325,19 @@ static enum rc audit_counters(struct audit *a, struct fail *fail)
 /* ---- the command --------------------------------------------------------------------------
  */
 
+/* What is not looked at. */
+static void tell_kept(const struct audit *a)
+{
+    char from[DATETIME_TEXT];
+
+    if (a->kept_from_us == INT64_MIN)
+        return;
+    datetime_format_us(a->kept_from_us, from);
+    printf("%-9s lines that ended before %s are deleted: rollups and reports are checked "
+           "from there on\n",
+           "kept", from);
+}
+
 static enum rc audit_all(struct audit *a, struct fail *fail)
 {
     struct ledger_verdict verdict;
@@ -334,6 +349,8 @@ static enum rc audit_all(struct audit *a, struct fail *fail)
     if (rc != RC_OK)
         return rc;
     a->total = as_of.seq;
+    a->kept_from_us = as_of.kept_from_us ? as_of.kept_from_us : INT64_MIN;
+    tell_kept(a);
     rc = audit_journal(a, fail);
     if (rc == RC_OK)
         rc = audit_derived(a, &verdict, fail);

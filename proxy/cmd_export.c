@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/datetime.h"
 #include "base/xalloc.h"
 #include "metering/ledger/ledger_read.h"
 #include "proxy/config.h"
@@ -117,6 +118,11 @@ static int complain(const struct fail *fail, const char *path)
 {
     char text[256];
 
+    if (ledger_lines_are_gone(fail)) {
+        fprintf(stderr, "tollgate export: lines of that time are deleted (ledger.keep_days): "
+                        "ask for a later period; `tollgate report` has their sums\n");
+        return EXIT_USAGE;
+    }
     fail_text(fail, text, sizeof(text));
     fprintf(stderr, "tollgate export: %s: %s\n", path, text);
     return EXIT_USAGE;
@@ -131,8 +137,22 @@ static uint64_t most_lines(struct ledger_reader *reader)
     return ledger_read_as_of(reader, &as_of, &fail) == RC_OK ? as_of.seq : 0;
 }
 
-static int export_lines(struct export_run *e, const char *path,
-                        const struct ledger_filter *filter)
+/* All that there is: what is deleted is said, not asked for. */
+static void leave_out_deleted(struct ledger_reader *reader, struct ledger_filter *filter)
+{
+    struct ledger_as_of as_of;
+    struct fail ignored;
+    char from[DATETIME_TEXT];
+
+    if (filter->from_us != INT64_MIN || ledger_read_as_of(reader, &as_of, &ignored) != RC_OK ||
+        as_of.kept_from_us == 0)
+        return;
+    filter->from_us = as_of.kept_from_us;
+    datetime_format_us(as_of.kept_from_us, from);
+    fprintf(stderr, "tollgate export: lines that ended before %s are deleted\n", from);
+}
+
+static int export_lines(struct export_run *e, const char *path, struct ledger_filter *filter)
 {
     struct fail fail = {0};
     struct ledger_reader *reader = ledger_read_open(path, &fail);
@@ -143,6 +163,7 @@ static int export_lines(struct export_run *e, const char *path,
     rc = ledger_read_begin(reader, &fail);
     if (rc == RC_OK) {
         long_job_start(&e->job, "tollgate export", most_lines(reader));
+        leave_out_deleted(reader, filter);
         if (give_header(e))
             rc = ledger_read_lines(reader, filter, LEDGER_OLDEST, 0, 0, give_line, e, &fail);
     }
@@ -269,7 +290,7 @@ static void say_counts(const struct focus_counts *c)
 }
 
 static int export_focus(struct export_run *e, const char *path,
-                        const struct ledger_filter *filter)
+                        struct ledger_filter *filter)
 {
     struct book *book = list_book(e->config);
     const struct focus_options options = {.version = e->focus_version,
@@ -290,7 +311,7 @@ static int export_focus(struct export_run *e, const char *path,
     return status;
 }
 
-static int export_to_output(struct export_run *e, const struct ledger_filter *filter)
+static int export_to_output(struct export_run *e, struct ledger_filter *filter)
 {
     int status = EXIT_USAGE;
 

@@ -297,7 +297,8 @@ static int with_reader(struct run *run, struct ledger_reader *reader,
         goto out;
     }
     if (!run->has_period) { /* all that there is */
-        filter->from_us = as_of.first_us;
+        filter->from_us =
+            as_of.first_us > as_of.kept_from_us ? as_of.first_us : as_of.kept_from_us;
         filter->to_us = as_of.last_us + 1;
     }
     q.filter = *filter;

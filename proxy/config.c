@@ -148,6 +148,7 @@ static void read_all(struct config_draft *draft, const cJSON *root)
     read_own_keys(l);
     config_check_keys(l);
     config_read_limits(l, draft->limits);
+    config_check_kept(l);
     config_read_alerts(l, draft->alerts);
 }
 

@@ -130,6 +130,7 @@ struct key_config {
 };
 
 enum on_missing { ON_MISSING_ACCEPT = 0, ON_MISSING_REJECT };
+enum { KEEP_DAYS_MIN = 2, KEEP_DAYS_MAX = 36500 };
 enum ledger_backend { LEDGER_SQLITE = 0 };
 enum on_unpriced { ON_UNPRICED_FLAG = 0, ON_UNPRICED_REFUSE };
 
@@ -226,6 +227,7 @@ struct config {
     char *ledger_path;
     enum ledger_sync ledger_sync;
     int ledger_sync_interval_ms;
+    int ledger_keep_days; /* 0: for ever */
 
     struct zone *zone;
     struct tags_config tags;

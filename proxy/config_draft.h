@@ -101,6 +101,8 @@ void config_read_clouds(struct config_loader *l, const cJSON *item,
 /* Adds to config->keys; also the list of keys.json, with its own loader. */
 void config_read_keys(struct config_loader *l, const cJSON *item);
 void config_read_limits(struct config_loader *l, const cJSON *item);
+/* After limits: none may need lines that are deleted before its window ends. */
+void config_check_kept(struct config_loader *l);
 /* After limits. */
 void config_read_alerts(struct config_loader *l, const cJSON *item);
 /* Loads the book too; before upstreams, whose providers are looked up in it. */

@@ -1,10 +1,12 @@
 #include "proxy/config_draft.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/ledger/ledger_read.h"
 #include "proxy/changes.h"
 #include "proxy/tags.h"
 
@@ -234,6 +236,73 @@ void config_read_limits(struct config_loader *l, const cJSON *item)
         return;
     l->config->limit_defs = config_alloc(l->config, n * sizeof(l->config->limit_defs[0]));
     cJSON_ArrayForEach(each, item) read_limit(l, each);
+}
+
+/* ---- against the age of lines ------------------------------------------------------------ */
+
+/* The longest that a window is, in days; INT_MAX: for ever. */
+static int window_days(const struct limit_def *def)
+{
+    if (def->rolling)
+        return (int)(def->rolling_s / 86400) + 1;
+    switch (def->period) {
+    case PERIOD_HOUR:
+    case PERIOD_DAY:
+        return 1;
+    case PERIOD_WEEK:
+        return 7;
+    case PERIOD_MONTH:
+        return 31;
+    case PERIOD_QUARTER:
+        return 92;
+    case PERIOD_YEAR:
+        return 366;
+    case PERIOD_TOTAL:
+        break;
+    }
+    return INT_MAX;
+}
+
+/* A field that only lines have; none: absent. */
+static struct strv needs_lines(const struct limit_def *def)
+{
+    struct ledger_field field;
+
+    for (size_t i = 0; i < def->n_match; i++) {
+        if (ledger_field_parse(def->match[i].name, &field) &&
+            !ledger_field_outlives_lines(&field))
+            return def->match[i].name;
+    }
+    for (size_t i = 0; i < def->n_per; i++) {
+        if (ledger_field_parse(def->per[i], &field) && !ledger_field_outlives_lines(&field))
+            return def->per[i];
+    }
+    return STRV_NONE;
+}
+
+void config_check_kept(struct config_loader *l)
+{
+    const struct config *c = l->config;
+
+    if (c->ledger_keep_days == 0)
+        return;
+    if (c->ledger_keep_days < KEEP_DAYS_MIN)
+        problems_add(l->problems, l->file, 0,
+                     "ledger.keep_days must be 0 (for ever) or at least %d", KEEP_DAYS_MIN);
+    for (size_t i = 0; i < c->n_limit_defs; i++) {
+        const struct limit_def *def = &c->limit_defs[i];
+        struct strv field = needs_lines(def);
+
+        /* A day more: lines go by days of UTC. */
+        if (def->unit != UNIT_CONCURRENT && field.n > 0 &&
+            window_days(def) >= c->ledger_keep_days)
+            problems_add(l->problems, l->file, def->line,
+                         "limit \"%s\" counts by " STRV_FMT
+                         " over a window that is not shorter than ledger.keep_days: sums by "
+                         "it are gone with the lines, so that it could not be counted anew; "
+                         "keep more days, or shorten the window",
+                         def->name ? def->name : "", STRV_ARG(field));
+    }
 }
 
 static bool is_glob(struct strv text)

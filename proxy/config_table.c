@@ -157,6 +157,8 @@ static const struct config_field ledger_fields[] = {
          "when the journal is forced to disk: what a power cut may lose"),
     INT(config, ledger_sync_interval_ms, "sync_interval_ms", 200, 1, 60000,
         "for \"interval\", ms"),
+    INT(config, ledger_keep_days, "keep_days", 0, 0, KEEP_DAYS_MAX,
+        "days for which single requests are kept, at least 2; 0: for ever. Sums always are"),
 };
 static const struct config_section ledger_section = TABLE("ledger", ledger_fields);
 

@@ -195,7 +195,8 @@ static bool start_ledger(struct server *s, struct recovered *recovered)
                                      .journal_dir = s->journal_dir,
                                      .sync = config->ledger_sync,
                                      .sync_interval_ms = config->ledger_sync_interval_ms,
-                                     .ingest_interval_ms = 50};
+                                     .ingest_interval_ms = 50,
+                                     .keep_days = config->ledger_keep_days};
     struct ledger_stats stats;
     int64_t installation, start;
     struct fail fail;

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/xalloc.h"
 #include "reports/params.h"
 
 enum { CLAIM_ARENA_BYTES = 64 << 10 };
+#define QUARTER_US (900 * US_PER_SECOND)
 
 /* What a row or a line adds to a counter, or takes from it. */
 struct part {
@@ -20,6 +22,7 @@ struct spent {
     const struct limit_def *def;
     struct limit_set *one; /* of this limit alone */
     int64_t start_us, end_us;
+    int64_t kept_from_us; /* of the ledger */
     struct arena arena; /* scopes */
     struct arena claims;
     struct admission *admission; /* large: kept off the stack */
@@ -126,9 +129,12 @@ static bool want_field(struct ledger_question *q, struct strv name)
     return true;
 }
 
+/* Where lines are deleted only whole quarters of an hour are known: rather more than less. */
 static int64_t rolling_start_us(const struct spent *s)
 {
-    return s->q->now_us - s->def->rolling_s * US_PER_SECOND;
+    int64_t start_us = s->q->now_us - s->def->rolling_s * US_PER_SECOND;
+
+    return start_us < s->kept_from_us ? start_us - start_us % QUARTER_US : start_us;
 }
 
 bool limit_question(const struct limit_def *def, int64_t from_us, int64_t to_us,
@@ -246,6 +252,14 @@ static enum rc ask(struct spent *s, const struct ledger_question *q, struct fail
     struct ledger_rows rows;
     enum rc rc = ledger_read_sums(s->q->reader, q, &rows, fail);
 
+    if (rc == RC_STATE && ledger_lines_are_gone(fail)) {
+        struct ledger_question kept = *q;
+
+        log_line(LOG_ERROR, "ledger", "a limit is counted from the lines that are kept alone",
+                 "limit=%s", s->def->name);
+        kept.filter.from_us = s->kept_from_us;
+        rc = ledger_read_sums(s->q->reader, &kept, &rows, fail);
+    }
     if (rc != RC_OK)
         return rc;
     for (size_t i = 0; rc == RC_OK && i < rows.n; i++) {
@@ -265,9 +279,15 @@ enum rc limit_spent(const struct limit_spent_question *q, size_t i, limit_counte
 {
     struct spent s = {.q = q, .def = limit_set_at(q->set, i), .rc = RC_OK};
     struct ledger_question *asked = xmalloc(sizeof(*asked));
-    enum rc rc = RC_OK;
+    struct ledger_as_of as_of;
+    enum rc rc;
 
+    *known = false;
     limit_window_at(s.def, q->zone, q->now_us, &s.start_us, &s.end_us);
+    rc = ledger_read_as_of(q->reader, &as_of, fail);
+    if (rc != RC_OK)
+        goto out;
+    s.kept_from_us = as_of.kept_from_us;
     *known = question_of(&s, asked);
     if (!*known)
         goto out;

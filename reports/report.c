@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/datetime.h"
 #include "base/jsonw.h"
 #include "base/xalloc.h"
 #include "reports/render.h"
@@ -248,6 +249,15 @@ static enum rc explain(struct run *run, const char *path, enum rc rc)
         SAY(run->error,
             "the answer is too large: ask for a shorter period, fewer fields or top");
         return RC_LIMIT;
+    }
+    if (ledger_lines_are_gone(&run->fail)) {
+        datetime_format_us(run->as_of.kept_from_us, text);
+        SAY(run->error,
+            "single requests are kept from %s on, only sums of those before, and these do not "
+            "answer this: ask from there on, or by team, feature, environment, task_type, "
+            "key, model, upstream and whole hours alone",
+            text);
+        return RC_BAD;
     }
     fail_text(&run->fail, text, sizeof(text));
     if (run->fail.rc == RC_OK)

@@ -107,8 +107,11 @@ enum rc ingest_begin(struct ingest *in, struct fail *fail)
         return rc;
     in->is_open = true;
     if (in->next_seq == 0) {
-        rc = db_query_int(in->db, "SELECT coalesce(max(seq), 0) + 1 FROM record", &in->next_seq,
-                          fail, "read the ledger");
+        /* A number is never given twice, also where its record is deleted. */
+        rc = db_query_int(in->db,
+                          "SELECT 1 + max(coalesce((SELECT max(seq) FROM record), 0), "
+                          "coalesce((SELECT value FROM state WHERE name='last_seq'), 0))",
+                          &in->next_seq, fail, "read the ledger");
         if (rc != RC_OK)
             ingest_rollback(in);
     }

@@ -64,6 +64,15 @@ bool ingest_is_careful(const struct ingest *in);
 /* Undoes all since ingest_begin. Legal outside a transaction. */
 void ingest_rollback(struct ingest *in);
 
+/*
+ * Outside a transaction: deletes, in one of its own, up to max lines that ended before
+ * kept_from_us (a bucket's bound at every level), their records, and what belongs to these
+ * alone; the rollups stay.  kept_from_us is noted with the first of them and never falls.
+ * *n: lines deleted; below max: no more are left.  RC_AGAIN: locked by another.
+ */
+enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_t *n,
+                      struct fail *fail) RC_MUST;
+
 /* Outside a transaction: all that was committed reaches the disk, so that its journal may go.
  */
 enum rc ingest_sync(struct ingest *in, struct fail *fail) RC_MUST;

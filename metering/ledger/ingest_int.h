@@ -58,6 +58,26 @@
     X(SQL_SEGMENT_FIND, "SELECT position FROM segment WHERE name=?1")                          \
     X(SQL_SEGMENT_EACH, "SELECT name FROM segment ORDER BY name")                              \
     X(SQL_CORRECTION_ADD, "INSERT INTO correction(record, seq) VALUES(?1,?2)")                 \
+    X(SQL_OLD_LINES,                                                                           \
+      "SELECT l.end_us, l.seq, l.start_us, l.combo, l.task, l.attempt, r.id, r.body "          \
+      "FROM line l LEFT JOIN record r ON r.seq=l.seq WHERE l.end_us<?1 "                       \
+      "ORDER BY l.end_us, l.seq LIMIT ?2")                                                     \
+    X(SQL_CARRIED_ADD,                                                                         \
+      "REPLACE INTO carried(end_us, seq, start_us, combo, body) VALUES(?1,?2,?3,?4,?5)")       \
+    X(SQL_LINE_DROP, "DELETE FROM line WHERE end_us=?1 AND seq=?2")                            \
+    X(SQL_RECORD_DROP, "DELETE FROM record WHERE seq=?1")                                      \
+    X(SQL_CORRECTED_DROP, "DELETE FROM correction WHERE record=?1")                            \
+    X(SQL_CORRECTION_DROP, "DELETE FROM correction WHERE record=?1 AND seq=?2")                \
+    X(SQL_TASK_DROP,                                                                           \
+      "DELETE FROM task WHERE id=?1 AND (closed_us IS NULL OR closed_us<?2) AND "              \
+      "id<(SELECT max(id) FROM task) AND "                                                     \
+      "NOT EXISTS(SELECT 1 FROM line WHERE line.task=?1 AND line.task<>0)")                    \
+    X(SQL_CLOSED_DROP,                                                                         \
+      "DELETE FROM task WHERE id IN (SELECT id FROM task WHERE closed_us<?1 AND "              \
+      "id<(SELECT max(id) FROM task) AND NOT EXISTS(SELECT 1 FROM line WHERE "                 \
+      "line.task=task.id AND line.task<>0) ORDER BY closed_us LIMIT ?2)")                      \
+    X(SQL_STATE_RAISE, "INSERT INTO state(name, value) VALUES(?1,?2) "                         \
+                       "ON CONFLICT DO UPDATE SET value=max(value, excluded.value)")           \
     X(SQL_STATE_SET, "REPLACE INTO state(name, value) VALUES(?1,?2)")                          \
     X(SQL_STATE_ADD, "INSERT INTO state(name, value) VALUES(?1,?2) "                           \
                      "ON CONFLICT DO UPDATE SET value=value+excluded.value")

@@ -89,6 +89,8 @@ static void tell_failure(struct ledger *l, const struct fail *fail)
 static int turn(struct ledger *l, int last_wait_ms)
 {
     struct fail fail = {0};
+    int64_t spent_us;
+    int pause_ms;
     bool more;
 
     if (ledger_cycle(l, &more, &fail) != RC_OK) {
@@ -104,7 +106,12 @@ static int turn(struct ledger *l, int last_wait_ms)
     l->is_failing = false;
     if (more)
         return 0;
-    return l->ingest_interval_ms * (l->last_entries >= LOADED_ENTRIES ? LOADED_TIMES : 1);
+    pause_ms = l->ingest_interval_ms * (l->last_entries >= LOADED_ENTRIES ? LOADED_TIMES : 1);
+    spent_us = clock_mono_us();
+    ledger_expire(l, pause_ms);
+    spent_us = clock_mono_us() - spent_us;
+    pause_ms -= (int)(spent_us / 1000);
+    return pause_ms > 1 ? pause_ms : 1;
 }
 
 static void *ingest_run(void *arg)
@@ -175,6 +182,7 @@ struct ledger *ledger_start(const struct ledger_options *options,
     l->sync = options->sync;
     l->ingest_interval_ms =
         options->ingest_interval_ms > 0 ? options->ingest_interval_ms : INGEST_INTERVAL_MS;
+    l->keep_days = options->keep_days;
     l->dir_fd = l->lock_fd = -1;
     list_init(&l->segments);
     dict_init(&l->open);

@@ -28,6 +28,7 @@ struct ledger_options {
     enum ledger_sync sync;
     int sync_interval_ms;   /* for SYNC_INTERVAL; 200 */
     int ingest_interval_ms; /* the longest that an entry waits, ten times that under load; 50 */
+    int keep_days; /* days of UTC after which lines are deleted; 0: never.  Rollups stay */
 };
 
 /*
@@ -82,6 +83,7 @@ struct ledger_stats {
     uint64_t syncs, sync_failures;
     uint64_t segments;      /* files now in the journal folder */
     uint64_t waiting_bytes; /* journalled, not yet ingested */
+    uint64_t expired;       /* lines deleted for their age, by this process */
     int64_t lag_us; /* since the time up to which all is ingested; 0 where nothing waits */
 };
 /* Any thread. */

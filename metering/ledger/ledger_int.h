@@ -23,6 +23,9 @@ enum {
     /* From so many entries a batch on, batches are collected so many times as long. */
     LOADED_ENTRIES = 100,
     LOADED_TIMES = 10,
+    EXPIRE_LINES = 500, /* deleted in one transaction */
+    EXPIRE_SHARE = 2,   /* of the pause between two cycles, one part in so many goes to it */
+    EXPIRE_LOOK_US = 60000000, /* while nothing is too old */
     RECOVER_MS = 30000, /* the longest that start waits for a locked or full database */
 };
 
@@ -46,6 +49,9 @@ struct ledger {
     struct ledger_stats batch; /* counted in the open transaction */
     int64_t as_of_us;          /* as committed last */
     bool is_failing;
+    int keep_days;
+    int64_t expire_at_us; /* monotonic: when to look for old lines again */
+    uint64_t expired;     /* since that was told last */
     struct dict *begun; /* while recovering: id: copy of the BEGIN, struct begun */
 
     pthread_t thread;
@@ -78,6 +84,12 @@ void ledger_undo(struct ledger *l);
 void ledger_remove_done(struct ledger *l);
 /* Begins a transaction unless one is open. */
 enum rc ledger_open_batch(struct ledger *l, struct fail *fail) RC_MUST;
+
+/*
+ * expire.c: deletes lines that are too old, in transactions of EXPIRE_LINES, for part of the
+ * pause of pause_ms that the ingest thread has now; the next pause goes on.
+ */
+void ledger_expire(struct ledger *l, int pause_ms);
 
 /* recover.c: all that earlier processes left, complete and durable. */
 enum rc ledger_recover(struct ledger *l, ledger_recovered_fn *recovered, void *arg,

@@ -126,6 +126,8 @@ enum rc ledger_read_begin(struct ledger_reader *r, struct fail *fail)
     rc = db_query_int(r->db, "SELECT count(*) FROM state", &ignored, fail, "read the ledger");
     if (rc == RC_OK)
         rc = read_combos(r, fail);
+    if (rc == RC_OK)
+        rc = read_kept_from(r, fail);
     if (rc != RC_OK)
         ledger_read_end(r);
     return rc;
@@ -158,14 +160,12 @@ enum rc ledger_read_as_of(struct ledger_reader *r, struct ledger_as_of *out, str
 
     ASSERT(r->in_view);
     *out = (struct ledger_as_of){0};
-    rc = db_query_int(r->db, "SELECT coalesce(max(seq), 0) FROM record", &seq, fail,
-                      "read the ledger");
+    rc = db_query_int(r->db,
+                      "SELECT max(coalesce((SELECT max(seq) FROM record), 0), "
+                      "coalesce((SELECT value FROM state WHERE name='last_seq'), 0))",
+                      &seq, fail, "read the ledger");
     if (rc == RC_OK)
-        rc = db_query_int(r->db, "SELECT coalesce(min(end_us), 0) FROM line", &out->first_us,
-                          fail, "read the ledger");
-    if (rc == RC_OK)
-        rc = db_query_int(r->db, "SELECT coalesce(max(end_us), 0) FROM line", &out->last_us,
-                          fail, "read the ledger");
+        rc = read_bounds(r, &out->first_us, &out->last_us, fail);
     if (rc == RC_OK)
         rc = state_value(r, STRV("as_of_us"), &out->us, fail);
     if (rc == RC_OK)
@@ -175,6 +175,7 @@ enum rc ledger_read_as_of(struct ledger_reader *r, struct ledger_as_of *out, str
     if (rc == RC_OK)
         rc = state_value(r, STRV("interrupted"), &interrupted, fail);
     out->seq = (uint64_t)seq;
+    out->kept_from_us = r->kept_from_us == INT64_MIN ? 0 : r->kept_from_us;
     out->torn_tails = (uint64_t)torn_tails;
     out->torn_bytes = (uint64_t)torn_bytes;
     out->interrupted = (uint64_t)interrupted;

@@ -124,11 +124,20 @@ void ledger_read_end(struct ledger_reader *r);
 struct ledger_as_of {
     uint64_t seq;     /* of the newest line; 0: none */
     int64_t us;       /* everything that was journalled before this is in; 0: nothing yet */
-    int64_t first_us; /* end of the earliest and of the latest line; 0 where there is none */
+    int64_t first_us; /* end of the earliest and of the latest line; 0 where there is none.
+                         The earliest deleted: the day of UTC that it ended on */
     int64_t last_us;
+    int64_t kept_from_us; /* lines that ended before are deleted, their sums stay; 0: none */
     uint64_t torn_tails, torn_bytes; /* journal tails cut, ever */
     uint64_t interrupted;            /* records completed after a crash, ever */
 };
+/*
+ * True where an answer failed (RC_STATE) because it needs lines that are deleted: rollups do
+ * not tell apart what it asks for, or not at these times.
+ */
+bool ledger_lines_are_gone(const struct fail *fail);
+/* Whether sums by this field are known where the lines are deleted. */
+bool ledger_field_outlives_lines(const struct ledger_field *field);
 /* Within a view. */
 enum rc ledger_read_as_of(struct ledger_reader *r, struct ledger_as_of *out,
                           struct fail *fail) RC_MUST;
@@ -291,7 +300,11 @@ struct ledger_verdict {
 };
 /* Now and then, for whoever waits; may be NULL. */
 typedef void ledger_progress_fn(uint64_t lines, void *arg);
-/* Recomputes everything that is derived from the records. RC_OK also where it disagrees. */
+/*
+ * Recomputes everything that is derived from the records. RC_OK also where it disagrees.
+ * Where lines are deleted: the rollups, sums and costs of kept_from_us and later, and the
+ * tasks that began then.
+ */
 enum rc ledger_read_verify(struct ledger_reader *r, ledger_progress_fn *progress, void *arg,
                            struct ledger_verdict *out, struct fail *fail) RC_MUST;
 

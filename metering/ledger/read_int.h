@@ -61,6 +61,7 @@ struct ledger_reader {
     struct combo *combos; /* in order of id */
     size_t n_combos;
     bool in_view;
+    int64_t kept_from_us; /* lines that ended before are deleted; INT64_MIN: none are */
 };
 
 /* The columns of a line. */
@@ -109,7 +110,10 @@ enum rc line_matches(struct ledger_reader *r, const struct ledger_filter *f,
                      const struct line *line, const struct combo *c, bool *out,
                      struct fail *fail) RC_MUST;
 
-/* read_lines.c: lines with end in [from, to) that match; the filter's own times hold too. */
+/*
+ * read_lines.c: lines with end in [from, to) that match; the filter's own times hold too.
+ * Where some of them may be deleted: see read_kept.
+ */
 typedef enum rc line_fn(const struct line *line, const struct combo *combo, void *arg,
                         struct fail *fail);
 enum line_order { LINES_BY_END = 0, LINES_BY_END_DOWN, LINES_BY_COST_DOWN, LINES_BY_TASK };
@@ -119,10 +123,26 @@ enum rc scan_lines(struct ledger_reader *r, const struct ledger_filter *f, int64
                    struct fail *fail) RC_MUST;
 /* Bounds of the ends that lines of the filter may have. */
 void filter_end_bounds(const struct ledger_filter *f, int64_t *from_us, int64_t *to_us);
+/* scan_lines where deleted lines are no gap (audit). */
+enum rc scan_kept_lines(struct ledger_reader *r, const struct ledger_filter *f, int64_t from_us,
+                        int64_t to_us, enum line_order order, line_fn *fn, void *arg,
+                        struct fail *fail) RC_MUST;
 /* The cost of a line, exact also where the columns cannot hold it. */
 enum rc line_cost(struct ledger_reader *r, const struct line *line, struct money *out,
                   struct fail *fail) RC_MUST;
 
+/* read_kept.c, within a view: what is known of deleted lines. */
+enum rc read_kept_from(struct ledger_reader *r, struct fail *fail) RC_MUST;
+/*
+ * RC_STATE, and ledger_lines_are_gone, where lines that ended in [from, to) and may match
+ * are deleted: the rollups say whether there were any.
+ */
+enum rc read_kept(struct ledger_reader *r, const struct ledger_filter *f, int64_t from_us,
+                  int64_t to_us, struct fail *fail) RC_MUST;
+enum rc read_gone(struct fail *fail);
+/* As first_us and last_us of struct ledger_as_of. */
+enum rc read_bounds(struct ledger_reader *r, int64_t *first_us, int64_t *last_us,
+                    struct fail *fail) RC_MUST;
 /* read_percentile.c: fills the percentiles of rows and total, whose histograms are there. */
 struct answer;
 enum rc answer_percentiles(struct answer *a, struct fail *fail) RC_MUST;
@@ -149,6 +169,14 @@ struct answer {
     struct ledger_row total;
     uint64_t rollup_rows, line_rows;
 };
+/*
+ * read_kept.c: takes out of the answer what deleted lines that began before from_us added
+ * to rollups from there on; made of sums alone.
+ */
+enum rc answer_take_carried(struct answer *a, int64_t from_us, struct fail *fail) RC_MUST;
+/* Row of a combination at a time, like answer_row. */
+enum rc answer_combo_row(struct answer *a, int64_t us, const struct combo *c,
+                         struct ledger_row **out, struct fail *fail) RC_MUST;
 /* Row of a line, made where make says so; NULL where the line is in no period, or has none. */
 enum rc answer_row(struct answer *a, const struct line *line, const struct combo *c, bool make,
                    struct ledger_row **out, struct fail *fail) RC_MUST;

@@ -100,6 +100,15 @@ enum rc scan_lines(struct ledger_reader *r, const struct ledger_filter *f, int64
                    int64_t to_us, enum line_order order, line_fn *fn, void *arg,
                    struct fail *fail)
 {
+    enum rc rc = read_kept(r, f, from_us, to_us, fail);
+
+    return rc == RC_OK ? scan_kept_lines(r, f, from_us, to_us, order, fn, arg, fail) : rc;
+}
+
+enum rc scan_kept_lines(struct ledger_reader *r, const struct ledger_filter *f, int64_t from_us,
+                        int64_t to_us, enum line_order order, line_fn *fn, void *arg,
+                        struct fail *fail)
+{
     bool *matches = xcalloc(r->n_combos + 1, sizeof(*matches));
     sqlite3_stmt *stmt = prepare_scan(r, f, from_us, to_us, order, fail);
     enum rc rc = stmt ? RC_OK : fail->rc;

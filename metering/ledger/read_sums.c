@@ -44,12 +44,8 @@ static enum rc data_bounds(struct ledger_reader *r, int64_t *from_us, int64_t *t
                            struct fail *fail)
 {
     int64_t first_us, last_us;
-    enum rc rc = db_query_int(r->db, "SELECT coalesce(min(end_us), 0) FROM line", &first_us,
-                              fail, "read the ledger");
+    enum rc rc = read_bounds(r, &first_us, &last_us, fail);
 
-    if (rc == RC_OK)
-        rc = db_query_int(r->db, "SELECT coalesce(max(end_us), 0) FROM line", &last_us, fail,
-                          "read the ledger");
     if (rc != RC_OK)
         return rc;
     *from_us =
@@ -171,10 +167,31 @@ static void cover(struct plan *plan, int64_t from_us, int64_t to_us)
     cover_buckets(plan, LEVEL_QUARTER, inward_low(from_us, width), inward_high(to_us, width));
 }
 
+/* The question's one period began before the lines did, and sums alone are asked for. */
+static bool is_carried(const struct answer *a)
+{
+    return a->q->filter.by_start && a->n_periods == 1 &&
+           a->periods[0].from_us < a->reader->kept_from_us && a->want == 0;
+}
+
 /*
- * By start, a bucket of ends lies in a period for sure only where it begins later
- * than the period by the longest that a request lasts.
+ * By start, a bucket of ends lies in a period for sure only where it begins later than the
+ * period by the longest that a request lasts.  Where lines are deleted it is taken all the
+ * same, and answer_take_carried makes it right.
  */
+static void cover_by_start(const struct answer *a, struct plan *plan, int64_t from_us,
+                           int64_t to_us)
+{
+    int64_t sure_us = from_us + LEDGER_LONGEST_US, kept_us = a->reader->kept_from_us;
+
+    if (is_carried(a)) {
+        cover(plan, from_us, kept_us < to_us ? kept_us : to_us);
+        sure_us = sure_us > kept_us ? sure_us : kept_us;
+    }
+    if (sure_us < to_us)
+        cover(plan, sure_us, to_us);
+}
+
 static void make_plan(const struct answer *a, struct plan *plan)
 {
     const struct ledger_filter *f = &a->q->filter;
@@ -189,9 +206,10 @@ static void make_plan(const struct answer *a, struct plan *plan)
     for (size_t i = 0; i < a->n_periods; i++) {
         int64_t from_us = a->periods[i].from_us, to_us = a->periods[i].to_us;
 
-        if (f->by_start && to_us - LEDGER_LONGEST_US <= from_us)
-            continue;
-        cover(plan, f->by_start ? from_us + LEDGER_LONGEST_US : from_us, to_us);
+        if (f->by_start)
+            cover_by_start(a, plan, from_us, to_us);
+        else
+            cover(plan, from_us, to_us);
     }
 }
 
@@ -319,6 +337,19 @@ static enum rc combo_group(struct answer *a, const struct combo *c, int64_t *out
     return rc;
 }
 
+enum rc answer_combo_row(struct answer *a, int64_t us, const struct combo *c,
+                         struct ledger_row **out, struct fail *fail)
+{
+    int64_t period = period_at(a, us), group;
+    enum rc rc;
+
+    *out = NULL;
+    if (period < 0)
+        return RC_OK;
+    rc = combo_group(a, c, &group, fail);
+    return rc == RC_OK && group >= 0 ? row_at(a, group, period, false, out, fail) : rc;
+}
+
 enum rc answer_row(struct answer *a, const struct line *line, const struct combo *c, bool make,
                    struct ledger_row **out, struct fail *fail)
 {
@@ -439,6 +470,8 @@ static enum rc read_plan(struct answer *a, const struct plan *plan, struct fail 
     }
     if (rc == RC_OK && at < to_us)
         rc = scan_lines(a->reader, f, at, to_us, LINES_BY_END, add_line, a, fail);
+    if (rc == RC_OK && plan->n > 0 && is_carried(a))
+        rc = answer_take_carried(a, a->periods[0].from_us, fail);
     sqlite3_finalize(stmt);
     return rc;
 }

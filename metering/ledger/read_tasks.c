@@ -29,6 +29,7 @@ struct task_reading {
     /* The task at hand. */
     int64_t id;
     struct ledger_task task;
+    int64_t row_first_us; /* INT64_MAX: it has no line */
     struct ledger_attempt *attempts;
     size_t n_attempts, cap_attempts;
     struct dict open; /* number: place + 1 of the latest that nothing superseded */
@@ -72,6 +73,9 @@ static enum rc start_task(struct task_reading *g, int64_t id, struct fail *fail)
         sqlite3_column_int64(g->row, 3) <= TASK_ABANDONED)
         g->task.outcome = (enum task_outcome)sqlite3_column_int(g->row, 3);
     g->task.closed_us = sqlite3_column_int64(g->row, 4);
+    g->row_first_us = sqlite3_column_type(g->row, 6) == SQLITE_NULL
+                          ? INT64_MAX
+                          : sqlite3_column_int64(g->row, 6);
     sqlite3_reset(g->row);
     for (int i = 0; i < 3 && rc == RC_OK; i++)
         rc = texts_get(r, &r->words, words[i], &texts[i], fail);
@@ -291,11 +295,14 @@ static enum rc from_row(struct task_reading *g, bool *done, struct fail *fail)
     return rc;
 }
 
+/* The row's first start is that of all lines, also of those that are deleted. */
 static enum rc from_lines(struct task_reading *g, struct fail *fail)
 {
     enum rc rc = RC_OK;
     int code = SQLITE_DONE;
 
+    if (g->row_first_us < g->reader->kept_from_us)
+        return read_gone(fail);
     sqlite3_bind_int64(g->of_task, 1, g->id);
     while (rc == RC_OK && (code = sqlite3_step(g->of_task)) == SQLITE_ROW) {
         const struct combo *c;
@@ -346,6 +353,12 @@ static enum rc whole_tasks(struct task_reading *g, const char *sql, struct fail 
 
     if (!stmt)
         return rc;
+    /* Rows are deleted too: of tasks that were closed, and of lines that ended, by then. */
+    rc = read_kept(g->reader, g->filter,
+                   g->cohort == COHORT_CLOSED && g->filter->from_us < g->reader->kept_from_us
+                       ? INT64_MIN
+                       : g->filter->from_us,
+                   g->filter->to_us, fail);
     sqlite3_bind_int64(stmt, 1, g->filter->from_us);
     sqlite3_bind_int64(stmt, 2, g->filter->to_us);
     while (rc == RC_OK && !g->is_ended && (code = sqlite3_step(stmt)) == SQLITE_ROW)

@@ -196,6 +196,8 @@ static enum rc verify_line(const struct line *line, const struct combo *combo, v
     if (!line_agrees(line, combo, &r))
         say_bad(v, &v->verdict->bad_lines, "line %" PRId64 " differs from its record %s",
                 line->seq, id);
+    if (line->end_us < v->reader->kept_from_us) /* its rollups are of deleted lines too */
+        return RC_OK;
     if (r.price_status != PRICE_NONE)
         v->verdict->lines_cost = ledger_money_add(v->verdict->lines_cost, r.cost);
     for (int i = 0; i < LEVEL_COUNT && rc == RC_OK; i++) {
@@ -219,7 +221,6 @@ static enum rc close_task(struct verifying *v, struct fail *fail)
 
     if (v->task == 0)
         return RC_OK;
-    v->verdict->tasks++;
     buf_clear(&v->scratch);
     if (rollup_encode(&v->task_sums, &v->scratch) != RC_OK)
         return read_damaged(fail);
@@ -227,6 +228,11 @@ static enum rc close_task(struct verifying *v, struct fail *fail)
     sqlite3_bind_int64(stmt, 1, v->task);
     switch (sqlite3_step(stmt)) {
     case SQLITE_ROW:
+        if (v->reader->kept_from_us != INT64_MIN &&
+            (sqlite3_column_type(stmt, 2) == SQLITE_NULL ||
+             sqlite3_column_int64(stmt, 2) < v->reader->kept_from_us))
+            break; /* some of its lines may be deleted */
+        v->verdict->tasks++;
         if (!strv_eq(db_column(stmt, 0), buf_view(&v->scratch)))
             say_bad(v, &v->verdict->bad_tasks, "the sums of task \"%s\" differ from its lines",
                     sqlite3_column_text(stmt, 1));
@@ -262,34 +268,37 @@ static enum rc verify_task_line(const struct line *line, const struct combo *com
     return rc == RC_BAD ? RC_OK : rc; /* counted as a bad line */
 }
 
-/* Rows without lines, records without a line, and the sum over the widest rollups. */
-static enum rc verify_rest(struct verifying *v, struct fail *fail)
+/* Rollups of a level from where lines are kept. */
+static enum rc count_rollups(struct verifying *v, enum rollup_level level, uint64_t *n,
+                             struct fail *fail)
 {
-    sqlite3_stmt *stmt;
-    int64_t rollups = 0, records = 0;
-    enum rc rc = db_query_int(v->reader->db, "SELECT count(*) FROM rollup", &rollups, fail,
-                              "read the ledger");
-    int code = SQLITE_DONE;
+    sqlite3_stmt *stmt = db_prepare(
+        v->reader->db, "SELECT count(*) FROM rollup WHERE level=?1 AND bucket>=?2", fail);
+    int64_t found = 0;
+    enum rc rc;
 
-    if (rc == RC_OK)
-        rc = db_query_int(v->reader->db, "SELECT count(*) FROM record", &records, fail,
-                          "read the ledger");
-    if (rc != RC_OK)
-        return rc;
-    if ((uint64_t)rollups > v->verdict->rollups) {
-        say_bad(v, &v->verdict->bad_rollups, "%" PRIu64 " rollups without lines",
-                (uint64_t)rollups - v->verdict->rollups);
-        v->verdict->bad_rollups += (uint64_t)rollups - v->verdict->rollups - 1;
-    }
-    if ((uint64_t)records > v->verdict->lines) {
-        say_bad(v, &v->verdict->bad_lines, "%" PRIu64 " records without a line",
-                (uint64_t)records - v->verdict->lines);
-        v->verdict->bad_lines += (uint64_t)records - v->verdict->lines - 1;
-    }
-    stmt = db_prepare(v->reader->db, "SELECT body FROM rollup WHERE level=2", fail);
     if (!stmt)
         return fail->rc;
-    while (rc == RC_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+    sqlite3_bind_int64(stmt, 1, level);
+    sqlite3_bind_int64(stmt, 2, rollup_bucket(level, v->reader->kept_from_us));
+    rc = db_int(stmt, &found, fail, "read the ledger");
+    sqlite3_finalize(stmt);
+    *n += (uint64_t)found;
+    return rc;
+}
+
+/* The cost of the widest rollups from where lines are kept. */
+static enum rc add_rollups(struct verifying *v, struct fail *fail)
+{
+    sqlite3_stmt *stmt = db_prepare(
+        v->reader->db, "SELECT body FROM rollup WHERE level=2 AND bucket>=?1", fail);
+    int code = SQLITE_DONE;
+    enum rc rc = RC_OK;
+
+    if (!stmt)
+        return fail->rc;
+    sqlite3_bind_int64(stmt, 1, rollup_bucket(LEVEL_DAY, v->reader->kept_from_us));
+    while ((code = sqlite3_step(stmt)) == SQLITE_ROW) {
         struct rollup sums = {0};
 
         if (rollup_add_encoded(&sums, db_column(stmt, 0)) == RC_OK)
@@ -300,6 +309,31 @@ static enum rc verify_rest(struct verifying *v, struct fail *fail)
         rc = read_failed(v->reader, fail);
     sqlite3_finalize(stmt);
     return rc;
+}
+
+/* Rows without lines, records without a line, and the sum over the widest rollups. */
+static enum rc verify_rest(struct verifying *v, struct fail *fail)
+{
+    uint64_t rollups = 0;
+    int64_t records = 0;
+    enum rc rc = db_query_int(v->reader->db, "SELECT count(*) FROM record", &records, fail,
+                              "read the ledger");
+
+    for (int i = 0; i < LEVEL_COUNT && rc == RC_OK; i++)
+        rc = count_rollups(v, (enum rollup_level)i, &rollups, fail);
+    if (rc != RC_OK)
+        return rc;
+    if (rollups > v->verdict->rollups) {
+        say_bad(v, &v->verdict->bad_rollups, "%" PRIu64 " rollups without lines",
+                rollups - v->verdict->rollups);
+        v->verdict->bad_rollups += rollups - v->verdict->rollups - 1;
+    }
+    if ((uint64_t)records > v->verdict->lines) {
+        say_bad(v, &v->verdict->bad_lines, "%" PRIu64 " records without a line",
+                (uint64_t)records - v->verdict->lines);
+        v->verdict->bad_lines += (uint64_t)records - v->verdict->lines - 1;
+    }
+    return add_rollups(v, fail);
 }
 
 enum rc ledger_read_verify(struct ledger_reader *r, ledger_progress_fn *progress, void *arg,
@@ -322,15 +356,15 @@ enum rc ledger_read_verify(struct ledger_reader *r, ledger_progress_fn *progress
                    "SELECT body, requests, cost_nano, cost_rest FROM rollup WHERE level=?1 "
                    "AND bucket=?2 AND combo=?3",
                    fail);
-    v.count = db_prepare(r->db, "SELECT body, name FROM task WHERE id=?1", fail);
+    v.count = db_prepare(r->db, "SELECT body, name, first_us FROM task WHERE id=?1", fail);
     if (!v.find || !v.count)
         goto out;
-    rc = scan_lines(r, &all, INT64_MIN, INT64_MAX, LINES_BY_END, verify_line, &v, fail);
+    rc = scan_kept_lines(r, &all, INT64_MIN, INT64_MAX, LINES_BY_END, verify_line, &v, fail);
     for (int i = 0; i < LEVEL_COUNT && rc == RC_OK; i++)
         rc = close_bucket(&v, (enum rollup_level)i, fail);
     if (rc == RC_OK)
-        rc = scan_lines(r, &all, INT64_MIN, INT64_MAX, LINES_BY_TASK, verify_task_line, &v,
-                        fail);
+        rc = scan_kept_lines(r, &all, INT64_MIN, INT64_MAX, LINES_BY_TASK,
+                             verify_task_line, &v, fail);
     if (rc == RC_OK)
         rc = close_task(&v, fail);
     if (rc == RC_OK)

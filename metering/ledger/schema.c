@@ -55,8 +55,18 @@ static const char *const version_2 =
     " PRIMARY KEY(record, seq)) WITHOUT ROWID;"
     "PRAGMA user_version=2;";
 
+/*
+ * What windows of limits need of deleted lines beside the rollups: which of them began in
+ * an earlier quarter of an hour than they ended in, their combination and sums.
+ */
+static const char *const version_3 =
+    "CREATE TABLE carried(end_us INTEGER NOT NULL, seq INTEGER NOT NULL, start_us INTEGER NOT "
+    "NULL,"
+    " combo INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY(end_us, seq)) WITHOUT ROWID;"
+    "PRAGMA user_version=3;";
+
 /* Element v makes version v + 1 of version v. */
-static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2};
+static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2, version_3};
 
 int64_t rollup_width_us(enum rollup_level level)
 {

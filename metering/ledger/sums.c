@@ -232,6 +232,34 @@ void ledger_sums_add(struct ledger_sums *to, const struct ledger_sums *from)
     }
 }
 
+static uint64_t less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+void ledger_sums_take(struct ledger_sums *from, const struct ledger_sums *part)
+{
+    for (size_t i = 0; i < COUNT_FIELDS; i++) {
+        uint64_t *n = count_of(from, count_fields[i].offset);
+
+        if (count_fields[i].merge == MERGE_ADD)
+            *n = less(*n, *count_in(part, count_fields[i].offset));
+    }
+    for (size_t i = 0; i < MONEY_FIELDS; i++) {
+        struct money *m = money_of(from, money_fields[i].offset);
+
+        *m = money_sub(*m, *money_in(part, money_fields[i].offset));
+    }
+    for (size_t i = 0; i < OUTCOME_COUNT; i++)
+        from->by_outcome[i] = less(from->by_outcome[i], part->by_outcome[i]);
+    for (size_t i = 0; i <= USAGE_ESTIMATED; i++)
+        from->by_usage_source[i] = less(from->by_usage_source[i], part->by_usage_source[i]);
+    for (size_t i = 0; i < USAGE_COUNT; i++) {
+        from->tokens[i] = less(from->tokens[i], part->tokens[i]);
+        from->reported[i] = less(from->reported[i], part->reported[i]);
+    }
+}
+
 bool ledger_sums_equal(const struct ledger_sums *a, const struct ledger_sums *b)
 {
     for (size_t i = 0; i < COUNT_FIELDS; i++) {

@@ -65,6 +65,11 @@ struct money ledger_money_add(struct money a, struct money b);
 /* Sums of one record. */
 void ledger_sums_of(const struct record *r, struct ledger_sums *out);
 void ledger_sums_add(struct ledger_sums *to, const struct ledger_sums *from);
+/*
+ * Undoes ledger_sums_add of a part, but for what is the least or the most of all: that
+ * stays, and may be of the part.
+ */
+void ledger_sums_take(struct ledger_sums *from, const struct ledger_sums *part);
 bool ledger_sums_equal(const struct ledger_sums *a, const struct ledger_sums *b);
 
 /*
