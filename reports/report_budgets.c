@@ -251,12 +251,15 @@ static void put_amounts(const struct budget *b, bool known, uint64_t spent, stru
 static void put_pace(const struct budget *b, uint64_t spent, struct cell *c)
 {
     const money_int hour_us = (money_int)3600 * US_PER_SECOND;
-    int64_t gone_us = b->now_us - b->start_us;
+    int64_t gone_us;
     uint64_t left = spent < b->amount ? b->amount - spent : 0;
     money_int out_us;
 
-    if (b->end_us <= 0 || b->start_us <= 0 || gone_us <= 0)
+    if (b->end_us <= 0 || b->start_us <= 0)
         return; /* a rolling window, or one without a beginning */
+    gone_us = b->now_us - b->start_us;
+    if (gone_us <= 0)
+        return;
     if (b->def->unit == UNIT_USD)
         c[BUDGET_BURN] = cell_money(
             (struct money){(money_int)spent * ATTO_PER_NANO / gone_us * hour_us});

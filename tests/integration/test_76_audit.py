@@ -68,7 +68,7 @@ DAMAGE = {
     "line-cost": ("UPDATE line SET cost_nano=cost_nano+1 WHERE seq=3", "differs from its record"),
     "line-gone": ("DELETE FROM line WHERE seq=4", "differs from its lines"),
     "record": ("UPDATE record SET body=x'0102' WHERE seq=5", "line 5: its record cannot be read"),
-    "task": ("UPDATE task SET body=x'' WHERE id=1", "task \"task-chat\""),
+    "task": ("UPDATE task SET body=x'' WHERE name='task-chat'", "task \"task-chat\""),
     "combo": ("UPDATE combo SET team=feature WHERE id=1", "differs from its record"),
 }
 

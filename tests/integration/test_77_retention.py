@@ -71,6 +71,12 @@ def ask(gateway, name, *options):
     return done.returncode, json.loads(done.stdout) if done.returncode == 0 else done.stderr
 
 
+def spent(gateway):
+    code, report = ask(gateway, "budgets")
+    assert code == 0, report
+    return [int(row["spent_count"]) for row in report["rows"]]
+
+
 def lines(gateway, sql="SELECT count(*) FROM line"):
     database = sqlite3.connect(os.path.join(gateway.folder, "var", "ledger.db"), timeout=10)
     try:
@@ -116,9 +122,7 @@ def test_old_lines_go_and_sums_stay(aged):
     assert f"lines={OLD} keep_days={KEEP}" in log, log
 
     # the total of the limit was counted from both when Redis was empty, and again is
-    def spent():
-        return [int(r["spent_count"]) for r in ask(aged, "budgets")[1]["rows"]]
-    assert spent() == [OLD + NEW]
+    assert spent(aged) == [OLD + NEW]
     aged.process.stop()
     done = run_cli("audit", "-c", aged.config_path, cwd=aged.folder)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -145,8 +149,7 @@ def test_counters_are_made_anew_from_sums(aged, redis):
     for key in redis.command("KEYS", "*"):
         redis.command("DEL", key)
     aged.start()
-    wait_for("counters say both halves", lambda: [
-        int(r["spent_count"]) for r in ask(aged, "budgets")[1]["rows"]] == [OLD + NEW], 20)
+    wait_for("counters say both halves", lambda: spent(aged) == [OLD + NEW], 20)
 
 
 @pytest.mark.parametrize("keep, limit, named", [
