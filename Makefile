@@ -16,7 +16,8 @@ endif
 # Which compiler and flags: objects rebuild when any of it changes (see $(O)/.flags).
 FLOORS  := base pricing metering/usage metering/limits metering/ledger reports proxy
 PKGS    := libevent libevent_openssl libnghttp2 libssl libcrypto libcjson hiredis sqlite3 zlib libbrotlidec libzstd libxxhash glib-2.0 libcurl
-HAVE    := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
+CHART   := $(firstword $(wildcard /usr/share/javascript/chart.js/chart.min.js /usr/share/javascript/chart.js/chart.umd.js))
+HAVE    := $(if $(CHART),$(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes))
 PKG_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PKGS) 2>/dev/null))
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
@@ -111,6 +112,10 @@ $(O)/tollgate: $(O)/obj/proxy/main.o $(LIB_proxy)
 $(O)/provider: $(PROVIDER_SRC:%.c=$(O)/obj/%.o) $(LIB_base)
 	$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS) -lbrotlienc
 
+# A made-up past, for the dashboard's tests and pictures.
+$(O)/history: $(O)/obj/tests/demo/history.o $(LIB_ledger)
+	$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS)
+
 define floor_lib
 $(call lib_of,$(1)): $(patsubst %.c,$(O)/obj/%.o,$(call srcs_of,$(1)))
 	@rm -f $$@
@@ -153,6 +158,22 @@ $(O)/gen/classes.bin: $(VOCAB)/classes.txt $(O)/gen/compile-vocab
 $(O)/obj/$(VOCAB)/tables.o: $(VOCAB)/tables.S $(TOKEN_BIN)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -c -Wa,-I$(O)/gen -o $@ $<
+
+# The dashboard's files, and Chart.js as Debian packages it.
+WEB := $(sort $(wildcard reports/web/*.html reports/web/*.css reports/web/*.js reports/web/*.svg))
+$(O)/gen/chart.js: $(CHART)
+	@mkdir -p $(@D)
+	@# Its map is not served, and a browser that asks for it would find an error.
+	sed '/^\/\/# sourceMappingURL=/d' $< > $@
+$(O)/gen/web_assets.S: $(WEB) $(O)/gen/chart.js tests/assets.sh
+	$(call say,WEB $@)
+	$(Q)sh tests/assets.sh $@ $(O)/gen/web_assets.h $(WEB) $(O)/gen/chart.js
+$(O)/gen/web_assets.h: $(O)/gen/web_assets.S ;
+$(O)/obj/reports/web.o: $(O)/gen/web_assets.h
+$(O)/obj/reports/web/assets.o: $(O)/gen/web_assets.S
+	@mkdir -p $(@D)
+	$(Q)$(CC) -c -o $@ $<
+$(call lib_of,reports): $(O)/obj/reports/web/assets.o
 
 # ---- unit tests ------------------------------------------------------------
 # tests/unit/<floor>/test_x.c links the floor's library and those below it.
@@ -218,8 +239,8 @@ build/venv-focus/.made: tests/focus/requirements.txt
 # Everything, with the packages, programs and SDKs that it takes.  The last line says
 # how many passed.
 test: deps-test
-	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider
-	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=debug programs unit build/debug/provider
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=debug programs unit build/debug/provider build/debug/history
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=tsan race
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=fuzz fuzzers
 	@$(MAKE) --no-print-directory venv venv-focus
@@ -236,7 +257,7 @@ test-unit:
 
 # Words for pytest: make test-integration PYTEST='-k budget'.
 test-integration: venv
-	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history
 	@python3 tests/run.py --pytest '$(PYTEST)' \
 	    --integration build/release/tollgate:build/release/provider
 

@@ -2,12 +2,13 @@
  * admin.h - the admin listener: health, metrics, reports, over HTTPS.
  *
  *   GET /healthz, /readyz, /metrics    no token
- *   GET /                              overview page
+ *   GET /, /spend, /budgets, ...       the dashboard; GET /web/NAME its files
+ *   GET, POST /login; POST /logout     signing in with the token, and out
  *   GET /api/v1/reports                names
  *   GET /api/v1/reports/NAME?words     one report
  *
- * All but the first three need the token of token_file, as `Authorization: Bearer` or as
- * the password of HTTP Basic.  One thread serves connections; another runs reports,
+ * Reports and the dashboard need the token of token_file: as `Authorization: Bearer`, as
+ * the password of HTTP Basic, or by the cookie of who signed in.  One thread serves connections; another runs reports,
  * from a bounded queue, so that health and metrics wait for none.  Nothing here is on
  * the path of a proxied request.
  */
@@ -25,7 +26,7 @@ enum {
     ADMIN_CONNECTIONS_MAX = 256,
     ADMIN_QUEUE_MAX = 16,            /* reports waiting or running; more get 503 */
     ADMIN_HEAD_MAX_BYTES = 16 << 10, /* of a request */
-    ADMIN_BODY_MAX_BYTES = 4 << 10,  /* no route takes one */
+    ADMIN_BODY_MAX_BYTES = 8 << 10,  /* the sign-in form alone has one */
     ADMIN_METRICS_MAX_BYTES = 8 << 20,
     ADMIN_REPORT_MAX_BYTES = 64 << 20,
     ADMIN_IDLE_S = 30,     /* a client that neither sends nor reads */

@@ -5,18 +5,18 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <event2/buffer.h>
 #include <event2/keyvalq_struct.h>
 
+#include "base/clock.h"
 #include "base/jsonw.h"
 #include "base/xalloc.h"
 #include "proxy/admin_int.h"
-#include "proxy/cmd.h"
-#include "reports/page.h"
 #include "reports/report.h"
 
-enum { SMALL_MAX_BYTES = 256 << 10, POLICY_HASH_TEXT = 64 };
+enum { SMALL_MAX_BYTES = 256 << 10 };
 
 static const char REPORTS_PATH[] = "/api/v1/reports";
 
@@ -37,12 +37,8 @@ static void free_block(const void *data, size_t n, void *arg)
     free(body);
 }
 
-/*
- * Sends body (taken: it is empty after).  The head says its length also where it is not
- * sent (HEAD).
- */
-static void answer(const struct admin *a, struct evhttp_request *request, int code,
-                   const char *reason, const char *type, struct buf *body)
+void admin_answer(struct evhttp_request *request, int code, const char *reason,
+                  const char *type, const char *policy, enum admin_keep keep, struct buf *body)
 {
     struct evbuffer *out = evbuffer_new();
     struct buf *kept;
@@ -50,12 +46,16 @@ static void answer(const struct admin *a, struct evhttp_request *request, int co
 
     (void)snprintf(length, sizeof(length), "%zu", buf_len(body));
     header(request, "Content-Type", type);
-    header(request, "Content-Length", length);
-    header(request, "Cache-Control", "no-store");
+    /* That of a 304 would be its file's. */
+    if (code != 304)
+        header(request, "Content-Length", length);
+    header(request, "Cache-Control", keep == ADMIN_KEEP ? "no-cache" : "no-store");
     header(request, "X-Content-Type-Options", "nosniff");
     header(request, "X-Frame-Options", "DENY");
     header(request, "Referrer-Policy", "no-referrer");
-    header(request, "Content-Security-Policy", a->policy);
+    header(request, "Cross-Origin-Opener-Policy", "same-origin");
+    header(request, "Cross-Origin-Resource-Policy", "same-origin");
+    header(request, "Content-Security-Policy", policy);
     if (out && evhttp_request_get_command(request) != EVHTTP_REQ_HEAD && buf_len(body) > 0) {
         kept = xmalloc(sizeof(*kept));
         *kept = *body;
@@ -67,6 +67,13 @@ static void answer(const struct admin *a, struct evhttp_request *request, int co
     if (out)
         evbuffer_free(out);
     buf_release(body);
+}
+
+/* Answers that no page is made of: text, JSON, reports. */
+static void answer(const struct admin *a, struct evhttp_request *request, int code,
+                   const char *reason, const char *type, struct buf *body)
+{
+    admin_answer(request, code, reason, type, a->policy, ADMIN_NO_STORE, body);
 }
 
 static void answer_text(const struct admin *a, struct evhttp_request *request, int code,
@@ -83,9 +90,8 @@ static void answer_text(const struct admin *a, struct evhttp_request *request, i
     answer(a, request, code, reason, "text/plain; charset=utf-8", &body);
 }
 
-/* {"error":{"code":..,"message":..}} */
-static void answer_error(const struct admin *a, struct evhttp_request *request, int status,
-                         const char *reason, const char *code, struct strv message)
+void admin_answer_error(const struct admin *a, struct evhttp_request *request, int status,
+                        const char *reason, const char *code, struct strv message)
 {
     struct buf body;
     struct jsonw w;
@@ -110,8 +116,8 @@ static void answer_error(const struct admin *a, struct evhttp_request *request, 
 
 static void answer_internal(const struct admin *a, struct evhttp_request *request)
 {
-    answer_error(a, request, 500, "Internal Server Error", "internal",
-                 STRV("the answer is larger than this listener gives"));
+    admin_answer_error(a, request, 500, "Internal Server Error", "internal",
+                       STRV("the answer is larger than this listener gives"));
 }
 
 /* ---- health and metrics -------------------------------------------------------------------
@@ -150,53 +156,8 @@ static void on_metrics(struct admin *a, struct evhttp_request *request)
     buf_release(&body);
 }
 
-/* ---- pages and lists ------------------------------------------------------------------------
+/* ---- lists ------------------------------------------------------------------------
  */
-
-static enum rc overview(struct buf *out)
-{
-    const struct report_info *info;
-    enum rc rc = page_begin(STRV("Overview"), out);
-
-    if (rc == RC_OK)
-        rc = buf_append_strv(out,
-                             STRV("<h1>tollgate</h1>\n<p class=\"about\">What was spent, by "
-                                  "whom, and for what; the current month unless a link "
-                                  "says otherwise.</p>\n<ul>\n"));
-    for (size_t i = 0; rc == RC_OK && (info = report_at(i)); i++) {
-        if (!info->available)
-            continue;
-        rc = buf_printf(out, "<li><a href=\"%s/%s?format=html\">%s</a>", REPORTS_PATH,
-                        info->name, info->title);
-        if (rc == RC_OK && strcmp(info->name, "spend") == 0)
-            rc = buf_printf(out,
-                            ": <a href=\"%s/spend?format=html&amp;by=team\">by team</a>, "
-                            "<a href=\"%s/spend?format=html&amp;by=model\">by model</a>, "
-                            "<a href=\"%s/spend?format=html&amp;by=feature\">by feature</a>, "
-                            "<a href=\"%s/spend?format=html&amp;by=team&amp;grain=day\">by day "
-                            "and team</a>",
-                            REPORTS_PATH, REPORTS_PATH, REPORTS_PATH, REPORTS_PATH);
-        if (rc == RC_OK)
-            rc = buf_append_strv(out, STRV("</li>\n"));
-    }
-    if (rc == RC_OK)
-        rc = buf_append_strv(out, STRV("<li><a href=\"/metrics\">Metrics</a></li>\n</ul>\n"));
-    if (rc == RC_OK)
-        rc = buf_printf(out, "<p class=\"about\">version %s</p>\n", TOLLGATE_VERSION);
-    return rc == RC_OK ? page_end(out) : rc;
-}
-
-static void on_overview(struct admin *a, struct evhttp_request *request)
-{
-    struct buf body;
-
-    buf_init(&body, SMALL_MAX_BYTES);
-    if (overview(&body) == RC_OK)
-        answer(a, request, 200, "OK", "text/html; charset=utf-8", &body);
-    else
-        answer_internal(a, request);
-    buf_release(&body);
-}
 
 static void on_report_list(struct admin *a, struct evhttp_request *request)
 {
@@ -234,13 +195,13 @@ void admin_answer_job(struct admin *a, struct admin_job *job)
             answer(a, request, 200, "OK", report_format_type(job->params.format), &job->out);
             break;
         case RC_BAD:
-            answer_error(a, request, 400, "Bad Request", "bad_request", error);
+            admin_answer_error(a, request, 400, "Bad Request", "bad_request", error);
             break;
         case RC_STATE:
-            answer_error(a, request, 501, "Not Implemented", "not_available", error);
+            admin_answer_error(a, request, 501, "Not Implemented", "not_available", error);
             break;
         case RC_LIMIT:
-            answer_error(a, request, 422, "Unprocessable Content", "too_large", error);
+            admin_answer_error(a, request, 422, "Unprocessable Content", "too_large", error);
             break;
         case RC_AGAIN:
         case RC_EOF:
@@ -248,7 +209,8 @@ void admin_answer_job(struct admin *a, struct admin_job *job)
         case RC_TLS:
         case RC_TIMEOUT:
         case RC_DENIED:
-            answer_error(a, request, 503, "Service Unavailable", "ledger_unavailable", error);
+            admin_answer_error(a, request, 503, "Service Unavailable", "ledger_unavailable",
+                               error);
             break;
         }
     }
@@ -272,8 +234,9 @@ static void on_report(struct admin *a, struct evhttp_request *request, struct st
     struct admin_job *job;
 
     if (!is_report(name)) {
-        answer_error(a, request, 404, "Not Found", "unknown_report",
-                     STRV("there is no report of that name: GET /api/v1/reports lists them"));
+        admin_answer_error(
+            a, request, 404, "Not Found", "unknown_report",
+            STRV("there is no report of that name: GET /api/v1/reports lists them"));
         return;
     }
     job = xcalloc(1, sizeof(*job));
@@ -293,8 +256,8 @@ static void on_report(struct admin *a, struct evhttp_request *request, struct st
         return;
     evhttp_connection_set_closecb(evhttp_request_get_connection(request), NULL, NULL);
     header(request, "Retry-After", "1");
-    answer_error(a, request, 503, "Service Unavailable", "overloaded",
-                 STRV("too many reports are waiting: try again"));
+    admin_answer_error(a, request, 503, "Service Unavailable", "overloaded",
+                       STRV("too many reports are waiting: try again"));
     admin_job_free(job);
 }
 
@@ -306,21 +269,42 @@ static const struct open_route {
     void (*handle)(struct admin *a, struct evhttp_request *request);
     bool open; /* no token */
 } routes[] = {
-    {"/healthz", on_healthz, true},        {"/readyz", on_readyz, true},
-    {"/metrics", on_metrics, true},        {"/", on_overview, false},
+    {"/healthz", on_healthz, true},
+    {"/readyz", on_readyz, true},
+    {"/metrics", on_metrics, true},
     {REPORTS_PATH, on_report_list, false},
 };
 
-static bool is_authorized(struct admin *a, struct evhttp_request *request)
+bool admin_is_authorized(struct admin *a, struct evhttp_request *request)
 {
-    const char *value =
-        evhttp_find_header(evhttp_request_get_input_headers(request), "Authorization");
+    struct evkeyvalq *headers = evhttp_request_get_input_headers(request);
+    const char *value = evhttp_find_header(headers, "Authorization");
+    const char *cookies = evhttp_find_header(headers, "Cookie");
     unsigned char token[SHA256_BYTES];
 
-    pthread_mutex_lock(&a->lock);
-    memcpy(token, a->token, sizeof(token));
-    pthread_mutex_unlock(&a->lock);
-    return value && admin_token_matches(token, strv_z(value));
+    admin_token_now(a, token);
+    if (value)
+        return admin_token_matches(token, strv_z(value));
+    return cookies && admin_session_matches(token, clock_wall_us(), strv_z(cookies));
+}
+
+/*
+ * Browsers tell what a request is for (Sec-Fetch-Mode): they are sent to the sign-in page,
+ * and the dashboard's own fetches are spared the dialogue that a Basic challenge opens.
+ */
+static void refuse_stranger(struct admin *a, struct evhttp_request *request)
+{
+    const char *mode =
+        evhttp_find_header(evhttp_request_get_input_headers(request), "Sec-Fetch-Mode");
+
+    if (mode && strcmp(mode, "navigate") == 0) {
+        admin_web_ask(request);
+        return;
+    }
+    header(request, "WWW-Authenticate",
+           mode ? "Bearer realm=\"tollgate\"" : "Basic realm=\"tollgate\", charset=\"UTF-8\"");
+    admin_answer_error(a, request, 401, "Unauthorized", "unauthorized",
+                       STRV("send the admin token as bearer, or as the password of basic"));
 }
 
 static void route(struct admin *a, struct evhttp_request *request, struct strv path,
@@ -337,11 +321,11 @@ static void route(struct admin *a, struct evhttp_request *request, struct strv p
         at->handle(a, request);
         return;
     }
+    if (admin_web_get(a, request, path))
+        return;
     /* What does not exist is not told to strangers either. */
-    if (!is_authorized(a, request)) {
-        header(request, "WWW-Authenticate", "Basic realm=\"tollgate\", charset=\"UTF-8\"");
-        answer_error(a, request, 401, "Unauthorized", "unauthorized",
-                     STRV("send the admin token as bearer, or as the password of basic"));
+    if (!admin_is_authorized(a, request)) {
+        refuse_stranger(a, request);
         return;
     }
     if (at)
@@ -349,7 +333,8 @@ static void route(struct admin *a, struct evhttp_request *request, struct strv p
     else if (strv_starts(path, prefix))
         on_report(a, request, strv_skip(path, prefix.n), query);
     else
-        answer_error(a, request, 404, "Not Found", "not_found", STRV("there is no such page"));
+        admin_answer_error(a, request, 404, "Not Found", "not_found",
+                           STRV("there is no such page"));
 }
 
 void admin_on_request(struct evhttp_request *request, void *arg)
@@ -360,10 +345,12 @@ void admin_on_request(struct evhttp_request *request, void *arg)
     const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
     const char *query = uri ? evhttp_uri_get_query(uri) : NULL;
 
+    if (command == EVHTTP_REQ_POST && admin_web_post(a, request, strv_z(path), query))
+        return;
     if (command != EVHTTP_REQ_GET && command != EVHTTP_REQ_HEAD) {
         header(request, "Allow", "GET, HEAD");
-        answer_error(a, request, 405, "Method Not Allowed", "method_not_allowed",
-                     STRV("only GET and HEAD are answered here"));
+        admin_answer_error(a, request, 405, "Method Not Allowed", "method_not_allowed",
+                           STRV("only GET and HEAD are answered here"));
         return;
     }
     route(a, request, strv_z(path && path[0] ? path : "/"), strv_z(query));

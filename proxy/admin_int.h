@@ -2,7 +2,8 @@
  * admin_int.h - what the files of the admin listener share.
  *
  * admin.c: threads, listener, TLS.  admin_http.c: routes and answers.  admin_jobs.c:
- * the report thread and its queue.  admin_token.c: the token.
+ * the report thread and its queue.  admin_token.c: the token.  admin_session.c: the
+ * cookie of who has given it.  admin_web.c: the dashboard's pages and files.
  */
 #ifndef PROXY_ADMIN_INT_H
 #define PROXY_ADMIN_INT_H
@@ -77,6 +78,33 @@ struct admin {
     unsigned char token[SHA256_BYTES]; /* SHA-256 of it */
 };
 
+/* How long an answer may be kept: not at all, or as long as its ETag is the same. */
+enum admin_keep { ADMIN_NO_STORE = 0, ADMIN_KEEP };
+
+enum {
+    ADMIN_SESSION_S = 12 * 3600, /* from signing in to having to again */
+    ADMIN_COOKIE_TEXT = 256,
+};
+
+/*
+ * Sends body (taken: it is empty after) with the headers that every answer has.  The head
+ * says its length also where it is not sent (HEAD).
+ */
+void admin_answer(struct evhttp_request *request, int code, const char *reason,
+                  const char *type, const char *policy, enum admin_keep keep, struct buf *body);
+/* Sends {"error":{"code":..,"message":..}}. */
+void admin_answer_error(const struct admin *a, struct evhttp_request *request, int status,
+                        const char *reason, const char *code, struct strv message);
+/* Does the request carry the token, or a session's cookie? */
+bool admin_is_authorized(struct admin *a, struct evhttp_request *request);
+
+/* ---- the dashboard; false: the path is not of it, and nothing was answered */
+bool admin_web_get(struct admin *a, struct evhttp_request *request, struct strv path);
+bool admin_web_post(struct admin *a, struct evhttp_request *request, struct strv path,
+                    const char *query);
+/* Sends a browser to the sign-in page, and from there to what it asked for. */
+void admin_web_ask(struct evhttp_request *request);
+
 /* Routes; arg is the admin. */
 void admin_on_request(struct evhttp_request *request, void *arg);
 /* A report ended: answers its request, frees the job. */
@@ -98,7 +126,19 @@ enum rc admin_gauges_render(struct admin *a, struct buf *out) RC_MUST;
 /* Reads the token of path, or makes the file (mode 0600); gives its SHA-256. */
 enum rc admin_token_load(const char *path, unsigned char out[SHA256_BYTES],
                          struct fail *fail) RC_MUST;
+/* The SHA-256 of the token of now. Any thread. */
+void admin_token_now(struct admin *a, unsigned char out[SHA256_BYTES]);
+/* Is given the token? In a time that tells nothing of it. */
+bool admin_token_is(const unsigned char token[SHA256_BYTES], struct strv given);
 /* Does the value of an Authorization header carry the token? */
 bool admin_token_matches(const unsigned char token[SHA256_BYTES], struct strv authorization);
+
+/* A Set-Cookie value that begins a session at now, and one that ends any. */
+void admin_session_cookie(const unsigned char token[SHA256_BYTES], int64_t now_us,
+                          char out[ADMIN_COOKIE_TEXT]);
+const char *admin_session_end(void);
+/* Does the value of a Cookie header carry a session that goes on at now? */
+bool admin_session_matches(const unsigned char token[SHA256_BYTES], int64_t now_us,
+                           struct strv cookies);
 
 #endif

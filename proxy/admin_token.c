@@ -122,8 +122,15 @@ enum rc admin_token_load(const char *path, unsigned char out[SHA256_BYTES], stru
     return rc == RC_OK || rc == RC_STATE ? read_token(path, out, fail) : rc;
 }
 
+void admin_token_now(struct admin *a, unsigned char out[SHA256_BYTES])
+{
+    pthread_mutex_lock(&a->lock);
+    memcpy(out, a->token, SHA256_BYTES);
+    pthread_mutex_unlock(&a->lock);
+}
+
 /* Digests are compared, so that neither length nor content shows in the time. */
-static bool equals(const unsigned char token[SHA256_BYTES], struct strv given)
+bool admin_token_is(const unsigned char token[SHA256_BYTES], struct strv given)
 {
     unsigned char digest[SHA256_BYTES];
 
@@ -148,7 +155,7 @@ static bool basic_matches(const unsigned char token[SHA256_BYTES], struct strv c
     /* user ":" password (RFC 7617); any user. */
     text = strv_make((const char *)plain, (size_t)(n - padding));
     same = strv_find(text, ':') < text.n &&
-           equals(token, strv_skip(text, strv_find(text, ':') + 1));
+           admin_token_is(token, strv_skip(text, strv_find(text, ':') + 1));
     OPENSSL_cleanse(plain, sizeof(plain));
     return same;
 }
@@ -162,6 +169,6 @@ bool admin_token_matches(const unsigned char token[SHA256_BYTES], struct strv au
     if (rest.n == 0 || rest.n > CREDENTIALS_MAX)
         return false;
     if (strv_eq_nocase(scheme, STRV("bearer")))
-        return equals(token, rest);
+        return admin_token_is(token, rest);
     return strv_eq_nocase(scheme, STRV("basic")) && basic_matches(token, rest);
 }

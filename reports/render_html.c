@@ -4,6 +4,7 @@
 #include "base/datetime.h"
 #include "reports/page.h"
 #include "reports/render.h"
+#include "reports/web.h"
 
 #define TRY(call)                                                                              \
     do {                                                                                       \
@@ -43,15 +44,7 @@ enum rc page_text(struct strv text, struct buf *out)
 
 struct strv page_style(void)
 {
-    return STRV("body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;"
-                "padding:0 1rem;color:#1a1a1a;background:#fff}"
-                "h1{font-size:1.4rem}p.about{color:#555}a{color:#0b57a4}"
-                "div.wide{overflow-x:auto}table{border-collapse:collapse}"
-                "th,td{padding:.3rem .8rem;text-align:left;border-bottom:1px solid #ddd}"
-                "th{border-bottom:2px solid #888}tfoot td{border-top:2px solid #888;"
-                "font-weight:600}.n{text-align:right;font-variant-numeric:tabular-nums}"
-                "@media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}"
-                "p.about{color:#aaa}a{color:#7db7f0}th,td{border-color:#333}}");
+    return web_find(STRV("/web/style.css"))->content;
 }
 
 enum rc page_begin(struct strv title, struct buf *out)

@@ -4,12 +4,13 @@
 set -eu
 
 build="build-essential pkg-config libevent-dev libnghttp2-dev libssl-dev libcjson-dev
-libhiredis-dev libsqlite3-dev zlib1g-dev libbrotli-dev libzstd-dev libxxhash-dev libglib2.0-dev libcurl4-openssl-dev"
+libhiredis-dev libsqlite3-dev zlib1g-dev libbrotli-dev libzstd-dev libxxhash-dev libglib2.0-dev libcurl4-openssl-dev
+libjs-chart.js"
 demo="redis-server openssl python3 ca-certificates"
 test="libcmocka-dev python3-venv python3-pytest curl nginx-light clang clang-tidy cppcheck
 shellcheck"
 # Better with them; a test that wants one and finds none says so and is skipped.
-optional="docker-compose wrk"
+optional="docker-compose wrk chromium"
 
 case "${1:-}" in
 build) wanted=$build ; optional="" ;;
@@ -40,6 +41,7 @@ provided() {
     nginx-light) command -v nginx ;;
     docker-compose) command -v docker-compose ;;
     wrk) command -v wrk ;;
+    chromium) command -v chromium || command -v google-chrome ;;
     *) false ;;
     esac >/dev/null 2>&1
 }

@@ -224,8 +224,9 @@ def main():
         show(gateway)
         compare(gateway, provider)
         if not options.once:
-            print(f"\nReports in a browser: https://localhost:{gateway.admin_port}/"
-                  f"\nToken: {gateway.token()}"
+            print(f"\nDashboard: https://localhost:{gateway.admin_port}/  (its certificate is "
+                  f"the demonstration's own: accept it)"
+                  f"\nSign in with the token {gateway.token()}"
                   f"\nMore on the command line: build/tollgate report lines -c "
                   f"{gateway.config_path}\nCtrl-C ends it.")
             sys.stdout.flush()

@@ -189,3 +189,4 @@ def test_dashboard_page(busy):
     answer = busy.admin("/")
     assert answer.status == 200 and answer.header("content-type").startswith("text/html")
     assert calls.KEY not in answer.body.decode()
+    assert busy.admin("/", token=False).status == 303

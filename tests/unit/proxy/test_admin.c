@@ -318,13 +318,12 @@ static void test_gauges_of_limits(void **state)
 
 static void test_token_is_asked_for(void **state)
 {
-    static const char *const paths[] = {"/",
-                                        "/api/v1/reports",
+    static const char *const paths[] = {"/api/v1/reports",
                                         "/api/v1/reports/spend",
                                         "/api/v1/reports/none",
                                         "/none",
                                         "/metrics/",
-                                        "//"};
+                                        "/spend/"};
     char basic[512], plain[256], coded[400];
 
     (void)state;
@@ -337,31 +336,195 @@ static void test_token_is_asked_for(void **state)
         assert_int_equal(fetch("GET", paths[i], "Authorization: Basic Og==\r\n"), 401);
         assert_null(strstr(response, token));
     }
-    assert_int_equal(fetch("GET", "/", bearer()), 200);
+    assert_int_equal(fetch("GET", "/api/v1/reports", bearer()), 200);
     (void)snprintf(plain, sizeof(plain), "anyone:%s", token);
     (void)EVP_EncodeBlock((unsigned char *)coded, (const unsigned char *)plain,
                           (int)strlen(plain));
     (void)snprintf(basic, sizeof(basic), "Authorization: Basic %s\r\n", coded);
-    assert_int_equal(fetch("GET", "/", basic), 200);
+    assert_int_equal(fetch("GET", "/api/v1/reports", basic), 200);
     (void)snprintf(basic, sizeof(basic), "Authorization: bearer  %s\r\n", token);
-    assert_int_equal(fetch("GET", "/", basic), 200);
+    assert_int_equal(fetch("GET", "/api/v1/reports", basic), 200);
     token[0] ^= 1;
-    assert_int_equal(fetch("GET", "/", bearer()), 401);
+    assert_int_equal(fetch("GET", "/api/v1/reports", bearer()), 401);
     token[0] ^= 1;
 }
 
-static void test_pages_allow_no_script(void **state)
+static void test_reports_as_pages_allow_no_script(void **state)
 {
     (void)state;
-    assert_int_equal(fetch("GET", "/", bearer()), 200);
+    assert_int_equal(fetch("GET", "/api/v1/reports/spend?format=html&by=team", bearer()), 200);
     assert_non_null(strstr(response, "Content-Security-Policy: default-src 'none'; style-src "
                                      "'sha256-"));
     assert_non_null(strstr(response, "X-Content-Type-Options: nosniff\r\n"));
     assert_non_null(strstr(response, "Cache-Control: no-store\r\n"));
     assert_null(strstr(body(), "<script"));
-    assert_non_null(strstr(body(), "/api/v1/reports/tasks?format=html"));
-    assert_int_equal(fetch("GET", "/api/v1/reports/spend?format=html&by=team", bearer()), 200);
     assert_non_null(strstr(body(), "search&lt;b&gt;"));
+}
+
+/* ---- the dashboard: pages, signing in, sessions ---- */
+
+static int post(const char *path, const char *headers, const char *form)
+{
+    struct connection c = connect_to(admin_port(admin));
+    char *request = xasprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                              "Content-Type: application/x-www-form-urlencoded\r\n"
+                              "Content-Length: %zu\r\n%s\r\n%s",
+                              path, strlen(form), headers, form);
+    int status;
+
+    send_text(&c, request);
+    free(request);
+    status = read_response(&c);
+    disconnect(&c);
+    return status;
+}
+
+/* The Cookie header of who has just signed in. */
+static const char *cookie(void)
+{
+    static char header[512];
+    const char *set = strstr(response, "Set-Cookie: __Host-tollgate=");
+
+    assert_non_null(set);
+    set += sizeof("Set-Cookie: ") - 1;
+    (void)snprintf(header, sizeof(header), "Cookie: a=b; %.*s\r\n", (int)strcspn(set, ";"),
+                   set);
+    return header;
+}
+
+static int sign_in(const char *path)
+{
+    char form[256];
+
+    (void)snprintf(form, sizeof(form), "token=%s", token);
+    return post(path, "", form);
+}
+
+static void test_pages_and_files(void **state)
+{
+    static const char policy[] =
+        "Content-Security-Policy: default-src 'none'; script-src 'self'; "
+        "style-src 'self'; ";
+    char *tag, *end, *header;
+
+    (void)state;
+    assert_int_equal(fetch("GET", "/spend?by=team", ""), 303);
+    assert_non_null(strstr(response, "Location: /login?next=%2Fspend%3Fby%3Dteam\r\n"));
+    assert_int_equal(fetch("GET", "/", bearer()), 200);
+    assert_non_null(strstr(response, policy));
+    assert_null(strstr(response, "unsafe"));
+    assert_non_null(strstr(body(), "/web/main.js"));
+    assert_int_equal(fetch("GET", "/login", ""), 200);
+    assert_non_null(strstr(response, policy));
+    assert_null(strstr(body(), "role=\"alert\""));
+    assert_int_equal(fetch("GET", "/web/chart.js", ""), 200);
+    assert_int_equal(fetch("GET", "/web/style.css", ""), 200);
+    assert_non_null(strstr(response, "Content-Type: text/css; charset=utf-8\r\n"));
+    assert_non_null(strstr(response, "Cache-Control: no-cache\r\n"));
+    tag = strstr(response, "ETag: ");
+    assert_non_null(tag);
+    end = strstr(tag, "\r\n");
+    header = xasprintf("If-None-Match: %.*s\r\n", (int)(end - tag) - 6, tag + 6);
+    assert_int_equal(fetch("GET", "/web/style.css", header), 304);
+    assert_string_equal(body(), "");
+    free(header);
+    assert_int_equal(fetch("GET", "/web/none.js", ""), 401);
+    assert_int_equal(fetch("GET", "/web/none.js", bearer()), 404);
+    assert_int_equal(fetch("GET", "/web/../etc/passwd", bearer()), 404);
+}
+
+static void test_signing_in(void **state)
+{
+    static const char *const wrong[] = {"", "token=", "token=x", "tokn=y", "token", "=&=&%zz"};
+    static const char *const away[] = {"//evil.example/",    "https://evil.example/",
+                                       "/\\evil.example",    "/a%0d%0aSet-Cookie:%20b=c",
+                                       "%2F%2Fevil.example", ""};
+    char *path, *session;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        assert_int_equal(post("/login", "", wrong[i]), 401);
+        assert_null(strstr(response, "Set-Cookie"));
+        assert_null(strstr(response, "Basic"));
+        assert_non_null(strstr(body(), "role=\"alert\""));
+    }
+    assert_int_equal(sign_in("/login?next=%2Fspend%3Fby%3Dteam"), 303);
+    assert_non_null(strstr(response, "Location: /spend?by=team\r\n"));
+    assert_non_null(strstr(response, "; Path=/; Secure; HttpOnly; SameSite=Strict\r\n"));
+    assert_null(strstr(response, token));
+    session = xstrdup(cookie());
+    assert_int_equal(fetch("GET", "/", session), 200);
+    assert_int_equal(fetch("GET", "/api/v1/reports/spend", session), 200);
+    assert_int_equal(fetch("GET", "/login/session", session), 200);
+    assert_string_equal(body(), "{\"signed_in\":true}\n");
+    assert_int_equal(fetch("GET", "/login/session", ""), 200);
+    assert_string_equal(body(), "{\"signed_in\":false}\n");
+    for (size_t i = 0; i < sizeof(away) / sizeof(away[0]); i++) {
+        path = xasprintf("/login?next=%s", away[i]);
+        assert_int_equal(sign_in(path), 303);
+        assert_non_null(strstr(response, "Location: /\r\n"));
+        assert_null(strstr(response, "b=c"));
+        free(path);
+    }
+    /* Another site's form is refused, whatever it knows. */
+    assert_int_equal(post("/login", "Sec-Fetch-Site: cross-site\r\n", "token=x"), 403);
+    assert_int_equal(post("/logout", "Sec-Fetch-Site: same-site\r\n", ""), 403);
+    assert_int_equal(post("/logout", session, ""), 303);
+    assert_non_null(strstr(response, "Set-Cookie: __Host-tollgate=; Max-Age=0"));
+    free(session);
+}
+
+static void test_sessions_are_not_forged(void **state)
+{
+    char *session, *digit;
+
+    (void)state;
+    assert_int_equal(sign_in("/login"), 303);
+    session = xstrdup(cookie());
+    digit = strchr(strstr(session, "tollgate="), '=') + 1;
+    *digit = *digit == '9' ? '8' : (char)(*digit + 1); /* a later end */
+    assert_int_equal(fetch("GET", "/api/v1/reports", session), 401);
+    free(session);
+    assert_int_equal(sign_in("/login"), 303);
+    session = xstrdup(cookie());
+    digit = strchr(session, '.') + 1;
+    *digit = *digit == 'a' ? 'b' : 'a';
+    assert_int_equal(fetch("GET", "/api/v1/reports", session), 401);
+    free(session);
+    assert_int_equal(fetch("GET", "/api/v1/reports", "Cookie: __Host-tollgate=\r\n"), 401);
+    assert_int_equal(fetch("GET", "/api/v1/reports", "Cookie: __Host-tollgate=.\r\n"), 401);
+    assert_int_equal(fetch("GET", "/api/v1/reports", "Cookie: ;;=; __Host-tollgate\r\n"), 401);
+}
+
+static void test_sessions_end(void **state)
+{
+    static const unsigned char key[SHA256_BYTES] = {1}, other[SHA256_BYTES] = {2};
+    const int64_t now = INT64_C(1795000000) * 1000000, day = INT64_C(86400) * 1000000;
+    const int64_t length = (int64_t)ADMIN_SESSION_S * 1000000;
+    char set[ADMIN_COOKIE_TEXT];
+    struct strv value;
+
+    (void)state;
+    admin_session_cookie(key, now, set);
+    value = strv_head(strv_z(set), strv_find(strv_z(set), ';'));
+    assert_true(admin_session_matches(key, now, value));
+    assert_true(admin_session_matches(key, now + length - 1000000, value));
+    assert_false(admin_session_matches(key, now + length, value));
+    assert_false(admin_session_matches(key, now + day, value));
+    assert_false(admin_session_matches(other, now, value));
+}
+
+/* Browsers are sent to the sign-in page; the dashboard's own fetches get no dialogue. */
+static void test_strangers_with_a_browser(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        fetch("GET", "/api/v1/reports/spend?format=html", "Sec-Fetch-Mode: navigate\r\n"), 303);
+    assert_non_null(strstr(
+        response, "Location: /login?next=%2Fapi%2Fv1%2Freports%2Fspend%3Fformat%3Dhtml\r\n"));
+    assert_int_equal(fetch("GET", "/api/v1/reports/spend", "Sec-Fetch-Mode: cors\r\n"), 401);
+    assert_null(strstr(response, "Basic"));
+    assert_non_null(strstr(response, "WWW-Authenticate: Bearer realm=\"tollgate\"\r\n"));
 }
 
 static void test_methods(void **state)
@@ -467,24 +630,24 @@ static void test_reload_takes_a_new_token(void **state)
     file = fopen(token_path, "w");
     assert_true(file && fputs("  0123456789abcdefXYZ \n", file) >= 0 && fclose(file) == 0);
     assert_int_equal(admin_reload(admin, &fail), RC_OK);
-    assert_int_equal(fetch("GET", "/", bearer()), 401);
+    assert_int_equal(fetch("GET", "/api/v1/reports", bearer()), 401);
     read_token();
     memcpy(token, "0123456789abcdefXYZ", 20);
-    assert_int_equal(fetch("GET", "/", bearer()), 200);
+    assert_int_equal(fetch("GET", "/api/v1/reports", bearer()), 200);
     /* A faulty one is refused, and the last good one stays. */
     file = fopen(token_path, "w");
     assert_true(file && fputs("short\n", file) >= 0 && fclose(file) == 0);
     assert_int_equal(admin_reload(admin, &fail), RC_BAD);
-    assert_int_equal(fetch("GET", "/", bearer()), 200);
+    assert_int_equal(fetch("GET", "/api/v1/reports", bearer()), 200);
     config.proxy.certificate = token_path;
     assert_int_equal(admin_reload(admin, &fail), RC_TLS);
     config.proxy.certificate = certificate;
-    assert_int_equal(fetch("GET", "/", bearer()), 200);
+    assert_int_equal(fetch("GET", "/api/v1/reports", bearer()), 200);
     file = fopen(token_path, "w");
     assert_true(file && fprintf(file, "%s\n", old) > 0 && fclose(file) == 0);
     assert_int_equal(admin_reload(admin, &fail), RC_OK);
     memcpy(token, old, sizeof(old));
-    assert_int_equal(fetch("GET", "/", bearer()), 200);
+    assert_int_equal(fetch("GET", "/api/v1/reports", bearer()), 200);
 }
 
 /* More connections than are served wait, and are served when others go. */
@@ -527,7 +690,7 @@ static void test_stop_with_reports_waiting(void **state)
         disconnect(&c[i]);
     admin = admin_start(&sources, &fail);
     assert_non_null(admin);
-    assert_int_equal(fetch("GET", "/", bearer()), 200); /* the token was kept */
+    assert_int_equal(fetch("GET", "/api/v1/reports", bearer()), 200); /* the token was kept */
 }
 
 static void test_start_fails_with_a_reason(void **state)
@@ -555,7 +718,12 @@ int main(void)
         cmocka_unit_test(test_open_routes),
         cmocka_unit_test(test_gauges_of_limits),
         cmocka_unit_test(test_token_is_asked_for),
-        cmocka_unit_test(test_pages_allow_no_script),
+        cmocka_unit_test(test_reports_as_pages_allow_no_script),
+        cmocka_unit_test(test_pages_and_files),
+        cmocka_unit_test(test_signing_in),
+        cmocka_unit_test(test_sessions_are_not_forged),
+        cmocka_unit_test(test_sessions_end),
+        cmocka_unit_test(test_strangers_with_a_browser),
         cmocka_unit_test(test_methods),
         cmocka_unit_test(test_reports),
         cmocka_unit_test(test_large_requests_are_refused),
