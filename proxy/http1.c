@@ -230,7 +230,8 @@ static enum http1_fault check_target(struct http1_head *head)
     struct strv rest;
     size_t n;
 
-    if (strv_eq(head->method, STRV("CONNECT")))
+    /* A tunnel; and an echo, which would show the provider's credential to the client. */
+    if (strv_eq(head->method, STRV("CONNECT")) || strv_eq(head->method, STRV("TRACE")))
         return HTTP1_BAD_METHOD;
     head->authority = STRV_NONE;
     head->origin = head->target;
@@ -252,7 +253,22 @@ static enum http1_fault check_target(struct http1_head *head)
     return is_authority(head->authority) ? HTTP1_OK : HTTP1_BAD_TARGET;
 }
 
-/* RFC 9112 3.2: one Host, and a valid one, even where the absolute form overrules it. */
+/* Without a port that says no more than the scheme does. */
+static struct strv without_port(struct strv authority)
+{
+    static const struct strv ports[] = {{":443", 4}, {":80", 3}, {":", 1}};
+
+    for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
+        if (strv_ends(authority, ports[i]))
+            return strv_head(authority, authority.n - ports[i].n);
+    }
+    return authority;
+}
+
+/*
+ * RFC 9112 3.2: one Host, and a valid one.  3.2.2 lets the absolute form overrule it; one
+ * that names another host is read in two ways along the path, and nobody means that.
+ */
 static enum http1_fault check_host(struct http1_head *head)
 {
     const struct http1_header *host = NULL;
@@ -270,6 +286,8 @@ static enum http1_fault check_host(struct http1_head *head)
         return HTTP1_BAD_HOST;
     if (head->authority.n == 0)
         head->authority = host->value;
+    else if (!strv_eq_nocase(without_port(head->authority), without_port(host->value)))
+        return HTTP1_OTHER_HOST;
     return HTTP1_OK;
 }
 
@@ -369,8 +387,8 @@ static bool is_alien(const struct task *t)
     return c != '\r' && c != '\n' && (t->is_request ? !http1_is_token(c) : c != 'H');
 }
 
-static enum parse_status parse(struct strv bytes, size_t max_bytes, size_t max_headers,
-                               bool is_request, struct http1_head *out)
+static enum parse_status parse_some(struct strv bytes, size_t max_bytes, size_t max_headers,
+                                    bool is_request, struct http1_head *out)
 {
     struct task t = {.bytes = strv_head(bytes, max_bytes),
                      .is_request = is_request,
@@ -393,6 +411,19 @@ static enum parse_status parse(struct strv bytes, size_t max_bytes, size_t max_h
         out->fault = HTTP1_OK;
     }
     return parse_lines(&t, out);
+}
+
+static enum parse_status parse(struct strv bytes, size_t max_bytes, size_t max_headers,
+                               bool is_request, struct http1_head *out)
+{
+    enum parse_status status = parse_some(bytes, max_bytes, max_headers, is_request, out);
+
+    /* The bytes move before more are read: a view that stayed would look where they were. */
+    if (status != PARSE_DONE) {
+        out->method = out->target = out->origin = out->authority = out->reason = STRV_NONE;
+        out->n_headers = 0;
+    }
+    return status;
 }
 
 enum parse_status http1_parse_request(struct strv bytes, size_t max_bytes, size_t max_headers,

@@ -38,6 +38,7 @@ enum { HTTP1_HEADERS_MAX = 128 };
     X(HTTP1_TOO_MANY_HEADERS, "too many header lines")                                         \
     X(HTTP1_TOO_LARGE, "head too large")                                                       \
     X(HTTP1_BAD_HOST, "missing, repeated or malformed Host")                                   \
+    X(HTTP1_OTHER_HOST, "Host is not the target's host")                                       \
     X(HTTP1_BAD_LENGTH, "malformed or differing Content-Length")                               \
     X(HTTP1_BAD_CODING, "unsupported transfer coding")                                         \
     X(HTTP1_BOTH_FRAMINGS, "both Content-Length and Transfer-Encoding")                        \
@@ -83,9 +84,10 @@ struct http1_head {
  * may move and grow but not change.  A peer that sends byte by byte costs linear time,
  * and is refused for the same reason as if it had sent all at once: a fault is told
  * when its line is complete, or by the first byte, or when the maximum is reached.
- * A request's method, target (CONNECT and authority form are refused) and Host are
- * checked here: with HTTP/1.1 exactly one, host[:port] of letters, digits and "-._~",
- * or an IPv6 address in brackets.  Framing is http1_frame's.
+ * A request's method, target (CONNECT, TRACE and authority form are refused) and Host
+ * are checked here: with HTTP/1.1 exactly one, host[:port] of letters, digits and "-._~",
+ * or an IPv6 address in brackets, and the host that an absolute form names.  Framing is
+ * http1_frame's.
  */
 enum parse_status http1_parse_request(struct strv bytes, size_t max_bytes, size_t max_headers,
                                       struct http1_head *out);

@@ -190,13 +190,22 @@ static bool is_of_hop(struct strv name)
     return false;
 }
 
+/* The gateway's own fields: it alone says them, and only to the client. */
+static bool is_internal(struct strv name)
+{
+    static const struct strv prefix = {"x-tollgate-", 11};
+
+    return name.n >= prefix.n && (name.p[0] | 0x20) == 'x' &&
+           same_name(name.p, prefix.p, prefix.n);
+}
+
 static bool request_drops(const struct http1_head *client,
                           const struct http_request_rewrite *rw, bool nominations,
                           const struct http1_header *field)
 {
     struct strv name = field->name;
 
-    if (is_of_hop(name) || is_named(name, STRV("host")) || is_named(name, STRV("expect")) ||
+    if (is_of_hop(name) || is_internal(name) || is_named(name, STRV("host")) || is_named(name, STRV("expect")) ||
         (rw->identity && is_named(name, STRV("accept-encoding"))) ||
         (rw->drop != NULL && rw->drop(rw->drop_arg, field)))
         return true;
@@ -213,8 +222,7 @@ static bool response_drops(const struct http1_head *upstream,
 {
     struct strv name = field->name;
 
-    return is_of_hop(name) || strv_starts_nocase(name, STRV("x-tollgate-")) ||
-           (rw->drop != NULL && rw->drop(rw->drop_arg, field)) ||
+    return is_of_hop(name) || is_internal(name) || (rw->drop != NULL && rw->drop(rw->drop_arg, field)) ||
            (nominations && http1_is_hop_by_hop(upstream, name));
 }
 

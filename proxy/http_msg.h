@@ -66,7 +66,7 @@ struct http_request_rewrite {
 
 /*
  * The request that goes upstream: HTTP/1.1, Host first, the client's end-to-end
- * fields without those that are hop-by-hop, dropped, added below, or Host,
+ * fields without those that are hop-by-hop, dropped, added below, or X-Tollgate-*, Host,
  * Content-Length, Transfer-Encoding, Trailer and Expect (also where spelt with
  * underscores, which CGI-like servers read as the same), then rw->add, then framing.
  * RC_LIMIT where out is full; RC_BAD where a view of rw holds what cannot stand in

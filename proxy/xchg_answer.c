@@ -1,8 +1,8 @@
 /*
  * xchg_answer.c - the answer on its way to the client: head, body, framing, and the tap.
  *
- * A plain answer passes in the upstream's own framing, byte for byte; streams and
- * rewritten answers are framed anew, payload byte for byte.  An answer of a metered
+ * A plain answer passes in the upstream's own framing, byte for byte, but for trailers,
+ * which end here; streams and rewritten answers are framed anew, payload byte for byte.  An answer of a metered
  * endpoint that is no stream and short is held whole, so that its head can say what it
  * cost; one that takes long to arrive, or begins with white space to keep the
  * connection alive, is not.
@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "proxy/xchg_int.h"
 
-enum { DIRECT_WRITE_BYTES = 8 << 10, EXTRA_LINES_BYTES = 512 };
+enum { DIRECT_WRITE_BYTES = 8 << 10, EXTRA_LINES_BYTES = 512, INTERIM_HEADS_MAX = 100 };
 
 /* ---- towards the client ---------------------------------------------------------------------- */
 
@@ -164,15 +164,20 @@ static enum rc send_head(struct xchg *x, bool whole)
     if (!x->body_done || rw.body == BODY_CLOSE)
         x->close_client = true;
     rw.keep_alive = !x->close_client;
+    if (!x->client_gone) {
+        /* Once, for what follows too: growing piece by piece is dear. */
+        enum rc rc =
+            buf_reserve(&x->out, a->head.bytes + EXTRA_LINES_BYTES + buf_len(&a->held));
+
+        if (rc == RC_OK)
+            rc = http_build_response(&a->head, &rw, &x->out);
+        if (rc != RC_OK)
+            return rc; /* nothing was said yet: a refusal still can be */
+    }
     x->status = a->head.status;
     a->head_sent = true;
     stat_response(&x->worker->stats, x->status);
-    if (x->client_gone)
-        return RC_OK;
-    /* Once, for what follows too: growing piece by piece is dear. */
-    if (buf_reserve(&x->out, a->head.bytes + EXTRA_LINES_BYTES + buf_len(&a->held)) != RC_OK)
-        return RC_LIMIT;
-    return http_build_response(&a->head, &rw, &x->out);
+    return RC_OK;
 }
 
 static void rebase(struct strv *view, const char *from, size_t n, const char *to)
@@ -335,15 +340,17 @@ static enum rc take_chunked(struct xchg *x, char *bytes, size_t n)
 {
     struct answer *a = &x->answer;
     struct strv rest = strv_make(bytes, n);
+    uint32_t before = a->chunked.trailer;
+    size_t pass;
+    enum rc rc = RC_OK;
 
     while (rest.n > 0 && !a->body_done) {
         struct strv data = STRV_NONE;
         size_t used = 0;
         enum parse_status status = http1_chunked_read(&a->chunked, rest, &used, &data);
-        enum rc rc;
 
         if (status == PARSE_BAD) {
-            stat_add(&x->worker->stats.http_faults[HTTP1_BAD_CHUNK], 1);
+            stat_add(&x->worker->stats.http_faults[a->chunked.fault], 1);
             return RC_BAD;
         }
         rc = take_payload(x, data);
@@ -356,8 +363,11 @@ static enum rc take_chunked(struct xchg *x, char *bytes, size_t n)
         x->up_reusable = false; /* it says more than it was asked */
     if (a->mode != OUT_RAW)
         return RC_OK;
-    x->bytes_out += n - rest.n;
-    return put(x, bytes, n - rest.n);
+    /* Trailers stay here, whatever they are called: the end that is written is ours. */
+    pass = n - rest.n - (a->chunked.trailer - before);
+    x->bytes_out += pass;
+    rc = put(x, bytes, pass);
+    return rc == RC_OK && a->body_done ? put(x, "\r\n", 2) : rc;
 }
 
 static enum rc take_body(struct xchg *x, char *bytes, size_t n)
@@ -413,8 +423,8 @@ static enum rc pass_interim(struct xchg *x)
     struct http_response_rewrite rw = {
         .body = BODY_NONE, .client_minor = x->head.minor, .keep_alive = true};
 
-    if (head->status == 101)
-        return RC_BAD; /* nobody asked for an upgrade */
+    if (head->status == 101 || ++x->answer.interim > INTERIM_HEADS_MAX)
+        return RC_BAD; /* nobody asked for an upgrade; and each one renews the deadline */
     if (head->status == 100 || x->head.minor == 0 || x->client_gone)
         return RC_OK;
     return http_build_response(head, &rw, &x->out);

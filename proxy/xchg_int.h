@@ -104,6 +104,7 @@ struct answer {
     struct http1_framing framing;
     struct http1_chunked chunked;
     uint64_t left;    /* BODY_LENGTH */
+    unsigned interim; /* heads before the final one */
     bool has_head;
     bool body_done;   /* all of it was read */
     bool is_stream;   /* the tap sees events */

@@ -404,9 +404,10 @@ static enum step st_relay(struct xchg *x)
     rc = pump_up(x);
     if (rc == RC_BAD) {
         x->close_client = true;
+        stat_add(&x->worker->stats.http_faults[x->chunked.fault], 1);
         if (!x->answer.head_sent)
             return xchg_refuse(x, REFUSE_BAD_REQUEST, "malformed request: %s",
-                               http1_fault_text(HTTP1_BAD_CHUNK));
+                               http1_fault_text(x->chunked.fault));
         return xchg_end(x, END_CLIENT_GONE);
     }
     if (rc != RC_OK)

@@ -349,9 +349,9 @@ static enum step st_body(struct xchg *x)
             return wait_for_body(x);
         if (rc == RC_BAD) {
             x->close_client = true;
-            stat_add(&x->worker->stats.http_faults[HTTP1_BAD_CHUNK], 1);
+            stat_add(&x->worker->stats.http_faults[x->chunked.fault], 1);
             return xchg_refuse(x, REFUSE_BAD_REQUEST, "malformed request: %s",
-                               http1_fault_text(HTTP1_BAD_CHUNK));
+                               http1_fault_text(x->chunked.fault));
         }
         if (rc == RC_LIMIT)
             return xchg_refuse(x, REFUSE_BODY_TOO_LARGE,

@@ -64,7 +64,10 @@ static inline enum parse_status fuzz_parse_in_pieces(fuzz_parse_fn *parse, struc
         *copy = xmalloc(at);
         memcpy(*copy, bytes.p, at);
         status = parse(strv_make(*copy, at), max_bytes, max_headers, out);
-        ASSERT(status != PARSE_MORE || (out->looked == at && out->n_headers == 0));
+        ASSERT(status != PARSE_MORE || out->looked == at);
+        ASSERT(status == PARSE_DONE ||
+               (out->n_headers == 0 && !out->method.p && !out->target.p && !out->origin.p &&
+                !out->authority.p && !out->reason.p));
     }
     return status;
 }

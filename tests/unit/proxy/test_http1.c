@@ -92,6 +92,27 @@ static void test_more_publishes_nothing(void **state)
     assert_int_equal(h.n_headers, 2);
 }
 
+/* Nor does a fault in a later line leave a view of the first, whose bytes may have moved. */
+static void test_bad_leaves_no_views(void **state)
+{
+    static const char *const texts[] = {"HEAD /a HTTP/1.1\r\nHost: x\r\n",
+                                        "HEAD /a HTTP/1.1\r\nHost: x\r\nA : b\r\n"};
+    struct http1_head h = {.looked = 0};
+    enum parse_status status = PARSE_MORE;
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char *copy = xstrdup(texts[i]);
+
+        status = http1_parse_request(strv_z(copy), 1000, 10, &h);
+        free(copy);
+        assert_true(!h.method.p && !h.target.p && !h.origin.p && !h.authority.p);
+        assert_int_equal(h.n_headers, 0);
+    }
+    assert_int_equal(status, PARSE_BAD);
+    assert_int_equal(h.fault, HTTP1_BAD_NAME);
+}
+
 /* A head of the maximum, byte by byte: what was searched is not searched again. */
 static void test_byte_by_byte_is_linear(void **state)
 {
@@ -283,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_classes),
         cmocka_unit_test(test_scans),
         cmocka_unit_test(test_more_publishes_nothing),
+        cmocka_unit_test(test_bad_leaves_no_views),
         cmocka_unit_test(test_byte_by_byte_is_linear),
         cmocka_unit_test(test_head_limits),
         cmocka_unit_test(test_lookup),
