@@ -361,6 +361,8 @@ static enum rc render_ledger(const struct ledger_stats *s, struct buf *out)
         {"tollgate_ledger_batches_total", "counter", "Batches committed.", s->batches},
         {"tollgate_ledger_failures_total", "counter", "Batches that failed and were retried.",
          s->failures},
+        {"tollgate_ledger_deleted_lines_total", "counter", "Lines deleted for their age.",
+         s->expired},
         {"tollgate_ledger_waiting_bytes", "gauge", "Journalled, not yet in the ledger.",
          s->waiting_bytes},
     };
