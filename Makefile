@@ -315,9 +315,12 @@ install: release
 	install -m 0755 build/release/tollgate '$(DESTDIR)$(PREFIX)/bin/tollgate'
 	install -m 0644 pricing/book/*.json '$(DESTDIR)$(PREFIX)/share/tollgate/book/'
 	install -m 0644 LICENSE $(wildcard NOTICE README.md) '$(DESTDIR)$(PREFIX)/share/doc/tollgate/'
+	install -d '$(DESTDIR)$(PREFIX)/lib/systemd/system'
+	sed 's|@PREFIX@|$(PREFIX)|g' docs/tollgate.service > build/tollgate.service
+	install -m 0644 build/tollgate.service '$(DESTDIR)$(PREFIX)/lib/systemd/system/tollgate.service'
 
 uninstall:
-	rm -f '$(DESTDIR)$(PREFIX)/bin/tollgate'
+	rm -f '$(DESTDIR)$(PREFIX)/bin/tollgate' '$(DESTDIR)$(PREFIX)/lib/systemd/system/tollgate.service'
 	rm -rf '$(DESTDIR)$(PREFIX)/share/tollgate/book' '$(DESTDIR)$(PREFIX)/share/doc/tollgate'
 
 clean:

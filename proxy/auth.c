@@ -22,6 +22,8 @@ const char *auth_result_name(enum auth_result result)
         return "expired";
     case AUTH_REVOKED:
         return "revoked";
+    case AUTH_NO_CERTIFICATE:
+        return "no_certificate";
     }
     return "unknown";
 }
@@ -59,6 +61,13 @@ static struct strv after_bearer(struct strv value, bool optional)
     return optional ? value : STRV_NONE;
 }
 
+static enum auth_result standing(const struct key_config *key, int64_t now_us)
+{
+    if (key->disabled)
+        return AUTH_REVOKED;
+    return key->expires_us <= now_us ? AUTH_EXPIRED : AUTH_OK;
+}
+
 /* Looks one credential up; true where it decides. */
 static bool decide(const struct config *config, struct strv secret, int64_t now_us,
                    enum auth_result *result, const struct key_config **key)
@@ -74,12 +83,7 @@ static bool decide(const struct config *config, struct strv secret, int64_t now_
     if (!found)
         return false;
     *key = found;
-    if (found->disabled)
-        *result = AUTH_REVOKED;
-    else if (found->expires_us <= now_us)
-        *result = AUTH_EXPIRED;
-    else
-        *result = AUTH_OK;
+    *result = standing(found, now_us);
     return true;
 }
 
@@ -256,6 +260,42 @@ static bool parameter_stays(struct strv part, enum credentials credentials)
     is_virtual = strv_starts(strv_make(text, n), virtual_prefix);
     OPENSSL_cleanse(text, n);
     return is_virtual;
+}
+
+/* Is there anything that has the form of a virtual key, wherever a credential may be? */
+static bool shows_virtual(const struct http1_head *head, struct strv query)
+{
+    struct strv rest = query;
+    struct strv part;
+
+    for (size_t i = 0; i < head->n_headers; i++) {
+        const struct http1_header *h = &head->headers[i];
+
+        if (auth_is_credential_header(h->name) &&
+            strv_starts(after_bearer(h->value, true), virtual_prefix))
+            return true;
+    }
+    while (strv_split(&rest, '&', &part)) {
+        if (parameter_stays(part, CREDENTIALS_CLIENT))
+            return true;
+    }
+    return false;
+}
+
+enum auth_result auth_certificate(const struct config *config, enum auth_result found,
+                                  const struct http1_head *head, struct strv query,
+                                  const struct peer *peer, int64_t now_us,
+                                  const struct key_config **key)
+{
+    const struct key_config *its;
+
+    if ((found != AUTH_MISSING && found != AUTH_UNKNOWN) || shows_virtual(head, query))
+        return found;
+    its = config_peer_key(config, peer);
+    if (!its)
+        return found;
+    *key = its;
+    return standing(its, now_us);
 }
 
 enum rc auth_clean_query(struct strv query, enum credentials credentials, struct arena *arena,

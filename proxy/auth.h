@@ -24,7 +24,10 @@ enum auth_result {
     AUTH_UNKNOWN, /* no key has that secret */
     AUTH_EXPIRED,
     AUTH_REVOKED,
+    AUTH_NO_CERTIFICATE, /* demanded since, expired since, or of authorities trusted no more */
 };
+
+struct peer;
 
 enum {
     AUTH_SECRET_MAX_BYTES = 4096, /* longer credentials are not looked at */
@@ -46,6 +49,16 @@ struct strv auth_message(void);
 enum auth_result auth_find(const struct config *config, enum credentials credentials,
                            const struct http1_head *head, struct strv query, int64_t now_us,
                            const struct key_config **key);
+
+/*
+ * Whom a client certificate may stand for, given what auth_find said of the same head: no
+ * key is named, and no credential has the form of a virtual key (what SDKs must have where
+ * they want a key, such as "unused", does not count).  peer: verified and in date.
+ */
+enum auth_result auth_certificate(const struct config *config, enum auth_result found,
+                                  const struct http1_head *head, struct strv query,
+                                  const struct peer *peer, int64_t now_us,
+                                  const struct key_config **key);
 
 /* Does a field of this name carry a credential (Authorization, x-api-key, cookie, ...)? */
 bool auth_is_credential_header(struct strv name);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/problem.h"
 #include "proxy/cmd.h"
+#include "proxy/secrecy.h"
 #include "proxy/server.h"
 
 static const char usage[] =
@@ -46,8 +47,9 @@ int cmd_serve(int argc, char **argv)
         fputs(usage, stderr);
         return EXIT_USAGE;
     }
+    secrecy_close();
     problems_init(&problems);
-    generation = generation_load(file, &problems);
+    generation = generation_load(file, NULL, &problems);
     for (size_t i = 0; i < problems.n; i++) {
         char *text = problem_text(&problems.at[i]);
 

@@ -138,6 +138,7 @@ static void read_all(struct config_draft *draft, const cJSON *root)
 
     config_preset_section(l, &config_root, config);
     config_read_section(l, &config_root, root, config);
+    config_read_certificates(l, draft->certificates);
     fill_in(l);
     read_timezone(l, draft->timezone);
     config_read_tags(l, draft->tags);
@@ -147,6 +148,7 @@ static void read_all(struct config_draft *draft, const cJSON *root)
     config_read_keys(l, draft->keys);
     read_own_keys(l);
     config_check_keys(l);
+    config_index_identities(l);
     config_read_limits(l, draft->limits);
     config_check_kept(l);
     config_read_alerts(l, draft->alerts);

@@ -23,12 +23,29 @@
 #include "metering/usage/protocol.h"
 #include "pricing/price.h"
 
+/* Paths, resolved against the configuration file's folder. */
+struct certificate_pair {
+    char *certificate;
+    char *private_key;
+};
+
+enum client_certificates {
+    CLIENT_CERTIFICATES_OFF = 0, /* none is asked for */
+    CLIENT_CERTIFICATES_OPTIONAL,
+    CLIENT_CERTIFICATES_REQUIRED, /* without one there is no connection */
+};
+
 struct listen_config {
     char *address;
     int port;          /* 0: any free one */
     char *certificate; /* paths, resolved against the configuration file's folder */
     char *private_key;
     char *token_file; /* admin only */
+    /* proxy only */
+    struct certificate_pair *pairs; /* all, at least one; the first is who asks for no other */
+    size_t n_pairs;
+    char *client_ca; /* NULL: no client is asked for a certificate */
+    enum client_certificates client_certificates; /* OFF where client_ca is NULL */
 };
 
 enum credentials { CREDENTIALS_PROXY = 0, CREDENTIALS_CLIENT };
@@ -115,6 +132,7 @@ struct tag_allowed {
 struct key_config {
     char *name;
     unsigned char hash[SHA256_BYTES]; /* SHA-256 of the secret */
+    struct strv certificate; /* a client certificate that stands for it; empty: none does */
     struct tag_value *tags;
     size_t n_tags;
     struct tag_allowed *allowed;
@@ -255,13 +273,18 @@ struct config {
     struct limit_def *limit_defs;
     size_t n_limit_defs;
     struct key_table *key_table; /* keys by hash */
+    const struct key_config **by_certificate; /* those that have one, in order of it */
+    size_t n_by_certificate;
 };
+
+struct peer;
 
 enum {
     CONFIG_MAX_BYTES = 64 << 20,
     CONFIG_KEYS_MAX = 1000000,
     CONFIG_UPSTREAMS_MAX = 1000,
     CONFIG_LIMITS_MAX = 10000,
+    CONFIG_CERTIFICATES_MAX = 1000,
     CONFIG_DEPTH_MAX = 16,   /* nesting of the file */
     CONFIG_LIST_MAX = 10000, /* values of any other list */
 };
@@ -308,5 +331,10 @@ static inline bool upstream_takes_token(const struct upstream_config *up)
 /* The key whose secret this is; its hash is compared in constant time. NULL: none. It may be
  * expired or disabled: see auth_find. */
 const struct key_config *config_key(const struct config *config, struct strv secret);
+/*
+ * The key that a client's verified certificate stands for: by its fingerprint, else by its
+ * names, all of which must mean the same key.  NULL: none, or two.  Expired or disabled as above.
+ */
+const struct key_config *config_peer_key(const struct config *config, const struct peer *peer);
 
 #endif

@@ -13,7 +13,7 @@
 /* A whole file: the loader (first, so that it leads to the draft) and what it kept. */
 struct config_draft {
     struct config_loader l;
-    const cJSON *timezone, *tags, *upstreams, *keys, *limits, *prices, *alerts;
+    const cJSON *certificates, *timezone, *tags, *upstreams, *keys, *limits, *prices, *alerts;
 };
 
 struct tags_draft {
@@ -36,6 +36,7 @@ struct key_draft {
     struct key_config key;
     char *hash;
     char *secret;
+    char *certificate;
     char *expires;
     char *created;
     char *revoked;
@@ -82,6 +83,7 @@ struct alerts_draft {
 };
 
 extern const struct config_section config_section_alerts;
+extern const struct config_section config_section_certificate;
 extern const struct config_section config_section_channel;
 extern const struct config_section config_section_route;
 extern const struct config_section config_section_tags;
@@ -98,6 +100,12 @@ void config_read_upstreams(struct config_loader *l, const cJSON *item);
 /* What an upstream's credential is, and what its models are called there. */
 void config_read_clouds(struct config_loader *l, const cJSON *item,
                         struct upstream_draft *draft);
+/* listen.proxy: its pairs of certificate and key, and what clients must show. */
+void config_read_certificates(struct config_loader *l, const cJSON *item);
+/* The certificate of a key, as text of its form; empty with a problem where it is none. */
+struct strv config_read_identity(struct config_loader *l, const cJSON *item, const char *text);
+/* Two keys of one certificate are a problem.  After all lists of keys were read. */
+void config_index_identities(struct config_loader *l);
 /* Adds to config->keys; also the list of keys.json, with its own loader. */
 void config_read_keys(struct config_loader *l, const cJSON *item);
 void config_read_limits(struct config_loader *l, const cJSON *item);

@@ -16,6 +16,7 @@
 #include "base/datetime.h"
 #include "base/xalloc.h"
 #include "proxy/grant.h"
+#include "proxy/tls_context.h"
 
 enum {
     CERTIFICATE_WARN_DAYS = 21,
@@ -39,18 +40,6 @@ static FILE *open_file(const char *path, const char *what, struct problems *prob
     if (!file)
         problems_add(problems, path, 0, "could not read the %s: %s", what, strerror(errno));
     return file;
-}
-
-/* Time of an ASN.1 field in microseconds; false where it is none. */
-static bool asn1_us(const ASN1_TIME *when, int64_t *us)
-{
-    struct tm parts;
-
-    if (!when || ASN1_TIME_to_tm(when, &parts) != 1)
-        return false;
-    *us = (date_to_days(parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday) * US_PER_DAY) +
-          ((int64_t)parts.tm_hour * 3600 + parts.tm_min * 60 + parts.tm_sec) * US_PER_SECOND;
-    return true;
 }
 
 static X509 *read_certificate(const char *path, struct problems *problems)
@@ -91,8 +80,8 @@ static void check_dates(const char *path, const X509 *certificate, struct proble
     int64_t from, to;
     char text[DATETIME_TEXT];
 
-    if (!asn1_us(X509_get0_notBefore(certificate), &from) ||
-        !asn1_us(X509_get0_notAfter(certificate), &to)) {
+    if (!tls_time(X509_get0_notBefore(certificate), &from) ||
+        !tls_time(X509_get0_notAfter(certificate), &to)) {
         problems_add(problems, path, 0, "the certificate's dates cannot be read");
         return;
     }
@@ -107,28 +96,32 @@ static void check_dates(const char *path, const X509 *certificate, struct proble
     }
 }
 
-static void check_pair(const struct listen_config *listen, struct problems *problems)
+static void check_pair(const char *certificate_path, const char *key_path,
+                       struct problems *problems)
 {
-    X509 *certificate = read_certificate(listen->certificate, problems);
-    EVP_PKEY *key = read_private_key(listen->private_key, problems);
+    X509 *certificate = read_certificate(certificate_path, problems);
+    EVP_PKEY *key = read_private_key(key_path, problems);
 
     if (certificate)
-        check_dates(listen->certificate, certificate, problems);
+        check_dates(certificate_path, certificate, problems);
     if (certificate && key && X509_check_private_key(certificate, key) != 1)
-        problems_add(problems, listen->private_key, 0,
+        problems_add(problems, key_path, 0,
                      "is not the private key of %s: give the pair that was made together",
-                     listen->certificate);
+                     certificate_path);
     ERR_clear_error();
     EVP_PKEY_free(key);
     X509_free(certificate);
 }
 
-static void check_authorities(const char *path, struct problems *problems)
+static void check_authorities(const char *path, const char *field, struct problems *problems)
 {
-    FILE *file = open_file(path, "authorities (ca_file)", problems);
+    char what[64];
+    FILE *file;
     X509 *certificate;
     size_t n = 0;
 
+    (void)snprintf(what, sizeof(what), "authorities (%s)", field);
+    file = open_file(path, what, problems);
     if (!file)
         return;
     while ((certificate = PEM_read_X509(file, NULL, no_password, NULL)) != NULL) {
@@ -183,15 +176,19 @@ static void check_tokens(const struct config *config, const struct upstream_conf
         problems_add(problems, config->file, 0, "upstream \"%s\": %s", up->name, why);
     grant_free(grant);
     if (ca_file)
-        check_authorities(ca_file, problems);
+        check_authorities(ca_file, "ca_file", problems);
 }
 
 void config_check_files(const struct config *config, struct problems *problems)
 {
-    check_pair(&config->proxy, problems);
+    for (size_t i = 0; i < config->proxy.n_pairs; i++)
+        check_pair(config->proxy.pairs[i].certificate, config->proxy.pairs[i].private_key,
+                   problems);
+    if (config->proxy.client_certificates != CLIENT_CERTIFICATES_OFF)
+        check_authorities(config->proxy.client_ca, "client_ca", problems);
     if (strcmp(config->admin.certificate, config->proxy.certificate) != 0 ||
         strcmp(config->admin.private_key, config->proxy.private_key) != 0)
-        check_pair(&config->admin, problems);
+        check_pair(config->admin.certificate, config->admin.private_key, problems);
     for (size_t i = 0; i < config->n_upstreams; i++) {
         const char *path = config->upstreams[i].ca_file;
         bool seen = !path;
@@ -200,7 +197,7 @@ void config_check_files(const struct config *config, struct problems *problems)
             seen =
                 config->upstreams[j].ca_file && strcmp(config->upstreams[j].ca_file, path) == 0;
         if (!seen)
-            check_authorities(path, problems);
+            check_authorities(path, "ca_file", problems);
         check_tokens(config, &config->upstreams[i], problems);
     }
     check_writable(config->state_dir, problems);
@@ -237,37 +234,42 @@ static void warn_upstream(const struct config *config, const struct upstream_con
                      up->name);
 }
 
-static void warn_certificate(const struct listen_config *listen, struct problems *warnings)
+static void warn_pair(const struct certificate_pair *pair, struct problems *warnings)
 {
     struct problems ignored;
+    struct stat status;
     X509 *certificate;
     int64_t to;
 
     problems_init(&ignored);
-    certificate = read_certificate(listen->certificate, &ignored);
+    certificate = read_certificate(pair->certificate, &ignored);
     problems_release(&ignored);
-    if (certificate && asn1_us(X509_get0_notAfter(certificate), &to) && to > clock_wall_us() &&
+    if (certificate && tls_time(X509_get0_notAfter(certificate), &to) && to > clock_wall_us() &&
         to < clock_wall_us() + CERTIFICATE_WARN_DAYS * US_PER_DAY) {
         char text[DATETIME_TEXT];
 
         datetime_format_s(to, text);
-        problems_add(warnings, listen->certificate, 0,
+        problems_add(warnings, pair->certificate, 0,
                      "the certificate expires at %s: renew it", text);
     }
     X509_free(certificate);
+    if (stat(pair->private_key, &status) == 0 && (status.st_mode & S_IROTH) != 0)
+        problems_add(warnings, pair->private_key, 0,
+                     "every user of this machine can read the private key: chmod 600");
 }
 
 void config_check_wisdom(const struct config *config, struct problems *warnings)
 {
-    struct stat status;
-
     for (size_t i = 0; i < config->n_upstreams; i++)
         warn_upstream(config, &config->upstreams[i], warnings);
     if (config->n_keys == 0)
         problems_add(warnings, config->file, 0,
                      "there is no key yet, so every request is refused: `tollgate key create`");
-    warn_certificate(&config->proxy, warnings);
-    if (stat(config->proxy.private_key, &status) == 0 && (status.st_mode & S_IROTH) != 0)
-        problems_add(warnings, config->proxy.private_key, 0,
-                     "every user of this machine can read the private key: chmod 600");
+    if (config->n_by_certificate > 0 &&
+        config->proxy.client_certificates == CLIENT_CERTIFICATES_OFF)
+        problems_add(warnings, config->by_certificate[0]->file, config->by_certificate[0]->line,
+                     "a key has a certificate, but no client is asked for one: give "
+                     "listen.proxy.client_ca");
+    for (size_t i = 0; i < config->proxy.n_pairs; i++)
+        warn_pair(&config->proxy.pairs[i], warnings);
 }

@@ -230,6 +230,10 @@ static void read_secret(struct config_loader *l, const cJSON *item, struct key_d
     bool has_hash = is_given(item, "hash");
     bool has_secret = is_given(item, "secret");
 
+    if (!has_hash && !has_secret && draft->key.certificate.n > 0) {
+        digest_random(draft->key.hash, SHA256_BYTES); /* nothing has this hash */
+        return;
+    }
     if (has_hash == has_secret) {
         config_problem(l, item,
                        "a key has either \"hash\" or \"secret\"; `tollgate key create` "
@@ -311,6 +315,9 @@ static void read_key(struct config_loader *l, const cJSON *item, struct key_conf
     config_read_section(l, &config_section_key, item, &draft);
     if (draft.key.name && !tag_value_is_valid(strv_z(draft.key.name)))
         config_problem(l, item, "keys[].name must be 1 to %d bytes", TAG_VALUE_MAX_BYTES);
+    if (draft.certificate)
+        draft.key.certificate =
+            config_read_identity(l, config_member_or(item, "certificate"), draft.certificate);
     read_secret(l, item, &draft);
     *key = draft.key;
     key->file = l->file;

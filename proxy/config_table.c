@@ -26,6 +26,11 @@ static const char *const missing_words[] = {
     [ON_MISSING_ACCEPT] = "accept", [ON_MISSING_REJECT] = "reject", NULL};
 static const char *const credentials_words[] = {
     [CREDENTIALS_PROXY] = "proxy", [CREDENTIALS_CLIENT] = "client", NULL};
+static const char *const client_certificates_words[] = {
+    [CLIENT_CERTIFICATES_OFF] = "off",
+    [CLIENT_CERTIFICATES_OPTIONAL] = "optional",
+    [CLIENT_CERTIFICATES_REQUIRED] = "required",
+    NULL};
 static const char *const client_gone_words[] = {
     [CLIENT_GONE_ABORT] = "abort", [CLIENT_GONE_DRAIN] = "drain", NULL};
 static const char *const unknown_words[] = {"refuse", "allow", NULL};
@@ -103,12 +108,28 @@ enum {
     GIB = 1 << 30,
 };
 
+static const struct config_field certificate_fields[] = {
+    PATH(certificate_pair, certificate, "certificate", NULL,
+         "PEM file: certificate, then its intermediates"),
+    PATH(certificate_pair, private_key, "private_key", NULL, "PEM file of its key"),
+};
+const struct config_section config_section_certificate =
+    TABLE("listen.proxy.certificates[]", certificate_fields);
+
 static const struct config_field proxy_fields[] = {
     TEXT(listen_config, address, "address", "0.0.0.0", "IP address to listen on"),
     INT(listen_config, port, "port", 8443, 0, 65535, "TCP port; 0: any free one"),
-    PATH(listen_config, certificate, "certificate", "tls/server.pem",
-         "PEM file: certificate, then its intermediates"),
-    PATH(listen_config, private_key, "private_key", "tls/server.key", "PEM file of its key"),
+    PATH(listen_config, certificate, "certificate", NULL,
+         "PEM file: certificate, then its intermediates; without certificates tls/server.pem"),
+    PATH(listen_config, private_key, "private_key", NULL,
+         "PEM file of its key; without certificates tls/server.key"),
+    KEPT(certificates, "certificates", &config_section_certificate,
+         "more such pairs, chosen by the name that a client asks for"),
+    PATH(listen_config, client_ca, "client_ca", NULL,
+         "PEM file of the authorities of client certificates"),
+    WORD(listen_config, client_certificates, "client_certificates", client_certificates_words,
+         CLIENT_CERTIFICATES_OPTIONAL,
+         "with client_ca: not asked for, verified where a client has one, or demanded"),
 };
 static const struct config_section proxy_section = TABLE("listen.proxy", proxy_fields);
 
@@ -292,6 +313,8 @@ static const struct config_field key_fields[] = {
     NEEDED(key_draft, key.name, "name", "what records and limits call it; unique"),
     TEXT(key_draft, hash, "hash", NULL, "sha256: and the 64 hex digits of the secret's SHA-256"),
     SECRET(key_draft, secret, "secret", "the secret itself, instead of its hash"),
+    TEXT(key_draft, certificate, "certificate", NULL,
+         "client certificate that stands for it: a name in it, CN=name, or sha256: and 64 hex digits"),
     ITEM(key_draft, tags, "tags", "{ tag: value } that its requests have by default"),
     ITEM(key_draft, locked, "locked", "names of those tags that no header changes"),
     ITEM(key_draft, allowed, "allowed", "{ tag: [values, globs] }: others get 403"),

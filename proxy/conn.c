@@ -13,7 +13,9 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "proxy/h2.h"
+#include "proxy/peer.h"
 #include "proxy/server.h"
+#include "proxy/tls_context.h"
 #include "proxy/xchg.h"
 
 enum { LINGER_MAX_BYTES = 1 << 20, READ_TURNS = 4 };
@@ -54,6 +56,8 @@ void conn_reap(struct worker *w)
         ASSERT(c->xchg == NULL);
         list_remove(at);
         buf_release(&c->in);
+        peer_unref(c->peer);
+        c->peer = NULL;
         c->magic = 0;
         free(c);
     }
@@ -120,6 +124,7 @@ static void note_handshake(struct conn *c)
         return;
     c->handshaken = true;
     stat_add(&c->worker->stats.tls_handshakes, 1);
+    c->peer = peer_new(c->io.ssl, tls_trust(SSL_get_SSL_CTX(c->io.ssl)));
     SSL_get0_alpn_selected(c->io.ssl, &protocol, &n);
     c->wants_h2 = n == 2 && protocol[0] == 'h' && protocol[1] == '2';
 }
@@ -202,12 +207,14 @@ static void on_deadline(void *arg)
         conn_close(c);
 }
 
-struct conn *conn_open_inner(struct worker *w, const struct io_inner_ops *ops, void *inner)
+struct conn *conn_open_inner(struct conn *outer, const struct io_inner_ops *ops, void *inner)
 {
+    struct worker *w = outer->worker;
     struct conn *c = xcalloc(1, sizeof(*c));
 
     c->magic = CONN_MAGIC;
     c->worker = w;
+    c->peer = peer_ref(outer->peer);
     c->inner = c->handshaken = true;
     list_init(&c->node);
     buf_init(&c->in, in_bytes_max(c));

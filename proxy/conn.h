@@ -17,6 +17,7 @@
 #include "proxy/worker.h"
 
 struct h2;
+struct peer;
 struct xchg;
 
 enum {
@@ -33,6 +34,7 @@ struct conn {
     struct xchg *xchg;  /* the one that runs, NULL while idle */
     struct h2 *h2;      /* the client speaks HTTP/2: its streams are conns of their own */
     bool inner;         /* such a stream: one request, no socket */
+    struct peer *peer;  /* who the client's certificate says it is; NULL: it has shown none */
     struct deadline deadline; /* idle, TLS handshake, or lingering */
     struct list_node node;    /* of worker->conns, or of dead_conns */
     bool handshaken;
@@ -48,7 +50,7 @@ struct conn {
 /* Takes the socket. */
 void conn_accept(struct worker *w, evutil_socket_t fd);
 /* A stream of another connection, for one request.  Lives until it closes itself. */
-struct conn *conn_open_inner(struct worker *w, const struct io_inner_ops *ops, void *inner);
+struct conn *conn_open_inner(struct conn *outer, const struct io_inner_ops *ops, void *inner);
 /*
  * Reads at most size bytes of the request, buffered ones first.  RC_OK, RC_AGAIN, RC_EOF
  * (the client is gone, in whatever way).

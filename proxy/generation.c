@@ -11,8 +11,8 @@ static bool make_contexts(struct generation *g, struct problems *problems)
     const struct config *config = g->config;
     char why[512];
 
-    g->server = tls_server_context(config->proxy.certificate, config->proxy.private_key,
-                                   config->bounds.http2_streams > 0, why, sizeof(why));
+    g->server = tls_server_context(&config->proxy, config->bounds.http2_streams > 0, g->tickets,
+                                   why, sizeof(why));
     if (!g->server)
         problems_add(problems, config->file, 0, "listen.proxy: %s", why);
     g->clients = xcalloc(config->n_upstreams, sizeof(SSL_CTX *));
@@ -31,11 +31,13 @@ static bool make_contexts(struct generation *g, struct problems *problems)
     return problems->total == 0;
 }
 
-struct generation *generation_load(const char *file, struct problems *problems)
+struct generation *generation_load(const char *file, const struct generation *before,
+                                   struct problems *problems)
 {
     struct generation *g = xcalloc(1, sizeof(*g));
 
     atomic_init(&g->refs, 1);
+    g->tickets = before ? tls_tickets_ref(before->tickets) : tls_tickets_new();
     g->config = config_load(file, problems);
     if (g->config && config_prepare_state(g->config, problems))
         config_check_files(g->config, problems);
@@ -62,6 +64,7 @@ void generation_unref(struct generation *g)
         free(g->clients);
     }
     SSL_CTX_free(g->server);
+    tls_tickets_unref(g->tickets);
     config_free(g->config);
     free(g);
 }

@@ -13,16 +13,22 @@
 
 #include "base/problem.h"
 #include "proxy/config.h"
+#include "proxy/tls_tickets.h"
 
 struct generation {
     atomic_uint refs;
     struct config *config;
     SSL_CTX *server;   /* for the proxy listener */
+    struct tls_tickets *tickets; /* of server; all generations of a process have the same */
     SSL_CTX **clients; /* one an upstream, NULL where it is plain */
 };
 
-/* Loads and checks file; NULL with problems.  One reference is the caller's. */
-struct generation *generation_load(const char *file, struct problems *problems);
+/*
+ * Loads and checks file; NULL with problems.  One reference is the caller's.  before: what it
+ * is to replace (NULL: nothing), whose clients' sessions it resumes.
+ */
+struct generation *generation_load(const char *file, const struct generation *before,
+                                   struct problems *problems);
 struct generation *generation_ref(struct generation *g);
 /* NULL is legal. */
 void generation_unref(struct generation *g);

@@ -143,7 +143,7 @@ static const struct io_inner_ops inner_ops = {
 
 void h2_stream_begin(struct h2_stream *s)
 {
-    s->conn = conn_open_inner(s->worker, &inner_ops, s);
+    s->conn = conn_open_inner(s->h2->conn, &inner_ops, s);
     h2_stream_tell(s);
 }
 

@@ -228,7 +228,7 @@ static void reload(struct server *s)
     struct generation *next;
 
     problems_init(&problems);
-    next = generation_load(s->current->config->file, &problems);
+    next = generation_load(s->current->config->file, s->current, &problems);
     for (size_t i = 0; i < problems.n; i++) {
         char *text = problem_text(&problems.at[i]);
         char quoted[1024];
@@ -334,21 +334,33 @@ static void say_ready(const struct server *s)
     fflush(stdout);
 }
 
+static void on_rotate(evutil_socket_t fd, short what, void *arg)
+{
+    struct server *s = arg;
+
+    (void)fd;
+    (void)what;
+    tls_tickets_rotate(s->current->tickets);
+}
+
 static void run_main_loop(struct server *s)
 {
     struct timeval every = {.tv_usec = CHECK_MS * 1000};
+    struct timeval rotate = {.tv_sec = TICKET_ROTATE_S};
     struct event *events[] = {
         evsignal_new(s->base, SIGHUP, on_hup, s), evsignal_new(s->base, SIGTERM, on_term, s),
         evsignal_new(s->base, SIGINT, on_term, s),
-        event_new(s->base, -1, EV_PERSIST, on_check, s)};
+        event_new(s->base, -1, EV_PERSIST, on_check, s),
+        event_new(s->base, -1, EV_PERSIST, on_rotate, s)};
 
     s->drain_over = event_new(s->base, -1, 0, on_drain_over, s);
     for (int i = 0; i < 3; i++)
         event_add(events[i], NULL);
     event_add(events[3], &every);
+    event_add(events[4], &rotate);
     say_ready(s); /* signals are heard from now on */
     event_base_dispatch(s->base);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         event_free(events[i]);
     event_free(s->drain_over);
 }

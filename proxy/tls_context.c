@@ -2,12 +2,17 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "base/datetime.h"
 #include "base/strv.h"
+#include "base/xalloc.h"
+#include "proxy/tls_names.h"
 
 /*
  * Forward secrecy and AEAD only.  AES-128 first: nobody breaks it either, and a long prompt
@@ -20,7 +25,10 @@ static const char suites[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
 static const unsigned char http11[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
 static const unsigned char http2[] = {2, 'h', '2'};
 
-enum { HOST_MAX_BYTES = 253 }; /* RFC 1035 2.3.4, as text without the last dot */
+enum {
+    HOST_MAX_BYTES = 253,  /* RFC 1035 2.3.4, as text without the last dot */
+    CLIENT_CHAIN_MAX = 4, /* intermediates of a client's certificate */
+};
 
 /* The first of the queue is the cause, the others are its consequences.  Empties the queue. */
 static void queue_text(char *out, size_t size)
@@ -115,42 +123,178 @@ static SSL_CTX *new_context(const SSL_METHOD *method)
     return ctx;
 }
 
-SSL_CTX *tls_server_context(const char *certificate, const char *private_key, bool http2_too,
-                            char *why, size_t size)
+/* The certificate, chain and key of new connections of ctx. */
+static bool use_pair(SSL_CTX *ctx, const struct certificate_pair *pair, char *why, size_t size)
 {
-    static const unsigned char session_scope[] = "tollgate";
+    if (SSL_CTX_use_certificate_chain_file(ctx, pair->certificate) != 1)
+        explain(why, size, "read certificate", pair->certificate);
+    else if (SSL_CTX_use_PrivateKey_file(ctx, pair->private_key, SSL_FILETYPE_PEM) != 1)
+        explain(why, size, "read private key", pair->private_key);
+    else if (SSL_CTX_check_private_key(ctx) != 1)
+        explain(why, size, "use private key", pair->private_key);
+    else
+        return true;
+    return false;
+}
+
+/* Adds a pair by way of a context of its own, which reads and checks it as any other. */
+static bool add_pair(struct tls_names *names, const struct certificate_pair *pair, char *why,
+                     size_t size)
+{
+    SSL_CTX *ctx = new_context(TLS_server_method());
+    bool good = false;
+
+    if (!ctx) {
+        explain(why, size, "make a TLS context", NULL);
+    } else if (use_pair(ctx, pair, why, size)) {
+        good = tls_names_add(names, ctx);
+        if (!good)
+            snprintf(why, size, "could not use certificate \"%s\": the certificates have more "
+                                "than %d names", pair->certificate, TLS_NAMES_MAX);
+    }
+    SSL_CTX_free(ctx);
+    return good;
+}
+
+static bool use_pairs(SSL_CTX *ctx, const struct listen_config *listen, char *why, size_t size)
+{
+    struct tls_names *names;
+
+    if (!use_pair(ctx, &listen->pairs[0], why, size))
+        return false;
+    if (listen->n_pairs == 1)
+        return true;
+    names = tls_names_new();
+    for (size_t i = 0; i < listen->n_pairs; i++) {
+        if (!add_pair(names, &listen->pairs[i], why, size)) {
+            tls_names_free(names);
+            return false;
+        }
+    }
+    if (tls_names_give(ctx, names))
+        return true;
+    explain(why, size, "use several certificates", NULL);
+    return false;
+}
+
+/* The authorities' own certificates, one after the other, in *bio.  False where there is none. */
+static bool write_authorities(X509_STORE *store, BIO *bio)
+{
+    STACK_OF(X509) *all = X509_STORE_get1_all_certs(store);
+    bool good = sk_X509_num(all) > 0;
+
+    for (int i = 0; good && i < sk_X509_num(all); i++)
+        good = i2d_X509_bio(bio, sk_X509_value(all, i)) == 1;
+    sk_X509_pop_free(all, X509_free);
+    return good;
+}
+
+static CRYPTO_ONCE trust_once = CRYPTO_ONCE_STATIC_INIT;
+static int index_of_trust = -1;
+
+static void on_context_free(void *parent, void *pointer, CRYPTO_EX_DATA *data, int index,
+                            long argl, void *argp)
+{
+    (void)parent;
+    (void)data;
+    (void)index;
+    (void)argl;
+    (void)argp;
+    free(pointer);
+}
+
+static void make_trust_index(void)
+{
+    index_of_trust = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, on_context_free);
+}
+
+static int trust_index(void)
+{
+    (void)CRYPTO_THREAD_run_once(&trust_once, make_trust_index);
+    return index_of_trust;
+}
+
+/*
+ * Sessions are resumed only where this is the same (RFC 8446 4.2.11 leaves that to us): what
+ * one set of authorities verified means nothing under another.
+ */
+static bool set_scope(SSL_CTX *ctx, const struct listen_config *listen)
+{
+    static const char *const words[] = {[CLIENT_CERTIFICATES_OFF] = "tollgate off ",
+                                        [CLIENT_CERTIFICATES_OPTIONAL] = "tollgate optional ",
+                                        [CLIENT_CERTIFICATES_REQUIRED] = "tollgate required "};
+    unsigned char scope[SHA256_BYTES];
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *bytes = NULL;
+    bool good = bio && BIO_puts(bio, words[listen->client_certificates]) > 0;
+    long n;
+
+    if (good && listen->client_certificates != CLIENT_CERTIFICATES_OFF)
+        good = write_authorities(SSL_CTX_get_cert_store(ctx), bio);
+    n = good ? BIO_get_mem_data(bio, &bytes) : 0;
+    if (n > 0)
+        digest_sha256(strv_make(bytes, (size_t)n), scope);
+    BIO_free(bio);
+    return n > 0 && SSL_CTX_set_session_id_context(ctx, scope, sizeof(scope)) == 1 &&
+           SSL_CTX_set_ex_data(ctx, trust_index(), xmemdupz((const char *)scope, sizeof(scope))) == 1;
+}
+
+/* What clients must show of themselves. */
+static bool use_authorities(SSL_CTX *ctx, const struct listen_config *listen, char *why,
+                            size_t size)
+{
+    STACK_OF(X509_NAME) *names = NULL;
+
+    if (listen->client_certificates != CLIENT_CERTIFICATES_OFF) {
+        names = SSL_load_client_CA_file(listen->client_ca);
+        if (!names || SSL_CTX_load_verify_file(ctx, listen->client_ca) != 1) {
+            sk_X509_NAME_pop_free(names, X509_NAME_free);
+            explain(why, size, "read certificate authorities", listen->client_ca);
+            return false;
+        }
+        SSL_CTX_set_client_CA_list(ctx, names); /* takes them over */
+        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
+        SSL_CTX_set_verify_depth(ctx, CLIENT_CHAIN_MAX);
+        SSL_CTX_set_verify(ctx,
+                           SSL_VERIFY_PEER |
+                               (listen->client_certificates == CLIENT_CERTIFICATES_REQUIRED
+                                    ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+                                    : 0),
+                           NULL);
+    }
+    if (set_scope(ctx, listen))
+        return true;
+    explain(why, size, "use certificate authorities", listen->client_ca);
+    return false;
+}
+
+SSL_CTX *tls_server_context(const struct listen_config *listen, bool http2_too,
+                            struct tls_tickets *tickets, char *why, size_t size)
+{
     static char yes;
     SSL_CTX *ctx;
 
     ERR_clear_error();
     ctx = new_context(TLS_server_method());
-    if (ctx == NULL) {
+    if (ctx == NULL || (tickets && tls_tickets_use(ctx, tickets) != 1)) {
         explain(why, size, "make a TLS context", NULL);
-        return NULL;
+        goto fail;
     }
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_alpn_select_cb(ctx, select_protocol, http2_too ? &yes : NULL);
     /* Tickets alone resume sessions: a cache would be a lock that all workers share. */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(ctx, 1);
-    SSL_CTX_set_session_id_context(ctx, session_scope, sizeof(session_scope) - 1);
-
-    if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1) {
-        explain(why, size, "read certificate", certificate);
-        goto fail;
-    }
-    if (SSL_CTX_use_PrivateKey_file(ctx, private_key, SSL_FILETYPE_PEM) != 1) {
-        explain(why, size, "read private key", private_key);
-        goto fail;
-    }
-    if (SSL_CTX_check_private_key(ctx) != 1) {
-        explain(why, size, "use private key", private_key);
-        goto fail;
-    }
-    return ctx;
+    if (use_pairs(ctx, listen, why, size) && use_authorities(ctx, listen, why, size))
+        return ctx;
 fail:
     SSL_CTX_free(ctx);
     return NULL;
+}
+
+const unsigned char *tls_trust(const SSL_CTX *ctx)
+{
+    return SSL_CTX_get_ex_data(ctx, trust_index());
 }
 
 SSL_CTX *tls_client_context(const char *ca_file, bool verify, char *why, size_t size)
@@ -226,6 +370,17 @@ enum rc tls_client_prepare(SSL *ssl, const char *host, bool verify)
     }
     ERR_clear_error();
     return good == 1 ? RC_OK : RC_TLS;
+}
+
+bool tls_time(const ASN1_TIME *when, int64_t *us)
+{
+    struct tm parts;
+
+    if (!when || ASN1_TIME_to_tm(when, &parts) != 1)
+        return false;
+    *us = (date_to_days(parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday) * US_PER_DAY) +
+          ((int64_t)parts.tm_hour * 3600 + parts.tm_min * 60 + parts.tm_sec) * US_PER_SECOND;
+    return true;
 }
 
 void tls_fail_text(const SSL *ssl, const struct fail *fail, char *out, size_t size)

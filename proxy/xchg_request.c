@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "metering/usage/inflate.h"
 #include "proxy/auth.h"
+#include "proxy/peer.h"
+#include "proxy/tls_context.h"
 #include "proxy/xchg_int.h"
 
 /* ---- HEAD ------------------------------------------------------------------------------ */
@@ -93,6 +95,7 @@ static enum step st_head(struct xchg *x)
 static enum step identify(struct xchg *x)
 {
     const struct config *config = x->config;
+    const unsigned char *trust = tls_trust(x->pools->generation->server);
     struct tags_refusal refusal;
     enum auth_result auth;
 
@@ -102,6 +105,11 @@ static enum step identify(struct xchg *x)
                        &x->route);
     auth = auth_find(config, x->upstream ? x->upstream->credentials : CREDENTIALS_PROXY, &x->head,
                      x->target.query, x->start_wall_us, &x->key);
+    if (x->conn && peer_is_good(x->conn->peer, trust, x->start_wall_us))
+        auth = auth_certificate(config, auth, &x->head, x->target.query, x->conn->peer,
+                                x->start_wall_us, &x->key);
+    else if (config->proxy.client_certificates == CLIENT_CERTIFICATES_REQUIRED)
+        auth = AUTH_NO_CERTIFICATE;
     if (auth != AUTH_OK) {
         log_line(LOG_INFO, "auth", "refused", "id=%s reason=%s key=%s", x->id_text,
                  auth_result_name(auth), x->key ? x->key->name : "");

@@ -41,15 +41,15 @@ class Certs:
         self._authority(name)
         return self.path(f"{name}.pem")
 
-    def leaf(self, name, alternatives, days=30):
-        """A certificate for those names, e.g. "DNS:localhost,IP:127.0.0.1"."""
+    def leaf(self, name, alternatives, days=30, usage="serverAuth", common=None, ca="ca"):
+        """A certificate for those names, e.g. "DNS:localhost,IP:127.0.0.1"; None: for none."""
         self._key(name)
         _openssl("req", "-new", "-key", f"{name}.key", "-out", f"{name}.csr", "-subj",
-                 f"/CN={name}", cwd=self.folder)
+                 f"/CN={common or name}", cwd=self.folder)
         with open(self.path(f"{name}.ext"), "w", encoding="ascii") as out:
-            out.write(f"subjectAltName={alternatives}\nextendedKeyUsage=serverAuth\n"
-                      "basicConstraints=CA:FALSE\n")
-        _openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+            out.write((f"subjectAltName={alternatives}\n" if alternatives else "") +
+                      f"extendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n")
+        _openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key",
                  "-CAcreateserial", "-days", str(days), "-out", f"{name}.pem", "-extfile",
                  f"{name}.ext", cwd=self.folder)
         return self.path(f"{name}.pem"), self.path(f"{name}.key")

@@ -157,6 +157,7 @@ static int make_files(void **state)
     issue_files("expired", "DNS:localhost", &authority, 2 * from, from);
     issue_files("future", "DNS:localhost", &authority, -from, to);
     issue_files("unknown", "DNS:localhost", &stranger, from, to);
+    issue_files("other", "DNS:other.test,DNS:a.wild.test,DNS:*.more.test", &authority, from, to);
     locked = issue("locked", "DNS:localhost", &authority, from, to);
     write_certificate("locked.pem", locked.certificate);
     write_key("locked.key", locked.key, "s3cr3t-passphrase");
@@ -239,11 +240,19 @@ static void pair_close(struct pair *p)
     ERR_clear_error();
 }
 
+static SSL_CTX *server_with(char *certificate, char *key, bool http2, char why[TLS_WHY_BYTES])
+{
+    struct certificate_pair pair = {.certificate = certificate, .private_key = key};
+    struct listen_config listen = {.pairs = &pair, .n_pairs = 1};
+
+    return tls_server_context(&listen, http2, NULL, why, TLS_WHY_BYTES);
+}
+
 static SSL_CTX *server_of(const char *name)
 {
     char why[TLS_WHY_BYTES] = "";
     char *certificate = xasprintf("%s.pem", name), *key = xasprintf("%s.key", name);
-    SSL_CTX *ctx = tls_server_context(path_of(certificate), path_of(key), false, why, sizeof(why));
+    SSL_CTX *ctx = server_with(path_of(certificate), path_of(key), false, why);
 
     if (ctx == NULL)
         fail_msg("%s", why);
@@ -382,7 +391,7 @@ static void test_http2_is_chosen(void **state)
     };
     char why[TLS_WHY_BYTES];
     SSL_CTX *server =
-        tls_server_context(path_of("good.pem"), path_of("good.key"), true, why, sizeof(why));
+        server_with(path_of("good.pem"), path_of("good.key"), true, why);
 
     (void)state;
     assert_non_null(server);
@@ -526,6 +535,92 @@ static void test_resumption(void **state)
     SSL_CTX_free(server);
 }
 
+/* Two contexts of one set of ticket keys, as before and after a reload; then keys grow old. */
+static void test_tickets_outlive_contexts_and_not_their_keys(void **state)
+{
+    struct certificate_pair pair = {.certificate = path_of("good.pem"),
+                                    .private_key = path_of("good.key")};
+    struct listen_config listen = {.pairs = &pair, .n_pairs = 1};
+    struct tls_tickets *tickets = tls_tickets_new();
+    SSL_CTX *client = client_of("ca.pem", true);
+    SSL_SESSION *session = NULL;
+    char why[TLS_WHY_BYTES];
+
+    (void)state;
+    /* Turns of the keys since the ticket was given: 0, 1 (it is renewed), 2. */
+    static const int turns[] = {0, 0, 1, 0, 2, 0, 3, 9};
+    static const bool resumed[] = {false, true, true, true, false, true, false, false};
+    for (size_t i = 0; i < sizeof(turns) / sizeof(turns[0]); i++) {
+        SSL_CTX *server = tls_server_context(&listen, false, tickets, why, sizeof(why));
+        struct pair p;
+        char byte;
+        size_t n;
+
+        assert_non_null(server);
+        for (int turn = 0; turn < turns[i]; turn++)
+            tls_tickets_rotate(tickets);
+        pair_open(&p, client, server);
+        SSL_CTX_free(server); /* the connection keeps it, and it the keys */
+        if (session)
+            assert_int_equal(SSL_set_session(p.client, session), 1);
+        assert_true(pair_run(&p));
+        if ((SSL_session_reused(p.client) == 1) != resumed[i])
+            fail_msg("handshake %zu: %s", i, resumed[i] ? "not resumed" : "resumed");
+        assert_int_equal(SSL_write_ex(p.server, "x", 1, &n), 1);
+        assert_int_equal(SSL_read_ex(p.client, &byte, 1, &n), 1);
+        SSL_SESSION_free(session);
+        session = SSL_get1_session(p.client);
+        assert_true(SSL_SESSION_get_timeout(session) <= TICKET_LIFE_S);
+        SSL_shutdown(p.client);
+        pair_close(&p);
+    }
+    SSL_SESSION_free(session);
+    SSL_CTX_free(client);
+    tls_tickets_unref(tickets);
+}
+
+/* Which certificate is presented for a name: RSA beside EC, wildcards, capitals, a dot. */
+static void test_names(void **state)
+{
+    struct certificate_pair pairs[] = {{path_of("good.pem"), path_of("good.key")},
+                                       {path_of("unknown.pem"), path_of("unknown.key")},
+                                       {path_of("other.pem"), path_of("other.key")}};
+    struct listen_config listen = {.pairs = pairs, .n_pairs = 3};
+    static const struct {
+        const char *asked, *common; /* name of the certificate */
+    } cases[] = {
+        {NULL, "good"},           {"localhost", "good"},    {"other.test", "other"},
+        {"OTHER.Test", "other"},  {"other.test.", "other"}, {"b.wild.test", "good"},
+        {"a.wild.test", "other"}, {"a.b.wild.test", "good"}, {"nobody.test", "good"},
+        {"x.more.test", "other"}, {"more.test", "good"},    {"*.more.test", "other"},
+    };
+    char why[TLS_WHY_BYTES];
+    SSL_CTX *server = tls_server_context(&listen, false, NULL, why, sizeof(why));
+
+    (void)state;
+    assert_non_null(server);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        SSL_CTX *client = SSL_CTX_new(TLS_client_method());
+        char common[64] = "";
+        struct pair p;
+        X509 *shown;
+
+        pair_open(&p, client, server);
+        if (cases[i].asked)
+            assert_int_equal(SSL_set_tlsext_host_name(p.client, cases[i].asked), 1);
+        assert_true(pair_run(&p));
+        shown = SSL_get1_peer_certificate(p.client);
+        X509_NAME_get_text_by_NID(X509_get_subject_name(shown), NID_commonName, common,
+                                  sizeof(common));
+        if (strcmp(common, cases[i].common) != 0)
+            fail_msg("%s: %s", cases[i].asked ? cases[i].asked : "no name", common);
+        X509_free(shown);
+        pair_close(&p);
+        SSL_CTX_free(client);
+    }
+    SSL_CTX_free(server);
+}
+
 static void test_modes(void **state)
 {
     const long modes = SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
@@ -578,8 +673,7 @@ static void test_faulty_files(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         memset(why, 'x', sizeof(why));
-        assert_null(tls_server_context(path_of(cases[i].certificate), path_of(cases[i].key), false,
-                                       why, sizeof(why)));
+        assert_null(server_with(path_of(cases[i].certificate), path_of(cases[i].key), false, why));
         assert_why(why, cases[i].doing, cases[i].at_key ? cases[i].key : cases[i].certificate);
         if (cases[i].reason != NULL && !strv_ends(strv_z(why), strv_z(cases[i].reason)))
             fail_msg("\"%s\" does not end with \"%s\"", why, cases[i].reason);
@@ -613,6 +707,8 @@ int main(void)
         cmocka_unit_test(test_addresses_are_no_server_names),
         cmocka_unit_test(test_bad_hosts),
         cmocka_unit_test(test_resumption),
+        cmocka_unit_test(test_tickets_outlive_contexts_and_not_their_keys),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_faulty_files),
         cmocka_unit_test(test_text_without_tls),
