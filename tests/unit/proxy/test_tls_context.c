@@ -21,6 +21,7 @@
 
 #include "base/strv.h"
 #include "base/xalloc.h"
+#include "proxy/peer.h"
 #include "proxy/tls_context.h"
 
 enum { DAY_SECONDS = 86400, TURNS_MAX = 50, FILES_MAX = 32 };
@@ -570,7 +571,7 @@ static void test_tickets_outlive_contexts_and_not_their_keys(void **state)
         assert_int_equal(SSL_read_ex(p.client, &byte, 1, &n), 1);
         SSL_SESSION_free(session);
         session = SSL_get1_session(p.client);
-        assert_true(SSL_SESSION_get_timeout(session) <= TICKET_LIFE_S);
+        assert_true(SSL_SESSION_get_ticket_lifetime_hint(session) <= TICKET_LIFE_S);
         SSL_shutdown(p.client);
         pair_close(&p);
     }
@@ -619,6 +620,77 @@ static void test_names(void **state)
         SSL_CTX_free(client);
     }
     SSL_CTX_free(server);
+}
+
+/* Who a client is: of a verified certificate alone, and with bounds on its names. */
+static void test_peers(void **state)
+{
+    static const struct {
+        const char *certificate; /* of the client; NULL: none */
+        enum client_certificates mode;
+        bool good, known;
+    } cases[] = {
+        {"many", CLIENT_CERTIFICATES_OPTIONAL, true, true},
+        {"many", CLIENT_CERTIFICATES_REQUIRED, true, true},
+        {"many", CLIENT_CERTIFICATES_OFF, true, false},
+        {NULL, CLIENT_CERTIFICATES_OPTIONAL, true, false},
+        {NULL, CLIENT_CERTIFICATES_REQUIRED, false, false},
+        {"unknown", CLIENT_CERTIFICATES_OPTIONAL, false, false},
+        {"expired", CLIENT_CERTIFICATES_OPTIONAL, false, false},
+        {"future", CLIENT_CERTIFICATES_REQUIRED, false, false},
+    };
+    char names[(PEER_NAMES_MAX + 10) * 16 + PEER_NAME_MAX_BYTES + 16] = "DNS:first.test,URI:x:";
+    struct certificate_pair pair = {.certificate = path_of("good.pem"),
+                                    .private_key = path_of("good.key")};
+    size_t n = strlen(names);
+    char why[TLS_WHY_BYTES];
+
+    (void)state;
+    memset(names + n, 'a', PEER_NAME_MAX_BYTES); /* with "x:" too long */
+    n += PEER_NAME_MAX_BYTES;
+    for (int i = 0; i < PEER_NAMES_MAX + 5; i++)
+        n += (size_t)snprintf(names + n, sizeof(names) - n, ",DNS:n%d.test", i);
+    issue_files("many", names, &authority, -DAY_SECONDS, DAY_SECONDS);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct listen_config listen = {.pairs = &pair, .n_pairs = 1,
+                                       .client_ca = path_of("ca.pem"),
+                                       .client_certificates = cases[i].mode};
+        SSL_CTX *server = tls_server_context(&listen, false, NULL, why, sizeof(why));
+        SSL_CTX *client = client_of("ca.pem", true);
+        struct peer *peer = NULL;
+        struct pair p;
+
+        assert_non_null(server);
+        SSL_CTX_set_max_proto_version(client, TLS1_2_VERSION); /* refusals are told in it */
+        if (cases[i].certificate) {
+            char *pem = xasprintf("%s.pem", cases[i].certificate);
+            char *key = xasprintf("%s.key", cases[i].certificate);
+
+            assert_int_equal(SSL_CTX_use_certificate_file(client, path_of(pem), SSL_FILETYPE_PEM),
+                             1);
+            assert_int_equal(SSL_CTX_use_PrivateKey_file(client, path_of(key), SSL_FILETYPE_PEM),
+                             1);
+            free(pem);
+            free(key);
+        }
+        pair_open(&p, client, server);
+        if (pair_run(&p) != cases[i].good)
+            fail_msg("case %zu", i);
+        if (cases[i].good)
+            peer = peer_new(p.server, tls_trust(SSL_get_SSL_CTX(p.server)));
+        if ((peer != NULL) != cases[i].known)
+            fail_msg("case %zu: %s", i, peer ? "known" : "not known");
+        if (peer) {
+            assert_int_equal(peer->n_names, PEER_NAMES_MAX);
+            assert_true(strv_eq(peer->names[0], STRV("first.test")));
+            assert_true(strv_eq(peer->names[1], STRV("n0.test")));
+            assert_true(strv_eq(peer->common, STRV("many")));
+        }
+        peer_unref(peer);
+        pair_close(&p);
+        SSL_CTX_free(client);
+        SSL_CTX_free(server);
+    }
 }
 
 static void test_modes(void **state)
@@ -709,6 +781,7 @@ int main(void)
         cmocka_unit_test(test_resumption),
         cmocka_unit_test(test_tickets_outlive_contexts_and_not_their_keys),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_peers),
         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_faulty_files),
         cmocka_unit_test(test_text_without_tls),
