@@ -9,6 +9,11 @@
 /* What every secret made by `tollgate key create` begins with. */
 static const struct strv virtual_prefix = {"tg_", 3};
 
+bool auth_is_virtual(struct strv text)
+{
+    return strv_starts(text, virtual_prefix);
+}
+
 const char *auth_result_name(enum auth_result result)
 {
     switch (result) {

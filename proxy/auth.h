@@ -60,6 +60,8 @@ enum auth_result auth_certificate(const struct config *config, enum auth_result 
                                   const struct peer *peer, int64_t now_us,
                                   const struct key_config **key);
 
+/* Has the text the form of a virtual key?  It is then repeated to nobody. */
+bool auth_is_virtual(struct strv text);
 /* Does a field of this name carry a credential (Authorization, x-api-key, cookie, ...)? */
 bool auth_is_credential_header(struct strv name);
 /* Is it a word for this gateway, or of another proxy: X-Tollgate-*, the names of other

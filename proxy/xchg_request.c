@@ -115,6 +115,9 @@ static enum step identify(struct xchg *x)
                  auth_result_name(auth), x->key ? x->key->name : "");
         return xchg_refuse(x, REFUSE_INVALID_KEY, STRV_FMT, STRV_ARG(auth_message()));
     }
+    if (!x->own && !x->upstream && auth_is_virtual(x->target.upstream))
+        return xchg_refuse(x, REFUSE_UNKNOWN_UPSTREAM, "the path begins with a key, not with the "
+                                                       "name of an upstream");
     if (!x->own && !x->upstream)
         return xchg_refuse(x, REFUSE_UNKNOWN_UPSTREAM, "no upstream is named \"%.*s\"",
                            (int)(x->target.upstream.n < 64 ? x->target.upstream.n : 64),
