@@ -76,7 +76,8 @@ UNIT_SRC  := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
 UNIT_BIN  := $(UNIT_SRC:tests/unit/%.c=$(O)/unit/%)
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 PROVIDER_SRC := $(wildcard tests/provider/*.c)
-BENCH_SRC := $(wildcard tests/bench/*.c)
+LOAD_PART := $(wildcard tests/bench/load_*.c)
+BENCH_SRC := $(filter-out $(LOAD_PART),$(wildcard tests/bench/*.c))
 
 # V=1 shows whole command lines.
 ifeq ($(V),1)
@@ -215,7 +216,8 @@ BENCH_BIN := $(BENCH_SRC:tests/bench/%.c=$(O)/bench/%)
 $(O)/bench/%: $(O)/obj/tests/bench/%.o $(LIB_proxy)
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
-	$(Q)$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
+$(O)/bench/load: $(LOAD_PART:%.c=$(O)/obj/%.o)
 benchers: $(BENCH_BIN)
 
 venv: $(VENV)/.made
@@ -294,18 +296,19 @@ demo: deps-demo
 	@$(MAKE) $(PARALLEL) --no-print-directory release build/release/provider
 	@python3 tests/demo/demo.py $(if $(ONCE),--once)
 
-# BENCH="small sse" for some; ROUNDS=5 for more rounds.
-bench: deps-test
+# BENCH="small sse" for some (BENCH=help lists them); ROUNDS=5 for more rounds.
+bench: deps-bench
 	@$(MAKE) $(PARALLEL) --no-print-directory release build/release/provider
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release benchers
 	@python3 tests/bench/bench.py $(BENCH)
 
 # ---- packages, installation, the rest --------------------------------------
-.PHONY: deps deps-build deps-demo deps-test install uninstall clean help
+.PHONY: deps deps-build deps-demo deps-test deps-bench install uninstall clean help
 deps: deps-test
 deps-build: ; @sh tests/deps.sh build
 deps-demo:  ; @sh tests/deps.sh demo
 deps-test:  ; @sh tests/deps.sh test
+deps-bench: ; @sh tests/deps.sh bench
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -333,7 +336,8 @@ help:
 	@echo 'make test            every test; test-unit and test-integration PYTEST=... for a part'
 	@echo 'make lint            include order of the floors, banned calls, static checks, both compilers'
 	@echo 'make fuzz            all fuzz targets, or one: TARGET=sse SECONDS=600'
-	@echo 'make bench           CPU, throughput and latency against nginx in the same run'
+	@echo 'make bench           CPU, latency and memory against nginx and haproxy in the same run;'
+	@echo '                     BENCH="small sse" for a part, BENCH=help lists the parts, ROUNDS=5 longer'
 	@echo 'make install         to PREFIX (/usr/local) under DESTDIR; make uninstall'
 	@echo 'make deps            the Debian or Ubuntu packages that all this takes'
 	@echo 'make clean           removes build/'

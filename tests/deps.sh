@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing of the packages that building, testing or the demonstration
-# need, on Debian 12 and newer and Ubuntu 24.04: deps.sh build|demo|test.
+# need, on Debian 12 and newer and Ubuntu 24.04: deps.sh build|demo|test|bench.
 set -eu
 
 build="build-essential pkg-config libevent-dev libnghttp2-dev libssl-dev libcjson-dev
@@ -9,6 +9,8 @@ libjs-chart.js"
 demo="redis-server openssl python3 ca-certificates"
 test="libcmocka-dev python3-venv python3-pytest curl nginx-light clang clang-tidy cppcheck
 shellcheck"
+# What the benchmarks compare with and measure by; a peer that is not to be had is left out.
+bench="haproxy wrk nginx-light"
 # Better with them; a test that wants one and finds none says so and is skipped.
 optional="docker-compose wrk chromium"
 
@@ -16,7 +18,8 @@ case "${1:-}" in
 build) wanted=$build ; optional="" ;;
 demo) wanted="$build $demo" ; optional="" ;;
 test) wanted="$build $demo $test" ;;
-*) echo "usage: deps.sh build|demo|test" >&2; exit 2 ;;
+bench) wanted="$build $demo" ; optional=$bench ;;
+*) echo "usage: deps.sh build|demo|test|bench" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then
@@ -42,6 +45,7 @@ provided() {
     docker-compose) command -v docker-compose ;;
     wrk) command -v wrk ;;
     chromium) command -v chromium || command -v google-chrome ;;
+    haproxy) command -v haproxy ;;
     *) false ;;
     esac >/dev/null 2>&1
 }
@@ -75,5 +79,5 @@ apt update
 # shellcheck disable=SC2086
 [ -z "$needed" ] || apt install $needed
 for name in $extra; do
-    apt install "$name" || echo "deps: $name is not to be had; its tests are skipped"
+    apt install "$name" || echo "deps: $name is not to be had; what wants it is left out"
 done

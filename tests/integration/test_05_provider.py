@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import time
 import zlib
 
@@ -65,6 +66,17 @@ def test_prompt_cache(provider):
     second = send(provider, call()).json()["usage"]
     assert (second["input_tokens"], second["cache_read_input_tokens"],
             second["cache_creation_input_tokens"]) == (3, 5, 0)
+
+
+def test_stamps_are_times_of_writing(provider):
+    before = time.monotonic_ns()
+    answer = send(provider, calls.chat(stream=True, max_tokens=4),
+                  sim={"Stamp": 1, "Event_Delay_Ms": 20})
+    after = time.monotonic_ns()
+    stamps = [int(found) for found in re.findall(rb"@ns=(\d{19})", answer.body)]
+    assert len(stamps) == 4 and before < stamps[0] and stamps[-1] < after
+    assert all(b - a >= 15_000_000 for a, b in zip(stamps, stamps[1:]))
+    assert b"@ns=" not in send(provider, calls.chat(stream=True)).body
 
 
 def test_output_bound(provider):

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "tests/provider/wire.h"
 
 /*
  * What the answers are made of: besides plain words, bytes that a careless reader of the
@@ -158,6 +159,8 @@ struct strv call_text(struct call *c, uint64_t from, uint64_t to)
         memset(buf_tail(&c->text), 'x', (size_t)pad);
         buf_commit(&c->text, (size_t)pad);
     }
+    if (sim_has(c->r, "Stamp"))
+        ASSERT(buf_append_strv(&c->text, strv_z(WIRE_STAMP)) == RC_OK);
     return buf_view(&c->text);
 }
 

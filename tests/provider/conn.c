@@ -203,6 +203,12 @@ static bool end_of_answer(struct conn *c)
     return false;
 }
 
+static void begin_write(struct conn *c)
+{
+    wire_stamp(&c->wire, c->written, c->wire.steps[c->step].end);
+    c->state = WRITE;
+}
+
 /* Starts the next step, or ends the answer. */
 static bool next_step(struct conn *c)
 {
@@ -214,7 +220,7 @@ static bool next_step(struct conn *c)
         c->state = WAIT;
         return false;
     }
-    c->state = WRITE;
+    begin_write(c);
     return true;
 }
 
@@ -484,7 +490,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         return;
     }
     if (c->state == WAIT) {
-        c->state = WRITE;
+        begin_write(c);
         conn_run(c);
         return;
     }

@@ -1,6 +1,7 @@
 #include "tests/provider/wire.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -36,6 +37,7 @@ void wire_clear(struct wire *w)
     w->n_steps = 0;
     w->end = WIRE_KEEP;
     w->whole = true;
+    w->stamped = false;
 }
 
 void wire_free(struct wire *w)
@@ -56,6 +58,24 @@ static void push_step(struct wire *w, struct wire_step step)
 void wire_step(struct wire *w, uint32_t delay_ms, uint32_t output)
 {
     push_step(w, (struct wire_step){buf_len(&w->bytes), delay_ms, output});
+}
+
+void wire_stamp(struct wire *w, size_t from, size_t to)
+{
+    char text[sizeof(WIRE_STAMP)];
+    struct timespec now;
+    if (!w->stamped)
+        return;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int n = snprintf(text, sizeof(text), "@ns=%019" PRIu64,
+                     (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec);
+    ASSERT(n == (int)sizeof(text) - 1);
+    char *at = w->bytes.data + w->bytes.head + from;
+    char *end = w->bytes.data + w->bytes.head + to;
+    while ((at = memmem(at, (size_t)(end - at), WIRE_STAMP, sizeof(text) - 1)) != NULL) {
+        memcpy(at, text, sizeof(text) - 1);
+        at += sizeof(text) - 1;
+    }
 }
 
 static void put(struct buf *out, struct strv s)
@@ -531,6 +551,7 @@ void wire_make(struct wire *w, const struct request *r, struct reply *reply, boo
     w->end = b.cut ? cut_end(r) : close ? WIRE_CLOSE : WIRE_KEEP;
     if (sim_has(r, "Close-After"))
         w->end = WIRE_CLOSE; /* without having said so: a stale kept connection */
+    w->stamped = sim_has(r, "Stamp");
     split_steps(w, r);
     buf_release(&b.bytes);
     free(b.pieces);

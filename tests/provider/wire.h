@@ -14,6 +14,9 @@
 #include "tests/provider/reply.h"
 #include "tests/provider/request.h"
 
+/* Where "X-Sim-Stamp" wants the time of writing: nanoseconds of CLOCK_MONOTONIC. */
+#define WIRE_STAMP "@ns=0000000000000000000"
+
 /* How an answer ends. */
 enum wire_end {
     WIRE_KEEP = 0, /* the connection waits for another request */
@@ -36,7 +39,8 @@ struct wire {
     size_t n_steps;
     size_t cap_steps;
     enum wire_end end;
-    bool whole; /* nothing was cut off */
+    bool whole;   /* nothing was cut off */
+    bool stamped; /* steps hold places for the time of their writing */
 };
 
 void wire_init(struct wire *w);
@@ -45,6 +49,9 @@ void wire_free(struct wire *w);
 
 /* Everything appended to bytes since the last step becomes one. */
 void wire_step(struct wire *w, uint32_t delay_ms, uint32_t output);
+
+/* Where stamps were asked for: writes the time into those from that byte to that one. */
+void wire_stamp(struct wire *w, size_t from, size_t to);
 
 /*
  * Makes the wire for a reply to a request.  close: the connection ends after it (the

@@ -1,0 +1,308 @@
+"""What is measured. Each case takes the bench, measures in alternating rounds, prints its table."""
+
+import math
+import os
+import statistics
+import subprocess
+import sys
+
+import show
+from load import ROOT, Call, Load, wrk
+from peers import cpu_us, memory_kb
+
+WARM_SECONDS = 1
+LATENCY_CONNECTIONS = 64
+IDLE_CONNECTIONS = 1000
+HELD_STREAMS = 2000
+HANDSHAKES_AT_ONCE = 16
+ANSWER_BYTES = 10 << 20
+
+
+def chat(words, **more):
+    return {"model": "gpt-4o", "max_completion_tokens": 16,
+            "messages": [{"role": "user", "content": "word " * words}], **more}
+
+
+def streamed(tokens):
+    return chat(10, stream=True, max_completion_tokens=tokens,
+                stream_options={"include_usage": True})
+
+
+SMALL = Call("small", chat(10))
+PROMPT = Call("prompt", chat(40000))
+ANSWER = Call("answer", chat(10), {"Output-Tokens": 1, "Pad-Bytes": ANSWER_BYTES}, streams=True)
+SSE_EVENTS = 200
+SSE = Call("sse", streamed(SSE_EVENTS), {"Output-Tokens": SSE_EVENTS}, streams=True)
+
+
+class Bench:
+    """The stand, how long everything takes, and the peers that most cases share."""
+
+    def __init__(self, stand, rounds, seconds):
+        self.stand, self.rounds, self.seconds = stand, rounds, seconds
+        self._peers = None
+
+    @property
+    def folder(self):
+        return self.stand.folder
+
+    def peers(self):
+        if self._peers is None:
+            self._peers = self.stand.all()
+        return self._peers
+
+    def alternate(self, peers, measure, warm=None):
+        """{peer: {figure: median}}: each peer in turn, as many rounds as asked for."""
+        rows = {peer.name: [] for peer in peers}
+        for peer in peers if warm else ():
+            warm(peer)
+        for _ in range(self.rounds):
+            for peer in peers:
+                rows[peer.name].append(measure(peer))
+        return {name: {key: statistics.median(result[key] for result in results)
+                       for key in results[0]} for name, results in rows.items()}
+
+    def saturate(self, peers, call_of, connections, parts=False):
+        """CPU a request, rate and latency at saturation; call_of: the call of each peer."""
+        redis = self.stand.redis.process.pid
+
+        def warm(peer):
+            wrk(self.folder, peer, call_of(peer), connections, WARM_SECONDS)
+
+        def measure(peer):
+            ingest = cpu_us(peer.pid, "ingest") if peer.gate and parts else 0
+            cpu, redis_cpu = (cpu_us(peer.pid) if peer.pid else 0), cpu_us(redis)
+            got = wrk(self.folder, peer, call_of(peer), connections, self.seconds)
+            n = max(got["requests"], 1)
+            row = {"cpu": (cpu_us(peer.pid) - cpu) / n if peer.pid else 0,
+                   "redis": (cpu_us(redis) - redis_cpu) / n,
+                   "rate": got["requests"] * 1e6 / got["us"], "p50": got["p50"], "p99": got["p99"]}
+            if parts:
+                row["ingest"] = (cpu_us(peer.pid, "ingest") - ingest) / n if peer.gate else 0
+            return row
+        return self.alternate(peers, measure, warm)
+
+
+def saturation(bench, title, call, connections, events=0):
+    rows = bench.saturate(bench.peers() + [bench.stand.direct()], lambda _: call, connections)
+    columns = {"cpu": "CPU µs a request", "rate": "requests/s", "p50": "p50 added µs",
+               "p99": "p99 added µs", "redis": "Redis µs a request"}
+    rows = show.without_direct(rows, ("p50", "p99"))
+    if events:
+        columns["event"] = "CPU µs an event"
+        for row in rows.values():
+            row["event"] = row["cpu"] / events
+    show.table(f"{title} ({connections} connections)", columns,
+               show.with_ratios(rows, ("cpu", "rate", "event")))
+
+
+def small(bench):
+    saturation(bench, "Small requests at saturation", SMALL, 32)
+
+
+def prompt(bench):
+    saturation(bench, "200 KB prompts at saturation", PROMPT, 16)
+
+
+def answer(bench):
+    saturation(bench, "10 MB answers at saturation", ANSWER, 4)
+
+
+def sse(bench):
+    saturation(bench, f"Streams of {SSE_EVENTS} events, back to back", SSE, 16, SSE_EVENTS)
+
+
+def latency(bench):
+    rates = [int(word) for word in os.environ.get("RATES", "500 2000 4000").split()]
+    peers = bench.peers() + [bench.stand.direct()]
+    for rate in rates:
+        def measure(peer, rate=rate):
+            with Load(bench.folder, "open", peer, LATENCY_CONNECTIONS, SMALL,
+                      seconds=bench.seconds, rate=rate) as load:
+                load.wait("counting")
+                cpu = cpu_us(peer.pid) if peer.pid else 0
+                got = load.result()
+                used = cpu_us(peer.pid) - cpu if peer.pid else 0
+            return {"p50": got.get("p50", 0), "p99": got.get("p99", 0),
+                    "late": got["unfinished"] + got["failed"],
+                    "cpu": used / max(got["requests"], 1)}
+        rows = bench.alternate(peers, measure,
+                               lambda peer: wrk(bench.folder, peer, SMALL, 16, WARM_SECONDS))
+        direct = rows["direct"]
+        rows = show.without_direct(rows, ("p50", "p99"))
+        columns = {"p50": "p50 added µs", "p99": "p99 added µs", "cpu": "CPU µs a request",
+                   "late": "not answered"}
+        show.table(f"Small requests, {rate} a second (open loop, {LATENCY_CONNECTIONS} "
+                   f"connections; the provider itself: p50 {direct['p50']:.0f} µs, "
+                   f"p99 {direct['p99']:.0f} µs)", columns,
+                   show.with_ratios(rows, ("p50", "p99", "cpu")))
+
+
+def streams(bench):
+    counts = [int(word) for word in os.environ.get("STREAMS", "100 1000").split()]
+    pause = int(os.environ.get("EVENT_MS", "10"))
+    tokens = max(50, 1000 // pause)   # a second, so that each begins anew in the measured time
+    call = Call("streams", streamed(tokens), streams=True, sim={
+        "Output-Tokens": tokens, "Event-Delay-Ms": pause, "First-Event-Delay-Ms": pause,
+        "Stamp": 1})
+    for count in counts:
+        def measure(peer, count=count):
+            with Load(bench.folder, "streams", peer, count, call, seconds=bench.seconds) as load:
+                load.wait("counting")
+                cpu = cpu_us(peer.pid) if peer.pid else 0
+                got = load.result()
+                used = cpu_us(peer.pid) - cpu if peer.pid else 0
+            return {"cpu": used / max(got["events"], 1), "rate": got["events"] * 1e6 / got["us"],
+                    "p50": got.get("event_p50", math.nan), "p99": got.get("event_p99", math.nan),
+                    "first50": got.get("first_p50", math.nan),
+                    "first99": got.get("first_p99", math.nan)}
+        rows = bench.alternate(bench.peers() + [bench.stand.direct()], measure)
+        added = ("p50", "p99", "first50", "first99")
+        direct = rows["direct"]
+        rows = show.without_direct(rows, added)
+        columns = {"cpu": "CPU µs an event", "rate": "events/s", "p50": "p50 added delay µs",
+                   "p99": "p99 added delay µs", "first50": "p50 added to first byte µs",
+                   "first99": "p99 added to first byte µs"}
+        show.table(f"{count} streams, {pause} ms between events (the provider itself: "
+                   f"{direct['rate']:,.0f} events/s, delay p50 {direct['p50']:.0f} µs, "
+                   f"p99 {direct['p99']:.0f} µs)", columns,
+                   show.with_ratios(rows, ("cpu", "rate", *added)))
+
+
+def handshakes(bench):
+    for title, flags in (("full", ()), ("resumed", ("--resume",))):
+        def measure(peer, flags=flags):
+            cpu = cpu_us(peer.pid)
+            with Load(bench.folder, "handshakes", peer, HANDSHAKES_AT_ONCE,
+                      seconds=bench.seconds, flags=flags) as load:
+                got = load.result()
+                used = cpu_us(peer.pid) - cpu
+            n = max(got["requests"], 1)
+            return {"cpu": used / n, "rate": got["requests"] * 1e6 / got["us"],
+                    "p50": got["p50"], "p99": got["p99"], "resumed": 100 * got["resumed"] / n}
+        rows = bench.alternate(bench.peers(), measure)
+        columns = {"cpu": "CPU µs a handshake", "rate": "handshakes/s", "p50": "p50 µs",
+                   "p99": "p99 µs", "resumed": "resumed %"}
+        show.table(f"New connections, TLS 1.3, {title} handshakes ({HANDSHAKES_AT_ONCE} at a time)",
+                   columns, show.with_ratios(rows, ("cpu", "rate")))
+
+
+def held(bench, mode, peer, count, call):
+    """What a peer holds while so many connections rest or streams run."""
+    with Load(bench.folder, mode, peer, count, call, flags=["--hold"]) as load:
+        load.wait("ready")
+        kilobytes = memory_kb(peer.pid)
+        load.release()
+        load.result()
+    return kilobytes
+
+
+def memory(bench):
+    """Of processes just started, which nothing has warmed."""
+    call = Call("held", streamed(600), streams=True,
+                sim={"Output-Tokens": 600, "Event-Delay-Ms": 100})
+    rows = {}
+    for make in (bench.stand.nginx, bench.stand.haproxy, bench.stand.gateway):
+        runs = []
+        for _ in range(bench.rounds):
+            peer = make()
+            if peer is None:
+                break
+            name, start = peer.name, memory_kb(peer.pid)
+            runs.append({"start": start,
+                         "idle": held(bench, "idle", peer, IDLE_CONNECTIONS, SMALL),
+                         "streams": held(bench, "streams", peer, HELD_STREAMS, call)})
+            bench.stand.stop_peers([peer])
+        if runs:
+            row = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+            row["each"] = (row["idle"] - row["start"]) / IDLE_CONNECTIONS
+            row["stream"] = (row["streams"] - row["start"]) / HELD_STREAMS
+            rows[name] = row
+    columns = {"start": "KB just started", "idle": f"KB with {IDLE_CONNECTIONS:,} idle connections",
+               "each": "KB each", "streams": f"KB with {HELD_STREAMS:,} streams",
+               "stream": "KB a stream"}
+    show.table("Memory (proportional set size)", columns, show.with_ratios(rows, tuple(columns)))
+
+
+# What each part costs: gateways that differ from the first in one thing. The journal itself cannot
+# be switched off; what its thread takes has a column.
+RAW = {"protocol": "raw", "unknown_endpoints": "allow", "provider": None}
+MEMORY = {"backend": "memory", "url": None}
+PARTS = {
+    "everything on": {},
+    "no leases": {"counters": {"leases": False}},
+    "counters in memory, no Redis": {"counters": MEMORY},
+    "no limits": {"limits": []},
+    "no tags sent": {},
+    "journal never forced to disk": {"ledger": {"sync": "never"}},
+    "answers not held for the cost header": {"bounds": {"hold_bytes": 0}},
+    "no metering (raw), no limits": {"upstream": RAW, "limits": []},
+    "all of it off": {"upstream": RAW, "limits": [], "counters": MEMORY,
+                      "ledger": {"sync": "never"}, "bounds": {"hold_bytes": 0}},
+}
+UNTAGGED = {"no tags sent", "all of it off"}
+
+
+def parts(bench):
+    others = [peer for peer in bench.peers() if not peer.gate]
+    gates = [bench.stand.gateway(name, **changes) for name, changes in PARTS.items()]
+    plain = Call("untagged", SMALL.body, tags=False)
+    try:
+        rows = bench.saturate(others + gates,
+                              lambda peer: plain if peer.name in UNTAGGED else SMALL, 32, True)
+    finally:
+        bench.stand.stop_peers(gates)
+    full = rows["everything on"]
+    for peer in gates:
+        row = rows[peer.name]
+        row["price"] = full["cpu"] - row["cpu"]
+        for other in others:
+            row[other.name] = row["cpu"] / rows[other.name]["cpu"]
+    columns = {"cpu": "CPU µs a request", "price": "price of the part µs",
+               "ingest": "of it ledger's thread µs", "redis": "Redis µs a request",
+               "rate": "requests/s", **{peer.name: f"times {peer.name}" for peer in others}}
+    show.table("Small requests at saturation, each part switched off in turn (32 connections)",
+               columns, rows)
+
+
+# How a request is reserved: gateways that differ in nothing but this.
+WAYS = {"exact": {"leases": False, "batch": 1}, "batched": {"leases": False},
+        "leased": {"leases": True}}
+
+
+def limits(bench):
+    gates = [bench.stand.gateway(name, counters=counters) for name, counters in WAYS.items()]
+    try:
+        rows = bench.saturate(gates, lambda _: SMALL, 32)
+    finally:
+        bench.stand.stop_peers(gates)
+    show.table("Three ways to reserve, small requests at saturation (32 connections)",
+               {"cpu": "CPU µs a request", "redis": "Redis µs a request", "rate": "requests/s",
+                "p50": "p50 µs", "p99": "p99 µs"}, rows)
+
+
+def tokenizer(bench):
+    """A program of its own, with the SDKs' Python where there is one."""
+    python = os.path.join(ROOT, "build", "venv", "bin", "python")
+    script = os.path.join(ROOT, "tests", "bench", "bench_tokenizer.py")
+    print("\n### Counting tokens beside the reference implementation\n", flush=True)
+    subprocess.run([python if os.path.exists(python) else sys.executable, script, "--rounds",
+                    str(bench.rounds)], check=False)
+
+
+# In the order in which they run: (function, what it measures).
+CASES = {
+    "small": (small, "CPU a small request at saturation"),
+    "latency": (latency, "p50 and p99 added at fixed rates, open loop (RATES=\"500 2000 4000\")"),
+    "sse": (sse, "streams of events as fast as they come"),
+    "streams": (streams, "paced streams: delay of an event, time to first byte "
+                         "(STREAMS=\"100 1000\", EVENT_MS=10)"),
+    "prompt": (prompt, "200 KB prompts"),
+    "answer": (answer, "10 MB answers"),
+    "handshakes": (handshakes, "new connections, full and resumed handshakes"),
+    "memory": (memory, "memory at rest, with idle connections, with streams"),
+    "parts": (parts, "what each part costs: everything on, then each off in turn"),
+    "limits": (limits, "what reserving costs: each request by itself, what comes together in one "
+                       "call, and from leases"),
+    "tokenizer": (tokenizer, "counting tokens, beside the reference implementation"),
+}
