@@ -109,8 +109,8 @@ export const lines = {
             return [table(answer, {
                 caption: `${count(shown)} of ${count(answer.total.requests)} requests` +
                     (shown < answer.total.requests ? "; the rest is the row (other)" : ""),
-                columns: ["end", "team", "feature", "environment", "model", "task", "outcome", "input_tokens",
-                          "output_tokens", "cost_usd", "latency_ms", "id"],
+                columns: ["end", "team", "feature", "model", "task", "outcome", "cost_usd", "input_tokens",
+                          "output_tokens", "latency_ms", "id"],
                 links: { task: (row) => (row.task ? href("/lines", changed(
                     { where: condition("task", row.task) }, common())) : null) },
                 more: (row, width) => (row.id === "(other)" ? null : details(row, width)), sortable: true }),
