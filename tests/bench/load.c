@@ -451,7 +451,7 @@ static void client_run(struct client *c)
             break;
         }
         c->state = CLIENT_HANDSHAKE;
-        /* fall through */
+        __attribute__((fallthrough));
     case CLIENT_HANDSHAKE:
         rc = SSL_connect(c->ssl);
         if (rc == 1)
@@ -549,7 +549,8 @@ static void make_tls(struct load *l)
 
 int main(int argc, char **argv)
 {
-    static struct load load = {.options = {.host = "localhost", .path = "/"}};
+    static char host[] = "localhost";
+    static struct load load = {.options = {.host = host, .path = "/"}};
     struct load *l = &load;
     struct rlimit files;
     if (!options_parse(&l->options, argc, argv)) {

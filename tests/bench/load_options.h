@@ -15,7 +15,7 @@ enum mode { MODE_OPEN = 0, MODE_STREAMS, MODE_HANDSHAKES, MODE_IDLE };
 struct options {
     enum mode mode;
     int port;
-    const char *host; /* for SNI and Host; it connects to 127.0.0.1 */
+    char *host; /* for SNI and Host; it connects to 127.0.0.1 */
     const char *path;
     struct buf headers;  /* lines with CRLF */
     struct buf request;  /* head and body; empty for MODE_HANDSHAKES */
