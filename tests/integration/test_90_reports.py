@@ -39,6 +39,10 @@ def busy(gateways, provider, redis):
                                  json.dumps({"outcome": outcome}).encode())
         assert answer.status in (200, 204)
     gateway.records(80)
+
+    def all_closed():   # outcomes follow the answer, as records do
+        return gateway.report("tasks")["total"]["open"] == 0
+    wait_for("the outcomes", all_closed, 15, 0.1)
     return gateway
 
 
