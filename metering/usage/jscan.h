@@ -112,6 +112,12 @@ struct jscan_gaps {
     struct jscan_gap at[JSCAN_GAPS_MAX];
 };
 
+/*
+ * Told of the raw text of strings of JSCAN_COUNT nodes, piece by piece as it is fed, escapes as
+ * they stand and split anywhere; ends: the string is over.
+ */
+typedef void jscan_text_fn(void *arg, struct strv piece, bool ends);
+
 struct jscan {
     const struct jscan_node *nodes;
     jscan_fn *fn;
@@ -121,6 +127,8 @@ struct jscan {
     bool empty;              /* nothing but white space so far */
     uint64_t counted_bytes;  /* see JSCAN_COUNT */
     struct jscan_gaps *gaps; /* NULL, as after jscan_start: nobody wants to know */
+    jscan_text_fn *text_fn;  /* likewise */
+    void *text_arg;
     /* private: */
     enum rc rc;
     uint64_t at;    /* bytes of the document before the current feed */

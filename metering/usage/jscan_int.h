@@ -1,6 +1,6 @@
 /*
- * jscan_int.h - the scanner's inner loops and its look at names and numbers.
- * Nothing but jscan's own files includes it.
+ * jscan_int.h - the scanner's states, its inner loops and its look at names and numbers.
+ * Nothing but jscan's own files (and repeat.c, which compares what they read) includes it.
  */
 #ifndef METERING_USAGE_JSCAN_INT_H
 #define METERING_USAGE_JSCAN_INT_H
@@ -13,6 +13,26 @@
 #include "metering/usage/jscan.h"
 
 enum { JSCAN_SHORT_DIGITS = 15 }; /* so many are below 2^53 */
+
+enum jscan_state {
+    ST_VALUE = 0,     /* a value must come */
+    ST_ITEM_OR_END,   /* just after [ */
+    ST_MEMBER_OR_END, /* just after { */
+    ST_MEMBER,        /* a member's name must come */
+    ST_COLON,
+    ST_AFTER, /* a value ended */
+    ST_STRING,
+    ST_ESCAPE,
+    ST_UNICODE,
+    ST_NUMBER,
+    ST_LITERAL,
+    ST_SKIP, /* loose: inside a container that nobody wants */
+    ST_SKIP_STRING,
+    ST_SKIP_ESCAPE,
+    ST_DONE,
+};
+
+enum jscan_literal { JSCAN_LITERAL_TRUE = 0, JSCAN_LITERAL_FALSE, JSCAN_LITERAL_NULL };
 
 static inline bool is_space(char c)
 {
@@ -102,6 +122,22 @@ static inline uint8_t find_edge(const struct jscan_node *node, struct strv key)
 
 /* The name, of at most JSCAN_KEY_MAX bytes, equals an edge's but for case. */
 bool jscan_is_folded_edge(const struct jscan_node *node, struct strv key);
+
+/* Where the member of this plain name leads. */
+static inline uint8_t jscan_find_plain(struct jscan *s, const struct jscan_node *node,
+                                       struct strv key)
+{
+    uint8_t found;
+
+    if (key.n > JSCAN_KEY_MAX)
+        return node->any;
+    found = find_edge(node, key);
+    if (found != JSCAN_SKIP)
+        return found;
+    if ((node->flags & JSCAN_FOLD) && jscan_is_folded_edge(node, key))
+        s->folded = true;
+    return node->any;
+}
 /*
  * The closing quote of a string whose text begins at p, NULL where there is none, or a
  * control character or a broken escape before it.  *text_bytes is its length decoded.
@@ -109,5 +145,35 @@ bool jscan_is_folded_edge(const struct jscan_node *node, struct strv key);
 const char *jscan_string_end(const char *p, const char *end, uint64_t *text_bytes);
 /* text follows the grammar of RFC 8259 section 6. */
 bool jscan_number_is_valid(struct strv text);
+
+/* ---- jscan_value.c ------------------------------------------------------------- */
+
+static inline bool jscan_in_array(const struct jscan *s)
+{
+    return (s->arrays[s->depth / 64] >> (s->depth % 64) & 1u) != 0;
+}
+
+/* Opens a container of the value now expected, at place `begin`; RC_LIMIT where too deep. */
+enum rc jscan_push(struct jscan *s, bool array, uint64_t begin) RC_MUST;
+/* Closes the innermost container, which ends before place `end`. */
+void jscan_pop(struct jscan *s, uint64_t end);
+
+/* A token begins at place `begin`; capture: its text is wanted. */
+void jscan_start_token(struct jscan *s, enum jscan_state state, bool capture, uint64_t begin);
+/* n bytes at p of a token that goes on in the next feed; at most JSCAN_TEXT_MAX are kept. */
+void jscan_keep_text(struct jscan *s, const char *p, size_t n);
+/*
+ * The token ended before place at_end; p..end is what of it lies in this feed, of a string
+ * without its quotes.  RC_BAD where that is no number.
+ */
+void jscan_end_string(struct jscan *s, const char *p, const char *end, uint64_t at_end);
+enum rc jscan_end_number(struct jscan *s, const char *p, const char *end,
+                         uint64_t at_end) RC_MUST;
+/* A number that is whole in this feed, of at most JSCAN_SHORT_DIGITS digits alone: value. */
+void jscan_end_count(struct jscan *s, struct strv text, uint64_t value, uint64_t begin);
+/* s->literal is whole. */
+void jscan_end_literal(struct jscan *s, uint64_t at_end);
+/* The next byte of s->literal, at place `at`. */
+enum rc jscan_step_literal(struct jscan *s, char c, uint64_t at) RC_MUST;
 
 #endif
