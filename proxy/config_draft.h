@@ -52,6 +52,7 @@ struct limit_draft {
     enum limit_mode mode;
     int on_failure; /* -1: the counters' own */
     enum on_exhausted on_exhausted;
+    enum limit_count count;
     const cJSON *match, *per, *limit, *alerts;
 };
 

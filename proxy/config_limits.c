@@ -192,6 +192,11 @@ static void check_limit_name(struct config_loader *l, const cJSON *item, const c
     }
 }
 
+static bool holds_input(enum limit_unit unit)
+{
+    return unit == UNIT_USD || unit == UNIT_TOKENS || unit == UNIT_INPUT_TOKENS;
+}
+
 static void read_limit(struct config_loader *l, const cJSON *item)
 {
     struct limit_draft draft = {.name = NULL};
@@ -204,6 +209,7 @@ static void read_limit(struct config_loader *l, const cJSON *item)
     def->mode = draft.mode;
     def->line = config_json_line(item);
     def->on_exhausted = draft.on_exhausted;
+    def->count = draft.count;
     def->on_failure = draft.on_failure < 0 ? l->config->counters_on_failure
                                            : (enum on_failure)draft.on_failure;
     if (draft.name)
@@ -221,6 +227,11 @@ static void read_limit(struct config_loader *l, const cJSON *item)
         read_amount(l, draft.limit, def);
     if (has_unit)
         read_window(l, config_member_or(item, "window"), draft.window, def);
+    if (has_unit && def->count == LIMIT_COUNT_EXACT && !holds_input(def->unit))
+        config_problem(l, config_member_or(item, "count"),
+                       "limits[].count is of prompts, which a limit of %s does not hold: take it "
+                       "out",
+                       limit_unit_name(def->unit));
     read_match(l, draft.match, def);
     read_per(l, draft.per, def);
     read_alerts(l, draft.alerts, def);

@@ -42,6 +42,8 @@ static const char *const on_failure_words[] = {[ON_FAILURE_LOCAL] = "local",
                                                NULL};
 static const char *const on_exhausted_words[] = {
     [ON_EXHAUSTED_FINISH] = "finish", [ON_EXHAUSTED_CUT] = "cut", NULL};
+static const char *const count_words[] = {
+    [LIMIT_COUNT_ESTIMATE] = "estimate", [LIMIT_COUNT_EXACT] = "exact", NULL};
 static const char *const sync_words[] = {
     [SYNC_ALWAYS] = "always", [SYNC_INTERVAL] = "interval", [SYNC_NEVER] = "never", NULL};
 static const char *const mode_words[] = {
@@ -338,6 +340,8 @@ static const struct config_field limit_fields[] = {
          "hour, day, week, month, quarter, year, total, or \"<n>s\" (rolling); not for concurrent"),
     WORD(limit_draft, mode, "mode", mode_words, LIMIT_ENFORCE, "refuse what is over, or only tell"),
     ITEM(limit_draft, alerts, "alerts", "per cents of the limit at which to alert"),
+    WORD(limit_draft, count, "count", count_words, LIMIT_COUNT_ESTIMATE,
+         "how prompts are measured before the call: by bytes, or by tokens where they are known"),
     WORD(limit_draft, on_exhausted, "on_exhausted", on_exhausted_words, ON_EXHAUSTED_FINISH,
          "a stream that has outgrown what was reserved for it, where no more is left"),
     WORD(limit_draft, on_failure, "on_failure", on_failure_words, -1,

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "metering/usage/calibration.h"
+#include "metering/usage/tokenizer.h"
 #include "proxy/conn.h"
 #include "proxy/desk.h"
 #include "proxy/h2.h"
@@ -365,6 +366,7 @@ static void end_turn(struct worker *w)
 {
     int64_t next = INT64_MAX;
 
+    xchg_count_prompts(w);
     for (int round = 0; round < TURN_ROUNDS; round++) {
         h2_tell(w);
         xchg_run_ready(w);
@@ -423,7 +425,7 @@ static void *run(void *arg)
 
     while (has_work(w)) {
         bool busy = !list_is_empty(&w->ready) || !list_is_empty(&w->h2_told) ||
-                    !list_is_empty(&w->h2_dirty);
+                    !list_is_empty(&w->h2_dirty) || !list_is_empty(&w->counting);
 
         event_base_loop(w->base, EVLOOP_ONCE | (busy ? EVLOOP_NONBLOCK : 0));
         end_turn(w);
@@ -510,10 +512,9 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
                           struct generation *generation, const char *journal_dir)
 {
     struct worker *w = xcalloc(1, sizeof(*w));
-    struct list_node *lists[] = {&w->conns,      &w->live,       &w->ready,
-                                 &w->journal_waiters, &w->later, &w->dead_conns,
-                                 &w->dead_xchgs, &w->free_xchgs, &w->mailbox,
-                                 &w->sync_waiters, &w->h2_told, &w->h2_dirty};
+    struct list_node *lists[] = {&w->conns, &w->live, &w->ready, &w->journal_waiters, &w->later,
+                                 &w->dead_conns, &w->dead_xchgs, &w->free_xchgs, &w->mailbox,
+                                 &w->sync_waiters, &w->h2_told, &w->h2_dirty, &w->counting};
     struct fail fail;
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
@@ -585,6 +586,7 @@ void worker_free(struct worker *w)
     denied_free(w->denied);
     learnt_free(w->learnt);
     calibration_free(w->calibration);
+    tokenizer_free(w->tokenizer);
     event_free(w->mailbox_event);
     event_free(w->sync_event);
     event_free(w->limiter_timer);

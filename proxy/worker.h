@@ -3,7 +3,7 @@
  *
  * Workers share the generation (immutable, counted) and nothing else; other threads
  * speak to one through its mailbox.  Loop order, in one place (worker_run): wait ->
- * events -> mailbox -> exchanges that asked to run again -> limiter -> journal write ->
+ * events -> mailbox -> some of a prompt counted -> exchanges that asked to run again -> limiter -> journal write ->
  * exchanges that waited for it -> what was to be freed.
  */
 #ifndef PROXY_WORKER_H
@@ -35,6 +35,7 @@ enum {
 
 struct desk_job;
 struct learnt;
+struct tokenizer;
 struct server;
 
 /* An upstream's credential that was got from elsewhere (tokens.h). */
@@ -68,12 +69,14 @@ struct worker {
     struct denied *denied;
     struct learnt *learnt; /* what calls without a bound take */
     struct calibration *calibration; /* what estimates of its own calls were worth */
+    struct tokenizer *tokenizer;     /* NULL until something was counted: worker_tokenizer */
     struct worker_stats stats;
     int64_t now_us; /* clock_mono_us when the exchange that runs was woken; for its own times */
 
     struct list_node conns;   /* all open ones */
     struct list_node live;    /* exchanges that run */
     struct list_node ready;   /* exchanges that run again this turn */
+    struct list_node counting; /* exchanges whose prompts are counted: the first one, each turn */
     struct list_node journal_waiters; /* for the write of this turn */
     struct list_node sync_waiters;    /* for the disk, with "sync": "always" */
     struct list_node h2_told;  /* streams that have something for their exchange */
@@ -145,6 +148,8 @@ void worker_post_token(struct worker *w, const struct generation *generation, si
 void worker_expect(struct worker *w);
 
 /* ---- for the objects of this worker ---------------------------------------------- */
+
+struct tokenizer *worker_tokenizer(struct worker *w);
 
 void pools_unref(struct pools *pools);
 static inline struct pools *pools_ref(struct pools *pools)

@@ -4,6 +4,7 @@
  *   HEAD     the request head: who (key, tags), where (upstream, endpoint)
  *   BODY     the body, kept whole where the meter needs it; what (model, stream, bounds)
  *   ADMIT    the worst case is priced and reserved in every limit it touches, or refused
+ *   PROMPT   where one of those asks for it, the prompt is counted by its tokens first
  *   BEGIN    the journal has it on disk before a provider can bill it
  *   CONNECT  a connection to the upstream, idle or new
  *   RELAY    request up, answer down, both at once; the tap reads usage as it passes
@@ -14,14 +15,14 @@
  *
  *   HEAD -> BODY -> ADMIT -> BEGIN -> CONNECT -> RELAY -> SETTLE
  *     \________\_______\_______\________\_______/ \-> DRAIN -> SETTLE
- *                 REPLY -> SETTLE          BODY -> DESK -> REPLY
+ *                 REPLY -> SETTLE          BODY -> DESK -> REPLY     ADMIT -> PROMPT -> ADMIT
  *
  * Each state is one function; a transition is a return statement.  Callbacks only
  * wake; a wake is a hint and the state looks for itself, so that an early, late or
  * doubled one does no harm.  Every exchange passes SETTLE exactly once.
  *
  * This file is the driver.  The states are in xchg_request.c (HEAD, BODY), xchg_admit.c
- * (ADMIT, BEGIN), xchg_relay.c (CONNECT, RELAY, DRAIN), xchg_reply.c (REPLY),
+ * (ADMIT, BEGIN), xchg_prompt.c (PROMPT), xchg_relay.c (CONNECT, RELAY, DRAIN), xchg_reply.c (REPLY),
  * xchg_desk.c (DESK) and xchg_settle.c (SETTLE).
  */
 #include <stddef.h>

@@ -35,6 +35,8 @@ void xchg_wake(struct xchg *x, unsigned why);
 
 /* Runs what is on worker->ready. */
 void xchg_run_ready(struct worker *w);
+/* Once a turn: counts so much of the prompts that wait for it that no stream waits long. */
+void xchg_count_prompts(struct worker *w);
 /* Wakes those that waited for the journal's write, which went well or not. */
 void xchg_journal_written(struct worker *w, bool well);
 /* The same for those that wait for the disk. */

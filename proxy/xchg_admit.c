@@ -73,7 +73,8 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     bool priced;
 
     x->factors = calibration_look(x->worker->calibration, strv_z(x->upstream->name), x->model);
-    input = estimate_scaled(estimate_input_tokens(&x->facts), x->factors.input_high);
+    input = prompt_tokens(
+        x, estimate_scaled(estimate_input_tokens(&x->facts), x->factors.input_high));
     x->max_output = output_bound(x, price_max_output(book, query.provider, query.model));
     output = x->max_output;
     usage_set(&x->worst_usage, USAGE_INPUT, input);
@@ -108,6 +109,8 @@ static enum step start_reservation(struct xchg *x)
     if (admission_init(&x->admission, x->config->limits, &x->tags.subject, &worst, &x->id,
                        x->start_wall_us, &x->arena) != RC_OK)
         return xchg_refuse(x, REFUSE_BAD_REQUEST, "the request touches too many limits");
+    if (admission_wants_count(&x->admission) && prompt_begin(x))
+        return xchg_go(x, &S_PROMPT);
     x->admission.wake = on_verdict;
     x->admission.arg = x;
     x->reserving = true;

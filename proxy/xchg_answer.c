@@ -275,6 +275,7 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
         x->tap = tap_renew(x->used_tap, x->upstream->protocol, &x->route, x->asked_usage);
         x->used_tap = NULL;
         count_answers(x);
+        count_text(x);
         tap_head(x->tap, &(struct tap_response){
                              .status = a->head.status,
                              .content_type = http1_value(&a->head, STRV("content-type")),

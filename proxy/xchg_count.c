@@ -129,6 +129,21 @@ void count_answers(struct xchg *x)
     tap_on_answer(x->tap, on_answer, x);
 }
 
+/* ---- generated text ---------------------------------------------------------------- */
+
+void count_text(struct xchg *x)
+{
+    enum token_encoding encoding;
+
+    if (x->route.endpoint->kind != ENDPOINT_METERED || x->facts.embeds ||
+        !token_encoding_of_model(x->model, &encoding))
+        return;
+    /* What a model thinks is billed and not shown: experience knows more than the text. */
+    if (token_model_thinks(x->model) && x->factors.output > 0)
+        return;
+    tap_count_text(x->tap, worker_tokenizer(x->worker), encoding);
+}
+
 /* ---- the whole ------------------------------------------------------------------- */
 
 /* An answer that can be fetched again, and was counted. */

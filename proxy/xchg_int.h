@@ -75,7 +75,7 @@ struct xchg_state {
     xchg_state_fn *timeout; /* its deadline has passed */
 };
 
-extern const struct xchg_state S_HEAD, S_BODY, S_ADMIT, S_BEGIN, S_CONNECT, S_RELAY, S_DRAIN,
+extern const struct xchg_state S_HEAD, S_BODY, S_ADMIT, S_PROMPT, S_BEGIN, S_CONNECT, S_RELAY, S_DRAIN,
     S_DESK, S_REPLY, S_SETTLE;
 
 /* What RELAY waits for: each has its own deadline. */
@@ -167,6 +167,7 @@ struct xchg {
     uint64_t max_output; /* bound of the whole answer, in tokens */
     struct estimate_factors factors; /* as they were when it was admitted */
     struct usage worst_usage;
+    struct prompt *prompt; /* that is, or was, counted (xchg_prompt.c); NULL: by its bytes */
     bool reserving; /* a verdict is awaited */
     bool reserved;  /* to be settled */
     uint64_t sync_note; /* of the journal: BEGIN is on disk when it has come so far */
@@ -238,6 +239,21 @@ bool xchg_client_left(struct xchg *x);
  */
 enum rc request_continue(struct xchg *x) RC_MUST;
 
+enum { REQUEST_UNPACKED_MAX_BYTES = 8 << 20 }; /* what a compressed body may unpack to */
+/*
+ * The body as its endpoint will read it: the held one, or what is appended to out (which has that
+ * maximum) where it came compressed, and *packed says so.
+ */
+enum rc request_unpack(struct xchg *x, struct buf *out, struct strv *body, bool *packed) RC_MUST;
+
+/* ---- the prompt by its tokens (xchg_prompt.c) ---- */
+/* The prompt can be counted, and was not: go to S_PROMPT, which comes back to S_ADMIT. */
+bool prompt_begin(struct xchg *x);
+/* Its tokens as the provider will bill them, at the least; estimate where it was not counted. */
+uint64_t prompt_tokens(const struct xchg *x, uint64_t estimate);
+/* Gives back what counting holds; harmless at any time. */
+void prompt_end(struct xchg *x);
+
 /* ---- what the provider is shown (xchg_credential.c) ---- */
 enum { CREDENTIAL_HEADERS_MAX = 3 };
 struct credential {
@@ -291,6 +307,8 @@ enum rc client_flush(struct xchg *x) RC_MUST;
 void settle_count(struct xchg *x);
 /* The tap is new: where the answer is a batch, its answers are counted as they come. */
 void count_answers(struct xchg *x);
+/* Likewise: its text is counted by tokens where the model's are known, unless the provider does. */
+void count_text(struct xchg *x);
 /* The name that an answer is priced by first; served: the answer's own. */
 struct strv settle_model(const struct xchg *x, struct strv served);
 /* Where it was served: by the answer's word, the configuration's or the path's. */

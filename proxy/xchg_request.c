@@ -174,9 +174,6 @@ static enum step route_request(struct xchg *x)
     return xchg_go(x, &S_BODY);
 }
 
-/* What a compressed body may unpack to: a turn of the loop does it all, in some 20 ms. */
-enum { REQUEST_UNPACKED_MAX_BYTES = 8 << 20 };
-
 /* ---- BODY --------------------------------------------------------------------------------- */
 
 static enum rc take_chunked(struct xchg *x, struct strv bytes)
@@ -231,8 +228,8 @@ static enum rc take_body(struct xchg *x)
     return RC_OK;
 }
 
-/* The body as its endpoint will read it; *packed where that is in `out`. */
-static enum rc unpack_body(struct xchg *x, struct buf *out, struct strv *body, bool *packed)
+/* A turn of the loop unpacks it all: some 20 ms at the most. */
+enum rc request_unpack(struct xchg *x, struct buf *out, struct strv *body, bool *packed)
 {
     struct strv coding = strv_trim(http1_value(&x->head, STRV("content-encoding")));
     enum rc rc;
@@ -282,7 +279,7 @@ static enum rc read_body(struct xchg *x, bool *packed, bool *unpacks)
     enum rc rc;
 
     buf_init(&unpacked, REQUEST_UNPACKED_MAX_BYTES);
-    rc = unpack_body(x, &unpacked, &body, packed);
+    rc = request_unpack(x, &unpacked, &body, packed);
     *unpacks = rc == RC_OK;
     if (rc == RC_OK)
         rc = protocol_is_form(type) ? protocol_scan_form(p, &x->route, type, body, &x->facts)

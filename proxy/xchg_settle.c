@@ -194,6 +194,7 @@ static enum step st_settle(struct xchg *x)
     if (x->reserving)
         limiter_cancel(w->limiter, &x->admission);
     x->reserving = false;
+    prompt_end(x);
     if (x->desk_job)
         desk_job_leave(x->desk_job);
     x->desk_job = NULL;

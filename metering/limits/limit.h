@@ -45,6 +45,9 @@ enum on_failure { ON_FAILURE_LOCAL = 0, ON_FAILURE_REFUSE, ON_FAILURE_ALLOW };
 /* What becomes of a stream that has outgrown its reservation where there is no more room. */
 enum on_exhausted { ON_EXHAUSTED_FINISH = 0, ON_EXHAUSTED_CUT };
 
+/* How a prompt is measured before the call: by its bytes, or by its tokens where they are known. */
+enum limit_count { LIMIT_COUNT_ESTIMATE = 0, LIMIT_COUNT_EXACT };
+
 enum {
     LIMIT_CLAIMS_MAX = 32,      /* limits that one request may touch */
     LIMIT_KEY_MAX_BYTES = 1024, /* longer scopes are hashed */
@@ -82,6 +85,7 @@ struct limit_def {
     enum on_exhausted on_exhausted;
     uint64_t raised;         /* goes before limit until raised_until_us (wall); 0: never */
     int64_t raised_until_us;
+    enum limit_count count;
     unsigned alerts[8];         /* per cent thresholds */
     size_t n_alerts;
     int line; /* in the configuration file, for problems */
@@ -173,6 +177,9 @@ struct admission {
 enum rc admission_init(struct admission *a, const struct limit_set *set,
                        const struct subject *subject, const struct limit_amounts *worst,
                        const struct uuid *id, int64_t now_us, struct arena *arena) RC_MUST;
+
+/* A limit that the request touches wants its prompt counted; after admission_init. */
+bool admission_wants_count(const struct admission *a);
 
 /*
  * Makes `more` a further reservation for the same request, whose stream has outgrown a (which

@@ -461,6 +461,15 @@ enum rc admission_init(struct admission *a, const struct limit_set *set,
     return RC_OK;
 }
 
+bool admission_wants_count(const struct admission *a)
+{
+    for (size_t i = 0; i < a->n_claims; i++) {
+        if (a->set->rules[a->claims[i].limit].def.count == LIMIT_COUNT_EXACT)
+            return true;
+    }
+    return false;
+}
+
 void admission_grow(struct admission *more, const struct admission *a,
                     const struct limit_amounts *extra, const struct uuid *id)
 {

@@ -107,7 +107,8 @@ uint64_t estimate_output_tokens(uint64_t text_bytes, uint32_t per_byte, uint64_t
     return tokens < bound ? tokens : bound;
 }
 
-/* Output of which so much text was seen, bounded as the request was. */
+/* Output of which so much text was seen, by its tokens where they were counted, bounded as the
+ * request was. */
 static uint64_t seen_output(const struct request_facts *facts, const struct tap_result *seen,
                             uint64_t model_max, const struct estimate_factors *factors)
 {
@@ -115,6 +116,8 @@ static uint64_t seen_output(const struct request_facts *facts, const struct tap_
     uint64_t bound =
         is_bounded ? estimate_max_output_tokens(facts, model_max) : USAGE_MAX_COUNT;
 
+    if (seen->text_counted)
+        return seen->text_tokens < bound ? seen->text_tokens : bound;
     return estimate_output_tokens(seen->output_bytes, factors->output, bound);
 }
 

@@ -97,7 +97,6 @@ enum {
     REASONING_BASE = 5,
     CALLS_TOKENS = 9, /* around what tools were called with */
     TOOLS_TOKENS = 24, /* around the tools, of the models that take most */
-    ESCAPE_MAX_BYTES = 12,
 };
 
 static void add(struct prompt_counter *p, uint64_t n)
@@ -108,67 +107,19 @@ static void add(struct prompt_counter *p, uint64_t n)
 
 /* ---- strings ------------------------------------------------------------------- */
 
-static int hex4(const char *p, const char *end)
-{
-    int value = 0;
-
-    if (end - p < 4)
-        return -1;
-    for (int i = 0; i < 4; i++) {
-        char c = p[i];
-        int digit = c >= '0' && c <= '9' ? c - '0' : ((c | 0x20) - 'a') + 10;
-
-        if (digit < 0 || digit > 15)
-            return -1;
-        value = value << 4 | digit;
-    }
-    return value;
-}
-
-/* Counts what the escape at p stands for; returns what follows it. */
-static const char *feed_escape(struct prompt_counter *p, const char *at, const char *end)
-{
-    static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
-    size_t n = (size_t)(end - at) < 6 ? (size_t)(end - at) : 6;
-    char text[ESCAPE_MAX_BYTES];
-    size_t text_n = 0;
-
-    if (n < 2)
-        return end;
-    if (at[1] != 'u') {
-        const char *name = memchr(names, at[1], sizeof(names) - 1);
-        char c = name != NULL ? values[name - names] : at[1];
-
-        token_counter_feed(&p->text, strv_make(&c, 1));
-        return at + 2;
-    }
-    if (n == 6 && end - at >= 12 && at[6] == '\\' && at[7] == 'u' &&
-        (hex4(at + 2, end) & 0xfc00) == 0xd800 && (hex4(at + 8, end) & 0xfc00) == 0xdc00)
-        n = 12; /* both halves of a character */
-    if (!jscan_unescape(strv_make(at, n), text, sizeof(text), &text_n))
-        return at + n;
-    token_counter_feed(&p->text, strv_make(text, text_n));
-    return at + n;
-}
-
 /* Counts about so many bytes of a string's raw text; returns where it stopped. */
 static const char *feed_string(struct prompt_counter *p, const char *at, const char *end,
                                size_t bytes)
 {
-    const char *stop = (size_t)(end - at) <= bytes ? end : at + bytes;
+    size_t n = (size_t)(end - at) < bytes ? (size_t)(end - at) : bytes;
 
-    while (at < stop) {
-        const char *slash = memchr(at, '\\', (size_t)(stop - at));
-        const char *to = slash != NULL ? slash : stop;
-
-        token_counter_feed(&p->text, strv_make(at, (size_t)(to - at)));
-        at = slash != NULL ? feed_escape(p, slash, end) : to;
-    }
-    return at;
+    token_json_feed(&p->raw, &p->text, strv_make(at, n));
+    return at + n;
 }
 
 static void end_string(struct prompt_counter *p)
 {
+    token_json_end(&p->raw, &p->text);
     add(p, token_counter_finish(&p->text));
 }
 
@@ -295,12 +246,6 @@ static void on_event(void *arg, const struct jscan_event *e)
 
 /* ---- the whole -------------------------------------------------------------------- */
 
-static bool is_reasoning(struct strv model)
-{
-    return (model.n > 1 && model.p[0] == 'o' && model.p[1] >= '1' && model.p[1] <= '9') ||
-           (model.n >= 5 && memcmp(model.p, "gpt-5", 5) == 0);
-}
-
 bool prompt_counter_init(struct prompt_counter *p, struct tokenizer *t,
                          const struct route *route, struct strv model, struct strv body)
 {
@@ -315,7 +260,7 @@ bool prompt_counter_init(struct prompt_counter *p, struct tokenizer *t,
     p->exact = token_encoding_of_model(model, &encoding);
     p->is_chat = responses || strstr(entry->endpoint.name, "chat") != NULL;
     token_counter_init(&p->text, t, encoding, 0);
-    if (p->is_chat && (responses || is_reasoning(model))) {
+    if (p->is_chat && (responses || token_model_thinks(model))) {
         p->exact = false;
         p->per_message = REASONING_MESSAGE;
         p->tokens = REASONING_BASE;

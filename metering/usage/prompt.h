@@ -22,6 +22,7 @@
 #include "metering/usage/image.h"
 #include "metering/usage/jscan.h"
 #include "metering/usage/protocol.h"
+#include "metering/usage/token_json.h"
 #include "metering/usage/tokenizer.h"
 
 enum {
@@ -40,6 +41,7 @@ struct prompt_counter {
     /* private: */
     struct jscan scan;
     struct token_counter text;
+    struct token_json raw;
     struct strv body, model;
     size_t fed;              /* bytes of the body */
     size_t long_at, long_end; /* a string that is being counted; equal: none */

@@ -42,9 +42,10 @@ static const char *number_end(const char *p, const char *end)
 
 /*
  * Names and dates stay the same in a stream, but it takes two events to see which: what did
- * not change is compared with the rest from now on.  Generated text stays a gap.
+ * not change is compared with the rest from now on.  Generated text stays a gap.  kept (or NULL) is
+ * what stands in those that are left.
  */
-static void narrow(struct repeat *r, const struct strv found[JSCAN_GAPS_MAX])
+static void narrow(struct repeat *r, const struct strv found[JSCAN_GAPS_MAX], struct strv *kept)
 {
     unsigned n = 0;
 
@@ -52,8 +53,11 @@ static void narrow(struct repeat *r, const struct strv found[JSCAN_GAPS_MAX])
         struct repeat_gap gap = r->gap[i];
         struct strv before = strv_make(r->text + gap.begin, (size_t)gap.end - gap.begin);
 
-        if (gap.kind == JSCAN_GAP_COUNTED || !strv_eq(before, found[i]))
-            r->gap[n++] = gap;
+        if (gap.kind != JSCAN_GAP_COUNTED && strv_eq(before, found[i]))
+            continue;
+        if (kept != NULL)
+            kept[n] = found[i];
+        r->gap[n++] = gap;
     }
     r->n_gaps = n;
     r->narrowed = true;
@@ -94,21 +98,17 @@ static bool match(const struct repeat *r, struct strv bytes, size_t *used, uint6
     return true;
 }
 
-/* The first match since the event was learnt. */
-static bool match_first(struct repeat *r, struct strv bytes, size_t *used, uint64_t *counted)
+bool repeat_match(struct repeat *r, struct strv bytes, size_t *used, uint64_t *counted,
+                  struct strv found[JSCAN_GAPS_MAX])
 {
-    struct strv found[JSCAN_GAPS_MAX];
+    struct strv first[JSCAN_GAPS_MAX];
 
-    if (!match(r, bytes, used, counted, found))
-        return false;
-    narrow(r, found);
-    return true;
-}
-
-bool repeat_match(struct repeat *r, struct strv bytes, size_t *used, uint64_t *counted)
-{
     if (r->n == 0 || bytes.n == 0)
         return false;
-    return r->narrowed ? match(r, bytes, used, counted, NULL)
-                       : match_first(r, bytes, used, counted);
+    if (r->narrowed)
+        return match(r, bytes, used, counted, found);
+    if (!match(r, bytes, used, counted, first))
+        return false;
+    narrow(r, first, found);
+    return true;
 }

@@ -44,7 +44,9 @@ void repeat_learn(struct repeat *r, struct strv event, size_t document,
 /*
  * True where bytes begin with the event that was learnt, its gaps aside; *used is its
  * length then, and *counted the bytes of generated text that the scanner would count in it.
+ * found (NULL: nobody asks) is given what stands in place of each gap.
  */
-bool repeat_match(struct repeat *r, struct strv bytes, size_t *used, uint64_t *counted);
+bool repeat_match(struct repeat *r, struct strv bytes, size_t *used, uint64_t *counted,
+                  struct strv found[JSCAN_GAPS_MAX]);
 
 #endif

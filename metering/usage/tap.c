@@ -17,6 +17,7 @@ void tap_rest(struct tap *tap)
     tap->frames = NULL;
     free(tap->reading.parts);
     tap->reading.parts = NULL;
+    tap_drop_text(tap);
 }
 
 static void begin(struct tap *tap, const struct protocol *p, const struct route *route,
@@ -374,6 +375,7 @@ enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass)
     tap->finished = true;
     if (r->result.has_usage && r->terminator)
         r->result.usage_is_final = true;
+    tap_end_text(tap);
     r->result.end = find_end(tap, clean);
     r->result.pending = goes_on(tap);
     return rc;

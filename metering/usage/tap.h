@@ -14,11 +14,13 @@
 
 #include "base/buf.h"
 #include "metering/usage/protocol.h"
+#include "metering/usage/tokenizer.h"
 #include "metering/usage/usage.h"
 
 enum {
     TAP_MODEL_MAX_BYTES = 256,
     TAP_ID_MAX_BYTES = 128,
+    TAP_TEXT_MAX_BYTES = 256 << 10, /* of generated text that is counted by its tokens */
 };
 
 struct tap;
@@ -60,6 +62,8 @@ struct tap_result {
     bool has_provider_cost;
     int64_t provider_cost_atto_hi, provider_cost_atto_lo; /* nano and rest: see money_split */
     uint64_t output_bytes; /* bytes of generated text seen: for an estimate */
+    bool text_counted;     /* by tap_count_text, the provider having given no last word */
+    uint64_t text_tokens;  /* of it; at most USAGE_MAX_COUNT */
     bool pending;          /* the work goes on after this answer: another will tell what it took */
     char kept_id[TAP_ID_MAX_BYTES]; /* of an answer with usage that can be fetched again, which
                                      * tells the same usage again; "": it cannot */
@@ -112,6 +116,13 @@ enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass) RC_MUST;
  * of an AWS event stream.  Nothing of the gateway's own may then follow.
  */
 bool tap_is_between(const struct tap *tap);
+/*
+ * Generated text is to be counted with this vocabulary where the provider gives no last word;
+ * before tap_head.  Borrows t until tap_finish or tap_rest.  Holds at most TOKEN_BUFFER_BYTES of
+ * text (four times that for one word), and counts nothing of a shorter answer whose provider
+ * says what it took.
+ */
+void tap_count_text(struct tap *tap, struct tokenizer *t, enum token_encoding e);
 /* Of a route whose answer is a batch of answers; before tap_head. */
 void tap_on_answer(struct tap *tap, tap_answer_fn *fn, void *arg);
 

@@ -13,6 +13,7 @@
 #include "metering/usage/repeat.h"
 #include "metering/usage/sse.h"
 #include "metering/usage/tap.h"
+#include "metering/usage/token_json.h"
 
 /* What the body is taken for. */
 enum mode {
@@ -40,6 +41,14 @@ struct watch {
     uint64_t documents; /* likewise */
     uint64_t known_documents;        /* in an event that is known */
     char before[READING_SAME_BYTES]; /* the reading before it */
+};
+
+/* Generated text that is counted (tap_text.c); in raw bytes of JSON. */
+struct tap_text {
+    bool wanted;
+    uint64_t seen, fed; /* fed: to the counter, at most TAP_TEXT_MAX_BYTES */
+    struct token_json raw;
+    struct token_counter counter;
 };
 
 struct frames; /* of an AWS event stream: tap_eventstream.c */
@@ -79,6 +88,8 @@ struct tap {
     uint64_t answers;   /* read so far */
     struct usage total; /* of those that were not counted before */
 
+    struct tap_text text;
+
     struct reading reading; /* last: the scanner's memory at its end is not cleared */
 };
 
@@ -103,6 +114,13 @@ enum rc tap_rewrite_sse(struct tap *tap, struct strv bytes, struct buf *pass) RC
 bool tap_end_sse(struct tap *tap);
 /* What is held goes to the client after all. */
 enum rc tap_release_hold(struct tap *tap, struct buf *pass) RC_MUST;
+
+/* ---- generated text (tap_text.c) ---- */
+/* An event was known again, with this in place of each gap. */
+void tap_take_text(struct tap *tap, const struct strv *found, const struct repeat *event);
+/* The answer ended: counts where the provider did not, and forgets the text. */
+void tap_end_text(struct tap *tap);
+void tap_drop_text(struct tap *tap);
 
 /* ---- AWS event streams (tap_eventstream.c) ---- */
 void tap_read_eventstream(struct tap *tap, struct strv bytes);

@@ -76,6 +76,7 @@ static void review_event(struct tap *tap, bool good, const char *end)
 /* Passes over the known events that bytes begin with; returns their length. */
 static size_t skip_known(struct tap *tap, struct strv bytes)
 {
+    struct strv found[JSCAN_GAPS_MAX], *text = tap->text.wanted ? found : NULL;
     struct reading *r = &tap->reading;
     size_t at = 0, used;
     uint64_t counted;
@@ -83,8 +84,10 @@ static size_t skip_known(struct tap *tap, struct strv bytes)
     if (!sse_is_between(&tap->sse))
         return 0;
     if (tap->watch != NULL) {
-        while (repeat_match(&tap->watch->known, strv_skip(bytes, at), &used, &counted)) {
+        while (repeat_match(&tap->watch->known, strv_skip(bytes, at), &used, &counted, text)) {
             at += used;
+            if (text != NULL)
+                tap_take_text(tap, text, &tap->watch->known);
             r->scan.counted_bytes += counted;
             r->documents += tap->watch->known_documents;
         }

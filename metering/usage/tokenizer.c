@@ -74,7 +74,8 @@ static bool matches(const char *pattern, struct strv text)
     return strv_eq(text, strv_z(pattern));
 }
 
-bool token_encoding_of_model(struct strv model, enum token_encoding *e)
+/* Without publisher, fine-tuning, and what a router appends. */
+static struct strv base_model(struct strv model)
 {
     for (size_t i = 0; i < model.n; i++) {
         if (model.p[i] == '/') {
@@ -84,7 +85,19 @@ bool token_encoding_of_model(struct strv model, enum token_encoding *e)
     }
     if (model.n > 3 && memcmp(model.p, "ft:", 3) == 0)
         model = strv_skip(model, 3);
-    model = strv_head(model, strv_find(model, ':'));
+    return strv_head(model, strv_find(model, ':'));
+}
+
+bool token_model_thinks(struct strv model)
+{
+    model = base_model(model);
+    return (model.n > 1 && model.p[0] == 'o' && model.p[1] >= '1' && model.p[1] <= '9') ||
+           strv_starts(model, STRV("gpt-5")) || strv_starts(model, STRV("gpt-oss"));
+}
+
+bool token_encoding_of_model(struct strv model, enum token_encoding *e)
+{
+    model = base_model(model);
     for (size_t i = 0; i < sizeof(MODELS) / sizeof(MODELS[0]); i++) {
         if (matches(MODELS[i].model, model)) {
             *e = MODELS[i].encoding;
@@ -271,12 +284,20 @@ static void drain(struct token_counter *c, bool last)
         grow(c, c->size * 2 < c->piece_max ? c->size * 2 : c->piece_max);
 }
 
+/* Up to here the buffer grows without a look at what is in it. */
+static size_t first_stop(const struct token_counter *c)
+{
+    return TOKEN_BUFFER_BYTES < c->piece_max ? TOKEN_BUFFER_BYTES : c->piece_max;
+}
+
 static void append(struct token_counter *c, const char *p, size_t n)
 {
     while (n > 0) {
         size_t some;
 
-        if (room(c) < SEQUENCE_MAX_BYTES)
+        if (room(c) < SEQUENCE_MAX_BYTES && c->size < first_stop(c))
+            grow(c, c->size * 2 < first_stop(c) ? c->size * 2 : first_stop(c));
+        else if (room(c) < SEQUENCE_MAX_BYTES)
             drain(c, false);
         some = n < room(c) ? n : room(c);
         /* Never a part of a character. */
@@ -320,7 +341,9 @@ static size_t end_partial(struct token_counter *c, struct strv part)
 void token_counter_feed(struct token_counter *c, struct strv part)
 {
     if (c->text == NULL)
-        grow(c, TOKEN_BUFFER_BYTES < c->piece_max ? TOKEN_BUFFER_BYTES : c->piece_max);
+        grow(c, part.n > TOKEN_BUFFER_FIRST_BYTES || c->piece_max < TOKEN_BUFFER_FIRST_BYTES
+                    ? first_stop(c)
+                    : TOKEN_BUFFER_FIRST_BYTES);
     part = strv_skip(part, end_partial(c, part));
     while (part.n > 0) {
         enum sequence what;

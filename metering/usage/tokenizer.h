@@ -30,6 +30,7 @@ enum token_encoding {
 enum {
     /* Text waits here until whole pieces can be counted; grows for a piece that is longer. */
     TOKEN_BUFFER_BYTES = 16 << 10,
+    TOKEN_BUFFER_FIRST_BYTES = 1 << 10, /* and grows so far before anything is counted */
     /* A piece (a "word") beyond this is cut, where the caller gives no bound of its own. */
     TOKEN_PIECE_MAX_BYTES = 1 << 20,
 };
@@ -43,6 +44,8 @@ bool token_encoding_find(struct strv name, enum token_encoding *e);
  * not known here; *e is then ENCODING_O200K, the closest that there is.
  */
 bool token_encoding_of_model(struct strv model, enum token_encoding *e);
+/* A model of OpenAI's that thinks before it answers: tokens that are billed and never shown. */
+bool token_model_thinks(struct strv model);
 
 struct tokenizer;
 

@@ -263,7 +263,7 @@ static void test_match(void **state)
         uint64_t counted = 0;
 
         learn(&r);
-        if (repeat_match(&r, bytes, &used, &counted) != CASES[i].matches)
+        if (repeat_match(&r, bytes, &used, &counted, NULL) != CASES[i].matches)
             fail_msg("case %zu: %s", i, CASES[i].bytes);
         if (!CASES[i].matches)
             continue;
@@ -282,11 +282,11 @@ static void test_narrows_to_what_changes(void **state)
 
     (void)state;
     learn(&r);
-    assert_true(repeat_match(&r, next, &used, &counted));
+    assert_true(repeat_match(&r, next, &used, &counted, NULL));
     assert_int_equal(r.n_gaps, 2); /* id is the same; text always may differ */
-    assert_false(repeat_match(&r, other, &used, &counted));
+    assert_false(repeat_match(&r, other, &used, &counted, NULL));
     learn(&r);
-    assert_true(repeat_match(&r, other, &used, &counted));
+    assert_true(repeat_match(&r, other, &used, &counted, NULL));
     assert_int_equal(r.n_gaps, 3);
 }
 
@@ -301,9 +301,9 @@ static void test_bounds(void **state)
     (void)state;
     memset(event, 'x', sizeof(event));
     repeat_learn(&r, strv_make(event, sizeof(event)), 0, &none, 0);
-    assert_false(repeat_match(&r, strv_make(event, sizeof(event)), &used, &counted));
+    assert_false(repeat_match(&r, strv_make(event, sizeof(event)), &used, &counted, NULL));
     repeat_learn(&r, strv_make(event, REPEAT_TEXT_MAX), 0, &none, 3);
-    assert_true(repeat_match(&r, strv_make(event, sizeof(event)), &used, &counted));
+    assert_true(repeat_match(&r, strv_make(event, sizeof(event)), &used, &counted, NULL));
     assert_int_equal(used, REPEAT_TEXT_MAX);
     assert_int_equal(counted, 3);
 }

@@ -1,0 +1,72 @@
+/*
+ * tap_text.c - the tap counts generated text by its tokens, for answers whose provider does not
+ * say what they took.
+ *
+ * Most providers say, at the very end.  So text waits in the counter's buffer, and nothing is
+ * counted before TOKEN_BUFFER_BYTES of it have come, or the answer has ended without counts; of a
+ * longer answer the first TAP_TEXT_MAX_BYTES are counted as they pass, and the rest is taken to be
+ * like them.
+ */
+#include "metering/usage/tap_int.h"
+
+enum { TAP_PIECE_MAX_BYTES = 64 << 10 }; /* of a "word" that is counted as one */
+
+static void on_text(void *arg, struct strv piece, bool ends)
+{
+    struct tap_text *text = &((struct tap *)arg)->text;
+
+    text->seen += piece.n;
+    piece = strv_head(piece, TAP_TEXT_MAX_BYTES - text->fed);
+    text->fed += piece.n;
+    token_json_feed(&text->raw, &text->counter, piece);
+    if (ends)
+        token_json_end(&text->raw, &text->counter);
+}
+
+void tap_count_text(struct tap *tap, struct tokenizer *t, enum token_encoding e)
+{
+    token_counter_init(&tap->text.counter, t, e, TAP_PIECE_MAX_BYTES);
+    tap->text.wanted = true;
+    tap->reading.scan.text_fn = on_text;
+    tap->reading.scan.text_arg = tap;
+}
+
+void tap_take_text(struct tap *tap, const struct strv *found, const struct repeat *event)
+{
+    for (unsigned i = 0; i < event->n_gaps; i++) {
+        if (event->gap[i].kind == JSCAN_GAP_COUNTED)
+            on_text(tap, found[i], true);
+    }
+}
+
+/* As many times more as there was text that was not counted. */
+static uint64_t with_the_rest(uint64_t tokens, const struct tap_text *text)
+{
+    uint64_t whole;
+
+    if (text->fed == 0 || __builtin_mul_overflow(tokens, text->seen / text->fed, &whole) ||
+        whole > USAGE_MAX_COUNT)
+        return text->fed == 0 ? 0 : USAGE_MAX_COUNT;
+    return whole + tokens * (text->seen % text->fed) / text->fed;
+}
+
+void tap_end_text(struct tap *tap)
+{
+    struct tap_result *result = &tap->reading.result;
+    struct tap_text *text = &tap->text;
+
+    if (!text->wanted)
+        return;
+    text->wanted = false;
+    if (!(result->usage_is_final && usage_has(&result->usage, USAGE_OUTPUT)) &&
+        tap->reading.whole_text == 0) {
+        result->text_tokens = with_the_rest(token_counter_finish(&text->counter), text);
+        result->text_counted = true;
+    }
+    tap_drop_text(tap);
+}
+
+void tap_drop_text(struct tap *tap)
+{
+    token_counter_fini(&tap->text.counter);
+}
