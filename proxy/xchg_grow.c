@@ -37,12 +37,14 @@ static void on_verdict(void *arg)
     xchg_wake(arg, WAKE_LIMIT);
 }
 
-/* Output so far: as the provider counts where it tells as it goes, else from the bytes. */
+/* Output so far: as the provider counts where it tells as it goes, else by its tokens or bytes. */
 static uint64_t output_so_far(const struct xchg *x)
 {
     const struct tap_result *seen = tap_result(x->tap);
-    uint64_t tokens = estimate_output_tokens(seen->output_bytes, x->factors.output, USAGE_MAX_COUNT);
+    uint64_t tokens;
 
+    if (!tap_text_so_far(x->tap, &tokens))
+        tokens = estimate_output_tokens(seen->output_bytes, x->factors.output, USAGE_MAX_COUNT);
     return seen->usage.n[USAGE_OUTPUT] > tokens ? seen->usage.n[USAGE_OUTPUT] : tokens;
 }
 

@@ -123,6 +123,8 @@ bool tap_is_between(const struct tap *tap);
  * says what it took.
  */
 void tap_count_text(struct tap *tap, struct tokenizer *t, enum token_encoding e);
+/* Tokens of the text so far, the last few of them estimated; false where they are not counted. */
+bool tap_text_so_far(struct tap *tap, uint64_t *tokens);
 /* Of a route whose answer is a batch of answers; before tap_head. */
 void tap_on_answer(struct tap *tap, tap_answer_fn *fn, void *arg);
 

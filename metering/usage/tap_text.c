@@ -7,9 +7,13 @@
  * longer answer the first TAP_TEXT_MAX_BYTES are counted as they pass, and the rest is taken to be
  * like them.
  */
+#include "metering/usage/estimate.h"
 #include "metering/usage/tap_int.h"
 
-enum { TAP_PIECE_MAX_BYTES = 64 << 10 }; /* of a "word" that is counted as one */
+enum {
+    TAP_PIECE_MAX_BYTES = 64 << 10, /* of a "word" that is counted as one */
+    TAP_HELD_BYTES = 256,           /* of text that is estimated while it passes */
+};
 
 static void on_text(void *arg, struct strv piece, bool ends)
 {
@@ -48,6 +52,18 @@ static uint64_t with_the_rest(uint64_t tokens, const struct tap_text *text)
         whole > USAGE_MAX_COUNT)
         return text->fed == 0 ? 0 : USAGE_MAX_COUNT;
     return whole + tokens * (text->seen % text->fed) / text->fed;
+}
+
+bool tap_text_so_far(struct tap *tap, uint64_t *tokens)
+{
+    struct tap_text *text = &tap->text;
+    size_t held;
+
+    if (!text->wanted || tap->reading.whole_text > 0)
+        return false;
+    *tokens = token_counter_so_far(&text->counter, TAP_HELD_BYTES, &held);
+    *tokens = with_the_rest(*tokens + estimate_output_tokens(held, 0, held), text);
+    return true;
 }
 
 void tap_end_text(struct tap *tap)

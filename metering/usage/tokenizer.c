@@ -280,6 +280,7 @@ static void drain(struct token_counter *c, bool last)
     }
     c->n -= (size_t)(p - c->text);
     memmove(c->text, p, c->n);
+    c->left = c->n;
     if (!last && c->n > c->size / 2 && c->size < c->piece_max)
         grow(c, c->size * 2 < c->piece_max ? c->size * 2 : c->piece_max);
 }
@@ -361,6 +362,14 @@ void token_counter_feed(struct token_counter *c, struct strv part)
             part = strv_skip(part, bad);
         }
     }
+}
+
+uint64_t token_counter_so_far(struct token_counter *c, size_t held_max, size_t *held)
+{
+    if (c->n > held_max && c->n / 2 >= c->left) /* a long word is not looked at for each byte */
+        drain(c, false);
+    *held = c->n;
+    return c->tokens;
 }
 
 uint64_t token_counter_finish(struct token_counter *c)

@@ -69,6 +69,7 @@ struct token_counter {
     bool exact; /* no piece was cut because it passed piece_max */
     /* private: */
     size_t piece_max, size, n;
+    size_t left; /* of n, when pieces were counted last: a word that had no end then */
     char *text;
     uint64_t tokens;
     uint32_t *ids;
@@ -81,6 +82,11 @@ void token_counter_init(struct token_counter *c, struct tokenizer *t, enum token
                         size_t piece_max);
 void token_counter_fini(struct token_counter *c);
 void token_counter_feed(struct token_counter *c, struct strv part);
+/*
+ * Tokens of the text so far but for its last bytes, *held of them (at most held_max, or twice a word
+ * that has no end yet), which what is to come may still change.
+ */
+uint64_t token_counter_so_far(struct token_counter *c, size_t held_max, size_t *held);
 /* The text ends; returns its tokens.  What is fed next is another text. */
 uint64_t token_counter_finish(struct token_counter *c);
 
