@@ -39,13 +39,26 @@ static uint32_t find_short(const struct token_tables *t, const char *p, size_t n
     return TOKEN_NONE;
 }
 
-static uint32_t find_longer(const struct token_tables *t, const char *p, size_t n)
+static bool is_short(const struct token_tables *t, const struct merge_want *want)
+{
+    const uint64_t *keys = part(t, t->keys_at);
+    uint64_t key = token_key(want->p, want->n);
+    size_t mask = ((size_t)1 << t->key_bits) - 1;
+    size_t at = token_place(want->hash, t->key_bits);
+
+    for (; keys[at] != 0; at = (at + 1) & mask) {
+        if (keys[at] == key)
+            return !token_is_odd(want->p, want->n);
+    }
+    return false;
+}
+
+static uint32_t find_longer(const struct token_tables *t, const char *p, size_t n, uint64_t hash)
 {
     const uint32_t *table = part(t, t->longer_at);
     const uint32_t *offsets = part(t, t->offsets_at);
     const char *pool = part(t, t->pool_at);
     size_t mask = ((size_t)1 << t->longer_bits) - 1;
-    uint64_t hash = token_longer_hash(p, n);
     size_t at = token_place(hash, t->longer_bits);
 
     for (; table[at] != TOKEN_SLOT_EMPTY; at = (at + 1) & mask) {
@@ -62,7 +75,7 @@ uint32_t merge_find(const struct token_tables *t, const char *p, size_t n)
 {
     if (n <= TOKEN_SHORT_BYTES)
         return find_short(t, p, n);
-    return n <= TOKEN_MAX_BYTES ? find_longer(t, p, n) : TOKEN_NONE;
+    return n <= TOKEN_MAX_BYTES ? find_longer(t, p, n, token_longer_hash(p, n)) : TOKEN_NONE;
 }
 
 /* ---- neighbours ---------------------------------------------------------------- */
@@ -86,6 +99,13 @@ static inline uint32_t joined(const struct token_tables *t, uint32_t left, uint3
     return TOKEN_NONE;
 }
 
+/* No pair across the border of a and b is ever joined, whatever of the two is taken apart. */
+static inline bool never_joined(const struct token_split *a, const struct token_split *b)
+{
+    return (a->after >> (b->left >> TOKEN_RANK_BITS) & 1) == 0 ||
+           (b->before >> (a->right >> TOKEN_RANK_BITS) & 1) == 0;
+}
+
 /*
  * Merging left and right alone ends in the two.  Played backwards, from the whole tokens
  * to the two bytes at the border: what was joined last has the higher rank (of equal
@@ -99,19 +119,21 @@ static bool stands_by_splits(const struct token_tables *t, uint32_t left, uint32
     uint32_t before = TOKEN_NONE; /* a pair of a lower rank than this gives way */
 
     for (;;) {
-        uint32_t whole = joined(t, left, right);
+        const struct token_split *a = &splits[left], *b = &splits[right];
+        uint32_t inner = a->right & TOKEN_RANK_MASK, outer = b->left & TOKEN_RANK_MASK;
+        uint32_t whole;
 
+        if (never_joined(a, b))
+            return true;
+        whole = joined(t, left, right);
         if (whole != TOKEN_NONE && whole < before)
             return false;
-        if (left > right && splits[left].right != TOKEN_NONE) {
+        if (inner != TOKEN_NONE && (left > right || outer == TOKEN_NONE)) {
             before = left;
-            left = splits[left].right;
-        } else if (splits[right].left != TOKEN_NONE) {
+            left = inner;
+        } else if (outer != TOKEN_NONE) {
             before = right + 1;
-            right = splits[right].left;
-        } else if (splits[left].right != TOKEN_NONE) {
-            before = left;
-            left = splits[left].right;
+            right = outer;
         } else {
             return true;
         }
@@ -121,10 +143,14 @@ static bool stands_by_splits(const struct token_tables *t, uint32_t left, uint32
 /* The same, remembered: a pair and its answer, and bit 63 set. */
 static inline bool stands(struct merge *m, uint32_t left, uint32_t right)
 {
+    const struct token_split *splits = part(m->tables, m->tables->splits_at);
     uint64_t pair = UINT64_C(1) << 63 | (uint64_t)left << 20 | (uint64_t)right << 1;
-    uint64_t *slot = &m->stands[token_pair_hash(left, right) >> 50];
+    uint64_t *slot;
     bool good;
 
+    if (never_joined(&splits[left], &splits[right]))
+        return true;
+    slot = &m->stands[token_pair_hash(left, right) >> 50];
     if ((*slot & ~UINT64_C(1)) == pair)
         return *slot & 1;
     good = stands_by_splits(m->tables, left, right);
@@ -332,4 +358,15 @@ size_t merge_row(struct merge *m, const char *p, size_t n, uint32_t *ids)
     piece.tokens = (uint32_t)merge_bytes(m, p, n, NULL);
     *known = piece;
     return piece.tokens;
+}
+
+size_t merge_count(struct merge *m, const struct merge_want *want)
+{
+    bool whole = false;
+
+    if (want->n <= TOKEN_SHORT_BYTES)
+        whole = is_short(m->tables, want);
+    else if (want->n <= TOKEN_MAX_BYTES)
+        whole = find_longer(m->tables, want->p, want->n, want->hash) != TOKEN_NONE;
+    return whole ? 1 : merge_row(m, want->p, want->n, NULL);
 }

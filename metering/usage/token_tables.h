@@ -50,10 +50,25 @@ struct token_node {
 };
 #define TOKEN_NODE_ENDS (UINT32_C(1) << 31)
 
-/* What merging a token joined last; of single bytes both TOKEN_NONE. */
+/*
+ * What merging a token joined last; of single bytes both are TOKEN_NONE.  Above the ranks: classes
+ * of the token's own first byte (in left) and last byte (in right).
+ *
+ * Taking a token apart to its right, and what comes of that again, ends in the token's last byte
+ * each time; `after` holds a bit for the class of the first byte of every token that the book
+ * joins to the right of one of these.  `before` is the same of taking it apart to its left: last
+ * bytes of what is joined to the left.
+ */
 struct token_split {
     uint32_t left, right;
+    uint32_t after, before;
 };
+enum { TOKEN_BYTE_CLASSES = 32 };
+
+static inline unsigned token_byte_class(char c)
+{
+    return (unsigned char)c % TOKEN_BYTE_CLASSES;
+}
 
 /* A slot of `longer` is rank and, above it, a check of the hash; of `pairs` all three ranks. */
 #define TOKEN_SLOT_EMPTY UINT32_MAX

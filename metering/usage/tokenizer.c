@@ -7,7 +7,11 @@
 #include "metering/usage/token_merge.h"
 #include "metering/usage/token_split.h"
 
-enum { REPLACEMENT_BYTES = 3, SEQUENCE_MAX_BYTES = 4 };
+enum {
+    REPLACEMENT_BYTES = 3,
+    SEQUENCE_MAX_BYTES = 4,
+    CUT_AT_ONCE = 32, /* pieces that are cut before they are counted */
+};
 
 /* vocab/tables.S; each begins with a struct token_tables. */
 extern const char token_tables_o200k[] __attribute__((visibility("hidden")));
@@ -237,30 +241,49 @@ static void grow(struct token_counter *c, size_t size)
     c->size = size;
 }
 
+/* What was cut is counted, and told by its ids where these are wanted. */
+static void count_cut(struct token_counter *c, struct merge *merge, const struct merge_want *cut,
+                      size_t n)
+{
+    uint64_t tokens = 0;
+
+    for (size_t i = 0; c->ids == NULL && i < n; i++)
+        tokens += merge_count(merge, &cut[i]);
+    for (size_t i = 0; c->ids != NULL && i < n; i++) {
+        size_t some = merge_piece(merge, cut[i].p, cut[i].n, c->ids);
+
+        tokens += some;
+        c->ids += some;
+    }
+    c->tokens += tokens;
+}
+
 /* Counts the pieces that nothing to come can change; all of them where it is the end. */
 static inline const char *count_pieces(struct token_counter *c, token_split_fn *split, bool last)
 {
     struct merge *merge = merge_of(c->tokenizer, c->encoding);
     const char *p = c->text, *end = c->text + c->n;
-    uint64_t tokens = 0;
+    struct merge_want cut[CUT_AT_ONCE];
+    bool stop = false;
 
-    while (p < end) {
-        bool open = false;
-        const char *to = split(p, end, &open);
-        size_t n;
+    while (p < end && !stop) {
+        size_t n = 0;
 
-        if (open && !last) {
-            if (p > c->text || c->size < c->piece_max)
-                break;
-            c->exact = false; /* no room for the piece to end in: it ends here */
+        while (p < end && n < CUT_AT_ONCE) {
+            bool open = false;
+            const char *to = split(p, end, &open);
+
+            if (open && !last) {
+                stop = p > c->text || c->size < c->piece_max;
+                if (stop)
+                    break;
+                c->exact = false; /* no room for the piece to end in: it ends here */
+            }
+            merge_expect(merge->tables, &cut[n++], p, (size_t)(to - p));
+            p = to;
         }
-        n = merge_piece(merge, p, (size_t)(to - p), c->ids);
-        tokens += n;
-        if (c->ids != NULL)
-            c->ids += n;
-        p = to;
+        count_cut(c, merge, cut, n);
     }
-    c->tokens += tokens;
     return p;
 }
 

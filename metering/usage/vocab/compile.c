@@ -134,7 +134,7 @@ static void split_token(struct vocabulary *v, uint32_t rank)
     const char *p = v->pool + v->offsets[rank];
     size_t n = length_of(v, rank), ends[TOKEN_MAX_BYTES + 1], parts = n;
 
-    v->splits[rank] = (struct token_split){TOKEN_NONE, TOKEN_NONE};
+    v->splits[rank] = (struct token_split){TOKEN_NONE, TOKEN_NONE, 0, 0};
     for (size_t i = 0; i <= n; i++)
         ends[i] = i;
     while (parts > 2) {
@@ -362,6 +362,35 @@ static void place_longer(const struct vocabulary *v, struct image *image,
     free(table);
 }
 
+/* Ranks rise from a token's parts to itself, so that these are complete when it is looked at. */
+static void place_splits(const struct vocabulary *v, struct image *image,
+                         struct token_tables *h)
+{
+    struct token_split *splits = get(v->n, sizeof(*splits));
+
+    memcpy(splits, v->splits, v->n * sizeof(*splits));
+    for (uint32_t rank = 0; rank < v->n; rank++) {
+        uint32_t left = v->splits[rank].left, right = v->splits[rank].right;
+
+        if (!v->reached[rank] || left == TOKEN_NONE)
+            continue;
+        splits[left].after |= UINT32_C(1) << token_byte_class(v->pool[v->offsets[right]]);
+        splits[right].before |= UINT32_C(1) << token_byte_class(v->pool[v->offsets[left + 1] - 1]);
+    }
+    for (uint32_t rank = 0; rank < v->n; rank++) {
+        struct token_split *split = &splits[rank];
+
+        if (split->left != TOKEN_NONE) {
+            split->after |= splits[split->right & TOKEN_RANK_MASK].after;
+            split->before |= splits[split->left & TOKEN_RANK_MASK].before;
+        }
+        split->left |= token_byte_class(v->pool[v->offsets[rank]]) << TOKEN_RANK_BITS;
+        split->right |= token_byte_class(v->pool[v->offsets[rank + 1] - 1]) << TOKEN_RANK_BITS;
+    }
+    h->splits_at = place(image, splits, v->n * sizeof(*splits));
+    free(splits);
+}
+
 static void place_pairs(const struct vocabulary *v, struct image *image, struct token_tables *h)
 {
     size_t mask, size;
@@ -464,7 +493,7 @@ static void compile_vocabulary(const char *source, const char *target)
     h.pool_at = place(&image, v.pool, v.offsets[v.n] + 16);
     h.nodes_at = place(&image, trie.nodes, trie.n * sizeof(*trie.nodes));
     h.node_token_at = place(&image, trie.token, trie.n * sizeof(*trie.token));
-    h.splits_at = place(&image, v.splits, v.n * sizeof(*v.splits));
+    place_splits(&v, &image, &h);
     place_pairs(&v, &image, &h);
     place_filter(&v, &image, &h);
     place_prefixes(&v, &image, &h);
