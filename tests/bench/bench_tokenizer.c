@@ -1,7 +1,7 @@
 /*
  * bench_tokenizer ENCODING FILE OTHER: tokens of the file, and the CPU seconds of counting it the
- * first time (nothing is in memory) and the best of those after it, each with a tokenizer
- * that has met OTHER before, and never the file.
+ * first time (nothing is in memory); the best after it, each with a tokenizer that has just
+ * met OTHER, and never the file; and the best of counting it at once again.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -35,7 +35,7 @@ static char *read_file(const char *path, size_t *n)
 
 int main(int argc, char **argv)
 {
-    double first = 0, best = 1e9;
+    double first = 0, best = 1e9, again = 1e9;
     enum token_encoding e;
     uint64_t tokens = 0;
     char *text, *other;
@@ -58,9 +58,13 @@ int main(int argc, char **argv)
             first = seconds;
         else
             best = seconds < best ? seconds : best;
+        from = now();
+        (void)tokenizer_count(t, e, strv_make(text, n));
+        seconds = now() - from;
+        again = seconds < again ? seconds : again;
         tokenizer_free(t);
     }
-    printf("%" PRIu64 " %.9f %.9f\n", tokens, first, best);
+    printf("%" PRIu64 " %.9f %.9f %.9f\n", tokens, first, best, again);
     free(text);
     free(other);
     return 0;
