@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "web_assets.h"
+#include <web_assets.h>
 
 static const struct web_asset assets[] = {WEB_ASSETS};
 

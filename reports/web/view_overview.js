@@ -25,10 +25,27 @@ function dollars(text) {
                                      : value >= 10n ** 18n ? show(value, 2) : show(value));
 }
 
-async function tiles(words, signal) {
+/*
+ * Tasks are not in rollups: over a large ledger they take long, so they are asked for when
+ * all else is there, and fill a tile that waits.
+ */
+async function fillTasks(target, words, signal) {
+    const name = "Cost of a completed task";
+
+    try {
+        const { total } = await report("tasks", words, signal);
+        target.replaceChildren(...tile(name, dollars(total.cost_per_completed_task_usd),
+            `${count(total.completed)} of ${count(total.tasks)} tasks completed`, href("/tasks", words)).childNodes);
+    } catch (problem) {
+        if (problem.name !== "AbortError")
+            target.replaceChildren(...tile(name, "–", problem.message, href("/tasks", words)).childNodes);
+    }
+}
+
+async function tiles(words, signal, taskTile) {
     const isNow = !["from", "to", "month", "last"].some((w) => words.has(w));
-    const [spend, tasks, untagged, forecast] = await Promise.all([
-        report("spend", changed({ by: "team" }, words), signal), report("tasks", words, signal),
+    const [spend, untagged, forecast] = await Promise.all([
+        report("spend", changed({ by: "team" }, words), signal),
         report("spend", changed({ where: [...words.getAll("where"), "team=(untagged)"] }, words), signal),
         isNow ? report("forecast", words, signal) : null]);
     const total = spend.total;
@@ -48,8 +65,7 @@ async function tiles(words, signal) {
         tile("Requests", h("data", { value: total.requests }, count(total.requests)),
              `${spend.rows.length} ${spend.rows.length === 1 ? "team" : "teams"}`, href("/requests", words)),
         tile("Cost of a request", dollars(each === null ? null : plain(each)), "mean", href("/requests", words)),
-        tile("Cost of a completed task", dollars(tasks.total.cost_per_completed_task_usd),
-             `${count(tasks.total.completed)} of ${count(tasks.total.tasks)} tasks completed`, href("/tasks", words)),
+        taskTile,
         tile("Without a team", share, dollars(untagged.total.cost_usd),
              href("/reports", changed({ name: "untagged" }, common()))))];
 }
@@ -96,8 +112,10 @@ async function oddities(words, signal) {
 export const overview = {
     path: "/", title: "Overview", main: ["spend", { by: "team" }],
     render(words, signal) {
-        return [
-            panel({ title: "Key figures", wide: true, plain: true, hideTitle: true }, () => tiles(words, signal)),
+        const taskTile = tile("Cost of a completed task", "…", "adding up", href("/tasks", words));
+        const panels = [
+            panel({ title: "Key figures", wide: true, plain: true, hideTitle: true },
+                  () => tiles(words, signal, taskTile)),
             panel({ title: "Spend over time", wide: true,
                     link: { href: href("/spend", changed({ grain: grainFor(words), by: "team" }, words)), text: "All of it" } },
                   () => overDays(words, signal)),
@@ -110,5 +128,8 @@ export const overview = {
             panel({ title: "Unusual days", link: { href: href("/anomalies", common()), text: "All anomalies" } },
                   () => oddities(words, signal)),
         ];
+
+        panels[0].done = Promise.all(panels.map((one) => one.done)).then(() => fillTasks(taskTile, words, signal));
+        return panels;
     },
 };
