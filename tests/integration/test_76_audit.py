@@ -66,7 +66,8 @@ DAMAGE = {
     "rollup": ("UPDATE rollup SET cost_nano=cost_nano+1 WHERE rowid_is_first", "rollup of the"),
     "rollup-gone": ("DELETE FROM rollup WHERE level=1", "is missing"),
     "line-cost": ("UPDATE line SET cost_nano=cost_nano+1 WHERE seq=3", "differs from its record"),
-    "line-gone": ("DELETE FROM line WHERE seq=4", "differs from its lines"),
+    # Of its rollup, or of its task where no other line had that rollup.
+    "line-gone": ("DELETE FROM line WHERE seq=4", "from its lines"),
     "record": ("UPDATE record SET body=x'0102' WHERE seq=5", "line 5: its record cannot be read"),
     "task": ("UPDATE task SET body=x'' WHERE name='task-chat'", "task \"task-chat\""),
     "combo": ("UPDATE combo SET team=feature WHERE id=1", "differs from its record"),
