@@ -197,15 +197,13 @@ void admin_answer_job(struct admin *a, struct admin_job *job)
         case RC_BAD:
             admin_answer_error(a, request, 400, "Bad Request", "bad_request", error);
             break;
-        case RC_STATE:
-            admin_answer_error(a, request, 501, "Not Implemented", "not_available", error);
-            break;
         case RC_LIMIT:
             admin_answer_error(a, request, 422, "Unprocessable Content", "too_large", error);
             break;
         case RC_AGAIN:
         case RC_EOF:
         case RC_IO:
+        case RC_STATE:
         case RC_TLS:
         case RC_TIMEOUT:
         case RC_DENIED:

@@ -156,6 +156,17 @@ static void live_catch_up(void *arg)
     live->a->sources.catch_up(live->a->sources.arg);
 }
 
+static void live_upstream(struct strv name, struct reconcile_upstream *out, void *arg)
+{
+    const struct live *live = arg;
+    const struct upstream_config *up = config_upstream(live->config, name);
+
+    if (!up)
+        return;
+    out->provider = up->provider;
+    out->account = strv_z(up->sub_account);
+}
+
 static void run_report(struct admin *a, struct admin_job *job)
 {
     struct live live = {.a = a};
@@ -169,6 +180,7 @@ static void run_report(struct admin *a, struct admin_job *job)
     sources.state_dir = live.config->state_dir;
     sources.book = live.config->book;
     sources.limits = live.config->limits;
+    sources.upstream = live_upstream;
     sources.floor = (struct oddity_floor){live.config->alerts.anomaly_usd.atto,
                                           (unsigned)live.config->alerts.anomaly_percent};
     sources.counters = a->sources.counters ? live_counters : NULL;

@@ -24,10 +24,8 @@ static enum rc help_text(struct buf *out)
         buf_append_strv(out, STRV("usage: tollgate report NAME -c FILE [options]\n\n"
                                   "Answers a question from the ledger.\n\nreports:\n"));
 
-    for (size_t i = 0; rc == RC_OK && (info = report_at(i)); i++) {
-        if (info->available)
-            rc = buf_printf(out, "  %-12s %s\n", info->name, info->title);
-    }
+    for (size_t i = 0; rc == RC_OK && (info = report_at(i)); i++)
+        rc = buf_printf(out, "  %-14s %s\n", info->name, info->title);
     if (rc == RC_OK)
         rc = buf_append_strv(out, STRV("\noptions:\n  -c, --config FILE          "
                                        "configuration of the installation\n"

@@ -17,28 +17,28 @@
 
 static const struct entry {
     struct report_info info;
-    report_fn *fill; /* NULL: not in this version */
+    report_fn *fill;
 } entries[] = {
-    {{"spend", "Spend", true}, report_spend},
-    {{"requests", "Cost per request", true}, report_requests},
-    {{"tasks", "Cost per task", true}, report_tasks},
-    {{"budgets", "Budgets and limits", true}, report_budgets},
-    {{"forecast", "Forecast", true}, report_forecast},
-    {{"variance", "Variance", true}, report_variance},
-    {{"anomalies", "Anomalies", true}, report_anomalies},
-    {{"models", "Models", true}, report_models},
-    {{"token-bands", "Token bands", true}, report_token_bands},
-    {{"waste", "Waste", true}, report_waste},
-    {{"savings", "Savings", true}, report_savings},
-    {{"untagged", "Untagged spend", true}, report_untagged},
-    {{"unit-economics", "Unit economics", true}, report_unit_economics},
-    {{"allocation", "Allocation", true}, report_allocation},
-    {{"statement", "Statement", true}, report_statement},
-    {{"journal", "Journal", true}, report_journal},
-    {{"reconcile", "Reconciliation", true}, report_reconcile},
-    {{"rate-card", "Rate card", false}, NULL},
-    {{"digest", "Weekly digest", true}, report_digest},
-    {{"lines", "Lines", true}, report_lines},
+    {{"spend", "Spend"}, report_spend},
+    {{"requests", "Cost per request"}, report_requests},
+    {{"tasks", "Cost per task"}, report_tasks},
+    {{"budgets", "Budgets and limits"}, report_budgets},
+    {{"forecast", "Forecast"}, report_forecast},
+    {{"variance", "Variance"}, report_variance},
+    {{"anomalies", "Anomalies"}, report_anomalies},
+    {{"models", "Models"}, report_models},
+    {{"token-bands", "Token bands"}, report_token_bands},
+    {{"waste", "Waste"}, report_waste},
+    {{"savings", "Savings"}, report_savings},
+    {{"untagged", "Untagged spend"}, report_untagged},
+    {{"unit-economics", "Unit economics"}, report_unit_economics},
+    {{"allocation", "Allocation"}, report_allocation},
+    {{"statement", "Statement"}, report_statement},
+    {{"journal", "Journal"}, report_journal},
+    {{"reconcile", "Reconciliation"}, report_reconcile},
+    {{"rate-card", "Rate card"}, report_rate_card},
+    {{"digest", "Weekly digest"}, report_digest},
+    {{"lines", "Lines"}, report_lines},
 };
 enum { ENTRIES = sizeof(entries) / sizeof(entries[0]) };
 
@@ -62,8 +62,6 @@ enum rc report_list_json(struct buf *out)
         jsonw_string(&w, strv_z(entries[i].info.name));
         jsonw_key(&w, STRV("title"));
         jsonw_string(&w, strv_z(entries[i].info.title));
-        jsonw_key(&w, STRV("available"));
-        jsonw_bool(&w, entries[i].info.available);
         jsonw_end(&w);
     }
     jsonw_end(&w);
@@ -90,10 +88,6 @@ static enum rc find_entry(struct strv name, const struct entry **out, struct buf
         names[i] = entries[i].info.name;
         if (!strv_eq(name, strv_z(names[i])))
             continue;
-        if (!entries[i].fill) {
-            SAY(error, "report %s is not available in this version", names[i]);
-            return RC_STATE;
-        }
         *out = &entries[i];
         return RC_OK;
     }
@@ -102,10 +96,8 @@ static enum rc find_entry(struct strv name, const struct entry **out, struct buf
     if (nearest)
         SAY(error, ": the nearest is \"%s\"", nearest);
     SAY(error, "; there are");
-    for (size_t i = 0, n = 0; i < ENTRIES; i++) {
-        if (entries[i].fill)
-            SAY(error, "%s %s", n++ ? "," : "", names[i]);
-    }
+    for (size_t i = 0; i < ENTRIES; i++)
+        SAY(error, "%s %s", i ? "," : "", names[i]);
     return RC_BAD;
 }
 

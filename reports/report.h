@@ -49,7 +49,6 @@ struct report_sources {
 
 struct report_info {
     const char *name, *title;
-    bool available; /* false: named in the contract, not in this version */
 };
 /* The reports there are, in the contract's order; NULL past the last. */
 const struct report_info *report_at(size_t i);
@@ -58,7 +57,6 @@ const struct report_info *report_at(size_t i);
  * Runs a report and appends its text to out, in params->format.  What went wrong is
  * appended to error as one sentence:
  *   RC_BAD    words (or the name) are wrong
- *   RC_STATE  the report is not available in this version
  *   RC_LIMIT  the answer is larger than a named maximum
  *   RC_IO     the ledger cannot be read
  * out is then as before.  Takes the time of the question; not for an event loop.
@@ -67,7 +65,7 @@ enum rc report_run(struct strv name, struct report_params *params,
                    const struct report_sources *sources, struct buf *out,
                    struct buf *error) RC_MUST;
 
-/* Appends {"reports":[{"name","title","available"}]}. */
+/* Appends {"reports":[{"name","title"}]}. */
 enum rc report_list_json(struct buf *out) RC_MUST;
 
 #endif

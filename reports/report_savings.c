@@ -18,6 +18,7 @@
 #include "base/xalloc.h"
 #include "reports/by_value.h"
 #include "reports/models_like.h"
+#include "reports/rate_card.h"
 #include "reports/report_int.h"
 
 enum { MONTH_DAYS = 30 };
@@ -118,22 +119,6 @@ static void found(struct savings *s, const struct strv *by, const char *rule,
 
 /* ---- prices ------------------------------------------------------------------------------------ */
 
-/* "provider/model@start" as it stands in records. */
-static bool split_price_id(struct strv id, struct strv *provider, struct strv *model)
-{
-    size_t slash = strv_find(id, '/'), end = id.n;
-
-    if (slash == id.n)
-        return false;
-    while (end > slash && id.p[end - 1] != '@')
-        end--;
-    if (end == slash)
-        return false;
-    *provider = strv_head(id, slash);
-    *model = strv_make(id.p + slash + 1, end - 1 - slash - 1);
-    return true;
-}
-
 /* What these quantities cost elsewhere; false where the book has no whole price for them. */
 static bool cost_of(const struct run *run, const struct ledger_row *row, const struct strv *field,
                     struct strv model, struct strv tier, const struct quantities *quantities,
@@ -150,7 +135,7 @@ static bool cost_of(const struct run *run, const struct ledger_row *row, const s
     struct cost *cost;
     bool good;
 
-    if (!split_price_id(field[Q_PRICE], &provider, &own))
+    if (!rate_card_split(field[Q_PRICE], &provider, &own))
         return false;
     if (query.at_us > run->params->now_us)
         query.at_us = run->params->now_us;
@@ -181,7 +166,7 @@ static void other_models(struct savings *s, const struct ledger_row *row,
     struct quantities quantities;
     struct strv provider, own;
 
-    if (!split_price_id(field[Q_PRICE], &provider, &own))
+    if (!rate_card_split(field[Q_PRICE], &provider, &own))
         return;
     models_like(s->run->sources->book, provider, own, s->run->params->models, &like);
     quantities_of(row, &quantities);

@@ -134,7 +134,7 @@ export const reports = {
         const name = here().get("name");
         const by = words.get("by") ?? BY[name];
         const index = panel({ title: "Reports", wide: true, plain: true, hideTitle: true }, async () => {
-            const list = (await available(signal)).filter((r) => r.available && !ELSEWHERE.includes(r.name));
+            const list = (await available(signal)).filter((r) => !ELSEWHERE.includes(r.name));
             return h("ul", { class: "tabs" }, list.map((r) => h("li", {},
                 h("a", { href: href("/reports", changed({ name: r.name }, common())), "data-key": "report-" + r.name,
                          "aria-current": r.name === name ? "page" : null }, r.title))));

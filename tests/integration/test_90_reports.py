@@ -76,7 +76,7 @@ def test_spend_sums(busy, by):
 
 @pytest.mark.parametrize("name,words", [
     ("spend", {"by": "team"}), ("requests", {"by": "model"}), ("tasks", {"by": "task_type"}),
-    ("budgets", {}), ("spend", {"by": "team", "where": "environment!=dev", "top": "1"})])
+    ("budgets", {}), ("rate-card", {}), ("spend", {"by": "team", "where": "environment!=dev", "top": "1"})])
 def test_command_line_and_admin_say_the_same(busy, name, words):
     options = [item for k, v in words.items() for item in (f"--{k}", v)]
     mine = busy.report(name, *options)

@@ -85,6 +85,7 @@ static const struct {
     {"token-bands", {"", "team", "model", "customer"}},
     {"waste", {"", "team", "feature", "task"}},
     {"untagged", {"", "", "", ""}},
+    {"rate-card", {"", "", "", ""}},
     {"variance", {"", "team", "feature,environment", "customer"}},
     {"allocation", {"", "", "", ""}},
     {"statement", {"", "", "", ""}},

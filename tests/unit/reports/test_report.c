@@ -504,11 +504,8 @@ static void test_every_format_of_every_report(void **state)
                 assert_true(fixture_error_says(&f, "--import"));
                 continue;
             }
-            assert_int_equal(fixture_run(&f, info->name, query),
-                             info->available ? RC_OK : RC_STATE);
-            assert_int_equal(buf_len(&f.out) > 0, info->available);
-            if (!info->available)
-                assert_true(fixture_error_says(&f, "is not available in this version"));
+            assert_int_equal(fixture_run(&f, info->name, query), RC_OK);
+            assert_true(buf_len(&f.out) > 0);
         }
     }
 }
