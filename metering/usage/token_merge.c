@@ -8,14 +8,9 @@
 
 enum { DEAD_WORD_BITS = 64, OVERLAPS = 3 };
 
-static inline const void *part(const struct token_tables *t, uint32_t at)
-{
-    return (const char *)t + at;
-}
-
 static inline size_t token_length(const struct token_tables *t, uint32_t token)
 {
-    const uint32_t *offsets = part(t, t->offsets_at);
+    const uint32_t *offsets = merge_table(t, t->offsets_at);
 
     return offsets[token + 1] - offsets[token];
 }
@@ -24,8 +19,8 @@ static inline size_t token_length(const struct token_tables *t, uint32_t token)
 
 static uint32_t find_short(const struct token_tables *t, const char *p, size_t n)
 {
-    const uint64_t *keys = part(t, t->keys_at);
-    const uint32_t *ranks = part(t, t->ranks_at);
+    const uint64_t *keys = merge_table(t, t->keys_at);
+    const uint32_t *ranks = merge_table(t, t->ranks_at);
     uint64_t key = token_key(p, n);
     size_t mask = ((size_t)1 << t->key_bits) - 1;
     size_t at = token_place(token_key_hash(key), t->key_bits);
@@ -39,25 +34,11 @@ static uint32_t find_short(const struct token_tables *t, const char *p, size_t n
     return TOKEN_NONE;
 }
 
-static bool is_short(const struct token_tables *t, const struct merge_want *want)
+uint32_t merge_find_longer(const struct token_tables *t, const char *p, size_t n, uint64_t hash)
 {
-    const uint64_t *keys = part(t, t->keys_at);
-    uint64_t key = token_key(want->p, want->n);
-    size_t mask = ((size_t)1 << t->key_bits) - 1;
-    size_t at = token_place(want->hash, t->key_bits);
-
-    for (; keys[at] != 0; at = (at + 1) & mask) {
-        if (keys[at] == key)
-            return !token_is_odd(want->p, want->n);
-    }
-    return false;
-}
-
-static uint32_t find_longer(const struct token_tables *t, const char *p, size_t n, uint64_t hash)
-{
-    const uint32_t *table = part(t, t->longer_at);
-    const uint32_t *offsets = part(t, t->offsets_at);
-    const char *pool = part(t, t->pool_at);
+    const uint32_t *table = merge_table(t, t->longer_at);
+    const uint32_t *offsets = merge_table(t, t->offsets_at);
+    const char *pool = merge_table(t, t->pool_at);
     size_t mask = ((size_t)1 << t->longer_bits) - 1;
     size_t at = token_place(hash, t->longer_bits);
 
@@ -75,7 +56,7 @@ uint32_t merge_find(const struct token_tables *t, const char *p, size_t n)
 {
     if (n <= TOKEN_SHORT_BYTES)
         return find_short(t, p, n);
-    return n <= TOKEN_MAX_BYTES ? find_longer(t, p, n, token_longer_hash(p, n)) : TOKEN_NONE;
+    return n <= TOKEN_MAX_BYTES ? merge_find_longer(t, p, n, token_longer_hash(p, n)) : TOKEN_NONE;
 }
 
 /* ---- neighbours ---------------------------------------------------------------- */
@@ -83,20 +64,9 @@ uint32_t merge_find(const struct token_tables *t, const char *p, size_t n)
 /* What the two join to, TOKEN_NONE where to nothing. */
 static inline uint32_t joined(const struct token_tables *t, uint32_t left, uint32_t right)
 {
-    const uint64_t *table = part(t, t->pairs_at);
-    const unsigned char *filter = part(t, t->filter_at);
-    size_t mask = ((size_t)1 << t->pair_bits) - 1;
-    uint64_t hash = token_pair_hash(left, right), pair = token_pair(left, right);
-    size_t at = token_place(hash, t->filter_bits);
+    uint64_t hash = token_pair_hash(left, right);
 
-    if ((filter[at / 8] >> at % 8 & 1) == 0)
-        return TOKEN_NONE;
-    at = token_place(hash, t->pair_bits);
-    for (; table[at] != TOKEN_PAIR_EMPTY; at = (at + 1) & mask) {
-        if (table[at] >> TOKEN_RANK_BITS == pair)
-            return (uint32_t)table[at] & TOKEN_RANK_MASK;
-    }
-    return TOKEN_NONE;
+    return merge_may_join(t, hash) ? merge_pair(t, hash, token_pair(left, right)) : TOKEN_NONE;
 }
 
 /* No pair across the border of a and b is ever joined, whatever of the two is taken apart. */
@@ -115,7 +85,7 @@ static inline bool never_joined(const struct token_split *a, const struct token_
  */
 static bool stands_by_splits(const struct token_tables *t, uint32_t left, uint32_t right)
 {
-    const struct token_split *splits = part(t, t->splits_at);
+    const struct token_split *splits = merge_table(t, t->splits_at);
     uint32_t before = TOKEN_NONE; /* a pair of a lower rank than this gives way */
 
     for (;;) {
@@ -143,7 +113,7 @@ static bool stands_by_splits(const struct token_tables *t, uint32_t left, uint32
 /* The same, remembered: a pair and its answer, and bit 63 set. */
 static inline bool stands(struct merge *m, uint32_t left, uint32_t right)
 {
-    const struct token_split *splits = part(m->tables, m->tables->splits_at);
+    const struct token_split *splits = merge_table(m->tables, m->tables->splits_at);
     uint64_t pair = UINT64_C(1) << 63 | (uint64_t)left << 20 | (uint64_t)right << 1;
     uint64_t *slot;
     bool good;
@@ -164,8 +134,8 @@ static inline bool stands(struct merge *m, uint32_t left, uint32_t right)
 static inline uint32_t longest(const struct token_tables *t, const char *p, const char *end,
                                size_t *n)
 {
-    const struct token_node *nodes = part(t, t->nodes_at);
-    const uint32_t *tokens = part(t, t->node_token_at);
+    const struct token_node *nodes = merge_table(t, t->nodes_at);
+    const uint32_t *tokens = merge_table(t, t->node_token_at);
     uint32_t node = TOKEN_NODE_ROOT, base = nodes[TOKEN_NODE_ROOT].base, best = TOKEN_NODE_ROOT;
 
     for (const char *at = p; at < end; at++) {
@@ -186,7 +156,7 @@ static inline uint32_t longest(const struct token_tables *t, const char *p, cons
 /* The next shorter one that begins as token does, of *n bytes. */
 static inline uint32_t shorter(const struct token_tables *t, uint32_t token, size_t *n)
 {
-    const uint32_t *prefixes = part(t, t->prefixes_at);
+    const uint32_t *prefixes = merge_table(t, t->prefixes_at);
 
     token = prefixes[token];
     if (token != TOKEN_NONE)
@@ -328,7 +298,7 @@ static size_t merge_long(struct merge *m, const char *p, size_t n, uint32_t *all
     return count + a.n - from;
 }
 
-static size_t merge_bytes(struct merge *m, const char *p, size_t n, uint32_t *ids)
+size_t merge_row(struct merge *m, const char *p, size_t n, uint32_t *ids)
 {
     size_t count;
 
@@ -338,35 +308,4 @@ static size_t merge_bytes(struct merge *m, const char *p, size_t n, uint32_t *id
     if (ids != NULL)
         memcpy(ids, m->row[0], count * sizeof(*ids));
     return count;
-}
-
-/* ---- the whole ---------------------------------------------------------------------- */
-
-size_t merge_row(struct merge *m, const char *p, size_t n, uint32_t *ids)
-{
-    struct merge_piece *known, piece = {.n = (uint32_t)n};
-
-    if (n > MERGE_PIECE_BYTES || ids != NULL)
-        return merge_bytes(m, p, n, ids);
-    memcpy(piece.word, p, n);
-    known = &m->pieces[token_mix(token_mix(token_mix(piece.word[0] ^ n) ^ piece.word[1]) ^
-                                 piece.word[2]) >>
-                       52];
-    if (known->n == n && known->word[0] == piece.word[0] && known->word[1] == piece.word[1] &&
-        known->word[2] == piece.word[2])
-        return known->tokens;
-    piece.tokens = (uint32_t)merge_bytes(m, p, n, NULL);
-    *known = piece;
-    return piece.tokens;
-}
-
-size_t merge_count(struct merge *m, const struct merge_want *want)
-{
-    bool whole = false;
-
-    if (want->n <= TOKEN_SHORT_BYTES)
-        whole = is_short(m->tables, want);
-    else if (want->n <= TOKEN_MAX_BYTES)
-        whole = find_longer(m->tables, want->p, want->n, want->hash) != TOKEN_NONE;
-    return whole ? 1 : merge_row(m, want->p, want->n, NULL);
 }

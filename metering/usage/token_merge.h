@@ -15,6 +15,7 @@
 #ifndef METERING_USAGE_TOKEN_MERGE_H
 #define METERING_USAGE_TOKEN_MERGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,28 +24,73 @@
 enum {
     MERGE_WINDOW_BYTES = 4096,
     MERGE_PAD = 16, /* bytes behind a piece that may be read */
-    MERGE_PIECES = 4096,
-    MERGE_PIECE_BYTES = 24,
     MERGE_STANDS = 16384,
+    MERGE_LANES = 32,
+    MERGE_LANE_BYTES = 15,
 };
 
-/* A piece of at most 24 bytes and its count. */
-struct merge_piece {
-    uint64_t word[3];
+/* A piece of 2 to MERGE_LANE_BYTES bytes, and the tokens that it was merged to. */
+struct merge_lane {
+    const char *p;
     uint32_t n, tokens;
+};
+
+/* A piece on its way: tokens, and what each and the next one join to. */
+struct merge_way {
+    struct merge_lane *lane;
+    uint32_t tokens[MERGE_LANE_BYTES + 1];
+    uint32_t joined[MERGE_LANE_BYTES + 1];
+    uint32_t n;
+    /* Pairs that are not looked up so far; hash 0: none. */
+    struct {
+        uint64_t hash, pair;
+        uint32_t at;
+    } open[2];
 };
 
 /* What one thread remembers of one vocabulary, and its room to work; all zero to begin with. */
 struct merge {
     const struct token_tables *tables;
-    struct merge_piece pieces[MERGE_PIECES];
     uint64_t stands[MERGE_STANDS];
     uint32_t row[2][MERGE_WINDOW_BYTES];
     uint64_t dead[MERGE_WINDOW_BYTES / 64 + 1];
+    struct merge_way ways[MERGE_LANES];
 };
+
+static inline const void *merge_table(const struct token_tables *t, uint32_t at)
+{
+    return (const char *)t + at;
+}
+
+/* A bit of the filter: false where the two are never joined. */
+static inline bool merge_may_join(const struct token_tables *t, uint64_t hash)
+{
+    const unsigned char *filter = merge_table(t, t->filter_at);
+    size_t at = token_place(hash, t->filter_bits);
+
+    return (filter[at / 8] >> at % 8 & 1) != 0;
+}
+
+/* What two tokens of this hash join to, TOKEN_NONE where to nothing. */
+static inline uint32_t merge_pair(const struct token_tables *t, uint64_t hash, uint64_t pair)
+{
+    const uint64_t *table = merge_table(t, t->pairs_at);
+    size_t mask = ((size_t)1 << t->pair_bits) - 1;
+
+    for (size_t at = token_place(hash, t->pair_bits); table[at] != TOKEN_PAIR_EMPTY;
+         at = (at + 1) & mask) {
+        if (table[at] >> TOKEN_RANK_BITS == pair)
+            return (uint32_t)table[at] & TOKEN_RANK_MASK;
+    }
+    return TOKEN_NONE;
+}
 
 /* The token of exactly these bytes, TOKEN_NONE where there is none. */
 uint32_t merge_find(const struct token_tables *tables, const char *p, size_t n);
+
+/* The same of more than TOKEN_SHORT_BYTES and at most TOKEN_MAX_BYTES, whose token_longer_hash it is. */
+uint32_t merge_find_longer(const struct token_tables *tables, const char *p, size_t n,
+                           uint64_t hash);
 
 /*
  * Tokens of the piece p, n > 0 bytes, which as a whole is none.  ids: where the ranks go,
@@ -54,46 +100,20 @@ uint32_t merge_find(const struct token_tables *tables, const char *p, size_t n);
 size_t merge_row(struct merge *m, const char *p, size_t n, uint32_t *ids);
 
 /*
- * A piece that will be counted soon.  Its place in the tables is asked for while others are cut:
- * the tables are larger than caches, and waiting for one place after another was half the time
- * of counting ordinary text.
+ * Merges up to MERGE_LANES pieces by the book, all of them side by side: while one waits for its
+ * place in the tables the others go on.  Short pieces of small letters are quicker so than from the
+ * left, where most of the longest tokens turn out to be wrong.
  */
-struct merge_want {
-    const char *p;
-    size_t n;
-    uint64_t hash;
-};
+void merge_lanes(struct merge *m, struct merge_lane *lanes, size_t n);
 
-static inline void merge_expect(const struct token_tables *t, struct merge_want *want,
-                                const char *p, size_t n)
-{
-    const char *tables = (const char *)t;
-
-    want->p = p;
-    want->n = n;
-    if (n <= TOKEN_SHORT_BYTES) {
-        want->hash = token_key_hash(token_key(p, n));
-        __builtin_prefetch(tables + t->keys_at +
-                           token_place(want->hash, t->key_bits) * sizeof(uint64_t));
-    } else if (n <= TOKEN_MAX_BYTES) {
-        want->hash = token_longer_hash(p, n);
-        __builtin_prefetch(tables + t->longer_at +
-                           token_place(want->hash, t->longer_bits) * sizeof(uint32_t));
-    }
-}
-
-/* Tokens of a piece that was expected. */
-size_t merge_count(struct merge *m, const struct merge_want *want);
-
-/* Tokens of any piece. */
+/* Tokens of any piece, and their ranks. */
 static inline size_t merge_piece(struct merge *m, const char *p, size_t n, uint32_t *ids)
 {
     uint32_t token = merge_find(m->tables, p, n);
 
     if (token == TOKEN_NONE)
         return merge_row(m, p, n, ids);
-    if (ids != NULL)
-        ids[0] = token;
+    ids[0] = token;
     return 1;
 }
 

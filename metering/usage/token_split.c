@@ -1,10 +1,8 @@
 #include "metering/usage/token_split.h"
 
 #include <stdint.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
+#include "metering/usage/token_block.h"
 #include "metering/usage/token_class.h"
 #include "metering/usage/token_tables.h"
 
@@ -273,97 +271,37 @@ __attribute__((noinline)) static const char *cl100k_any(const char *p, const cha
     return class == CLASS_NEWLINE ? blanks(p, end, open) : other(p, end, false, open);
 }
 
-/* ---- ordinary text ------------------------------------------------------------- */
+/* ---- rows of pieces -------------------------------------------------------------- */
 
-#ifdef __SSE2__
-enum { LOOK = 16 };
-
-/* Bit i: byte i of the 16 at p is an ASCII letter, is a small one or no letter, is not ASCII. */
-struct look {
-    unsigned letter, small, wide;
-};
-
-static inline struct look look_at(const char *p)
+/* The ends of the pieces of a block at p, in order; 0 where it has to be cut by the character. */
+static inline size_t cut_block(const char *p, const char *end, bool o200k, const char **ends)
 {
-    const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
-    /* Signed compare: from 'a' to 'z' are the bytes below -128 + 26 once 'a' is -128. */
-    __m128i folded = _mm_or_si128(x, _mm_set1_epi8(0x20));
-    __m128i letter = _mm_cmplt_epi8(_mm_add_epi8(folded, _mm_set1_epi8((char)(-128 - 'a'))),
-                                    _mm_set1_epi8(-128 + 26));
+    size_t n = 0;
+    uint64_t cuts;
 
-    return (struct look){(unsigned)_mm_movemask_epi8(letter),
-                         (unsigned)_mm_movemask_epi8(_mm_slli_epi16(x, 2)), /* bit 5 on top */
-                         (unsigned)_mm_movemask_epi8(x)};
+    if (end - p < 2 || (((unsigned char)p[0] | (unsigned char)p[1]) & 0x80) != 0)
+        return 0;
+    for (cuts = token_block_cuts(p, (size_t)(end - p), o200k); cuts != 0; cuts &= cuts - 1)
+        ends[n++] = p + __builtin_ctzll(cuts);
+    return n;
 }
 
-/* Where the first zero of mask stands, from bit `from` on; bit 16 is zero. */
-static inline unsigned zero_from(unsigned mask, unsigned from)
+size_t token_split_o200k(const char *p, const char *end, const char **ends, bool *open)
 {
-    return (unsigned)__builtin_ctz(~mask & (~0u << from));
-}
-#endif
+    size_t n = cut_block(p, end, true, ends);
 
-/*
- * The end of a piece at p that is made of ASCII alone and whose end shows in the next 16
- * bytes; NULL where it is not so simple.
- */
-static inline const char *simple(const char *p, const char *end, bool o200k)
-{
-#ifdef __SSE2__
-    unsigned class, at;
-    struct look look;
-
-    if (end - p <= LOOK || (unsigned char)*p >= 0x80)
-        return NULL;
-    class = ASCII[(unsigned char)*p];
-    if (class & CLASS_NUMBER) {
-        at = 1;
-        while (at < NUMBER_CHARS && (unsigned char)(p[at] - '0') < 10)
-            at++;
-        return at == NUMBER_CHARS || (unsigned char)p[at] < 0x80 ? p + at : NULL;
-    }
-    look = look_at(p);
-    if (look.letter & 3) { /* it begins with a letter, or with one other character before */
-        at = (class & LETTER) == 0;
-        if ((look.letter >> at & 1) == 0 || class == CLASS_NEWLINE || (!o200k && *p == '\''))
-            return NULL;
-        if (o200k) {
-            at = zero_from(look.letter & ~look.small, at);
-            at = zero_from(look.letter & look.small, at);
-        } else {
-            at = zero_from(look.letter, at);
-        }
-        return at < LOOK && (look.wide >> at & 1) == 0 && !(o200k && p[at] == '\'') ? p + at
-                                                                                    : NULL;
-    }
-    if (class & BLANK && *p != ' ')
-        return NULL;
-    /* Signs, with a blank before them or none. */
-    for (at = *p == ' '; at < LOOK - 1 && (unsigned char)p[at] < 0x80; at++) {
-        if ((ASCII[(unsigned char)p[at]] & NO_WORD) == 0)
-            break;
-    }
-    if (at > (*p == ' ') && at < LOOK - 1 && (unsigned char)p[at] < 0x80 && p[at] != '\n' &&
-        p[at] != '\r' && !(!o200k && *p == '\''))
-        return p + at;
-#else
-    (void)p;
-    (void)end;
-    (void)o200k;
-#endif
-    return NULL;
+    if (n > 0)
+        return n;
+    ends[0] = o200k_any(p, end, open);
+    return 1;
 }
 
-const char *token_split_o200k(const char *p, const char *end, bool *open)
+size_t token_split_cl100k(const char *p, const char *end, const char **ends, bool *open)
 {
-    const char *to = simple(p, end, true);
+    size_t n = cut_block(p, end, false, ends);
 
-    return to != NULL ? to : o200k_any(p, end, open);
-}
-
-const char *token_split_cl100k(const char *p, const char *end, bool *open)
-{
-    const char *to = simple(p, end, false);
-
-    return to != NULL ? to : cl100k_any(p, end, open);
+    if (n > 0)
+        return n;
+    ends[0] = cl100k_any(p, end, open);
+    return 1;
 }

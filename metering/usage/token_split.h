@@ -11,13 +11,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { TOKEN_SPLIT_PAD = 32 };
+enum {
+    TOKEN_SPLIT_PAD = 64,
+    TOKEN_SPLIT_MAX = 64, /* pieces that are cut at once */
+};
 
 /*
- * The end of the piece that begins at p < end.  *open is set (never cleared) where text
- * behind `end` could move it.
+ * Cuts the text at p < end, at which a piece begins: the ends of one piece or some that follow
+ * each other go to ends[TOKEN_SPLIT_MAX]; returns how many.  *open is set (never cleared)
+ * where text behind `end` could move the end of a single one.
  */
-typedef const char *token_split_fn(const char *p, const char *end, bool *open);
+typedef size_t token_split_fn(const char *p, const char *end, const char **ends, bool *open);
 
 token_split_fn token_split_o200k;
 token_split_fn token_split_cl100k;

@@ -10,6 +10,7 @@
  *   nodes   a trie of the tokens that merging can produce, as a double array
  *   pairs   which two tokens merge into a third: exactly one pair a token
  *   filter  a bit by the same hash: where it is zero there is no such pair
+ *   bytes   the tokens of single bytes, and what each two of them join to
  */
 #ifndef METERING_USAGE_TOKEN_TABLES_H
 #define METERING_USAGE_TOKEN_TABLES_H
@@ -29,7 +30,7 @@ enum {
     CLASS_PAGE_BITS = 7, /* code points of a page of the class table: 2^7 */
     CLASS_PAGES = 0x110000 >> CLASS_PAGE_BITS,
 };
-#define TOKEN_TABLES_MAGIC 0x746b7631u
+#define TOKEN_TABLES_MAGIC 0x746b7632u
 #define TOKEN_NODE_FREE UINT32_MAX /* check of a place that is no node */
 
 /* Offsets from the header's begin, in bytes. */
@@ -38,7 +39,7 @@ struct token_tables {
     uint32_t key_bits, longer_bits, pair_bits, n_nodes;
     uint32_t keys_at, ranks_at, longer_at, offsets_at, pool_at, nodes_at, node_token_at;
     uint32_t splits_at, pairs_at, filter_at, prefixes_at, size;
-    uint32_t filter_bits;
+    uint32_t filter_bits, bytes_at, byte_pairs_at;
 };
 
 /*

@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/usage/token_count.h"
 #include "metering/usage/token_merge.h"
 #include "metering/usage/token_split.h"
 
 enum {
     REPLACEMENT_BYTES = 3,
     SEQUENCE_MAX_BYTES = 4,
-    CUT_AT_ONCE = 32, /* pieces that are cut before they are counted */
 };
 
 /* vocab/tables.S; each begins with a struct token_tables. */
@@ -26,7 +26,7 @@ static const struct {
 };
 
 struct tokenizer {
-    struct merge *merge[ENCODING_COUNT]; /* NULL: not used so far */
+    struct count *count[ENCODING_COUNT]; /* NULL: not used so far */
 };
 
 const char *token_encoding_name(enum token_encoding e)
@@ -122,17 +122,18 @@ void tokenizer_free(struct tokenizer *t)
     if (t == NULL)
         return;
     for (size_t i = 0; i < ENCODING_COUNT; i++)
-        free(t->merge[i]);
+        free(t->count[i]);
     free(t);
 }
 
-static struct merge *merge_of(struct tokenizer *t, enum token_encoding e)
+static struct count *count_of(struct tokenizer *t, enum token_encoding e)
 {
-    if (t->merge[e] == NULL) {
-        t->merge[e] = xcalloc(1, sizeof(*t->merge[e]));
-        t->merge[e]->tables = (const struct token_tables *)(const void *)ENCODINGS[e].tables;
+    if (t->count[e] == NULL) {
+        t->count[e] = xcalloc(1, sizeof(*t->count[e]));
+        t->count[e]->merge.tables =
+            (const struct token_tables *)(const void *)ENCODINGS[e].tables;
     }
-    return t->merge[e];
+    return t->count[e];
 }
 
 /* ---- well-formed text ---------------------------------------------------------- */
@@ -242,48 +243,42 @@ static void grow(struct token_counter *c, size_t size)
 }
 
 /* What was cut is counted, and told by its ids where these are wanted. */
-static void count_cut(struct token_counter *c, struct merge *merge, const struct merge_want *cut,
-                      size_t n)
+static inline void count_cut(struct token_counter *c, struct count *count, const char *p,
+                             const char *const *ends, size_t n)
 {
-    uint64_t tokens = 0;
-
-    for (size_t i = 0; c->ids == NULL && i < n; i++)
-        tokens += merge_count(merge, &cut[i]);
-    for (size_t i = 0; c->ids != NULL && i < n; i++) {
-        size_t some = merge_piece(merge, cut[i].p, cut[i].n, c->ids);
-
-        tokens += some;
-        c->ids += some;
+    if (c->ids == NULL) {
+        c->tokens += count_pieces(count, p, ends, n);
+        return;
     }
-    c->tokens += tokens;
+    for (size_t i = 0; i < n; i++) {
+        size_t some = merge_piece(&count->merge, p, (size_t)(ends[i] - p), c->ids);
+
+        c->tokens += some;
+        c->ids += some;
+        p = ends[i];
+    }
 }
 
 /* Counts the pieces that nothing to come can change; all of them where it is the end. */
-static inline const char *count_pieces(struct token_counter *c, token_split_fn *split, bool last)
+static inline const char *count_text(struct token_counter *c, token_split_fn *split, bool last)
 {
-    struct merge *merge = merge_of(c->tokenizer, c->encoding);
+    struct count *count = count_of(c->tokenizer, c->encoding);
     const char *p = c->text, *end = c->text + c->n;
-    struct merge_want cut[CUT_AT_ONCE];
-    bool stop = false;
+    const char *ends[TOKEN_SPLIT_MAX];
 
-    while (p < end && !stop) {
-        size_t n = 0;
+    while (p < end) {
+        bool open = false;
+        size_t n = split(p, end, ends, &open);
 
-        while (p < end && n < CUT_AT_ONCE) {
-            bool open = false;
-            const char *to = split(p, end, &open);
-
-            if (open && !last) {
-                stop = p > c->text || c->size < c->piece_max;
-                if (stop)
-                    break;
-                c->exact = false; /* no room for the piece to end in: it ends here */
-            }
-            merge_expect(merge->tables, &cut[n++], p, (size_t)(to - p));
-            p = to;
+        if (open && !last) {
+            if (p > c->text || c->size < c->piece_max)
+                break;
+            c->exact = false; /* no room for the piece to end in: it ends here */
         }
-        count_cut(c, merge, cut, n);
+        count_cut(c, count, p, ends, n);
+        p = ends[n - 1];
     }
+    c->tokens += count_rest(count);
     return p;
 }
 
@@ -294,11 +289,11 @@ static void drain(struct token_counter *c, bool last)
     memset(c->text + c->n, 0, TOKEN_SPLIT_PAD);
     switch (c->encoding) { /* two loops, each with its own patterns in it */
     case ENCODING_O200K:
-        p = count_pieces(c, token_split_o200k, last);
+        p = count_text(c, token_split_o200k, last);
         break;
     case ENCODING_CL100K:
     case ENCODING_COUNT:
-        p = count_pieces(c, token_split_cl100k, last);
+        p = count_text(c, token_split_cl100k, last);
         break;
     }
     c->n -= (size_t)(p - c->text);

@@ -2,7 +2,7 @@
  * tokenizer.h - counts tokens exactly as the published vocabularies do.
  *
  * Byte-pair encoding with o200k_base or cl100k_base: text is cut into pieces
- * (token_split.h), each piece is one token or a row of them (token_merge.h).  What
+ * (token_split.h), each piece is one token or a row of them (token_count.h).  What
  * looks like a special token ("<|endoftext|>") is ordinary text, as providers take what
  * users write.  Bytes that are no UTF-8 count as U+FFFD, one for each maximal
  * ill-formed part (as WHATWG decoders and Python's errors="replace" do): so does
@@ -49,7 +49,7 @@ bool token_model_thinks(struct strv model);
 
 struct tokenizer;
 
-/* One thread's; some 300 KB for each vocabulary, at its first use. */
+/* One thread's; some 430 KB for each vocabulary, at its first use. */
 struct tokenizer *tokenizer_new(void);
 void tokenizer_free(struct tokenizer *t);
 

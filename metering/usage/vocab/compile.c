@@ -436,6 +436,29 @@ static void place_filter(const struct vocabulary *v, struct image *image,
     free(filter);
 }
 
+/* Two bytes join to the token of these, for any that merging can produce: it was joined from no other. */
+static void place_bytes(const struct vocabulary *v, struct image *image, struct token_tables *h)
+{
+    enum { BYTES = 256 };
+    uint32_t bytes[BYTES], *pairs = get((size_t)BYTES * BYTES, sizeof(*pairs));
+
+    for (unsigned c = 0; c < BYTES; c++) {
+        char byte = (char)c;
+
+        bytes[c] = find(v, &byte, 1);
+        if (bytes[c] == TOKEN_NONE)
+            stop("a byte is no token");
+    }
+    for (unsigned i = 0; i < BYTES * BYTES; i++) {
+        char both[2] = {(char)(i / BYTES), (char)(i % BYTES)};
+
+        pairs[i] = find(v, both, sizeof(both));
+    }
+    h->bytes_at = place(image, bytes, sizeof(bytes));
+    h->byte_pairs_at = place(image, pairs, (size_t)BYTES * BYTES * sizeof(*pairs));
+    free(pairs);
+}
+
 /* Of each token the longest one that it begins with. */
 static void place_prefixes(const struct vocabulary *v, struct image *image,
                            struct token_tables *h)
@@ -477,12 +500,6 @@ static void compile_vocabulary(const char *source, const char *target)
     v.reached = get(v.n, sizeof(*v.reached));
     for (uint32_t rank = 0; rank < v.n; rank++)
         split_token(&v, rank);
-    for (unsigned c = 0; c < 256; c++) {
-        char byte = (char)c;
-
-        if (find(&v, &byte, 1) == TOKEN_NONE)
-            stop("a byte is no token");
-    }
     make_trie(&v, &trie);
     h.n_tokens = v.n;
     h.n_nodes = trie.n;
@@ -497,6 +514,7 @@ static void compile_vocabulary(const char *source, const char *target)
     place_pairs(&v, &image, &h);
     place_filter(&v, &image, &h);
     place_prefixes(&v, &image, &h);
+    place_bytes(&v, &image, &h);
     h.size = (uint32_t)image.n;
     memcpy(image.bytes, &h, sizeof(h));
     write_file(target, image.bytes, image.n);
