@@ -1,5 +1,5 @@
 /*
- * books.c - see books.h: the kinds and their columns, checks, the canonical tables.
+ * books.c - see books.h: files are checked row by row, tables replaced whole.
  */
 #include "reports/books.h"
 
@@ -13,179 +13,15 @@
 
 #include "base/buf.h"
 #include "base/datetime.h"
-#include "base/tag.h"
 #include "base/xalloc.h"
 #include "reports/files.h"
 #include "reports/period.h"
-
-/* ---- what a field may hold ---------------------------------------------------------------- */
-
-static const char *check_when(struct strv v)
-{
-    int year, month, day;
-    char date[sizeof("2026-11-01")];
-
-    if (v.n == sizeof("2026-11") - 1) {
-        (void)snprintf(date, sizeof(date), STRV_FMT "-01", STRV_ARG(v));
-        v = strv_z(date);
-    }
-    return date_parse(v, &year, &month, &day) ? NULL
-                                              : "is neither a month (2026-11) nor a date "
-                                                "(2026-11-21)";
-}
-
-static const char *check_month(struct strv v)
-{
-    return v.n == sizeof("2026-11") - 1 && !check_when(v) ? NULL : "is no month (2026-11)";
-}
-
-static const char *check_date(struct strv v)
-{
-    int year, month, day;
-
-    return date_parse(v, &year, &month, &day) ? NULL : "is no date (2026-11-21)";
-}
-
-static const char *check_name(struct strv v)
-{
-    return tag_name_is_valid(v) ? NULL : "is no name ([a-z0-9_.-], at most 64 characters)";
-}
-
-static const char *check_value(struct strv v)
-{
-    return tag_value_is_valid(v) ? NULL : "is no text of 1 to 256 printable bytes";
-}
-
-static const char *check_count(struct strv v)
-{
-    uint64_t n;
-
-    return strv_parse_u64(v, INT64_MAX, &n) ? NULL : "is no whole number";
-}
-
-static const char *check_amount(struct strv v)
-{
-    struct money m;
-
-    return money_parse(v, &m) == RC_OK
-               ? NULL
-               : "is no amount (1234.56: a point, no thousands, at most 18 decimals)";
-}
-
-static const char *check_method(struct strv v)
-{
-    return strv_eq(v, STRV("direct")) || strv_eq(v, STRV("proportional")) ||
-                   strv_eq(v, STRV("fixed"))
-               ? NULL
-               : "is none of direct, proportional, fixed";
-}
-
-static const char *check_driver(struct strv v)
-{
-    return strv_eq(v, STRV("cost")) || strv_eq(v, STRV("requests")) || strv_eq(v, STRV("tokens"))
-               ? NULL
-               : "is none of cost, requests, tokens";
-}
-
-static const char *check_where(struct strv v)
-{
-    size_t equals = strv_find(v, '=');
-
-    if (equals == v.n || equals == 0 || !tag_value_is_valid(strv_skip(v, equals + 1)))
-        return "is no condition (feature=guardrail)";
-    return tag_name_is_valid(strv_head(v, equals)) ||
-                   strv_starts(v, STRV("tag:"))
-               ? NULL
-               : "is no condition (feature=guardrail)";
-}
-
-/* ---- the kinds ----------------------------------------------------------------------------- */
-
-#define KEY      true, true
-#define WANTED   true, false
-#define OPTIONAL false, false
-#define SCOPE    false, true
-
-static const struct books_column counts[] = {
-    {"date", "day or month that the count is of", KEY, check_when},
-    {"unit", "what was counted: order, case, page", KEY, check_name},
-    {"team", "whose it is; empty: everybody's", SCOPE, check_value},
-    {"feature", "", SCOPE, check_value},
-    {"environment", "", SCOPE, check_value},
-    {"count", "how many", WANTED, check_count},
-    {NULL, NULL, false, false, NULL},
-};
-static const struct books_column costs[] = {
-    {"date", "day or month of the cost", KEY, check_when},
-    {"pool", "what it belongs to: vector-db, support", KEY, check_name},
-    {"item", "tells several amounts of a pool and date apart", SCOPE, check_value},
-    {"amount_usd", "dollars; below zero for a credit", WANTED, check_amount},
-    {NULL, NULL, false, false, NULL},
-};
-static const struct books_column pools[] = {
-    {"pool", "its name, as in costs", KEY, check_name},
-    {"method", "direct (by use), proportional (by weights), fixed (equal parts)", WANTED,
-     check_method},
-    {"driver", "direct: by cost (default), requests or tokens", OPTIONAL, check_driver},
-    {"where", "metered spend that is shared out too: feature=guardrail", OPTIONAL, check_where},
-    {NULL, NULL, false, false, NULL},
-};
-static const struct books_column weights[] = {
-    {"pool", "of a proportional pool", KEY, check_name},
-    {"team", "who bears it", KEY, check_value},
-    {"from", "first day that the weight holds", KEY, check_date},
-    {"to", "first day that it no longer does; empty: until another from", OPTIONAL, check_date},
-    {"weight", "whole number: heads, revenue", WANTED, check_count},
-    {NULL, NULL, false, false, NULL},
-};
-static const struct books_column plan[] = {
-    {"month", "the month planned", KEY, check_month},
-    {"team", "whose plan; empty: spend without a team", SCOPE, check_value},
-    {"amount_usd", "planned dollars", WANTED, check_amount},
-    {NULL, NULL, false, false, NULL},
-};
-static const struct books_column accounts[] = {
-    {"team", "the team; * for all that have no line", KEY, check_value},
-    {"cost_centre", "", WANTED, check_value},
-    {"gl_account", "account that is debited", WANTED, check_value},
-    {NULL, NULL, false, false, NULL},
-};
-
-static const struct {
-    const char *name;
-    const struct books_column *columns;
-} kinds[BOOKS_KINDS] = {
-    [BOOKS_COUNTS] = {"counts", counts},   [BOOKS_COSTS] = {"costs", costs},
-    [BOOKS_POOLS] = {"pools", pools},      [BOOKS_WEIGHTS] = {"weights", weights},
-    [BOOKS_PLAN] = {"plan", plan},         [BOOKS_ACCOUNTS] = {"accounts", accounts},
-};
-
-const char *books_kind_name(enum books_kind kind)
-{
-    return kinds[kind].name;
-}
-
-bool books_kind_parse(struct strv name, enum books_kind *out)
-{
-    for (unsigned i = 0; i < BOOKS_KINDS; i++) {
-        if (strv_eq(name, strv_z(kinds[i].name))) {
-            *out = (enum books_kind)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-const struct books_column *books_column_at(enum books_kind kind, size_t i)
-{
-    return kinds[kind].columns[i].name ? &kinds[kind].columns[i] : NULL;
-}
 
 static size_t column_count(enum books_kind kind)
 {
     size_t n = 0;
 
-    while (kinds[kind].columns[n].name)
+    while (books_column_at(kind, n))
         n++;
     return n;
 }
@@ -213,8 +49,10 @@ struct row {
 
 static int key_cmp(const struct row *a, const struct row *b, enum books_kind kind)
 {
-    for (size_t i = 0; kinds[kind].columns[i].name; i++) {
-        int c = kinds[kind].columns[i].is_key ? strv_cmp(a->field[i], b->field[i]) : 0;
+    const struct books_column *column;
+
+    for (size_t i = 0; (column = books_column_at(kind, i)); i++) {
+        int c = column->is_key ? strv_cmp(a->field[i], b->field[i]) : 0;
         if (c)
             return c;
     }
@@ -257,7 +95,7 @@ static void complain(struct taking *g, size_t line, size_t column, const char *n
 /* Where each of the kind's columns stands in the file; false where the header is wrong. */
 static bool map_columns(struct taking *g, const struct csv *csv, size_t *at)
 {
-    const struct books_column *columns = kinds[g->kind].columns;
+    const struct books_column *columns = books_column_at(g->kind, 0);
     bool good = true;
 
     for (size_t i = 0; columns[i].name; i++) {
@@ -282,7 +120,7 @@ static bool map_columns(struct taking *g, const struct csv *csv, size_t *at)
 
 static void take_rows(struct taking *g, const struct csv *csv, const size_t *at)
 {
-    const struct books_column *columns = kinds[g->kind].columns;
+    const struct books_column *columns = books_column_at(g->kind, 0);
 
     for (size_t r = 0; r < csv->n_rows && g->problems->total < BOOKS_FAULTS_MAX; r++) {
         struct row row = {.line = csv->lines[r]};
@@ -312,7 +150,7 @@ static void check_double(struct taking *g)
         if (key_cmp(&g->rows[i - 1], &g->rows[i], g->kind) == 0)
             problems_add(g->problems, g->file, (int)g->rows[i].line,
                          "column 1 (%s): says the same again as line %zu",
-                         kinds[g->kind].columns[0].name, g->rows[i - 1].line);
+                         books_column_at(g->kind, 0)->name, g->rows[i - 1].line);
     }
 }
 
@@ -356,7 +194,7 @@ static enum rc put_field(struct strv text, struct buf *out)
 
 static enum rc put_table(const struct taking *g, struct buf *out)
 {
-    const struct books_column *columns = kinds[g->kind].columns;
+    const struct books_column *columns = books_column_at(g->kind, 0);
     enum rc rc = RC_OK;
 
     for (size_t i = 0; rc == RC_OK && columns[i].name; i++)
@@ -416,9 +254,9 @@ static enum rc store(const char *state_dir, const struct taking *g, struct strv 
     if (rc != RC_OK)
         *fail = (struct fail){.rc = rc, .doing = "write a table of that size"};
     if (rc == RC_OK)
-        rc = files_keep_history(state_dir, kinds[g->kind].name, text, fail);
+        rc = files_keep_history(state_dir, books_kind_name(g->kind), text, fail);
     if (rc == RC_OK)
-        rc = files_replace(state_dir, "books", kinds[g->kind].name, ".csv", buf_view(&table),
+        rc = files_replace(state_dir, "books", books_kind_name(g->kind), ".csv", buf_view(&table),
                            fail);
     buf_release(&table);
     return rc;
@@ -471,7 +309,7 @@ enum rc books_read(const char *state_dir, enum books_kind kind, struct books_tab
     *fail = (struct fail){0};
     if (!state_dir)
         return RC_OK;
-    rc = files_read(state_dir, "books", kinds[kind].name, ".csv", &out->text, &n, fail);
+    rc = files_read(state_dir, "books", books_kind_name(kind), ".csv", &out->text, &n, fail);
     if (rc == RC_STATE)
         return RC_OK; /* nothing of the kind was imported */
     if (rc != RC_OK)
@@ -495,8 +333,10 @@ void books_release(struct books_table *t)
 struct strv books_field(const struct books_table *t, enum books_kind kind, size_t row,
                         const char *name)
 {
-    for (size_t i = 0; kinds[kind].columns[i].name; i++) {
-        if (strcmp(kinds[kind].columns[i].name, name) == 0)
+    const struct books_column *column;
+
+    for (size_t i = 0; (column = books_column_at(kind, i)); i++) {
+        if (strcmp(column->name, name) == 0)
             return csv_field(&t->csv, row, i);
     }
     return STRV("");

@@ -1,6 +1,6 @@
 /*
  * books.h - what finance hands in: business counts, outside costs, pools, weights, plans,
- * accounts.
+ * accounts, decisions about savings, adjustments of forecasts.
  *
  * Each kind is one canonical table in <state_dir>/books/<kind>.csv, sorted by its key and
  * replaced whole; every file that was taken is kept in books/history.  A file with any
@@ -28,11 +28,13 @@ enum books_kind {
     BOOKS_WEIGHTS,    /* a pool's weight of each team, with dates */
     BOOKS_PLAN,       /* planned cost of each team's month */
     BOOKS_ACCOUNTS,   /* a team's cost centre and GL account; team * is the default */
+    BOOKS_DECISIONS,   /* what was made of a finding of the report savings, and by whom */
+    BOOKS_ADJUSTMENTS, /* what a forecast cannot know: launches, changes of price */
     BOOKS_KINDS,
 };
 
 enum {
-    BOOKS_COLUMNS_MAX = 8,
+    BOOKS_COLUMNS_MAX = 10,
     BOOKS_ROWS_MAX = 1000000, /* of one kind */
     BOOKS_FAULTS_MAX = 20,    /* told of one file */
 };

@@ -20,18 +20,10 @@
 #include "reports/models_like.h"
 #include "reports/rate_card.h"
 #include "reports/report_int.h"
+#include "reports/savings.h"
 
-enum { MONTH_DAYS = 30 };
+enum { MONTH_DAYS = 30, DECIDED_DAYS_MAX = 16 };
 
-/* What a finding is keyed by, behind the report's fields. */
-enum saving_key {
-    KEY_RULE = 0,
-    KEY_UPSTREAM,
-    KEY_MODEL,
-    KEY_OTHER,
-    KEY_ENVIRONMENT,
-    SAVING_KEYS
-};
 /* What the question groups by, behind the report's fields. */
 enum saving_field { Q_UPSTREAM = 0, Q_MODEL, Q_TIER, Q_PRICE, Q_ENVIRONMENT, Q_OUTCOME, Q_FIELDS };
 
@@ -43,11 +35,22 @@ struct saving {
     struct valued valued;
     uint64_t requests;
     struct money cost, saved;
+    const struct savings_decision *decision; /* NULL: nobody has said anything */
+    bool has_realised;
+    struct money realised;
 };
 
+/* The requests of one combination of the report's fields. */
+struct scope {
+    struct valued valued;
+    uint64_t requests;
+};
+
+/* What is found in one period. */
 struct savings {
     struct run *run;
-    struct by_value found;
+    int64_t from_us, to_us;
+    struct by_value found, scopes;
     size_t n_by; /* the report's own fields */
     enum rc rc;
 };
@@ -64,19 +67,11 @@ enum saving_column {
     SAVING_MONTHLY,
     SAVING_CONFIDENCE,
     SAVING_ACTION,
-};
-
-static const struct {
-    const char *rule, *confidence, *action;
-} rules[] = {
-    {"model", "low", "try the other model on this feature and compare completed tasks"},
-    {"batch", "medium", "send what can wait through the provider's batch interface"},
-    {"flex", "medium", "ask for the flex tier where answers may take longer"},
-    {"cache", "medium", "keep the prompt's beginning unchanged and mark it for caching"},
-    {"truncated", "low", "raise the output bound or ask for shorter answers"},
-    {"duplicate", "high", "keep answers for repeated requests"},
-    {"retry", "medium", "find why attempts are repeated"},
-    {"error", "medium", "find why billed requests end in errors"},
+    SAVING_STATE,
+    SAVING_OWNER,
+    SAVING_SINCE,
+    SAVING_REALISED,
+    SAVING_NOTE,
 };
 
 static void saving_columns(struct sheet *t)
@@ -92,6 +87,11 @@ static void saving_columns(struct sheet *t)
     sheet_column(t, "monthly_saving_usd", "a month USD", COLUMN_MONEY, 0);
     sheet_column(t, "confidence", "confidence", COLUMN_TEXT, COLUMN_KEY);
     sheet_column(t, "action", "what to do", COLUMN_TEXT, COLUMN_KEY);
+    sheet_column(t, "state", "state", COLUMN_TEXT, 0);
+    sheet_column(t, "owner", "owner", COLUMN_TEXT, COLUMN_SPARSE);
+    sheet_column(t, "since", "since", COLUMN_TIME, COLUMN_SPARSE);
+    sheet_column(t, "realised_usd", "realised USD", COLUMN_MONEY, COLUMN_SPARSE);
+    sheet_column(t, "note", "note", COLUMN_TEXT, COLUMN_SPARSE);
 }
 
 static void found(struct savings *s, const struct strv *by, const char *rule,
@@ -120,9 +120,9 @@ static void found(struct savings *s, const struct strv *by, const char *rule,
 /* ---- prices ------------------------------------------------------------------------------------ */
 
 /* What these quantities cost elsewhere; false where the book has no whole price for them. */
-static bool cost_of(const struct run *run, const struct ledger_row *row, const struct strv *field,
-                    struct strv model, struct strv tier, const struct quantities *quantities,
-                    struct money *out)
+static bool cost_of(const struct savings *s, const struct ledger_row *row,
+                    const struct strv *field, struct strv model, struct strv tier,
+                    const struct quantities *quantities, struct money *out)
 {
     struct strv provider, own;
     struct price_query query = {.upstream = field[Q_UPSTREAM],
@@ -130,21 +130,21 @@ static bool cost_of(const struct run *run, const struct ledger_row *row, const s
                                 .model_requested = model,
                                 .tier = tier,
                                 .region = STRV(""),
-                                .at_us = run->params->to_us - 1,
+                                .at_us = s->to_us - 1,
                                 .quantities = *quantities};
     struct cost *cost;
     bool good;
 
     if (!rate_card_split(field[Q_PRICE], &provider, &own))
         return false;
-    if (query.at_us > run->params->now_us)
-        query.at_us = run->params->now_us;
+    if (query.at_us > s->run->params->now_us)
+        query.at_us = s->run->params->now_us;
     query.provider = provider;
     query.model = query.model_requested = model.n ? model : own;
     /* Steps of context are met on average. */
     query.input_total = row->sums.requests ? row->sums.tokens[USAGE_INPUT] / row->sums.requests : 0;
     cost = xcalloc(1, sizeof(*cost));
-    price_usage(run->sources->book, &query, cost);
+    price_usage(s->run->sources->book, &query, cost);
     good = cost->status == PRICE_OK && !(cost->flags & PRICE_FLAG_NO_TIER);
     *out = cost->contracted;
     free(cost);
@@ -176,7 +176,7 @@ static void other_models(struct savings *s, const struct ledger_row *row,
                                               STRV("")};
         struct money cost;
 
-        if (cost_of(s->run, row, field, other, field[Q_TIER], &quantities, &cost))
+        if (cost_of(s, row, field, other, field[Q_TIER], &quantities, &cost))
             found(s, row->value, "model", keys, row->sums.requests, row->sums.cost,
                   money_sub(row->sums.cost, cost));
     }
@@ -203,7 +203,7 @@ static void other_tiers(struct savings *s, const struct ledger_row *row,
     quantities_of(row, &quantities);
     for (size_t i = 0; i < sizeof(tiers) / sizeof(*tiers); i++) {
         struct money cost;
-        if (cost_of(s->run, row, field, STRV(""), strv_z(tiers[i]), &quantities, &cost))
+        if (cost_of(s, row, field, STRV(""), strv_z(tiers[i]), &quantities, &cost))
             found(s, row->value, tiers[i], keys, row->sums.requests, row->sums.cost,
                   money_sub(row->sums.cost, cost));
     }
@@ -221,8 +221,8 @@ static void better_cached(struct savings *s, const struct ledger_row *row,
     if (tokens == 0)
         return;
     plain.n[METER_IN] = cached.n[METER_CACHE_READ] = tokens;
-    if (cost_of(s->run, row, field, STRV(""), field[Q_TIER], &plain, &before) &&
-        cost_of(s->run, row, field, STRV(""), field[Q_TIER], &cached, &after))
+    if (cost_of(s, row, field, STRV(""), field[Q_TIER], &plain, &before) &&
+        cost_of(s, row, field, STRV(""), field[Q_TIER], &cached, &after))
         found(s, row->value, "cache", keys, row->sums.cacheable, before,
               money_sub(before, after));
 }
@@ -263,8 +263,9 @@ static bool on_task(const struct ledger_task *task, void *arg)
     return s->rc == RC_OK;
 }
 
-static enum rc ask(struct run *run, struct savings *s)
+static enum rc ask(struct savings *s)
 {
+    struct run *run = s->run;
     struct report_params *p = run->params;
     struct ledger_question q = {.n_by = s->n_by + Q_FIELDS,
                                 .grain = PERIOD_TOTAL,
@@ -274,28 +275,141 @@ static enum rc ask(struct run *run, struct savings *s)
     struct ledger_rows rows;
     enum rc rc;
 
-    params_filter(p, &q.filter);
+    by_value_init(&s->found, s->n_by + SAVING_KEYS, sizeof(struct saving));
+    by_value_init(&s->scopes, s->n_by, sizeof(struct scope));
+    params_filter(p, &filter);
+    filter.from_us = s->from_us;
+    filter.to_us = s->to_us;
+    q.filter = filter;
     memcpy(q.by, p->by, s->n_by * sizeof(q.by[0]));
     for (unsigned i = 0; i < Q_FIELDS; i++)
         q.by[s->n_by + i] = (struct ledger_field){.id = question_fields[i]};
     rc = ledger_read_sums(run->reader, &q, &rows, &run->fail);
     if (rc != RC_OK)
         return rc;
-    for (size_t i = 0; i < rows.n; i++)
+    for (size_t i = 0; i < rows.n; i++) {
+        struct scope *scope = by_value_at(&s->scopes, rows.at[i].value);
+        if (!scope) {
+            s->rc = RC_LIMIT;
+            break;
+        }
+        scope->requests += rows.at[i].sums.requests;
         look_at(s, &rows.at[i]);
+    }
     ledger_rows_release(&rows);
-    params_filter(p, &filter);
     rc = ledger_read_tasks(run->reader, &filter, COHORT_SPEND, p->by, p->n_by, on_task, s,
                            &run->fail);
     return s->rc != RC_OK ? s->rc : rc;
 }
 
+static void release(struct savings *s)
+{
+    by_value_release(&s->found);
+    by_value_release(&s->scopes);
+}
+
+/* ---- decisions ----------------------------------------------------------------------------------- */
+
+/* Whether decisions can be matched: they know findings of all, and of teams. */
+static bool knows_decisions(const struct run *run, size_t n_by)
+{
+    return n_by == 0 || (n_by == 1 && run->params->by[0].id == FIELD_TEAM);
+}
+
+/* The decision's finding; those that are no longer found are made, with nothing to save. */
+static struct saving *decided(struct savings *s, const struct savings_decision *d)
+{
+    struct strv value[1 + SAVING_KEYS];
+
+    if ((s->n_by == 0 && d->team.n) || (s->n_by == 1 && !run_wants(s->run, FIELD_TEAM, d->team)))
+        return NULL;
+    value[0] = d->team;
+    memcpy(value + s->n_by, d->key, sizeof(d->key));
+    return by_value_at(&s->found, value);
+}
+
+/* What the finding of this key comes to in that period, and the requests of its scope. */
+static struct money worth(struct savings *s, const struct strv *value, uint64_t *requests)
+{
+    struct saving *saving = by_value_at(&s->found, value);
+    struct scope *scope = by_value_at(&s->scopes, value);
+
+    *requests = scope ? scope->requests : 0;
+    return saving && saving->saved.atto > 0 ? saving->saved : MONEY_ZERO;
+}
+
+/* Of everything that was done from that day on. */
+static enum rc measure(struct savings *s, int64_t since_us)
+{
+    const struct report_params *p = s->run->params;
+    struct savings before = {.run = s->run, .n_by = s->n_by}, after = before;
+    enum rc rc = RC_OK;
+
+    before.from_us = since_us - SAVINGS_BEFORE_DAYS * US_PER_DAY;
+    before.to_us = after.from_us = since_us;
+    after.to_us = p->to_us < p->now_us ? p->to_us : p->now_us;
+    if (after.to_us <= since_us)
+        return RC_OK;
+    rc = ask(&before);
+    if (rc == RC_OK)
+        rc = ask(&after);
+    for (size_t i = 0; rc == RC_OK && i < s->found.n; i++) {
+        struct saving *saving = (struct saving *)s->found.at[i];
+        uint64_t n_before, n_after;
+        struct money was, is;
+
+        if (!saving->decision || !saving->decision->is_done ||
+            saving->decision->since_us != since_us)
+            continue;
+        was = worth(&before, saving->valued.value, &n_before);
+        is = worth(&after, saving->valued.value, &n_after);
+        saving->has_realised =
+            savings_realised(was, n_before, is, n_after, &saving->realised);
+    }
+    release(&before);
+    release(&after);
+    return rc;
+}
+
+/* What was decided of the findings, and what that brought. */
+static enum rc decide(struct savings *s, const struct savings_decisions *decisions)
+{
+    int64_t day[DECIDED_DAYS_MAX];
+    size_t days = 0;
+    enum rc rc = RC_OK;
+
+    for (size_t i = 0; i < decisions->n; i++) {
+        const struct savings_decision *d = &decisions->at[i];
+        struct saving *saving = decided(s, d);
+        size_t k = 0;
+
+        if (!saving)
+            continue;
+        saving->decision = d;
+        while (k < days && day[k] != d->since_us)
+            k++;
+        if (d->is_done && k == days && days < DECIDED_DAYS_MAX)
+            day[days++] = d->since_us;
+    }
+    for (size_t k = 0; rc == RC_OK && k < days; k++)
+        rc = measure(s, day[k]);
+    return rc;
+}
+
 /* ---- rows ------------------------------------------------------------------------------------------- */
+
+static bool is_told(const struct saving *saving)
+{
+    return saving->saved.atto > 0 || saving->decision;
+}
 
 static int by_saving(const void *a, const void *b, void *n)
 {
     const struct saving *x = *(struct saving *const *)a, *y = *(struct saving *const *)b;
-    int c = money_cmp(y->saved, x->saved);
+    int c = is_told(y) - is_told(x);
+
+    if (c == 0)
+        c = money_cmp(y->saved, x->saved);
 
     for (size_t i = 0; c == 0 && i < *(const size_t *)n; i++)
         c = strv_cmp(x->valued.value[i], y->valued.value[i]);
@@ -331,12 +445,30 @@ static enum rc put_link(struct run *run, const struct savings *s, const struct s
     return drill_cell(run, &d, &row[run->lines]);
 }
 
+static enum rc put_decision(struct run *run, const struct saving *saving, struct cell *c)
+{
+    const struct savings_decision *d = saving->decision;
+    enum rc rc = sheet_text(&run->sheet, d ? d->state : STRV("open"), &c[SAVING_STATE]);
+
+    if (!d)
+        return rc;
+    if (rc == RC_OK && d->owner.n)
+        rc = sheet_text(&run->sheet, d->owner, &c[SAVING_OWNER]);
+    if (rc == RC_OK && d->note.n)
+        rc = sheet_text(&run->sheet, d->note, &c[SAVING_NOTE]);
+    c[SAVING_SINCE] = cell_time(d->since_us);
+    if (saving->has_realised)
+        c[SAVING_REALISED] = cell_money(saving->realised);
+    return rc;
+}
+
 static enum rc put_row(struct run *run, const struct savings *s, const struct saving *saving,
                        size_t keys)
 {
     const struct strv *key = saving->valued.value + s->n_by;
     const struct report_params *p = run->params;
     int64_t end_us = p->to_us < p->now_us ? p->to_us : p->now_us;
+    const struct savings_rule *rule;
     struct cell *row, *c;
     enum rc rc = sheet_row(&run->sheet, &row);
 
@@ -349,13 +481,13 @@ static enum rc put_row(struct run *run, const struct savings *s, const struct sa
         if (key[k].n)
             rc = sheet_text(&run->sheet, key[k], &c[SAVING_RULE + k]);
     }
-    for (size_t i = 0; rc == RC_OK && i < sizeof(rules) / sizeof(*rules); i++) {
-        if (!strv_eq(key[KEY_RULE], strv_z(rules[i].rule)))
-            continue;
-        rc = sheet_text(&run->sheet, strv_z(rules[i].confidence), &c[SAVING_CONFIDENCE]);
-        if (rc == RC_OK)
-            rc = sheet_text(&run->sheet, strv_z(rules[i].action), &c[SAVING_ACTION]);
-    }
+    rule = savings_rule(key[KEY_RULE]);
+    if (rc == RC_OK && rule)
+        rc = sheet_text(&run->sheet, strv_z(rule->confidence), &c[SAVING_CONFIDENCE]);
+    if (rc == RC_OK && rule)
+        rc = sheet_text(&run->sheet, strv_z(rule->action), &c[SAVING_ACTION]);
+    if (rc == RC_OK)
+        rc = put_decision(run, saving, c);
     c[SAVING_REQUESTS] = cell_count(saving->requests);
     c[SAVING_COST] = cell_money(saving->cost);
     c[SAVING_SAVED] = cell_money(saving->saved);
@@ -368,29 +500,38 @@ static enum rc put_row(struct run *run, const struct savings *s, const struct sa
 
 enum rc report_savings(struct run *run)
 {
-    struct savings s = {.run = run, .n_by = run->params->n_by};
+    struct savings s = {.run = run,
+                        .n_by = run->params->n_by,
+                        .from_us = run->params->from_us,
+                        .to_us = run->params->to_us};
     size_t n_values = s.n_by + SAVING_KEYS, keys, shown;
+    struct savings_decisions decisions;
     enum rc rc;
 
     if (run->params->grain != PERIOD_TOTAL)
         return run_refuses(run, "grain", "it is about the period as a whole");
     if (run->params->has_cohort)
         return run_refuses(run, "cohort", "it is a word of tasks");
-    by_value_init(&s.found, n_values, sizeof(struct saving));
-    rc = ask(run, &s);
+    rc = savings_decisions_read(run->sources->state_dir, run->params->zone, &decisions,
+                                &run->fail);
+    if (rc == RC_OK)
+        rc = ask(&s);
+    if (rc == RC_OK && knows_decisions(run, s.n_by))
+        rc = decide(&s, &decisions);
     keys = run_key_columns(run);
     saving_columns(&run->sheet);
     drill_column(run);
     run->sheet.has_total = false;
     if (s.found.n)
         qsort_r(s.found.at, s.found.n, sizeof(struct valued *), by_saving, &n_values);
-    while (s.found.n && ((const struct saving *)s.found.at[s.found.n - 1])->saved.atto <= 0)
+    while (s.found.n && !is_told((const struct saving *)s.found.at[s.found.n - 1]))
         by_value_drop(&s.found);
     shown = run->params->top && run->params->top < s.found.n ? run->params->top : s.found.n;
     for (size_t i = 0; rc == RC_OK && i < shown; i++)
         rc = put_row(run, &s, (const struct saving *)s.found.at[i], keys);
     run->note = "Findings overlap: they do not add up. Other models and tiers at the same "
                 "quantities and today's prices.";
-    by_value_release(&s.found);
+    release(&s);
+    savings_decisions_release(&decisions);
     return rc;
 }
