@@ -1,6 +1,7 @@
 /*
  * The reports forecast and anomalies over ledgers whose days are known.
  */
+#include "reports/books.h"
 #include "reports/forecast.h"
 #include "reports/report.h"
 #include "tests/unit/reports/fixture.h"
@@ -138,6 +139,90 @@ static void test_running_day(void **state)
     f = of_search;
 }
 
+static void must_import(enum books_kind kind, const char *text)
+{
+    struct books_taken taken;
+    struct problems problems;
+    struct fail fail;
+
+    problems_init(&problems);
+    assert_int_equal(
+        books_import(f.dir, kind, "b.csv", strv_z(text), false, &problems, &taken, &fail),
+        RC_OK);
+    problems_release(&problems);
+}
+
+static const cJSON *adjustment(const cJSON *json, const char *name)
+{
+    const cJSON *row;
+
+    cJSON_ArrayForEach(row, rows_of(json))
+    {
+        const cJSON *is = member(row, "adjustment");
+        if (cJSON_IsString(is) && strcmp(is->valuestring, name) == 0)
+            return row;
+    }
+    return NULL;
+}
+
+/* What is imported adds exactly, row by row, and leaves the rows of history as they were. */
+static void test_named_adjustments_and_plans(void **state)
+{
+    const money_int usd = 1000000 * MICRO;
+    const cJSON *row, *total;
+    cJSON *before, *json;
+    money_int gap = 0;
+
+    (void)state;
+    f.sources.now_us = day_zero + TODAY * US_PER_DAY + 3600 * US_PER_SECOND; /* 2026-10-12 */
+    f.sources.state_dir = f.dir;
+    before = fixture_json(&f, "forecast", "month=2026-10");
+    must_import(BOOKS_ADJUSTMENTS, "name,team,from,to,amount_usd\n"
+                                   "launch,search,2026-10-20,2026-10-24,400\n"
+                                   "price-cut,,2026-10-30,2026-11-09,-50\n"
+                                   "evaluation,labs,2026-10-05,2026-10-15,100\n"
+                                   "party,,2026-10-31,,7\n"
+                                   "over,,2026-10-01,2026-10-13,1000\n"
+                                   "later,,2026-11-01,,1000\n");
+    json = fixture_json(&f, "forecast", "month=2026-10");
+    assert_true(amount(adjustment(json, "launch"), "forecast_usd") == 400 * usd);
+    assert_true(amount(adjustment(json, "price-cut"), "forecast_usd") == -10 * usd);
+    assert_true(amount(adjustment(json, "evaluation"), "forecast_usd") == 20 * usd);
+    assert_true(amount(adjustment(json, "party"), "forecast_usd") == 7 * usd);
+    assert_null(adjustment(json, "over"));
+    assert_null(adjustment(json, "later"));
+    assert_string_equal(member(adjustment(json, "launch"), "team")->valuestring, "search");
+    total = member(json, "total");
+    assert_true(amount(total, "forecast_usd") ==
+                amount(member(before, "total"), "forecast_usd") + (400 - 10 + 20 + 7) * usd);
+    assert_true(amount(total, "spent_usd") == amount(member(before, "total"), "spent_usd"));
+    for (int i = 0; i < cJSON_GetArraySize(rows_of(before)); i++)
+        assert_true(cJSON_Compare(cJSON_GetArrayItem(rows_of(before), i),
+                                  cJSON_GetArrayItem(rows_of(json), i), true));
+    cJSON_Delete(json);
+    json = fixture_json(&f, "forecast", "month=2026-10&by=model&where=team=search");
+    assert_non_null(adjustment(json, "launch"));
+    assert_null(adjustment(json, "price-cut"));
+    cJSON_Delete(json);
+    json = fixture_json(&f, "forecast", "month=2026-10&where=model=model-1");
+    assert_null(adjustment(json, "launch")); /* nobody said of which model */
+    cJSON_Delete(json);
+
+    must_import(BOOKS_PLAN, "month,team,amount_usd\n2026-10,search,3000\n2026-10,ghost,5\n"
+                            "2026-11,search,9\n");
+    json = fixture_json(&f, "forecast", "month=2026-10");
+    row = row_with(json, "team", "search");
+    assert_true(amount(row, "plan_usd") == 3000 * usd);
+    assert_true(amount(row, "gap_usd") == amount(row, "forecast_usd") - 3000 * usd);
+    assert_true(amount(row_with(json, "team", "ghost"), "gap_usd") == -5 * usd);
+    assert_true(amount(member(json, "total"), "plan_usd") == 3005 * usd);
+    cJSON_ArrayForEach(row, rows_of(json)) gap += amount(row, "gap_usd");
+    assert_true(gap == amount(member(json, "total"), "gap_usd"));
+    cJSON_Delete(json);
+    cJSON_Delete(before);
+    f.sources.state_dir = NULL;
+}
+
 static void test_forecast_refusals(void **state)
 {
     static const struct {
@@ -266,6 +351,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_month_end_of_teams),
         cmocka_unit_test(test_running_day),
+        cmocka_unit_test(test_named_adjustments_and_plans),
         cmocka_unit_test(test_forecast_refusals),
         cmocka_unit_test(test_budgets_to_their_own_windows),
         cmocka_unit_test(test_anomalies_of_teams),
