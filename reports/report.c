@@ -281,9 +281,9 @@ static enum rc run_entry(struct run *run, const struct entry *entry, struct buf 
 static enum rc check_words(const struct entry *entry, const struct report_params *params,
                            struct buf *error)
 {
-    if (params->against.n && entry->fill != report_variance &&
+    if (params->against.n && entry->fill != report_variance && entry->fill != report_spend &&
         entry->fill != report_unit_economics) {
-        SAY(error, "against does not go with this report: it is a word of variance and "
+        SAY(error, "against does not go with this report: it is a word of spend, variance and "
                    "unit-economics");
         return RC_BAD;
     }

@@ -4,6 +4,9 @@
  * Both reports are one question to the ledger and one row a group; they differ in
  * their columns.
  */
+#include <stdlib.h>
+
+#include "base/xalloc.h"
 #include "reports/report_int.h"
 
 enum spend_column {
@@ -22,6 +25,10 @@ enum spend_column {
     SPEND_UNKNOWN,
     SPEND_ESTIMATED,
     SPEND_ESTIMATED_COST,
+    /* with the word against */
+    SPEND_BEFORE,
+    SPEND_CHANGE,
+    SPEND_CHANGE_RATIO,
 };
 
 static void spend_columns(struct sheet *t)
@@ -46,6 +53,13 @@ static void spend_columns(struct sheet *t)
     sheet_column(t, "estimated_cost_usd", "estimated USD", COLUMN_MONEY, quality);
 }
 
+static void change_columns(struct sheet *t)
+{
+    sheet_column(t, "previous_cost_usd", "before USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "change_usd", "change USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "change_ratio", "change", COLUMN_RATIO, COLUMN_PER_CENT);
+}
+
 static void spend_cells(const struct ledger_sums *s, struct cell *c)
 {
     c[SPEND_REQUESTS] = cell_count(s->requests);
@@ -63,6 +77,20 @@ static void spend_cells(const struct ledger_sums *s, struct cell *c)
     c[SPEND_ESTIMATED] =
         cell_count(s->by_usage_source[USAGE_PARTIAL] + s->by_usage_source[USAGE_ESTIMATED]);
     c[SPEND_ESTIMATED_COST] = sums_cost(s, s->estimated_cost);
+}
+
+/* Beside what the other period had; null where neither has a price. */
+static void change_cells(const struct ledger_sums *now, const struct ledger_sums *before,
+                         struct cell *c)
+{
+    struct money change = money_sub(now->cost, before->cost);
+
+    c[SPEND_BEFORE] = sums_cost(before, before->cost);
+    if (!c[SPEND_BEFORE].known && !sums_cost(now, now->cost).known)
+        return;
+    c[SPEND_CHANGE] = cell_money(change);
+    if (before->cost.atto > 0)
+        c[SPEND_CHANGE_RATIO] = cell_ratio(change.atto, before->cost.atto);
 }
 
 enum request_column {
@@ -190,9 +218,122 @@ static enum rc ask_and_fill(struct run *run, bool requests)
     return rc;
 }
 
+/* ---- against another period ------------------------------------------------------------- */
+
+static const struct ledger_sums nothing;
+
+/* Groups of both periods, in order of values: those that are gone have sums of nothing. */
+struct both {
+    struct ledger_row *row;
+    const struct ledger_sums **before;
+    size_t n;
+};
+
+static int values_cmp(const struct ledger_row *a, const struct ledger_row *b, size_t n_by)
+{
+    int c = 0;
+
+    for (size_t i = 0; c == 0 && i < n_by; i++)
+        c = strv_cmp(a->value[i], b->value[i]);
+    return c;
+}
+
+static void join(const struct ledger_rows *now, const struct ledger_rows *before, size_t n_by,
+                 struct both *out)
+{
+    size_t i = 0, k = 0;
+
+    *out = (struct both){.row = xcalloc(now->n + before->n + 1, sizeof(*out->row)),
+                         .before = xcalloc(now->n + before->n + 1, sizeof(*out->before))};
+    while (i < now->n || k < before->n) {
+        int c = i == now->n      ? 1
+                : k == before->n ? -1
+                                 : values_cmp(&now->at[i], &before->at[k], n_by);
+        struct ledger_row *row = &out->row[out->n];
+
+        out->before[out->n++] = c >= 0 ? &before->at[k].sums : &nothing;
+        if (c <= 0)
+            *row = now->at[i];
+        else
+            *row = (struct ledger_row){.start_us = now->total.start_us,
+                                       .end_us = now->total.end_us,
+                                       .value = before->at[k].value};
+        i += c <= 0;
+        k += c >= 0;
+    }
+}
+
+/* (other) had what the period had and no shown row. */
+static enum rc fill_both(struct run *run, const struct ledger_rows *now,
+                         const struct ledger_rows *before)
+{
+    size_t keys = run_key_columns(run);
+    struct ledger_sums rest = before->total.sums;
+    struct ledger_rows rows = *now;
+    struct groups groups;
+    struct both both;
+    enum rc rc = RC_OK;
+
+    join(now, before, run->params->n_by, &both);
+    rows.at = both.row;
+    rows.n = both.n;
+    spend_columns(&run->sheet);
+    change_columns(&run->sheet);
+    drill_column(run);
+    groups_of(run, &rows, &groups);
+    for (size_t i = 0; rc == RC_OK && i < groups.n; i++) {
+        const struct group *g = &groups.at[i];
+        const struct ledger_sums *was = g->row ? both.before[g->row - both.row] : &rest;
+        struct cell *row;
+
+        rc = sheet_row(&run->sheet, &row);
+        if (rc == RC_OK)
+            rc = group_keys(run, g, row);
+        if (rc != RC_OK)
+            break;
+        spend_cells(g->sums, row + keys);
+        change_cells(g->sums, was, row + keys);
+        if (g->row)
+            ledger_sums_take(&rest, was);
+        rc = group_link(run, &groups, i, row);
+        run->n_others = !g->row;
+    }
+    spend_cells(&now->total.sums, run->sheet.total + keys);
+    change_cells(&now->total.sums, &before->total.sums, run->sheet.total + keys);
+    groups_release(&groups);
+    free(both.row);
+    free(both.before);
+    return rc == RC_OK ? drill_total(run) : rc;
+}
+
+static enum rc spend_against(struct run *run)
+{
+    struct ledger_rows now, before;
+    enum rc rc;
+
+    if (run->params->has_cohort)
+        return run_refuses(run, "cohort", "it is a word of tasks");
+    if (run->params->grain != PERIOD_TOTAL)
+        return run_refuses(run, "grain", "against compares periods as a whole");
+    if (strv_eq(run->params->against, STRV("plan")))
+        return run_refuses(run, "against=plan", "the report variance has it");
+    rc = run_against(run);
+    if (rc == RC_OK)
+        rc = run_sums(run, 0, &now);
+    if (rc != RC_OK)
+        return rc;
+    rc = run_sums_of(run, 0, run->against_from_us, run->against_to_us, &before);
+    if (rc == RC_OK) {
+        rc = fill_both(run, &now, &before);
+        ledger_rows_release(&before);
+    }
+    ledger_rows_release(&now);
+    return rc;
+}
+
 enum rc report_spend(struct run *run)
 {
-    return ask_and_fill(run, false);
+    return run->params->against.n ? spend_against(run) : ask_and_fill(run, false);
 }
 
 enum rc report_requests(struct run *run)

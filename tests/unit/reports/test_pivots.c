@@ -78,6 +78,8 @@ static const struct {
     const char *name, *by[4];
 } reports[] = {
     {"spend", {"", "team", "team,feature,model", "customer"}},
+    {"spend&against=2026-10", {"", "team", "team,feature,model", "customer"}},
+    {"spend&against=2026-10&top=2", {"", "team", "team,model", "customer"}},
     {"requests", {"", "model", "task", "team,outcome"}},
     {"tasks", {"", "team", "task", "feature"}},
     {"tasks&cohort=spend", {"", "team", "team,task", "feature"}},
@@ -237,11 +239,60 @@ static void test_every_precision(void **state)
     fixture_close(&f);
 }
 
+static const cJSON *same_group(const cJSON *json, const cJSON *of)
+{
+    const cJSON *row;
+
+    cJSON_ArrayForEach(row, rows_of(json))
+    {
+        if (cJSON_Compare(member(row, "team"), member(of, "team"), true) &&
+            cJSON_Compare(member(row, "model"), member(of, "model"), true))
+            return row;
+    }
+    return NULL;
+}
+
+/* What stands as the period before is that period's own report, group by group. */
+static void test_against(void **state)
+{
+    const cJSON *row;
+    cJSON *both, *now, *before;
+
+    (void)state;
+    make_ledger(5);
+    f.sources.now_us = at("2026-12-05T00:00:00Z"); /* of a running month its part is compared */
+    both = fixture_json(&f, "spend", "month=2026-11&against=previous&by=team,model");
+    now = fixture_json(&f, "spend", "month=2026-11&by=team,model");
+    before = fixture_json(&f, "spend", "month=2026-10&by=team,model");
+    cJSON_ArrayForEach(row, rows_of(both))
+    {
+        const cJSON *a = same_group(now, row), *b = same_group(before, row);
+        money_int cost = a ? amount(a, "cost_usd") : 0, was = b ? amount(b, "cost_usd") : 0;
+
+        assert_true(a || b);
+        assert_true(amount(row, "cost_usd") == cost);
+        assert_true(amount(row, "previous_cost_usd") == was);
+        assert_true(amount(row, "change_usd") == cost - was);
+        assert_true(cJSON_IsNull(member(row, "change_ratio")) == (was == 0));
+    }
+    assert_true(cJSON_GetArraySize(rows_of(both)) >= cJSON_GetArraySize(rows_of(before)));
+    assert_true(amount(member(both, "total"), "previous_cost_usd") ==
+                amount(member(before, "total"), "cost_usd"));
+    cJSON_Delete(both);
+    cJSON_Delete(now);
+    cJSON_Delete(before);
+    assert_int_equal(fixture_run(&f, "spend", "month=2026-11&against=2026-10&grain=day"), RC_BAD);
+    assert_int_equal(fixture_run(&f, "spend", "month=2026-11&against=plan"), RC_BAD);
+    assert_int_equal(fixture_run(&f, "spend", "month=2026-11&against=soon"), RC_BAD);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pivots),
         cmocka_unit_test(test_every_precision),
+        cmocka_unit_test(test_against),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
