@@ -20,20 +20,6 @@ struct uuid {
  * kept per thread, so that ids of one thread cost no system call each.
  */
 void uuid7_make(struct uuid *id, int64_t us);
-/*
- * Three of the random bytes as a number of the maker's choice, below 2^24, by which it
- * knows its ids again; 50 random bits a millisecond remain.
- */
-static inline void uuid_set_mark(struct uuid *id, uint32_t mark)
-{
-    id->b[13] = (unsigned char)(mark >> 16);
-    id->b[14] = (unsigned char)(mark >> 8);
-    id->b[15] = (unsigned char)mark;
-}
-static inline uint32_t uuid_mark(const struct uuid *id)
-{
-    return (uint32_t)id->b[13] << 16 | (uint32_t)id->b[14] << 8 | id->b[15];
-}
 /* The canonical lower-case text, terminated. */
 void uuid_format(const struct uuid *id, char out[UUID_TEXT]);
 bool uuid_parse(struct strv text, struct uuid *id);

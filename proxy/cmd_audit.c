@@ -22,19 +22,18 @@
 #include "base/xalloc.h"
 #include "metering/ledger/ledger_read.h"
 #include "proxy/cmd_config.h"
+#include "proxy/owner.h"
 #include "reports/limit_spent.h"
 
 enum {
     AS_OF_WAIT_MS = 15000, /* for the ledger of a gateway that runs to reach now */
     AS_OF_POLL_MS = 100,
-    SHARED_COUNTERS = 256,
 };
 
 struct audit {
     const struct config *config;
     char *journal_dir;
     struct ledger_reader *reader;
-    bool is_shared; /* others, with ledgers of their own, count in the same Redis */
     bool is_tty, is_live;
     uint64_t total; /* lines, for the progress */
     int64_t kept_from_us; /* lines that ended before are deleted; INT64_MIN: none are */
@@ -207,7 +206,7 @@ static void on_counter(const struct limit_counter *c, void *arg)
 {
     struct counted *to = counted_of(arg, c);
 
-    to->spent += c->spent;
+    to->spent += c->own;
     to->reserved += c->reserved;
 }
 
@@ -277,7 +276,7 @@ static void compare_counters(struct audit *a, const struct table *t, int64_t now
             continue;
         compared++;
         if (!why[0] &&
-            (c->spent + c->reserved < c->early || (!a->is_shared && c->spent > c->late)))
+            (c->spent + c->reserved < c->early || c->spent > c->late))
             snprintf(why, sizeof(why),
                      "limit \"%s\" of \"%s\" has spent %" PRIu64 " and reserved %" PRIu64
                      " (%s), the ledger says %" PRIu64,
@@ -293,6 +292,7 @@ static enum rc audit_counters(struct audit *a, struct fail *fail)
 {
     struct limiter_options options = {.redis_url = a->config->redis_url,
                                       .name_space = a->config->counters_namespace};
+    char owner[OWNER_TEXT];
     int64_t now_us = clock_wall_us();
     struct table t = {0};
     enum rc rc;
@@ -303,7 +303,10 @@ static enum rc audit_counters(struct audit *a, struct fail *fail)
              "");
         return RC_OK;
     }
-    rc = ask_ledger(a, now_us, on_early, &t, fail);
+    rc = owner_find(a->config, owner, &options.start, fail);
+    options.owner = owner;
+    if (rc == RC_OK)
+        rc = ask_ledger(a, now_us, on_early, &t, fail);
     ledger_read_end(a->reader);
     if (rc == RC_OK) {
         rc = limit_read(&options, NULL, a->config->limits, now_us, on_counter, &t);
@@ -366,11 +369,10 @@ static enum rc audit_all(struct audit *a, struct fail *fail)
     return rc;
 }
 
-static int run(const char *file, bool is_shared)
+static int run(const char *file)
 {
     struct config *config = cmd_load(file);
-    struct audit a = {
-        .config = config, .is_shared = is_shared, .is_tty = isatty(STDERR_FILENO)};
+    struct audit a = {.config = config, .is_tty = isatty(STDERR_FILENO)};
     struct fail fail = {0};
     char why[256];
     enum rc rc;
@@ -400,15 +402,12 @@ static int run(const char *file, bool is_shared)
 
 static void print_usage(void)
 {
-    puts("usage: tollgate audit -c FILE [--shared-counters]\n");
+    puts("usage: tollgate audit -c FILE\n");
     puts(
         "Proves that journal, ledger, rollups, tasks, counters and reports agree, on a "
         "gateway\n"
         "that runs or one that does not, and names the first thing that does not. Only reads;\n"
         "may be stopped at any time.\n");
-    puts("      --shared-counters  other gateways with ledgers of their own use the same "
-         "Redis:\n"
-         "                         counters may say more than this ledger, not less");
     puts("  -c, --config FILE      the configuration");
     puts("  -h, --help             this text");
     puts("\nexit status: 0 all agrees, 1 something does not, 2 bad usage or nothing to read");
@@ -418,11 +417,9 @@ int cmd_audit(int argc, char **argv)
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
-        {"shared-counters", no_argument, NULL, SHARED_COUNTERS},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0}};
     const char *file = NULL;
-    bool is_shared = false;
     int c;
 
     while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
@@ -434,11 +431,10 @@ int cmd_audit(int argc, char **argv)
             return EXIT_USAGE;
         if (c == 'c')
             file = optarg;
-        is_shared |= c == SHARED_COUNTERS;
     }
     if (optind < argc) {
         (void)fprintf(stderr, "tollgate audit: takes no arguments; see --help\n");
         return EXIT_USAGE;
     }
-    return file ? run(file, is_shared) : cmd_no_file("audit");
+    return file ? run(file) : cmd_no_file("audit");
 }

@@ -18,15 +18,16 @@
 #include "proxy/changes.h"
 #include "proxy/cmd_config.h"
 #include "proxy/config.h"
+#include "proxy/owner.h"
 #include "proxy/rebuild.h"
 #include "reports/report.h"
 
-enum { BUDGET_WHY = 256, BUDGET_WHO, BUDGET_TO, BUDGET_UNTIL, BUDGET_SCOPE, BUDGET_FORCE };
+enum { BUDGET_WHY = 256, BUDGET_WHO, BUDGET_TO, BUDGET_UNTIL, BUDGET_SCOPE };
 enum { REBUILD_WAIT_MS = 30000, REBUILD_POLL_MS = 100, COUNTER_TIMEOUT_MS = 2000 };
 
 struct budget_options {
     const char *file, *limit, *scope, *to, *until, *who, *why, *format;
-    bool force, list;
+    bool list;
 };
 
 static void print_usage(void)
@@ -47,8 +48,6 @@ static void print_usage(void)
     puts("      --who NAME      who does it; by default the user");
     puts("      --why TEXT      kept in budget-changes.jsonl of the state folder");
     puts("      --list          prints that file");
-    puts("      --force         rebuild although several gateways share the counters, each of");
-    puts("                      which knows its own ledger only");
     puts("  -f, --format F      of status");
     puts("  -c, --config FILE   the configuration");
     puts("  -h, --help          this text");
@@ -197,10 +196,10 @@ static int wait_until_ready(const struct limiter_options *options, unsigned node
             ready = false;
     }
     if (!ready) {
-        complain("no gateway has rebuilt the counters; see its log");
+        complain("not every gateway has set its part of the counters; see their logs");
         return EXIT_NO;
     }
-    printf("the counters were rebuilt by a running gateway (%u alive)\n", nodes);
+    printf("the counters were rebuilt, each part by a running gateway (%u alive)\n", nodes);
     return EXIT_GOOD;
 }
 
@@ -210,6 +209,7 @@ static int rebuild(const struct budget_options *o, const struct config *config)
     struct change change = {.action = "rebuild"};
     struct fail fail = {0};
     char why[256] = "";
+    char owner[OWNER_TEXT];
     unsigned nodes = 0;
     size_t n = 0;
 
@@ -217,15 +217,14 @@ static int rebuild(const struct budget_options *o, const struct config *config)
         return complain("these counters are in the gateway's memory: start it again");
     if (!note(config, o, &change))
         return EXIT_NO;
-    if (limit_rebuild_ask(&options, o->force, &nodes) != RC_OK) {
-        complain("Redis cannot be reached");
+    if (owner_find(config, owner, &options.start, &fail) != RC_OK) {
+        fail_text(&fail, why, sizeof(why));
+        (void)fprintf(stderr, "tollgate budget: %s\n", why);
         return EXIT_NO;
     }
-    if (nodes > 1 && !o->force) {
-        (void)fprintf(stderr,
-                      "tollgate budget: %u gateways share these counters, and each knows its own "
-                      "ledger only: --force counts what the others spent as nothing\n",
-                      nodes);
+    options.owner = owner;
+    if (limit_rebuild_ask(&options, &nodes) != RC_OK) {
+        complain("Redis cannot be reached");
         return EXIT_NO;
     }
     if (nodes > 0)
@@ -293,7 +292,6 @@ static const struct option long_options[] = {{"config", required_argument, NULL,
                                              {"until", required_argument, NULL, BUDGET_UNTIL},
                                              {"who", required_argument, NULL, BUDGET_WHO},
                                              {"why", required_argument, NULL, BUDGET_WHY},
-                                             {"force", no_argument, NULL, BUDGET_FORCE},
                                              {"list", no_argument, NULL, 'L'},
                                              {"help", no_argument, NULL, 'h'},
                                              {NULL, 0, NULL, 0}};
@@ -324,7 +322,6 @@ static bool parse(struct budget_options *o, int argc, char **argv, int *result)
             return false;
         if (to)
             *to = optarg;
-        o->force |= c == BUDGET_FORCE;
         o->list |= c == 'L';
     }
     return true;

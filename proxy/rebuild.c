@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
-#include "proxy/orphans.h"
+#include "proxy/owner.h"
 #include "proxy/server_int.h"
 #include "reports/limit_spent.h"
 
@@ -30,7 +30,6 @@ struct rebuild {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     atomic_bool wanted;
-    bool has_orphans; /* of earlier processes, not settled yet; by the thread alone */
     uint64_t marks; /* asked of the workers so far; by the thread alone */
 };
 
@@ -41,6 +40,19 @@ struct found {
     struct arena scopes;
     bool full;
 };
+
+/* What is to be set, and as of when. */
+struct task {
+    struct limiter_options options;
+    enum limit_part part;
+    int64_t as_of_us, until_us; /* lines that ended at until_us or later are left out */
+};
+
+/* Rolling windows that an earlier process left are right: its reservations are settled one by one. */
+static bool is_set(const struct config *config, const struct task *task, size_t i)
+{
+    return task->part == LIMIT_PART_MISSING || !limit_set_at(config->limits, i)->rolling;
+}
 
 /* ---- what the ledger says ------------------------------------------------------------------
  */
@@ -82,11 +94,13 @@ static enum rc find_one(const struct limit_spent_question *q, size_t i, struct f
     return RC_OK;
 }
 
-static enum rc find(const struct config *config, int64_t now_us, int64_t until_us,
-                    struct found *f, struct fail *fail)
+static enum rc find(const struct config *config, const struct task *task, struct found *f,
+                    struct fail *fail)
 {
-    struct limit_spent_question q = {
-        .set = config->limits, .zone = config->zone, .now_us = now_us, .until_us = until_us};
+    struct limit_spent_question q = {.set = config->limits,
+                                     .zone = config->zone,
+                                     .now_us = task->as_of_us,
+                                     .until_us = task->until_us};
     enum rc rc = RC_IO;
 
     q.reader = ledger_read_open(config->ledger_path, fail);
@@ -94,8 +108,10 @@ static enum rc find(const struct config *config, int64_t now_us, int64_t until_u
         return RC_IO;
     rc = ledger_read_begin(q.reader, fail);
     if (rc == RC_OK) {
-        for (size_t i = 0; rc == RC_OK && i < limit_set_count(config->limits); i++)
-            rc = find_one(&q, i, f, fail);
+        for (size_t i = 0; rc == RC_OK && i < limit_set_count(config->limits); i++) {
+            if (is_set(config, task, i))
+                rc = find_one(&q, i, f, fail);
+        }
         ledger_read_end(q.reader);
     }
     ledger_read_close(q.reader);
@@ -150,6 +166,8 @@ static enum rc written(struct rebuild *r)
 /* ---- counters that the ledger knows nothing of ---------------------------------- */
 
 struct strangers {
+    const struct config *config;
+    const struct task *task;
     struct found *found;
     size_t n_known; /* of found, sorted */
 };
@@ -173,7 +191,7 @@ static void on_counter(const struct limit_counter *c, void *arg)
     struct strangers *s = arg;
     struct limit_counter none = *c;
 
-    if (c->spent == 0 || (s->n_known > 0 && bsearch(c, s->found->at, s->n_known,
+    if (!is_set(s->config, s->task, c->limit) || (s->n_known > 0 && bsearch(c, s->found->at, s->n_known,
                                                     sizeof(s->found->at[0]), counter_order)))
         return;
     none.spent = 0;
@@ -181,89 +199,116 @@ static void on_counter(const struct limit_counter *c, void *arg)
 }
 
 /* What the ledger says, and zero for shared counters that it says nothing of. */
-static enum rc gather(const struct config *config, int64_t now_us, int64_t until_us,
-                      struct found *found, struct fail *fail)
+static enum rc gather(const struct config *config, const struct task *task, struct found *found,
+                      struct fail *fail)
 {
-    struct limiter_options options = options_of(config);
-    struct strangers strangers = {.found = found};
-    enum rc rc = find(config, now_us, until_us, found, fail);
+    struct strangers strangers = {.config = config, .task = task, .found = found};
+    enum rc rc = find(config, task, found, fail);
 
     if (rc != RC_OK || !config->counters_redis)
         return rc;
     if (found->n > 0)
         qsort(found->at, found->n, sizeof(found->at[0]), counter_order);
     strangers.n_known = found->n;
-    return limit_read(&options, NULL, config->limits, now_us, on_counter, &strangers);
+    return limit_read(&task->options, NULL, config->limits, task->as_of_us, on_counter,
+                      &strangers);
 }
 
-enum rc rebuild_offline(const struct config *config, size_t *n, struct fail *fail)
+/* Settles what earlier processes left, then sets what is spent. */
+static enum rc set_counters(const struct config *config, struct limit_memory *memory,
+                            const struct task *task, size_t *n, struct fail *fail)
 {
-    struct limiter_options options = options_of(config);
     struct found found = {0};
-    int64_t now_us = clock_wall_us();
-    enum rc rc;
+    enum rc rc = RC_OK;
 
     arena_init(&found.scopes, SCOPES_BYTES);
-    rc = gather(config, now_us, INT64_MAX, &found, fail);
+    if (config->counters_redis)
+        rc = owner_adopt(config, &task->options, fail);
     if (rc == RC_OK)
-        rc = limit_write(&options, NULL, config->limits, found.at, found.n, now_us);
+        rc = gather(config, task, &found, fail);
+    if (rc == RC_OK)
+        rc = limit_write(&task->options, memory, config->limits, found.at, found.n,
+                         task->as_of_us);
     *n = found.n;
     arena_release(&found.scopes);
     free(found.at);
     return rc;
 }
 
-/* Workers settle on: what ends at as_of_us or later is theirs to count. */
-static enum rc set_counters(struct rebuild *r, const struct config *config, int64_t as_of_us,
-                            bool workers_run)
+enum rc rebuild_offline(const struct config *config, size_t *n, struct fail *fail)
 {
-    struct limiter_options options = options_of(config);
-    struct found found = {0};
+    struct task task = {.options = options_of(config),
+                        .as_of_us = clock_wall_us(),
+                        .until_us = INT64_MAX};
+    char owner[OWNER_TEXT];
+    enum rc rc = owner_find(config, owner, &task.options.start, fail);
+
+    task.options.owner = owner;
+    if (rc == RC_OK)
+        rc = limit_part_turn(&task.options, &task.part);
+    return rc == RC_OK ? set_counters(config, NULL, &task, n, fail) : rc;
+}
+
+/* What a running or starting gateway sets; workers settle on: what ends at until_us is theirs. */
+static enum rc set_and_tell(struct rebuild *r, const struct config *config,
+                            const struct task *task)
+{
     struct fail fail = {0};
     char why[256] = "";
-    enum rc rc;
+    size_t n = 0;
+    enum rc rc = ledger_catch_up_within(r->server->ledger, CATCH_UP_MS);
 
-    arena_init(&found.scopes, SCOPES_BYTES);
-    rc = ledger_catch_up_within(r->server->ledger, CATCH_UP_MS);
     if (rc == RC_OK)
-        rc = gather(config, as_of_us, workers_run ? as_of_us : INT64_MAX, &found, &fail);
-    if (rc == RC_OK)
-        rc = limit_write(&options, r->server->limit_memory, config->limits, found.at, found.n,
-                         as_of_us);
+        rc = set_counters(config, r->server->limit_memory, task, &n, &fail);
     if (rc == RC_OK) {
-        log_line(LOG_INFO, "rebuild", "counters rebuilt from the ledger",
-                 "counters=%zu limits=%zu ms=%" PRId64, found.n,
-                 limit_set_count(config->limits), (clock_wall_us() - as_of_us) / 1000);
+        log_line(LOG_INFO, "rebuild", "counters set from the ledger",
+                 "counters=%zu limits=%zu rolling=%s ms=%" PRId64, n,
+                 limit_set_count(config->limits),
+                 task->part == LIMIT_PART_MISSING ? "too" : "stay",
+                 (clock_wall_us() - task->as_of_us) / 1000);
     } else {
         if (fail.rc != RC_OK)
             fail_text(&fail, why, sizeof(why));
-        log_line(LOG_ERROR, "rebuild", "counters could not be rebuilt", "rc=%s reason=\"%s\"",
+        log_line(LOG_ERROR, "rebuild", "counters could not be set", "rc=%s reason=\"%s\"",
                  rc_name(rc), why);
     }
-    arena_release(&found.scopes);
-    free(found.at);
     return rc;
 }
 
-/* RC_OK: Redis has its counters, from here or from another node. */
+/* The most that a worker has heard of; one that has heard nothing says nothing. */
+static unsigned nodes_known(const struct server *s)
+{
+    unsigned most = 1;
+
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        unsigned n = worker_nodes(s->workers[i]);
+
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+/* RC_OK: this ledger's part of Redis' counters is in order. */
 static enum rc rebuild_redis(struct rebuild *r, bool workers_run)
 {
     struct generation *g = server_generation(r->server);
-    struct limiter_options options = options_of(g->config);
-    bool mine = false;
-    enum rc rc = limit_rebuild_turn(&options, &mine);
+    struct task task = {.options = options_of(g->config), .until_us = INT64_MAX};
+    enum rc rc;
 
-    if (rc == RC_OK && mine) {
-        int64_t as_of_us;
-
+    task.options.owner = server_owner(r->server, &task.options.start);
+    task.options.nodes = nodes_known(r->server);
+    rc = limit_part_turn(&task.options, &task.part);
+    if (rc == RC_OK && task.part != LIMIT_PART_READY) {
         /* once for settlements to go one by one, once more for those until then to be on disk */
         if (workers_run)
             rc = written(r);
-        as_of_us = clock_wall_us();
-        if (rc == RC_OK && workers_run)
+        task.as_of_us = clock_wall_us();
+        if (rc == RC_OK && workers_run) {
+            task.until_us = task.as_of_us;
             rc = written(r);
+        }
         if (rc == RC_OK)
-            rc = set_counters(r, g->config, as_of_us, workers_run);
+            rc = set_and_tell(r, g->config, &task);
     }
     generation_unref(g);
     return rc;
@@ -294,7 +339,7 @@ static void *run(void *arg)
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     for (;;) {
         pthread_mutex_lock(&r->lock);
-        while (!r->stopping && !r->has_orphans && !atomic_load(&r->wanted))
+        while (!r->stopping && !atomic_load(&r->wanted))
             pthread_cond_wait(&r->wake, &r->lock);
         pthread_mutex_unlock(&r->lock);
         if (is_stopping(r))
@@ -302,8 +347,6 @@ static void *run(void *arg)
         /* Workers notice within a second that Redis is in order: no second question sooner. */
         if (atomic_exchange(&r->wanted, false) && rebuild_redis(r, true) != RC_OK)
             atomic_store(&r->wanted, true);
-        if (r->has_orphans)
-            r->has_orphans = orphans_settle(r->server) != RC_OK;
         rest(r, RETRY_MS);
     }
 }
@@ -327,14 +370,16 @@ struct rebuild *rebuild_start(struct server *server)
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->wake, NULL);
     if (!config->counters_redis) {
-        if (limit_set_count(config->limits) > 0 &&
-            set_counters(r, config, clock_wall_us(), false) != RC_OK)
+        struct task task = {.part = LIMIT_PART_MISSING,
+                            .as_of_us = clock_wall_us(),
+                            .until_us = INT64_MAX};
+
+        if (limit_set_count(config->limits) > 0 && set_and_tell(r, config, &task) != RC_OK)
             log_line(LOG_ERROR, "rebuild", "limits count from zero", "engine=%s", "memory");
         return r;
     }
     if (rebuild_redis(r, false) != RC_OK)
         atomic_store(&r->wanted, true);
-    r->has_orphans = orphans_settle(server) != RC_OK;
     r->has_thread = true;
     ASSERT(pthread_create(&r->thread, NULL, run, r) == 0);
     pthread_setname_np(r->thread, "rebuild");

@@ -1,11 +1,13 @@
 /*
  * rebuild.h - counters that come back from the ledger before anything is admitted against zero.
  *
- * A new process with counters of its own, and a Redis that is new or was emptied, know
- * nothing of what the current windows have spent; the ledger does.  At start the main
- * thread sets them, before workers run; later a thread of this module does, whenever a
- * worker finds its Redis empty.  Until then Redis admits nothing and counters.on_failure
- * rules.  Reservations of requests that run are not restored: they count once settled.
+ * An earlier process may have been killed before it told the counters all that it had spent; a
+ * process with counters of its own, and a Redis that is new or was emptied, know nothing of it.
+ * The ledger does.  At start the main thread settles what earlier processes left reserved and
+ * sets this ledger's part of the counters, before workers run; later a thread of this module
+ * does, whenever a worker finds that Redis has it not.  Until then Redis admits nothing and
+ * counters.on_failure rules.  Reservations of requests that run are not restored where Redis
+ * lost them: they count once settled.
  */
 #ifndef PROXY_REBUILD_H
 #define PROXY_REBUILD_H
@@ -24,14 +26,14 @@ struct server;
  * the thread tries again.
  */
 struct rebuild *rebuild_start(struct server *server);
-/* From a worker: its Redis is empty. Cheap, may be called again and again. */
+/* From a worker: Redis waits for this ledger's part. Cheap, may be called again and again. */
 void rebuild_soon(struct rebuild *r);
 /* NULL is legal. Waits for a rebuild under way; workers may be gone. */
 void rebuild_stop(struct rebuild *r);
 
 /*
- * For commands, where no gateway runs: sets the shared counters from the ledger, and those
- * that it knows nothing of to zero.  Blocks; *n: counters written.
+ * For commands, where no gateway runs: sets this ledger's part of the shared counters.
+ * Blocks; *n: counters written.
  */
 enum rc rebuild_offline(const struct config *config, size_t *n, struct fail *fail) RC_MUST;
 

@@ -25,7 +25,6 @@
 #include "proxy/desk.h"
 #include "proxy/observe.h"
 #include "proxy/rebuild.h"
-#include "proxy/orphans.h"
 #include "proxy/repeats.h"
 #include "proxy/server_int.h"
 #include "proxy/tokens.h"
@@ -75,9 +74,10 @@ struct desk *server_desk(struct server *server)
     return server->desk;
 }
 
-uint32_t server_id_mark(const struct server *s)
+const char *server_owner(const struct server *s, int64_t *start)
 {
-    return s->id_mark;
+    *start = s->start;
+    return s->owner;
 }
 
 struct rebuild *server_rebuild(struct server *server)
@@ -141,13 +141,6 @@ static int port_of(int fd)
 
 /* ---- recovery ------------------------------------------------------------------------------------- */
 
-struct recovered {
-    struct server *server;
-    struct uuid *ids;
-    struct limit_amounts *amounts;
-    size_t n;
-};
-
 struct limit_amounts server_taken(const struct record *r)
 {
     struct limit_amounts taken = {.n = {[UNIT_REQUESTS] = 1}};
@@ -162,18 +155,11 @@ struct limit_amounts server_taken(const struct record *r)
 
 static void on_recovered(const struct record *r, void *arg)
 {
-    struct recovered *list = arg;
-    struct limit_amounts taken = server_taken(r);
     char id[UUID_TEXT];
 
+    (void)arg;
     uuid_format(&r->id, id);
     log_line(LOG_WARN, "ledger", "interrupted request recovered", "id=%s", id);
-    if (list->n % 64 == 0) {
-        list->ids = xrealloc(list->ids, (list->n + 64) * sizeof(list->ids[0]));
-        list->amounts = xrealloc(list->amounts, (list->n + 64) * sizeof(list->amounts[0]));
-    }
-    list->ids[list->n] = r->id;
-    list->amounts[list->n++] = taken;
 }
 
 static bool open_collected(struct server *s)
@@ -188,7 +174,7 @@ static bool open_collected(struct server *s)
     return false;
 }
 
-static bool start_ledger(struct server *s, struct recovered *recovered)
+static bool start_ledger(struct server *s)
 {
     const struct config *config = s->current->config;
     struct ledger_options options = {.path = config->ledger_path,
@@ -198,10 +184,10 @@ static bool start_ledger(struct server *s, struct recovered *recovered)
                                      .ingest_interval_ms = 50,
                                      .keep_days = config->ledger_keep_days};
     struct ledger_stats stats;
-    int64_t installation, start;
+    int64_t installation;
     struct fail fail;
 
-    s->ledger = ledger_start(&options, on_recovered, recovered, &fail);
+    s->ledger = ledger_start(&options, on_recovered, NULL, &fail);
     if (!s->ledger) {
         char why[256];
 
@@ -210,8 +196,8 @@ static bool start_ledger(struct server *s, struct recovered *recovered)
                  config->ledger_path, why);
         return false;
     }
-    ledger_identity(s->ledger, &installation, &start);
-    s->id_mark = orphans_mark(config->node, installation, start);
+    ledger_identity(s->ledger, &installation, &s->start);
+    owner_name(config->node, installation, s->owner);
     ledger_stats(s->ledger, &stats);
     if (stats.interrupted > 0 || stats.torn_tails > 0)
         log_line(LOG_WARN, "ledger", "recovered what an earlier process left",
@@ -444,7 +430,6 @@ static void free_server(struct server *s)
 int server_run(struct generation *generation)
 {
     struct server *s = xcalloc(1, sizeof(*s));
-    struct recovered recovered = {.server = s};
     int status = EXIT_NO;
 
     s->current = generation;
@@ -456,7 +441,7 @@ int server_run(struct generation *generation)
     s->base = event_base_new();
     s->limit_memory = limit_memory_new();
     s->repeats = repeats_new();
-    if (!start_ledger(s, &recovered) || !open_collected(s) || !make_workers(s))
+    if (!start_ledger(s) || !open_collected(s) || !make_workers(s))
         goto out;
     s->rebuild = rebuild_start(s);
     s->desk = desk_start(s);
@@ -464,8 +449,6 @@ int server_run(struct generation *generation)
     s->tokens = tokens_start(s);
     tokens_adopt(s->tokens, s->current);
     tokens_publish(s->tokens);
-    for (size_t i = 0; i < recovered.n; i++)
-        worker_post_settle(s->workers[0], &recovered.ids[i], &recovered.amounts[i]);
     s->observe = observe_start(s);
     if (!s->observe)
         goto out;
@@ -478,8 +461,6 @@ int server_run(struct generation *generation)
              (clock_wall_us() - s->started_us) / 1000000);
     status = EXIT_GOOD;
 out:
-    free(recovered.ids);
-    free(recovered.amounts);
     free_server(s);
     return status;
 }

@@ -36,8 +36,8 @@ struct collected *server_collected(struct server *server);
 struct limit_memory *server_limit_memory(struct server *server);
 struct desk *server_desk(struct server *server);
 struct rebuild *server_rebuild(struct server *server);
-/* orphans_mark of this process. */
-uint32_t server_id_mark(const struct server *server);
+/* Whose part of shared counters is this gateway's (owner.h), and which start this is. */
+const char *server_owner(const struct server *server, int64_t *start);
 /* The newest one: a reference that the caller gives back. */
 struct generation *server_generation(struct server *server);
 

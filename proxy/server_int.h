@@ -12,6 +12,7 @@
 #include "metering/ledger/ledger.h"
 #include "metering/limits/limit.h"
 #include "proxy/generation.h"
+#include "proxy/owner.h"
 #include "proxy/server.h"
 #include "proxy/worker.h"
 
@@ -28,7 +29,8 @@ struct server {
     unsigned n_workers;
     int proxy_port;
     char *journal_dir;
-    uint32_t id_mark; /* of the ids of this process (orphans.h) */
+    char owner[OWNER_TEXT]; /* of what is counted here (owner.h) */
+    int64_t start;          /* of the ledger */
     struct ledger *ledger;
     struct collected *collected;
     struct limit_memory *limit_memory;

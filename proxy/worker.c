@@ -33,8 +33,6 @@ struct letter {
     struct list_node node;
     enum letter_kind kind;
     struct generation *generation;
-    struct uuid id;
-    struct limit_amounts amounts;
     uint64_t mark;
     struct desk_job *job;
     const struct generation *of; /* of a token: compared alone */
@@ -105,17 +103,6 @@ void worker_post(struct worker *w, enum letter_kind kind, struct generation *gen
     post(w, letter);
 }
 
-void worker_post_settle(struct worker *w, const struct uuid *id,
-                        const struct limit_amounts *actual)
-{
-    struct letter *letter = xcalloc(1, sizeof(*letter));
-
-    letter->kind = LETTER_SETTLE;
-    letter->id = *id;
-    letter->amounts = *actual;
-    post(w, letter);
-}
-
 void worker_post_mark(struct worker *w, uint64_t mark)
 {
     struct letter *letter = xcalloc(1, sizeof(*letter));
@@ -150,6 +137,16 @@ void worker_post_token(struct worker *w, const struct generation *generation, si
 uint64_t worker_marked(struct worker *w)
 {
     return atomic_load(&w->marked);
+}
+
+unsigned worker_nodes(struct worker *w)
+{
+    unsigned nodes;
+
+    pthread_mutex_lock(&w->mailbox_lock);
+    nodes = w->limiter_view.nodes;
+    pthread_mutex_unlock(&w->mailbox_lock);
+    return nodes;
 }
 
 static void stop_listening(struct worker *w)
@@ -194,9 +191,6 @@ static void open_letter(struct worker *w, struct letter *letter)
         stop_listening(w);
         xchg_stop_all(w);
         close_idle_conns(w);
-        break;
-    case LETTER_SETTLE:
-        limiter_settle_id(w->limiter, &letter->id, &letter->amounts);
         break;
     case LETTER_MARK:
         limiter_itemize(w->limiter);
@@ -455,6 +449,7 @@ static struct limiter *make_limiter(struct worker *w)
         .await_rebuild = true,
         .leases = config->counters_leases,
         .batch = (unsigned)config->counters_batch,
+        .owner = server_owner(w->server, &options.start),
     };
 
     return limiter_new(&options, server_limit_memory(w->server));
@@ -520,7 +515,6 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         list_init(lists[i]);
     w->server = server;
-    w->id_mark = server_id_mark(server);
     w->number = number;
     w->listen_fd = listen_fd;
     w->journal = journal_open(journal_dir, number, &fail);

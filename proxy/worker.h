@@ -56,7 +56,6 @@ struct pools {
 struct worker {
     unsigned number;
     struct server *server;
-    uint32_t id_mark; /* of the ids that it makes */
     pthread_t thread;
     struct event_base *base;
     struct evdns_base *dns;
@@ -109,7 +108,7 @@ struct worker {
 };
 
 /* What other threads may ask. */
-enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_SETTLE, LETTER_MARK, LETTER_DESK, LETTER_TOKEN };
+enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_MARK, LETTER_DESK, LETTER_TOKEN };
 
 /* Takes the listening socket; holds a reference of its own. NULL where the journal cannot be
  * opened (logged). */
@@ -122,9 +121,6 @@ void worker_free(struct worker *w);
 
 /* From any thread. generation (LETTER_RELOAD): a reference that the worker takes over. */
 void worker_post(struct worker *w, enum letter_kind kind, struct generation *generation);
-/* From any thread: settle what an earlier process left reserved. */
-void worker_post_settle(struct worker *w, const struct uuid *id,
-                        const struct limit_amounts *actual);
 
 /*
  * From any thread: worker_marked gives mark (above 0, rising) once all that was settled before
@@ -133,6 +129,8 @@ void worker_post_settle(struct worker *w, const struct uuid *id,
  */
 void worker_post_mark(struct worker *w, uint64_t mark);
 uint64_t worker_marked(struct worker *w);
+/* From any thread: processes that share the counters, when it last heard; 0: never yet. */
+unsigned worker_nodes(struct worker *w);
 
 /* From the desk: a job of this worker's is answered. */
 void worker_post_desk(struct worker *w, struct desk_job *job);

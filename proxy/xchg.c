@@ -230,7 +230,6 @@ void xchg_start(struct conn *c, bool now)
     x->state = &S_HEAD;
     x->fresh = true;
     uuid7_make(&x->id, x->start_wall_us);
-    uuid_set_mark(&x->id, w->id_mark);
     uuid_format(&x->id, x->id_text);
     w->n_running++;
     stat_add(&w->stats.requests_running, 1);

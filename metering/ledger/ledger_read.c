@@ -153,6 +153,16 @@ static enum rc state_value(struct ledger_reader *r, struct strv name, int64_t *o
     return rc == RC_STATE ? RC_OK : rc;
 }
 
+enum rc ledger_read_identity(struct ledger_reader *r, int64_t *installation, int64_t *start,
+                             struct fail *fail)
+{
+    enum rc rc;
+
+    ASSERT(r->in_view);
+    rc = state_value(r, STRV("installation"), installation, fail);
+    return rc == RC_OK ? state_value(r, STRV("starts"), start, fail) : rc;
+}
+
 enum rc ledger_read_as_of(struct ledger_reader *r, struct ledger_as_of *out, struct fail *fail)
 {
     int64_t seq = 0, torn_tails = 0, torn_bytes = 0, interrupted = 0;

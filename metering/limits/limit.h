@@ -57,6 +57,8 @@ enum {
     LIMIT_COUNTERS_MAX = 1 << 20, /* that the memory engine keeps; a further one is refused */
     LIMIT_NAME_SPACE_MAX_BYTES = 64,
     LIMIT_BATCH_MAX = 256, /* operations in one script call */
+    LIMIT_OWNER_MAX_BYTES = 32,
+    LIMIT_HELD_MAX = 1 << 20, /* reservations that limit_adopt looks at; others end by deadline */
 };
 
 /*
@@ -210,6 +212,13 @@ struct limiter_options {
      * was called; on_failure rules until then.  False: counters start at zero.
      */
     bool await_rebuild;
+    /*
+     * Redis: the ledger in which is recorded what is spent here, at most LIMIT_OWNER_MAX_BYTES
+     * of hexadecimal digits, and which start of it this is (rising). NULL: nobody's.
+     */
+    const char *owner;
+    int64_t start;
+    unsigned nodes; /* limit_write: processes that were alive when last heard of */
     /* Redis: slices of roomy limits are reserved ahead and spent here (limit_lease.c). */
     bool leases;
     unsigned batch; /* Redis: operations in one script call at the most; 0: LIMIT_BATCH_MAX */
@@ -298,17 +307,9 @@ struct limit_counter {
     struct strv scope;
     int64_t start_us, end_us;
     uint64_t spent, reserved;
+    uint64_t own; /* calendar: spent by options.owner, as if nothing had been reset */
 };
 typedef void limit_counter_fn(const struct limit_counter *c, void *arg);
-
-/*
- * Calls fn for the id of every reservation that Redis holds, whoever made it; one may be
- * told twice.  Blocks and fails as limit_read; RC_STATE for the memory engine, which
- * holds those of its own process alone.
- */
-typedef void limit_held_fn(const struct uuid *id, void *arg);
-enum rc limit_read_held(const struct limiter_options *options, limit_held_fn *fn,
-                        void *arg) RC_MUST;
 
 /*
  * Calls fn for every counter of the set's current windows that is not at zero; the
@@ -330,36 +331,59 @@ enum rc limit_look(const struct limiter_options *options, struct limit_memory *m
                    size_t n) RC_MUST;
 
 /*
- * Sets what is spent in n counters (a reset, or a rebuild from the ledger) and opens
- * Redis for admission where it awaits that; n may be 0.  Reservations stay; concurrent
- * limits have nothing spent and are passed over.  as_of_us: the figures hold all that
- * was settled before (wall time), so that a settlement from before it only gives back
- * what is reserved for it, and adds nothing any more; 0: a reset, which says nothing of the others.
- * Scope, start_us and end_us as in limit_claim; reserved is not read.  Blocks; errors
- * as limit_read, RC_BAD for a limit that the set has not, RC_LIMIT where memory is full.
+ * Sets what is spent in n counters; n may be 0.  Reservations stay; concurrent limits have
+ * nothing spent and are passed over.  Scope, start_us and end_us as in limit_claim; reserved
+ * is not read.  Blocks; errors as limit_read, RC_BAD for a limit that the set has not,
+ * RC_LIMIT where memory is full.
+ *
+ * as_of_us 0, a reset by an operator: the figure is the counter's, and what each owner's part
+ * loses is kept, so that it stays lost until limit_rebuild_ask.
+ *
+ * Else, with Redis: the figures are options.owner's part, whole (a counter that is not among
+ * them keeps what it had), and hold all that it settled before as_of_us (wall time): a
+ * settlement from before it only gives back what is reserved for it.  Redis then admits for
+ * this owner, once the parts of options.nodes owners are there: but for LIMIT_REBUILD_MS at the
+ * most, and only where this owner is the first.
  */
 enum rc limit_write(const struct limiter_options *options, struct limit_memory *memory,
                     const struct limit_set *set, const struct limit_counter *counters, size_t n,
                     int64_t as_of_us) RC_MUST;
 
-enum { LIMIT_REBUILD_MS = 10000 }; /* how long a turn to rebuild is held */
+enum { LIMIT_REBUILD_MS = 10000 }; /* how long known owners are waited for */
+
+/* How it stands with options.owner's part of the counters in Redis. */
+enum limit_part {
+    LIMIT_PART_READY = 0,
+    LIMIT_PART_BEHIND, /* an earlier start set it: rolling windows are right, others perhaps not */
+    LIMIT_PART_MISSING,
+};
 
 /*
- * Whether Redis awaits a rebuild (await_rebuild), and whether it is this caller's turn:
- * one gets it, the others only after LIMIT_REBUILD_MS or never, since limit_write ends
- * the waiting.  False for a Redis in order.  Blocks; RC_IO where Redis cannot be
- * reached, RC_STATE for the memory engine, whose owner knows whether it is new.
+ * What is to be done before Redis admits with await_rebuild: unless READY, limit_adopt and
+ * limit_write (BEHIND: calendar windows alone).  From now on earlier starts change nothing any
+ * more, and this one neither until then.  Blocks; RC_IO where Redis cannot be reached, RC_STATE
+ * for the memory engine, whose owner knows whether it is new.
  */
-enum rc limit_rebuild_turn(const struct limiter_options *options, bool *mine) RC_MUST;
+enum rc limit_part_turn(const struct limiter_options *options, enum limit_part *part) RC_MUST;
 
 /*
- * Asks the processes that share this Redis to rebuild its counters, as if it had come back
- * empty.  *nodes: how many are alive.  With none, or with several and not `several`, nothing
- * is asked: each knows its own ledger only.  Blocks; errors as limit_rebuild_turn.
+ * Goes through what Redis holds reserved for options.owner: what an earlier start left is
+ * settled by what fn fills in (zero for a request that the ledger has no record of; fn's
+ * failure ends it), leases are given back; what this start holds is reserved anew, also where it
+ * had expired.  Blocks and fails as limit_part_turn.
  */
-enum rc limit_rebuild_ask(const struct limiter_options *options, bool several,
-                          unsigned *nodes) RC_MUST;
-/* Whether Redis' counters are in order. Blocks; errors as limit_rebuild_turn. */
+typedef enum rc limit_taken_fn(const struct uuid *id, struct limit_amounts *taken, void *arg);
+enum rc limit_adopt(const struct limiter_options *options, limit_taken_fn *fn,
+                    void *arg) RC_MUST;
+
+/*
+ * Asks the processes that share this Redis to set their parts of its counters anew, as if it had
+ * come back empty, and marks options.owner's own as missing.  What owners that are not alive
+ * spent stays in calendar windows and goes in rolling ones.  *nodes: how many are alive.
+ * Blocks; errors as limit_part_turn.
+ */
+enum rc limit_rebuild_ask(const struct limiter_options *options, unsigned *nodes) RC_MUST;
+/* Whether all parts that are waited for are there. Blocks; errors as limit_part_turn. */
 enum rc limit_is_ready(const struct limiter_options *options, bool *ready) RC_MUST;
 
 const char *limit_unit_name(enum limit_unit unit);

@@ -30,6 +30,9 @@ enum {
     LIMIT_TIMEOUT_DEFAULT_MS = 50,
 };
 
+/* Whose part it is where nobody said. */
+#define OWNER_NONE "-"
+
 /* ---- counters --------------------------------------------------------------- */
 
 enum counter_kind {

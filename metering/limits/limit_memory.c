@@ -519,7 +519,7 @@ static size_t shard_copy(struct table_shard *s, const struct limit_set *set, int
             free(key);
             continue;
         }
-        seen[n].counter.spent = c->spent;
+        seen[n].counter.spent = seen[n].counter.own = c->spent;
         seen[n].counter.reserved = c->reserved;
         seen[n++].key = key;
     }

@@ -334,7 +334,9 @@ static bool send_batch(struct redis_engine *e, struct batch *b, int64_t now_us)
     const struct batch *first = LIST_OBJECT(e->batches.next, struct batch, node);
     struct wire_header header = {
         .instance = e->instance,
-        .node = memory_node(e->memory),
+        .node = e->owner ? e->owner : memory_node(e->memory),
+        .owner = e->owner ? e->owner : OWNER_NONE,
+        .start = e->start,
         .seq = b->seq,
         .base = first->seq,
         .now_us = e->clock ? e->clock() : 0,
@@ -546,6 +548,8 @@ struct redis_engine *redis_engine_new(const struct limiter_options *options,
     e->link.attach = options->attach;
     e->link.loop = options->loop;
     e->prefix = xasprintf("{%.*s}:", LIMIT_NAME_SPACE_MAX_BYTES, options->name_space);
+    e->owner = options->owner ? xstrdup(options->owner) : NULL;
+    e->start = options->start;
     e->timeout_us = (int64_t)options->timeout_ms * 1000;
     e->await_rebuild = options->await_rebuild;
     e->with_leases = options->leases;
@@ -584,6 +588,7 @@ void redis_engine_free(struct redis_engine *e)
     lease_free_all(e);
     buf_release(&e->wire);
     free(e->keys);
+    free(e->owner);
     free(e->prefix);
     free(e);
 }

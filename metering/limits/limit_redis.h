@@ -59,6 +59,8 @@ enum op_type {
     OP_SETTLE, /* with claims for an unknown id, or without */
     OP_EXTEND,
     OP_LEASE, /* tells what was taken from a lease, gives back, asks for more */
+    OP_ADOPT, /* what an earlier start left is settled, what is this one's stays reserved */
+    OP_SET,   /* one claim: the owner's part of what is spent, or a reset (enforce) */
 };
 
 /* What became of a reservation; called once for each that was not cancelled. */
@@ -121,6 +123,8 @@ enum { WIRE_HEARTBEAT = 1, WIRE_AWAIT = 2 };
 struct wire_header {
     const char *instance; /* sequence numbers are this one's */
     const char *node;
+    const char *owner; /* whose ledger, and which of its starts */
+    int64_t start;
     uint64_t seq, base; /* base: the oldest batch that is not acknowledged */
     unsigned flags;     /* WIRE_ */
     int64_t now_us;     /* 0: Redis' own clock; tests only */
@@ -155,6 +159,8 @@ struct link {
 struct redis_engine {
     struct link link;
     char *prefix; /* "{name space}:" */
+    char *owner;  /* of what is reserved and spent here; NULL: nobody in particular */
+    int64_t start;
     int64_t timeout_us;
     bool await_rebuild;
     unsigned batch_max;

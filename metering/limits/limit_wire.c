@@ -78,7 +78,7 @@ static void put_amount(struct wire *w, uint64_t value)
 
 static bool has_claims(const struct limit_op *op)
 {
-    return op->type != OP_EXTEND;
+    return op->type != OP_EXTEND && op->type != OP_ADOPT;
 }
 
 /* Each counter that the batch names, once, in the order met. */
@@ -133,6 +133,12 @@ static void put_claims(struct wire *w, const struct limit_op *op)
     }
 }
 
+static void put_actual(struct wire *w, const struct limit_op *op)
+{
+    for (int u = 0; u < UNIT_COUNT; u++)
+        put_amount(w, value_settled(&op->actual, (enum limit_unit)u));
+}
+
 static void put_op(struct wire *w, const struct limit_op *op)
 {
     int64_t age = clock_mono_us() - op->started_us;
@@ -150,8 +156,7 @@ static void put_op(struct wire *w, const struct limit_op *op)
     case OP_SETTLE:
         put_time(w, age);
         put_time(w, op->settled_us);
-        for (int u = 0; u < UNIT_COUNT; u++)
-            put_amount(w, value_settled(&op->actual, (enum limit_unit)u));
+        put_actual(w, op);
         for (unsigned i = 0; i < op->n; i++) {
             put_uint(w, op->claims[i].key->index);
             put_uint(w, (uint64_t)op->claims[i].unit);
@@ -164,6 +169,12 @@ static void put_op(struct wire *w, const struct limit_op *op)
         put_amount(w, op->order.least);
         put_amount(w, op->order.spent);
         put_time(w, op->settled_us);
+        break;
+    case OP_ADOPT:
+        put_actual(w, op);
+        break;
+    case OP_SET:
+        put_claims(w, op);
         break;
     case OP_EXTEND:
         break;
@@ -186,6 +197,8 @@ static void put_header(struct wire *w, const struct wire_header *h, const struct
     put_uint(w, (uint64_t)LIMIT_NODE_LIVE_S * US_PER_SECOND);
     put_uint(w, (uint64_t)LEASE_DEADLINE_S * US_PER_SECOND);
     put_uint(w, LEASE_SHARE);
+    put_text(w, strv_z(h->owner));
+    put_time(w, h->start);
     put_uint(w, b->n_keys);
     put_uint(w, b->n_ops);
 }

@@ -4,15 +4,21 @@
 -- flat MessagePack array as limit_wire.c writes it.  Everything is read and worked
 -- out first and written at the end, each counter and each reservation once.
 --
---   c:<key>  hash    counter: s spent, r reserved; rolling also h, the newest bucket,
---                    and s<i>, r<i> of each bucket
+--   c:<key>  hash    counter: s spent, r reserved; o<owner> an owner's part of s, x<owner>
+--                    what an operator took off that part, x that there is such; rolling
+--                    also h, the newest bucket, s<i>, r<i> of each bucket, e the epoch in
+--                    which it was set last, o<epoch>.<owner> what an owner put in then
 --   r        hash    id -> reservation
 --   d        zset    id by the time at which the reservation ends
 --   i        zset    counters' keys by the time at which they are gone
 --   n        zset    live processes by the time at which they were last heard of
 --   q:<who>  string  number of the last batch that was applied
---   u        string  counters are in order; settlements before this time are in them
+--   u:<owner>  string  whether the owner's part is in order: see mark_read
+--   o        set     owners whose parts are in order, since the last time that all were not
+--   w        string  how many owners are waited for; nothing is admitted meanwhile
+--   e        string  epoch: how often a rebuild of everything was asked for
 --
+-- An owner is a ledger: what it spent is known to it alone, so it alone sets its part.
 -- Lua's numbers are exact to 2^53 only: an amount is two of them, billions and rest.
 
 local call, floor, format, sub = redis.call, math.floor, string.format, string.sub
@@ -20,23 +26,35 @@ local P = KEYS[1]
 local m = cmsgpack.unpack(ARGV[1])
 local BILLION, CAP = 1000000000, 9223372035
 local WINDOW, ROLLING = 0, 1
-local RESERVE, FORCE, SETTLE, EXTEND = 1, 2, 3, 4
+local RESERVE, FORCE, SETTLE, EXTEND, LEASE, ADOPT, SET = 1, 2, 3, 4, 5, 6, 7
 local CONCURRENT = 5
 
 local instance, node, seq, base, heartbeat, await = m[2], m[3], m[4], m[5], m[6], m[7]
 local now, deadline, keep, sweep_max, node_live = m[8], m[9], m[10], m[11], m[12]
 local lease_deadline, lease_share = m[13], m[14]
-local n_keys, n_ops = m[15], m[16]
-local keys_at = 16
+local owner, start = m[15], m[16]
+local n_keys, n_ops = m[17], m[18]
+local keys_at = 18
 local ids_at = keys_at + 4 * n_keys
 local ops_at = ids_at + n_ops
 
--- Is it this batch's turn?  A batch comes again when its reply was lost.
-local marks = call('MGET', P .. 'u', P .. 'q:' .. instance)
-if not marks[1] and await == 1 then
+--[[
+The mark of an owner: which of its starts set its part, whether that is done, and before which
+time settlements are in calendar counters and in rolling ones; -1: not yet set.  An earlier
+start's batches find another start than theirs: they were overtaken, and change nothing.
+]]
+local marks = call('MGET', P .. 'u:' .. owner, P .. 'q:' .. instance, P .. 'w')
+local begun, done, as_of, rolling_as_of = 0, 0, 0, 0
+if marks[1] then
+    begun, done, as_of, rolling_as_of = string.match(marks[1], '^(%d+):(%d):(%-?%d+):(%-?%d+)$')
+    begun, done, as_of = tonumber(begun), tonumber(done), tonumber(as_of)
+    rolling_as_of = tonumber(rolling_as_of)
+end
+if await == 1 and (done == 0 or begun ~= start or marks[3]) then
     return {3}
 end
-local as_of = tonumber(marks[1] or '0')
+
+-- Is it this batch's turn?  A batch comes again when its reply was lost.
 local expected = tonumber(marks[2] or '0') + 1
 if base > expected then
     expected = base
@@ -104,7 +122,7 @@ local function fits(sh, sl, rh, rl, ah, al, lh, ll)
     return h < lh or (h == lh and l <= ll)
 end
 
--- ---- counters: [1], [2] spent, [3], [4] reserved ----------------------------------
+-- ---- counters: [1], [2] spent, [3], [4] reserved; o: owners' parts of spent -------------
 
 local cache, loaded = {}, {}
 
@@ -154,10 +172,12 @@ local function counter(key, kind, x, k)
     if kind == ROLLING then
         load_rolling(c)
     else
-        local v = call('HMGET', c.name, 's', 'r')
+        local v = call('HMGET', c.name, 's', 'r', 'x', 'o' .. owner)
         c.fresh = not v[1]
         c[1], c[2] = parse(v[1])
         c[3], c[4] = parse(v[2])
+        c.is_eased = v[3]
+        c.o = {[owner] = {parse(v[4])}}
     end
     cache[key] = c
     loaded[#loaded + 1] = c
@@ -191,10 +211,32 @@ local function load_buckets(c, from, to)
     end
 end
 
+local function part_of(c, who)
+    local o = c.o[who]
+    if not o then
+        o = {parse(call('HGET', c.name, 'o' .. who))}
+        c.o[who] = o
+    end
+    return o
+end
+
+-- What is spent is the sum of the owners' parts, always.
+local function set_part(c, who, h, l)
+    local o = part_of(c, who)
+    local sh, sl = minus(c[1], c[2], o[1], o[2])
+    c[1], c[2] = plus(sh, sl, h, l)
+    o[1], o[2], o.dirty = h, l, true
+    c.dirty = true
+end
+
 -- which: 1 spent, 3 reserved.  A rolling counter changes in the bucket of `time`.
-local function change(c, time, op, which, h, l)
+local function change(c, time, op, which, h, l, who)
     if h == 0 and l == 0 then
         return
+    end
+    if which == 1 and c.kind == WINDOW then
+        local o = part_of(c, who)
+        return set_part(c, who, op(o[1], o[2], h, l))
     end
     if c.kind == ROLLING then
         local i = floor(time / c.x)
@@ -231,7 +273,7 @@ local function resets_in(c, ah, al, lh, ll)
     return 0
 end
 
--- ---- reservations: state, start, warned, then claims of seven ----------------------
+-- ---- reservations: state, time, warned, owner and its start, then claims of seven --------
 
 local LIVE, EXPIRED = 1, 2
 local held, stored, ends, touched, extended = {}, {}, {}, {}, {}
@@ -251,7 +293,7 @@ local function read_held(ids, from, to)
 end
 
 local function each_claim(r, fn)
-    for i = 4, #r, 7 do
+    for i = 6, #r, 7 do
         fn(counter(r[i], r[i + 1], r[i + 2], r[i + 3]), r[i + 4], r[i + 5], r[i + 6])
     end
 end
@@ -272,7 +314,7 @@ local function sweep()
             each_claim(r, function(c, unit, h, l)
                 change(c, r[2], minus, 3, h, l)
                 if unit ~= CONCURRENT then
-                    change(c, r[2], plus, 1, h, l)
+                    change(c, r[2], plus, 1, h, l, r[4])
                 end
             end)
             r[1] = EXPIRED
@@ -296,7 +338,7 @@ local function answer(...)
 end
 
 local function take(id, at, n, time, mask)
-    local r = {LIVE, time, mask}
+    local r = {LIVE, time, mask, owner, start}
     for i = 1, n do
         local c, unit, h, l = counter_at(m[at + 1]), m[at + 2], m[at + 3], m[at + 4]
         local e = #r
@@ -332,31 +374,150 @@ local function reserve(id, at, n)
     return answer(0, mask)
 end
 
+-- What is spent was set from the ledger since, and holds it.
+local NEVER = 2 ^ 52
+local function is_known(c, settled)
+    return settled < (c.kind == ROLLING and rolling_as_of or as_of)
+end
+
 local function settle(id, at, n, time, settled)
     local r = held[id]
-    local known = settled < as_of -- what is spent was set since, and holds it
     if r then
         each_claim(r, function(c, unit, h, l)
+            local counts = unit ~= CONCURRENT and not is_known(c, settled)
             if r[1] == LIVE then
                 change(c, r[2], minus, 3, h, l)
-            elseif unit ~= CONCURRENT and not known then
-                change(c, r[2], minus, 1, h, l)
+            elseif counts then
+                change(c, r[2], minus, 1, h, l, r[4])
             end
-            if unit ~= CONCURRENT and not known then
-                change(c, r[2], plus, 1, m[at + 2 * unit + 1], m[at + 2 * unit + 2])
+            if counts then
+                change(c, r[2], plus, 1, m[at + 2 * unit + 1], m[at + 2 * unit + 2], r[4])
             end
         end)
         held[id], touched[id] = nil, true
-    elseif not known then
-        for i = 1, n do
-            local claim = at + 12 + 2 * (i - 1)
-            local unit = m[claim + 2]
-            if unit ~= CONCURRENT then
-                change(counter_at(m[claim + 1]), time, plus, 1, m[at + 2 * unit + 1],
-                       m[at + 2 * unit + 2])
-            end
+        return
+    end
+    for i = 1, n do
+        local claim = at + 12 + 2 * (i - 1)
+        local c, unit = counter_at(m[claim + 1]), m[claim + 2]
+        if unit ~= CONCURRENT and not is_known(c, settled) then
+            change(c, time, plus, 1, m[at + 2 * unit + 1], m[at + 2 * unit + 2], owner)
         end
     end
+end
+
+--[[
+Of the batch's owner: what an earlier start left is settled by what the ledger has of it
+(nothing for what it does not know); what this start holds is reserved for a while again, also
+where it had expired.  Of another owner: nothing.
+]]
+local function adopt(id, at)
+    local r = held[id]
+    if not r or r[4] ~= owner then
+        return
+    end
+    if r[5] ~= start then
+        return settle(id, at, 0, now, NEVER)
+    end
+    if r[1] == EXPIRED then
+        each_claim(r, function(c, unit, h, l)
+            if unit ~= CONCURRENT then
+                change(c, r[2], minus, 1, h, l, owner)
+            end
+            change(c, r[2], plus, 3, h, l)
+        end)
+        r[1] = LIVE
+    end
+    touched[id], ends[id] = true, now + deadline
+end
+
+local epoch
+local function epoch_now()
+    epoch = epoch or call('GET', P .. 'e') or '0'
+    return epoch
+end
+
+-- All that stands spent in a rolling window goes; what is reserved stays.
+local function clear_rolling(c)
+    load_buckets(c, c.head - c.k, c.head)
+    for _, b in pairs(c.b) do
+        if b[1] + b[2] > 0 then
+            b[1], b[2], b.dirty = 0, 0, true
+        end
+    end
+    c[1], c[2], c.dirty = 0, 0, true
+end
+
+-- An owner's whole part of a rolling window, of which only the sum is known: as if of now.
+local function set_rolling(c, h, l)
+    local field = 'o' .. epoch_now() .. '.' .. owner
+    local v = call('HMGET', c.name, 'e', field)
+    if not c.fresh and (v[1] or '0') ~= epoch then
+        clear_rolling(c)
+    elseif v[2] then -- set before, by an attempt that broke off
+        local i, text = string.match(v[2], '^(%d+):(%d+)$')
+        change(c, tonumber(i) * c.x, minus, 1, parse(text))
+    end
+    change(c, now, plus, 1, h, l)
+    c.more = {'e', epoch, field, format('%.0f:%s', c.head, show(h, l))}
+    c.dirty = true
+end
+
+--[[
+What an owner's part is: as its ledger says, less what an operator has taken off since.  A
+rebuild of everything (rolling_as_of -1) forgets that again.
+]]
+local function set_owned(c, h, l)
+    local xh, xl = parse(c.is_eased and call('HGET', c.name, 'x' .. owner))
+    if rolling_as_of < 0 then
+        if xh + xl > 0 then
+            c.more = {'x' .. owner, '0'}
+        end
+        xh, xl = 0, 0
+    end
+    set_part(c, owner, minus(h, l, xh, xl))
+    -- the sum anew, whatever it was
+    local fields, sh, sl = call('HKEYS', c.name), 0, 0
+    for _, field in ipairs(fields) do
+        if sub(field, 1, 1) == 'o' then
+            part_of(c, sub(field, 2))
+        end
+    end
+    for _, o in pairs(c.o) do
+        sh, sl = plus(sh, sl, o[1], o[2])
+    end
+    c[1], c[2] = sh, sl
+end
+
+-- An operator says what is spent; how much that takes off each owner's part is kept.
+local function reset(c, h, l)
+    if c.kind == ROLLING then
+        clear_rolling(c)
+        return change(c, now, plus, 1, h, l)
+    end
+    local fields = call('HGETALL', c.name)
+    c.more, c.is_eased = {'x', '1'}, true
+    for i = 1, #fields, 2 do
+        local who = string.match(fields[i], '^o(.+)$')
+        if who then
+            local oh, ol = unpack(part_of(c, who))
+            local xh, xl = plus(oh, ol, parse(call('HGET', c.name, 'x' .. who)))
+            local n = #c.more
+            c.more[n + 1], c.more[n + 2] = 'x' .. who, show(xh, xl)
+            set_part(c, who, 0, 0)
+        end
+    end
+    set_part(c, owner, h, l)
+end
+
+local function set(at)
+    local c, h, l = counter_at(m[at + 1]), m[at + 3], m[at + 4]
+    if m[at + 7] == 1 then
+        return reset(c, h, l)
+    elseif c.kind == ROLLING then
+        return set_rolling(c, h, l)
+    end
+    return set_owned(c, h, l)
 end
 
 -- a / n and what is left of it, in billions and rest.
@@ -398,18 +559,18 @@ local function lease(id, at)
 
     if again then
         if r and r[1] == LIVE then
-            gh, gl = minus(r[9], r[10], bh, bl)
+            gh, gl = minus(r[11], r[12], bh, bl)
             mh, ml = plus(gh, gl, kh, kl)
         end
         return answer(gh, gl, mh, ml)
     end
     if r and r[1] == LIVE then
-        change(c, r[2], minus, 3, r[9], r[10])
+        change(c, r[2], minus, 3, r[11], r[12])
     elseif r then
-        change(c, r[2], minus, 1, r[9], r[10])
+        change(c, r[2], minus, 1, r[11], r[12], owner)
     end
     if m[at + 16] >= as_of then
-        change(c, now, plus, 1, m[at + 14], m[at + 15])
+        change(c, now, plus, 1, m[at + 14], m[at + 15], owner)
     end
     change(c, now, plus, 3, bh, bl)
     if not enforced then
@@ -429,7 +590,7 @@ local function lease(id, at)
     if bh == 0 and bl == 0 then
         held[id] = nil
     else
-        held[id] = {LIVE, now, 0, c.key, c.kind, c.x, c.k, unit, bh, bl}
+        held[id] = {LIVE, now, 0, owner, start, c.key, c.kind, c.x, c.k, unit, bh, bl}
         ends[id] = now + lease_deadline
     end
     return answer(gh, gl, mh, ml)
@@ -461,9 +622,15 @@ for i = 1, n_ops do
             ends[id], extended[id] = now + deadline, true
         end
         at = at + 2
-    else
+    elseif type == LEASE then
         lease(id, at + 2)
         at = at + 2 + 7 + 9
+    elseif type == ADOPT then
+        adopt(id, at + 2)
+        at = at + 2 + 12
+    else
+        set(at + 2)
+        at = at + 2 + 7
     end
 end
 
@@ -484,6 +651,9 @@ end
 local function write_rolling(c)
     local fields = {'h', format('%.0f', c.head), 's', show(c[1], c[2]), 'r', show(c[3], c[4])}
     local life = (c.k + 2) * c.x
+    for _, value in ipairs(c.more or {}) do
+        fields[#fields + 1] = value
+    end
     for i, b in pairs(c.b) do
         if b.dirty then
             local n = #fields
@@ -506,7 +676,7 @@ end
 for _, c in ipairs(loaded) do
     if not c.dirty then
         -- as it was
-    elseif c[1] + c[2] + c[3] + c[4] == 0 then
+    elseif c[1] + c[2] + c[3] + c[4] == 0 and not c.is_eased then
         if not c.fresh then
             call('DEL', c.name)
             call('ZREM', P .. 'i', c.key)
@@ -514,7 +684,13 @@ for _, c in ipairs(loaded) do
     elseif c.kind == ROLLING then
         write_rolling(c)
     else
-        call('HSET', c.name, 's', show(c[1], c[2]), 'r', show(c[3], c[4]))
+        local fields = {'s', show(c[1], c[2]), 'r', show(c[3], c[4]), unpack(c.more or {})}
+        for who, o in pairs(c.o) do
+            if o.dirty then
+                fields[#fields + 1], fields[#fields + 2] = 'o' .. who, show(o[1], o[2])
+            end
+        end
+        call('HSET', c.name, unpack(fields))
         if c.fresh and c.kind == WINDOW and c.x > 0 then
             call('EXPIREAT', c.name, format('%.0f', c.x))
             call('ZADD', P .. 'i', format('%.0f', c.x), c.key)
@@ -524,12 +700,12 @@ for _, c in ipairs(loaded) do
     end
 end
 
-local set, due, gone = {}, {}, {}
+local kept, due, gone = {}, {}, {}
 for id in pairs(touched) do
     local r = held[id]
     extended[id] = nil
     if r then
-        set[#set + 1], set[#set + 2] = id, cmsgpack.pack(r)
+        kept[#kept + 1], kept[#kept + 2] = id, cmsgpack.pack(r)
         due[#due + 1], due[#due + 2] = format('%.0f', ends[id]), id
     elseif stored[id] then
         gone[#gone + 1] = id
@@ -538,8 +714,8 @@ end
 for id in pairs(extended) do
     due[#due + 1], due[#due + 2] = format('%.0f', ends[id]), id
 end
-if #set > 0 then
-    call('HSET', P .. 'r', unpack(set))
+if #kept > 0 then
+    call('HSET', P .. 'r', unpack(kept))
 end
 if #due > 0 then
     call('ZADD', P .. 'd', unpack(due))
@@ -550,9 +726,6 @@ if #gone > 0 then
 end
 
 call('SET', P .. 'q:' .. instance, format('%.0f', seq), 'EX', 604800)
-if not marks[1] then
-    call('SET', P .. 'u', '0')
-end
 if heartbeat == 1 then
     call('ZADD', P .. 'n', format('%.0f', now), node)
     call('ZREMRANGEBYSCORE', P .. 'n', '-inf', format('%.0f', now - node_live))

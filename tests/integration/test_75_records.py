@@ -86,13 +86,12 @@ def settled_books(gateway, provider, answered):
 
 
 @pytest.mark.parametrize("redis_too", [False, True], ids=["redis-stays", "redis-emptied-too"])
-def test_c7_killed_at_random_moments(gateways, provider, own_redis, say, redis_too):
+@pytest.mark.parametrize("leases", [False, True], ids=["each", "leases"])
+def test_c7_killed_at_random_moments(gateways, provider, own_redis, say, redis_too, leases):
     seed = int(os.environ.get("TOLLGATE_SEED", str(time.time_ns() % 1000000)))
     chance = random.Random(seed)
-    # Not "local": what is admitted while Redis is away is known to the process alone until
-    # Redis is back, and a process that is killed before counts it no more.
     gateway = gateways(redis=own_redis, limits=[DAY], counters={
-        "on_failure": "refuse", "leases": False})
+        "on_failure": "local", "leases": leases})
     answered, interrupted, emptied, twice, torn = [], 0, 0, 0, 0
     for kill in range(KILLS):
         load = Load(gateway, 8, seed=seed + kill)
@@ -113,29 +112,62 @@ def test_c7_killed_at_random_moments(gateways, provider, own_redis, say, redis_t
     books = settled_books(gateway, provider, answered)
     interrupted = len([r for r in books.records if r["outcome"] == "interrupted"])
     assert interrupted > 0 and books.exact > 50
-    say(f"killed {KILLS} times (twice in a row {twice}, tail torn {torn}, Redis emptied "
-        f"{emptied}; seed {seed}): {interrupted} requests cut off; {books}; reserved 0, spent "
-        "equals the ledger")
+    assert gateway.cli("audit").rstrip().endswith("everything agrees")
+    say(f"killed {KILLS} times (leases {leases}, twice in a row {twice}, tail torn {torn}, Redis "
+        f"emptied {emptied}; seed {seed}): {interrupted} requests cut off; {books}; reserved 0, "
+        "spent equals the ledger")
 
 
-def test_c2_leases_of_a_killed_process_are_never_too_little(gateways, provider, own_redis, say):
-    """What a lease had spent and not told is counted as long as it is reserved, and then whole."""
-    gateway = gateways(redis=own_redis, limits=[DAY], counters={"on_failure": "refuse"})
-    answered = []
-    for kill in range(3):
-        load = Load(gateway, 8, seed=kill)
-        time.sleep(1.0)
-        gateway.kill()
-        answered += load.stop().answered
-        gateway.start()
-    wait_for("all that was answered", lambda: set(answered) <= {r["id"] for r in
-                                                                gateway.export()}, 30, 0.3)
-    books = Books(gateway, provider).check(answered)
-    row = budget(gateway)
-    counted = Decimal(row["spent_usd"]) + Decimal(row["reserved_usd"])
-    assert counted >= books.cost_as_limits_count()
-    say(f"killed 3 times with leases: {books}; counted {counted} USD, ledger "
-        f"{books.cost_as_limits_count()} USD")
+def test_c7_two_gateways_are_killed_in_turn(gateways, provider, own_redis, say):
+    """One Redis, a ledger each, leases on: what is spent is the sum of both ledgers."""
+    nodes = [gateways(redis=own_redis, name=name, node=name, limits=[DAY], counters={
+        "on_failure": "local"}) for name in ("east", "west")]
+    chance = random.Random(int(os.environ.get("TOLLGATE_SEED", "7")))
+
+    def kill_in_turn(kills):
+        loads = [Load(node, 4, seed=kills) for node in nodes]
+        for kill in range(kills):
+            time.sleep(chance.uniform(0.3, 0.9))
+            nodes[kill % 2].kill()
+            nodes[kill % 2].start()
+        for load in loads:
+            load.stop()
+
+    def both_ledgers():
+        rows = [budget(node) for node in nodes]
+        found = [sum(Decimal(row["ledger_spent_usd"]) for row in rows)] + [
+            Decimal(rows[0][f"{what}_usd"]) for what in ("spent", "reserved")]
+        seen[:] = found
+        return found[0] == found[1] and found[2] == 0 and found[0] > 0
+
+    seen = []
+
+    def settled():
+        try:
+            wait_for("spent to be what both ledgers say", both_ledgers, 20, 0.3)
+        except AssertionError as late:
+            raise AssertionError(f"ledgers {seen[0]}, spent {seen[1]}, reserved {seen[2]}") from late
+
+    kill_in_turn(max(4, KILLS // 2))
+    settled()
+    # A rebuild takes nothing of what the other has; nor does a Redis that lost everything.
+    nodes[0].cli("budget", "rebuild", "--why", "to be sure")
+    settled()
+    own_redis.command("FLUSHALL")
+    settled()
+    kill_in_turn(2)
+    settled()
+    # A gateway that is away keeps its part while the other's is set anew.
+    nodes[1].kill()
+    before = Decimal(budget(nodes[0])["spent_usd"])
+    nodes[0].cli("budget", "rebuild", "--why", "the other is away")
+    assert Decimal(budget(nodes[0])["spent_usd"]) == before
+    nodes[1].start()
+    settled()
+    for node in nodes:
+        assert node.cli("audit").rstrip().endswith("everything agrees")
+    say(f"two gateways killed in turn {max(4, KILLS // 2) + 3} times, rebuilt twice, Redis emptied "
+        f"once: ledgers {seen[0]} USD, spent {seen[1]} USD, reserved {seen[2]}")
 
 
 def test_c7_sigterm_under_load(gateways, provider, own_redis, tmp_path, say):

@@ -128,8 +128,6 @@ def test_a_counter_that_differs_is_named(stopped, redis, by):
         redis.command("HSET", key, "s", value + by)
     code, said = audit(stopped)
     assert code == 1 and "limit \"day\"" in said, said
-    code, said = audit(stopped, "--shared-counters")
-    assert code == (0 if by > 0 else 1), said
 
 
 def test_no_ledger_is_said(gateways):

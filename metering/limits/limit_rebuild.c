@@ -1,0 +1,433 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/xalloc.h"
+#include "metering/limits/limit_reader.h"
+#include "metering/limits/limit_redis.h"
+
+#include <limits.lua.h>
+
+/*
+ * What is set goes through the script that counts, as batches of a sender that comes once:
+ * there is one place that knows how counters are kept.  The short scripts here look at the
+ * owner's mark and at who is waited for (limits.lua says what they are).
+ */
+
+enum { ARGS_MAX = 5, NUMBER_TEXT = 24 };
+
+/* A script's one number; n arguments behind the prefix. RC_IO where none came. */
+static enum rc ask(struct reader *r, const char *script, const char *const *args, size_t n,
+                   long long *out)
+{
+    const char *argv[4 + ARGS_MAX] = {"EVAL", script, "1", r->prefix};
+    redisReply *reply;
+
+    for (size_t i = 0; i < n; i++)
+        argv[4 + i] = args[i];
+    if (redisAppendCommandArgv(r->redis, (int)(4 + n), argv, NULL) != REDIS_OK)
+        return RC_IO;
+    reply = reader_take(r, REDIS_REPLY_INTEGER);
+    if (!reply)
+        return RC_IO;
+    *out = reply->integer;
+    freeReplyObject(reply);
+    return RC_OK;
+}
+
+static const char *number(char out[NUMBER_TEXT], int64_t n)
+{
+    (void)snprintf(out, NUMBER_TEXT, "%lld", (long long)n);
+    return out;
+}
+
+/* ---- batches of one's own ------------------------------------------------------------- */
+
+struct sender {
+    struct reader reader;
+    char instance[INSTANCE_TEXT];
+    int64_t start;
+    struct batch batch;
+    struct buf wire;
+};
+
+static enum rc sender_open(struct sender *s, const struct limiter_options *options)
+{
+    unsigned char random[(INSTANCE_TEXT - 1) / 2];
+
+    *s = (struct sender){.start = options->start};
+    list_init(&s->batch.ops);
+    buf_init(&s->wire, BATCH_MAX_BYTES);
+    digest_random(random, sizeof(random));
+    digest_hex(random, sizeof(random), s->instance);
+    return reader_open(&s->reader, options);
+}
+
+static void sender_clear(struct sender *s)
+{
+    LIST_FOREACH_SAFE (at, &s->batch.ops) {
+        struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
+
+        list_remove(&op->node);
+        for (unsigned i = 0; i < op->n; i++)
+            free(op->claims[i].key);
+        free(op);
+    }
+    free(s->batch.keys);
+    s->batch.keys = NULL;
+    s->batch.n_ops = s->batch.keys_max = 0;
+}
+
+static void sender_close(struct sender *s)
+{
+    sender_clear(s);
+    buf_release(&s->wire);
+    reader_close(&s->reader);
+}
+
+static enum rc sender_flush(struct sender *s)
+{
+    struct wire_header header = {.instance = s->instance,
+                                 .node = s->reader.owner,
+                                 .owner = s->reader.owner,
+                                 .start = s->start,
+                                 .seq = ++s->batch.seq,
+                                 .base = s->batch.seq};
+    redisReply *reply = NULL;
+    enum rc rc;
+
+    if (s->batch.n_ops == 0)
+        return RC_OK;
+    s->batch.keys = xcalloc(s->batch.keys_max, sizeof(struct counter_key *));
+    buf_clear(&s->wire);
+    rc = wire_encode(&header, &s->batch, &s->wire);
+    if (rc == RC_OK &&
+        redisAppendCommand(s->reader.redis, "EVAL %b 1 %s %b", limits_lua,
+                           sizeof(limits_lua) - 1, s->reader.prefix, buf_view(&s->wire).p,
+                           buf_len(&s->wire)) != REDIS_OK)
+        rc = RC_IO;
+    if (rc == RC_OK)
+        reply = reader_take(&s->reader, REDIS_REPLY_ARRAY);
+    if (rc == RC_OK && (!reply || reply->elements == 0 ||
+                        reply->element[0]->type != REDIS_REPLY_INTEGER ||
+                        reply->element[0]->integer != 0))
+        rc = RC_IO;
+    if (reply)
+        freeReplyObject(reply);
+    sender_clear(s);
+    return rc;
+}
+
+static enum rc sender_add(struct sender *s, struct limit_op *op)
+{
+    list_push_back(&s->batch.ops, &op->node);
+    s->batch.keys_max += op->n;
+    return ++s->batch.n_ops == LIMIT_BATCH_MAX ? sender_flush(s) : RC_OK;
+}
+
+static struct limit_op *op_of(enum op_type type, const struct uuid *id, unsigned n)
+{
+    struct limit_op *op = xcalloc(1, sizeof(*op) + n * sizeof(op->claims[0]));
+
+    list_init(&op->node);
+    op->type = type;
+    op->id = *id;
+    op->n = n;
+    return op;
+}
+
+/* ---- what is spent ----------------------------------------------------------------------- */
+
+static struct limit_op *set_of(const struct claim_ref *claim, uint64_t spent, bool is_reset)
+{
+    static const struct uuid nobody;
+    struct limit_op *op = op_of(OP_SET, &nobody, 1);
+    struct counter_key *key = xcalloc(1, sizeof(*key) + claim->key.n);
+
+    key->shape = claim->shape;
+    key->n = claim->key.n;
+    memcpy(key->text, claim->key.p, claim->key.n);
+    op->claims[0] = (struct op_claim){
+        .key = key, .amount = spent, .unit = claim->unit, .enforce = is_reset};
+    return op;
+}
+
+/* The owner's part is in order. Whoever is the first to say so waits for those it knows of. */
+static enum rc finish(struct reader *r, const struct limiter_options *options, int64_t as_of_us)
+{
+    static const char script[] =
+        "local P, owner, start, as_of, expected = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]\n"
+        "local old, rolling = redis.call('GET', P .. 'u:' .. owner), '-1'\n"
+        "if old then\n"
+        "    local before\n"
+        "    before, rolling = string.match(old, '^%d+:%d:(%-?%d+):(%-?%d+)$')\n"
+        "    if tonumber(before) > tonumber(as_of) then as_of = before end\n"
+        "end\n"
+        "if rolling == '-1' then rolling = as_of end\n"
+        "redis.call('SET', P .. 'u:' .. owner, start .. ':1:' .. as_of .. ':' .. rolling)\n"
+        "redis.call('SADD', P .. 'o', owner)\n"
+        "local here = redis.call('SCARD', P .. 'o')\n"
+        "local wait = tonumber(redis.call('GET', P .. 'w') or '0')\n"
+        "expected = tonumber(expected)\n"
+        "if expected > here and (here == 1 or (wait > 0 and expected > wait)) then\n"
+        "    redis.call('SET', P .. 'w', expected, 'PX', ARGV[5])\n"
+        "elseif wait > 0 and here >= wait then\n"
+        "    redis.call('DEL', P .. 'w')\n"
+        "end\n"
+        "return 0\n";
+    char numbers[4][NUMBER_TEXT];
+    const char *args[] = {r->owner, number(numbers[0], options->start),
+                          number(numbers[1], as_of_us), number(numbers[2], options->nodes),
+                          number(numbers[3], LIMIT_REBUILD_MS)};
+    long long n;
+
+    return ask(r, script, args, 5, &n);
+}
+
+static enum rc write_redis(const struct limiter_options *options, const struct limit_set *set,
+                           const struct limit_counter *counters, size_t n, int64_t as_of_us)
+{
+    struct sender s;
+    enum rc rc = sender_open(&s, options);
+
+    for (size_t i = 0; rc == RC_OK && i < n; i++) {
+        char key[LIMIT_KEY_MAX_BYTES];
+        struct claim_ref claim;
+
+        if (!limit_counter_ref(set, &counters[i], key, &claim))
+            rc = RC_BAD;
+        else if (claim.shape.kind != COUNTER_RUNNING)
+            rc = sender_add(&s, set_of(&claim, counters[i].spent, as_of_us == 0));
+    }
+    if (rc == RC_OK)
+        rc = sender_flush(&s);
+    if (rc == RC_OK && as_of_us > 0)
+        rc = finish(&s.reader, options, as_of_us);
+    sender_close(&s);
+    return rc;
+}
+
+enum rc limit_write(const struct limiter_options *options, struct limit_memory *memory,
+                    const struct limit_set *set, const struct limit_counter *counters, size_t n,
+                    int64_t as_of_us)
+{
+    enum rc rc = RC_OK;
+
+    if (options->redis_url)
+        return write_redis(options, set, counters, n, as_of_us);
+    if (!memory)
+        return RC_STATE;
+    for (size_t i = 0; rc == RC_OK && i < n; i++) {
+        char key[LIMIT_KEY_MAX_BYTES];
+        struct claim_ref claim;
+        uint64_t spent =
+            counters[i].spent < LIMIT_VALUE_MAX ? counters[i].spent : LIMIT_VALUE_MAX;
+
+        if (!limit_counter_ref(set, &counters[i], key, &claim))
+            rc = RC_BAD;
+        else if (claim.shape.kind != COUNTER_RUNNING)
+            rc = memory_write(memory, &claim, spent) ? RC_OK : RC_LIMIT;
+    }
+    return rc;
+}
+
+/* ---- whose turn --------------------------------------------------------------------------- */
+
+enum rc limit_part_turn(const struct limiter_options *options, enum limit_part *part)
+{
+    static const char script[] =
+        "local key, start = KEYS[1] .. 'u:' .. ARGV[1], tonumber(ARGV[2])\n"
+        "local old, as_of, rolling = redis.call('GET', key), '-1', '-1'\n"
+        "if old then\n"
+        "    local begun, done\n"
+        "    begun, done, as_of, rolling =\n"
+        "        string.match(old, '^(%d+):(%d):(%-?%d+):(%-?%d+)$')\n"
+        "    if tonumber(begun) > start or (tonumber(begun) == start and done == '1') then\n"
+        "        return 0\n"
+        "    end\n"
+        "end\n"
+        "redis.call('SET', key, ARGV[2] .. ':0:' .. as_of .. ':' .. rolling)\n"
+        "return rolling == '-1' and 2 or 1\n";
+    static const enum limit_part parts[] = {LIMIT_PART_READY, LIMIT_PART_BEHIND,
+                                            LIMIT_PART_MISSING};
+    struct reader r = {0};
+    char text[NUMBER_TEXT];
+    long long n = 0;
+    enum rc rc;
+
+    *part = LIMIT_PART_READY;
+    if (!options->redis_url)
+        return RC_STATE;
+    rc = reader_open(&r, options);
+    if (rc == RC_OK) {
+        const char *args[] = {r.owner, number(text, options->start)};
+
+        rc = ask(&r, script, args, 2, &n);
+    }
+    if (rc == RC_OK && n >= 0 && n <= 2)
+        *part = parts[n];
+    reader_close(&r);
+    return rc;
+}
+
+enum rc limit_rebuild_ask(const struct limiter_options *options, unsigned *nodes)
+{
+    static const char script[] =
+        "local P = KEYS[1]\n"
+        "local live = redis.call('ZRANGEBYSCORE', P .. 'n', ARGV[2], '+inf')\n"
+        "for _, owner in ipairs(live) do\n"
+        "    redis.call('DEL', P .. 'u:' .. owner)\n"
+        "end\n"
+        "redis.call('DEL', P .. 'u:' .. ARGV[1], P .. 'o', P .. 'w')\n"
+        "redis.call('INCR', P .. 'e')\n"
+        "if #live > 1 then\n"
+        "    redis.call('SET', P .. 'w', #live, 'PX', ARGV[3])\n"
+        "end\n"
+        "return #live\n";
+    struct reader r = {0};
+    char numbers[2][NUMBER_TEXT];
+    long long n = 0;
+    enum rc rc;
+
+    *nodes = 0;
+    if (!options->redis_url)
+        return RC_STATE;
+    rc = reader_open(&r, options);
+    if (rc == RC_OK) {
+        const char *args[] = {
+            r.owner, number(numbers[0], r.now_us - LIMIT_NODE_LIVE_S * US_PER_SECOND),
+            number(numbers[1], LIMIT_REBUILD_MS)};
+
+        rc = ask(&r, script, args, 3, &n);
+    }
+    if (rc == RC_OK)
+        *nodes = (unsigned)n;
+    reader_close(&r);
+    return rc;
+}
+
+enum rc limit_is_ready(const struct limiter_options *options, bool *ready)
+{
+    static const char script[] =
+        "if redis.call('EXISTS', KEYS[1] .. 'w') == 1 then\n"
+        "    return 0\n"
+        "end\n"
+        "return redis.call('EXISTS', KEYS[1] .. 'o')\n";
+    struct reader r = {0};
+    long long n = 0;
+    enum rc rc;
+
+    *ready = false;
+    if (!options->redis_url)
+        return RC_STATE;
+    rc = reader_open(&r, options);
+    if (rc == RC_OK)
+        rc = ask(&r, script, NULL, 0, &n);
+    *ready = rc == RC_OK && n == 1;
+    reader_close(&r);
+    return rc;
+}
+
+/* ---- reservations that are the owner's ---------------------------------------------------- */
+
+struct held {
+    struct uuid *at;
+    size_t n, max;
+};
+
+static void take_held(struct reader *r, struct strv key, void *arg)
+{
+    struct held *held = arg;
+
+    (void)r;
+    if (key.n != UUID_BYTES || held->n == LIMIT_HELD_MAX)
+        return;
+    if (held->n == held->max) {
+        held->max = held->max ? 2 * held->max : 64;
+        held->at = xrealloc(held->at, held->max * sizeof(held->at[0]));
+    }
+    memcpy(held->at[held->n++].b, key.p, UUID_BYTES);
+}
+
+/* Of each id: 0 another's or nobody's, 1 of an earlier start, 2 of this one. */
+static redisReply *classify(struct sender *s, const struct uuid *ids, size_t n)
+{
+    static const char script[] =
+        "local v, out = redis.call('HMGET', KEYS[1] .. 'r', unpack(ARGV, 3)), {}\n"
+        "for i = 1, #ARGV - 2 do\n"
+        "    local r = v[i] and cmsgpack.unpack(v[i])\n"
+        "    out[i] = 0\n"
+        "    if r and r[4] == ARGV[1] then\n"
+        "        out[i] = r[5] == tonumber(ARGV[2]) and 2 or 1\n"
+        "    end\n"
+        "end\n"
+        "return out\n";
+    const char *argv[6 + LIMIT_BATCH_MAX] = {"EVAL", script, "1", s->reader.prefix,
+                                             s->reader.owner};
+    size_t lengths[6 + LIMIT_BATCH_MAX];
+    char text[NUMBER_TEXT];
+    redisReply *reply;
+
+    argv[5] = number(text, s->start);
+    for (size_t i = 0; i < 6; i++)
+        lengths[i] = strlen(argv[i]);
+    for (size_t i = 0; i < n; i++) {
+        argv[6 + i] = (const char *)ids[i].b;
+        lengths[6 + i] = UUID_BYTES;
+    }
+    if (redisAppendCommandArgv(s->reader.redis, (int)(6 + n), argv, lengths) != REDIS_OK)
+        return NULL;
+    reply = reader_take(&s->reader, REDIS_REPLY_ARRAY);
+    if (reply && reply->elements != n) {
+        freeReplyObject(reply);
+        return NULL;
+    }
+    return reply;
+}
+
+static enum rc adopt_run(struct sender *s, const struct uuid *ids, size_t n,
+                         limit_taken_fn *fn, void *arg)
+{
+    redisReply *whose = classify(s, ids, n);
+    enum rc rc = whose ? RC_OK : RC_IO;
+
+    for (size_t i = 0; rc == RC_OK && i < n; i++) {
+        struct limit_op *op;
+
+        if (whose->element[i]->integer == 0)
+            continue;
+        op = op_of(OP_ADOPT, &ids[i], 0);
+        if (whose->element[i]->integer == 1)
+            rc = fn(&ids[i], &op->actual, arg);
+        if (rc == RC_OK)
+            rc = sender_add(s, op);
+        else
+            free(op);
+    }
+    if (rc == RC_OK)
+        rc = sender_flush(s);
+    if (whose)
+        freeReplyObject(whose);
+    return rc;
+}
+
+enum rc limit_adopt(const struct limiter_options *options, limit_taken_fn *fn, void *arg)
+{
+    struct held held = {0};
+    struct sender s;
+    enum rc rc;
+
+    if (!options->redis_url)
+        return RC_STATE;
+    rc = sender_open(&s, options);
+    if (rc == RC_OK)
+        rc = reader_scan(&s.reader, "HSCAN", "r", take_held, &held);
+    for (size_t i = 0; rc == RC_OK && i < held.n; i += LIMIT_BATCH_MAX)
+        rc = adopt_run(&s, held.at + i,
+                       held.n - i < LIMIT_BATCH_MAX ? held.n - i : LIMIT_BATCH_MAX, fn, arg);
+    free(held.at);
+    sender_close(&s);
+    return rc;
+}
