@@ -245,7 +245,7 @@ static const cJSON *same_group(const cJSON *json, const cJSON *of)
 
     cJSON_ArrayForEach(row, rows_of(json))
     {
-        if (cJSON_Compare(member(row, "team"), member(of, "team"), true) &&
+        if (cJSON_Compare(member(row, "customer"), member(of, "customer"), true) &&
             cJSON_Compare(member(row, "model"), member(of, "model"), true))
             return row;
     }
@@ -261,9 +261,9 @@ static void test_against(void **state)
     (void)state;
     make_ledger(5);
     f.sources.now_us = at("2026-12-05T00:00:00Z"); /* of a running month its part is compared */
-    both = fixture_json(&f, "spend", "month=2026-11&against=previous&by=team,model");
-    now = fixture_json(&f, "spend", "month=2026-11&by=team,model");
-    before = fixture_json(&f, "spend", "month=2026-10&by=team,model");
+    both = fixture_json(&f, "spend", "month=2026-11&against=previous&by=customer,model");
+    now = fixture_json(&f, "spend", "month=2026-11&by=customer,model");
+    before = fixture_json(&f, "spend", "month=2026-10&by=customer,model");
     cJSON_ArrayForEach(row, rows_of(both))
     {
         const cJSON *a = same_group(now, row), *b = same_group(before, row);
