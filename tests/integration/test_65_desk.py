@@ -146,7 +146,7 @@ def test_stop_while_asked(gateways, own_redis):
 
 
 def rebuilt(gateway):
-    return [int(n) for n in re.findall(r"counters rebuilt from the ledger.*?counters=(\d+)",
+    return [int(n) for n in re.findall(r"counters set from the ledger.*?counters=(\d+)",
                                        gateway.process.log())]
 
 
