@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/held.h"
 #include "base/xalloc.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -32,6 +33,7 @@ void arena_init(struct arena *a, size_t max)
 static void block_free(struct arena_block *block)
 {
     UNPOISON(block->bytes, block->size);
+    held_sub(sizeof(*block) + block->size);
     free(block);
 }
 
@@ -80,6 +82,7 @@ void *arena_alloc(struct arena *a, size_t n)
         size_t size = need > BLOCK_BYTES ? need : BLOCK_BYTES;
 
         block = xmalloc(sizeof(*block) + size);
+        held_add(sizeof(*block) + size);
         block->size = size;
         block->used = 0;
         block->next = a->first;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/held.h"
 #include "base/xalloc.h"
 
 enum { BUF_FIRST_BYTES = 512 };
@@ -23,6 +24,7 @@ void buf_init(struct buf *b, size_t max)
 void buf_release(struct buf *b)
 {
     ASSERT(!b->pinned);
+    held_sub(b->cap);
     free(b->data);
     buf_init(b, b->max);
 }
@@ -62,6 +64,7 @@ enum rc buf_reserve(struct buf *b, size_t n)
     } else {
         b->data = xrealloc(b->data, cap);
     }
+    held_add(cap - b->cap);
     b->cap = cap;
     check(b);
     return RC_OK;

@@ -10,6 +10,7 @@
 #include "base/xalloc.h"
 #include "proxy/config_draft.h"
 #include "proxy/keys.h"
+#include "proxy/memory.h"
 
 /* Strings and lists made from the largest file, with room to spare. */
 #define CONFIG_ARENA_BYTES ((size_t)8 << 30)
@@ -75,6 +76,14 @@ static void fill_in(struct config_loader *l)
 
     if (c->workers == 0)
         c->workers = usable_cores();
+    if (c->bounds.address_connections == 0)
+        c->bounds.address_connections = (c->bounds.connections + 1) / 2;
+    if (c->bounds.memory_bytes == 0)
+        c->bounds.memory_bytes = memory_preset();
+    if (c->bounds.memory_bytes < BOUNDS_MEMORY_MIN_BYTES)
+        problems_add(l->problems, l->file, 0,
+                     "bounds.memory_bytes is %llu: at least %d",
+                     (unsigned long long)c->bounds.memory_bytes, BOUNDS_MEMORY_MIN_BYTES);
     if (!c->node) {
         if (gethostname(host, sizeof(host) - 1) != 0 || !host[0])
             snprintf(host, sizeof(host), "tollgate");

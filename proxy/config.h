@@ -163,11 +163,15 @@ struct tags_config {
     bool aliases; /* the names of other gateways are understood */
 };
 
+enum { BOUNDS_MEMORY_MIN_BYTES = 8 << 20 };
+
 struct bounds_config {        /* "bounds": named maxima of what peers may send */
     size_t head_bytes;        /* request head, 64 KiB */
     size_t headers;           /* header lines, 128 */
     uint64_t body_bytes;      /* held bodies, 64 MiB */
     size_t connections;       /* per process, 20000 */
+    size_t address_connections; /* of one client address; preset: half of connections */
+    uint64_t memory_bytes;    /* what all of them may make us hold; preset: half the machine's */
     size_t http2_streams;     /* open at once in a connection; 0: HTTP/2 is not offered. 100 */
     int head_timeout_ms;      /* 15000 */
     int body_timeout_ms;      /* between reads of a request body, 60000 */

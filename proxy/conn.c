@@ -12,13 +12,19 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "proxy/addresses.h"
 #include "proxy/h2.h"
 #include "proxy/peer.h"
 #include "proxy/server.h"
 #include "proxy/tls_context.h"
 #include "proxy/xchg.h"
 
-enum { LINGER_MAX_BYTES = 1 << 20, READ_TURNS = 4 };
+enum {
+    LINGER_MAX_BYTES = 1 << 20,
+    READ_TURNS = 4,
+    ROOM_LOOK = 64,        /* connections that are looked at for one that rests */
+    ROOM_A_TICK = 1 << 10, /* closed in one tick while memory is tight */
+};
 
 static const struct bounds_config *bounds_of(const struct conn *c)
 {
@@ -44,7 +50,9 @@ void conn_close(struct conn *c)
     list_push_back(&c->worker->dead_conns, &c->node);
     if (c->inner)
         return;
+    held_sub(MEMORY_TLS_BYTES + (c->slim ? 0 : MEMORY_TLS_BUFFERS_BYTES));
     server_connections_sub(c->worker->server);
+    addresses_sub(server_addresses(c->worker->server), c->address);
     stat_sub(&c->worker->stats.connections_open, 1);
 }
 
@@ -59,12 +67,48 @@ void conn_reap(struct worker *w)
         peer_unref(c->peer);
         c->peer = NULL;
         c->magic = 0;
+        held_sub(sizeof(*c));
         free(c);
+    }
+}
+
+/* Nothing runs on it, and nothing that came waits. */
+static bool rests(const struct conn *c)
+{
+    return c->h2 ? h2_is_idle(c) : !c->xchg && buf_len(&c->in) == 0;
+}
+
+bool conn_make_room(struct worker *w, bool rested)
+{
+    for (int i = 0; i < ROOM_LOOK && !list_is_empty(&w->conns); i++) {
+        struct conn *c = LIST_OBJECT(w->conns.next, struct conn, node);
+
+        if (rests(c) && (c->rested || !rested)) {
+            stat_add(&w->stats.abuse_idle_closed, 1);
+            if (c->h2)
+                h2_deadline(c); /* says GOAWAY */
+            else
+                conn_close(c);
+            return true;
+        }
+        list_remove(&c->node); /* it is at work: others are looked at first next time */
+        list_push_back(&w->conns, &c->node);
+    }
+    return false;
+}
+
+/* Near the bound of memory whoever rests goes first. */
+static void relieve(struct worker *w)
+{
+    for (int i = 0; i < ROOM_A_TICK && worker_memory(w) >= MEMORY_TIGHT; i++) {
+        if (!conn_make_room(w, true))
+            break;
     }
 }
 
 void conn_tick(struct worker *w)
 {
+    relieve(w);
     LIST_FOREACH (at, &w->conns) {
         struct conn *c = LIST_OBJECT(at, struct conn, node);
 
@@ -72,11 +116,13 @@ void conn_tick(struct worker *w)
             buf_release(&c->in); /* kept from one request to the next while they follow closely */
         if (c->h2 && w->stopping)
             h2_drain(c); /* once more: it may not have been over */
-        if (c->xchg || c->slim || !c->handshaken || (c->h2 && !h2_is_idle(c)))
+        if (c->xchg || c->slim || (c->h2 && !h2_is_idle(c)))
             continue;
-        if (c->rested)
+        if (c->rested && c->handshaken) {
             io_free_buffers(&c->io);
-        c->slim = c->rested;
+            held_sub(MEMORY_TLS_BUFFERS_BYTES);
+        }
+        c->slim = c->rested && c->handshaken;
         c->rested = true;
     }
 }
@@ -152,11 +198,21 @@ static enum rc fill(struct conn *c)
     return buf_append(&c->in, c->worker->scratch, got);
 }
 
+/* It is used: its TLS buffers are taken anew. */
+static void wake_buffers(struct conn *c)
+{
+    if (c->slim)
+        held_add(MEMORY_TLS_BUFFERS_BYTES);
+    c->rested = c->slim = false;
+}
+
 /* The first bytes of a request are here. */
 static void begin_exchange(struct conn *c, bool now)
 {
     deadline_clear(&c->deadline);
-    c->rested = c->slim = false;
+    if (!c->inner)
+        wake_buffers(c);
+    c->served = true;
     xchg_start(c, now);
 }
 
@@ -184,6 +240,7 @@ static void on_ready(void *arg, unsigned ready)
     if (c->closed)
         return;
     if (c->h2) {
+        wake_buffers(c);
         h2_ready(c, ready);
     } else if (c->lingering) {
         read_lingering(c);
@@ -201,10 +258,13 @@ static void on_deadline(void *arg)
 {
     struct conn *c = arg;
 
-    if (c->h2)
+    if (c->h2) {
         h2_deadline(c);
-    else if (!c->xchg)
+    } else if (!c->xchg) {
+        if (!c->served)
+            stat_add(&c->worker->stats.abuse_silent, 1);
         conn_close(c);
+    }
 }
 
 struct conn *conn_open_inner(struct conn *outer, const struct io_inner_ops *ops, void *inner)
@@ -212,6 +272,7 @@ struct conn *conn_open_inner(struct conn *outer, const struct io_inner_ops *ops,
     struct worker *w = outer->worker;
     struct conn *c = xcalloc(1, sizeof(*c));
 
+    held_add(sizeof(*c));
     c->magic = CONN_MAGIC;
     c->worker = w;
     c->peer = peer_ref(outer->peer);
@@ -224,7 +285,7 @@ struct conn *conn_open_inner(struct conn *outer, const struct io_inner_ops *ops,
     return c;
 }
 
-void conn_accept(struct worker *w, evutil_socket_t fd)
+void conn_accept(struct worker *w, evutil_socket_t fd, uint64_t address)
 {
     struct conn *c = xcalloc(1, sizeof(*c));
     SSL *ssl = SSL_new(w->pools->generation->server);
@@ -233,8 +294,10 @@ void conn_accept(struct worker *w, evutil_socket_t fd)
     ASSERT(ssl != NULL);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     SSL_set_accept_state(ssl);
+    held_add(sizeof(*c) + MEMORY_TLS_BYTES + MEMORY_TLS_BUFFERS_BYTES);
     c->magic = CONN_MAGIC;
     c->worker = w;
+    c->address = address;
     list_init(&c->node);
     buf_init(&c->in, in_bytes_max(c));
     io_open(&c->io, w->base, fd, ssl, on_ready, c);
@@ -301,7 +364,7 @@ bool conn_is_gone(struct conn *c)
         return true;
     if (!c->io.want_read)
         return false;
-    if (buf_len(&c->in) >= CONN_AHEAD_BYTES) {
+    if (buf_len(&c->in) >= CONN_AHEAD_BYTES || worker_memory(c->worker) == MEMORY_FULL) {
         io_want_read(&c->io, false);
         return false;
     }

@@ -35,6 +35,7 @@ struct conn {
     struct h2 *h2;      /* the client speaks HTTP/2: its streams are conns of their own */
     bool inner;         /* such a stream: one request, no socket */
     struct peer *peer;  /* who the client's certificate says it is; NULL: it has shown none */
+    uint64_t address;   /* whose it is (addresses.h) */
     struct deadline deadline; /* idle, TLS handshake, or lingering */
     struct list_node node;    /* of worker->conns, or of dead_conns */
     bool handshaken;
@@ -44,11 +45,17 @@ struct conn {
     bool closed;
     bool rested; /* idle since the last tick: its buffers are given back at the next */
     bool slim;   /* they were */
+    bool served; /* a request has begun here */
     uint64_t linger_bytes;
 };
 
-/* Takes the socket. */
-void conn_accept(struct worker *w, evutil_socket_t fd);
+/* Takes the socket, of the client that addresses.h calls so. */
+void conn_accept(struct worker *w, evutil_socket_t fd, uint64_t address);
+/*
+ * Closes the connection that has rested longest, as far as a short look tells; rested: one that
+ * was not used since the last tick at least.  False: there is none.
+ */
+bool conn_make_room(struct worker *w, bool rested);
 /* A stream of another connection, for one request.  Lives until it closes itself. */
 struct conn *conn_open_inner(struct conn *outer, const struct io_inner_ops *ops, void *inner);
 /*

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/held.h"
 #include "base/xalloc.h"
 #include "proxy/server_int.h"
 #include "proxy/xchg.h"
@@ -34,11 +35,15 @@ struct desk_job {
     bool done;
 };
 
+/* Worker and desk both add to it: it counts for neither. */
 static void job_free(struct desk_job *job)
 {
+    int64_t held = held_now();
+
     generation_unref(job->generation);
     arena_release(&job->arena);
     buf_release(&job->json);
+    held_set(held);
     free(job);
 }
 
@@ -66,6 +71,7 @@ static bool copy_subject(struct desk_job *job, const struct subject *from)
 struct desk_job *desk_ask(struct desk *d, const struct desk_ask *ask)
 {
     struct desk_job *job = xcalloc(1, sizeof(*job));
+    int64_t held = held_now();
     bool taken;
 
     job->question = ask->question;
@@ -76,6 +82,7 @@ struct desk_job *desk_ask(struct desk *d, const struct desk_ask *ask)
     arena_init(&job->arena, DESK_JOB_ARENA_BYTES);
     buf_init(&job->json, DESK_ANSWER_BYTES);
     taken = copy_subject(job, ask->subject);
+    held_set(held);
     pthread_mutex_lock(&d->lock);
     taken = taken && d->n < DESK_QUEUE_MAX && !d->stopping;
     if (taken) {

@@ -58,10 +58,16 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 
     if (!is_request(frame))
         return 0;
+    stat_add(&h2->conn->worker->stats.http2_streams, 1);
+    if (worker_memory(h2->conn->worker) == MEMORY_FULL) {
+        stat_add(&h2->conn->worker->stats.abuse_memory, 1);
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                  NGHTTP2_REFUSED_STREAM);
+        return 0; /* its fields and data find no stream */
+    }
     h2->in_head = true;
     nghttp2_session_set_stream_user_data(session, frame->hd.stream_id,
                                          h2_stream_new(h2, frame->hd.stream_id));
-    stat_add(&h2->conn->worker->stats.http2_streams, 1);
     return 0;
 }
 
@@ -281,6 +287,7 @@ void h2_open(struct conn *c, unsigned streams)
     struct strv first = buf_view(&c->in);
     bool good;
 
+    held_add(sizeof(*h2) + MEMORY_H2_SESSION_BYTES);
     c->h2 = h2;
     h2->conn = c;
     list_init(&h2->streams);
@@ -295,8 +302,10 @@ void h2_open(struct conn *c, unsigned streams)
            feed(h2, first.p, first.n);
     buf_release(&c->in);
     h2_is_dirty(h2);
-    if (!good)
+    if (!good) {
+        stat_add(&c->worker->stats.abuse_frames, 1);
         end(c);
+    }
 }
 
 void h2_ready(struct conn *c, unsigned ready)
@@ -315,6 +324,7 @@ void h2_ready(struct conn *c, unsigned ready)
         }
         stat_add(&c->worker->stats.bytes_in_client, got);
         if (!feed(h2, c->worker->scratch, got)) {
+            stat_add(&c->worker->stats.abuse_frames, 1);
             end(c);
             return;
         }
@@ -326,10 +336,16 @@ void h2_ready(struct conn *c, unsigned ready)
 
 void h2_deadline(struct conn *c)
 {
-    if (buf_len(&c->h2->out) == 0)
-        end(c);
-    else
+    struct worker_stats *stats = &c->worker->stats;
+
+    if (buf_len(&c->h2->out) > 0) {
+        stat_add(&stats->abuse_slow_reader, 1);
         conn_close(c);
+        return;
+    }
+    if (c->h2->in_head)
+        stat_add(&stats->abuse_slow_head, 1);
+    end(c);
 }
 
 void h2_drain(struct conn *c)
@@ -354,6 +370,7 @@ void h2_close(struct conn *c)
         h2_stream_close(LIST_OBJECT(at, struct h2_stream, node));
     nghttp2_session_del(h2->session);
     buf_release(&h2->out);
+    held_sub(sizeof(*h2) + MEMORY_H2_SESSION_BYTES);
     free(h2);
 }
 

@@ -121,6 +121,8 @@ enum rc h2_request_data(struct h2_stream *s, struct strv data)
 
     if (data.n == 0)
         return RC_OK;
+    if (data.n + sizeof(head) > buf_room(&s->in) && worker_memory(s->worker) == MEMORY_FULL)
+        return RC_LIMIT;
     s->owed += data.n;
     if (s->chunked)
         rc = buf_append(&s->in, head, http1_chunk_head(data.n, head));

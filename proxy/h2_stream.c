@@ -16,6 +16,7 @@ struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id)
 {
     struct h2_stream *s = xcalloc(1, sizeof(*s));
 
+    held_add(sizeof(*s) + MEMORY_H2_STREAM_BYTES);
     s->h2 = h2;
     s->worker = h2->conn->worker;
     s->id = id;
@@ -41,6 +42,7 @@ static void free_when_over(struct h2_stream *s)
     buf_release(&s->in);
     buf_release(&s->head);
     buf_release(&s->out);
+    held_sub(sizeof(*s) + MEMORY_H2_STREAM_BYTES);
     free(s);
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/held.h"
 #include "base/xalloc.h"
 
 void hold_reserve(struct hold *h, size_t n, uint64_t expected)
@@ -23,6 +24,7 @@ void hold_reserve(struct hold *h, size_t n, uint64_t expected)
         want = twice > want + HOLD_STEP_BYTES ? twice : want + HOLD_STEP_BYTES;
     }
     h->data = xrealloc(h->data, want);
+    held_add(want - h->cap);
     h->cap = want;
 }
 
@@ -36,6 +38,8 @@ static void make_front(struct hold *h, size_t front)
     data = xmalloc(front + h->len);
     memcpy(data + front, h->data + h->start, h->len);
     free(h->data);
+    held_sub(h->cap);
+    held_add(front + h->len);
     h->data = data;
     h->start = front;
     h->cap = front + h->len;
@@ -70,6 +74,7 @@ void hold_clear(struct hold *h)
 
 void hold_release(struct hold *h)
 {
+    held_sub(h->cap);
     free(h->data);
     *h = (struct hold){.data = NULL};
 }

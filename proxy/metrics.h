@@ -40,6 +40,21 @@ typedef _Atomic uint64_t stat_value;
       "Client connections accepted.")                                                          \
     X(connections_open, "gauge", "tollgate_connections_open", "",                              \
       "Client connections open now.")                                                          \
+    X(memory_held, "gauge", "tollgate_memory_held_bytes", "",                                  \
+      "Held for clients and upstreams, as bounds.memory_bytes counts it.")                     \
+    X(abuse_connections, "counter", "tollgate_abuse_total", "kind=\"connections\"",            \
+      "Peers that met a bound; see docs/threat-model.md.")                                     \
+    X(abuse_address, "counter", "tollgate_abuse_total", "kind=\"connections_per_address\"", "") \
+    X(abuse_idle_closed, "counter", "tollgate_abuse_total", "kind=\"idle_closed\"", "")        \
+    X(abuse_silent, "counter", "tollgate_abuse_total", "kind=\"silent\"", "")                  \
+    X(abuse_slow_head, "counter", "tollgate_abuse_total", "kind=\"slow_head\"", "")            \
+    X(abuse_slow_body, "counter", "tollgate_abuse_total", "kind=\"slow_body\"", "")            \
+    X(abuse_slow_reader, "counter", "tollgate_abuse_total", "kind=\"slow_reader\"", "")        \
+    X(abuse_headers, "counter", "tollgate_abuse_total", "kind=\"header_flood\"", "")           \
+    X(abuse_body, "counter", "tollgate_abuse_total", "kind=\"large_body\"", "")                \
+    X(abuse_bomb, "counter", "tollgate_abuse_total", "kind=\"compression_bomb\"", "")          \
+    X(abuse_frames, "counter", "tollgate_abuse_total", "kind=\"http2_frames\"", "")            \
+    X(abuse_memory, "counter", "tollgate_abuse_total", "kind=\"memory\"", "")                  \
     X(requests, "counter", "tollgate_requests_total", "",                                      \
       "Requests whose head was read, refused ones included.")                                  \
     X(requests_running, "gauge", "tollgate_requests_running", "",                              \
@@ -124,6 +139,11 @@ static inline void stat_sub(stat_value *v, uint64_t n)
 {
     atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) - n,
                           memory_order_relaxed);
+}
+/* Gauges only; what is below zero counts as nothing. */
+static inline void stat_set(stat_value *v, int64_t n)
+{
+    atomic_store_explicit(v, n > 0 ? (uint64_t)n : 0, memory_order_relaxed);
 }
 static inline uint64_t stat_get(const stat_value *v)
 {

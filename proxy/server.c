@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "proxy/addresses.h"
 #include "proxy/alerts.h"
 #include "proxy/cmd.h"
 #include "proxy/collected.h"
@@ -47,6 +48,16 @@ bool server_connections_add(struct server *server, size_t max)
 void server_connections_sub(struct server *server)
 {
     atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
+}
+
+struct addresses *server_addresses(struct server *server)
+{
+    return server->addresses;
+}
+
+struct memory *server_memory(struct server *server)
+{
+    return &server->memory;
 }
 
 void server_worker_done(struct server *server)
@@ -419,6 +430,7 @@ static void free_server(struct server *s)
     collected_close(s->collected);
     limit_memory_free(s->limit_memory);
     repeats_free(s->repeats);
+    addresses_free(s->addresses);
     generation_unref(s->current);
     if (s->base)
         event_base_free(s->base);
@@ -438,9 +450,11 @@ int server_run(struct generation *generation)
     pthread_mutex_init(&s->lock, NULL);
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
+    memory_setup();
     s->base = event_base_new();
     s->limit_memory = limit_memory_new();
     s->repeats = repeats_new();
+    s->addresses = addresses_new();
     if (!start_ledger(s) || !open_collected(s) || !make_workers(s))
         goto out;
     s->rebuild = rebuild_start(s);

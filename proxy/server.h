@@ -9,10 +9,12 @@
 
 #include "proxy/generation.h"
 
+struct addresses;
 struct desk;
 struct collected;
 struct ledger;
 struct limit_memory;
+struct memory;
 struct rebuild;
 struct server;
 
@@ -27,6 +29,8 @@ int server_run(struct generation *generation);
 /* One more client connection, if the bound allows. */
 bool server_connections_add(struct server *server, size_t max);
 void server_connections_sub(struct server *server);
+struct addresses *server_addresses(struct server *server);
+struct memory *server_memory(struct server *server);
 /* A worker has nothing left to do. */
 void server_worker_done(struct server *server);
 /* What the process shares between workers. */

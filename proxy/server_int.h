@@ -12,6 +12,7 @@
 #include "metering/ledger/ledger.h"
 #include "metering/limits/limit.h"
 #include "proxy/generation.h"
+#include "proxy/memory.h"
 #include "proxy/owner.h"
 #include "proxy/server.h"
 #include "proxy/worker.h"
@@ -42,6 +43,8 @@ struct server {
     struct repeats *repeats; /* of requests and of their beginnings, for all workers */
     int64_t started_us;
     atomic_size_t connections;
+    struct addresses *addresses; /* that have them */
+    struct memory memory;
     atomic_uint workers_done;
     atomic_bool draining;
     atomic_uint_fast64_t reloads, reload_failures;

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "proxy/memory.h"
 #include "proxy/tls_context.h"
 
 struct address {
@@ -44,6 +45,14 @@ struct upstream_pool {
     struct lookup *lookup; /* under way */
     bool retired;
 };
+
+/* It is used: its TLS buffers are taken anew. */
+static void wake_buffers(struct upconn *conn)
+{
+    if (conn->slim)
+        held_add(MEMORY_TLS_BUFFERS_BYTES);
+    conn->rested = conn->slim = false;
+}
 
 static void connect_next(struct upconn *conn);
 static void start(struct upstream_wait *wait);
@@ -92,6 +101,7 @@ static void destroy(struct upconn *conn)
     deadline_fini(&conn->deadline);
     io_close(&conn->io);
     pool->n_open--;
+    held_sub(sizeof(*conn) + MEMORY_TLS_BYTES + (conn->slim ? 0 : MEMORY_TLS_BUFFERS_BYTES));
     list_push_back(pool->env.later, &conn->later);
 }
 
@@ -113,15 +123,19 @@ static void close_idle(struct upstream_pool *pool)
     }
 }
 
-void upstream_pool_tick(struct upstream_pool *pool)
+void upstream_pool_tick(struct upstream_pool *pool, bool close)
 {
+    if (close)
+        close_idle(pool);
     LIST_FOREACH (at, &pool->idle) {
         struct upconn *conn = LIST_OBJECT(at, struct upconn, node);
 
         if (conn->slim)
             continue;
-        if (conn->rested)
+        if (conn->rested) {
             io_free_buffers(&conn->io);
+            held_sub(MEMORY_TLS_BUFFERS_BYTES);
+        }
         conn->slim = conn->rested;
         conn->rested = true;
     }
@@ -350,6 +364,7 @@ static void new_connection(struct upstream_wait *wait)
     struct upstream_pool *pool = wait->pool;
     struct upconn *conn = xcalloc(1, sizeof(*conn));
 
+    held_add(sizeof(*conn) + MEMORY_TLS_BYTES + MEMORY_TLS_BUFFERS_BYTES);
     conn->pool = pool;
     conn->io.fd = -1;
     conn->wait = wait;
@@ -460,6 +475,7 @@ static void start(struct upstream_wait *wait)
         list_remove(&conn->node);
         pool->n_idle--;
         deadline_clear(&conn->deadline);
+        wake_buffers(conn);
         wait->conn = conn;
         stat_add(&pool->env.stats->upstream_reused, 1);
         resolve_wait(wait, RC_OK);
@@ -524,7 +540,7 @@ void upstream_release(struct upconn *conn, bool reusable)
 
     conn->on_ready = NULL;
     conn->arg = NULL;
-    conn->rested = conn->slim = false;
+    conn->rested = false;
     if (!reusable || pool->retired || pool->n_idle >= UPSTREAM_IDLE_MAX || conn->io.broken ||
         io_has_buffered(&conn->io)) {
         destroy(conn);

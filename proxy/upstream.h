@@ -84,8 +84,8 @@ void upstream_pool_free(struct upstream_pool *pool);
 /* Closes idle connections now and keeps no more: the pool is being replaced. */
 void upstream_pool_retire(struct upstream_pool *pool);
 
-/* Once a second: connections that rest give their TLS buffers back. */
-void upstream_pool_tick(struct upstream_pool *pool);
+/* Once a second: connections that rest give their TLS buffers back, or are closed. */
+void upstream_pool_tick(struct upstream_pool *pool, bool close);
 
 void upstream_acquire(struct upstream_pool *pool, struct upstream_wait *wait,
                       upstream_wake_fn *wake, void *arg);

@@ -15,6 +15,7 @@
 #include "base/xalloc.h"
 #include "metering/usage/calibration.h"
 #include "metering/usage/tokenizer.h"
+#include "proxy/addresses.h"
 #include "proxy/conn.h"
 #include "proxy/desk.h"
 #include "proxy/h2.h"
@@ -233,19 +234,39 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
 
 /* ---- listener ------------------------------------------------------------------------------------ */
 
+/* The backlog keeps who comes meanwhile. */
+static void pause_accepting(struct worker *w)
+{
+    struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
+
+    evconnlistener_disable(w->listener);
+    event_add(w->accept_again, &pause);
+}
+
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *from,
                       int len, void *arg)
 {
     struct worker *w = arg;
+    const struct bounds_config *bounds = &w->pools->generation->config->bounds;
+    uint64_t who = addresses_of(server_addresses(w->server), from);
 
     (void)listener;
-    (void)from;
     (void)len;
-    if (!server_connections_add(w->server, w->pools->generation->config->bounds.connections)) {
+    if (!addresses_add(server_addresses(w->server), who, (unsigned)bounds->address_connections)) {
+        stat_add(&w->stats.abuse_address, 1);
         close(fd);
         return;
     }
-    conn_accept(w, fd);
+    if (!server_connections_add(w->server, bounds->connections) &&
+        !(conn_make_room(w, false) && server_connections_add(w->server, bounds->connections))) {
+        stat_add(&w->stats.abuse_connections, 1);
+        addresses_sub(server_addresses(w->server), who);
+        close(fd);
+        return;
+    }
+    conn_accept(w, fd, who);
+    if (worker_memory(w) >= MEMORY_SHED)
+        pause_accepting(w);
 }
 
 static void on_accept_again(evutil_socket_t fd, short what, void *arg)
@@ -254,19 +275,19 @@ static void on_accept_again(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (w->listener)
+    if (w->listener && worker_memory(w) >= MEMORY_SHED)
+        pause_accepting(w);
+    else if (w->listener)
         evconnlistener_enable(w->listener);
 }
 
-/* Out of descriptors: pausing lets others end; the backlog keeps who comes. */
+/* Out of descriptors: pausing lets others end. */
 static void on_accept_error(struct evconnlistener *listener, void *arg)
 {
     struct worker *w = arg;
-    struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
-
+    (void)listener;
     log_line(LOG_WARN, "worker", "could not accept a connection", "errno=%d", errno);
-    evconnlistener_disable(listener);
-    event_add(w->accept_again, &pause);
+    pause_accepting(w);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------------------ */
@@ -328,7 +349,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     xchg_tick(w);
     conn_tick(w);
     for (size_t i = 0; i < w->pools->generation->config->n_upstreams; i++)
-        upstream_pool_tick(w->pools->at[i]);
+        upstream_pool_tick(w->pools->at[i], worker_memory(w) >= MEMORY_TIGHT);
+    stat_set(&w->stats.memory_held, held_now());
     denied_flush(w->denied, w->journal, clock_wall_us(), false);
     limiter_stats(w->limiter, &now);
     look_for_empty(w, &now);
@@ -383,6 +405,7 @@ static void end_turn(struct worker *w)
     upstream_reap(&w->later);
     xchg_reap(w);
     conn_reap(w);
+    memory_tell(&w->memory);
 }
 
 static bool has_work(const struct worker *w)
@@ -425,6 +448,7 @@ static void *run(void *arg)
         end_turn(w);
     }
     say_last_words(w);
+    memory_leave(&w->memory);
     server_worker_done(w->server);
     return NULL;
 }
@@ -515,6 +539,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         list_init(lists[i]);
     w->server = server;
+    w->memory.of = server_memory(server);
     w->number = number;
     w->listen_fd = listen_fd;
     w->journal = journal_open(journal_dir, number, &fail);

@@ -23,6 +23,7 @@
 #include "metering/limits/limit.h"
 #include "proxy/denied.h"
 #include "proxy/generation.h"
+#include "proxy/memory.h"
 #include "proxy/metrics.h"
 #include "proxy/upstream.h"
 
@@ -70,6 +71,7 @@ struct worker {
     struct calibration *calibration; /* what estimates of its own calls were worth */
     struct tokenizer *tokenizer;     /* NULL until something was counted: worker_tokenizer */
     struct worker_stats stats;
+    struct memory_share memory;
     int64_t now_us; /* clock_mono_us when the exchange that runs was woken; for its own times */
 
     struct list_node conns;   /* all open ones */
@@ -144,6 +146,12 @@ void worker_post_token(struct worker *w, const struct generation *generation, si
 
 /* Some exchange has a deadline: the tick that looks at them runs until none runs. */
 void worker_expect(struct worker *w);
+
+/* What is held, against bounds.memory_bytes of the newest generation. */
+static inline enum memory_level worker_memory(const struct worker *w)
+{
+    return memory_level(&w->memory, w->pools->generation->config->bounds.memory_bytes);
+}
 
 /* ---- for the objects of this worker ---------------------------------------------- */
 

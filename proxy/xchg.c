@@ -200,6 +200,7 @@ static struct xchg *take(struct worker *w)
         clear(x);
     } else {
         x = xcalloc(1, sizeof(*x));
+        held_add(sizeof(*x));
         arena_init(&x->arena, XCHG_ARENA_BYTES);
     }
     return x;
@@ -292,6 +293,7 @@ void xchg_reap(struct worker *w)
             w->n_free_xchgs++;
         } else {
             release_memory(x);
+            held_sub(sizeof(*x));
             free(x);
         }
     }

@@ -288,8 +288,9 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
             io_save_memory(&x->conn->io, true);
             io_save_memory(&x->up->io, true);
         }
-        a->holding = !a->is_stream && (a->framing.body != BODY_LENGTH ||
-                                       a->framing.length <= x->config->bounds.hold_bytes);
+        a->holding = !a->is_stream && worker_memory(x->worker) < MEMORY_TIGHT &&
+                     (a->framing.body != BODY_LENGTH ||
+                      a->framing.length <= x->config->bounds.hold_bytes);
     }
     choose_mode(x);
     if (!a->holding)

@@ -440,9 +440,11 @@ static enum step relay_timeout(struct xchg *x)
             return xchg_end(x, END_CLIENT_GONE);
         return st_relay(x);
     case WAIT_CLIENT_WRITE:
+        stat_add(&x->worker->stats.abuse_slow_reader, 1);
         x->client_gone = true;
         return xchg_end(x, END_CLIENT_SLOW);
     case WAIT_CLIENT_BODY:
+        stat_add(&x->worker->stats.abuse_slow_body, 1);
         x->close_client = true;
         x->end = END_CLIENT_SLOW;
         return xchg_refuse(x, REFUSE_REQUEST_TIMEOUT, "the request did not arrive in time");

@@ -36,6 +36,7 @@ static enum step st_reply(struct xchg *x)
 
 static enum step reply_timeout(struct xchg *x)
 {
+    stat_add(&x->worker->stats.abuse_slow_reader, 1);
     x->client_gone = true;
     return xchg_end(x, END_CLIENT_SLOW);
 }

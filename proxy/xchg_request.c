@@ -43,12 +43,30 @@ static enum step refuse_head(struct xchg *x)
 {
     x->close_client = true;
     stat_add(&x->worker->stats.http_faults[x->head.fault], 1);
-    if (x->head.fault == HTTP1_TOO_LARGE || x->head.fault == HTTP1_TOO_MANY_HEADERS)
+    if (x->head.fault == HTTP1_TOO_LARGE || x->head.fault == HTTP1_TOO_MANY_HEADERS) {
+        stat_add(&x->worker->stats.abuse_headers, 1);
         return xchg_refuse(x, REFUSE_HEADERS_TOO_LARGE,
                            "the request head is larger than %zu bytes or %zu lines",
                            x->config->bounds.head_bytes, x->config->bounds.headers);
+    }
     return xchg_refuse(x, REFUSE_BAD_REQUEST, "malformed request: %s",
                        http1_fault_text(x->head.fault));
+}
+
+/* All clients together hold what they may. */
+static enum step refuse_memory(struct xchg *x)
+{
+    x->close_client = x->close_client || !x->body_done;
+    stat_add(&x->worker->stats.abuse_memory, 1);
+    return xchg_refuse(x, REFUSE_OVERLOADED,
+                       "the gateway holds as much for its clients as it may");
+}
+
+static enum step refuse_large(struct xchg *x)
+{
+    stat_add(&x->worker->stats.abuse_body, 1);
+    return xchg_refuse(x, REFUSE_BODY_TOO_LARGE, "the request body is larger than %llu bytes",
+                       (unsigned long long)x->config->bounds.body_bytes);
 }
 
 static enum step route_request(struct xchg *x);
@@ -86,6 +104,10 @@ static enum step st_head(struct xchg *x)
             return xchg_end(x, END_CLIENT_GONE);
         }
         stat_add(&x->worker->stats.bytes_in_client, got);
+        if (got > buf_room(&c->in) && worker_memory(x->worker) == MEMORY_FULL) {
+            x->close_client = true;
+            return refuse_memory(x);
+        }
         if (buf_append(&c->in, x->worker->scratch, got) != RC_OK)
             return refuse_head(x);
     }
@@ -164,11 +186,12 @@ static enum step route_request(struct xchg *x)
     (void)identify(x);
     if (x->state != before)
         return STEP_AGAIN; /* refused */
+    if (worker_memory(x->worker) >= MEMORY_SHED)
+        return refuse_memory(x);
     x->hold_body = x->own || x->route.endpoint->kind == ENDPOINT_METERED ||
                    x->upstream->aws.access_key_id; /* what is signed must be here */
     if (x->framing.body == BODY_LENGTH && x->framing.length > x->config->bounds.body_bytes)
-        return xchg_refuse(x, REFUSE_BODY_TOO_LARGE, "the request body is larger than %llu bytes",
-                           (unsigned long long)x->config->bounds.body_bytes);
+        return refuse_large(x);
     if (!x->hold_body)
         return xchg_go(x, &S_ADMIT);
     return xchg_go(x, &S_BODY);
@@ -245,10 +268,12 @@ enum rc request_unpack(struct xchg *x, struct buf *out, struct strv *body, bool 
 
 static enum step refuse_packed(struct xchg *x, enum rc rc)
 {
-    if (rc == RC_LIMIT)
+    if (rc == RC_LIMIT) {
+        stat_add(&x->worker->stats.abuse_bomb, 1);
         return xchg_refuse(x, REFUSE_BODY_TOO_LARGE,
                            "the request body unpacks to more than %d bytes",
                            REQUEST_UNPACKED_MAX_BYTES);
+    }
     return xchg_refuse(x, REFUSE_BAD_REQUEST, "%s",
                        rc == RC_STATE ? "the request's Content-Encoding is not understood here"
                                       : "the request body is not what its Content-Encoding says");
@@ -348,10 +373,24 @@ static enum step wait_for_body(struct xchg *x)
     return STEP_WAIT;
 }
 
+/* Would the next read make the body's storage larger? */
+static bool must_grow(const struct xchg *x)
+{
+    uint64_t next = SCRATCH_BYTES;
+
+    if (x->framing.body == BODY_LENGTH)
+        next = x->body_left < HOLD_STEP_BYTES ? x->body_left : HOLD_STEP_BYTES;
+    return hold_room(&x->body) < next;
+}
+
 static enum step st_body(struct xchg *x)
 {
     while (!x->body_done) {
-        enum rc rc = take_body(x);
+        enum rc rc;
+
+        if (must_grow(x) && worker_memory(x->worker) == MEMORY_FULL)
+            return refuse_memory(x);
+        rc = take_body(x);
 
         if (rc == RC_AGAIN)
             return wait_for_body(x);
@@ -362,9 +401,7 @@ static enum step st_body(struct xchg *x)
                                http1_fault_text(x->chunked.fault));
         }
         if (rc == RC_LIMIT)
-            return xchg_refuse(x, REFUSE_BODY_TOO_LARGE,
-                               "the request body is larger than %llu bytes",
-                               (unsigned long long)x->config->bounds.body_bytes);
+            return refuse_large(x);
         if (rc != RC_OK)
             return xchg_end(x, END_CLIENT_GONE);
         xchg_within(x, x->config->bounds.body_timeout_ms);
@@ -379,6 +416,19 @@ static enum step too_slow(struct xchg *x)
     return xchg_refuse(x, REFUSE_REQUEST_TIMEOUT, "the request did not arrive in time");
 }
 
-const struct xchg_state S_HEAD = {"read-head", st_head, WAKE_CLIENT_IN | WAKE_RUN, too_slow};
+static enum step head_too_slow(struct xchg *x)
+{
+    stat_add(&x->worker->stats.abuse_slow_head, 1);
+    return too_slow(x);
+}
+
+static enum step body_too_slow(struct xchg *x)
+{
+    stat_add(&x->worker->stats.abuse_slow_body, 1);
+    return too_slow(x);
+}
+
+const struct xchg_state S_HEAD = {"read-head", st_head, WAKE_CLIENT_IN | WAKE_RUN,
+                                  head_too_slow};
 const struct xchg_state S_BODY = {"read-body", st_body,
-                                  WAKE_CLIENT_IN | WAKE_CLIENT_OUT | WAKE_RUN, too_slow};
+                                  WAKE_CLIENT_IN | WAKE_CLIENT_OUT | WAKE_RUN, body_too_slow};

@@ -8,9 +8,20 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "base/held.h"
 #include "base/xalloc.h"
 
 enum kind { KIND_GZIP = 0, KIND_DEFLATE, KIND_BROTLI, KIND_ZSTD };
+
+/*
+ * What the libraries hold is not told: a state, and of the output as much as may be looked back
+ * to (RFC 1951 section 2, RFC 7932 section 9.1, RFC 9659).
+ */
+enum {
+    STATE_BYTES = 64 << 10,
+    LOOK_BACK_MAX_BYTES = 16 << 20,
+    HELD_STEP_BYTES = 64 << 10,
+};
 
 enum { GZIP_WINDOW = 15 + 16, ZLIB_WINDOW = 15, RAW_WINDOW = -15 };
 
@@ -19,6 +30,7 @@ struct inflater {
     enum rc rc;
     bool ended; /* a member or frame is complete: another may follow */
     uint64_t in, out;
+    size_t held; /* what its library is taken to hold */
     unsigned char head[2]; /* deflate: tells whether there is a zlib wrapper */
     size_t head_n;
     z_stream z;
@@ -60,6 +72,8 @@ struct inflater *inflate_new(struct strv coding, bool *identity)
         return NULL;
     z = xcalloc(1, sizeof(*z));
     z->kind = kind;
+    z->held = STATE_BYTES;
+    held_add(z->held);
     if (kind == KIND_GZIP) {
         z->z_open = inflateInit2(&z->z, GZIP_WINDOW) == Z_OK;
         z->rc = z->z_open ? RC_OK : RC_LIMIT;
@@ -84,6 +98,7 @@ void inflate_free(struct inflater *z)
     if (z->brotli != NULL)
         BrotliDecoderDestroyInstance(z->brotli);
     ZSTD_freeDStream(z->zstd);
+    held_sub(z->held);
     free(z);
 }
 
@@ -93,6 +108,10 @@ static enum rc tell(struct inflater *z, const char *p, size_t n)
     if (n == 0)
         return RC_OK;
     z->out += n;
+    if (z->kind >= KIND_BROTLI && z->out > z->held && z->held < LOOK_BACK_MAX_BYTES) {
+        z->held += HELD_STEP_BYTES;
+        held_add(HELD_STEP_BYTES);
+    }
     if (z->out > INFLATE_FREE_BYTES + z->in * INFLATE_RATIO_MAX)
         return RC_LIMIT;
     z->fn(z->arg, strv_make(p, n));

@@ -3,8 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/held.h"
 #include "base/utf8.h"
 #include "base/xalloc.h"
+
+/* Its own storage, and what parts, frames and watch take once they are needed. */
+enum { TAP_HELD_BYTES = sizeof(struct tap) + (10 << 10) };
 
 void tap_rest(struct tap *tap)
 {
@@ -44,6 +48,7 @@ struct tap *tap_new(const struct protocol *p, const struct route *route, bool as
 {
     struct tap *tap = xmalloc(sizeof(*tap));
 
+    held_add(TAP_HELD_BYTES);
     begin(tap, p, route, asked_usage);
     return tap;
 }
@@ -62,6 +67,7 @@ void tap_free(struct tap *tap)
     if (tap == NULL)
         return;
     tap_rest(tap);
+    held_sub(TAP_HELD_BYTES);
     free(tap);
 }
 

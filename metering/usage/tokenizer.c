@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/held.h"
 #include "base/xalloc.h"
 #include "metering/usage/token_count.h"
 #include "metering/usage/token_merge.h"
@@ -227,6 +228,8 @@ void token_counter_init(struct token_counter *c, struct tokenizer *t, enum token
 
 void token_counter_fini(struct token_counter *c)
 {
+    if (c->text)
+        held_sub(c->size + TOKEN_SPLIT_PAD);
     free(c->text);
     c->text = NULL;
 }
@@ -238,6 +241,7 @@ static size_t room(const struct token_counter *c)
 
 static void grow(struct token_counter *c, size_t size)
 {
+    held_add(size + TOKEN_SPLIT_PAD - (c->text ? c->size + TOKEN_SPLIT_PAD : 0));
     c->text = xrealloc(c->text, size + TOKEN_SPLIT_PAD);
     c->size = size;
 }

@@ -1,0 +1,354 @@
+"""Peers that want to hurt: floods, slowness, sizes. Each meets a bound and is counted; memory is bounded."""
+
+import gzip
+import os
+import resource
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+from kit import calls, client
+from kit.procs import wait_for
+
+MIB = 1 << 20
+# What the process has beside what it holds for peers: program, ledger, threads, and what malloc
+# keeps of what was given back.
+CONSTANT_BYTES = 40 * MIB
+IDLE = int(os.environ.get("TOLLGATE_TEST_IDLE", "2000"))   # 10000 takes half a minute
+
+
+def memory(gateway):
+    """Resident bytes."""
+    with open(f"/proc/{gateway.process.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def metric(gateway, name, labels=""):
+    text = gateway.admin("/metrics", token=False).body.decode()
+    for line in text.splitlines():
+        if line.startswith(name + labels + " "):
+            return int(line.rsplit(" ", 1)[1])
+    raise AssertionError(f"no {name}{labels}")
+
+
+def abuse(gateway, kind):
+    return metric(gateway, "tollgate_abuse_total", f'{{kind="{kind}"}}')
+
+
+def counted(gateway, kind, at_least=1):
+    wait_for(f"{kind} counted", lambda: abuse(gateway, kind) >= at_least)
+
+
+def held(gateway):
+    return metric(gateway, "tollgate_memory_held_bytes")
+
+
+class Peak:
+    """The most that a gateway had resident while a block ran."""
+
+    def __init__(self, gateway):
+        self.gateway = gateway
+        self.before = memory(gateway)
+        self.bytes = 0
+
+    def __enter__(self):
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread.start()
+        return self
+
+    def _look(self):
+        while not self.over.wait(0.01):
+            self.bytes = max(self.bytes, memory(self.gateway))
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+
+# ---- connections -------------------------------------------------------------------------------
+
+def test_connections_of_one_address(gateways):
+    """The one too many is closed at once; others of the address go on; leaving makes room."""
+    gateway = gateways(bounds={"connections_per_address": 3})
+    open_ones = [gateway.connect() for _ in range(3)]
+    with pytest.raises((OSError, ssl.SSLError)):
+        gateway.connect()
+    counted(gateway, "connections_per_address")
+    for connection in open_ones:
+        connection.send(client.request_bytes("GET", "/_tollgate/healthz"))
+        assert connection.read("GET").status == 200
+    open_ones.pop().close()
+    def one_more():
+        try:
+            return gateway.connect()
+        except (OSError, ssl.SSLError):
+            return None
+    open_ones.append(wait_for("room for another", one_more))
+    for connection in open_ones:
+        connection.close()
+
+
+def test_full_house_makes_room(gateways):
+    """Where all connections are taken, one that rests is closed for one that comes."""
+    gateway = gateways(workers=1, bounds={"connections": 4, "connections_per_address": 100})
+    idle = [gateway.connect() for _ in range(4)]
+    assert calls.send(gateway, calls.chat()).status == 200
+    assert abuse(gateway, "idle_closed") == 1 and abuse(gateway, "connections") == 0
+    assert idle[0].at_end()   # the oldest
+    for connection in idle:
+        connection.close()
+
+
+def test_full_house_of_work(gateways, provider):
+    """No connection at work is closed for another: that one is."""
+    gateway = gateways(workers=1, bounds={"connections": 3, "connections_per_address": 100})
+    call = calls.chat(stream=True, max_tokens=200)
+    busy = []
+    for _ in range(3):
+        connection = gateway.connect()
+        connection.send(client.request_bytes(
+            "POST", call.full_path(), [*call.headers(), ("X-Sim-Event-Delay-Ms", "20"),
+                                       ("X-Sim-Output-Tokens", "100")], call.data()))
+        busy.append(connection)
+    heads = [connection.read_head() for connection in busy]
+    with pytest.raises((OSError, ssl.SSLError)):
+        gateway.connect()
+    counted(gateway, "connections")
+    for connection, head in zip(busy, heads):
+        connection.read_body(head)
+        assert head.status == 200 and head.complete and head.body.endswith(b"data: [DONE]\n\n")
+        connection.close()
+    assert abuse(gateway, "idle_closed") == 0
+
+
+# ---- slowness ----------------------------------------------------------------------------------
+
+FAST = {"head_timeout_ms": 300, "body_timeout_ms": 300, "write_timeout_ms": 700}
+
+
+def test_silent(gateways):
+    """A handshake that is not begun, one that is not followed by anything."""
+    gateway = gateways(bounds=FAST)
+    with socket.create_connection(("127.0.0.1", gateway.port)), gateway.connect():
+        counted(gateway, "silent", 2)
+
+
+def test_slow_head(gateways):
+    gateway = gateways(bounds=FAST)
+    with gateway.connect() as connection:
+        connection.send(b"GET / HTTP/1.1\r\nHost: lo")
+        assert connection.read().status == 408
+    assert abuse(gateway, "slow_head") == 1
+
+
+@pytest.mark.parametrize("path", ["/openai/v1/chat/completions", "/local/v1/uploads"])
+def test_slow_body(gateways, path):
+    """Held or streamed."""
+    config = gateways.config(bounds=FAST)
+    for upstream in config["upstreams"]:
+        upstream["unknown_endpoints"] = "allow"
+    gateway = gateways(config)
+    with gateway.connect() as connection:
+        connection.send(client.request_bytes("POST", path, [
+            ("Authorization", "Bearer " + calls.KEY), ("Content-Length", "1000")], b"",
+            length=False) + b"{")
+        assert connection.read().status == 408
+    assert abuse(gateway, "slow_body") == 1
+
+
+def never_read(gateway, path_and_headers, n=1):
+    """Connections that ask for a long answer and read nothing of it."""
+    call, sim = path_and_headers
+    out = []
+    for _ in range(n):
+        connection = gateway.connect(buffer=4096)
+        connection.send(client.request_bytes("POST", call.full_path(), [
+            *call.headers(), *((f"X-Sim-{k}", v) for k, v in sim.items())], call.data()))
+        out.append(connection)
+    return out
+
+
+LONG = (calls.chat(stream=True, max_tokens=8000),
+        {"Output-Tokens": "8000", "Pad-Bytes": "4000", "Tokens-Per-Event": "4"})
+
+
+def test_slow_reader(gateways, provider):
+    gateway = gateways(bounds=FAST)
+    connection, = never_read(gateway, LONG)
+    counted(gateway, "slow_reader")
+    record, = gateway.records(1)
+    assert record["outcome"] == "client_abort"
+    connection.close()
+
+
+# ---- sizes -------------------------------------------------------------------------------------
+
+def test_header_flood(gateway):
+    with gateway.connect() as connection:
+        connection.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 129 + b"\r\n")
+        assert connection.read().status == 431
+    with gateway.connect() as connection:
+        connection.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nA: " + b"b" * 70000)
+        assert connection.read().status == 431
+    assert abuse(gateway, "header_flood") == 2
+
+
+def test_large_body(gateways):
+    gateway = gateways(bounds={"body_bytes": 10000})
+    call = calls.chat()
+    for body in (b"", client.chunked(b"x" * 10001)):
+        extra = ("Content-Length", "10001") if not body else ("Transfer-Encoding", "chunked")
+        with gateway.connect() as connection:
+            connection.send(client.request_bytes("POST", call.full_path(),
+                                                 [*call.headers(), extra], length=False) + body)
+            assert connection.read().status == 413
+    assert abuse(gateway, "large_body") == 2
+
+
+def test_compression_bomb(gateway, provider):
+    call = calls.chat()
+    packed = gzip.compress(b'{"model":"gpt-4o","messages":"' + b" " * (64 * MIB) + b'"}')
+    answer = gateway.request("POST", call.full_path(), [
+        *call.headers(), ("Content-Encoding", "gzip")], packed)
+    assert answer.status == 413
+    assert abuse(gateway, "compression_bomb") == 1 and provider.requests() == []
+
+
+def test_tiny_pieces(gateway, provider):
+    """A chunk and a TLS record for each byte: slow for its sender, the same request for us."""
+    call = calls.chat(words=50)
+    with gateway.connect() as connection:
+        connection.send(client.request_bytes("POST", call.full_path(), [
+            *call.headers(), ("Transfer-Encoding", "chunked")], length=False))
+        for piece in client.chunked(call.data(), 1).split(b"\r\n")[:-1]:
+            connection.send(piece + b"\r\n")
+        assert connection.read().status == 200
+    seen, = provider.requests()
+    assert seen.body == call.data()
+
+
+def test_huge_chunk(gateway, provider):
+    """A chunk size beyond any number, and one that is never filled."""
+    call = calls.chat()
+    for size in (b"f" * 17, b"7fffffffffffffff"):
+        with gateway.connect() as connection:
+            connection.send(client.request_bytes("POST", call.full_path(), [
+                *call.headers(), ("Transfer-Encoding", "chunked")], length=False) +
+                size + b"\r\n{}")
+            if len(size) > 16:
+                assert connection.read().status == 400
+    assert held(gateway) < 8 * MIB and provider.requests() == []
+
+
+# ---- memory ------------------------------------------------------------------------------------
+
+def upload(gateway, size, results, started):
+    """A chat of so many bytes, all sent before the answer is read; its status and code."""
+    call = calls.chat()
+    body = call.data()[:-1] + b', "user": "' + b"u" * size + b'"}'
+    try:
+        with gateway.connect() as connection:
+            started.wait(30)
+            try:
+                connection.send(client.request_bytes("POST", call.full_path(), call.headers(), body))
+            except OSError:
+                pass   # refused before it was all sent
+            answer = connection.read()
+            results.append((answer.status, answer.header("x-tollgate-denied")))
+    except (OSError, client.Broken, AssertionError) as problem:
+        results.append((0, repr(problem)))
+
+
+@pytest.mark.slow
+def test_many_large_uploads(gateways, provider):
+    """Five times the bound at once: what fits is served, the rest told so, nothing grows beyond."""
+    bound = 64 * MIB
+    gateway = gateways(bounds={"memory_bytes": bound})
+    assert calls.send(gateway, calls.chat()).status == 200
+    results, started = [], threading.Barrier(40)
+    threads = [threading.Thread(target=upload, args=(gateway, 8 * MIB, results, started))
+               for _ in range(40)]
+    with Peak(gateway) as peak:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert peak.bytes < bound + CONSTANT_BYTES, f"{peak.bytes >> 20} MiB"
+    assert len(results) == 40
+    refused = [r for r in results if r == (503, "overloaded")]
+    served = [r for r in results if r[0] == 200]
+    lost = [r for r in results if r[0] == 0]   # closed while it still sent
+    assert len(refused) + len(served) + len(lost) == 40, results
+    assert refused and served, results
+    assert abuse(gateway, "memory") == len(refused) + len(lost)
+    wait_for("all is given back", lambda: held(gateway) < 4 * MIB)
+    assert calls.send(gateway, calls.chat()).status == 200
+    assert len(gateway.records(len(served) + 2)) == len(served) + 2
+
+
+@pytest.mark.slow
+def test_slow_readers_of_a_fast_provider(gateways, provider):
+    """Eight megabytes each for forty clients that take nothing: some hundred KiB each are held."""
+    gateway = gateways()
+    before = memory(gateway)
+    with Peak(gateway) as peak:
+        open_ones = never_read(gateway, LONG, 40)
+        time.sleep(2)
+        assert 40 * 16384 < held(gateway) < 40 * 512 * 1024
+    assert peak.bytes - before < 40 * 512 * 1024 + 8 * MIB, f"{(peak.bytes - before) >> 10} KiB"
+    for connection in open_ones:
+        connection.close()
+    wait_for("all is given back", lambda: held(gateway) < 8 * MIB)
+
+
+@pytest.mark.slow
+def test_many_idle_connections(gateways):
+    """Accounted for at what they take, given their buffers back, none dropped while there is room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n = min(IDLE, hard - 500)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, n + 500)), hard))
+    gateway = gateways(bounds={"connections": 3 * n, "keepalive_timeout_ms": 300000,
+                               "head_timeout_ms": 300000})
+    before = memory(gateway)
+    raw = []
+    try:
+        for _ in range(n):
+            sock = socket.create_connection(("127.0.0.1", gateway.port))
+            raw.append(gateway.context.wrap_socket(sock, server_hostname="localhost"))
+        assert metric(gateway, "tollgate_connections_open") == n
+        wait_for("buffers are given back", lambda: held(gateway) < n * 17 * 1024, 30)
+        took = memory(gateway) - before
+        print(f"{n} idle: {took / n / 1024:.1f} KiB each, held {held(gateway) / n / 1024:.1f}")
+        assert took < held(gateway) + CONSTANT_BYTES
+        assert calls.send(gateway, calls.chat()).status == 200
+    finally:
+        for sock in raw:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    wait_for("all is given back", lambda: held(gateway) < 4 * MIB)
+
+
+@pytest.mark.slow
+def test_idle_connections_go_first(gateways, provider):
+    """Near the bound connections that rest are closed, and what runs goes on."""
+    gateway = gateways(workers=1, bounds={"memory_bytes": 8 * MIB, "connections": 2000})
+    call, sim = calls.chat(stream=True, max_tokens=300), "15"
+    with gateway.connect() as busy:
+        busy.send(client.request_bytes("POST", call.full_path(), [
+            *call.headers(), ("X-Sim-Event-Delay-Ms", sim), ("X-Sim-Output-Tokens", "200")],
+            call.data()))
+        head = busy.read_head()
+        raw = []
+        for _ in range(140):   # 48 KiB each while they are fresh
+            raw.append(socket.create_connection(("127.0.0.1", gateway.port), 5))
+        counted(gateway, "idle_closed")
+        assert held(gateway) <= 8 * MIB
+        busy.read_body(head)
+        assert head.complete and head.body.endswith(b"data: [DONE]\n\n")
+        for sock in raw:
+            sock.close()
+    wait_for("service again", lambda: calls.send(gateway, calls.chat()).status == 200)
