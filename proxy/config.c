@@ -62,7 +62,8 @@ static void check_redis(struct config_loader *l)
 
     if (fault)
         problems_add(l->problems, l->file, 0,
-                     "counters.url: %s; write redis://[user:password@]host[:port][/db] or "
+                     "counters.url: %s; write redis://[user:password@]host[:port][/db], "
+                     "redis+cluster://host[:port],..., redis+sentinel://host[:port],.../name or "
                      "unix:///path",
                      fault);
 }

@@ -10,8 +10,8 @@
 
 enum {
     REDIS_PORT = 6379,
+    SENTINEL_PORT = 26379,
     REDIS_DB_MAX = 65535,
-    HOST_MAX_BYTES = 255,
     PATH_MAX_BYTES = 107, /* of a sockaddr_un */
 };
 
@@ -111,67 +111,198 @@ static const char *parse_unix(struct strv rest, struct redis_target *t)
     return wrong;
 }
 
-static const char *parse_tcp(struct strv rest, struct redis_target *t)
+bool redis_place_set(struct redis_place *place, struct strv host, int64_t port)
+{
+    if (host.n == 0 || host.n > REDIS_HOST_MAX_BYTES || port <= 0 || port > UINT16_MAX)
+        return false;
+    *place = (struct redis_place){.port = (int)port};
+    memcpy(place->host, host.p, host.n);
+    if (address_is_numeric(place->host))
+        memcpy(place->address, place->host, strnlen(place->host, ADDRESS_TEXT - 1));
+    return true;
+}
+
+static const char *parse_place(struct strv text, uint64_t port, struct redis_place *out)
+{
+    struct strv host;
+    size_t colon;
+
+    if (strv_starts(text, STRV("["))) {
+        colon = strv_find(text, ']');
+        if (colon == text.n)
+            return "the address has no closing ]";
+        host = strv_make(text.p + 1, colon - 1);
+        text = strv_skip(text, colon + 1);
+        colon = 0;
+        if (text.n > 0 && text.p[0] != ':')
+            return "a port must follow ]";
+    } else {
+        colon = strv_find(text, ':');
+        host = strv_head(text, colon);
+    }
+    if (colon < text.n &&
+        (!strv_parse_u64(strv_skip(text, colon + 1), UINT16_MAX, &port) || port == 0))
+        return "the port is not a number from 1 to 65535";
+    if (!redis_place_set(out, host, (int64_t)port))
+        return "the host is empty or too long";
+    return NULL;
+}
+
+static const char *parse_places(struct strv text, uint64_t port, struct redis_target *t)
+{
+    const char *wrong = NULL;
+
+    do {
+        size_t comma = strv_find(text, ',');
+
+        if (t->n_places == REDIS_SEEDS_MAX)
+            return "it names more than 16 hosts";
+        wrong = parse_place(strv_head(text, comma), port, &t->places[t->n_places++]);
+        text = strv_skip(text, comma + 1);
+        if (comma == 0 || t->kind == REDIS_SINGLE)
+            break;
+    } while (!wrong && text.n > 0);
+    return wrong;
+}
+
+static const char *parse_single(struct strv rest, struct redis_target *t)
 {
     const char *wrong = parse_login(&rest, t);
-    size_t slash = strv_find(rest, '/'), colon;
-    struct strv host = strv_head(rest, slash), db = strv_skip(rest, slash + 1);
-    uint64_t port = REDIS_PORT;
+    size_t slash = strv_find(rest, '/');
+    struct strv db = strv_skip(rest, slash + 1);
 
     if (wrong)
         return wrong;
     if (db.n > 0 && (wrong = parse_db(db, t)))
         return wrong;
-    if (strv_starts(host, STRV("["))) {
-        colon = strv_find(host, ']');
-        if (colon == host.n)
-            return "the address has no closing ]";
-        t->host = xmemdupz(host.p + 1, colon - 1);
-        host = strv_skip(host, colon + 1);
-        colon = 0;
-        if (host.n > 0 && host.p[0] != ':')
-            return "a port must follow ]";
-    } else {
-        colon = strv_find(host, ':');
-        t->host = xmemdupz(host.p, colon);
+    if (strv_find(strv_head(rest, slash), ',') < slash)
+        return "several hosts: write redis+cluster:// or redis+sentinel://";
+    return parse_places(strv_head(rest, slash), REDIS_PORT, t);
+}
+
+static const char *parse_cluster(struct strv rest, struct redis_target *t)
+{
+    const char *wrong = parse_login(&rest, t);
+    size_t slash = strv_find(rest, '/');
+
+    t->kind = REDIS_CLUSTER;
+    if (wrong)
+        return wrong;
+    if (strv_skip(rest, slash + 1).n > 0 && !strv_eq(strv_skip(rest, slash + 1), STRV("0")))
+        return "a cluster has the database 0 alone";
+    return parse_places(strv_head(rest, slash), REDIS_PORT, t);
+}
+
+/* "user=u&password=p": the Sentinels' own. */
+static const char *parse_guards(struct strv query, struct redis_target *t)
+{
+    while (query.n > 0) {
+        size_t end = strv_find(query, '&');
+        struct strv option = strv_head(query, end);
+        char **into = NULL;
+
+        if (strv_starts(option, STRV("sentinel_user=")))
+            into = &t->guard_user;
+        else if (strv_starts(option, STRV("sentinel_password=")))
+            into = &t->guard_password;
+        if (!into || *into)
+            return "the only options are ?sentinel_user= and &sentinel_password=, once each";
+        if (!(*into = decode(strv_skip(option, strv_find(option, '=') + 1))))
+            return "the Sentinels' user or password is not percent-encoded";
+        query = strv_skip(query, end + 1);
     }
-    if (colon < host.n &&
-        (!strv_parse_u64(strv_skip(host, colon + 1), 65535, &port) || port == 0))
-        return "the port is not a number from 1 to 65535";
-    t->port = (int)port;
-    if (t->host[0] == '\0' || strlen(t->host) > HOST_MAX_BYTES)
-        return "the host is empty or too long";
+    if (t->guard_user && !t->guard_password)
+        return "the Sentinels' user has no password";
     return NULL;
+}
+
+static const char *parse_sentinel(struct strv rest, struct redis_target *t)
+{
+    const char *wrong = parse_login(&rest, t);
+    size_t slash = strv_find(rest, '/'), end;
+    struct strv hosts = strv_head(rest, slash);
+
+    t->kind = REDIS_SENTINEL;
+    rest = strv_skip(rest, slash + 1);
+    end = strv_find(rest, '?');
+    if (!wrong)
+        wrong = parse_guards(strv_skip(rest, end + 1), t);
+    rest = strv_head(rest, end);
+    end = strv_find(rest, '/');
+    if (!wrong && strv_skip(rest, end + 1).n > 0)
+        wrong = parse_db(strv_skip(rest, end + 1), t);
+    if (!wrong && end == 0)
+        wrong = "the master's name is missing: write redis+sentinel://host[,host]/name";
+    if (!wrong && !(t->master = decode(strv_head(rest, end))))
+        wrong = "the master's name is not percent-encoded";
+    return wrong ? wrong : parse_places(hosts, SENTINEL_PORT, t);
 }
 
 const char *redis_target_parse(const char *url, struct redis_target *target)
 {
+    static const struct {
+        const char *scheme;
+        const char *(*parse)(struct strv rest, struct redis_target *t);
+    } schemes[] = {{"redis://", parse_single},
+                   {"unix://", parse_unix},
+                   {"redis+cluster://", parse_cluster},
+                   {"redis+sentinel://", parse_sentinel}};
+    const char *wrong = "it must start with redis://, redis+cluster://, redis+sentinel:// or unix://";
     struct strv text = strv_z(url);
-    const char *wrong;
 
     *target = (struct redis_target){0};
-    if (strv_starts(text, STRV("redis://")))
-        wrong = parse_tcp(strv_skip(text, 8), target);
-    else if (strv_starts(text, STRV("unix://")))
-        wrong = parse_unix(strv_skip(text, 7), target);
-    else if (strv_starts(text, STRV("rediss://")))
+    if (strv_starts(text, STRV("rediss://")))
         wrong = "TLS to Redis is not supported: use redis:// over a private network or unix://";
-    else
-        wrong = "it must start with redis:// or unix://";
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        struct strv scheme = strv_z(schemes[i].scheme);
+
+        if (strv_starts(text, scheme))
+            wrong = schemes[i].parse(strv_skip(text, scheme.n), target);
+    }
     if (wrong)
         redis_target_release(target);
     return wrong;
 }
 
+static void wipe(char *secret)
+{
+    if (secret)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
 void redis_target_release(struct redis_target *t)
 {
-    if (t->password)
-        explicit_bzero(t->password, strlen(t->password));
+    wipe(t->password);
+    wipe(t->guard_password);
     free(t->path);
-    free(t->host);
+    free(t->master);
     free(t->user);
-    free(t->password);
+    free(t->guard_user);
     *t = (struct redis_target){0};
+}
+
+bool redis_moved_parse(struct strv error, const struct redis_place *asked,
+                       struct redis_place *out)
+{
+    struct strv text, host;
+    uint64_t port;
+    size_t colon;
+
+    if (!strv_starts(error, STRV("MOVED ")))
+        return false;
+    text = strv_skip(error, 6);
+    text = strv_skip(text, strv_find(text, ' ') + 1);
+    colon = text.n; /* the last one: an IPv6 address has others */
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == ':')
+            colon = i;
+    }
+    host = strv_head(text, colon);
+    if (host.n == 0)
+        host = strv_z(asked->host);
+    return strv_parse_u64(strv_skip(text, colon + 1), UINT16_MAX, &port) &&
+           redis_place_set(out, host, (int64_t)port);
 }
 
 const char *limiter_url_check(const char *url)
@@ -210,7 +341,7 @@ struct lookup {
     atomic_int refs; /* the thread and whoever asked */
     atomic_bool is_over;
     bool is_found;
-    char host[HOST_MAX_BYTES + 1];
+    char host[REDIS_HOST_MAX_BYTES + 1];
     char address[ADDRESS_TEXT];
 };
 
@@ -237,7 +368,7 @@ struct lookup *lookup_start(const char *host)
     pthread_t thread;
     int failed;
 
-    memcpy(l->host, host, strnlen(host, HOST_MAX_BYTES));
+    memcpy(l->host, host, strnlen(host, REDIS_HOST_MAX_BYTES));
     atomic_init(&l->refs, 2);
     atomic_init(&l->is_over, false);
     pthread_attr_init(&attributes);

@@ -159,19 +159,55 @@ void memory_size(struct limit_memory *m, size_t *counters, size_t *reservations)
 
 /* ---- where Redis is --------------------------------------------------------- */
 
+enum {
+    ADDRESS_TEXT = 64,
+    REDIS_HOST_MAX_BYTES = 255,
+    REDIS_SEEDS_MAX = 16, /* hosts that a URL may name */
+};
+
+enum redis_kind {
+    REDIS_SINGLE = 0, /* one server, or one name that a managed service moves */
+    REDIS_CLUSTER,    /* any of its nodes; they tell who has the slot */
+    REDIS_SENTINEL,   /* the hosts are Sentinels; they tell who is the master */
+};
+
+struct redis_place {
+    char host[REDIS_HOST_MAX_BYTES + 1];
+    char address[ADDRESS_TEXT]; /* numeric; "": not looked up yet */
+    int port;                   /* 0: there is none */
+};
+
 struct redis_target {
-    char *path; /* unix socket, or NULL: host and port */
-    char *host;
-    int port;
+    enum redis_kind kind;
+    char *path; /* unix socket, or NULL: the places */
+    struct redis_place places[REDIS_SEEDS_MAX];
+    unsigned n_places;
+    char *master;          /* SENTINEL: the master's name there */
     char *user, *password; /* NULL: none */
+    char *guard_user, *guard_password; /* of the Sentinels */
     int db;
 };
 
 /* NULL, or what is wrong with the URL; then target holds nothing. */
 const char *redis_target_parse(const char *url, struct redis_target *target);
 void redis_target_release(struct redis_target *t);
+/* Fills place; the address where the host is one.  False: not a host, or not a port. */
+bool redis_place_set(struct redis_place *place, struct strv host, int64_t port);
+/*
+ * The place in a "MOVED <slot> <host>:<port>" of asked's; false for any other text.  An empty
+ * host is asked's own.
+ */
+bool redis_moved_parse(struct strv error, const struct redis_place *asked,
+                       struct redis_place *out);
 
-enum { ADDRESS_TEXT = 64 };
+struct redisContext;
+struct timeval;
+/*
+ * A connection, logged in, to the server that has the keys which start with prefix; each step
+ * blocks for at most timeout.  NULL: it cannot be reached.
+ */
+struct redisContext *redis_find(const struct redis_target *t, const char *prefix,
+                                struct timeval timeout);
 
 /* The first address of a host, as text; blocks. False: it has none now. */
 bool address_find(const char *host, char out[ADDRESS_TEXT]);

@@ -14,16 +14,25 @@
  * address is always a numeric one, since hiredis would wait for a name server.
  */
 
+/* Pauses grow by round: where there are several hosts, each is tried once in between. */
 static void down_until(struct link *l, int64_t now_us)
 {
+    int64_t most_us = (int64_t)(l->target.kind == REDIS_SINGLE ? RETRY_MAX_MS : LINK_GUIDED_MAX_MS);
+    bool is_round = true;
     unsigned char random;
 
+    most_us *= 1000;
+    if (l->told.port != 0 && l->target.kind != REDIS_SINGLE) {
+        l->told.port = 0; /* who said so is asked again */
+    } else if (l->n_places > 0) {
+        l->turn = (l->turn + 1) % l->n_places;
+        is_round = l->turn == 0;
+    }
     digest_random(&random, 1); /* workers do not come back all at once */
     l->state = LINK_DOWN;
-    l->retry_us = now_us + l->wait_us * (192 + random / 2) / 256;
-    l->wait_us *= 2;
-    if (l->wait_us > RETRY_MAX_MS * 1000)
-        l->wait_us = RETRY_MAX_MS * 1000;
+    l->retry_us = now_us + (is_round ? l->wait_us : LINK_NEXT_MS * 1000) * (192 + random / 2) / 256;
+    if (is_round)
+        l->wait_us = l->wait_us * 2 < most_us ? l->wait_us * 2 : most_us;
 }
 
 /* Closes what there is; hiredis answers what it still has with nothing, which is ignored. */
@@ -58,7 +67,16 @@ void link_good(struct redis_engine *e)
     if (l->has_failed)
         log_line(LOG_INFO, "limits", "counters in redis are back", "%s", "");
     l->has_failed = false;
+    l->redirects = 0;
     l->wait_us = RETRY_FIRST_MS * 1000;
+}
+
+void link_up(struct redis_engine *e)
+{
+    e->link.state = LINK_UP;
+    if (e->link.was_up)
+        stat_add(&e->reconnects, 1);
+    e->link.was_up = true;
 }
 
 static void on_connect(const struct redisAsyncContext *redis, int status)
@@ -68,10 +86,8 @@ static void on_connect(const struct redisAsyncContext *redis, int status)
     if (!e || redis != e->link.redis)
         return;
     if (status == REDIS_OK) {
-        e->link.state = LINK_UP;
-        if (e->link.was_up)
-            stat_add(&e->reconnects, 1);
-        e->link.was_up = true;
+        if (!topology_check(e))
+            link_fail(e, "could not send");
         return;
     }
     e->link.redis = NULL; /* hiredis frees it */
@@ -86,11 +102,13 @@ static void on_disconnect(const struct redisAsyncContext *redis, int status)
     if (!e || redis != e->link.redis)
         return;
     e->link.redis = NULL; /* hiredis frees it */
-    if (e->link.has_failed) {
+    if (e->link.has_failed || e->link.state != LINK_UP) {
         link_fail(e, "closed");
         return;
     }
     /* It answered until now: one more attempt at once, while admissions wait. */
+    if (e->link.target.kind == REDIS_SENTINEL)
+        e->link.told.port = 0;
     e->link.state = LINK_DOWN;
     e->link.retry_us = clock_mono_us();
     engine_on_down(e);
@@ -112,13 +130,16 @@ static bool login(struct redis_engine *e)
 {
     const struct redis_target *t = &e->link.target;
     struct redisAsyncContext *redis = e->link.redis;
+    bool is_guard = t->kind == REDIS_SENTINEL && e->link.at != &e->link.told;
+    const char *user = is_guard ? t->guard_user : t->user;
+    const char *password = is_guard ? t->guard_password : t->password;
     int rc = REDIS_OK;
 
-    if (t->user && t->password)
-        rc = redisAsyncCommand(redis, on_login, e, "AUTH %s %s", t->user, t->password);
-    else if (t->password)
-        rc = redisAsyncCommand(redis, on_login, e, "AUTH %s", t->password);
-    if (rc == REDIS_OK && t->db != 0)
+    if (user && password)
+        rc = redisAsyncCommand(redis, on_login, e, "AUTH %s %s", user, password);
+    else if (password)
+        rc = redisAsyncCommand(redis, on_login, e, "AUTH %s", password);
+    if (rc == REDIS_OK && t->db != 0 && !is_guard)
         rc = redisAsyncCommand(redis, on_login, e, "SELECT %d", t->db);
     return rc == REDIS_OK;
 }
@@ -128,10 +149,10 @@ static void connect_now(struct redis_engine *e, int64_t now_us)
     struct link *l = &e->link;
     char why[160] = "no memory";
 
-    if (l->target.path)
+    if (!l->at)
         l->redis = redisAsyncConnectUnix(l->target.path);
     else
-        l->redis = redisAsyncConnect(l->address, l->target.port);
+        l->redis = redisAsyncConnect(l->at->address, l->at->port);
     if (l->redis && l->redis->err == 0) {
         l->state = LINK_CONNECTING;
         l->started_us = now_us;
@@ -155,9 +176,10 @@ static void attempt(struct redis_engine *e, int64_t now_us)
 {
     struct link *l = &e->link;
 
-    if (!l->target.path && !address_is_numeric(l->target.host) &&
-        (l->has_failed || l->address[0] == '\0')) {
-        l->lookup = lookup_start(l->target.host);
+    l->at = l->target.path ? NULL : l->told.port != 0 ? &l->told : &l->places[l->turn];
+    if (l->at && !address_is_numeric(l->at->host) &&
+        (l->has_failed || l->at->address[0] == '\0')) {
+        l->lookup = lookup_start(l->at->host);
         if (l->lookup)
             l->state = LINK_LOOKUP;
         else
@@ -167,16 +189,23 @@ static void attempt(struct redis_engine *e, int64_t now_us)
     connect_now(e, now_us);
 }
 
+void link_follow(struct redis_engine *e)
+{
+    drop(&e->link);
+    engine_on_down(e);
+    attempt(e, clock_mono_us());
+}
+
 static void finish_lookup(struct redis_engine *e, int64_t now_us)
 {
     struct link *l = &e->link;
     bool is_found;
 
-    if (!lookup_poll(l->lookup, &is_found, l->address))
+    if (!lookup_poll(l->lookup, &is_found, l->at->address))
         return;
     lookup_free(l->lookup);
     l->lookup = NULL;
-    if (!is_found && l->address[0] == '\0')
+    if (!is_found && l->at->address[0] == '\0')
         link_fail(e, "the host has no address");
     else
         connect_now(e, now_us);
@@ -187,10 +216,11 @@ void link_open(struct redis_engine *e)
     struct link *l = &e->link;
 
     l->wait_us = RETRY_FIRST_MS * 1000;
-    if (!l->target.path && address_is_numeric(l->target.host))
-        memcpy(l->address, l->target.host, strnlen(l->target.host, ADDRESS_TEXT - 1));
-    else if (!l->target.path && !address_find(l->target.host, l->address))
-        l->address[0] = '\0';
+    l->n_places = l->target.n_places;
+    memcpy(l->places, l->target.places, l->n_places * sizeof(l->places[0]));
+    if (l->n_places > 0 && l->places[0].address[0] == '\0' &&
+        !address_find(l->places[0].host, l->places[0].address))
+        l->places[0].address[0] = '\0';
     attempt(e, clock_mono_us());
 }
 
@@ -212,6 +242,9 @@ int64_t link_run(struct redis_engine *e, int64_t now_us)
         link_fail(e, "connecting took too long");
     if (l->state == LINK_DOWN && now_us >= l->retry_us)
         attempt(e, now_us);
+    if (l->state == LINK_UP && l->target.kind == REDIS_CLUSTER && now_us >= l->refresh_us &&
+        !topology_refresh(e))
+        link_fail(e, "could not send");
     switch (l->state) {
     case LINK_DOWN:
         return l->retry_us;
@@ -220,7 +253,7 @@ int64_t link_run(struct redis_engine *e, int64_t now_us)
     case LINK_CONNECTING:
         return l->started_us + CONNECT_TIMEOUT_MS * 1000;
     case LINK_UP:
-        break;
+        return l->target.kind == REDIS_CLUSTER ? l->refresh_us : INT64_MAX;
     }
     return INT64_MAX;
 }

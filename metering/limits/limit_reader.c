@@ -18,16 +18,6 @@ redisReply *reader_take(struct reader *r, int type)
     return reply;
 }
 
-static bool take_ok(struct reader *r)
-{
-    redisReply *reply = reader_take(r, REDIS_REPLY_STATUS);
-    bool is_ok = reply != NULL;
-
-    if (reply)
-        freeReplyObject(reply);
-    return is_ok;
-}
-
 struct strv reply_text(const redisReply *reply)
 {
     return reply && reply->type == REDIS_REPLY_STRING ? strv_make(reply->str, reply->len)
@@ -39,19 +29,6 @@ uint64_t reply_value(struct strv text)
     uint64_t n = 0;
 
     return strv_parse_u64(text, LIMIT_VALUE_MAX, &n) ? n : 0;
-}
-
-static bool login(struct reader *r, const struct redis_target *t)
-{
-    if (t->password) {
-        int rc = t->user ? redisAppendCommand(r->redis, "AUTH %s %s", t->user, t->password)
-                         : redisAppendCommand(r->redis, "AUTH %s", t->password);
-
-        if (rc != REDIS_OK || !take_ok(r))
-            return false;
-    }
-    return t->db == 0 ||
-           (redisAppendCommand(r->redis, "SELECT %d", t->db) == REDIS_OK && take_ok(r));
 }
 
 static bool read_clock(struct reader *r)
@@ -82,10 +59,8 @@ enum rc reader_open(struct reader *r, const struct limiter_options *options)
     r->prefix = xasprintf("{%.*s}:", LIMIT_NAME_SPACE_MAX_BYTES,
                           options->name_space ? options->name_space : "tollgate");
     r->owner = options->owner ? options->owner : OWNER_NONE;
-    r->redis = target.path ? redisConnectUnixWithTimeout(target.path, timeout)
-                           : redisConnectWithTimeout(target.host, target.port, timeout);
-    if (r->redis && r->redis->err == 0 && redisSetTimeout(r->redis, timeout) == REDIS_OK &&
-        login(r, &target) && read_clock(r))
+    r->redis = redis_find(&target, r->prefix, timeout);
+    if (r->redis && read_clock(r))
         rc = RC_OK;
     redis_target_release(&target);
     return rc;

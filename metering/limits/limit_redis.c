@@ -207,6 +207,22 @@ static void lose(struct redis_engine *e, struct batch *b, const char *why)
     batch_free(e, b);
 }
 
+/*
+ * The script's, not a state that Redis is in and will leave.  Redis before 7 tells what a
+ * command in a script was answered within a text of its own.
+ */
+static bool is_fault(struct strv error)
+{
+    static const char *const states[] = {"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN",
+                                         "NOREPLICAS", "MISCONF", "OOM", "BUSY"};
+
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        if (memmem(error.p, error.n, states[i], strlen(states[i])))
+            return false;
+    }
+    return strv_starts(error, STRV("ERR")) || strv_starts(error, STRV("WRONGTYPE"));
+}
+
 static void on_error(struct redis_engine *e, struct batch *b, const char *text)
 {
     struct strv error = strv_z(text);
@@ -216,7 +232,16 @@ static void on_error(struct redis_engine *e, struct batch *b, const char *text)
         e->must_replay = true;
         return;
     }
-    if (strv_starts(error, STRV("ERR")) || strv_starts(error, STRV("WRONGTYPE")))
+    if (topology_moved(e, error))
+        return;
+    if (topology_is_moving(e, error)) {
+        e->must_replay = true;
+        e->hold_us = clock_mono_us() + MOVING_POLL_MS * 1000;
+        if (e->moving_us == 0)
+            e->moving_us = clock_mono_us();
+        return;
+    }
+    if (is_fault(error))
         b->faults++;
     if (b->faults >= BATCH_FAULTS_MAX)
         lose(e, b, text);
@@ -230,6 +255,7 @@ static void on_empty(struct redis_engine *e)
                  "%s", "");
     atomic_store(&e->is_empty, true);
     e->must_replay = true;
+    e->moving_us = 0;
     e->hold_us = clock_mono_us() + AWAIT_POLL_MS * 1000;
     lease_itemize(e);
     answer_all_away(e);
@@ -242,6 +268,7 @@ static void on_applied(struct redis_engine *e, struct batch *b, struct numbers *
     if (nodes > 0)
         atomic_store(&e->nodes, (unsigned)nodes);
     atomic_store(&e->is_empty, false);
+    e->moving_us = 0;
     if (b->seq >= e->itemize_seq)
         e->itemize_seq = 0;
     link_good(e);
@@ -305,6 +332,7 @@ static void on_reply(struct redisAsyncContext *redis, void *reply, void *arg)
 void engine_on_down(struct redis_engine *e)
 {
     e->on_wire = 0;
+    e->moving_us = 0;
     e->must_replay = true;
     LIST_FOREACH (at, &e->batches) {
         struct batch *b = LIST_OBJECT(at, struct batch, node);
@@ -347,6 +375,8 @@ static bool send_batch(struct redis_engine *e, struct batch *b, int64_t now_us)
 
     if (e->await_rebuild)
         header.flags |= WIRE_AWAIT;
+    if (atomic_load(&e->is_empty))
+        header.flags |= WIRE_AWAITED;
     if (now_us >= e->heartbeat_us) {
         header.flags |= WIRE_HEARTBEAT;
         e->heartbeat_us = now_us + LIMIT_HEARTBEAT_S * US_PER_SECOND;
@@ -460,7 +490,12 @@ int64_t redis_engine_run(struct redis_engine *e)
 
 bool redis_engine_can_wait(const struct redis_engine *e)
 {
-    return !e->is_stalled && e->hold_us == 0 && !atomic_load(&e->is_empty) &&
+    bool is_held = e->hold_us != 0;
+
+    /* A slot is moved in milliseconds, as a rule. */
+    if (e->moving_us != 0)
+        is_held = clock_mono_us() - e->moving_us >= e->timeout_us;
+    return !e->is_stalled && !is_held && !atomic_load(&e->is_empty) &&
            (e->link.state == LINK_UP || !e->link.has_failed);
 }
 

@@ -27,6 +27,7 @@ enum {
     RETRY_MAX_MS = 5000,
     STALL_CLOSE_MS = 3000, /* a connection that answers nothing so long is given up */
     AWAIT_POLL_MS = 1000,  /* how often an empty Redis is asked whether it was rebuilt */
+    MOVING_POLL_MS = 10,   /* how often a slot that is being moved is asked for */
 
     LEASE_TICK_MS = 250,     /* how often what was taken from leases is told */
     LEASE_EARLY_MS = 20,     /* the soonest that a lease running low is renewed */
@@ -118,7 +119,11 @@ struct batch {
     unsigned keys_max;
 };
 
-enum { WIRE_HEARTBEAT = 1, WIRE_AWAIT = 2 };
+enum {
+    WIRE_HEARTBEAT = 1,
+    WIRE_AWAIT = 2,
+    WIRE_AWAITED = 4, /* Redis has said that it has no counters, and not yet that it has */
+};
 
 struct wire_header {
     const char *instance; /* sequence numbers are this one's */
@@ -136,14 +141,28 @@ enum rc wire_encode(const struct wire_header *header, struct batch *b, struct bu
 enum link_state {
     LINK_DOWN = 0, /* until retry_us */
     LINK_LOOKUP,
-    LINK_CONNECTING,
+    LINK_CONNECTING, /* until Redis, or a Sentinel, has said who it is */
     LINK_UP,
 };
 
-/* Where Redis is and the connection to it (limit_link.c). */
+enum {
+    LINK_PLACES_MAX = 64,      /* nodes of a cluster that are remembered */
+    LINK_REDIRECTS_MAX = 8,    /* in a row, without an answer between them */
+    LINK_REFRESH_S = 60,       /* how often a cluster is asked for its nodes */
+    LINK_GUIDED_MAX_MS = 1000, /* the longest pause where others say who is the master */
+    LINK_NEXT_MS = 20,         /* before the next host of a round is tried */
+};
+
+/* Where Redis is and the connection to it (limit_link.c, limit_topology.c). */
 struct link {
     struct redis_target target;
-    char address[ADDRESS_TEXT];
+    struct redis_place places[LINK_PLACES_MAX]; /* the URL's, then those learnt */
+    unsigned n_places;
+    unsigned turn;            /* of the places: the next to try */
+    struct redis_place told;  /* the master, as a Sentinel or a cluster says; port 0: not known */
+    struct redis_place *at;   /* of the attempt or connection; NULL: a unix socket */
+    unsigned redirects;
+    int64_t refresh_us;
     limit_attach_fn *attach;
     void *loop;
     enum link_state state;
@@ -190,6 +209,7 @@ struct redis_engine {
     int64_t sent_us;  /* when the wire was empty last */
     int64_t replied_us;
     int64_t hold_us; /* nothing is sent before; 0: no hold */
+    int64_t moving_us; /* since when the hold is for a slot on its way; 0: it is not */
     int64_t heartbeat_us;
     struct buf wire;
     size_t unsettled_bytes;
@@ -283,6 +303,24 @@ int64_t link_run(struct redis_engine *e, int64_t now_us);
 void link_fail(struct redis_engine *e, const char *why);
 /* Redis answered: the next pause is short again. */
 void link_good(struct redis_engine *e);
+/* The connection is ended, and there is another one to where `told` says. */
+void link_follow(struct redis_engine *e);
+/* The connection is to who has the keys. */
+void link_up(struct redis_engine *e);
+
+/* ---- limit_topology.c: who has the keys ------------------------------------------------ */
+
+/*
+ * Connected and logged in: asks what is to be asked first, then calls link_up, link_follow or
+ * link_fail.  False: could not send.
+ */
+bool topology_check(struct redis_engine *e);
+/* Of a connection that is up: learns a cluster's nodes. */
+bool topology_refresh(struct redis_engine *e);
+/* An error of the script says that the keys are elsewhere: follows, and returns true. */
+bool topology_moved(struct redis_engine *e, struct strv error);
+/* The keys are on their way from one node to another, and in part on either. */
+bool topology_is_moving(const struct redis_engine *e, struct strv error);
 
 /* ---- limit_redis.c, called by the link ----------------------------------------------- */
 

@@ -189,7 +189,7 @@ static void put_header(struct wire *w, const struct wire_header *h, const struct
     put_uint(w, h->seq);
     put_uint(w, h->base);
     put_uint(w, (h->flags & WIRE_HEARTBEAT) != 0);
-    put_uint(w, (h->flags & WIRE_AWAIT) != 0);
+    put_uint(w, (h->flags & WIRE_AWAIT) == 0 ? 0 : (h->flags & WIRE_AWAITED) == 0 ? 1 : 2);
     put_time(w, h->now_us);
     put_uint(w, (uint64_t)LIMIT_DEADLINE_S * US_PER_SECOND);
     put_uint(w, (uint64_t)LIMIT_EXPIRED_KEEP_S * US_PER_SECOND);

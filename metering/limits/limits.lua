@@ -50,13 +50,19 @@ if marks[1] then
     begun, done, as_of = tonumber(begun), tonumber(done), tonumber(as_of)
     rolling_as_of = tonumber(rolling_as_of)
 end
-if await == 1 and (done == 0 or begun ~= start or marks[3]) then
+if await > 0 and (done == 0 or begun ~= start or marks[3]) then
     return {3}
 end
 
 -- Is it this batch's turn?  A batch comes again when its reply was lost.
 local expected = tonumber(marks[2] or '0') + 1
 if base > expected then
+    -- What was acknowledged is not here: a replica took over that had not heard of it yet.
+    -- The owner's part is to be set anew; await 2: its sender knows already.
+    if await == 1 then
+        call('SET', P .. 'u:' .. owner, (string.gsub(marks[1], ':1:', ':0:', 1)))
+        return {3}
+    end
     expected = base
 end
 if seq > expected then

@@ -73,6 +73,15 @@ def own_redis(tmp_path):
     instance.stop()
 
 
+@pytest.fixture
+def say(capsys):
+    """Figures that are printed whether tests pass or fail."""
+    def out(text):
+        with capsys.disabled():
+            print(f"\n    {text}", end="", flush=True)
+    return out
+
+
 class Gateways:
     """Makes gateways and sees to their end."""
 

@@ -19,42 +19,11 @@ import pytest
 from kit import calls
 from kit.marked import Books, Load
 from kit.procs import Process, tollgate_binary, wait_for
+from kit.settled import at_rest, budget, settled_books
 
 KILLS = int(os.environ.get("TOLLGATE_KILLS", "8"))
 OUTAGE_S = float(os.environ.get("TOLLGATE_OUTAGE_S", "2"))
 DAY = {"name": "day", "unit": "usd", "limit": "1000000", "window": "day"}
-
-
-@pytest.fixture
-def say(capsys):
-    """Figures that are printed whether tests pass or fail."""
-    def out(text):
-        with capsys.disabled():
-            print(f"\n    {text}", end="", flush=True)
-    return out
-
-
-def budget(gateway, name="day"):
-    rows = gateway.report("budgets")["rows"]
-    return [r for r in rows if r["budget"] == name][0]
-
-
-def at_rest(gateway, seconds=20):
-    """The budget's row once nothing is reserved and counters and ledger say the same."""
-    seen = []
-
-    def settled():
-        seen[:] = [budget(gateway)]
-        row = seen[0]
-        return Decimal(row["reserved_usd"]) == 0 and \
-            Decimal(row["spent_usd"]) == Decimal(row["ledger_spent_usd"])
-    try:
-        wait_for("counters equal the ledger", settled, seconds, 0.3)
-    except AssertionError as late:
-        row = seen[0]
-        raise AssertionError(f"spent {row['spent_usd']}, ledger {row['ledger_spent_usd']}, "
-                             f"reserved {row['reserved_usd']}") from late
-    return seen[0]
 
 
 def crash_while_starting(gateway, after_s):
@@ -72,17 +41,6 @@ def damage_tail(gateway, chance):
         if name.endswith(".tgj"):
             with open(os.path.join(folder, name), "ab") as file:
                 file.write(chance.randbytes(chance.randrange(1, 300)))
-
-
-def settled_books(gateway, provider, answered):
-    wait_for("all that was answered", lambda: set(answered) <= {r["id"] for r in
-                                                                gateway.export()}, 30, 0.3)
-    row = at_rest(gateway)
-    books = Books(gateway, provider).check(answered)
-    assert Decimal(row["spent_usd"]) == books.cost_as_limits_count()
-    total = gateway.report("spend")["total"]
-    assert Decimal(total["cost_usd"]) == sum(Decimal(r["cost_usd"]) for r in books.records)
-    return books
 
 
 @pytest.mark.parametrize("redis_too", [False, True], ids=["redis-stays", "redis-emptied-too"])

@@ -35,7 +35,8 @@ class Load:
         self.answered = []     # ids of whole answers
         self.refused = 0
         self.sent = 0
-        self.threads = [threading.Thread(target=self.run, args=(random.Random(seed * 1000 + n),))
+        self.threads = [threading.Thread(target=self.run, args=(random.Random(seed * 1000 + n),),
+                                         daemon=True)
                         for n in range(threads)]
         for thread in self.threads:
             thread.start()

@@ -838,19 +838,34 @@ static void test_pace(void **state)
 static void test_urls(void **state)
 {
     static const struct {
-        const char *url, *host, *path, *user, *password;
-        int port, db;
+        const char *url;
+        enum redis_kind kind;
+        unsigned n; /* places; the last of them: */
+        const char *host;
+        int port;
+        const char *path, *user, *password;
+        int db;
+        const char *master, *guard_user, *guard_password;
     } good[] = {
-        {"redis://127.0.0.1:6379/0", "127.0.0.1", NULL, NULL, NULL, 6379, 0},
-        {"redis://localhost", "localhost", NULL, NULL, NULL, 6379, 0},
-        {"redis://localhost/", "localhost", NULL, NULL, NULL, 6379, 0},
-        {"redis://[::1]:7000/3", "::1", NULL, NULL, NULL, 7000, 3},
-        {"redis://[::1]", "::1", NULL, NULL, NULL, 6379, 0},
-        {"redis://:secret@h:1/12", "h", NULL, NULL, "secret", 1, 12},
-        {"redis://me:p%40ss%2F@h", "h", NULL, "me", "p@ss/", 6379, 0},
-        {"redis://me:p@ss@h", "h", NULL, "me", "p@ss", 6379, 0},
-        {"unix:///run/redis.sock", NULL, "/run/redis.sock", NULL, NULL, 0, 0},
-        {"unix://:pw@/run/redis.sock?db=2", NULL, "/run/redis.sock", NULL, "pw", 0, 2},
+        {"redis://127.0.0.1:6379/0", 0, 1, "127.0.0.1", 6379, .db = 0},
+        {"redis://localhost", 0, 1, "localhost", 6379, .db = 0},
+        {"redis://localhost/", 0, 1, "localhost", 6379, .db = 0},
+        {"redis://[::1]:7000/3", 0, 1, "::1", 7000, .db = 3},
+        {"redis://[::1]", 0, 1, "::1", 6379, .db = 0},
+        {"redis://:secret@h:1/12", 0, 1, "h", 1, .password = "secret", .db = 12},
+        {"redis://me:p%40ss%2F@h", 0, 1, "h", 6379, .user = "me", .password = "p@ss/"},
+        {"redis://me:p@ss@h", 0, 1, "h", 6379, .user = "me", .password = "p@ss"},
+        {"unix:///run/redis.sock", 0, 0, NULL, 0, .path = "/run/redis.sock"},
+        {"unix://:pw@/run/redis.sock?db=2", 0, 0, NULL, 0, .path = "/run/redis.sock",
+         .password = "pw", .db = 2},
+        {"redis+cluster://a", REDIS_CLUSTER, 1, "a", 6379, .db = 0},
+        {"redis+cluster://u:p@a:1,[::1]:2,c:3", REDIS_CLUSTER, 3, "c", 3, .user = "u",
+         .password = "p"},
+        {"redis+cluster://a:1,[::1]:2/0", REDIS_CLUSTER, 2, "::1", 2, .db = 0},
+        {"redis+sentinel://a/main", REDIS_SENTINEL, 1, "a", 26379, .master = "main"},
+        {"redis+sentinel://:p@a:1,b:2,c/my%2Fmain/7?sentinel_user=u&sentinel_password=%26x",
+         REDIS_SENTINEL, 3, "c", 26379, .password = "p", .db = 7, .master = "my/main",
+         .guard_user = "u", .guard_password = "&x"},
     };
     static const char *const bad[] = {"",
                                       "127.0.0.1:6379",
@@ -858,6 +873,18 @@ static void test_urls(void **state)
                                       "rediss://h",
                                       "redis://",
                                       "redis://:6379",
+                                      "redis://a,b",
+                                      "redis+cluster://",
+                                      "redis+cluster://a,,b",
+                                      "redis+cluster://a:0",
+                                      "redis+cluster://a/1",
+                                      "redis+cluster://a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a",
+                                      "redis+sentinel://a",
+                                      "redis+sentinel://a/",
+                                      "redis+sentinel:///main",
+                                      "redis+sentinel://a/main/x",
+                                      "redis+sentinel://a/main?x=1",
+                                      "redis+sentinel://a/main?sentinel_user=u",
                                       "redis://h:0",
                                       "redis://h:65536",
                                       "redis://h:x",
@@ -880,11 +907,17 @@ static void test_urls(void **state)
 
         if (wrong)
             fail_msg("%s: %s", good[i].url, wrong);
-        assert_true(strv_eq(strv_z(t.host), strv_z(good[i].host)));
+        assert_int_equal(t.n_places, good[i].n);
+        assert_int_equal(t.kind, good[i].kind);
+        assert_true(strv_eq(strv_z(t.n_places ? t.places[t.n_places - 1].host : NULL),
+                            strv_z(good[i].host)));
+        assert_true(strv_eq(strv_z(t.master), strv_z(good[i].master)));
+        assert_true(strv_eq(strv_z(t.guard_user), strv_z(good[i].guard_user)));
+        assert_true(strv_eq(strv_z(t.guard_password), strv_z(good[i].guard_password)));
         assert_true(strv_eq(strv_z(t.path), strv_z(good[i].path)));
         assert_true(strv_eq(strv_z(t.user), strv_z(good[i].user)));
         assert_true(strv_eq(strv_z(t.password), strv_z(good[i].password)));
-        assert_int_equal(t.port, good[i].port);
+        assert_int_equal(t.n_places ? t.places[t.n_places - 1].port : 0, good[i].port);
         assert_int_equal(t.db, good[i].db);
         redis_target_release(&t);
     }
@@ -894,6 +927,46 @@ static void test_urls(void **state)
         if (!limiter_url_check(bad[i]))
             fail_msg("\"%s\" was taken", bad[i]);
         assert_null(limiter_new(&o, NULL));
+    }
+}
+
+static void test_moved(void **state)
+{
+    static const struct {
+        const char *error, *host;
+        int port;
+    } cases[] = {
+        {"MOVED 3999 127.0.0.1:6381", "127.0.0.1", 6381},
+        {"MOVED 0 ::1:6381", "::1", 6381},
+        {"MOVED 16383 :7", "asked", 7},
+        {"MOVED 1 node-3.example:7000", "node-3.example", 7000},
+        {"MOVED 1 h:0", NULL, 0},
+        {"MOVED 1 h:65536", NULL, 0},
+        {"MOVED 1 h", NULL, 0},
+        {"MOVED 1", NULL, 0},
+        {"MOVED ", NULL, 0},
+        {"MOVED", NULL, 0},
+        {"ASK 1 h:1", NULL, 0},
+        {"ERR MOVED 1 h:1", NULL, 0},
+    };
+    struct redis_place asked, out;
+    char long_host[REDIS_HOST_MAX_BYTES + 32];
+
+    (void)state;
+    assert_true(redis_place_set(&asked, STRV("asked"), 1));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        bool is_moved = redis_moved_parse(strv_z(cases[i].error), &asked, &out);
+
+        assert_int_equal(is_moved, cases[i].host != NULL);
+        if (is_moved) {
+            assert_string_equal(out.host, cases[i].host);
+            assert_int_equal(out.port, cases[i].port);
+        }
+    }
+    for (size_t n = REDIS_HOST_MAX_BYTES; n <= REDIS_HOST_MAX_BYTES + 1; n++) {
+        snprintf(long_host, sizeof(long_host), "MOVED 1 %0*d:1", (int)n, 7);
+        assert_int_equal(redis_moved_parse(strv_z(long_host), &asked, &out),
+                         n == REDIS_HOST_MAX_BYTES);
     }
 }
 
@@ -956,6 +1029,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_large, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pace, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_urls, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_moved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unreachable, set_up, tear_down),
     };
     int failed;
