@@ -18,7 +18,8 @@ def at_rest(gateway, seconds=20):
     def settled():
         seen[:] = [budget(gateway)]
         row = seen[0]
-        return Decimal(row["reserved_usd"]) == 0 and \
+        # None: the counters could not be read just now.
+        return row["reserved_usd"] is not None and Decimal(row["reserved_usd"]) == 0 and \
             Decimal(row["spent_usd"]) == Decimal(row["ledger_spent_usd"])
     try:
         wait_for("counters equal the ledger", settled, seconds, 0.3)
