@@ -27,6 +27,7 @@ enum mode {
     MODE_TEXT,  /* generated text itself */
 };
 
+enum { TAP_WAITING_BYTES = 2048 }; /* of generated text that is not looked at yet */
 enum { SENTINEL_MAX = 8, READING_SAME_BYTES = offsetof(struct reading, documents) };
 
 /* An event that is being read as a whole, so that others like it need not be. */
@@ -49,6 +50,7 @@ struct tap_text {
     uint64_t seen, fed; /* fed: to the counter, at most TAP_TEXT_MAX_BYTES */
     struct token_json raw;
     struct token_counter counter;
+    size_t n_waiting; /* of tap->waiting: comes after what raw holds */
 };
 
 struct frames; /* of an AWS event stream: tap_eventstream.c */
@@ -90,7 +92,8 @@ struct tap {
 
     struct tap_text text;
 
-    struct reading reading; /* last: the scanner's memory at its end is not cleared */
+    struct reading reading; /* from the scanner's memory at its end on nothing is cleared */
+    char waiting[TAP_WAITING_BYTES];
 };
 
 /* ---- documents (tap.c) ---- */
