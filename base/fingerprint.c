@@ -4,7 +4,6 @@
 
 #include <xxhash.h>
 
-#include "base/check.h"
 #include "base/digest.h"
 
 void fingerprint_key_make(struct fingerprint_key *key, struct strv seed)
@@ -18,23 +17,16 @@ void fingerprint_key_make(struct fingerprint_key *key, struct strv seed)
         digest_hmac_sha256(seed, strv_z(label), block);
         memcpy(key->secret + i * SHA256_BYTES, block, SHA256_BYTES);
     }
-    digest_hmac_sha256(seed, STRV("tollgate fingerprint cipher"), block);
-/* EVP keeps a context for each thread and use; a key schedule alone can be shared. */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-    ASSERT(AES_set_encrypt_key(block, 128, &key->aes) == 0);
-#pragma GCC diagnostic pop
+    digest_hmac_sha256(seed, STRV("tollgate fingerprint key"), block);
+    memcpy(key->sip.k, block, sizeof(key->sip.k));
 }
 
 uint64_t fingerprint(const struct fingerprint_key *key, struct strv text, uint64_t context)
 {
     XXH128_hash_t hash = XXH3_128bits_withSecret(text.n ? text.p : "", text.n, key->secret,
                                                  FINGERPRINT_SECRET_BYTES);
-    uint64_t block[2] = {hash.low64, hash.high64 ^ context}, out[2];
+    uint64_t block[2] = {hash.low64, hash.high64 ^ context};
+    uint64_t mark = siphash(&key->sip, strv_make((const char *)block, sizeof(block)));
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-    AES_encrypt((const unsigned char *)block, (unsigned char *)out, &key->aes);
-#pragma GCC diagnostic pop
-    return out[0] ? out[0] : 1;
+    return mark ? mark : 1;
 }

@@ -4,7 +4,7 @@
  * Two equal texts have the same fingerprint under one key, different ones practically
  * never; without the key nothing about a text can be had from its fingerprint, not even
  * whether a guess is right.  XXH3 (libxxhash) over the text with a secret of its own, then
- * one block of AES-128 over its 128 bits.
+ * SipHash-2-4 over its 128 bits.
  */
 #ifndef BASE_FINGERPRINT_H
 #define BASE_FINGERPRINT_H
@@ -12,8 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <openssl/aes.h>
-
+#include "base/siphash.h"
 #include "base/strv.h"
 
 enum { FINGERPRINT_SECRET_BYTES = 192 };
@@ -21,7 +20,7 @@ enum { FINGERPRINT_SECRET_BYTES = 192 };
 /* Never changes once it is made: many threads may use it. */
 struct fingerprint_key {
     unsigned char secret[FINGERPRINT_SECRET_BYTES];
-    AES_KEY aes;
+    struct siphash_key sip;
 };
 
 /* Derived from a seed that is itself secret (HMAC-SHA-256). */

@@ -74,7 +74,7 @@ static enum auth_result standing(const struct key_config *key, int64_t now_us)
 }
 
 /* Looks one credential up; true where it decides. */
-static bool decide(const struct config *config, struct strv secret, int64_t now_us,
+static bool decide(struct key_memo *keys, struct strv secret, int64_t now_us,
                    enum auth_result *result, const struct key_config **key)
 {
     const struct key_config *found;
@@ -84,7 +84,7 @@ static bool decide(const struct config *config, struct strv secret, int64_t now_
     *result = AUTH_UNKNOWN;
     if (secret.n > AUTH_SECRET_MAX_BYTES)
         return false;
-    found = config_key(config, secret);
+    found = key_memo_find(keys, secret);
     if (!found)
         return false;
     *key = found;
@@ -111,7 +111,7 @@ static void split_parameter(struct strv part, struct strv *name, struct strv *va
     *value = strv_skip(part, at + 1);
 }
 
-static bool decide_query(const struct config *config, struct strv query, struct strv wanted,
+static bool decide_query(struct key_memo *keys, struct strv query, struct strv wanted,
                          int64_t now_us, enum auth_result *result,
                          const struct key_config **key)
 {
@@ -128,14 +128,14 @@ static bool decide_query(const struct config *config, struct strv query, struct 
         *result = AUTH_UNKNOWN;
         if (percent_decode(value, text, sizeof(text), &n) != RC_OK)
             continue;
-        decided = decide(config, strv_make(text, n), now_us, result, key);
+        decided = decide(keys, strv_make(text, n), now_us, result, key);
         OPENSSL_cleanse(text, n);
     }
     return decided;
 }
 
 /* Every field of that name, in case an empty one stands before the real one. */
-static bool decide_header(const struct config *config, const struct http1_head *head,
+static bool decide_header(struct key_memo *keys, const struct http1_head *head,
                           struct strv name, int64_t now_us, enum auth_result *result,
                           const struct key_config **key)
 {
@@ -145,13 +145,13 @@ static bool decide_header(const struct config *config, const struct http1_head *
         const struct http1_header *h = &head->headers[i];
 
         if (strv_eq_nocase(h->name, name) &&
-            decide(config, after_bearer(h->value, !authorization), now_us, result, key))
+            decide(keys, after_bearer(h->value, !authorization), now_us, result, key))
             return true;
     }
     return false;
 }
 
-enum auth_result auth_find(const struct config *config, enum credentials credentials,
+enum auth_result auth_find(struct key_memo *keys, enum credentials credentials,
                            const struct http1_head *head, struct strv query, int64_t now_us,
                            const struct key_config **key)
 {
@@ -159,15 +159,15 @@ enum auth_result auth_find(const struct config *config, enum credentials credent
 
     *key = NULL;
     if (credentials == CREDENTIALS_PROXY) {
-        if (decide_header(config, head, STRV("authorization"), now_us, &result, key) ||
-            decide_header(config, head, STRV("x-api-key"), now_us, &result, key) ||
-            decide_header(config, head, STRV("api-key"), now_us, &result, key) ||
-            decide_header(config, head, STRV("x-goog-api-key"), now_us, &result, key) ||
-            decide_query(config, query, STRV("key"), now_us, &result, key) ||
-            decide_query(config, query, STRV("access_token"), now_us, &result, key))
+        if (decide_header(keys, head, STRV("authorization"), now_us, &result, key) ||
+            decide_header(keys, head, STRV("x-api-key"), now_us, &result, key) ||
+            decide_header(keys, head, STRV("api-key"), now_us, &result, key) ||
+            decide_header(keys, head, STRV("x-goog-api-key"), now_us, &result, key) ||
+            decide_query(keys, query, STRV("key"), now_us, &result, key) ||
+            decide_query(keys, query, STRV("access_token"), now_us, &result, key))
             return result;
     }
-    (void)decide_header(config, head, STRV("x-tollgate-key"), now_us, &result, key);
+    (void)decide_header(keys, head, STRV("x-tollgate-key"), now_us, &result, key);
     return result;
 }
 

@@ -16,6 +16,7 @@
 #include "base/strv.h"
 #include "proxy/config.h"
 #include "proxy/http1.h"
+#include "proxy/keys.h"
 
 /* Why a caller is or is not known; for the log and counters, the caller only learns 401. */
 enum auth_result {
@@ -44,9 +45,9 @@ struct strv auth_message(void);
  * api-key, x-goog-api-key, ?key= (percent-decoded), ?access_token=, X-Tollgate-Key; the
  * first that names a key of the configuration decides, be it valid or not.  With CREDENTIALS_CLIENT only X-Tollgate-Key is
  * looked at.  now_us is wall time.  *key is set with AUTH_OK, and with AUTH_EXPIRED
- * and AUTH_REVOKED for the log; else NULL.  It lives as long as config.
+ * and AUTH_REVOKED for the log; else NULL.  It lives as long as the memo's table.
  */
-enum auth_result auth_find(const struct config *config, enum credentials credentials,
+enum auth_result auth_find(struct key_memo *keys, enum credentials credentials,
                            const struct http1_head *head, struct strv query, int64_t now_us,
                            const struct key_config **key);
 

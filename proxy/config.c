@@ -267,8 +267,3 @@ bool config_prepare_state(struct config *config, struct problems *problems)
     free(folder);
     return good;
 }
-
-const struct key_config *config_key(const struct config *config, struct strv secret)
-{
-    return key_table_find(config->key_table, secret);
-}

@@ -332,9 +332,6 @@ static inline bool upstream_takes_token(const struct upstream_config *up)
 {
     return up->google.credentials != NULL || up->entra.tenant_id != NULL;
 }
-/* The key whose secret this is; its hash is compared in constant time. NULL: none. It may be
- * expired or disabled: see auth_find. */
-const struct key_config *config_key(const struct config *config, struct strv secret);
 /*
  * The key that a client's verified certificate stands for: by its fingerprint, else by its
  * names, all of which must mean the same key.  NULL: none, or two.  Expired or disabled as above.

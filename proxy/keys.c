@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/siphash.h"
 #include "base/xalloc.h"
 #include "proxy/config.h"
 #include "proxy/config_json.h"
@@ -64,6 +65,47 @@ const struct key_config *key_table_find(const struct key_table *table, struct st
             return table->slots[at];
     }
     return NULL;
+}
+
+struct memo_slot {
+    uint64_t tag[2];
+    const struct key_config *key; /* NULL: free */
+};
+
+struct key_memo {
+    const struct key_table *table;
+    struct siphash_key sip;
+    struct memo_slot slots[KEY_MEMO_SLOTS];
+};
+
+struct key_memo *key_memo_new(const struct key_table *table)
+{
+    struct key_memo *memo = xcalloc(1, sizeof(*memo));
+
+    memo->table = table;
+    memo->sip = siphash_key_random();
+    return memo;
+}
+
+void key_memo_free(struct key_memo *memo)
+{
+    free(memo);
+}
+
+const struct key_config *key_memo_find(struct key_memo *memo, struct strv secret)
+{
+    const struct key_config *found;
+    struct memo_slot *slot;
+    uint64_t tag[2];
+
+    siphash_128(&memo->sip, secret, tag);
+    slot = &memo->slots[tag[0] % KEY_MEMO_SLOTS];
+    if (slot->key && digest_equal(slot->tag, tag, sizeof(tag)))
+        return slot->key;
+    found = key_table_find(memo->table, secret);
+    if (found)
+        *slot = (struct memo_slot){{tag[0], tag[1]}, found};
+    return found;
 }
 
 /* ---- secrets ---------------------------------------------------------------------- */

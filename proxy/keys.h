@@ -28,6 +28,19 @@ void key_table_free(struct key_table *table);
 /* The key with that secret, or NULL. Hashes are compared in constant time. */
 const struct key_config *key_table_find(const struct key_table *table, struct strv secret);
 
+/*
+ * What one thread found in a table of late, so that a key in use costs no SHA-256 a request.
+ * It keeps no secrets: a slot is found and told by a 128-bit keyed hash (SipHash-2-4 under a
+ * random key), and what is not in the table is never noted.
+ */
+struct key_memo;
+enum { KEY_MEMO_SLOTS = 256 };
+/* table must live as long. */
+struct key_memo *key_memo_new(const struct key_table *table);
+void key_memo_free(struct key_memo *memo);
+/* As key_table_find. */
+const struct key_config *key_memo_find(struct key_memo *memo, struct strv secret);
+
 /* ---- secrets ---------------------------------------------------------------------- */
 
 enum { KEY_SECRET_TEXT = 3 + 43 + 1 }; /* "tg_", 32 bytes in base64url, terminator */

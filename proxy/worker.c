@@ -19,6 +19,7 @@
 #include "proxy/conn.h"
 #include "proxy/desk.h"
 #include "proxy/h2.h"
+#include "proxy/keys.h"
 #include "proxy/learnt.h"
 #include "proxy/rebuild.h"
 #include "proxy/server.h"
@@ -53,6 +54,7 @@ static struct pools *pools_new(struct worker *w, struct generation *generation)
     pools->refs = 1;
     pools->worker = w;
     pools->generation = generation;
+    pools->keys = key_memo_new(config->key_table);
     pools->at = xcalloc(config->n_upstreams, sizeof(pools->at[0]));
     pools->tokens = xcalloc(config->n_upstreams, sizeof(pools->tokens[0]));
     for (size_t i = 0; i < config->n_upstreams; i++)
@@ -78,6 +80,7 @@ void pools_unref(struct pools *pools)
     }
     free(pools->at);
     free(pools->tokens);
+    key_memo_free(pools->keys);
     generation_unref(pools->generation);
     free(pools);
 }

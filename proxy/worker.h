@@ -51,6 +51,7 @@ struct pools {
     struct generation *generation;
     struct upstream_pool **at; /* in the order of config->upstreams */
     struct upstream_token *tokens; /* likewise */
+    struct key_memo *keys;
     struct worker *worker;
 };
 

@@ -125,7 +125,7 @@ static enum step identify(struct xchg *x)
     if (!x->own && x->upstream)
         protocol_route(x->upstream->protocol, x->head.method, x->target.rest, x->target.query,
                        &x->route);
-    auth = auth_find(config, x->upstream ? x->upstream->credentials : CREDENTIALS_PROXY, &x->head,
+    auth = auth_find(x->pools->keys, x->upstream ? x->upstream->credentials : CREDENTIALS_PROXY, &x->head,
                      x->target.query, x->start_wall_us, &x->key);
     if (x->conn && peer_is_good(x->conn->peer, trust, x->start_wall_us))
         auth = auth_certificate(config, auth, &x->head, x->target.query, x->conn->peer,

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "proxy/auth.h"
 #include "proxy/config.h"
+#include "proxy/keys.h"
 #include "proxy/config_fields.h"
 #include "proxy/tags.h"
 #include "tests/unit/proxy/scratch_dir.h"
@@ -261,7 +262,7 @@ static void check_everything_upstreams(const struct config *c)
 static void check_everything_keys(const struct config *c)
 {
     const struct key_config *key =
-        config_key(c, STRV("abc")); /* whose SHA-256 is in FIPS 180 */
+        key_table_find(c->key_table, STRV("abc")); /* whose SHA-256 is in FIPS 180 */
 
     assert_int_equal(c->n_keys, 2);
     assert_ptr_equal(key, &c->keys[0]);
@@ -275,12 +276,12 @@ static void check_everything_keys(const struct config *c)
     assert_int_equal(key->n_upstreams, 1);
     assert_int_equal(key->expires_us, INT64_C(1798761600) * 1000000);
     assert_false(key->disabled);
-    key = config_key(c, STRV("a secret"));
+    key = key_table_find(c->key_table, STRV("a secret"));
     assert_string_equal(key->name, "plain");
     assert_true(key->disabled);
     assert_true(key->expires_us == INT64_MAX);
-    assert_null(config_key(c, STRV("a secret ")));
-    assert_null(config_key(c, STRV("")));
+    assert_null(key_table_find(c->key_table, STRV("a secret ")));
+    assert_null(key_table_find(c->key_table, STRV("")));
 }
 
 static void check_everything_limits(const struct config *c)
@@ -447,7 +448,7 @@ static void test_without_secrets(void **state)
     assert_non_null(c);
     assert_string_equal(c->upstreams[0].api_key, "");
     assert_int_equal(c->n_keys, 2);
-    assert_null(config_key(c, STRV("")));
+    assert_null(key_table_find(c->key_table, STRV("")));
     config_free(c);
     assert_null(config_load(scratch_path(&dir, "config.json", path), &problems));
     assert_true(told(20, "TEST_CONFIG_KEY is not set"));

@@ -34,6 +34,7 @@ static void test_table(void **state)
     enum { KEYS = 1000 };
     struct key_config *keys = calloc(KEYS, sizeof(*keys));
     struct key_table *table;
+    struct key_memo *memo;
     char secret[32];
 
     (void)state;
@@ -49,6 +50,15 @@ static void test_table(void **state)
         snprintf(secret, sizeof(secret), "Secret %d", i);
         assert_null(key_table_find(table, strv_z(secret)));
     }
+    /* More keys than the memo has slots, each asked for twice. */
+    memo = key_memo_new(table);
+    for (int i = 0; i < 2 * KEYS; i++) {
+        snprintf(secret, sizeof(secret), "secret %d", i / 2);
+        assert_ptr_equal(key_memo_find(memo, strv_z(secret)), &keys[i / 2]);
+        snprintf(secret, sizeof(secret), "Secret %d", i / 2);
+        assert_null(key_memo_find(memo, strv_z(secret)));
+    }
+    key_memo_free(memo);
     key_table_free(table);
     table = key_table_new(NULL, 0);
     assert_null(key_table_find(table, STRV("x")));
