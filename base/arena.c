@@ -103,7 +103,6 @@ struct strv arena_strv(struct arena *a, struct strv s)
 
     if (!copy)
         return STRV_NONE;
-    if (s.n > 0)
-        memcpy(copy, s.p, s.n);
+    strv_copy(copy, s);
     return strv_make(copy, s.n);
 }

@@ -33,6 +33,33 @@ static inline struct strv strv_z(const char *text)
     return text ? (struct strv){text, strlen(text)} : STRV_NONE;
 }
 
+/* Copies s to p, which has room for it, and gives the place behind.  Most texts are short: a
+ * word or two at each end, which may overlap, instead of a call or a loop. */
+static inline char *strv_copy(char *p, struct strv s)
+{
+    if (s.n > 16) {
+        memcpy(p, s.p, s.n);
+    } else if (s.n >= 8) {
+        uint64_t head, tail;
+
+        memcpy(&head, s.p, 8);
+        memcpy(&tail, s.p + s.n - 8, 8);
+        memcpy(p, &head, 8);
+        memcpy(p + s.n - 8, &tail, 8);
+    } else if (s.n >= 4) {
+        uint32_t head, tail;
+
+        memcpy(&head, s.p, 4);
+        memcpy(&tail, s.p + s.n - 4, 4);
+        memcpy(p, &head, 4);
+        memcpy(p + s.n - 4, &tail, 4);
+    } else {
+        for (size_t i = 0; i < s.n; i++)
+            p[i] = s.p[i];
+    }
+    return p + s.n;
+}
+
 static inline bool strv_eq(struct strv a, struct strv b)
 {
     return a.n == b.n && (a.n == 0 || (a.p[0] == b.p[0] && memcmp(a.p, b.p, a.n) == 0));

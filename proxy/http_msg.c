@@ -47,13 +47,9 @@ static void put_field(struct writer *w, struct strv name, struct strv value)
     char *p = w->p;
 
     ASSERT(name.n + value.n + 4 <= (size_t)(w->end - p));
-    memcpy(p, name.p, name.n);
-    p += name.n;
+    p = strv_copy(p, name);
     memcpy(p, ": ", 2);
-    p += 2;
-    if (value.n > 0)
-        memcpy(p, value.p, value.n);
-    p += value.n;
+    p = strv_copy(p + 2, value);
     memcpy(p, "\r\n", 2);
     w->p = p + 2;
 }

@@ -155,7 +155,7 @@ static enum step st_begin(struct xchg *x)
     struct worker *w = x->worker;
 
     if (!x->begun) {
-        struct record r;
+        struct record r UNCLEARED;
 
         settle_record(x, &r, OUTCOME_INTERRUPTED);
         if (journal_begin(w->journal, &r) != RC_OK)

@@ -143,7 +143,7 @@ static size_t own_lines(struct xchg *x, bool whole, char out[EXTRA_LINES_BYTES])
 static enum rc send_head(struct xchg *x, bool whole)
 {
     struct answer *a = &x->answer;
-    char lines[EXTRA_LINES_BYTES];
+    char lines[EXTRA_LINES_BYTES] UNCLEARED;
     struct http_response_rewrite rw = {.length = a->framing.length,
                                        .to_head = strv_eq(x->head.method, STRV("HEAD")),
                                        .client_minor = x->head.minor};

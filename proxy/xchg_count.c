@@ -87,7 +87,7 @@ static void price(const struct xchg *x, struct strv model, struct strv tier,
 static void add_parts(struct xchg *x)
 {
     struct tap_part part;
-    struct cost cost;
+    struct cost cost UNCLEARED;
 
     for (size_t i = 0; x->tap && tap_part(x->tap, i, &part); i++) {
         price(x, part.model, strv_z(settle_seen(x)->service_tier), part.usage, &cost);

@@ -172,7 +172,7 @@ static void note_repeats(struct xchg *x, struct record *r)
 static void write_record(struct xchg *x)
 {
     enum outcome outcome = settle_outcome(x);
-    struct record r;
+    struct record r UNCLEARED;
 
     settle_record(x, &r, outcome);
     note_repeats(x, &r);

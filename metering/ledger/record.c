@@ -151,9 +151,7 @@ static char *put_text(char *p, unsigned tag, struct strv s)
 {
     s = cut(s);
     *p++ = (char)tag;
-    p = put_u64(p, s.n);
-    memcpy(p, s.p, s.n);
-    return p + s.n;
+    return strv_copy(put_u64(p, s.n), s);
 }
 
 static inline char *put_strv(char *p, unsigned tag, struct strv s)

@@ -343,14 +343,11 @@ static bool is_version(struct strv s)
 /* s is one of the words, which single spaces separate. */
 static bool is_listed(const char *words, struct strv s)
 {
-    const char *p = words, *end = words + strlen(words);
+    struct strv rest = strv_z(words), word;
 
-    if (s.n == 0 || strv_find(s, ' ') < s.n)
-        return false;
-    while ((p = memmem(p, (size_t)(end - p), s.p, s.n)) != NULL) {
-        if ((p == words || p[-1] == ' ') && (p + s.n == end || p[s.n] == ' '))
+    while (strv_split(&rest, ' ', &word)) {
+        if (s.n > 0 && strv_eq(word, s))
             return true;
-        p++;
     }
     return false;
 }
