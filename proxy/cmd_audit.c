@@ -95,8 +95,9 @@ static enum rc audit_derived(struct audit *a, struct ledger_verdict *v, struct f
         snprintf(v->first, sizeof(v->first), "lines cost %s USD, rollups %s USD", cost,
                  rollups);
     snprintf(found, sizeof(found),
-             "%" PRIu64 " lines for %s USD, %" PRIu64 " rollups, %" PRIu64 " tasks", v->lines,
-             cost, v->rollups, v->tasks);
+             "%" PRIu64 " lines for %s USD, %" PRIu64 " rollups, %" PRIu64
+             " tasks, %" PRIu64 " requests by column",
+             v->lines, cost, v->rollups, v->tasks, v->facts);
     tell(a, "ledger", found, v->first);
     return RC_OK;
 }

@@ -283,10 +283,10 @@ enum rc report_token_bands(struct run *run)
     if (run->params->top)
         return run_refuses(run, "top", "there are only a few bands");
     rc = run_sums(run, LEDGER_WANT_BANDS, &rows);
-    /* Rollups of an earlier version have no such bands: the lines have. */
+    /* Rollups of an earlier version have no such bands: the requests have. */
     if (rc == RC_OK && banded(&rows) != rows.total.sums.requests) {
         ledger_rows_release(&rows);
-        rc = run_sums(run, LEDGER_WANT_BANDS | LEDGER_WANT_LINES, &rows);
+        rc = run_sums(run, LEDGER_WANT_BANDS | LEDGER_WANT_REQUESTS, &rows);
     }
     if (rc != RC_OK)
         return rc;

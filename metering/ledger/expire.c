@@ -19,7 +19,7 @@ static int64_t bound_us(const struct ledger *l)
     return (rollup_bucket(LEVEL_DAY, clock_wall_us()) - l->keep_days) * day_us;
 }
 
-static bool is_wanted(struct ledger *l)
+bool ledger_is_wanted(struct ledger *l)
 {
     bool wanted;
 
@@ -69,6 +69,6 @@ void ledger_expire(struct ledger *l, int pause_ms)
 
     if (l->keep_days == 0 || clock_mono_us() < l->expire_at_us)
         return;
-    while (!is_wanted(l) && step(l, bound_us(l)) && clock_mono_us() < until)
+    while (!ledger_is_wanted(l) && step(l, bound_us(l)) && clock_mono_us() < until)
         ;
 }

@@ -70,6 +70,8 @@ struct ingest *ingest_open(const char *path, struct fail *fail)
         if (!in->sql[i])
             goto out;
     }
+    if (ingest_facts_open(in, fail) != RC_OK)
+        goto out;
     return in;
 out:
     ingest_close(in);
@@ -82,6 +84,7 @@ void ingest_close(struct ingest *in)
         return;
     for (int i = 0; i < SQL_COUNT; i++)
         sqlite3_finalize(in->sql[i]);
+    ingest_facts_close(in);
     sqlite3_close(in->db);
     ingest_rows_close(in);
     dict_release(&in->words);
@@ -112,9 +115,11 @@ enum rc ingest_begin(struct ingest *in, struct fail *fail)
                           "SELECT 1 + max(coalesce((SELECT max(seq) FROM record), 0), "
                           "coalesce((SELECT value FROM state WHERE name='last_seq'), 0))",
                           &in->next_seq, fail, "read the ledger");
-        if (rc != RC_OK)
-            ingest_rollback(in);
     }
+    if (rc == RC_OK)
+        rc = ingest_facts_begin(in, fail);
+    if (rc != RC_OK)
+        ingest_rollback(in);
     return rc;
 }
 
@@ -188,6 +193,8 @@ enum rc ingest_record(struct ingest *in, const struct record *r, struct strv bod
         rc = add_correction(in, r, row.seq, fail);
     if (rc == RC_OK)
         rc = ingest_add_sums(in, r, row.ids[0], row.ids[3], fail);
+    if (rc == RC_OK)
+        rc = ingest_add_fact(in, &row, r, fail);
     if (rc == RC_OK)
         in->next_seq++;
     return rc;
@@ -305,6 +312,7 @@ void ingest_rollback(struct ingest *in)
 
     ingest_forget_sums(in);
     ingest_forget_rows(in);
+    ingest_forget_facts(in);
     if (!in->is_open)
         return;
     in->is_open = false;

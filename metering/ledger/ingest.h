@@ -73,6 +73,12 @@ void ingest_rollback(struct ingest *in);
 enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_t *n,
                       struct fail *fail) RC_MUST;
 
+/*
+ * Outside a transaction: stores one block of facts (fact.h) where records of an older version
+ * wait for it.  *more: there may be another.  RC_AGAIN: locked by another.
+ */
+enum rc ingest_seal(struct ingest *in, bool *more, struct fail *fail) RC_MUST;
+
 /* Outside a transaction: all that was committed reaches the disk, so that its journal may go.
  */
 enum rc ingest_sync(struct ingest *in, struct fail *fail) RC_MUST;

@@ -11,6 +11,9 @@
 #include "base/xalloc.h"
 #include "metering/ledger/ingest_int.h"
 
+/* In one transaction; a block is a few hundred kilobytes. */
+enum { FACT_BLOCKS_DROPPED = 64 };
+
 struct old_line {
     int64_t end_us, seq, task;
     struct uuid id, corrects; /* corrects: of a correction */
@@ -146,6 +149,8 @@ enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_
         rc = drop_line(in, &lines[i], kept_from_us, fail);
     if (rc == RC_OK && *n < max)
         rc = drop_closed(in, kept_from_us, max, fail);
+    if (rc == RC_OK && *n < max)
+        rc = ingest_drop_facts(in, kept_from_us, FACT_BLOCKS_DROPPED, fail);
     if (rc == RC_OK)
         rc = db_run(in->sql[SQL_COMMIT], fail, "commit to the ledger");
     if (rc == RC_OK)

@@ -1,6 +1,6 @@
 /*
  * ingest_int.h - the parts of ingest: words (ingest_word.c), rows (ingest_rows.c), sums
- * (ingest_sums.c) and the transaction (ingest.c).
+ * (ingest_sums.c), blocks of facts (ingest_fact.c) and the transaction (ingest.c).
  */
 #ifndef METERING_LEDGER_INGEST_INT_H
 #define METERING_LEDGER_INGEST_INT_H
@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "metering/ledger/db.h"
 #include "metering/ledger/dict.h"
+#include "metering/ledger/fact.h"
 #include "metering/ledger/ingest.h"
 #include "metering/ledger/schema.h"
 #include "metering/ledger/sums.h"
@@ -76,6 +77,14 @@
       "DELETE FROM task WHERE id IN (SELECT id FROM task WHERE closed_us<?1 AND "              \
       "id<(SELECT max(id) FROM task) AND NOT EXISTS(SELECT 1 FROM line WHERE "                 \
       "line.task=task.id AND line.task<>0) ORDER BY closed_us LIMIT ?2)")                      \
+    X(SQL_FACT_LAST, "SELECT max(block), max(last_seq) FROM fact_block")                       \
+    X(SQL_FACT_PUT, "INSERT INTO fact(id, body) VALUES(?1,?2)")                                \
+    X(SQL_FACT_BLOCK_PUT,                                                                      \
+      "INSERT INTO fact_block(block, last_seq, n, first_us, last_us, first_task, last_task) "  \
+      "VALUES(?1,?2,?3,?4,?5,?6,?7)")                                                          \
+    X(SQL_FACT_OLD, "SELECT block FROM fact_block WHERE last_us<?1 LIMIT ?2")                  \
+    X(SQL_FACT_DROP, "DELETE FROM fact WHERE id=?1")                                           \
+    X(SQL_FACT_BLOCK_DROP, "DELETE FROM fact_block WHERE block=?1")                            \
     X(SQL_STATE_RAISE, "INSERT INTO state(name, value) VALUES(?1,?2) "                         \
                        "ON CONFLICT DO UPDATE SET value=max(value, excluded.value)")           \
     X(SQL_STATE_SET, "REPLACE INTO state(name, value) VALUES(?1,?2)")                          \
@@ -138,6 +147,13 @@ struct ingest {
     struct task_sum *task_sums;
     size_t n_task_sums;
     struct dict task_sum_of;
+
+    struct fact_source fact_source;
+    struct fact_block *facts; /* the records after the last block that is stored */
+    int64_t next_block;
+    bool has_facts;       /* facts holds all of them */
+    bool has_facts_begun; /* ... and some of the open transaction */
+    bool is_behind;       /* they are more than a block: ingest_seal goes on */
 };
 
 /* ingest_word.c: numbers of texts and of what is made of them; 0 for what is absent. */
@@ -168,6 +184,23 @@ enum rc ingest_add_sums(struct ingest *in, const struct record *r, int64_t combo
                         struct fail *fail) RC_MUST;
 enum rc ingest_write_sums(struct ingest *in, struct fail *fail) RC_MUST;
 void ingest_forget_sums(struct ingest *in);
+
+/*
+ * ingest_fact.c: the records since the last stored block are held in memory, and stored when
+ * they are a block.  Where they are more than one, as in the ledger of an older version, they
+ * are not held: ingest_seal stores them, a block at a time.
+ */
+enum rc ingest_facts_open(struct ingest *in, struct fail *fail) RC_MUST;
+void ingest_facts_close(struct ingest *in);
+/* At the start of a transaction. */
+enum rc ingest_facts_begin(struct ingest *in, struct fail *fail) RC_MUST;
+enum rc ingest_add_fact(struct ingest *in, const struct ingest_row *row, const struct record *r,
+                        struct fail *fail) RC_MUST;
+/* Undone: what was added since ingest_facts_begin. */
+void ingest_forget_facts(struct ingest *in);
+/* Blocks of which every line is deleted, max of them. */
+enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max,
+                          struct fail *fail) RC_MUST;
 
 /* An amount as the two integers of a column; beyond their range the nearest that fits. */
 void ingest_split(struct money m, int64_t *nano, int64_t *rest);

@@ -109,6 +109,7 @@ static int turn(struct ledger *l, int last_wait_ms)
     pause_ms = l->ingest_interval_ms * (l->last_entries >= LOADED_ENTRIES ? LOADED_TIMES : 1);
     spent_us = clock_mono_us();
     ledger_expire(l, pause_ms);
+    ledger_seal(l, pause_ms);
     spent_us = clock_mono_us() - spent_us;
     pause_ms -= (int)(spent_us / 1000);
     return pause_ms > 1 ? pause_ms : 1;

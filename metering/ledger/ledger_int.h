@@ -26,6 +26,7 @@ enum {
     EXPIRE_LINES = 500, /* deleted in one transaction */
     EXPIRE_SHARE = 2,   /* of the pause between two cycles, one part in so many goes to it */
     EXPIRE_LOOK_US = 60000000, /* while nothing is too old */
+    SEAL_SHARE = 2,            /* as EXPIRE_SHARE */
     RECOVER_MS = 30000, /* the longest that start waits for a locked or full database */
 };
 
@@ -52,6 +53,8 @@ struct ledger {
     int keep_days;
     int64_t expire_at_us; /* monotonic: when to look for old lines again */
     uint64_t expired;     /* since that was told last */
+    uint64_t sealed;      /* blocks of facts made of old records */
+    bool is_sealed;       /* there are no more */
     struct dict *begun; /* while recovering: id: copy of the BEGIN, struct begun */
 
     pthread_t thread;
@@ -90,6 +93,11 @@ enum rc ledger_open_batch(struct ledger *l, struct fail *fail) RC_MUST;
  * pause of pause_ms that the ingest thread has now; the next pause goes on.
  */
 void ledger_expire(struct ledger *l, int pause_ms);
+
+/* Somebody waits for the thread: what can wait ends. */
+bool ledger_is_wanted(struct ledger *l);
+/* seal.c: makes blocks of facts of what an older version left, in the same way. */
+void ledger_seal(struct ledger *l, int pause_ms);
 
 /* recover.c: all that earlier processes left, complete and durable. */
 enum rc ledger_recover(struct ledger *l, ledger_recovered_fn *recovered, void *arg,

@@ -86,6 +86,7 @@ void ledger_read_close(struct ledger_reader *r)
     sqlite3_finalize(r->words.find);
     sqlite3_finalize(r->tagsets.find);
     sqlite3_finalize(r->tasks.find);
+    fact_index_release(&r->facts);
     combos_release(r);
     texts_release(&r->words);
     texts_release(&r->tagsets);
@@ -123,6 +124,7 @@ enum rc ledger_read_begin(struct ledger_reader *r, struct fail *fail)
     if (rc != RC_OK)
         return rc;
     r->in_view = true;
+    r->facts.is_read = false;
     rc = db_query_int(r->db, "SELECT count(*) FROM state", &ignored, fail, "read the ledger");
     if (rc == RC_OK)
         rc = read_combos(r, fail);

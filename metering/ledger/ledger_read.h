@@ -152,7 +152,11 @@ enum ledger_want {
     LEDGER_WANT_BANDS = 2,       /* row.bands */
     LEDGER_WANT_METERS = 4,      /* row.meters */
     LEDGER_WANT_PERCENTILES = 8, /* row.percentile: exact, reads the lines */
-    LEDGER_WANT_LINES = 16,      /* never use rollups (audit, tests) */
+    LEDGER_WANT_LINES = 16,      /* never use rollups or facts (audit, tests) */
+    LEDGER_WANT_REQUESTS = 128,  /* no rollups, but facts: those of old lack the bands */
+    /* Parts of the sums that are not looked at, and may be zero: an answer may come sooner. */
+    LEDGER_SPARE_TOKENS = 32,    /* tokens, reported */
+    LEDGER_SPARE_TRANSPORT = 64, /* provider's costs, times, bytes */
 };
 
 enum ledger_percentile {
@@ -190,6 +194,7 @@ struct ledger_rows {
     size_t n;
     struct ledger_row total; /* all rows as one: start and end are the filter's, no values */
     uint64_t rollup_rows;    /* read to answer */
+    uint64_t fact_rows;      /* requests that were added up from columns */
     uint64_t line_rows;
     void *memory; /* owned */
 };
@@ -294,10 +299,12 @@ enum { LEDGER_FIRST_BYTES = 400 };
 
 struct ledger_verdict {
     uint64_t lines, rollups, tasks; /* looked at */
+    uint64_t facts;                 /* requests in columns */
     uint64_t
         bad_lines; /* columns that disagree with the record, or records that do not decode */
     uint64_t bad_rollups; /* rollups that differ from the sums over the lines */
     uint64_t bad_tasks;
+    uint64_t bad_facts; /* requests whose columns differ from their records */
     struct money lines_cost, rollups_cost;
     char first[LEDGER_FIRST_BYTES]; /* what the first of them is; empty: none */
 };

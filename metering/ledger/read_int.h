@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "metering/ledger/db.h"
 #include "metering/ledger/dict.h"
+#include "metering/ledger/fact.h"
 #include "metering/ledger/ledger_read.h"
 #include "metering/ledger/schema.h"
 
@@ -52,8 +53,29 @@ struct combo {
     unsigned sources;
 };
 
+/* A block of facts, by its row in fact_block. */
+struct fact_place {
+    int64_t block; /* 0: those after the last one, made from their records */
+    size_t n;
+    int64_t first_us, last_us;
+    int64_t first_task, last_task;
+};
+
+/* What the view has of them; statements and tail are kept from view to view. */
+struct fact_index {
+    sqlite3_stmt *body;
+    struct fact_source source;
+    struct fact_place *blocks;
+    size_t n;
+    bool is_read, is_whole; /* is_whole: every record is in a block or in the tail */
+    int64_t last_seq;       /* of the last block */
+    struct fact_block *tail;
+    int64_t tail_after, tail_seq; /* the tail holds the records from behind one to the other */
+};
+
 struct ledger_reader {
     sqlite3 *db;
+    struct fact_index facts;
     sqlite3_stmt *body, *line_of_id, *state;
     sqlite3_stmt *value_body, *task_outcome, *corrections;
     char prompt_text[2 * sizeof(uint64_t) + 1]; /* the last FIELD_PROMPT asked for */
@@ -131,6 +153,12 @@ enum rc scan_kept_lines(struct ledger_reader *r, const struct ledger_filter *f, 
 enum rc line_cost(struct ledger_reader *r, const struct line *line, struct money *out,
                   struct fail *fail) RC_MUST;
 
+/* read_fact.c */
+void fact_index_release(struct fact_index *x);
+/* read_verify_fact.c: counts facts that differ from their records. */
+enum rc verify_facts(struct ledger_reader *r, struct ledger_verdict *v,
+                     struct fail *fail) RC_MUST;
+
 /* read_kept.c, within a view: what is known of deleted lines. */
 enum rc read_kept_from(struct ledger_reader *r, struct fail *fail) RC_MUST;
 /*
@@ -167,7 +195,8 @@ struct answer {
     struct ledger_row *rows;
     size_t n_rows, cap_rows;
     struct ledger_row total;
-    uint64_t rollup_rows, line_rows;
+    uint64_t rollup_rows, fact_rows, line_rows;
+    bool can_use_facts;
 };
 /*
  * read_kept.c: takes out of the answer what deleted lines that began before from_us added
@@ -180,5 +209,27 @@ enum rc answer_combo_row(struct answer *a, int64_t us, const struct combo *c,
 /* Row of a line, made where make says so; NULL where the line is in no period, or has none. */
 enum rc answer_row(struct answer *a, const struct line *line, const struct combo *c, bool make,
                    struct ledger_row **out, struct fail *fail) RC_MUST;
+/* Place of the period that holds a time, or -1. */
+int64_t answer_period_at(const struct answer *a, int64_t us);
+/* Place in a->rows of the row with these values in a period; -1: there is none, nor is made. */
+enum rc answer_row_at(struct answer *a, const struct strv *values, int64_t period, bool make,
+                      int64_t *out, struct fail *fail) RC_MUST;
+
+/*
+ * read_fact_sums.c: adds up requests that ended in [from, to) from facts, as scan_lines would.
+ * answer_can_use_facts: they say all that the question asks.
+ */
+enum rc answer_can_use_facts(const struct answer *a, bool *can, struct fail *fail) RC_MUST;
+enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us,
+                         struct fail *fail) RC_MUST;
+/*
+ * The row and cost of each request in whose bucket (plus one) a percentile of its row, or of
+ * the total, is wanted: LEDGER_PERCENTILES a row, the total last.
+ */
+typedef enum rc answer_cost_fn(size_t row, struct money cost, unsigned bucket, void *arg,
+                               struct fail *fail);
+enum rc answer_each_cost(struct answer *a, const uint16_t *wanted,
+                         int64_t from_us, int64_t to_us, answer_cost_fn *fn, void *arg,
+                         struct fail *fail) RC_MUST;
 
 #endif

@@ -2,7 +2,7 @@
  * read_percentile.c - exact percentiles of cost per request, by nearest rank.
  *
  * The histograms already say in which bucket each rank falls.  One pass over the
- * lines collects the costs of just those buckets; sorted, they give the value.
+ * requests collects the costs of just those buckets; sorted, they give the value.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +95,34 @@ static enum rc collect(const struct line *line, const struct combo *combo, void 
     return rc;
 }
 
+/* The same from facts. */
+static enum rc collect_cost(size_t row, struct money cost, unsigned bucket, void *arg,
+                            struct fail *fail)
+{
+    struct picking *g = arg;
+    enum rc rc = offer(g, g->picks + row * LEDGER_PERCENTILES, cost, bucket, fail);
+
+    if (rc == RC_OK)
+        rc = offer(g, g->picks + g->answer->n_rows * LEDGER_PERCENTILES, cost, bucket, fail);
+    return rc;
+}
+
+static enum rc collect_costs(struct picking *g, int64_t from_us, int64_t to_us,
+                             struct fail *fail)
+{
+    size_t n = g->answer->n_rows + 1;
+    uint16_t *wanted = xcalloc(n * LEDGER_PERCENTILES, sizeof(*wanted));
+    enum rc rc;
+
+    for (size_t i = 0; i < n * LEDGER_PERCENTILES; i++) {
+        if (g->picks[i].rank > 0)
+            wanted[i] = (uint16_t)(g->picks[i].bucket + 1);
+    }
+    rc = answer_each_cost(g->answer, wanted, from_us, to_us, collect_cost, g, fail);
+    free(wanted);
+    return rc;
+}
+
 static int compare_money(const void *a, const void *b)
 {
     return money_cmp(*(const struct money *)a, *(const struct money *)b);
@@ -128,7 +156,9 @@ enum rc answer_percentiles(struct answer *a, struct fail *fail)
         aim(a->rows[i].histogram, g.picks + i * LEDGER_PERCENTILES);
     aim(a->total.histogram, g.picks + a->n_rows * LEDGER_PERCENTILES);
     filter_end_bounds(&a->q->filter, &from_us, &to_us);
-    rc = scan_lines(a->reader, &a->q->filter, from_us, to_us, LINES_BY_END, collect, &g, fail);
+    rc = a->can_use_facts ? collect_costs(&g, from_us, to_us, fail)
+                          : scan_lines(a->reader, &a->q->filter, from_us, to_us, LINES_BY_END,
+                                       collect, &g, fail);
     for (size_t i = 0; i < a->n_rows && rc == RC_OK; i++)
         rc = choose(&a->rows[i], g.picks + i * LEDGER_PERCENTILES, fail);
     if (rc == RC_OK)

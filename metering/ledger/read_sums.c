@@ -93,8 +93,7 @@ static enum rc make_periods(struct answer *a, struct fail *fail)
     return RC_OK;
 }
 
-/* The period that holds a time, or -1. */
-static int64_t period_at(const struct answer *a, int64_t us)
+int64_t answer_period_at(const struct answer *a, int64_t us)
 {
     size_t low = 0, high = a->n_periods;
 
@@ -197,7 +196,7 @@ static void make_plan(const struct answer *a, struct plan *plan)
     const struct ledger_filter *f = &a->q->filter;
 
     *plan = (struct plan){0};
-    if ((a->want & LEDGER_WANT_LINES) || !filter_is_of_combo(f))
+    if ((a->want & (LEDGER_WANT_LINES | LEDGER_WANT_REQUESTS)) || !filter_is_of_combo(f))
         return;
     for (size_t i = 0; i < a->q->n_by; i++) {
         if (!field_is_of_combo(&a->q->by[i]))
@@ -340,7 +339,7 @@ static enum rc combo_group(struct answer *a, const struct combo *c, int64_t *out
 enum rc answer_combo_row(struct answer *a, int64_t us, const struct combo *c,
                          struct ledger_row **out, struct fail *fail)
 {
-    int64_t period = period_at(a, us), group;
+    int64_t period = answer_period_at(a, us), group;
     enum rc rc;
 
     *out = NULL;
@@ -353,7 +352,7 @@ enum rc answer_combo_row(struct answer *a, int64_t us, const struct combo *c,
 enum rc answer_row(struct answer *a, const struct line *line, const struct combo *c, bool make,
                    struct ledger_row **out, struct fail *fail)
 {
-    int64_t period = period_at(a, a->q->filter.by_start ? line->start_us : line->end_us), group;
+    int64_t period = answer_period_at(a, a->q->filter.by_start ? line->start_us : line->end_us), group;
     struct strv values[LEDGER_GROUP_MAX];
     bool is_of_combo = true;
     enum rc rc = RC_OK;
@@ -372,6 +371,19 @@ enum rc answer_row(struct answer *a, const struct line *line, const struct combo
     return rc == RC_OK && group >= 0 ? row_at(a, group, period, make, out, fail) : rc;
 }
 
+enum rc answer_row_at(struct answer *a, const struct strv *values, int64_t period, bool make,
+                      int64_t *out, struct fail *fail)
+{
+    struct ledger_row *row = NULL;
+    int64_t group = GROUP_NONE;
+    enum rc rc = period < 0 ? RC_OK : group_of(a, values, make, &group, fail);
+
+    if (rc == RC_OK && group >= 0)
+        rc = row_at(a, group, period, make, &row, fail);
+    *out = row ? row - a->rows : -1;
+    return rc;
+}
+
 static struct rollup rollup_of(const struct ledger_row *row)
 {
     return (struct rollup){row->sums, row->histogram, row->bands, row->meters};
@@ -384,7 +396,7 @@ static enum rc add_rollup_row(struct answer *a, const struct span *span, sqlite3
 {
     int64_t us = sqlite3_column_int64(stmt, 0) * rollup_width_us(span->level), group;
     const struct combo *c = read_combo(a->reader, sqlite3_column_int64(stmt, 1));
-    int64_t period = period_at(a, us);
+    int64_t period = answer_period_at(a, us);
     struct ledger_row *row;
     struct rollup sums;
     enum rc rc;
@@ -445,7 +457,15 @@ static enum rc add_line(const struct line *line, const struct combo *combo, void
     return RC_OK;
 }
 
-/* The buckets of the plan, and between them the lines. */
+static enum rc read_requests(struct answer *a, int64_t from_us, int64_t to_us,
+                             struct fail *fail)
+{
+    if (a->can_use_facts)
+        return answer_add_facts(a, from_us, to_us, fail);
+    return scan_lines(a->reader, &a->q->filter, from_us, to_us, LINES_BY_END, add_line, a, fail);
+}
+
+/* The buckets of the plan, and between them the requests. */
 static enum rc read_plan(struct answer *a, const struct plan *plan, struct fail *fail)
 {
     const struct ledger_filter *f = &a->q->filter;
@@ -462,14 +482,13 @@ static enum rc read_plan(struct answer *a, const struct plan *plan, struct fail 
         int64_t width = rollup_width_us(span->level);
 
         if (at < span->low * width)
-            rc = scan_lines(a->reader, f, at, span->low * width, LINES_BY_END, add_line, a,
-                            fail);
+            rc = read_requests(a, at, span->low * width, fail);
         if (rc == RC_OK)
             rc = read_span(a, span, stmt, fail);
         at = span->high * width;
     }
     if (rc == RC_OK && at < to_us)
-        rc = scan_lines(a->reader, f, at, to_us, LINES_BY_END, add_line, a, fail);
+        rc = read_requests(a, at, to_us, fail);
     if (rc == RC_OK && plan->n > 0 && is_carried(a))
         rc = answer_take_carried(a, a->periods[0].from_us, fail);
     sqlite3_finalize(stmt);
@@ -556,6 +575,8 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
     *fail = (struct fail){0};
     init_answer(&a, r, q);
     rc = make_periods(&a, fail);
+    if (rc == RC_OK)
+        rc = answer_can_use_facts(&a, &a.can_use_facts, fail);
     if (rc == RC_OK) {
         make_plan(&a, &plan);
         rc = read_plan(&a, &plan, fail);
@@ -573,6 +594,7 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
                                 .n = a.n_rows,
                                 .total = a.total,
                                 .rollup_rows = a.rollup_rows,
+                                .fact_rows = a.fact_rows,
                                 .line_rows = a.line_rows,
                                 .memory = memory};
     if (rc != RC_OK)

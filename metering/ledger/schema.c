@@ -65,8 +65,27 @@ static const char *const version_3 =
     " combo INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY(end_us, seq)) WITHOUT ROWID;"
     "PRAGMA user_version=3;";
 
+/*
+ * Columns of blocks of requests (fact.h), made of record and line: where there are none yet,
+ * or not all, the ingest thread makes them while nothing else is to do.  first_us and
+ * last_us: the least and the most end of a block; first_task and last_task: of those of its
+ * requests that have a task, 0 and 0 where none has.
+ *
+ * Indexes that tell of a task what reports need without its row.
+ */
+static const char *const version_4 =
+    "CREATE TABLE fact(id INTEGER PRIMARY KEY, body BLOB NOT NULL);"
+    "CREATE TABLE fact_block(block INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL,"
+    " n INTEGER NOT NULL, first_us INTEGER NOT NULL, last_us INTEGER NOT NULL,"
+    " first_task INTEGER NOT NULL, last_task INTEGER NOT NULL);"
+    "DROP INDEX task_closed;"
+    "CREATE INDEX task_closed ON task(closed_us, outcome) WHERE closed_us IS NOT NULL;"
+    "CREATE INDEX task_first ON task(first_us) WHERE first_us IS NOT NULL;"
+    "PRAGMA user_version=4;";
+
 /* Element v makes version v + 1 of version v. */
-static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2, version_3};
+static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2, version_3,
+                                                         version_4};
 
 int64_t rollup_width_us(enum rollup_level level)
 {

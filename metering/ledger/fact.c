@@ -1,0 +1,375 @@
+#include "metering/ledger/fact.h"
+
+#include <endian.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/xalloc.h"
+#include "metering/ledger/sums.h"
+#include "metering/ledger/wire.h"
+
+__extension__ typedef unsigned __int128 money_bits;
+
+/* A stored column: how wide, the least value, the divisor (of amounts), the differences. */
+enum {
+    HEAD_BYTES = 1 + 8,
+    AMOUNT_HEAD_BYTES = 1 + 16 + 8,
+    WIDEST = 16,
+};
+
+/* ---- adding ------------------------------------------------------------------------ */
+
+struct fact_block *fact_block_new(void)
+{
+    return xcalloc(1, sizeof(struct fact_block));
+}
+
+void fact_block_clear(struct fact_block *b)
+{
+    for (unsigned c = 0; c < FACT_COLUMNS; c++) {
+        if (!fact_block_uses(b, c))
+            continue;
+        if (c < FACT_NUMBERS)
+            memset(b->number[c], 0, b->n * sizeof(b->number[c][0]));
+        else
+            memset(b->amount[c - FACT_NUMBERS], 0, b->n * sizeof(b->amount[0][0]));
+    }
+    b->used[0] = b->used[1] = 0;
+    b->n = 0;
+}
+
+static void use(struct fact_block *b, unsigned column)
+{
+    b->used[column / 64] |= UINT64_C(1) << column % 64;
+}
+
+static void put(struct fact_block *b, unsigned column, int64_t value)
+{
+    if (value == 0)
+        return;
+    b->number[column][b->n] = value;
+    use(b, column);
+}
+
+static void put_amount(struct fact_block *b, enum fact_amount which, money_int value)
+{
+    if (value == 0)
+        return;
+    b->amount[which][b->n] = value;
+    use(b, FACT_AMOUNT_COLUMN + (unsigned)which);
+}
+
+static int64_t flags_of(const struct record *r)
+{
+    return (r->stream ? FACT_IS_STREAM : 0) | (r->is_repeat ? FACT_IS_REPEAT : 0) |
+           (r->is_cacheable ? FACT_IS_CACHEABLE : 0) |
+           (r->has_provider_cost ? FACT_HAS_PROVIDER_COST : 0) |
+           (r->first_byte_us >= 0 ? FACT_HAS_FIRST_BYTE : 0) |
+           (r->price_status != PRICE_NONE ? FACT_IS_PRICED : 0);
+}
+
+/* A correction counts as no request: its amounts alone are of interest. */
+static void put_request(struct fact_block *b, const struct record *r)
+{
+    uint32_t has = 0;
+
+    for (uint32_t left = r->usage.has; left; left &= left - 1) {
+        unsigned f = (unsigned)__builtin_ctz(left), number = wire_usage((enum usage_field)f);
+
+        has |= UINT32_C(1) << (number & 31);
+        put(b, FACT_USAGE + (number & 31), (int64_t)r->usage.n[f]);
+    }
+    put(b, FACT_HAS, has);
+    put(b, FACT_LATENCY, r->latency_us < 0 ? 0 : r->latency_us);
+    put(b, FACT_FIRST_BYTE, r->first_byte_us < 0 ? 0 : r->first_byte_us);
+    put(b, FACT_BYTES_IN, (int64_t)r->bytes_in);
+    put(b, FACT_BYTES_OUT, (int64_t)r->bytes_out);
+    if (r->has_provider_cost)
+        put_amount(b, FACT_PROVIDER, r->provider_cost.atto);
+}
+
+void fact_block_add(struct fact_block *b, const struct fact_line *line, const struct record *r)
+{
+    bool is_priced = r->price_status != PRICE_NONE;
+
+    ASSERT(b->n < FACT_BLOCK);
+    put(b, FACT_SEQ, line->seq - (int64_t)b->n);
+    put(b, FACT_END, r->end_us);
+    put(b, FACT_START, (int64_t)((uint64_t)r->start_us - (uint64_t)r->end_us));
+    for (unsigned i = 0; i < 5; i++)
+        put(b, FACT_COMBO + i, line->ids[i]);
+    put(b, FACT_ATTEMPT, line->attempt);
+    put(b, FACT_FLAGS, flags_of(r));
+    put(b, FACT_BAND, ledger_band_of(&r->usage));
+    put(b, FACT_CORRECTS, line->corrects);
+    if (!r->is_correction)
+        put_request(b, r);
+    if (is_priced || r->is_correction) {
+        put_amount(b, FACT_COST, r->cost.atto);
+        put_amount(b, FACT_LIST, money_sub(r->list_cost, r->cost).atto);
+    }
+    if (is_priced && (!r->is_correction || r->was_unpriced))
+        put(b, FACT_BUCKET, 1 + (int64_t)cost_histogram_bucket(r->cost));
+    b->n++;
+}
+
+/* ---- stored form -------------------------------------------------------------------- */
+
+static unsigned width_for(uint64_t most)
+{
+    return most == 0            ? 0
+           : most <= UINT8_MAX  ? 1
+           : most <= UINT16_MAX ? 2
+           : most <= UINT32_MAX ? 4
+                                : 8;
+}
+
+static void pack(char *to, unsigned width, uint64_t value)
+{
+    value = htole64(value);
+    memcpy(to, &value, width);
+}
+
+static enum rc encode_numbers(const int64_t *v, size_t n, struct buf *out)
+{
+    int64_t least = v[0], most = v[0];
+    unsigned width;
+    enum rc rc;
+    char *p;
+
+    for (size_t i = 1; i < n; i++) {
+        least = v[i] < least ? v[i] : least;
+        most = v[i] > most ? v[i] : most;
+    }
+    width = width_for((uint64_t)most - (uint64_t)least);
+    p = xmalloc(HEAD_BYTES + n * width + sizeof(uint64_t));
+    p[0] = (char)width;
+    pack(p + 1, 8, (uint64_t)least);
+    for (size_t i = 0; i < n && width; i++)
+        pack(p + HEAD_BYTES + i * width, width, (uint64_t)v[i] - (uint64_t)least);
+    rc = buf_append(out, p, HEAD_BYTES + n * width);
+    free(p);
+    return rc;
+}
+
+/* The greatest divisor of all, for differences that fit 64 bits. */
+static uint64_t divisor_of(const money_int *v, size_t n, money_int least)
+{
+    uint64_t g = 0;
+
+    for (size_t i = 0; i < n && g != 1; i++) {
+        uint64_t a = (uint64_t)(v[i] - least), b = g;
+
+        if (g && a % g == 0)
+            continue;
+        while (b) {
+            uint64_t rest = a % b;
+
+            a = b;
+            b = rest;
+        }
+        g = a;
+    }
+    return g ? g : 1;
+}
+
+static enum rc encode_amounts(const money_int *v, size_t n, struct buf *out)
+{
+    money_int least = v[0], most = v[0];
+    unsigned width = WIDEST;
+    uint64_t divisor = 1;
+    enum rc rc;
+    char *p;
+
+    for (size_t i = 1; i < n; i++) {
+        least = v[i] < least ? v[i] : least;
+        most = v[i] > most ? v[i] : most;
+    }
+    if ((money_bits)most - (money_bits)least <= UINT64_MAX) {
+        divisor = divisor_of(v, n, least);
+        width = width_for((uint64_t)(most - least) / divisor);
+    }
+    p = xmalloc(AMOUNT_HEAD_BYTES + n * width + sizeof(uint64_t));
+    p[0] = (char)width;
+    pack(p + 1, 8, (uint64_t)least);
+    pack(p + 9, 8, (uint64_t)((money_bits)least >> 64));
+    pack(p + 17, 8, divisor);
+    for (size_t i = 0; i < n && width; i++) {
+        char *to = p + AMOUNT_HEAD_BYTES + i * width;
+        money_bits d = (money_bits)v[i] - (money_bits)least;
+
+        if (width == WIDEST) {
+            pack(to, 8, (uint64_t)d);
+            pack(to + 8, 8, (uint64_t)(d >> 64));
+        } else {
+            pack(to, width, (uint64_t)d / divisor);
+        }
+    }
+    rc = buf_append(out, p, AMOUNT_HEAD_BYTES + n * width);
+    free(p);
+    return rc;
+}
+
+enum rc fact_encode(const struct fact_block *b, unsigned column, struct buf *out)
+{
+    ASSERT(b->n > 0 && column < FACT_COLUMNS);
+    buf_clear(out);
+    return column < FACT_NUMBERS ? encode_numbers(b->number[column], b->n, out)
+                                 : encode_amounts(b->amount[column - FACT_NUMBERS], b->n, out);
+}
+
+static uint64_t unpack(const char *p)
+{
+    uint64_t value;
+
+    memcpy(&value, p, sizeof(value));
+    return le64toh(value);
+}
+
+/* Loops of their own for each width: the compiler makes them wide. */
+#define UNPACK(bits, from_le, body)                                                            \
+    for (size_t i = 0; i < n; i++) {                                                           \
+        uint##bits##_t raw;                                                                    \
+        memcpy(&raw, p + i * sizeof(raw), sizeof(raw));                                        \
+        uint64_t d = from_le(raw);                                                             \
+        body;                                                                                  \
+    }
+#define AS_IT_IS(x) (x)
+
+enum rc fact_decode_numbers(struct strv bytes, size_t n, int64_t *out)
+{
+    unsigned width = bytes.n ? (unsigned char)bytes.p[0] : 0;
+    const char *p = bytes.p + HEAD_BYTES;
+    uint64_t least;
+
+    if (width > 8 || bytes.n != HEAD_BYTES + n * width || n > FACT_BLOCK)
+        return RC_BAD;
+    least = unpack(bytes.p + 1);
+    switch (width) {
+    case 0:
+        for (size_t i = 0; i < n; i++)
+            out[i] = (int64_t)least;
+        return RC_OK;
+    case 1:
+        UNPACK(8, AS_IT_IS, out[i] = (int64_t)(least + d));
+        return RC_OK;
+    case 2:
+        UNPACK(16, le16toh, out[i] = (int64_t)(least + d));
+        return RC_OK;
+    case 4:
+        UNPACK(32, le32toh, out[i] = (int64_t)(least + d));
+        return RC_OK;
+    case 8:
+        UNPACK(64, le64toh, out[i] = (int64_t)(least + d));
+        return RC_OK;
+    default:
+        return RC_BAD;
+    }
+}
+
+enum rc fact_decode_amounts(struct strv bytes, size_t n, money_int *out)
+{
+    unsigned width = bytes.n ? (unsigned char)bytes.p[0] : 0;
+    const char *p = bytes.p + AMOUNT_HEAD_BYTES;
+    money_bits least;
+    uint64_t divisor;
+
+    if (bytes.n != AMOUNT_HEAD_BYTES + n * width || n > FACT_BLOCK)
+        return RC_BAD;
+    least = (money_bits)unpack(bytes.p + 9) << 64 | unpack(bytes.p + 1);
+    divisor = unpack(bytes.p + 17);
+    switch (width) {
+    case 0:
+        for (size_t i = 0; i < n; i++)
+            out[i] = (money_int)least;
+        return RC_OK;
+    case 1:
+        UNPACK(8, AS_IT_IS, out[i] = (money_int)(least + (money_bits)d * divisor));
+        return RC_OK;
+    case 2:
+        UNPACK(16, le16toh, out[i] = (money_int)(least + (money_bits)d * divisor));
+        return RC_OK;
+    case 4:
+        UNPACK(32, le32toh, out[i] = (money_int)(least + (money_bits)d * divisor));
+        return RC_OK;
+    case 8:
+        UNPACK(64, le64toh, out[i] = (money_int)(least + (money_bits)d * divisor));
+        return RC_OK;
+    case WIDEST:
+        for (size_t i = 0; i < n; i++)
+            out[i] = (money_int)(least + ((money_bits)unpack(p + i * WIDEST + 8) << 64 |
+                                          unpack(p + i * WIDEST)));
+        return RC_OK;
+    default:
+        return RC_BAD;
+    }
+}
+
+/* ---- from the tables ------------------------------------------------------------------ */
+
+enum rc fact_source_open(struct fact_source *s, sqlite3 *db, struct fail *fail)
+{
+    s->records = db_prepare(db, "SELECT seq, body FROM record WHERE seq>?1 ORDER BY seq", fail);
+    s->line = s->records ? db_prepare(db,
+                                      "SELECT attempt, combo, customer, user, task, tagset "
+                                      "FROM line WHERE end_us=?1 AND seq=?2",
+                                      fail)
+                         : NULL;
+    s->seq_of = s->line ? db_prepare(db, "SELECT seq FROM record WHERE id=?1", fail) : NULL;
+    return s->seq_of ? RC_OK : fail->rc;
+}
+
+void fact_source_close(struct fact_source *s)
+{
+    sqlite3_finalize(s->records);
+    sqlite3_finalize(s->line);
+    sqlite3_finalize(s->seq_of);
+    *s = (struct fact_source){0};
+}
+
+static enum rc load_one(struct fact_source *s, struct fact_block *b, struct fail *fail)
+{
+    struct fact_line line = {.seq = sqlite3_column_int64(s->records, 0)};
+    struct record r;
+    enum rc rc = RC_OK;
+    int code;
+
+    if (record_decode(db_column(s->records, 1), &r) != RC_OK)
+        return RC_OK;
+    sqlite3_bind_int64(s->line, 1, r.end_us);
+    sqlite3_bind_int64(s->line, 2, line.seq);
+    code = sqlite3_step(s->line);
+    if (code == SQLITE_ROW) {
+        line.attempt = sqlite3_column_int64(s->line, 0);
+        for (int i = 0; i < 5; i++)
+            line.ids[i] = sqlite3_column_int64(s->line, 1 + i);
+    } else if (code != SQLITE_DONE) {
+        rc = db_failed(sqlite3_db_handle(s->line), fail, "read a line");
+    }
+    sqlite3_reset(s->line);
+    if (rc != RC_OK || code != SQLITE_ROW)
+        return rc;
+    if (r.is_correction) {
+        db_bind_blob(s->seq_of, 1, strv_make((const char *)r.corrects.b, UUID_BYTES));
+        rc = db_int(s->seq_of, &line.corrects, fail, "read a record");
+        if (rc != RC_OK && rc != RC_STATE)
+            return rc;
+    }
+    fact_block_add(b, &line, &r);
+    return RC_OK;
+}
+
+enum rc fact_load(struct fact_source *s, int64_t after, struct fact_block *b, struct fail *fail)
+{
+    enum rc rc = RC_OK;
+    int code = SQLITE_DONE;
+
+    sqlite3_bind_int64(s->records, 1, after);
+    while (rc == RC_OK && b->n < FACT_BLOCK && (code = sqlite3_step(s->records)) == SQLITE_ROW)
+        rc = load_one(s, b, fail);
+    if (rc == RC_OK && code != SQLITE_DONE && code != SQLITE_ROW)
+        rc = db_failed(sqlite3_db_handle(s->records), fail, "read records");
+    sqlite3_reset(s->records);
+    return rc;
+}

@@ -1,0 +1,120 @@
+/*
+ * fact.h - what sums need of single requests, by column: blocks of FACT_BLOCK records.
+ *
+ * A question that rollups cannot answer (by customer, user, task, free tag; exact
+ * percentiles; ragged ends) reads a few bytes of each request from here, where the
+ * record and its line would be some six hundred.  Everything can be made from those two
+ * again, and is compared with them by the audit.
+ *
+ * A block holds records in the order of their numbers, each column as the differences
+ * from its least value in 0, 1, 2, 4 or 8 bytes; amounts first divided by what divides
+ * all of them.  What is zero throughout is not stored.
+ */
+#ifndef METERING_LEDGER_FACT_H
+#define METERING_LEDGER_FACT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/rc.h"
+#include "metering/ledger/db.h"
+#include "metering/ledger/record.h"
+
+enum { FACT_BLOCK = 4096 };
+
+/* Whole numbers.  Stored by number: the list only grows at its end, and usage has its own. */
+enum fact_number {
+    FACT_SEQ = 0, /* of the record, less its place in the block */
+    FACT_END,     /* microseconds */
+    FACT_START,   /* the same, less the end */
+    FACT_COMBO,   /* ids as in the line */
+    FACT_CUSTOMER,
+    FACT_USER,
+    FACT_TASK,
+    FACT_TAGSET,
+    FACT_ATTEMPT, /* as in the line: negative of a correction */
+    FACT_BUCKET,  /* of the histogram, plus one; 0: in none */
+    FACT_FLAGS,   /* of enum fact_flag */
+    FACT_HAS,     /* which usage fields were reported, by their stored numbers */
+    FACT_BAND,
+    FACT_LATENCY,
+    FACT_FIRST_BYTE,
+    FACT_BYTES_IN,
+    FACT_BYTES_OUT,
+    FACT_CORRECTS,   /* number of the record that this one corrects; 0: none, or not known */
+    FACT_PLAIN,      /* how many there are */
+    FACT_USAGE = 32, /* and the 31 behind it: usage fields by wire_usage */
+    FACT_NUMBERS = 64,
+};
+/* Amounts. */
+enum fact_amount {
+    FACT_COST = 0,
+    FACT_LIST, /* less the cost */
+    FACT_PROVIDER,
+    FACT_AMOUNTS,
+    FACT_AMOUNT_COLUMN = FACT_NUMBERS, /* where their columns begin */
+    FACT_COLUMNS = FACT_NUMBERS + FACT_AMOUNTS,
+};
+
+enum fact_flag {
+    FACT_IS_STREAM = 1,
+    FACT_IS_REPEAT = 2,
+    FACT_IS_CACHEABLE = 4,
+    FACT_HAS_PROVIDER_COST = 8,
+    FACT_HAS_FIRST_BYTE = 16,
+    FACT_IS_PRICED = 32,
+};
+
+struct fact_block {
+    size_t n;
+    uint64_t
+        used[2]; /* columns with a value that is not zero; the others are zero throughout */
+    int64_t number[FACT_NUMBERS][FACT_BLOCK];
+    money_int amount[FACT_AMOUNTS][FACT_BLOCK];
+};
+
+/* What the line says beside the record. */
+struct fact_line {
+    int64_t seq, attempt, corrects;
+    int64_t ids[5]; /* combo, customer, user, task, tagset */
+};
+
+/* Empty. A block is large: it is made on the heap, once. */
+struct fact_block *fact_block_new(void);
+void fact_block_clear(struct fact_block *b);
+/* The block has room. */
+void fact_block_add(struct fact_block *b, const struct fact_line *line, const struct record *r);
+static inline bool fact_block_uses(const struct fact_block *b, unsigned column)
+{
+    return (b->used[column / 64] >> column % 64 & 1) != 0;
+}
+
+/* The stored form of a column that is used; out is emptied first. */
+enum rc fact_encode(const struct fact_block *b, unsigned column, struct buf *out) RC_MUST;
+/* n values; hostile bytes are RC_BAD. */
+enum rc fact_decode_numbers(struct strv bytes, size_t n, int64_t *out) RC_MUST;
+enum rc fact_decode_amounts(struct strv bytes, size_t n, money_int *out) RC_MUST;
+
+/* Row of table fact that holds a column of a block. */
+static inline int64_t fact_row(unsigned column, int64_t block)
+{
+    return (int64_t)column << 40 | block;
+}
+
+/* ---- from the tables ------------------------------------------------------------- */
+
+/* Statements of a connection that read records and lines. */
+struct fact_source {
+    sqlite3_stmt *records, *line, *seq_of;
+};
+enum rc fact_source_open(struct fact_source *s, sqlite3 *db, struct fail *fail) RC_MUST;
+void fact_source_close(struct fact_source *s);
+/*
+ * Adds the records after number `after`, in order, until the block is full.  A record that
+ * has no line or does not decode is passed over: it is in no sum either.
+ */
+enum rc fact_load(struct fact_source *s, int64_t after, struct fact_block *b,
+                  struct fail *fail) RC_MUST;
+
+#endif

@@ -1,0 +1,275 @@
+/*
+ * read_fact.c - requests by column, a block at a time: those that are stored, then those
+ * after them, which are made from their records.
+ *
+ * Only the columns that are asked for are read.  Blocks that no request of the time asked
+ * for is in are passed over.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/xalloc.h"
+#include "metering/ledger/read_fact.h"
+
+/* ---- what there is ------------------------------------------------------------------- */
+
+void fact_index_release(struct fact_index *x)
+{
+    sqlite3_finalize(x->body);
+    fact_source_close(&x->source);
+    free(x->blocks);
+    free(x->tail);
+    *x = (struct fact_index){0};
+}
+
+static void add_block(struct fact_index *x, const struct fact_place *place)
+{
+    if ((x->n & (x->n - 1)) == 0)
+        x->blocks = xrealloc(x->blocks, (x->n ? x->n * 2 : 1) * sizeof(*x->blocks));
+    x->blocks[x->n++] = *place;
+}
+
+static enum rc read_blocks(struct ledger_reader *r, struct fact_index *x, struct fail *fail)
+{
+    sqlite3_stmt *stmt = db_prepare(r->db,
+                                    "SELECT block, last_seq, n, first_us, last_us, first_task, "
+                                    "last_task FROM fact_block ORDER BY block",
+                                    fail);
+    enum rc rc = RC_OK;
+    int code;
+
+    if (!stmt)
+        return fail->rc;
+    x->n = 0;
+    x->last_seq = 0;
+    while ((code = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const struct fact_place place = {.block = sqlite3_column_int64(stmt, 0),
+                                         .n = (size_t)sqlite3_column_int64(stmt, 2),
+                                         .first_us = sqlite3_column_int64(stmt, 3),
+                                         .last_us = sqlite3_column_int64(stmt, 4),
+                                         .first_task = sqlite3_column_int64(stmt, 5),
+                                         .last_task = sqlite3_column_int64(stmt, 6)};
+
+        x->last_seq = sqlite3_column_int64(stmt, 1);
+        if (place.block <= 0 || place.n == 0 || place.n > FACT_BLOCK)
+            break;
+        add_block(x, &place);
+    }
+    if (code != SQLITE_DONE)
+        rc = code == SQLITE_ROW ? read_damaged(fail) : read_failed(r, fail);
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
+static void range(const int64_t *v, size_t n, bool skip_zero, int64_t *least, int64_t *most)
+{
+    bool any = false;
+
+    *least = *most = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (skip_zero && v[i] == 0)
+            continue;
+        *least = !any || v[i] < *least ? v[i] : *least;
+        *most = !any || v[i] > *most ? v[i] : *most;
+        any = true;
+    }
+}
+
+/* Whether what is behind the last block is less than one; numbers may have gaps. */
+static enum rc look_behind(struct ledger_reader *r, struct fact_index *x, int64_t seq,
+                           struct fail *fail)
+{
+    sqlite3_stmt *stmt;
+    int64_t n = 0;
+    enum rc rc;
+
+    x->is_whole = seq - x->last_seq < FACT_BLOCK;
+    if (x->is_whole)
+        return RC_OK;
+    stmt = db_prepare(
+        r->db, "SELECT count(*) FROM (SELECT 1 FROM record WHERE seq>?1 LIMIT ?2)", fail);
+    if (!stmt)
+        return fail->rc;
+    sqlite3_bind_int64(stmt, 1, x->last_seq);
+    sqlite3_bind_int64(stmt, 2, FACT_BLOCK);
+    rc = db_int(stmt, &n, fail, "read the ledger");
+    sqlite3_finalize(stmt);
+    x->is_whole = n < FACT_BLOCK;
+    return rc;
+}
+
+/* What was read of the tail in an earlier view holds: no line ever changes. */
+static enum rc read_tail(struct ledger_reader *r, struct fact_index *x, struct fail *fail)
+{
+    struct fact_place place = {.block = 0};
+    int64_t seq = 0;
+    enum rc rc = db_query_int(r->db, "SELECT coalesce(max(seq), 0) FROM record", &seq, fail,
+                              "read the ledger");
+
+    if (rc == RC_OK)
+        rc = look_behind(r, x, seq, fail);
+    if (rc != RC_OK || !x->is_whole || seq <= x->last_seq)
+        return rc;
+    if (!x->tail)
+        x->tail = fact_block_new();
+    if (x->tail_after != x->last_seq) {
+        fact_block_clear(x->tail);
+        x->tail_after = x->tail_seq = x->last_seq;
+    }
+    rc = fact_load(&x->source, x->tail_seq, x->tail, fail);
+    if (rc != RC_OK) {
+        x->tail_after = -1; /* half read */
+        return rc;
+    }
+    x->tail_seq = seq;
+    place.n = x->tail->n;
+    if (place.n == 0)
+        return RC_OK;
+    range(x->tail->number[FACT_END], place.n, false, &place.first_us, &place.last_us);
+    range(x->tail->number[FACT_TASK], place.n, true, &place.first_task, &place.last_task);
+    add_block(x, &place);
+    return RC_OK;
+}
+
+enum rc facts_look(struct ledger_reader *r, bool *known, struct fail *fail)
+{
+    struct fact_index *x = &r->facts;
+    enum rc rc = RC_OK;
+
+    *known = false;
+    if (!x->body) {
+        x->tail_after = -1;
+        x->body = db_prepare(r->db, "SELECT body FROM fact WHERE id=?1", fail);
+        if (!x->body)
+            return fail->rc;
+        rc = fact_source_open(&x->source, r->db, fail);
+    }
+    if (rc == RC_OK && !x->is_read) {
+        rc = read_blocks(r, x, fail);
+        if (rc == RC_OK)
+            rc = read_tail(r, x, fail);
+        x->is_read = rc == RC_OK;
+    }
+    *known = rc == RC_OK && x->is_whole;
+    return rc;
+}
+
+/* ---- a walk over blocks --------------------------------------------------------------------
+ */
+
+void facts_open(struct facts *f, struct ledger_reader *r, int64_t from_us, int64_t to_us)
+{
+    ASSERT(r->facts.is_read);
+    *f = (struct facts){.reader = r, .from_us = from_us, .to_us = to_us};
+}
+
+void facts_close(struct facts *f)
+{
+    for (size_t c = 0; c < FACT_NUMBERS; c++)
+        free(f->number[c]);
+    for (size_t c = 0; c < FACT_AMOUNTS; c++)
+        free(f->amount[c]);
+}
+
+static bool is_of_time(const struct facts *f, const struct fact_place *p)
+{
+    return p->last_us >= f->from_us && p->first_us < f->to_us;
+}
+
+static bool is_of_tasks(const struct facts *f, const struct fact_place *p)
+{
+    return f->least_task == 0 || p->last_task >= f->least_task;
+}
+
+bool facts_next(struct facts *f)
+{
+    const struct fact_index *x = &f->reader->facts;
+
+    while (f->rc == RC_OK && f->at < x->n) {
+        const struct fact_place *p = &x->blocks[f->at++];
+
+        if (!is_of_time(f, p) || !is_of_tasks(f, p))
+            continue;
+        f->place = p;
+        f->n = p->n;
+        f->is_inside = p->first_us >= f->from_us && p->last_us < f->to_us;
+        memset(f->got, 0, sizeof(f->got));
+        memset(f->zero, 0, sizeof(f->zero));
+        return true;
+    }
+    return false;
+}
+
+/* True where the column's values are in place (or it is zero: noted). */
+static bool has_got(struct facts *f, unsigned column)
+{
+    uint64_t bit = UINT64_C(1) << column % 64;
+    bool got = (f->got[column / 64] & bit) != 0;
+
+    f->got[column / 64] |= bit;
+    return got;
+}
+
+static bool is_zero(const struct facts *f, unsigned column)
+{
+    return (f->zero[column / 64] >> column % 64 & 1) != 0;
+}
+
+/* The stored bytes of a column; empty: there is none. Until body is reset. */
+static struct strv stored(struct facts *f, unsigned column)
+{
+    sqlite3_stmt *body = f->reader->facts.body;
+    int code;
+
+    sqlite3_bind_int64(body, 1, fact_row(column, f->place->block));
+    code = sqlite3_step(body);
+    if (code == SQLITE_ROW)
+        return db_column(body, 0);
+    f->zero[column / 64] |= UINT64_C(1) << column % 64;
+    if (code != SQLITE_DONE)
+        f->rc = read_failed(f->reader, &f->fail);
+    return STRV("");
+}
+
+static void damaged(struct facts *f)
+{
+    f->rc = read_damaged(&f->fail);
+}
+
+const int64_t *facts_number(struct facts *f, unsigned column)
+{
+    const struct fact_block *tail = f->reader->facts.tail;
+    struct strv bytes;
+
+    if (f->place->block == 0)
+        return fact_block_uses(tail, column) ? tail->number[column] : NULL;
+    if (!has_got(f, column)) {
+        bytes = stored(f, column);
+        if (!f->number[column])
+            f->number[column] = xcalloc(FACT_BLOCK, sizeof(int64_t));
+        if (bytes.n && fact_decode_numbers(bytes, f->n, f->number[column]) != RC_OK)
+            damaged(f);
+        sqlite3_reset(f->reader->facts.body);
+    }
+    return is_zero(f, column) || f->rc != RC_OK ? NULL : f->number[column];
+}
+
+const money_int *facts_amount(struct facts *f, enum fact_amount which)
+{
+    unsigned column = FACT_AMOUNT_COLUMN + (unsigned)which;
+    const struct fact_block *tail = f->reader->facts.tail;
+    struct strv bytes;
+
+    if (f->place->block == 0)
+        return fact_block_uses(tail, column) ? tail->amount[which] : NULL;
+    if (!has_got(f, column)) {
+        bytes = stored(f, column);
+        if (!f->amount[which])
+            f->amount[which] = xcalloc(FACT_BLOCK, sizeof(money_int));
+        if (bytes.n && fact_decode_amounts(bytes, f->n, f->amount[which]) != RC_OK)
+            damaged(f);
+        sqlite3_reset(f->reader->facts.body);
+    }
+    return is_zero(f, column) || f->rc != RC_OK ? NULL : f->amount[which];
+}

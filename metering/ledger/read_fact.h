@@ -1,0 +1,47 @@
+/*
+ * read_fact.h - of the reader: requests by column (fact.h), for sums over single requests.
+ *
+ * read_fact.c walks over blocks; read_fact_sums.c adds them up by any field; read_fact_tasks.c
+ * by task.
+ */
+#ifndef METERING_LEDGER_READ_FACT_H
+#define METERING_LEDGER_READ_FACT_H
+
+#include "metering/ledger/read_int.h"
+
+/*
+ * Within a view, before any walk: which blocks there are.  *known false: records of an older
+ * version wait to be made blocks of; the lines must be read.
+ */
+enum rc facts_look(struct ledger_reader *r, bool *known, struct fail *fail) RC_MUST;
+
+/* A walk over the blocks that may hold requests that ended in [from, to). */
+struct facts {
+    struct ledger_reader *reader;
+    int64_t from_us, to_us;
+    int64_t least_task; /* not 0: blocks without a task of this id or above are passed over */
+    size_t at;
+    enum rc rc; /* of what failed first, and how */
+    struct fail fail;
+
+    /* The block at hand. */
+    const struct fact_place *place;
+    size_t n;
+    bool is_inside; /* all of it ended in [from, to) */
+    uint64_t got[2], zero[2];
+    int64_t *number[FACT_NUMBERS];
+    money_int *amount[FACT_AMOUNTS];
+};
+
+void facts_open(struct facts *f, struct ledger_reader *r, int64_t from_us, int64_t to_us);
+void facts_close(struct facts *f);
+/* False at the end, and after a failure. */
+bool facts_next(struct facts *f);
+/*
+ * A column of the block at hand, n values, valid until facts_next; NULL where it is zero
+ * throughout, and after a failure.
+ */
+const int64_t *facts_number(struct facts *f, unsigned column);
+const money_int *facts_amount(struct facts *f, enum fact_amount which);
+
+#endif

@@ -1,0 +1,514 @@
+/*
+ * read_fact_pick.c - see read_fact_pick.h.
+ *
+ * Texts are compared once for each value that occurs, not for each request: of a request
+ * there are numbers, which are folded into one, and that one has a row.
+ */
+#include "metering/ledger/read_fact_pick.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/xalloc.h"
+
+enum { PAIRS_FIRST = 1024, CLASS_KEY_BYTES = 64 << 10 };
+
+/* ---- fields --------------------------------------------------------------------------- */
+
+unsigned pick_column(const struct ledger_field *field)
+{
+    if (field->id == FIELD_CUSTOMER)
+        return FACT_CUSTOMER;
+    if (field->id == FIELD_USER)
+        return FACT_USER;
+    if (field->id == FIELD_TASK || field->id == FIELD_TASK_OUTCOME)
+        return FACT_TASK;
+    if (field->id == FIELD_TOKEN_BAND)
+        return FACT_BAND;
+    if (field->id == FIELD_REPEAT || field->id == FIELD_CACHEABLE)
+        return FACT_FLAGS;
+    return FACT_TAGSET;
+}
+
+bool pick_knows(const struct ledger_field *field)
+{
+    return field->id != FIELD_PROMPT;
+}
+
+enum rc pick_value(struct ledger_reader *r, const struct ledger_field *field, int64_t raw,
+                   struct strv *out, struct fail *fail)
+{
+    struct line line = {.customer = raw, .user = raw, .task = raw, .tagset = raw};
+
+    *out = STRV("");
+    if (field->id == FIELD_TOKEN_BAND) {
+        if (raw < 0 || raw >= LEDGER_BANDS)
+            return read_damaged(fail);
+        *out = strv_z(ledger_band_name((unsigned)raw));
+        return RC_OK;
+    }
+    if (field->id == FIELD_REPEAT || field->id == FIELD_CACHEABLE) {
+        int64_t flag = field->id == FIELD_REPEAT ? FACT_IS_REPEAT : FACT_IS_CACHEABLE;
+
+        *out = raw & flag ? STRV("yes") : STRV("no");
+        return RC_OK;
+    }
+    return line_value(r, &line, NULL, field, out, fail);
+}
+
+void pick_field_init(struct pick_field *f, const struct ledger_field *field,
+                     const struct ledger_condition *condition)
+{
+    *f = (struct pick_field){
+        .field = *field, .condition = condition, .column = pick_column(field)};
+    dict_init(&f->texts);
+}
+
+void pick_field_release(struct pick_field *f)
+{
+    free(f->known);
+    dict_release(&f->texts);
+}
+
+/* Room for a value, which a damaged file may make anything. */
+static enum rc make_room(struct pick_field *f, int64_t raw, struct fail *fail)
+{
+    size_t cap = f->cap ? f->cap : 256;
+
+    if (raw < 0)
+        return read_damaged(fail);
+    if (raw >= READ_TEXTS_MAX) {
+        *fail = (struct fail){.rc = RC_LIMIT, .doing = "hold that many texts of the ledger"};
+        return RC_LIMIT;
+    }
+    if ((size_t)raw < f->cap)
+        return RC_OK;
+    while (cap <= (size_t)raw)
+        cap *= 2;
+    f->known = xrealloc(f->known, cap * sizeof(*f->known));
+    memset(f->known + f->cap, 0xff, (cap - f->cap) * sizeof(*f->known));
+    f->cap = cap;
+    return RC_OK;
+}
+
+enum rc pick_holds(struct ledger_reader *r, struct pick_field *f, int64_t raw, bool *holds,
+                   struct fail *fail)
+{
+    enum rc rc = make_room(f, raw, fail);
+    struct strv text;
+
+    *holds = false;
+    if (rc != RC_OK)
+        return rc;
+    if (f->known[raw] < 0) {
+        rc = pick_value(r, &f->field, raw, &text, fail);
+        if (rc != RC_OK)
+            return rc;
+        f->known[raw] = condition_holds(f->condition, text);
+    }
+    *holds = f->known[raw] != 0;
+    return RC_OK;
+}
+
+/* Words stand once in their table; other texts may have several numbers. */
+static enum rc number_of(struct ledger_reader *r, struct pick_field *f, int64_t raw,
+                         uint32_t *out, struct fail *fail)
+{
+    const int64_t *at;
+    struct strv text;
+    enum rc rc;
+
+    if (f->column == FACT_CUSTOMER || f->column == FACT_USER) {
+        *out = (uint32_t)raw;
+        return raw >= 0 && raw < READ_TEXTS_MAX ? RC_OK : read_damaged(fail);
+    }
+    rc = make_room(f, raw, fail);
+    if (rc == RC_OK && f->known[raw] < 0) {
+        rc = pick_value(r, &f->field, raw, &text, fail);
+        if (rc != RC_OK)
+            return rc;
+        at = dict_get(&f->texts, text);
+        f->known[raw] = at ? (int32_t)*at : (int32_t)f->texts.n;
+        if (!at)
+            dict_put(&f->texts, text, f->known[raw]);
+    }
+    if (rc == RC_OK)
+        *out = (uint32_t)f->known[raw];
+    return rc;
+}
+
+/* ---- pairs ---------------------------------------------------------------------------------
+ */
+
+static size_t place_of(const struct pick_pairs *p, uint64_t key)
+{
+    size_t at = (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (p->cap - 1);
+
+    while (p->keys[at] != 0 && p->keys[at] != key)
+        at = (at + 1) & (p->cap - 1);
+    return at;
+}
+
+static void grow(struct pick_pairs *p)
+{
+    struct pick_pairs old = *p;
+
+    p->cap = old.cap ? old.cap * 2 : PAIRS_FIRST;
+    p->keys = xcalloc(p->cap, sizeof(*p->keys));
+    p->values = xcalloc(p->cap, sizeof(*p->values));
+    for (size_t i = 0; i < old.cap; i++) {
+        if (old.keys[i]) {
+            size_t at = place_of(p, old.keys[i]);
+
+            p->keys[at] = old.keys[i];
+            p->values[at] = old.values[i];
+        }
+    }
+    free(old.keys);
+    free(old.values);
+}
+
+/* Halves are below 2^31, so that one more is not zero. */
+static uint32_t fold(struct pick_pairs *p, uint32_t a, uint32_t b)
+{
+    uint64_t key = ((uint64_t)a << 32 | b) + 1;
+    size_t at;
+
+    if (2 * p->n >= p->cap)
+        grow(p);
+    at = place_of(p, key);
+    if (p->keys[at] == 0) {
+        p->keys[at] = key;
+        p->values[at] = (uint32_t)p->n++;
+    }
+    return p->values[at];
+}
+
+/* ---- combinations ---------------------------------------------------------------------------
+ */
+
+static enum rc class_key(const struct answer *a, const struct combo *c, struct buf *key)
+{
+    enum rc rc = RC_OK;
+
+    buf_clear(key);
+    for (size_t i = 0; i < a->q->n_by && rc == RC_OK; i++) {
+        struct strv value;
+
+        if (!field_is_of_combo(&a->q->by[i]))
+            continue;
+        value = combo_value(c, a->q->by[i].id);
+        rc = buf_append(key, (const char *)&value.n, sizeof(value.n));
+        if (rc == RC_OK)
+            rc = buf_append_strv(key, value);
+    }
+    return rc;
+}
+
+static enum rc classify(struct fact_pick *p)
+{
+    struct answer *a = p->answer;
+    const struct ledger_reader *r = a->reader;
+    struct dict classes;
+    struct buf key;
+    enum rc rc = RC_OK;
+
+    p->n_combos = r->n_combos ? (size_t)r->combos[r->n_combos - 1].id + 1 : 1;
+    p->class_of = xmalloc(p->n_combos * sizeof(*p->class_of));
+    memset(p->class_of, 0xff, p->n_combos * sizeof(*p->class_of));
+    p->combo_of = xcalloc(p->n_combos, sizeof(*p->combo_of));
+    dict_init(&classes);
+    buf_init(&key, CLASS_KEY_BYTES);
+    for (size_t i = 0; i < r->n_combos && rc == RC_OK; i++) {
+        const struct combo *c = &r->combos[i];
+        const int64_t *at;
+
+        p->combo_of[c->id] = c;
+        if (!combo_matches(&a->q->filter, c))
+            continue;
+        rc = class_key(a, c, &key);
+        at = dict_get(&classes, buf_view(&key));
+        p->class_of[c->id] = at ? (int32_t)*at : (int32_t)classes.n;
+        if (!at)
+            dict_put(&classes, buf_view(&key), p->class_of[c->id]);
+    }
+    buf_release(&key);
+    dict_release(&classes);
+    return rc;
+}
+
+/* ---- one block
+ * -------------------------------------------------------------------------------- */
+
+static void fail_with(struct fact_pick *p, enum rc rc)
+{
+    p->facts.rc = rc;
+}
+
+static void pick_by_combo(struct fact_pick *p, const int64_t *combo)
+{
+    for (size_t i = 0; i < p->facts.n; i++) {
+        uint64_t id = combo ? (uint64_t)combo[i] : 0;
+
+        if (id >= p->n_combos || !p->combo_of[id]) {
+            fail_with(p, read_damaged(&p->facts.fail));
+            return;
+        }
+        p->row[i] = p->class_of[id];
+    }
+}
+
+static void pick_by_condition(struct fact_pick *p, struct pick_field *f)
+{
+    const int64_t *raw = facts_number(&p->facts, f->column);
+
+    for (size_t i = 0; i < p->facts.n; i++) {
+        int64_t value = raw ? raw[i] : 0;
+        bool holds;
+
+        if (p->row[i] == PICK_NONE)
+            continue;
+        if ((uint64_t)value < f->cap && f->known[value] >= 0) {
+            holds = f->known[value] != 0;
+        } else {
+            enum rc rc = pick_holds(p->answer->reader, f, value, &holds, &p->facts.fail);
+
+            if (rc != RC_OK) {
+                fail_with(p, rc);
+                return;
+            }
+        }
+        if (!holds)
+            p->row[i] = PICK_NONE;
+    }
+}
+
+static void fold_field(struct fact_pick *p, struct pick_field *f, struct pick_pairs *pairs)
+{
+    const int64_t *raw = facts_number(&p->facts, f->column);
+
+    for (size_t i = 0; i < p->facts.n; i++) {
+        uint32_t number;
+        enum rc rc;
+
+        if (p->row[i] == PICK_NONE)
+            continue;
+        rc = number_of(p->answer->reader, f, raw ? raw[i] : 0, &number, &p->facts.fail);
+        if (rc == RC_OK && pairs->n >= INT32_MAX) {
+            p->facts.fail =
+                (struct fail){.rc = RC_LIMIT, .doing = "answer with that many rows"};
+            rc = RC_LIMIT;
+        }
+        if (rc != RC_OK) {
+            fail_with(p, rc);
+            return;
+        }
+        p->row[i] = (int32_t)fold(pairs, (uint32_t)p->row[i], number);
+    }
+}
+
+static bool find_period(struct fact_pick *p, int64_t us)
+{
+    if (p->period_at >= 0 && us >= p->period.from_us && us < p->period.to_us)
+        return true;
+    p->period_at = answer_period_at(p->answer, us);
+    if (p->period_at < 0)
+        return false;
+    p->period = p->answer->periods[p->period_at];
+    return true;
+}
+
+/* All of the block is in one period, and every end is asked for. */
+static bool is_of_one_period(struct fact_pick *p)
+{
+    const struct fact_place *at = p->facts.place;
+
+    return p->facts.is_inside && !p->answer->q->filter.by_start &&
+           find_period(p, at->first_us) && at->last_us < p->period.to_us;
+}
+
+static void pick_by_time(struct fact_pick *p)
+{
+    const struct ledger_filter *f = &p->answer->q->filter;
+    struct pick_pairs *pairs = &p->pairs[LEDGER_GROUP_MAX];
+    const int64_t *end = facts_number(&p->facts, FACT_END);
+    const int64_t *start = f->by_start ? facts_number(&p->facts, FACT_START) : NULL;
+
+    for (size_t i = 0; i < p->facts.n; i++) {
+        int64_t us = end ? end[i] : 0;
+
+        if (p->row[i] == PICK_NONE)
+            continue;
+        if (us < p->facts.from_us || us >= p->facts.to_us) {
+            p->row[i] = PICK_NONE;
+            continue;
+        }
+        if (start)
+            us = (int64_t)((uint64_t)us + (uint64_t)start[i]);
+        if ((f->by_start && (us < f->from_us || us >= f->to_us)) || !find_period(p, us))
+            p->row[i] = PICK_NONE;
+        else if (p->answer->n_periods > 1)
+            p->row[i] = (int32_t)fold(pairs, (uint32_t)p->row[i], (uint32_t)p->period_at);
+    }
+}
+
+static void fold_period(struct fact_pick *p)
+{
+    struct pick_pairs *pairs = &p->pairs[LEDGER_GROUP_MAX];
+
+    if (p->answer->n_periods <= 1)
+        return;
+    for (size_t i = 0; i < p->facts.n; i++) {
+        if (p->row[i] != PICK_NONE)
+            p->row[i] = (int32_t)fold(pairs, (uint32_t)p->row[i], (uint32_t)p->period_at);
+    }
+}
+
+/* ---- rows
+ * -------------------------------------------------------------------------------------- */
+
+/* The row of request i, by its texts. */
+static enum rc row_of(struct fact_pick *p, size_t i, int64_t *row, struct fail *fail)
+{
+    struct answer *a = p->answer;
+    struct facts *f = &p->facts;
+    const int64_t *combo = facts_number(f, FACT_COMBO), *end = facts_number(f, FACT_END);
+    const int64_t *start = a->q->filter.by_start ? facts_number(f, FACT_START) : NULL;
+    int64_t us = (int64_t)((uint64_t)(end ? end[i] : 0) + (uint64_t)(start ? start[i] : 0));
+    struct strv values[LEDGER_GROUP_MAX];
+
+    for (size_t k = 0; k < a->q->n_by; k++) {
+        const struct ledger_field *by = &a->q->by[k];
+        const int64_t *raw;
+        enum rc rc;
+
+        if (field_is_of_combo(by)) {
+            values[k] = combo_value(p->combo_of[combo ? combo[i] : 0], by->id);
+            continue;
+        }
+        raw = facts_number(f, pick_column(by));
+        rc = pick_value(a->reader, by, raw ? raw[i] : 0, &values[k], fail);
+        if (rc != RC_OK)
+            return rc;
+    }
+    return answer_row_at(a, values, answer_period_at(a, us), p->make, row, fail);
+}
+
+static void grow_rows(struct fact_pick *p, int32_t number)
+{
+    size_t cap = p->cap_rows ? p->cap_rows : PAIRS_FIRST;
+
+    if ((size_t)number < p->cap_rows)
+        return;
+    while (cap <= (size_t)number)
+        cap *= 2;
+    p->row_of = xrealloc(p->row_of, cap * sizeof(*p->row_of));
+    memset(p->row_of + p->cap_rows, 0xff, (cap - p->cap_rows) * sizeof(*p->row_of));
+    p->cap_rows = cap;
+}
+
+static void find_rows(struct fact_pick *p)
+{
+    p->n_picked = 0;
+    for (size_t i = 0; i < p->facts.n; i++) {
+        int32_t number = p->row[i];
+        int64_t row;
+
+        if (number == PICK_NONE)
+            continue;
+        if ((size_t)number >= p->cap_rows)
+            grow_rows(p, number);
+        if (p->row_of[number] == PICK_NONE) {
+            enum rc rc = row_of(p, i, &row, &p->facts.fail);
+
+            if (rc != RC_OK) {
+                fail_with(p, rc);
+                return;
+            }
+            p->row_of[number] = row < 0 ? PICK_NONE : (int32_t)row;
+        }
+        p->row[i] = p->row_of[number];
+        p->n_picked += p->row[i] != PICK_NONE;
+    }
+}
+
+static void pick_block(struct fact_pick *p)
+{
+    bool is_of_one = is_of_one_period(p);
+    const int64_t *combo = facts_number(&p->facts, FACT_COMBO);
+
+    if (p->facts.rc == RC_OK)
+        pick_by_combo(p, combo);
+    for (size_t k = 0; p->facts.rc == RC_OK && k < p->n_where; k++)
+        pick_by_condition(p, &p->fields[k]);
+    for (size_t k = p->n_where; p->facts.rc == RC_OK && k < p->n_fields; k++)
+        fold_field(p, &p->fields[k], &p->pairs[k - p->n_where]);
+    if (p->facts.rc == RC_OK && is_of_one)
+        fold_period(p);
+    else if (p->facts.rc == RC_OK)
+        pick_by_time(p);
+    if (p->facts.rc == RC_OK)
+        find_rows(p);
+}
+
+bool pick_next(struct fact_pick *p)
+{
+    while (facts_next(&p->facts)) {
+        pick_block(p);
+        if (p->facts.rc != RC_OK)
+            return false;
+        if (p->n_picked > 0)
+            return true;
+    }
+    return false;
+}
+
+/* ---- the question --------------------------------------------------------------------------
+ */
+
+struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bool make,
+                            struct fail *fail)
+{
+    const struct ledger_question *q = a->q;
+    struct fact_pick *p = xcalloc(1, sizeof(*p));
+
+    p->answer = a;
+    p->make = make;
+    p->period_at = -1;
+    facts_open(&p->facts, a->reader, from_us, to_us);
+    p->fields = xcalloc(q->filter.n_where + q->n_by + 1, sizeof(*p->fields));
+    for (size_t i = 0; i < q->filter.n_where; i++) {
+        const struct ledger_condition *c = &q->filter.where[i];
+
+        if (!field_is_of_combo(&c->field))
+            pick_field_init(&p->fields[p->n_where++], &c->field, c);
+    }
+    p->n_fields = p->n_where;
+    for (size_t i = 0; i < q->n_by; i++) {
+        if (!field_is_of_combo(&q->by[i]))
+            pick_field_init(&p->fields[p->n_fields++], &q->by[i], NULL);
+    }
+    if (classify(p) != RC_OK) {
+        *fail = (struct fail){.rc = RC_LIMIT, .doing = "answer with that many rows"};
+        pick_close(p);
+        return NULL;
+    }
+    return p;
+}
+
+void pick_close(struct fact_pick *p)
+{
+    facts_close(&p->facts);
+    for (size_t i = 0; i < p->n_fields; i++)
+        pick_field_release(&p->fields[i]);
+    for (size_t i = 0; i <= LEDGER_GROUP_MAX; i++) {
+        free(p->pairs[i].keys);
+        free(p->pairs[i].values);
+    }
+    free(p->fields);
+    free(p->class_of);
+    free(p->combo_of);
+    free(p->row_of);
+    free(p);
+}

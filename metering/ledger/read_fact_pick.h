@@ -1,0 +1,73 @@
+/*
+ * read_fact_pick.h - which rows of an answer the requests of a block belong to.
+ */
+#ifndef METERING_LEDGER_READ_FACT_PICK_H
+#define METERING_LEDGER_READ_FACT_PICK_H
+
+#include "metering/ledger/read_fact.h"
+
+enum { PICK_NONE = -1 }; /* the request is in no row */
+
+/* A field that is none of the combination: its column, and what is known of values there. */
+struct pick_field {
+    struct ledger_field field;
+    const struct ledger_condition *condition; /* NULL: grouped by */
+    unsigned column;
+    int32_t
+        *known; /* by the column's value: number of the text, or whether it holds; -1: new */
+    size_t cap;
+    struct dict texts; /* grouped by: number */
+};
+
+/* From two numbers to one that is dense. */
+struct pick_pairs {
+    uint64_t *keys; /* plus one; 0: free */
+    uint32_t *values;
+    size_t cap, n;
+};
+
+struct fact_pick {
+    struct answer *answer;
+    struct facts facts;
+    bool make; /* rows that are not there yet */
+
+    struct pick_field *fields; /* conditions, then those grouped by */
+    size_t n_where, n_fields;
+    int32_t *class_of; /* by id of the combination: which of the fields' values; PICK_NONE */
+    const struct combo **combo_of;
+    size_t n_combos;
+    struct pick_pairs pairs[LEDGER_GROUP_MAX + 1]; /* the last: with the period */
+    int32_t *row_of; /* by the last number; PICK_NONE: not asked */
+    size_t cap_rows;
+    struct answer_period period; /* found last, with its place */
+    int64_t period_at;
+
+    int32_t row[FACT_BLOCK]; /* of the block at hand: place in the answer's rows */
+    size_t n_picked;         /* requests that have one */
+};
+
+/* Whether facts know a field. */
+bool pick_knows(const struct ledger_field *field);
+/* [from, to): ends. The filter's own times hold too. */
+struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bool make,
+                            struct fail *fail);
+void pick_close(struct fact_pick *p);
+/* The next block with any request of the answer; false at the end, and after a failure
+ * (p->facts.rc). */
+bool pick_next(struct fact_pick *p);
+
+/*
+ * The text of a field that is none of the combination, from its column's value; valid
+ * through the view.
+ */
+enum rc pick_value(struct ledger_reader *r, const struct ledger_field *field, int64_t raw,
+                   struct strv *out, struct fail *fail) RC_MUST;
+unsigned pick_column(const struct ledger_field *field);
+/* Whether a condition holds for the column's value; remembered. */
+enum rc pick_holds(struct ledger_reader *r, struct pick_field *f, int64_t raw, bool *holds,
+                   struct fail *fail) RC_MUST;
+void pick_field_init(struct pick_field *f, const struct ledger_field *field,
+                     const struct ledger_condition *condition);
+void pick_field_release(struct pick_field *f);
+
+#endif

@@ -1,0 +1,258 @@
+/*
+ * test_fact.c - requests by column: what is stored is what was put in, whatever it is; an
+ * older ledger gets its columns; damage is named.
+ */
+#include "tests/unit/ledger/kit.h"
+
+#include <sqlite3.h>
+
+#include "metering/ledger/fact.h"
+
+enum { RECORDS = 2 * FACT_BLOCK + 700 };
+
+/* ---- the stored form ------------------------------------------------------------------ */
+
+static const int64_t numbers[] = {
+    0, 1, -1, 255, 256, 65535, 65536, INT64_C(1) << 32, INT64_MIN, INT64_MAX};
+enum { NUMBERS = sizeof(numbers) / sizeof(*numbers) };
+
+/* As many values as differ by what each width holds, and the widths' bounds. */
+static void numbers_come_back(void **state)
+{
+    struct fact_block *b = fact_block_new();
+    int64_t out[FACT_BLOCK];
+    uint64_t seed = 5;
+    struct buf bytes;
+
+    (void)state;
+    buf_init(&bytes, 1 << 20);
+    for (int round = 0; round < 400; round++) {
+        int shift = (int)kit_below(&seed, 64);
+        int64_t base = numbers[kit_below(&seed, NUMBERS)];
+
+        b->n = 1 + (size_t)kit_below(&seed, round % 8 ? 50 : FACT_BLOCK);
+        for (size_t i = 0; i < b->n; i++)
+            b->number[FACT_END][i] =
+                round % 3 ? (int64_t)((uint64_t)base + (kit_random(&seed) >> shift))
+                          : numbers[kit_below(&seed, NUMBERS)];
+        assert_int_equal(fact_encode(b, FACT_END, &bytes), RC_OK);
+        assert_int_equal(fact_decode_numbers(buf_view(&bytes), b->n, out), RC_OK);
+        assert_memory_equal(out, b->number[FACT_END], b->n * sizeof(out[0]));
+        assert_int_equal(fact_decode_numbers(buf_view(&bytes), b->n + 1, out),
+                         buf_len(&bytes) > 9 ? RC_BAD : RC_OK);
+    }
+    buf_release(&bytes);
+    free(b);
+}
+
+static void amounts_come_back(void **state)
+{
+    struct fact_block *b = fact_block_new();
+    money_int *out = xcalloc(FACT_BLOCK, sizeof(*out));
+    uint64_t seed = 6;
+    struct buf bytes;
+
+    (void)state;
+    buf_init(&bytes, 1 << 20);
+    for (int round = 0; round < 400; round++) {
+        int shift = 20 + (int)kit_below(&seed, 44), high = round % 4 == 0;
+        money_int scale = (money_int)numbers[kit_below(&seed, 7)] * 1000003;
+
+        b->n = 1 + (size_t)kit_below(&seed, round % 8 ? 50 : FACT_BLOCK);
+        for (size_t i = 0; i < b->n; i++)
+            b->amount[FACT_COST][i] =
+                (money_int)(kit_random(&seed) >> shift) * scale * (high ? 1000000007 : 1);
+        assert_int_equal(fact_encode(b, FACT_AMOUNT_COLUMN + FACT_COST, &bytes), RC_OK);
+        assert_int_equal(fact_decode_amounts(buf_view(&bytes), b->n, out), RC_OK);
+        assert_memory_equal(out, b->amount[FACT_COST], b->n * sizeof(out[0]));
+    }
+    buf_release(&bytes);
+    free(out);
+    free(b);
+}
+
+static void hostile_bytes_are_refused(void **state)
+{
+    static const char widths[] = {3, 5, 9, 17, 127, (char)255};
+    money_int amount[4];
+    int64_t number[4];
+    char bytes[25 + 4 * 16];
+
+    (void)state;
+    memset(bytes, 1, sizeof(bytes));
+    assert_int_equal(fact_decode_numbers(STRV(""), 4, number), RC_BAD);
+    assert_int_equal(fact_decode_amounts(STRV(""), 4, amount), RC_BAD);
+    for (size_t i = 0; i < sizeof(widths); i++) {
+        bytes[0] = widths[i];
+        for (size_t n = 0; n <= sizeof(bytes); n++) {
+            assert_int_equal(fact_decode_numbers(strv_make(bytes, n), 4, number), RC_BAD);
+            assert_int_equal(fact_decode_amounts(strv_make(bytes, n), 4, amount), RC_BAD);
+        }
+    }
+    bytes[0] = 16; /* of amounts alone */
+    assert_int_equal(fact_decode_numbers(strv_make(bytes, 9 + 64), 4, number), RC_BAD);
+    assert_int_equal(fact_decode_amounts(strv_make(bytes, sizeof(bytes)), 4, amount), RC_OK);
+    bytes[0] = 1;
+    for (size_t n = 0; n < 13; n++)
+        assert_int_equal(fact_decode_numbers(strv_make(bytes, n), 4, number), RC_BAD);
+    assert_int_equal(fact_decode_numbers(strv_make(bytes, 13), 4, number), RC_OK);
+}
+
+/* ---- ledgers ------------------------------------------------------------------------------
+ */
+
+static void write_records(struct kit_dir *d, int n, uint64_t seed)
+{
+    struct ledger *l = kit_start(d, NULL, NULL);
+    struct journal *j = kit_journal(d, 0);
+
+    for (int i = 0; i < n; i++) {
+        struct record r;
+
+        kit_record(&seed, KIT_START_US, 3 * US_PER_DAY, &r);
+        assert_int_equal(journal_end(j, &r), RC_OK);
+        if (i % 500 == 0) {
+            kit_flush(j);
+            ledger_catch_up(l);
+        }
+    }
+    kit_flush(j);
+    journal_close(j);
+    ledger_stop(l);
+}
+
+static void run_sql(const struct kit_dir *d, const char *sql)
+{
+    char *error = NULL;
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(d->db, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, &error) != SQLITE_OK)
+        fail_msg("%s", error);
+    sqlite3_close(db);
+}
+
+static int64_t ask_sql(const struct kit_dir *d, const char *sql)
+{
+    sqlite3_stmt *stmt;
+    sqlite3 *db;
+    int64_t n;
+
+    assert_int_equal(sqlite3_open(d->db, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    n = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return n;
+}
+
+static struct ledger_rows by_customer(struct ledger_reader *r, unsigned want)
+{
+    struct ledger_question q = {.n_by = 1, .want = want | LEDGER_WANT_PERCENTILES};
+    struct ledger_rows rows;
+    struct fail fail;
+
+    q.by[0].id = FIELD_CUSTOMER;
+    ledger_filter_init(&q.filter, INT64_MIN, INT64_MAX);
+    assert_int_equal(ledger_read_sums(r, &q, &rows, &fail), RC_OK);
+    return rows;
+}
+
+/* From columns where `from_facts`, else from lines, and right in either case. */
+static void check_answer(const struct kit_dir *d, bool from_facts)
+{
+    struct ledger_reader *r = kit_read(d);
+    struct ledger_rows a = by_customer(r, 0), b = by_customer(r, LEDGER_WANT_LINES);
+
+    assert_int_equal(a.fact_rows > 0, from_facts);
+    assert_int_equal(a.n, b.n);
+    for (size_t i = 0; i < a.n; i++) {
+        assert_true(strv_eq(a.at[i].value[0], b.at[i].value[0]));
+        assert_true(ledger_sums_equal(&a.at[i].sums, &b.at[i].sums));
+        assert_memory_equal(a.at[i].percentile, b.at[i].percentile, sizeof(a.at[i].percentile));
+    }
+    ledger_rows_release(&a);
+    ledger_rows_release(&b);
+    kit_read_end(r);
+}
+
+/* What version 3 had, with which the journal of a ledger and its records are the same. */
+static const char *const as_version_3 =
+    "DROP TABLE fact; DROP TABLE fact_block; DROP INDEX task_closed; DROP INDEX task_first;"
+    "CREATE INDEX task_closed ON task(closed_us) WHERE closed_us IS NOT NULL;"
+    "PRAGMA user_version=3";
+
+static void an_older_ledger_gets_columns(void **state)
+{
+    int64_t until = clock_mono_us() + 30 * US_PER_SECOND;
+    struct kit_dir d;
+    struct ledger *l;
+
+    (void)state;
+    kit_dir_make(&d);
+    write_records(&d, RECORDS, 41);
+    assert_int_equal(ask_sql(&d, "SELECT count(*) FROM fact_block"), 2);
+    check_answer(&d, true);
+    run_sql(&d, as_version_3);
+    l = kit_start(&d, NULL, NULL);
+    while (ask_sql(&d, "SELECT count(*) FROM fact_block") < 2 && clock_mono_us() < until)
+        usleep(10000);
+    ledger_stop(l);
+    assert_int_equal(ask_sql(&d, "SELECT count(*) FROM fact_block"), 2);
+    kit_verify(&d);
+    check_answer(&d, true);
+    write_records(&d, FACT_BLOCK, 42); /* those that were behind, and new ones */
+    assert_int_equal(ask_sql(&d, "SELECT count(*) FROM fact_block"), 3);
+    kit_verify(&d);
+    check_answer(&d, true);
+    run_sql(&d, "DELETE FROM fact; DELETE FROM fact_block");
+    check_answer(&d, false);
+    kit_dir_remove(&d);
+}
+
+/* Of a column, of a row of it, of a whole block, and of its end. */
+static const char *const damages[] = {
+    "DELETE FROM fact WHERE id=(SELECT min(id) FROM fact WHERE id>>40=11)",
+    "UPDATE fact SET body=x'' WHERE id>>40=10",
+    "UPDATE fact SET body=x'ff' WHERE id>>40=64",
+    "DELETE FROM fact_block WHERE block=1",
+    "UPDATE fact SET body=(SELECT body FROM fact WHERE id>>40=4 AND id&3=1) "
+    "WHERE id>>40=4 AND id&3=2",
+};
+
+static void damage_is_named(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(damages) / sizeof(*damages); i++) {
+        struct ledger_verdict v;
+        struct ledger_reader *r;
+        struct kit_dir d;
+        struct fail fail;
+
+        kit_dir_make(&d);
+        write_records(&d, RECORDS, 43);
+        run_sql(&d, damages[i]);
+        r = kit_read(&d);
+        assert_int_equal(ledger_read_verify(r, NULL, NULL, &v, &fail), RC_OK);
+        assert_true(v.bad_facts > 0);
+        assert_non_null(strstr(v.first, "the columns of line "));
+        assert_int_equal(v.bad_lines + v.bad_rollups + v.bad_tasks, 0);
+        kit_read_end(r);
+        kit_dir_remove(&d);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_come_back),
+        cmocka_unit_test(amounts_come_back),
+        cmocka_unit_test(hostile_bytes_are_refused),
+        cmocka_unit_test(an_older_ledger_gets_columns),
+        cmocka_unit_test(damage_is_named),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
