@@ -296,15 +296,17 @@ demo: deps-demo
 	@$(MAKE) $(PARALLEL) --no-print-directory release build/release/provider
 	@python3 tests/demo/demo.py $(if $(ONCE),--once)
 
-# BENCH="small sse" for some (BENCH=help lists them), BENCH=tokenizer for that alone; ROUNDS=5 for
-# more rounds.
+# BENCH="small sse" for some (BENCH=help lists them), BENCH=tokenizer or BENCH=reports for
+# that alone; ROUNDS=5 for more rounds.
 BENCH_TOKENIZER = $(filter tokenizer,$(or $(BENCH),tokenizer))
-BENCH_GATEWAY   = $(filter-out tokenizer,$(or $(BENCH),all))
+BENCH_REPORTS   = $(filter reports,$(BENCH))
+BENCH_GATEWAY   = $(filter-out tokenizer reports,$(or $(BENCH),all))
 bench: deps-bench $(if $(BENCH_TOKENIZER),venv)
 	@$(MAKE) $(PARALLEL) --no-print-directory release build/release/provider
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release benchers
 	@$(if $(BENCH_GATEWAY),python3 tests/bench/bench.py $(filter-out all,$(BENCH_GATEWAY)))
 	@$(if $(BENCH_TOKENIZER),$(VENV)/bin/python tests/bench/bench_tokenizer.py)
+	@$(if $(BENCH_REPORTS),python3 tests/bench/bench_reports.py)
 
 # ---- packages, installation, the rest --------------------------------------
 .PHONY: deps deps-build deps-demo deps-test deps-bench install uninstall clean help

@@ -1,0 +1,171 @@
+"""How long each report and each page of the dashboard takes on a large ledger.
+
+    make bench BENCH=reports                        a million records
+    RECORDS=10000000 make bench BENCH=reports       ten million: minutes, 17 GB of disk on the way
+    LEDGER=FOLDER ...                               one that is there (bench_reports made it)
+
+bench_reports.c says what the traffic is. The gateway runs on that ledger; each call is asked of
+its admin listener, over a TLS connection of its own, ROUNDS times. Shown are the median and the
+worst, in milliseconds, and whether the median is above the goal of 200.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from urllib.parse import urlencode
+
+import show
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+from kit.certs import Certs  # noqa: E402
+from kit.config import base_config  # noqa: E402
+from kit.procs import ROOT, Gateway, Provider  # noqa: E402
+
+RECORDS = int(os.environ.get("RECORDS", "1000000"))
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+MAKER = os.path.join(ROOT, "build", "release", "bench", "bench_reports")
+GOAL_MS = 200
+ALL = {"last": "30d"}
+
+LIMITS = [
+    {"name": "company", "unit": "usd", "limit": "1000000", "window": "month"},
+    {"name": "team", "unit": "usd", "limit": "100000", "window": "month", "per": ["team"]},
+    {"name": "customer-day", "unit": "usd", "limit": "1000", "window": "day",
+     "per": ["customer"]},
+    {"name": "tokens", "unit": "tokens", "limit": 10 ** 12, "window": "week", "per": ["team"]},
+]
+
+# What is said of it, the report, its words.
+CALLS = [
+    ("spend by team", "spend", {**ALL, "by": "team"}),
+    ("spend by team, a row a day", "spend", {**ALL, "by": "team", "grain": "day"}),
+    ("spend by team and model, a row an hour of a week", "spend",
+     {"last": "7d", "by": "team,model", "grain": "hour", "top": "50"}),
+    ("spend by customer", "spend", {**ALL, "by": "customer"}),
+    ("spend by user, the first 100", "spend", {**ALL, "by": "user", "top": "100"}),
+    ("spend by a free tag", "spend", {**ALL, "by": "cell"}),
+    ("spend by team of one customer", "spend",
+     {**ALL, "by": "team", "where": "customer=customer-7"}),
+    ("spend by customer, a row a day, the first 20", "spend",
+     {**ALL, "by": "customer", "grain": "day", "top": "20"}),
+    ("requests by team: percentiles", "requests", {**ALL, "by": "team"}),
+    ("requests by customer: percentiles", "requests", {**ALL, "by": "customer"}),
+    ("tasks", "tasks", ALL),
+    ("tasks by team", "tasks", {**ALL, "by": "team"}),
+    ("tasks by feature", "tasks", {**ALL, "by": "feature"}),
+    ("tasks by team, by spend", "tasks", {**ALL, "by": "team", "cohort": "spend"}),
+    ("waste", "waste", ALL),
+    ("waste by team", "waste", {**ALL, "by": "team"}),
+    ("savings", "savings", ALL),
+    ("unit-economics by team", "unit-economics", {**ALL, "by": "team"}),
+    ("models", "models", ALL),
+    ("token-bands", "token-bands", ALL),
+    ("untagged", "untagged", ALL),
+    ("variance by team", "variance", {"last": "15d", "by": "team"}),
+    ("budgets", "budgets", {}),
+    ("forecast by team", "forecast", {}),
+    ("anomalies by team", "anomalies", {**ALL, "by": "team"}),
+    ("anomalies by hour", "anomalies", {"last": "7d", "grain": "hour"}),
+    ("digest", "digest", {}),
+    ("allocation", "allocation", {}),
+    ("statement", "statement", {}),
+    ("journal", "journal", {}),
+    ("lines, the 50 newest", "lines", {**ALL, "top": "50", "sort": "end:desc"}),
+    ("lines, the 50 dearest", "lines", {**ALL, "top": "50", "sort": "cost_usd"}),
+    ("lines of one customer, the 50 dearest", "lines",
+     {**ALL, "top": "50", "sort": "cost_usd", "where": "customer=customer-7"}),
+]
+
+# The calls that a page makes, one after the other.
+PAGES = [
+    ("page: overview", [
+        ("spend", {**ALL, "by": "team"}), ("spend", {**ALL, "where": "team=(untagged)"}),
+        ("forecast", {}), ("spend", {**ALL, "grain": "day", "by": "team", "top": "6"}),
+        ("spend", {**ALL, "by": "model", "top": "6"}),
+        ("anomalies", {**ALL}), ("budgets", {}), ("tasks", ALL)]),
+]
+
+
+def make_ledger(folder):
+    state = os.path.join(folder, "var")
+    os.makedirs(os.path.join(state, "journal"), exist_ok=True)
+    done = subprocess.run([MAKER, str(RECORDS), state], stdout=subprocess.PIPE, text=True,
+                          check=True)
+    return done.stdout
+
+
+def start(folder):
+    certs = Certs(os.path.join(folder, "certs"))
+    provider = Provider(folder, certs)
+    config = base_config(certs, provider, limits=LIMITS)
+    return Gateway(folder, config, certs), provider
+
+
+def ask(gateway, path):
+    begun = time.monotonic()
+    answer = gateway.admin(path)
+    took = (time.monotonic() - begun) * 1000
+    if answer.status != 200:
+        sys.exit(f"bench: {path}: {answer.status} {answer.body[:300]!r}")
+    return took, len(answer.body)
+
+
+def paths_of(calls):
+    return [f"/api/v1/reports/{name}?{urlencode(words)}" for name, words in calls]
+
+
+def measure(gateway, calls):
+    """Median and worst of the sum over the calls, and the bytes of the answers."""
+    times, size = [], 0
+    for _ in range(ROUNDS):
+        answers = [ask(gateway, path) for path in calls]
+        times.append(sum(took for took, _ in answers))
+        size = sum(n for _, n in answers)
+    return statistics.median(times), max(times), size
+
+
+def rows_of(gateway):
+    for what, name, words in CALLS:
+        yield what, measure(gateway, paths_of([(name, words)]))
+    for what, calls in PAGES:
+        yield what, measure(gateway, paths_of(calls))
+    yield "metrics", measure(gateway, ["/metrics"])
+
+
+def main():
+    if not os.path.exists(MAKER):
+        sys.exit("bench: not built: make BUILD=release benchers")
+    wanted = sys.argv[1:]
+    given = os.environ.get("LEDGER")
+    folder = given or tempfile.mkdtemp(prefix="tollgate-bench-", dir=os.environ.get("FOLDER"))
+    try:
+        print(f"{show.machine()}; {RECORDS:,} records, median of {ROUNDS}")
+        if not given:
+            print(make_ledger(folder), flush=True)
+        gateway, provider = start(folder)
+        try:
+            print("| | ms | worst | bytes |\n|---|---|---|---|")
+            for what, (middle, worst, size) in rows_of(gateway) if not wanted else some(
+                    gateway, wanted):
+                late = " (late)" if middle > GOAL_MS and not what.startswith("page") else ""
+                print(f"| {what} | {middle:.0f}{late} | {worst:.0f} | {size:,} |", flush=True)
+        finally:
+            gateway.process.stop()
+            provider.process.stop()
+    finally:
+        if not given:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def some(gateway, wanted):
+    for what, name, words in CALLS:
+        if any(text in what for text in wanted):
+            yield what, measure(gateway, paths_of([(name, words)]))
+
+
+if __name__ == "__main__":
+    main()
