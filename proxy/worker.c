@@ -19,7 +19,6 @@
 #include "proxy/conn.h"
 #include "proxy/desk.h"
 #include "proxy/h2.h"
-#include "proxy/keys.h"
 #include "proxy/learnt.h"
 #include "proxy/rebuild.h"
 #include "proxy/server.h"
@@ -41,49 +40,6 @@ struct letter {
     size_t upstream;
     struct upstream_token token;
 };
-
-/* ---- pools -------------------------------------------------------------------------------- */
-
-static struct pools *pools_new(struct worker *w, struct generation *generation)
-{
-    const struct config *config = generation->config;
-    struct upstream_env env = {
-        .base = w->base, .dns = w->dns, .stats = &w->stats, .later = &w->later};
-    struct pools *pools = xcalloc(1, sizeof(*pools));
-
-    pools->refs = 1;
-    pools->worker = w;
-    pools->generation = generation;
-    pools->keys = key_memo_new(config->key_table);
-    pools->at = xcalloc(config->n_upstreams, sizeof(pools->at[0]));
-    pools->tokens = xcalloc(config->n_upstreams, sizeof(pools->tokens[0]));
-    for (size_t i = 0; i < config->n_upstreams; i++)
-        pools->at[i] = upstream_pool_new(&config->upstreams[i], generation->clients[i], &env);
-    return pools;
-}
-
-static void token_fini(struct upstream_token *token)
-{
-    if (token->text)
-        explicit_bzero(token->text, strlen(token->text));
-    free(token->text);
-    token->text = NULL;
-}
-
-void pools_unref(struct pools *pools)
-{
-    if (!pools || --pools->refs > 0)
-        return;
-    for (size_t i = 0; i < pools->generation->config->n_upstreams; i++) {
-        upstream_pool_free(pools->at[i]);
-        token_fini(&pools->tokens[i]);
-    }
-    free(pools->at);
-    free(pools->tokens);
-    key_memo_free(pools->keys);
-    generation_unref(pools->generation);
-    free(pools);
-}
 
 /* ---- mailbox --------------------------------------------------------------------------------- */
 
@@ -205,10 +161,10 @@ static void open_letter(struct worker *w, struct letter *letter)
         break;
     case LETTER_TOKEN:
         if (w->pools->generation == letter->of) {
-            token_fini(&w->pools->tokens[letter->upstream]);
+            upstream_token_fini(&w->pools->tokens[letter->upstream]);
             w->pools->tokens[letter->upstream] = letter->token;
         } else {
-            token_fini(&letter->token);
+            upstream_token_fini(&letter->token);
         }
         break;
     }
@@ -595,7 +551,7 @@ void worker_free(struct worker *w)
         generation_unref(letter->generation);
         if (letter->job)
             desk_job_deliver(letter->job); /* nobody is left to wait: freed */
-        token_fini(&letter->token);
+        upstream_token_fini(&letter->token);
         free(letter);
     }
     stop_listening(w);

@@ -25,6 +25,7 @@
 #include "proxy/generation.h"
 #include "proxy/memory.h"
 #include "proxy/metrics.h"
+#include "proxy/pools.h"
 #include "proxy/upstream.h"
 
 enum {
@@ -38,22 +39,6 @@ struct desk_job;
 struct learnt;
 struct tokenizer;
 struct server;
-
-/* An upstream's credential that was got from elsewhere (tokens.h). */
-struct upstream_token {
-    char *text; /* NULL: none yet */
-    int64_t expires_us; /* clock_mono_us */
-};
-
-/* The pools of one generation in one worker; counted by exchanges of that worker alone. */
-struct pools {
-    unsigned refs;
-    struct generation *generation;
-    struct upstream_pool **at; /* in the order of config->upstreams */
-    struct upstream_token *tokens; /* likewise */
-    struct key_memo *keys;
-    struct worker *worker;
-};
 
 struct worker {
     unsigned number;
@@ -157,12 +142,5 @@ static inline enum memory_level worker_memory(const struct worker *w)
 /* ---- for the objects of this worker ---------------------------------------------- */
 
 struct tokenizer *worker_tokenizer(struct worker *w);
-
-void pools_unref(struct pools *pools);
-static inline struct pools *pools_ref(struct pools *pools)
-{
-    pools->refs++;
-    return pools;
-}
 
 #endif
