@@ -55,6 +55,16 @@ static uint64_t output_bound(const struct xchg *x, uint64_t model_max)
     return each < most ? each : most;
 }
 
+static struct price_query worst_query(const struct xchg *x)
+{
+    return (struct price_query){.provider = x->upstream->provider,
+                                .upstream = strv_z(x->upstream->name),
+                                .model = x->model,
+                                .model_requested = x->facts.model,
+                                .tier = usage_priced_tier(x->facts.service_tier),
+                                .at_us = x->start_wall_us};
+}
+
 /*
  * What the call may take at the most, in every unit, and its price: from the request's
  * own bounds, else the defaults of estimate.h, and what this model's calls took before.
@@ -62,12 +72,7 @@ static uint64_t output_bound(const struct xchg *x, uint64_t model_max)
 static bool price_worst(struct xchg *x, struct limit_amounts *worst)
 {
     const struct book *book = x->config->book;
-    struct price_query query = {.provider = x->upstream->provider,
-                                .upstream = strv_z(x->upstream->name),
-                                .model = x->model,
-                                .model_requested = x->facts.model,
-                                .tier = usage_priced_tier(x->facts.service_tier),
-                                .at_us = x->start_wall_us};
+    struct price_query query = worst_query(x);
     uint64_t input, output;
     struct money most;
     bool priced;
@@ -92,6 +97,63 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     worst->n[UNIT_INPUT_TOKENS] = input;
     worst->n[UNIT_OUTPUT_TOKENS] = output;
     return priced;
+}
+
+/* What so much output makes of the worst case, in nano-USD; dearest where it has no price. */
+static uint64_t worst_nano(struct xchg *x, uint64_t output)
+{
+    struct price_query query = worst_query(x);
+    uint64_t input = x->worst_usage.n[USAGE_INPUT];
+    struct money most;
+
+    query.input_total = input;
+    if (!price_worst_case(x->config->book, &query, input, output, &most))
+        return LIMIT_VALUE_MAX;
+    return (uint64_t)money_ceil_nano(most);
+}
+
+/* The rest of the price, such as of images, stays as it is. */
+static uint64_t output_for(struct xchg *x, uint64_t room, uint64_t wanted)
+{
+    uint64_t whole = worst_nano(x, x->max_output), rest = wanted > whole ? wanted - whole : 0;
+    uint64_t fits = 0, none = x->max_output;
+
+    if (rest > room)
+        return 0;
+    while (none - fits > 1) {
+        uint64_t middle = fits + (none - fits) / 2;
+
+        if (worst_nano(x, middle) <= room - rest)
+            fits = middle;
+        else
+            none = middle;
+    }
+    return fits;
+}
+
+uint64_t xchg_output_that_fits(struct xchg *x)
+{
+    const struct limit_denial *d = &x->admission.denial;
+    uint64_t taken = d->spent > UINT64_MAX - d->reserved ? UINT64_MAX : d->spent + d->reserved;
+    uint64_t room = taken < d->limit ? d->limit - taken : 0;
+    uint64_t input = x->worst_usage.n[USAGE_INPUT];
+
+    if (x->route.endpoint->kind != ENDPOINT_METERED || x->max_output == 0)
+        return 0;
+    switch (d->def->unit) {
+    case UNIT_USD:
+        return output_for(x, room, d->wanted);
+    case UNIT_TOKENS:
+        return room > input ? room - input : 0;
+    case UNIT_OUTPUT_TOKENS:
+        return room;
+    case UNIT_INPUT_TOKENS:
+    case UNIT_REQUESTS:
+    case UNIT_CONCURRENT:
+    case UNIT_COUNT:
+        break;
+    }
+    return 0;
 }
 
 static enum step start_reservation(struct xchg *x)

@@ -273,6 +273,11 @@ enum step xchg_refuse(struct xchg *x, enum refusal refusal, const char *format, 
     __attribute__((format(printf, 3, 4)));
 /* The budget's or cap's refusal, from admission.denial. */
 enum step xchg_refuse_limit(struct xchg *x);
+/*
+ * The most output tokens with which the request that a limit has just refused would have had
+ * room in it; 0 where none would do, or where output does not matter.
+ */
+uint64_t xchg_output_that_fits(struct xchg *x);
 /* An answer of the gateway's own in JSON. */
 enum step xchg_answer_json(struct xchg *x, int status, struct strv json);
 /* The route below /_tollgate/, its body (if any) is here. */

@@ -190,18 +190,22 @@ enum step xchg_refuse_limit(struct xchg *x)
     const struct limit_denial *d = &x->admission.denial;
     bool is_rate = d->def->rolling || d->def->unit == UNIT_CONCURRENT;
     char limit[MONEY_TEXT + 16], spent[MONEY_TEXT + 16], reserved[MONEY_TEXT + 16];
-    char wanted[MONEY_TEXT + 16], when[DATETIME_TEXT] = "when a request ends";
+    char wanted[MONEY_TEXT + 16], when[DATETIME_TEXT] = "when a request ends", fits[96] = "";
+    uint64_t output = xchg_output_that_fits(x);
 
     if (d->resets_us > 0)
         datetime_format_s(d->resets_us, when);
+    if (output > 0)
+        snprintf(fits, sizeof(fits), "; it would fit with at most %" PRIu64 " output tokens", output);
     return xchg_refuse(
         x, is_rate ? REFUSE_RATE_LIMITED : REFUSE_BUDGET_EXHAUSTED,
         "%s \"%s\"%s" STRV_FMT "%s has no room: limit %s, spent %s, reserved %s, this call may "
-        "take %s; resets %s",
+        "take %s; resets %s%s",
         is_rate ? "rate cap" : "budget", d->def->name, d->scope.n ? " (" : "",
         STRV_ARG(strv_head(d->scope, 128)), d->scope.n ? ")" : "",
         amount(d->def->unit, d->limit, limit), amount(d->def->unit, d->spent, spent),
-        amount(d->def->unit, d->reserved, reserved), amount(d->def->unit, d->wanted, wanted), when);
+        amount(d->def->unit, d->reserved, reserved), amount(d->def->unit, d->wanted, wanted), when,
+        fits);
 }
 
 /* ---- the gateway's own routes -------------------------------------------------------------------- */
