@@ -59,6 +59,29 @@ uint32_t merge_find(const struct token_tables *t, const char *p, size_t n)
     return n <= TOKEN_MAX_BYTES ? merge_find_longer(t, p, n, token_longer_hash(p, n)) : TOKEN_NONE;
 }
 
+size_t merge_parts(const struct token_tables *t, const char *p, const char *end,
+                   const char **ends, size_t max)
+{
+    const uint64_t *borders = merge_table(t, t->borders_at);
+    uint64_t next = UINT64_MAX; /* what may follow the character before p */
+    size_t n = 0;
+
+    while (p < end && n < max - 1) {
+        if (end - p < TOKEN_CHAR_BYTES || !token_is_char(p)) {
+            next = UINT64_MAX;
+            p++;
+            continue;
+        }
+        ends[n] = p;
+        n += (next & token_char_bit(token_char_index(p))) == 0;
+        next = borders[token_char_index(p)];
+        p += TOKEN_CHAR_BYTES;
+    }
+    if (p == end)
+        ends[n++] = end;
+    return n;
+}
+
 /* ---- neighbours ---------------------------------------------------------------- */
 
 /* What the two join to, TOKEN_NONE where to nothing. */

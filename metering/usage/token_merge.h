@@ -27,6 +27,7 @@ enum {
     MERGE_STANDS = 16384,
     MERGE_LANES = 32,
     MERGE_LANE_BYTES = 15,
+    MERGE_LANE_ASKED = MERGE_LANE_BYTES / 3,
 };
 
 /* A piece of 2 to MERGE_LANE_BYTES bytes, and the tokens that it was merged to. */
@@ -40,12 +41,12 @@ struct merge_way {
     struct merge_lane *lane;
     uint32_t tokens[MERGE_LANE_BYTES + 1];
     uint32_t joined[MERGE_LANE_BYTES + 1];
-    uint32_t n;
-    /* Pairs that are not looked up so far; hash 0: none. */
-    struct {
-        uint64_t hash, pair;
+    uint32_t n, n_asked;
+    struct { /* pairs that are not looked up so far */
+        uint64_t hash;
         uint32_t at;
-    } open[2];
+        bool is_near; /* its bit of the filter was set, its place is on its way */
+    } asked[MERGE_LANE_ASKED];
 };
 
 /* What one thread remembers of one vocabulary, and its room to work; all zero to begin with. */
@@ -105,6 +106,15 @@ size_t merge_row(struct merge *m, const char *p, size_t n, uint32_t *ids);
  * left, where most of the longest tokens turn out to be wrong.
  */
 void merge_lanes(struct merge *m, struct merge_lane *lanes, size_t n);
+
+/*
+ * Cuts the piece p..end between characters of three bytes where no token holds bytes of both: merging
+ * never passes there, so the parts have the tokens that the whole has.  Parts are short and come
+ * again, where a piece is a whole sentence that does not.  The ends of at most max > 1 parts go
+ * to ends; returns how many.  The last one is `end` if there was room.
+ */
+size_t merge_parts(const struct token_tables *tables, const char *p, const char *end,
+                   const char **ends, size_t max);
 
 /* Tokens of any piece, and their ranks. */
 static inline size_t merge_piece(struct merge *m, const char *p, size_t n, uint32_t *ids)

@@ -10,11 +10,14 @@
  *   nodes   a trie of the tokens that merging can produce, as a double array
  *   pairs   which two tokens merge into a third: exactly one pair a token
  *   filter  a bit by the same hash: where it is zero there is no such pair
+ *   borders  of each character of three bytes, which others a token may hold behind it
+ *   chars   the tokens of these characters
  *   bytes   the tokens of single bytes, and what each two of them join to
  */
 #ifndef METERING_USAGE_TOKEN_TABLES_H
 #define METERING_USAGE_TOKEN_TABLES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -30,7 +33,7 @@ enum {
     CLASS_PAGE_BITS = 7, /* code points of a page of the class table: 2^7 */
     CLASS_PAGES = 0x110000 >> CLASS_PAGE_BITS,
 };
-#define TOKEN_TABLES_MAGIC 0x746b7632u
+#define TOKEN_TABLES_MAGIC 0x746b7638u
 #define TOKEN_NODE_FREE UINT32_MAX /* check of a place that is no node */
 
 /* Offsets from the header's begin, in bytes. */
@@ -39,7 +42,7 @@ struct token_tables {
     uint32_t key_bits, longer_bits, pair_bits, n_nodes;
     uint32_t keys_at, ranks_at, longer_at, offsets_at, pool_at, nodes_at, node_token_at;
     uint32_t splits_at, pairs_at, filter_at, prefixes_at, size;
-    uint32_t filter_bits, bytes_at, byte_pairs_at;
+    uint32_t filter_bits, bytes_at, byte_pairs_at, borders_at, chars_at;
 };
 
 /*
@@ -69,6 +72,40 @@ enum { TOKEN_BYTE_CLASSES = 32 };
 static inline unsigned token_byte_class(char c)
 {
     return (unsigned char)c % TOKEN_BYTE_CLASSES;
+}
+
+/*
+ * Characters of three bytes, as most of Asia writes: a word of bits for each index.  The bit of another
+ * one is zero if no token holds any bytes of both, where they stand beside each other.
+ */
+enum { TOKEN_CHARS = 1 << 16, TOKEN_CHAR_BYTES = 3 };
+
+/*
+ * Above the rank of a character's token (TOKEN_NONE: it is none): some token holds this character and
+ * only a part of the one behind it; or a part of the one before it.  Between two of which
+ * neither is so, what is merged across holds both, so that each is a token of its own before.
+ */
+enum {
+    TOKEN_CHAR_PART_BEHIND = 1 << TOKEN_RANK_BITS,
+    TOKEN_CHAR_PART_BEFORE = 2 << TOKEN_RANK_BITS,
+};
+
+static inline bool token_is_char(const char *p)
+{
+    return ((unsigned char)p[0] & 0xf0) == 0xe0 && ((unsigned char)p[1] & 0xc0) == 0x80 &&
+           ((unsigned char)p[2] & 0xc0) == 0x80;
+}
+
+static inline uint32_t token_char_index(const char *p)
+{
+    return ((unsigned char)p[0] & 0xfu) << 12 | ((unsigned char)p[1] & 0x3fu) << 6 |
+           ((unsigned char)p[2] & 0x3fu);
+}
+
+/* Two bits for all characters that share their first two bytes: some tokens end behind these. */
+static inline uint64_t token_char_bit(uint32_t index)
+{
+    return UINT64_C(1) << (((index >> 12) * 5 + (index >> 6)) % 32 * 2 + index % 2);
 }
 
 /* A slot of `longer` is rank and, above it, a check of the hash; of `pairs` all three ranks. */

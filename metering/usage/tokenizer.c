@@ -12,6 +12,7 @@
 enum {
     REPLACEMENT_BYTES = 3,
     SEQUENCE_MAX_BYTES = 4,
+    COUNT_LONG_BYTES = 6, /* pieces beyond this are looked through for places to cut them */
 };
 
 /* vocab/tables.S; each begins with a struct token_tables. */
@@ -194,6 +195,18 @@ static size_t ascii_run(const char *p, size_t n)
     return at;
 }
 
+/* The same of sequences of three bytes but for those whose second byte is not any. */
+static size_t three_byte_run(const char *p, size_t n)
+{
+    const unsigned char *c = (const unsigned char *)p;
+    size_t at = 0;
+
+    while (n - at >= 3 && c[at] > 0xe0 && c[at] < 0xf0 && c[at] != 0xed &&
+           (c[at + 1] & 0xc0) == 0x80 && (c[at + 2] & 0xc0) == 0x80)
+        at += 3;
+    return at;
+}
+
 /* Length of the well-formed text at p; *what is what comes behind it, of *bad bytes. */
 static size_t good_run(const char *p, size_t n, enum sequence *what, size_t *bad)
 {
@@ -203,6 +216,11 @@ static size_t good_run(const char *p, size_t n, enum sequence *what, size_t *bad
     while (at < n) {
         if ((unsigned char)p[at] < 0x80) {
             at += ascii_run(p + at, n - at);
+            continue;
+        }
+        length = three_byte_run(p + at, n - at);
+        if (length > 0) {
+            at += length;
             continue;
         }
         *what = look_at_sequence(p + at, n - at, &length);
@@ -263,6 +281,20 @@ static inline void count_cut(struct token_counter *c, struct count *count, const
     }
 }
 
+/* The same of one piece, which may be long. */
+static inline void count_long(struct token_counter *c, struct count *count, const char *p,
+                              const char *end)
+{
+    const char *ends[TOKEN_SPLIT_MAX];
+
+    while (p < end) {
+        size_t n = merge_parts(count->merge.tables, p, end, ends, TOKEN_SPLIT_MAX);
+
+        count_cut(c, count, p, ends, n);
+        p = ends[n - 1];
+    }
+}
+
 /* Counts the pieces that nothing to come can change; all of them where it is the end. */
 static inline const char *count_text(struct token_counter *c, token_split_fn *split, bool last)
 {
@@ -279,7 +311,10 @@ static inline const char *count_text(struct token_counter *c, token_split_fn *sp
                 break;
             c->exact = false; /* no room for the piece to end in: it ends here */
         }
-        count_cut(c, count, p, ends, n);
+        if (n == 1 && ends[0] - p > COUNT_LONG_BYTES)
+            count_long(c, count, p, ends[0]);
+        else
+            count_cut(c, count, p, ends, n);
         p = ends[n - 1];
     }
     c->tokens += count_rest(count);

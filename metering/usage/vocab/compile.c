@@ -459,6 +459,79 @@ static void place_bytes(const struct vocabulary *v, struct image *image, struct 
     free(pairs);
 }
 
+static bool is_behind_lead(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (((unsigned char)p[i] & 0xc0) != 0x80)
+            return false;
+    }
+    return true;
+}
+
+/* What of a character of three bytes is at p, n bytes of it: the indices that it may be. */
+static uint32_t index_mask(size_t n)
+{
+    return n >= TOKEN_CHAR_BYTES ? TOKEN_CHARS - 1 : n == 2 ? 0xffc0 : 0xf000;
+}
+
+/* The token holds the `before` bytes in front of p and the `behind` bytes at p. */
+static void put_border(uint64_t *borders, uint32_t *chars, const char *p, size_t before,
+                       size_t behind)
+{
+    char first[TOKEN_CHAR_BYTES] = {0}, second[TOKEN_CHAR_BYTES] = {0};
+    uint32_t mask = before == 3 ? TOKEN_CHARS - 1 : before == 2 ? 0xfff : 0x3f;
+    uint64_t bits = 0;
+
+    memcpy(first + TOKEN_CHAR_BYTES - before, p - before, before);
+    memcpy(second, p, behind);
+    for (uint32_t i = 0; i < TOKEN_CHARS; i++) {
+        if (((i ^ token_char_index(second)) & index_mask(behind)) != 0)
+            continue;
+        bits |= token_char_bit(i);
+        chars[i] |= before < TOKEN_CHAR_BYTES ? TOKEN_CHAR_PART_BEFORE : 0;
+    }
+    for (uint32_t i = 0; i < TOKEN_CHARS; i++) {
+        if (((i ^ token_char_index(first)) & mask) != 0)
+            continue;
+        borders[i] |= bits;
+        chars[i] |= behind < TOKEN_CHAR_BYTES ? TOKEN_CHAR_PART_BEHIND : 0;
+    }
+}
+
+/* For each place in each token that may be the border of two characters of three bytes. */
+static void place_borders(const struct vocabulary *v, struct image *image,
+                          struct token_tables *h)
+{
+    uint64_t *borders = get(TOKEN_CHARS, sizeof(*borders));
+    uint32_t *chars = get(TOKEN_CHARS, sizeof(*chars));
+
+    for (uint32_t i = 0; i < TOKEN_CHARS; i++) {
+        char p[TOKEN_CHAR_BYTES] = {(char)(0xe0 | i >> 12), (char)(0x80 | (i >> 6 & 0x3f)),
+                                    (char)(0x80 | (i & 0x3f))};
+
+        chars[i] = find(v, p, sizeof(p));
+    }
+    for (uint32_t rank = 0; rank < v->n; rank++) {
+        const char *p = v->pool + v->offsets[rank];
+        size_t n = length_of(v, rank);
+
+        for (size_t i = 1; i < n; i++) {
+            size_t before = i < TOKEN_CHAR_BYTES ? i : TOKEN_CHAR_BYTES;
+            size_t behind = n - i < TOKEN_CHAR_BYTES ? n - i : TOKEN_CHAR_BYTES;
+
+            if (((unsigned char)p[i] & 0xf0) != 0xe0 || !is_behind_lead(p + i + 1, behind - 1))
+                continue;
+            if (before == TOKEN_CHAR_BYTES ? token_is_char(p + i - before)
+                                           : is_behind_lead(p, before))
+                put_border(borders, chars, p + i, before, behind);
+        }
+    }
+    h->borders_at = place(image, borders, TOKEN_CHARS * sizeof(*borders));
+    h->chars_at = place(image, chars, TOKEN_CHARS * sizeof(*chars));
+    free(chars);
+    free(borders);
+}
+
 /* Of each token the longest one that it begins with. */
 static void place_prefixes(const struct vocabulary *v, struct image *image,
                            struct token_tables *h)
@@ -515,6 +588,7 @@ static void compile_vocabulary(const char *source, const char *target)
     place_filter(&v, &image, &h);
     place_prefixes(&v, &image, &h);
     place_bytes(&v, &image, &h);
+    place_borders(&v, &image, &h);
     h.size = (uint32_t)image.n;
     memcpy(image.bytes, &h, sizeof(h));
     write_file(target, image.bytes, image.n);
