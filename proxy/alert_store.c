@@ -43,7 +43,7 @@ void alert_store_drop(struct alert_store *s, size_t i)
 }
 
 void alert_store_put(struct alert_store *s, const char *channel, const struct alert *a,
-                     bool is_fallback)
+                     bool is_fallback, int64_t due_us)
 {
     struct alert_waiting *w;
 
@@ -60,6 +60,7 @@ void alert_store_put(struct alert_store *s, const char *channel, const struct al
     alert_text(w->channel, sizeof(w->channel), "%s", channel);
     w->alert = *a;
     w->is_fallback = is_fallback;
+    w->next_us = due_us;
     s->dirty = true;
 }
 
@@ -156,9 +157,9 @@ static bool take_all(struct alert_store *s, const cJSON *json)
             !alert_from_json(cJSON_GetObjectItemCaseSensitive(item, "alert"), &told))
             return false;
         alert_store_put(s, channel->valuestring, &told,
-                        cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "fallback")));
+                        cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "fallback")),
+                        take_time(item, "next_us"));
         s->waiting[s->n_waiting - 1].attempts = take_count(item, "attempts");
-        s->waiting[s->n_waiting - 1].next_us = take_time(item, "next_us");
     }
     s->digest_us = take_time(json, "digest_us");
     return true;

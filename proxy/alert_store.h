@@ -58,9 +58,9 @@ struct alert_firing *alert_store_find(struct alert_store *s, const char *group);
 /* A new one, or NULL where there are too many. */
 struct alert_firing *alert_store_add(struct alert_store *s, const char *group);
 void alert_store_drop(struct alert_store *s, size_t i);
-/* Puts a delivery into the outbox, due at once. */
+/* Puts a delivery into the outbox, due at that time; 0: at once. */
 void alert_store_put(struct alert_store *s, const char *channel, const struct alert *a,
-                     bool is_fallback);
+                     bool is_fallback, int64_t due_us);
 void alert_store_take(struct alert_store *s, size_t i);
 
 #endif

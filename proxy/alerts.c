@@ -13,18 +13,13 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/xalloc.h"
-#include "proxy/alert_send.h"
-#include "proxy/alert_store.h"
+#include "proxy/alert_calm.h"
 #include "proxy/alert_watch.h"
+#include "proxy/alerts_int.h"
 #include "proxy/server_int.h"
 
 enum {
     SLOW_EVERY = 5,     /* looks of budgets for one of anomalies */
-    ATTEMPTS_MAX = 5,   /* of a delivery */
-    THROTTLED_MAX = 20, /* where the receiver says when to come again */
-    FIRST_PAUSE_S = 1,
-    PAUSE_FACTOR = 4,
-    LONGEST_PAUSE_S = 300,
     BURST_MAX = 20, /* alerts of one look for one channel; the others become one */
     TEAMS_MAX = 500,
     TEAMS_BYTES = 1 << 20,
@@ -32,40 +27,15 @@ enum {
     TICK_MS = 250, /* deliveries are looked at so often */
 };
 
-struct alerts {
-    struct server *server;
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool stopping; /* under lock */
-    struct alert_store store;
-    const struct config *config; /* of this look */
-    int64_t now_us;
-    char (*pending)[ALERT_KEY_MAX]; /* groups that held at the last look, and must twice */
-    size_t n_pending;
-    char (*holding)[ALERT_KEY_MAX]; /* those of this look */
-    size_t n_holding;
-    unsigned *burst; /* of this look, by channel */
-    uint64_t looks, ledger_failures;
-};
 
 /* ---- routes --------------------------------------------------------------------------------
  */
-
-static const struct alert_channel *channel_of(const struct config *config, struct strv name)
-{
-    for (size_t i = 0; i < config->alerts.n_channels; i++) {
-        if (strv_eq(strv_z(config->alerts.channels[i].name), name))
-            return &config->alerts.channels[i];
-    }
-    return NULL;
-}
 
 /* More than so many at once are told as one. */
 static void put(struct alerts *a, struct strv name, const struct alert *alert, bool is_fallback,
                 bool quiet)
 {
-    const struct alert_channel *channel = channel_of(a->config, name);
+    const struct alert_channel *channel = alerts_channel(a->config, name);
     size_t at;
     struct alert many;
 
@@ -73,7 +43,8 @@ static void put(struct alerts *a, struct strv name, const struct alert *alert, b
         return;
     at = (size_t)(channel - a->config->alerts.channels);
     if (++a->burst[at] < BURST_MAX) {
-        alert_store_put(&a->store, channel->name, alert, is_fallback);
+        alert_store_put(&a->store, channel->name, alert, is_fallback,
+                        alert_quiet_until(a->config, alert, a->now_us));
     } else if (a->burst[at] == BURST_MAX) {
         alert_init(&many, "alerts.collapsed", alert->severity, a->now_us);
         alert_text(many.key, sizeof(many.key), "tollgate:collapsed:%lld",
@@ -83,7 +54,7 @@ static void put(struct alerts *a, struct strv name, const struct alert *alert, b
                    "More than %d alerts came at once for this channel. The reports budgets and "
                    "anomalies show all.",
                    BURST_MAX);
-        alert_store_put(&a->store, channel->name, &many, is_fallback);
+        alert_store_put(&a->store, channel->name, &many, is_fallback, 0);
     }
 }
 
@@ -163,8 +134,11 @@ static void on_condition(const struct alert_condition *c, void *arg)
     struct alerts *a = arg;
     struct alert_firing *f = alert_store_find(&a->store, c->group);
 
-    if (f) {
+    if (f)
         f->seen = true;
+    if (alert_is_muted(a->config, &c->alert, a->now_us))
+        return; /* what still holds when that ends is told then */
+    if (f) {
         if (c->level > f->level) {
             fire(a, f, c);
         } else if (c->level < f->level) {
@@ -362,111 +336,28 @@ static void look(struct alerts *a)
     a->burst = NULL;
 }
 
-/* ---- deliveries
- * ------------------------------------------------------------------------------ */
-
-/* 1 s, 4 s, ... 5 min, a quarter more or less, so that many do not come back together. */
-static int64_t pause_us(unsigned attempts)
-{
-    int64_t s = FIRST_PAUSE_S;
-    unsigned char random;
-
-    for (unsigned i = 1; i < attempts && s < LONGEST_PAUSE_S; i++)
-        s *= PAUSE_FACTOR;
-    s = s < LONGEST_PAUSE_S ? s : LONGEST_PAUSE_S;
-    digest_random(&random, 1);
-    return s * US_PER_SECOND * (192 + random / 2) / 256;
-}
-
-static void give_up(struct alerts *a, size_t at, const char *why)
-{
-    const struct alerts_config *c = &a->config->alerts;
-    struct alert_waiting lost = a->store.waiting[at];
-    struct alert told;
-
-    alert_store_take(&a->store, at);
-    log_line(LOG_ERROR, "alerts", "could not be delivered", "channel=%s event=%s reason=\"%s\"",
-             lost.channel, lost.alert.event, why);
-    if (lost.is_fallback)
-        return;
-    /* Somebody else hears of it, and that the channel is deaf. */
-    alert_init(&told, "alerting.failed", SEVERITY_WARNING, a->now_us);
-    alert_text(told.key, sizeof(told.key), "tollgate:channel:%.200s", lost.channel);
-    alert_text(told.title, sizeof(told.title), "Channel %.60s cannot be reached", lost.channel);
-    alert_text(told.text, sizeof(told.text), "%s. What was not delivered: %s", why,
-               lost.alert.title);
-    for (size_t i = 0; i < c->n_fallback; i++) {
-        if (strv_eq(c->fallback[i], strv_z(lost.channel)))
-            continue;
-        alert_store_put(&a->store, c->fallback[i].p, &told, true);
-        alert_store_put(&a->store, c->fallback[i].p, &lost.alert, true);
-    }
-}
-
-static void settle_delivery(struct alerts *a, size_t at, const struct alert_delivery *d)
-{
-    struct alert_waiting *w = &a->store.waiting[at];
-
-    if (d->verdict == ALERT_SENT) {
-        alert_store_take(&a->store, at);
-        return;
-    }
-    w->attempts++;
-    a->store.dirty = true;
-    if (d->verdict == ALERT_REFUSED ||
-        w->attempts >= (d->retry_after_s ? (unsigned)THROTTLED_MAX : (unsigned)ATTEMPTS_MAX)) {
-        give_up(a, at, d->why);
-        return;
-    }
-    w->next_us = clock_wall_us() +
-                 (d->retry_after_s ? d->retry_after_s * US_PER_SECOND : pause_us(w->attempts));
-    log_line(LOG_WARN, "alerts", "not delivered yet",
-             "channel=%s event=%s attempts=%u reason=\"%s\"", w->channel, w->alert.event,
-             w->attempts, d->why);
-}
-
-/* One of each channel at a time, so that what is told stays in order. */
-static void deliver(struct alerts *a)
-{
-    struct alert_delivery due[ALERT_SEND_MOST];
-    struct alert *copies = NULL;
-    size_t place[ALERT_SEND_MOST], n = 0;
-
-    for (size_t i = 0; i < a->store.n_waiting && n < ALERT_SEND_MOST; i++) {
-        const struct alert_waiting *w = &a->store.waiting[i];
-        const struct alert_channel *channel = channel_of(a->config, strv_z(w->channel));
-        bool taken = false;
-        for (size_t k = 0; k < i; k++)
-            taken = taken || strcmp(a->store.waiting[k].channel, w->channel) == 0;
-        if (taken || w->next_us > a->now_us)
-            continue;
-        if (!channel) {
-            log_line(LOG_WARN, "alerts", "dropped: its channel is no more", "channel=%s",
-                     w->channel);
-            alert_store_take(&a->store, i--);
-            continue;
-        }
-        place[n] = i;
-        due[n++] = (struct alert_delivery){.alert = &w->alert, .channel = channel};
-    }
-    if (n == 0)
-        return;
-    copies = xcalloc(n, sizeof(*copies));
-    for (size_t i = 0; i < n; i++) {
-        copies[i] = *due[i].alert;
-        due[i].alert = &copies[i];
-    }
-    /* What is about to be tried is on the disk: a crash delivers it again, under its id. */
-    if (alert_store_save(&a->store) != RC_OK)
-        log_line(LOG_ERROR, "alerts", "could not keep what waits", "path=%s", a->store.path);
-    alert_send(due, n);
-    for (size_t i = n; i-- > 0;)
-        settle_delivery(a, place[i], &due[i]);
-    free(copies);
-}
-
 /* ---- the thread
  * ------------------------------------------------------------------------------- */
+
+/* For alerts_stats. */
+static void publish(struct alerts *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->shown = a->counts;
+    a->shown.firing = a->store.n_firing;
+    a->shown.waiting = a->store.n_waiting;
+    pthread_mutex_unlock(&a->lock);
+}
+
+void alerts_stats(struct alerts *a, struct alert_stats *out)
+{
+    *out = (struct alert_stats){.firing = 0};
+    if (!a)
+        return;
+    pthread_mutex_lock(&a->lock);
+    *out = a->shown;
+    pthread_mutex_unlock(&a->lock);
+}
 
 static bool rest(struct alerts *a)
 {
@@ -504,7 +395,8 @@ static void *run(void *arg)
             next = clock_mono_us() + a->config->alerts.every_s * US_PER_SECOND;
             look(a);
         }
-        deliver(a);
+        alerts_deliver(a);
+        publish(a);
         if (alert_store_save(&a->store) != RC_OK)
             log_line(LOG_ERROR, "alerts", "could not keep what was told", "path=%s",
                      a->store.path);

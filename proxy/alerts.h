@@ -8,12 +8,26 @@
 #ifndef PROXY_ALERTS_H
 #define PROXY_ALERTS_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 struct alerts;
 struct server;
+
+enum alert_count { ALERT_COUNT_SENT = 0, ALERT_COUNT_RETRIED, ALERT_COUNT_LOST, ALERT_COUNTS };
+enum { ALERT_CHANNEL_KINDS = 4 }; /* enum alert_channel_kind */
+
+struct alert_stats {
+    uint64_t by[ALERT_CHANNEL_KINDS][ALERT_COUNTS]; /* deliveries since the start */
+    size_t firing;                                 /* told and not over */
+    size_t waiting;                                /* to be delivered */
+};
 
 /* Starts the thread; the configuration of each moment is followed. */
 struct alerts *alerts_start(struct server *server);
 /* NULL is legal. Waits for a delivery under way, at most some seconds. */
 void alerts_stop(struct alerts *a);
+/* As of the last quarter of a second, from any thread. NULL: nothing. */
+void alerts_stats(struct alerts *a, struct alert_stats *out);
 
 #endif

@@ -210,12 +210,21 @@ struct alert_route {
     size_t n_channels;
 };
 
+/* What nobody is to be told of for a while: maintenance. */
+struct alert_mute {
+    struct alert_route what; /* match, events and severity of it; no channels */
+    int64_t until_us;
+};
+
 struct alerts_config {
     int every_s;
     struct alert_channel *channels;
     size_t n_channels;
     struct alert_route *routes;
     size_t n_routes;
+    struct alert_mute *mutes;
+    size_t n_mutes;
+    int quiet_from_min, quiet_to_min; /* of the day; equal: no quiet hours */
     struct strv *fallback; /* channels of what no route takes, and of routes that fail */
     size_t n_fallback;
     int forecast_percent;    /* of a budget; 0: no such alert */

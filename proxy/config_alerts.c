@@ -3,9 +3,10 @@
  */
 #include <string.h>
 
+#include "base/datetime.h"
 #include "proxy/config_draft.h"
 
-enum { CHANNELS_MAX = 1000, ROUTES_MAX = 1000 };
+enum { CHANNELS_MAX = 1000, ROUTES_MAX = 1000, MUTES_MAX = 1000, HOUR_MIN = 60 };
 
 #define PAGERDUTY_URL "https://events.pagerduty.com/v2/enqueue"
 
@@ -116,6 +117,54 @@ static void read_route(struct config_loader *l, const cJSON *item)
     alerts->routes[alerts->n_routes++] = draft.route;
 }
 
+static void read_mute(struct config_loader *l, const cJSON *item)
+{
+    struct mute_draft draft = {.match = NULL};
+    struct alerts_config *alerts = &l->config->alerts;
+    struct alert_mute mute = {.until_us = 0};
+
+    config_preset_section(l, &config_section_mute, &draft);
+    config_read_section(l, &config_section_mute, item, &draft);
+    mute.what.severity = draft.severity;
+    if (draft.match)
+        (void)config_read_tag_values(l, draft.match, "alerts.mutes[].match", &mute.what.match,
+                                     &mute.what.n_match);
+    if (draft.events)
+        (void)config_read_list(l, draft.events, "alerts.mutes[].events", &mute.what.events,
+                               &mute.what.n_events);
+    if (draft.until && !datetime_parse(strv_z(draft.until), &mute.until_us))
+        config_problem(l, config_member_or(item, "until"),
+                       "alerts.mutes[].until is no time (2026-11-21T18:00:00Z)");
+    alerts->mutes[alerts->n_mutes++] = mute;
+}
+
+/* "22:00": minutes of the day, or -1. */
+static int minutes_of(struct strv text)
+{
+    struct strv hour = strv_head(text, strv_find(text, ':'));
+    uint64_t h, m;
+
+    if (text.n != sizeof("22:00") - 1 || hour.n != 2 || !strv_parse_u64(hour, 23, &h) ||
+        !strv_parse_u64(strv_skip(text, 3), HOUR_MIN - 1, &m))
+        return -1;
+    return (int)h * HOUR_MIN + (int)m;
+}
+
+static void read_quiet(struct config_loader *l, const cJSON *item, const char *text)
+{
+    struct alerts_config *alerts = &l->config->alerts;
+    struct strv all = text ? strv_z(text) : STRV_NONE;
+
+    if (!text)
+        return;
+    alerts->quiet_from_min = minutes_of(strv_head(all, strv_find(all, '-')));
+    alerts->quiet_to_min = minutes_of(strv_skip(all, strv_find(all, '-') + 1));
+    if (alerts->quiet_from_min < 0 || alerts->quiet_to_min < 0 ||
+        alerts->quiet_from_min == alerts->quiet_to_min)
+        config_problem(l, config_member_or(item, "quiet_hours"),
+                       "alerts.quiet_hours is no span of a day (22:00-07:00)");
+}
+
 static void read_floor(struct config_loader *l, const cJSON *item)
 {
     struct money *to = &l->config->alerts.anomaly_usd;
@@ -150,5 +199,10 @@ void config_read_alerts(struct config_loader *l, const cJSON *item)
         alerts->routes = config_alloc(l->config, n * sizeof(alerts->routes[0]));
         cJSON_ArrayForEach(each, draft.routes) read_route(l, each);
     }
+    if (draft.mutes && config_count_items(l, draft.mutes, "alerts.mutes", MUTES_MAX, &n)) {
+        alerts->mutes = config_alloc(l->config, n * sizeof(alerts->mutes[0]));
+        cJSON_ArrayForEach(each, draft.mutes) read_mute(l, each);
+    }
+    read_quiet(l, item, draft.quiet_hours);
     read_names(l, draft.fallback, "alerts.fallback", &alerts->fallback, &alerts->n_fallback);
 }

@@ -78,15 +78,23 @@ struct route_draft {
     const cJSON *match, *events, *channels;
 };
 
+struct mute_draft {
+    const cJSON *match, *events;
+    enum alert_severity severity;
+    char *until, *reason;
+};
+
 struct alerts_draft {
     struct alerts_config alerts;
-    const cJSON *channels, *routes, *fallback, *anomaly_usd;
+    const cJSON *channels, *routes, *mutes, *fallback, *anomaly_usd;
+    char *quiet_hours;
 };
 
 extern const struct config_section config_section_alerts;
 extern const struct config_section config_section_certificate;
 extern const struct config_section config_section_channel;
 extern const struct config_section config_section_route;
+extern const struct config_section config_section_mute;
 extern const struct config_section config_section_tags;
 extern const struct config_section config_section_upstream;
 extern const struct config_section config_section_key;

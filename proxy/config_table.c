@@ -410,10 +410,22 @@ static const struct config_field route_fields[] = {
 };
 const struct config_section config_section_route = TABLE("alerts.routes[]", route_fields);
 
+static const struct config_field mute_fields[] = {
+    ITEM(mute_draft, match, "match", "{ tag: value } of the alert, with wildcards"),
+    ITEM(mute_draft, events, "events", "names such as budget.*; by default all"),
+    WORD(mute_draft, severity, "severity", severity_words, SEVERITY_INFO, "at least"),
+    NEEDED(mute_draft, until, "until", "RFC 3339; what still holds then is told then"),
+    TEXT(mute_draft, reason, "reason", NULL, "for people"),
+};
+const struct config_section config_section_mute = TABLE("alerts.mutes[]", mute_fields);
+
 static const struct config_field alerts_fields[] = {
     INT(alerts_draft, alerts.every_s, "every_seconds", 60, 1, 3600, "between two looks, s"),
     ITEMS(alerts_draft, channels, "channels", &config_section_channel, "where alerts go"),
     ITEMS(alerts_draft, routes, "routes", &config_section_route, "which go where"),
+    ITEMS(alerts_draft, mutes, "mutes", &config_section_mute, "what is not told for a while"),
+    TEXT(alerts_draft, quiet_hours, "quiet_hours", NULL,
+         "22:00-07:00 in timezone: what only informs waits for their end"),
     ITEM(alerts_draft, fallback, "fallback", "channels of what no route takes, or could be sent"),
     INT(alerts_draft, alerts.forecast_percent, "forecast_percent", 100, 0, 1000,
         "forecast of a budget with alerts, in per cent of it; 0: never"),

@@ -11,6 +11,8 @@
 
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "proxy/alerts.h"
+#include "proxy/config.h"
 
 enum {
     LABEL_MAX_BYTES = 32 << 10, /* of one sample: two values of a limit, escaped */
@@ -374,6 +376,35 @@ static enum rc render_ledger(const struct ledger_stats *s, struct buf *out)
                            s->lag_us > 0 ? (uint64_t)s->lag_us : 0, MICRO_DECIMALS);
 }
 
+static enum rc render_alerts(const struct alert_stats *s, struct buf *out)
+{
+    static const char *const kinds[ALERT_CHANNEL_KINDS] = {
+        [ALERT_SLACK] = "slack",
+        [ALERT_PAGERDUTY] = "pagerduty",
+        [ALERT_WEBHOOK] = "webhook",
+        [ALERT_EMAIL] = "email",
+    };
+    static const char *const results[ALERT_COUNTS] = {"sent", "retried", "lost"};
+    const struct single list[] = {
+        {"tollgate_alerts_firing", "gauge", "Alerts that were told and are not over.",
+         s->firing},
+        {"tollgate_alerts_waiting", "gauge", "Alerts that wait to be delivered.", s->waiting},
+    };
+
+    TRY(metrics_family(out, "tollgate_alerts_total", "counter",
+                       "Tries to deliver an alert, by kind of channel and what came of it."));
+    for (size_t k = 0; k < ALERT_CHANNEL_KINDS; k++) {
+        for (size_t r = 0; r < ALERT_COUNTS; r++) {
+            char labels[64];
+
+            (void)snprintf(labels, sizeof(labels), "channel=\"%s\",result=\"%s\"", kinds[k],
+                           results[r]);
+            TRY(metrics_uint(out, "tollgate_alerts_total", labels, s->by[k][r]));
+        }
+    }
+    return render_list(list, sizeof(list) / sizeof(list[0]), out);
+}
+
 static enum rc render_process(const struct metrics_view *view, struct buf *out)
 {
     const struct single list[] = {
@@ -415,7 +446,9 @@ static enum rc render_view(const struct metrics_view *view, struct buf *out)
         TRY(render_workers(view, out));
     if (view->n_limiters)
         TRY(render_limiters(view, out));
-    return view->ledger ? render_ledger(view->ledger, out) : RC_OK;
+    if (view->ledger)
+        TRY(render_ledger(view->ledger, out));
+    return view->alerts ? render_alerts(view->alerts, out) : RC_OK;
 }
 
 enum rc metrics_render(const struct metrics_view *view, struct buf *out)

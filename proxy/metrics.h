@@ -170,6 +170,7 @@ struct metrics_view {
     const struct limiter_stats *limiters; /* one a worker, summed */
     size_t n_limiters;
     const struct ledger_stats *ledger;
+    const struct alert_stats *alerts;
     const char *version; /* of the program, for tollgate_build_info */
     int64_t started_us;  /* wall time at which the process started; 0: not shown */
     uint64_t reloads, reload_failures; /* of the configuration */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "proxy/admin.h"
+#include "proxy/alerts.h"
 #include "proxy/cmd.h"
 #include "proxy/metrics.h"
 #include "proxy/server_int.h"
@@ -23,6 +24,7 @@ static void show_metrics(struct buf *out, void *arg)
     const struct worker_stats **workers = xcalloc(s->n_workers, sizeof(workers[0]));
     struct limiter_stats *limiters = xcalloc(s->n_workers, sizeof(limiters[0]));
     struct ledger_stats ledger;
+    struct alert_stats alerts;
 
     for (unsigned i = 0; i < s->n_workers; i++) {
         struct worker *w = s->workers[i];
@@ -33,11 +35,13 @@ static void show_metrics(struct buf *out, void *arg)
         pthread_mutex_unlock(&w->mailbox_lock);
     }
     ledger_stats(s->ledger, &ledger);
+    alerts_stats(s->alerts, &alerts);
     if (metrics_render(&(struct metrics_view){.workers = workers,
                                               .n_workers = s->n_workers,
                                               .limiters = limiters,
                                               .n_limiters = s->n_workers,
                                               .ledger = &ledger,
+                                              .alerts = &alerts,
                                               .version = TOLLGATE_VERSION,
                                               .started_us = s->started_us,
                                               .reloads = atomic_load(&s->reloads),

@@ -1,10 +1,10 @@
 /*
  * history.c - a ledger of some weeks that never were, for pages and their tests.
  *
- *   history STATE_DIR DAYS CALLS_A_DAY
+ *   history STATE_DIR DAYS CALLS_A_DAY [SPIKE_DAYS_AGO]
  *
  * Writes what a company of four teams might have called until now: weekdays and weekends,
- * growth, one team's spike four days ago, tasks with outcomes, retries, failures, calls
+ * growth, one team's spike (four days ago where nothing is said), tasks with outcomes, retries, failures, calls
  * without tags.  The same words give the same records but for their time.  Through the
  * journal, as a gateway would: STATE_DIR/journal and STATE_DIR/ledger.db.
  */
@@ -162,14 +162,14 @@ static void close_task(struct journal *j, const struct record *r)
 }
 
 static void write_day(struct journal *j, int64_t start_us, int64_t until_us, unsigned day,
-                      unsigned ago, unsigned calls)
+                      unsigned calls, bool is_spike)
 {
     bool weekend = ((start_us / DAY_US) + 4) % 7 % 6 == 0;
     unsigned n = (unsigned)((uint64_t)calls * (100 + day) / 100 * (weekend ? 35 : 100) / 100);
     struct fail fail;
 
     for (unsigned i = 0; i < n; i++) {
-        const struct app *app = pick(ago == SPIKE_DAYS_AGO ? 150 : 0);
+        const struct app *app = pick(is_spike ? 150 : 0);
         int64_t end_us = start_us + DAY_US * i / (n + 1) + dice(1000000);
         struct record r;
         struct texts t;
@@ -191,15 +191,16 @@ int main(int argc, char **argv)
     struct ledger_options options = {
         .sync = SYNC_NEVER, .sync_interval_ms = 200, .ingest_interval_ms = 5};
     char path[512], folder[512];
-    uint64_t days, calls;
+    uint64_t days, calls, spike = SPIKE_DAYS_AGO;
     struct fail fail = {0};
     struct ledger *ledger;
     struct journal *j;
     int64_t now = clock_wall_us(), today = now / DAY_US * DAY_US;
 
-    if (argc != 4 || !strv_parse_u64(strv_z(argv[2]), DAYS_MAX, &days) ||
+    if (argc < 4 || argc > 5 || (argc == 5 && !strv_parse_u64(strv_z(argv[4]), DAYS_MAX, &spike)) ||
+        !strv_parse_u64(strv_z(argv[2]), DAYS_MAX, &days) ||
         !strv_parse_u64(strv_z(argv[3]), CALLS_MAX, &calls)) {
-        fprintf(stderr, "usage: history STATE_DIR DAYS CALLS_A_DAY\n");
+        fprintf(stderr, "usage: history STATE_DIR DAYS CALLS_A_DAY [SPIKE_DAYS_AGO]\n");
         return 2;
     }
     (void)snprintf(path, sizeof(path), "%s/ledger.db", argv[1]);
@@ -212,7 +213,8 @@ int main(int argc, char **argv)
     if (!j)
         die("open", &fail);
     for (unsigned ago = (unsigned)days; ago-- > 0;) {
-        write_day(j, today - ago * DAY_US, now, (unsigned)days - 1 - ago, ago, (unsigned)calls);
+        write_day(j, today - ago * DAY_US, now, (unsigned)days - 1 - ago, (unsigned)calls,
+                  ago == spike);
         ledger_catch_up(ledger);
     }
     journal_close(j);

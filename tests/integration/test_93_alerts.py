@@ -6,12 +6,18 @@ import hashlib
 import hmac
 import json
 import os
+import re
+import subprocess
 import time
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 
 import pytest
 
-from kit import calls, receivers
+from kit import calls, procs, receivers
 from kit.procs import run_cli, wait_for
+
+HISTORY = os.path.join(os.path.dirname(procs.provider_binary()), "history")
 
 SECRET = "hook-secret-4471"
 OLD_SECRET = "hook-secret-old-9921"
@@ -258,6 +264,10 @@ def test_private_addresses_are_refused_unless_allowed(gateways, hooks):
     ({"channels": [{"name": "x", "type": "pagerduty"}]}, "routing_key"),
     ({"channels": [{"name": "x", "type": "email", "url": "smtp://h"}]}, "from"),
     ({"fallback": ["ghost"]}, "there is no channel"),
+    ({"quiet_hours": "22-7"}, "no span of a day"),
+    ({"quiet_hours": "24:00-07:00"}, "no span of a day"),
+    ({"mutes": [{"until": "tomorrow"}]}, "alerts.mutes[].until"),
+    ({"mutes": [{"events": ["budget.*"]}]}, "until"),
 ])
 def test_faulty_configuration(gateways, tmp_path, change, says):
     path = tmp_path / "tollgate.json"
@@ -299,3 +309,111 @@ def test_weekly_digest_once_a_week(gateways, hooks):
     gateway.start()
     time.sleep(3)
     assert len(hooks.taken()) == 2
+
+
+# What tells of each kind of alert, in the words that every channel has.
+KINDS = {"threshold": "of its budget", "forecast": "will not last", "anomaly": "Unusual spend",
+         "unpriced": "No price for model", "untagged": "of spend has no team",
+         "trouble": "trouble with its counters"}
+
+
+def unfinished_window():
+    """A calendar window that is neither so young that it has no forecast nor about to end."""
+    now = datetime.now(timezone.utc)
+    if 3 <= now.day <= 26:
+        return "month"
+    return "year" if now.month > 1 or now.day > 3 else "week"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists(HISTORY), reason=f"no {HISTORY}")
+def test_every_kind_reaches_every_channel(gateways, hooks, mailbox, own_redis, tmp_path):
+    """Over weeks of history with a spike of yesterday; receivers fail, hang and throttle at first."""
+    box = {"name": "mail", "type": "email", "url": mailbox.url, "from": "tollgate@example.com",
+           "to": ["a@example.com"], "require_tls": False, "allow_private": True}
+    everywhere = [{"channels": ["slack", "pager", "hook", "mail"]}]
+    state = tmp_path / "weeks" / "var"
+    state.mkdir(parents=True)
+    subprocess.run([HISTORY, str(state), "45", "40", "1"], check=True, timeout=120)
+    window = unfinished_window()
+    gateway = gateways(
+        name="weeks", redis=own_redis, keys=[{"name": "main", "secret": calls.KEY}],
+        alerts=alerts(hooks, everywhere, [box], untagged_percent=1, anomaly_usd="0.01", anomaly_percent=5),
+        limits=[{"name": "roomy", "unit": "usd", "limit": "100000", "window": window, "alerts": [100]}])
+    gateway.stop()
+    outlook, = gateway.report("forecast", "--scope", "budgets")["rows"]
+    spent, end = Decimal(outlook["spent_usd"]), Decimal(outlook["forecast_usd"])
+    assert 0 < spent < end
+    gateway.config["limits"] = [
+        {"name": "half", "unit": "usd", "limit": f"{spent * 2:.6f}", "window": window, "alerts": [50]},
+        {"name": "short", "unit": "usd", "limit": f"{(spent + end) / 2:.6f}", "window": window, "alerts": [100]}]
+    gateway.write()
+    hooks.answers = [503, "hang", (429, {"Retry-After": "1"}), 500, (429, {"Retry-After": "1"})]
+    mailbox.answers = ["451 try again", "421 busy"]
+    gateway.start()
+    assert calls.send(gateway, calls.chat(model="nobody-knows-this")).status == 200
+    for _ in range(4):
+        assert calls.send(gateway, calls.chat(words=9000)).status == 200
+    own_redis.kill()
+
+    def told():
+        return {
+            "slack": [m["text"] for m in hooks.taken("/slack-T0KEN")],
+            "pager": [m["payload"]["summary"] for m in hooks.taken("/pager") if "payload" in m],
+            "hook": [m["title"] for m in hooks.taken("/hook") if m["status"] == "firing"],
+            "mail": [email.message_from_bytes(text, policy=email.policy.default)["Subject"]
+                     for _, _, text in mailbox.messages],
+        }
+
+    def missing():
+        return {(channel, kind) for channel, texts in told().items()
+                for kind, says in KINDS.items() if not any(says in text for text in texts)}
+    try:
+        wait_for("six kinds at four channels", lambda: not missing(), 90, 0.5)
+    except AssertionError:
+        raise AssertionError(f"missing: {sorted(missing())}") from None
+    first = {m["id"] for m in hooks.taken("/hook")}
+    metrics = gateway.admin("/metrics").body.decode()
+    counts = {(c, r): int(n) for c, r, n in
+              re.findall(r'tollgate_alerts_total\{channel="(\w+)",result="(\w+)"\} (\d+)', metrics)}
+    assert all(counts[kind, "sent"] >= 6 for kind in ("slack", "pagerduty", "webhook", "email"))
+    assert sum(counts[kind, "retried"] for kind in ("slack", "pagerduty", "webhook")) >= 4
+    assert counts["email", "retried"] >= 2
+    assert int(re.search(r"^tollgate_alerts_firing (\d+)", metrics, re.M)[1]) >= 6
+    # A restart repeats none of what still holds.
+    gateway.stop()
+    gateway.start()
+    time.sleep(7)
+    again = [m for m in hooks.taken("/hook") if m["id"] not in first and m["status"] == "firing"]
+    assert [m["title"] for m in again if "trouble" not in m["title"]] == []
+    spike = [m for m in hooks.taken("/hook") if m["type"] == "anomaly.detected"
+             and m["tags"].get("team") == "labs" and " up to " in m["title"]]
+    assert spike and spike[0]["details"]["What moved most"] and spike[0]["details"]["Expected"].startswith("$")
+    forecast = [m for m in hooks.taken("/hook") if m["type"] == "budget.forecast"]
+    assert {m["dedup_key"].split(":")[1] for m in forecast} >= {"short"}
+
+
+def test_maintenance_mutes_until_its_end(gateways, hooks):
+    until = datetime.now(timezone.utc) + timedelta(seconds=9)
+    gateway = start(gateways, hooks, [{"channels": ["hook"]}], [budget()], mutes=[
+        {"match": {"team": "search"}, "events": ["budget.*"], "reason": "a load test",
+         "until": until.strftime("%Y-%m-%dT%H:%M:%SZ")}])
+    spend(gateway, 3000)
+    time.sleep(max(0, (until - datetime.now(timezone.utc)).total_seconds() - 1.5))
+    assert hooks.got == []
+    told, = settled(hooks, "/hook", 1)
+    assert told["type"] == "budget.exhausted"
+
+
+def test_quiet_hours_keep_what_only_informs(gateways, hooks):
+    now = datetime.now(timezone.utc)
+    gateway = start(gateways, hooks, [{"channels": ["hook"]}],
+                    [budget(name="low", limit="0.01", alerts=[1]), budget(name="gone", alerts=[100])],
+                    quiet_hours=f"{now - timedelta(minutes=2):%H:%M}-{now + timedelta(minutes=90):%H:%M}")
+    spend(gateway, 3000)
+    told, = settled(hooks, "/hook", 1)  # the other one waits, and holds nothing up
+    assert told["dedup_key"].startswith("tollgate:gone:")
+    state = json.load(open(os.path.join(gateway.folder, "var", "alerts.json")))
+    waiting, = state["waiting"]
+    assert waiting["alert"]["key"].startswith("tollgate:low:")
+    assert int(waiting["next_us"]) > (now + timedelta(minutes=80)).timestamp() * 1e6
