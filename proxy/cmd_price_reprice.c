@@ -4,7 +4,6 @@
  */
 #include <getopt.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "base/xalloc.h"
 #include "proxy/cmd.h"
 #include "proxy/cmd_price.h"
+#include "proxy/long_job.h"
 #include "proxy/reprice.h"
 #include "reports/closed.h"
 #include "reports/params.h"
@@ -33,16 +33,8 @@ struct run {
     struct report_params params;
     struct buf error;
     struct config *config;
-    uint64_t lines; /* that the filter has, for progress */
+    struct long_job job;
 };
-
-static volatile sig_atomic_t is_interrupted;
-
-static void on_signal(int number)
-{
-    (void)number;
-    is_interrupted = 1;
-}
 
 static void print_usage(void)
 {
@@ -78,21 +70,11 @@ static int complain(const struct fail *fail)
     return EXIT_USAGE;
 }
 
-/* ---- progress ---------------------------------------------------------------------- */
-
-static bool show_progress(uint64_t looked_at, void *arg)
+static bool on_progress(uint64_t looked_at, void *arg)
 {
-    const struct run *run = arg;
+    struct run *run = arg;
 
-    if (isatty(STDERR_FILENO))
-        fprintf(stderr, "\r%" PRIu64 " of %" PRIu64 " requests", looked_at, run->lines);
-    return !is_interrupted;
-}
-
-static void end_progress(void)
-{
-    if (isatty(STDERR_FILENO))
-        fputs("\r\033[K", stderr);
+    return long_job_at(&run->job, looked_at);
 }
 
 /* ---- what came out ------------------------------------------------------------------- */
@@ -237,7 +219,7 @@ static void tell(const struct run *run, const struct reprice *r, bool is_journal
         fprintf(stderr,
                 "stopped after %" PRIu64 " of %" PRIu64 " requests; run it again for "
                 "the rest\n",
-                r->looked_at, run->lines);
+                r->looked_at, run->job.total);
     if (!run->apply) {
         fprintf(stderr, "nothing was written: --apply --reason TEXT writes corrections\n");
         return;
@@ -262,16 +244,6 @@ static enum rc find_closed(const struct config *config, int64_t *until_us, struc
     return rc;
 }
 
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal};
-
-    sigemptyset(&action.sa_mask);
-    action.sa_flags = SA_RESTART;
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-}
-
 static int with_reader(struct run *run, struct ledger_reader *reader,
                        struct ledger_filter *filter)
 {
@@ -289,7 +261,7 @@ static int with_reader(struct run *run, struct ledger_reader *reader,
     r.reader = reader;
     r.reason = strv_z(run->reason);
     r.by = strv_z(run->by);
-    r.progress = show_progress;
+    r.progress = on_progress;
     r.arg = run;
     if (ledger_read_as_of(reader, &as_of, &r.fail) != RC_OK ||
         find_closed(run->config, &r.closed_us, &r.fail) != RC_OK) {
@@ -306,7 +278,7 @@ static int with_reader(struct run *run, struct ledger_reader *reader,
         status = complain(&r.fail);
         goto out;
     }
-    run->lines = rows.total.sums.requests;
+    long_job_start(&run->job, "tollgate price reprice", rows.total.sums.requests);
     ledger_rows_release(&rows);
     if (run->apply) {
         r.corrector = corrector_open(run->config->ledger_path, journal_dir, &fail);
@@ -315,13 +287,12 @@ static int with_reader(struct run *run, struct ledger_reader *reader,
             goto out;
         }
     }
-    catch_signals();
     if (reprice_run(&r, filter) != RC_OK) {
-        end_progress();
+        long_job_done(&run->job);
         status = complain(&r.fail);
         goto out;
     }
-    end_progress();
+    long_job_done(&run->job);
     is_journal = r.corrector && corrector_is_journal(r.corrector);
     corrector_close(r.corrector);
     r.corrector = NULL;

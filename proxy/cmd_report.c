@@ -13,6 +13,7 @@
 #include "proxy/cmd.h"
 #include "proxy/cmd_config.h"
 #include "proxy/cmd_gate.h"
+#include "proxy/long_job.h"
 #include "reports/report.h"
 
 enum { HELP_MAX_BYTES = 64 << 10 };
@@ -213,13 +214,13 @@ static int run(struct request *r, struct config *config)
         .colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"),
     };
     struct buf out;
+    enum rc rc;
     int status;
 
     buf_init(&out, REPORT_OUT_MAX_BYTES);
-    if (report_run(strv_z(r->name), &r->params, &sources, &out, &r->error) == RC_OK)
-        status = print(&out, stdout);
-    else
-        status = complain(&r->error);
+    rc = report_run(strv_z(r->name), &r->params, &sources, &out, &r->error);
+    long_job_clock_stop();
+    status = rc == RC_OK ? print(&out, stdout) : complain(&r->error);
     if (status == EXIT_GOOD && r->fail_over)
         status = check_bound(r, &sources, &out);
     buf_release(&out);
@@ -252,12 +253,14 @@ int cmd_report(int argc, char **argv)
 
     params_init(&r.params);
     buf_init(&r.error, REPORT_ERROR_MAX_BYTES);
+    long_job_clock_start("tollgate report");
     if (parse(&r, argc, argv) != RC_OK)
         status = complain(&r.error);
     else if (r.help)
         status = show_help();
     else
         status = run_request(&r);
+    long_job_clock_stop();
     buf_release(&r.error);
     params_release(&r.params);
     return status;

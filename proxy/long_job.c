@@ -4,11 +4,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 
-enum { SHOW_EVERY_US = 200000 };
+enum { SHOW_EVERY_US = 100000 };
 
 static volatile sig_atomic_t stop_signal;
 
@@ -84,4 +85,64 @@ void long_job_end(struct long_job *job)
         fprintf(stderr, "%s: stopped\n", job->doing);
         (void)raise(number);
     }
+}
+
+/* ---- the clock --------------------------------------------------------------------------- */
+
+static const char *clock_doing;
+static volatile sig_atomic_t clock_s;
+
+/* Only what a signal's handler may call. */
+static void on_alarm(int number)
+{
+    char text[128] = "\r", digits[12];
+    size_t n = 1, at = sizeof(digits);
+    int s = ++clock_s;
+
+    (void)number;
+    for (const char *p = clock_doing; *p && n < 100; p++)
+        text[n++] = *p;
+    text[n++] = ':';
+    text[n++] = ' ';
+    do {
+        digits[--at] = (char)('0' + s % 10);
+        s /= 10;
+    } while (s > 0 && at > 0);
+    while (at < sizeof(digits))
+        text[n++] = digits[at++];
+    text[n++] = ' ';
+    text[n++] = 's';
+    if (write(STDERR_FILENO, text, n) < 0)
+        clock_s = 0; /* nobody to tell */
+}
+
+static void set_alarm(void (*handler)(int), time_t every_s)
+{
+    const struct itimerval timer = {{every_s, 0}, {every_s, 0}};
+    struct sigaction action;
+
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = handler;
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = SA_RESTART;
+    (void)sigaction(SIGALRM, &action, NULL);
+    (void)setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void long_job_clock_start(const char *doing)
+{
+    clock_s = 0;
+    clock_doing = isatty(STDERR_FILENO) == 1 ? doing : NULL;
+    if (clock_doing)
+        set_alarm(on_alarm, 1);
+}
+
+void long_job_clock_stop(void)
+{
+    if (!clock_doing)
+        return;
+    set_alarm(SIG_IGN, 0);
+    if (clock_s > 0)
+        fprintf(stderr, "\r\033[K");
+    clock_doing = NULL;
 }

@@ -30,4 +30,11 @@ void long_job_end(struct long_job *job);
 /* True from the signal on: to clean up before long_job_end. */
 bool long_job_stopped(void);
 
+/*
+ * For jobs of one step, which a signal may end at any time as they write nothing: after a
+ * second tells on a terminal how long they have taken, each second, until the stop.
+ */
+void long_job_clock_start(const char *doing);
+void long_job_clock_stop(void);
+
 #endif

@@ -6,7 +6,7 @@
 
 #include "base/xalloc.h"
 
-enum { PROGRESS_EVERY = 1000, GROUPS_BYTES = 64 << 20 };
+enum { PROGRESS_EVERY = 64, GROUPS_BYTES = 64 << 20 };
 
 void reprice_init(struct reprice *r)
 {
