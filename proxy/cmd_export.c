@@ -22,6 +22,7 @@
 #include "metering/ledger/ledger_read.h"
 #include "proxy/config.h"
 #include "proxy/long_job.h"
+#include "reports/books.h"
 #include "reports/focus.h"
 #include "reports/params.h"
 
@@ -43,6 +44,7 @@ struct export_run {
     const struct config *config;
     struct focus *focus;
     struct long_job job;
+    struct books_table invoices; /* imported numbers, for FOCUS */
     uint64_t done;
     enum rc rc; /* of the line that could not be written */
 };
@@ -260,6 +262,22 @@ static void account_of(struct strv upstream, struct focus_account *out, void *ar
     out->billing_name = strv_z(up->billing_account_name);
     out->sub_id = strv_z(up->sub_account);
     out->sub_name = strv_z(up->sub_account_name);
+    out->region = up->region;
+}
+
+static struct strv invoice_of(struct strv account, int64_t month_us, void *arg)
+{
+    const struct export_run *e = arg;
+    char month[DATETIME_TEXT];
+
+    datetime_format_s(month_us, month);
+    month[sizeof("2026-11") - 1] = '\0';
+    for (size_t r = 0; r < e->invoices.csv.n_rows; r++) {
+        if (strv_eq(books_field(&e->invoices, BOOKS_INVOICES, r, "month"), strv_z(month)) &&
+            strv_eq(books_field(&e->invoices, BOOKS_INVOICES, r, "account"), account))
+            return books_field(&e->invoices, BOOKS_INVOICES, r, "invoice_id");
+    }
+    return STRV_NONE;
 }
 
 /* The book as its sources have it, without this installation's contracts. */
@@ -297,16 +315,23 @@ static int export_focus(struct export_run *e, const char *path,
                                           .grain = e->grain,
                                           .list = book,
                                           .account = account_of,
+                                          .invoice = invoice_of,
                                           .write = write_text,
                                           .arg = e};
+    struct fail fail;
     int status;
 
+    if (books_read(e->config->state_dir, BOOKS_INVOICES, &e->invoices, &fail) != RC_OK) {
+        book_free(book);
+        return close_output(e, complain(&fail, e->config->state_dir));
+    }
     e->focus = focus_new(&options);
     status = export_lines(e, path, filter);
     if (status == EXIT_GOOD && !long_job_stopped())
         say_counts(focus_counts(e->focus));
     status = close_output(e, status);
     focus_free(e->focus);
+    books_release(&e->invoices);
     book_free(book);
     return status;
 }

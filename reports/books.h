@@ -30,6 +30,7 @@ enum books_kind {
     BOOKS_ACCOUNTS,   /* a team's cost centre and GL account; team * is the default */
     BOOKS_DECISIONS,   /* what was made of a finding of the report savings, and by whom */
     BOOKS_ADJUSTMENTS, /* what a forecast cannot know: launches, changes of price */
+    BOOKS_INVOICES,    /* number of the invoice of an account's month */
     BOOKS_KINDS,
 };
 

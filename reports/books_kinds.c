@@ -177,6 +177,13 @@ static const struct books_column adjustments[] = {
     {NULL, NULL, false, false, NULL},
 };
 
+static const struct books_column invoices[] = {
+    {"month", "the month invoiced", KEY, check_month},
+    {"account", "billing account, as in BillingAccountId of the FOCUS export", KEY, check_value},
+    {"invoice_id", "its number", WANTED, check_value},
+    {NULL, NULL, false, false, NULL},
+};
+
 static const struct {
     const char *name;
     const struct books_column *columns;
@@ -186,6 +193,7 @@ static const struct {
     [BOOKS_PLAN] = {"plan", plan},         [BOOKS_ACCOUNTS] = {"accounts", accounts},
     [BOOKS_DECISIONS] = {"decisions", decisions},
     [BOOKS_ADJUSTMENTS] = {"adjustments", adjustments},
+    [BOOKS_INVOICES] = {"invoices", invoices},
 };
 
 const char *books_kind_name(enum books_kind kind)

@@ -154,6 +154,11 @@ static enum rc write_charge(struct focus *f, const struct held *h)
 
     if (f->options.account)
         f->options.account(c.key[FOCUS_UPSTREAM], &account, f->options.arg);
+    /* What corrects a month is on another invoice than the month was. */
+    if (f->options.invoice && c.key[FOCUS_CLASS].n == 0)
+        c.invoice_id = f->options.invoice(
+            account.billing_id.n ? account.billing_id : c.key[FOCUS_UPSTREAM],
+            focus_month(c.from_us, 0), f->options.arg);
     rc = focus_row(f->options.version, &c, &account, &f->out);
     if (rc == RC_OK && c.key[FOCUS_CLASS].n) { /* what is added, not a rate times a quantity */
         f->counts.list = money_add(f->counts.list, c.amount);
@@ -241,6 +246,7 @@ static bool list_rates(const struct focus *f, const struct record *r, struct mon
                                 .model = r->model,
                                 .model_requested = r->model_requested,
                                 .tier = usage_priced_tier(r->service_tier),
+                                .region = r->region,
                                 .at_us = r->start_us,
                                 .input_total = r->usage.n[USAGE_INPUT]};
     struct cost *cost;
@@ -344,6 +350,7 @@ static enum rc make_key(struct focus *f, const struct record *r, size_t line, st
         [FOCUS_PRICE_ID] = r->price_id,
         [FOCUS_TAGS] = buf_view(&f->tags),
         [FOCUS_CLASS] = r->is_correction ? STRV("Correction") : STRV(""),
+        [FOCUS_REGION] = r->region,
     };
     enum rc rc = RC_OK;
 

@@ -36,9 +36,12 @@ enum {
 /* The account that a provider bills; views, empty where not configured. */
 struct focus_account {
     struct strv billing_id, billing_name, sub_id, sub_name;
+    struct strv region; /* where its models are served, for records that do not tell */
 };
 /* Of an upstream by its name. */
 typedef void focus_account_fn(struct strv upstream, struct focus_account *out, void *arg);
+/* The invoice of an account and a month (its first instant, UTC); empty: none is known yet. */
+typedef struct strv focus_invoice_fn(struct strv account, int64_t month_us, void *arg);
 /* Takes rows, several at once, with their line ends. False ends the export with RC_IO. */
 typedef bool focus_write_fn(struct strv text, void *arg);
 
@@ -47,6 +50,7 @@ struct focus_options {
     enum focus_grain grain;
     const struct book *list;   /* without contract rules; NULL: list prices are not looked up */
     focus_account_fn *account; /* NULL: the upstream's name is the account */
+    focus_invoice_fn *invoice; /* NULL: no invoice is known */
     focus_write_fn *write;
     void *arg;
 };

@@ -26,6 +26,7 @@ enum focus_key {
     FOCUS_TAGS,       /* JSON */
     FOCUS_REQUEST_ID, /* of grain request */
     FOCUS_CLASS,      /* "Correction", or empty */
+    FOCUS_REGION,     /* as served; empty: not told */
     FOCUS_KEYS,
 };
 
@@ -36,6 +37,7 @@ struct charge {
     struct money rate, list_rate;
     uint64_t quantity, requests;
     struct money amount;
+    struct strv invoice_id;
 };
 
 /* Columns of a version and what they hold. */
@@ -53,6 +55,8 @@ enum rc focus_row(enum focus_version version, const struct charge *c,
 /* rate times quantity, exact: digits and how many of them are decimals. RC_LIMIT: too large. */
 enum rc focus_product(struct money rate, uint64_t quantity, enum meter meter, money_int *digits,
                       unsigned *decimals) RC_MUST;
+/* The first instant of the invoice's month, or of the one so many months later; UTC. */
+int64_t focus_month(int64_t us, int more);
 /* Unit of a meter's quantity, and the words of its SKU. */
 const char *focus_unit(enum meter meter);
 const char *focus_meter_words(enum meter meter);

@@ -235,6 +235,8 @@ TEXT_CELL(price_id, c->key[FOCUS_PRICE_ID])
 TEXT_CELL(request_id, c->key[FOCUS_REQUEST_ID])
 TEXT_CELL(upstream, c->key[FOCUS_UPSTREAM])
 TEXT_CELL(class, c->key[FOCUS_CLASS])
+TEXT_CELL(region, c->key[FOCUS_REGION].n ? c->key[FOCUS_REGION] : a->region)
+TEXT_CELL(invoice_id, c->invoice_id)
 TEXT_CELL(tags, c->key[FOCUS_TAGS])
 
 #define MONEY_CELL(name, digits, decimals)                                                     \
@@ -281,7 +283,7 @@ CELL(to)
 }
 
 /* The provider's invoice is of a calendar month, UTC. */
-static enum rc put_month_of(int64_t us, int more, struct buf *out)
+int64_t focus_month(int64_t us, int more)
 {
     int64_t days = (us - (us % US_PER_DAY + US_PER_DAY) % US_PER_DAY) / US_PER_DAY;
     int year, month, day;
@@ -292,19 +294,19 @@ static enum rc put_month_of(int64_t us, int more, struct buf *out)
         month = 1;
         year++;
     }
-    return put_time(date_to_days(year, month, 1) * US_PER_DAY, out);
+    return date_to_days(year, month, 1) * US_PER_DAY;
 }
 
 CELL(month)
 {
     (void)a;
-    return put_month_of(c->from_us, 0, out);
+    return put_time(focus_month(c->from_us, 0), out);
 }
 
 CELL(next_month)
 {
     (void)a;
-    return put_month_of(c->from_us, 1, out);
+    return put_time(focus_month(c->from_us, 1), out);
 }
 
 CELL(pricing_unit)
@@ -348,6 +350,8 @@ static enum rc sku(const struct charge *c, bool price, struct buf *out)
                     STRV_ARG(c->key[FOCUS_MODEL]), meter_name(c->meter));
     if (rc == RC_OK && price)
         rc = buf_printf(&text, "/" STRV_FMT, STRV_ARG(tier));
+    if (rc == RC_OK && price && c->key[FOCUS_REGION].n)
+        rc = buf_printf(&text, "/geo-" STRV_FMT, STRV_ARG(c->key[FOCUS_REGION]));
     return put_joined(&text, rc, out);
 }
 
@@ -415,7 +419,7 @@ static const struct focus_column columns[] = {
     {"EffectiveCost", ALL, FOCUS_DECIMAL, put_amount},
     {"HostProviderName", NEW, FOCUS_TEXT, put_seller},
     {"InvoiceDetailId", NEW, FOCUS_TEXT, put_nothing},
-    {"InvoiceId", ALL, FOCUS_TEXT, put_nothing},
+    {"InvoiceId", ALL, FOCUS_TEXT, put_invoice_id},
     {"InvoiceIssuerName", ALL, FOCUS_TEXT, put_seller},
     {"ListCost", ALL, FOCUS_DECIMAL, put_list_cost},
     {"ListUnitPrice", ALL, FOCUS_DECIMAL, put_list_rate},
@@ -424,6 +428,8 @@ static const struct focus_column columns[] = {
     {"PricingUnit", ALL, FOCUS_TEXT, put_pricing_unit},
     {"ProviderName", OLD, FOCUS_TEXT, put_seller},
     {"PublisherName", OLD, FOCUS_TEXT, put_seller},
+    {"RegionId", ALL, FOCUS_TEXT, put_region},
+    {"RegionName", ALL, FOCUS_TEXT, put_region},
     {"ServiceCategory", ALL, FOCUS_TEXT, put_category},
     {"ServiceName", ALL, FOCUS_TEXT, put_service},
     {"ServiceProviderName", NEW, FOCUS_TEXT, put_seller},

@@ -38,6 +38,7 @@ COLUMNS = {
     "ContractedUnitPrice": (DECIMAL, True, None, True),
     "EffectiveCost": (DECIMAL, False, None, True),
     "InvoiceId": (TEXT, True, None, False),
+    "RegionId": (TEXT, True, None, False), "RegionName": (TEXT, True, None, False),
     "InvoiceIssuerName": (TEXT, False, None, True),
     "ListCost": (DECIMAL, False, None, True),
     "ListUnitPrice": (DECIMAL, True, None, True),

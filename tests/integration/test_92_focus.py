@@ -121,6 +121,29 @@ def test_texts_of_clients_run_in_no_spreadsheet(spent):
     assert {json.loads(row["Tags"])["feature"] for row in rows} == {"=1+1", "chat", 'a,b"c'}
 
 
+def test_regions_and_invoice_numbers(gateways, provider, tmp_path):
+    """The region that was served, and the invoice of the account's month once finance has it."""
+    gateway = gateways()
+    for upstream in gateway.config["upstreams"]:
+        if upstream["name"] == "openai":
+            upstream.update(region="us", billing_account="org-1234")
+    gateway.write()
+    gateway.reload()
+    for call in (calls.chat(words=9), calls.messages(words=9)):
+        assert calls.send(gateway, call).status == 200
+    gateway.records(2)
+    assert {row["InvoiceId"] for row in read(export(gateway, "before.csv"))} == {""}
+    month = read(os.path.join(gateway.folder, "before.csv"))[0]["BillingPeriodStart"][:7]
+    numbers = tmp_path / "invoices.csv"
+    numbers.write_text(f"month,account,invoice_id\n{month},org-1234,INV-77\n2020-01,org-1234,INV-1\n")
+    gateway.cli("import", "invoices", str(numbers))
+    for version in ("1.2", "1.4"):
+        path = export(gateway, "after.csv", "--focus-version", version)
+        assert check(path, version, gateway.report("spend")["total"]["cost_usd"]).problems == []
+        told = {(row["x_Upstream"], row["RegionId"], row["RegionName"], row["InvoiceId"]) for row in read(path)}
+        assert told == {("openai", "us", "us", "INV-77"), ("anthropic", "", "", "")}
+
+
 def test_same_ledger_same_bytes(spent):
     with open(export(spent, "a.csv"), "rb") as a, open(export(spent, "b.csv"), "rb") as b:
         assert a.read() == b.read()
