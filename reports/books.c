@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/csvw.h"
 #include "base/datetime.h"
 #include "base/xalloc.h"
 #include "reports/files.h"
@@ -174,24 +175,6 @@ static enum rc read_file(struct taking *g, struct strv text, struct csv *csv)
 
 /* ---- the canonical table --------------------------------------------------------------------- */
 
-static enum rc put_field(struct strv text, struct buf *out)
-{
-    bool quoted = false;
-    enum rc rc;
-
-    for (size_t i = 0; !quoted && i < text.n; i++)
-        quoted = memchr(",\"\r\n", text.p[i], 4) != NULL;
-    if (!quoted)
-        return buf_append_strv(out, text);
-    rc = buf_append(out, "\"", 1);
-    for (size_t i = 0; rc == RC_OK && i < text.n; i++) {
-        rc = buf_append(out, &text.p[i], 1);
-        if (rc == RC_OK && text.p[i] == '"')
-            rc = buf_append(out, "\"", 1);
-    }
-    return rc == RC_OK ? buf_append(out, "\"", 1) : rc;
-}
-
 static enum rc put_table(const struct taking *g, struct buf *out)
 {
     const struct books_column *columns = books_column_at(g->kind, 0);
@@ -205,7 +188,7 @@ static enum rc put_table(const struct taking *g, struct buf *out)
             if (i)
                 rc = buf_append(out, ",", 1);
             if (rc == RC_OK)
-                rc = put_field(g->rows[r].field[i], out);
+                rc = csvw_raw(out, g->rows[r].field[i]);
         }
     }
     return rc == RC_OK ? buf_append(out, "\n", 1) : rc;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/csvw.h"
 #include "base/datetime.h"
 #include "base/jsonw.h"
 #include "reports/focus_int.h"
@@ -119,26 +120,6 @@ static struct strv seller(struct strv provider, bool service)
 
 /* ---- cells ------------------------------------------------------------------------------ */
 
-/* Text of ours and of clients: what a spreadsheet would run gets a quote mark in front. */
-static enum rc put_text(struct strv text, struct buf *out)
-{
-    bool formula = text.n > 0 && memchr("=+-@\t\r", text.p[0], 6) != NULL;
-    bool quoted = false;
-
-    for (size_t i = 0; !quoted && i < text.n; i++)
-        quoted = memchr(",\"\r\n", text.p[i], 4) != NULL;
-    if (quoted)
-        TRY(buf_append(out, "\"", 1));
-    if (formula)
-        TRY(buf_append(out, "'", 1));
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] == '"')
-            TRY(buf_append(out, "\"", 1));
-        TRY(buf_append(out, &text.p[i], 1));
-    }
-    return quoted ? buf_append(out, "\"", 1) : RC_OK;
-}
-
 /* digits x 10^-decimals, without needless zeros but with a point. */
 static enum rc put_decimal(money_int digits, unsigned decimals, struct buf *out)
 {
@@ -205,7 +186,7 @@ static enum rc put_product(struct money rate, const struct charge *c, struct buf
     {                                                                                          \
         (void)c;                                                                               \
         (void)a;                                                                               \
-        return put_text(text, out);                                                            \
+        return csvw_text(out, text);                                                            \
     }
 
 TEXT_CELL(nothing, STRV_NONE)
@@ -319,7 +300,7 @@ CELL(pricing_unit)
 static enum rc put_joined(struct buf *text, enum rc rc, struct buf *out)
 {
     if (rc == RC_OK)
-        rc = put_text(buf_view(text), out);
+        rc = csvw_text(out, buf_view(text));
     buf_release(text);
     return rc;
 }

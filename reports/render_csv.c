@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/csvw.h"
 #include "base/datetime.h"
 #include "reports/render.h"
 
@@ -14,29 +15,6 @@
             return try_rc;                                                                     \
     } while (0)
 
-/*
- * Tags come from clients, and a spreadsheet runs what begins like a formula (CWE-1236):
- * such text gets a quote mark in front, which spreadsheets take for "this is text".
- */
-static enum rc put_text(struct strv text, struct buf *out)
-{
-    bool formula = text.n > 0 && memchr("=+-@\t\r", text.p[0], 6) != NULL;
-    bool quoted = false;
-
-    for (size_t i = 0; !quoted && i < text.n; i++)
-        quoted = memchr(",\"\r\n", text.p[i], 4) != NULL;
-    if (!quoted)
-        return formula ? buf_printf(out, "'" STRV_FMT, STRV_ARG(text))
-                       : buf_append_strv(out, text);
-    TRY(buf_append_strv(out, formula ? STRV("\"'") : STRV("\"")));
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] == '"')
-            TRY(buf_append(out, "\"", 1));
-        TRY(buf_append(out, &text.p[i], 1));
-    }
-    return buf_append(out, "\"", 1);
-}
-
 static enum rc put_cell(const struct column *c, const struct cell *cell, struct buf *out)
 {
     char text[CELL_TEXT];
@@ -45,7 +23,7 @@ static enum rc put_cell(const struct column *c, const struct cell *cell, struct 
         return RC_OK;
     switch (c->type) {
     case COLUMN_TEXT:
-        return put_text(cell->text, out);
+        return csvw_text(out, cell->text);
     case COLUMN_TIME:
         datetime_format_us(cell->time_us, text);
         return buf_append_strv(out, strv_z(text));

@@ -1,6 +1,7 @@
 /*
  * render_html.c - a report as one page, without scripts or outside parts; see render.h.
  */
+#include "base/csvw.h"
 #include "base/datetime.h"
 #include "reports/page.h"
 #include "reports/render.h"
@@ -100,6 +101,9 @@ static enum rc put_row(const struct shown *s, size_t row, struct buf *out)
             text = STRV("total");
         TRY(buf_append_strv(out, column_is_right(&t->columns[c]) ? STRV("<td class=\"n\">")
                                                                  : STRV("<td>")));
+        /* A spreadsheet opens pages too; a lone minus stands for nothing. */
+        if (t->columns[c].type == COLUMN_TEXT && text.n > 1 && csvw_is_formula(text))
+            TRY(buf_append(out, "'", 1));
         TRY(put_text(t->columns[c].flags & COLUMN_ADDS ? link : NULL, text, out));
         TRY(buf_append_strv(out, STRV("</td>")));
     }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/csvw.h"
 #include "base/datetime.h"
 #include "metering/ledger/record.h"
 
@@ -20,21 +21,6 @@ static void put(struct row *row, struct strv s)
         row->rc = buf_append_strv(row->out, s);
 }
 
-/* Clients choose tags, and spreadsheets run what begins like a formula (CWE-1236). */
-static bool is_formula(struct strv s)
-{
-    return s.n > 0 && memchr("=+-@\t\r", s.p[0], 6) != NULL;
-}
-
-static bool wants_quotes(struct strv s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        if (memchr(",\"\r\n", s.p[i], 4))
-            return true;
-    }
-    return false;
-}
-
 /* A cell of text that is ours or already safe. */
 static void cell(struct row *row, const char *name, struct strv value)
 {
@@ -46,23 +32,9 @@ static void cell(struct row *row, const char *name, struct strv value)
 
 static void text(struct row *row, const char *name, struct strv value)
 {
-    bool quoted = !row->is_header && wants_quotes(value);
-
     cell(row, name, STRV(""));
-    if (row->is_header)
-        return;
-    put(row, quoted ? STRV("\"") : STRV(""));
-    put(row, is_formula(value) ? STRV("'") : STRV(""));
-    while (quoted && value.n > 0) {
-        size_t n = strv_find(value, '"');
-
-        put(row, strv_head(value, n));
-        if (n < value.n)
-            put(row, STRV("\"\""));
-        value = strv_skip(value, n + 1);
-    }
-    put(row, value);
-    put(row, quoted ? STRV("\"") : STRV(""));
+    if (row->rc == RC_OK && !row->is_header)
+        row->rc = csvw_text(row->out, value);
 }
 
 static void count(struct row *row, const char *name, uint64_t value, bool is_known)

@@ -394,6 +394,9 @@ static void test_formulas_are_defused(void **state)
     assert_int_equal(fixture_run(&f, "spend", "month=2026-11&by=team&format=csv"), RC_OK);
     assert_non_null(memmem(buf_view(&f.out).p, buf_len(&f.out), "\r\n'=SUM(A1),", 12));
     assert_null(memmem(buf_view(&f.out).p, buf_len(&f.out), "\r\n=SUM", 6));
+    assert_int_equal(fixture_run(&f, "spend", "month=2026-11&by=team&format=html"), RC_OK);
+    assert_non_null(memmem(buf_view(&f.out).p, buf_len(&f.out), "<td>'=SUM(A1)<", 14));
+    assert_null(memmem(buf_view(&f.out).p, buf_len(&f.out), "<td>=SUM", 8));
 }
 
 static void test_lines(void **state)
