@@ -30,14 +30,35 @@ struct collected {
     struct slot slots[COLLECTED_MAX];
 };
 
+/* Of an answer that is named by a path, the last segment counts. */
+static void name_digest(struct strv upstream, struct strv answer,
+                        unsigned char out[SHA256_BYTES])
+{
+    size_t at;
+
+    while ((at = strv_find(answer, '/')) < answer.n)
+        answer = strv_skip(answer, at + 1);
+    digest_hmac_sha256(upstream, answer, out);
+}
+
 uint64_t collected_key(struct strv upstream, struct strv answer)
 {
     unsigned char digest[SHA256_BYTES];
     uint64_t key;
 
-    digest_hmac_sha256(upstream, answer, digest);
+    name_digest(upstream, answer, digest);
     memcpy(&key, digest, sizeof(key));
     return key != 0 ? key : 1;
+}
+
+void collected_work(struct strv upstream, struct strv answer, struct uuid *work)
+{
+    unsigned char digest[SHA256_BYTES];
+
+    name_digest(upstream, answer, digest);
+    memcpy(work->b, digest, UUID_BYTES);
+    work->b[6] = (unsigned char)((work->b[6] & 0x0f) | 0x80);
+    work->b[8] = (unsigned char)((work->b[8] & 0x3f) | 0x80);
 }
 
 /* The key's slot, made where there is none. */
@@ -56,6 +77,16 @@ static struct slot *slot_of(struct collected *c, uint64_t key)
     atomic_store(&victim->key, key);
     atomic_store(&victim->n, 0);
     return victim;
+}
+
+uint64_t collected_known(struct collected *c, uint64_t key)
+{
+    return atomic_load(&slot_of(c, key)->n);
+}
+
+void collected_set(struct collected *c, uint64_t key, uint64_t n)
+{
+    atomic_store(&slot_of(c, key)->n, n);
 }
 
 bool collected_claim(struct collected *c, uint64_t key, uint64_t n)

@@ -5,7 +5,7 @@
  * times, by any client, and tells the same usage each time.  Here is kept, for each, how
  * much of it was counted: a number for an answer, the nth of its answers for a batch.  The
  * memory is bounded, shared by the workers without locks, and outlives the process in a
- * file of state_dir.  What happens on another node is not known here.
+ * file of state_dir.  What other nodes counted is asked of Redis (xchg_collect.c).
  */
 #ifndef PROXY_COLLECTED_H
 #define PROXY_COLLECTED_H
@@ -15,6 +15,7 @@
 
 #include "base/rc.h"
 #include "base/strv.h"
+#include "base/uuid7.h"
 
 struct collected;
 
@@ -26,8 +27,17 @@ enum {
 enum rc collected_open(const char *state_dir, struct collected **out, struct fail *fail) RC_MUST;
 void collected_close(struct collected *c);
 
-/* Stands for an answer of an upstream; never 0. */
+/* Stands for an answer of an upstream, by the last segment of its name; never 0. */
 uint64_t collected_key(struct strv upstream, struct strv answer);
+
+/* The same as an id that no record has (version 8), for all nodes that know the upstream by
+ * this name. */
+void collected_work(struct strv upstream, struct strv answer, struct uuid *work);
+
+/* So much of a key is counted, as far as is known here. */
+uint64_t collected_known(struct collected *c, uint64_t key);
+/* So much of a key is counted, as others say, more or less than was thought here. */
+void collected_set(struct collected *c, uint64_t key, uint64_t n);
 
 /*
  * True once for each n of a key, where ns come in their order: the nth (from 1) is to be

@@ -176,6 +176,7 @@ static enum step start_reservation(struct xchg *x)
     x->admission.wake = on_verdict;
     x->admission.arg = x;
     x->reserving = true;
+    collect_ask(x);
     limiter_reserve(x->worker->limiter, &x->admission);
     return STEP_WAIT;
 }
@@ -188,10 +189,11 @@ static enum step st_admit(struct xchg *x)
         if (!x->reserving)
             return step;
     }
-    if (x->admission.verdict == LIMIT_PENDING) {
+    if (x->admission.verdict == LIMIT_PENDING || collect_is_asking(x)) {
         if (!xchg_client_left(x))
             return STEP_WAIT;
         limiter_cancel(x->worker->limiter, &x->admission);
+        collect_cancel(x);
         x->reserving = false;
         return xchg_end(x, END_CLIENT_GONE);
     }

@@ -413,6 +413,8 @@ static enum rc complete(struct xchg *x)
     }
     if (rc == RC_OK && a->mode == OUT_CHUNKED)
         rc = put(x, "0\r\n\r\n", 5);
+    if (rc == RC_OK && a->holding && collect_claim(x))
+        return RC_OK; /* S_COLLECT goes on */
     return rc == RC_OK ? answer_release(x) : rc;
 }
 

@@ -14,8 +14,8 @@ enum { STATUS_PARTIAL_CONTENT = 206 };
 
 /* The answers of a batch, as far as they were counted. */
 struct batch {
-    uint64_t key; /* in what is collected; 0: nobody can say which batch it is */
-    bool any;
+    uint64_t key; /* in what is collected */
+    uint64_t from, to; /* counted: all after from, up to to; to 0: none */
     struct cost cost;
 };
 
@@ -107,7 +107,9 @@ static bool on_answer(void *arg, const struct tap_answer *answer)
         return false;
     price(x, answer->model, STRV("batch"), answer->usage, &cost);
     cost_add(&batch->cost, &cost);
-    batch->any = true;
+    if (batch->to == 0)
+        batch->from = answer->n;
+    batch->to = answer->n + 1;
     return true;
 }
 
@@ -123,10 +125,19 @@ void count_answers(struct xchg *x)
     if (!batch)
         return;
     batch->key = collected_key(strv_z(x->upstream->name), x->route.path_id);
-    batch->any = false;
+    batch->from = batch->to = 0;
     cost_clear(&batch->cost);
     x->batch = batch;
     tap_on_answer(x->tap, on_answer, x);
+}
+
+bool count_claimed(const struct xchg *x, uint64_t *from, uint64_t *to)
+{
+    if (!x->batch || x->batch->to == 0)
+        return false;
+    *from = x->batch->from;
+    *to = x->batch->to;
+    return true;
 }
 
 /* ---- generated text ---------------------------------------------------------------- */
@@ -146,21 +157,6 @@ void count_text(struct xchg *x)
 
 /* ---- the whole ------------------------------------------------------------------- */
 
-/* An answer that can be fetched again, and was counted. */
-static bool was_counted(struct xchg *x, const struct tap_result *seen)
-{
-    struct collected *collected = server_collected(x->worker->server);
-    uint64_t key;
-
-    if (seen->kept_id[0] == '\0' || !seen->has_usage)
-        return false;
-    key = collected_key(strv_z(x->upstream->name), strv_z(seen->kept_id));
-    if (!collected_claim(collected, key, 1))
-        return true;
-    collected_keep(collected, key);
-    return false;
-}
-
 static void free_of_charge(struct xchg *x)
 {
     x->usage = (struct usage){.has = 0};
@@ -175,21 +171,25 @@ static void count_fetched(struct xchg *x, const struct tap_result *seen)
     struct batch *batch = x->batch;
 
     free_of_charge(x);
-    if (seen->has_usage && batch && batch->any) {
+    if (x->upstream_status == STATUS_PARTIAL_CONTENT) {
+        x->cost.status = PRICE_NONE;
+    } else if (x->collecting.is_counted) {
+        return;
+    } else if (seen->has_usage && batch && batch->to > 0) {
         x->usage = seen->usage;
         x->usage_source = USAGE_PROVIDER;
         x->cost = batch->cost;
         x->cost.flags |= PRICE_FLAG_COMPOUND; /* each answer by its own length and model */
-        collected_keep(server_collected(x->worker->server), batch->key);
-    } else if (x->upstream_status == STATUS_PARTIAL_CONTENT) {
-        x->cost.status = PRICE_NONE;
-    } else if (seen->has_usage && seen->usage_is_final && seen->kept_id[0] != '\0' &&
-               !was_counted(x, seen)) {
+        collect_done(x, x->answer.body_done);
+    } else if (x->collecting.key != 0) {
         x->usage = seen->usage;
         x->usage_source = USAGE_PROVIDER;
         price(x, settle_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
               &x->cost);
         add_parts(x);
+        collect_done(x, true);
+    } else if (!seen->has_usage && seen->end == TAP_END_ERROR && x->upstream_status < 400) {
+        collect_failed(x);
     }
 }
 
@@ -203,10 +203,11 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
         x->cost.status = PRICE_OK; /* an error answer is not billed */
         return;
     }
-    if (was_counted(x, seen)) {
+    if (x->collecting.is_counted) {
         free_of_charge(x);
         return;
     }
+    collect_done(x, true);
     calibration_learn(x->worker->calibration, strv_z(x->upstream->name), x->model, &x->facts,
                       seen);
     price(x, settle_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
@@ -228,6 +229,8 @@ void settle_count(struct xchg *x)
     cost_clear(&x->cost);
     if (!x->upstream || !x->route.endpoint)
         return;
+    if (collect_claim(x)) /* nobody waits: what is known here decides */
+        collect_cancel(x);
     if (!x->upstream_tried) {
         free_of_charge(x);
         return;

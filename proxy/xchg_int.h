@@ -75,8 +75,8 @@ struct xchg_state {
     xchg_state_fn *timeout; /* its deadline has passed */
 };
 
-extern const struct xchg_state S_HEAD, S_BODY, S_ADMIT, S_PROMPT, S_BEGIN, S_CONNECT, S_RELAY, S_DRAIN,
-    S_DESK, S_REPLY, S_SETTLE;
+extern const struct xchg_state S_HEAD, S_BODY, S_ADMIT, S_PROMPT, S_BEGIN, S_CONNECT, S_RELAY,
+    S_COLLECT, S_DRAIN, S_DESK, S_REPLY, S_SETTLE;
 
 /* What RELAY waits for: each has its own deadline. */
 enum relay_wait {
@@ -117,6 +117,15 @@ struct answer {
     uint64_t sent_payload;
     char last[2];     /* last payload bytes sent: is an event complete? */
     struct http1_head head; /* of the final response, once has_head; last: see xchg_start */
+};
+
+/* An answer that others may fetch too: who counts it (xchg_collect.c). */
+struct collecting {
+    bool is_asking;  /* the claim is used */
+    bool begun;      /* what is to be counted here is known, and was claimed here */
+    bool is_counted; /* by somebody else, or before */
+    uint64_t key;    /* of what is claimed; 0: nothing */
+    struct work_claim claim;
 };
 
 struct xchg {
@@ -201,6 +210,7 @@ struct xchg {
     int status;        /* what the client was told, 0: nothing */
     int upstream_status;
     struct batch *batch; /* of the answers that it fetches; NULL: it does not (xchg_count.c) */
+    struct collecting collecting;
     bool counted; /* usage and cost stand */
     enum usage_source usage_source;
     struct usage usage;
@@ -307,9 +317,30 @@ enum rc client_put(struct xchg *x, const char *p, size_t n) RC_MUST;
 /* RC_OK: nothing is left; RC_AGAIN; RC_EOF: the client is gone. */
 enum rc client_flush(struct xchg *x) RC_MUST;
 
+/* ---- answers that others may fetch too (xchg_collect.c) ---- */
+/* Before a fetch: what have others counted of it?  A verdict may be awaited (WAKE_LIMIT). */
+void collect_ask(struct xchg *x);
+/* It is awaited still; what came is taken note of. */
+bool collect_is_asking(struct xchg *x);
+/*
+ * The tap is finished: claims what it saw that may be seen elsewhere.  True: a verdict is
+ * awaited; the next call tells whether it still is.
+ */
+bool collect_claim(struct xchg *x);
+/* Nobody waits any more. */
+void collect_cancel(struct xchg *x);
+/* What was claimed is counted now, here and for good; all of it: nothing is held for it. */
+void collect_done(struct xchg *x, bool all);
+/* The fetched answer says that nothing will come of the work: nothing is held for it. */
+void collect_failed(struct xchg *x);
+/* Instead of a settlement, where the work goes on: its worst case stays reserved. */
+bool collect_hold(struct xchg *x);
+
 /* ---- what it took (xchg_count.c) ---- */
 /* Usage and cost from what the tap saw; once. */
 void settle_count(struct xchg *x);
+/* Which of a batch's answers were counted: all after from, up to to.  False: none. */
+bool count_claimed(const struct xchg *x, uint64_t *from, uint64_t *to);
 /* The tap is new: where the answer is a batch, its answers are counted as they come. */
 void count_answers(struct xchg *x);
 /* Likewise: its text is counted by tokens where the model's are known, unless the provider does. */

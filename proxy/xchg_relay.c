@@ -304,8 +304,8 @@ static enum down pump_down(struct xchg *x)
     struct io *io = &x->up->io;
     enum down down = flush_down(x);
 
-    if (down == DOWN_DONE && !(x->woken & (WAKE_UPSTREAM_IN | WAKE_CLIENT_OUT | WAKE_RUN)) &&
-        !io_has_buffered(io)) { /* no answer can be here yet: the event will tell */
+    if (down == DOWN_DONE && !x->answer.body_done &&
+        !(x->woken & (WAKE_UPSTREAM_IN | WAKE_CLIENT_OUT | WAKE_RUN)) && !io_has_buffered(io)) { /* no answer can be here yet: the event will tell */
         io_want_read(io, true);
         return DOWN_WAIT;
     }
@@ -419,7 +419,7 @@ static enum step st_relay(struct xchg *x)
         renew_deadline(x);
         return STEP_WAIT;
     case DOWN_DONE:
-        return xchg_end(x, END_OK);
+        return x->answer.holding ? xchg_go(x, &S_COLLECT) : xchg_end(x, END_OK);
     case DOWN_GONE:
         return client_left(x);
     case DOWN_BROKEN:

@@ -207,7 +207,10 @@ static enum step st_settle(struct xchg *x)
         x->up = NULL;
     }
     answer_abandon(x);
+    if (x->begun && !x->counted && !w->stopping && collect_claim(x))
+        return STEP_WAIT;
     settle_count(x);
+    collect_cancel(x);
     if (x->begun)
         write_record(x);
     else
@@ -215,11 +218,12 @@ static enum step st_settle(struct xchg *x)
     if (x->reserved) {
         struct limit_amounts taken = really_taken(x);
 
-        limiter_settle(w->limiter, &x->admission, &taken);
+        if (!collect_hold(x))
+            limiter_settle(w->limiter, &x->admission, &taken);
         grow_settle(x);
     }
     return STEP_DONE;
 }
 
-/* Nothing is waited for here. */
-const struct xchg_state S_SETTLE = {"settle", st_settle, 0, st_settle};
+/* It waits for one thing, and not long: who counts an answer that others may fetch. */
+const struct xchg_state S_SETTLE = {"settle", st_settle, WAKE_LIMIT | WAKE_STOP, st_settle};

@@ -59,6 +59,8 @@ enum {
     LIMIT_BATCH_MAX = 256, /* operations in one script call */
     LIMIT_OWNER_MAX_BYTES = 32,
     LIMIT_HELD_MAX = 1 << 20, /* reservations that limit_adopt looks at; others end by deadline */
+    LIMIT_HOLD_S = 30 * 86400, /* work whose result nobody collects; then its worst case is spent */
+    LIMIT_COUNTED_KEEP_S = 35 * 86400, /* how long it is known what was counted of a work */
 };
 
 /*
@@ -268,6 +270,48 @@ void limiter_extend(struct limiter *l, const struct admission *a);
  */
 void limiter_settle_id(struct limiter *l, const struct uuid *id,
                        const struct limit_amounts *actual);
+
+/* ---- work that goes on after its request -------------------------------------- */
+
+/*
+ * The request is over, but what it began is not: in the limiter's place of limiter_settle.
+ * The request counts and is no more running; all else that it reserved stays reserved, under
+ * the work's id, until limiter_settle_id of that (by any process), at most LIMIT_HOLD_S, and
+ * is spent then.  A work that is held already stays as it is.  The id is not of version 7.
+ */
+void limiter_hold(struct limiter *l, struct admission *a, const struct uuid *work);
+
+enum work_verdict {
+    WORK_PENDING = 0,
+    WORK_MINE,   /* this process counts it */
+    WORK_OTHERS, /* another has counted: see known */
+    WORK_AWAY,   /* the shared counters do not answer: what is known here decides */
+};
+
+/*
+ * How much of a work (its answers, in their order) is counted, among all processes that
+ * share the counters.  Embedded in the exchange; the first three are the caller's.
+ */
+struct work_claim {
+    struct uuid work;
+    uint64_t from, to; /* what was counted here: all after from, up to to; to 0: asks only */
+    limit_wake_fn *wake;
+    void *arg;
+    enum work_verdict verdict;
+    uint64_t known; /* so much of it is counted; set unless AWAY */
+    int64_t started_us;
+    struct list_node queued;
+    struct limit_op *op;
+};
+
+/*
+ * Claims, or asks.  The verdict may stand at once (memory engine; Redis away), else wake is
+ * called once, after timeout_ms at the latest.  A claim is told to Redis in any case, when
+ * it comes back: two processes that both counted while it was away are then found and logged.
+ */
+void limiter_claim(struct limiter *l, struct work_claim *c);
+/* Nobody waits for the verdict any more: no wake after this. Harmless when it stands. */
+void limiter_claim_cancel(struct work_claim *c);
 
 /*
  * Once a loop turn: sends what is queued in one script call, ends waits past

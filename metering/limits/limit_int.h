@@ -133,6 +133,9 @@ bool memory_settle(struct limit_memory *m, const struct uuid *id,
                    const struct claim_ref *claims, size_t n, const struct limit_amounts *actual,
                    int64_t started_us);
 void memory_extend(struct limit_memory *m, const struct uuid *id);
+/* Reserves without asking, for LIMIT_HOLD_S; an id that is held already stays as it is. */
+void memory_hold(struct limit_memory *m, const struct uuid *id, const struct claim_ref *claims,
+                 size_t n, int64_t started_us);
 
 /* Redis' counter as last seen: spent and reserved together. */
 void memory_mirror(struct limit_memory *m, struct strv key, const struct counter_shape *shape,

@@ -26,10 +26,11 @@ struct held_claim {
 
 struct held {
     struct held *next;    /* hash chain */
-    struct list_node due; /* in `live` or `expired`, the first to end first */
+    struct list_node due; /* in a list of its shard, the first to end first */
     struct uuid id;
     int64_t ends_us, started_us;
     bool is_expired;
+    bool is_kept; /* by memory_hold */
     unsigned warned;
     size_t n;
     struct held_claim claims[];
@@ -39,7 +40,7 @@ struct held_shard {
     pthread_mutex_t lock;
     struct held **table;
     size_t size, n;
-    struct list_node live, expired;
+    struct list_node live, kept, expired; /* each with one length of life, so in order */
 };
 
 struct limit_memory {
@@ -62,6 +63,7 @@ struct limit_memory *limit_memory_new(void)
         s->size = SLOTS_FIRST;
         s->table = xcalloc(SLOTS_FIRST, sizeof(struct held *));
         list_init(&s->live);
+        list_init(&s->kept);
         list_init(&s->expired);
     }
     atomic_init(&m->earliest_us, INT64_MAX);
@@ -78,6 +80,8 @@ void limit_memory_free(struct limit_memory *m)
         struct held_shard *s = &m->held[i];
 
         LIST_FOREACH_SAFE (at, &s->live)
+            free(LIST_OBJECT(at, struct held, due));
+        LIST_FOREACH_SAFE (at, &s->kept)
             free(LIST_OBJECT(at, struct held, due));
         LIST_FOREACH_SAFE (at, &s->expired)
             free(LIST_OBJECT(at, struct held, due));
@@ -143,12 +147,12 @@ static void held_insert(struct held_shard *s, struct held *h, uint64_t hash)
     struct held **bucket;
 
     if (s->n >= s->size) {
-        struct list_node *lists[] = {&s->live, &s->expired};
+        struct list_node *lists[] = {&s->live, &s->kept, &s->expired};
 
         free(s->table);
         s->size *= 2;
         s->table = xcalloc(s->size, sizeof(struct held *));
-        for (size_t l = 0; l < 2; l++) {
+        for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++) {
             LIST_FOREACH (at, lists[l]) {
                 struct held *old = LIST_OBJECT(at, struct held, due);
 
@@ -161,7 +165,7 @@ static void held_insert(struct held_shard *s, struct held *h, uint64_t hash)
     bucket = &s->table[hash & (s->size - 1)];
     h->next = *bucket;
     *bucket = h;
-    list_push_back(&s->live, &h->due);
+    list_push_back(h->is_kept ? &s->kept : &s->live, &h->due);
     s->n++;
 }
 
@@ -214,6 +218,23 @@ static void held_drop(struct limit_memory *m, struct held_shard *s, struct held 
     held_remove(s, held_place(s, &h->id, id_hash(&h->id)));
 }
 
+/* Those of a list that are past their deadline. */
+static void expire_list(struct limit_memory *m, struct held_shard *s, struct list_node *list,
+                        int64_t now_us)
+{
+    LIST_FOREACH_SAFE (at, list) {
+        struct held *h = LIST_OBJECT(at, struct held, due);
+
+        if (h->ends_us > now_us) {
+            earliest_lower(m, h->ends_us);
+            break;
+        }
+        held_expire(m, h, now_us);
+        list_remove(&h->due);
+        list_push_back(&s->expired, &h->due);
+    }
+}
+
 /* Ends what is past its time; costs one load where nothing is. */
 static void held_sweep(struct limit_memory *m, int64_t now_us)
 {
@@ -224,17 +245,8 @@ static void held_sweep(struct limit_memory *m, int64_t now_us)
         struct held_shard *s = &m->held[i];
 
         pthread_mutex_lock(&s->lock);
-        LIST_FOREACH_SAFE (at, &s->live) {
-            struct held *h = LIST_OBJECT(at, struct held, due);
-
-            if (h->ends_us > now_us) {
-                earliest_lower(m, h->ends_us);
-                break;
-            }
-            held_expire(m, h, now_us);
-            list_remove(&h->due);
-            list_push_back(&s->expired, &h->due);
-        }
+        expire_list(m, s, &s->live, now_us);
+        expire_list(m, s, &s->kept, now_us);
         LIST_FOREACH_SAFE (at, &s->expired) {
             struct held *h = LIST_OBJECT(at, struct held, due);
 
@@ -312,15 +324,17 @@ static enum limit_verdict reserve_locked(struct limit_memory *m, const struct cl
         return verdict;
     }
     for (size_t i = 0; i < n; i++) {
-        counter_reserve(counters[i], claims[i].amount, now_us);
+        counter_reserve(counters[i], claims[i].amount, h->started_us);
         h->claims[i] = (struct held_claim){counters[i], claims[i].amount, claims[i].unit};
     }
     return LIMIT_OK;
 }
 
-enum limit_verdict memory_reserve(struct limit_memory *m, const struct uuid *id,
-                                  const struct claim_ref *claims, size_t n, unsigned share,
-                                  unsigned *warned, struct refusal *refusal)
+/* started_us 0: now, until LIMIT_DEADLINE_S; else the start of what is kept LIMIT_HOLD_S. */
+static enum limit_verdict reserve_from(struct limit_memory *m, const struct uuid *id,
+                                       const struct claim_ref *claims, size_t n, unsigned share,
+                                       int64_t started_us, unsigned *warned,
+                                       struct refusal *refusal)
 {
     int64_t now_us = clock_mono_us();
     uint64_t hashes[LIMIT_CLAIMS_MAX], hash = id_hash(id), set;
@@ -340,8 +354,9 @@ enum limit_verdict memory_reserve(struct limit_memory *m, const struct uuid *id,
     list_init(&h->due);
     h->id = *id;
     h->n = n;
-    h->started_us = now_us;
-    h->ends_us = now_us + LIMIT_DEADLINE_S * US_PER_SECOND;
+    h->is_kept = started_us > 0;
+    h->started_us = h->is_kept ? started_us : now_us;
+    h->ends_us = now_us + (h->is_kept ? LIMIT_HOLD_S : LIMIT_DEADLINE_S) * US_PER_SECOND;
     table_lock(&m->counters, set);
     verdict = reserve_locked(m, claims, n, hashes, share, now_us, h, refusal);
     table_unlock(&m->counters, set);
@@ -355,6 +370,22 @@ enum limit_verdict memory_reserve(struct limit_memory *m, const struct uuid *id,
 out:
     pthread_mutex_unlock(&s->lock);
     return verdict;
+}
+
+enum limit_verdict memory_reserve(struct limit_memory *m, const struct uuid *id,
+                                  const struct claim_ref *claims, size_t n, unsigned share,
+                                  unsigned *warned, struct refusal *refusal)
+{
+    return reserve_from(m, id, claims, n, share, 0, warned, refusal);
+}
+
+void memory_hold(struct limit_memory *m, const struct uuid *id, const struct claim_ref *claims,
+                 size_t n, int64_t started_us)
+{
+    struct refusal refusal;
+    unsigned warned;
+
+    (void)reserve_from(m, id, claims, n, 0, started_us, &warned, &refusal);
 }
 
 /* Nothing is held: the claims themselves say where it is spent. */
@@ -432,7 +463,7 @@ void memory_extend(struct limit_memory *m, const struct uuid *id)
     held_sweep(m, now_us);
     pthread_mutex_lock(&s->lock);
     h = *held_place(s, id, hash);
-    if (h && !h->is_expired) {
+    if (h && !h->is_expired && !h->is_kept) {
         h->ends_us = now_us + LIMIT_DEADLINE_S * US_PER_SECOND;
         list_remove(&h->due);
         list_push_back(&s->live, &h->due);

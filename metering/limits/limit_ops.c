@@ -104,6 +104,8 @@ void op_free(struct redis_engine *e, struct limit_op *op)
         op->a->op = NULL;
     if (op->type == OP_LEASE)
         lease_forget_op(op);
+    if (op->claim)
+        op->claim->op = NULL;
     list_remove(&op->node);
     for (unsigned i = 0; i < op->n; i++)
         key_unref(e, op->claims[i].key);
@@ -137,7 +139,7 @@ void op_unkeep(struct redis_engine *e, const struct limit_op *op)
 {
     if (op->type == OP_LEASE)
         stat_add(&e->unsettled, 0 - op->order.n_spent);
-    if (op->type != OP_SETTLE && op->type != OP_FORCE)
+    if (op->type != OP_SETTLE && op->type != OP_FORCE && op->type != OP_CLAIM)
         return;
     ASSERT(e->unsettled_bytes >= op_size(op));
     e->unsettled_bytes -= op_size(op);

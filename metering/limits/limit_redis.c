@@ -52,6 +52,7 @@ static void answer_all_away(struct redis_engine *e)
 {
     while (!list_is_empty(&e->waiting))
         answer_away(e, LIST_OBJECT(e->waiting.next, struct admission, queued));
+    work_all_away(e);
 }
 
 static void publish_state(struct redis_engine *e)
@@ -102,6 +103,11 @@ static void read_verdicts(struct redis_engine *e, struct batch *b, struct number
         if (op->type == OP_LEASE) {
             op->order.granted = next_amount(n);
             op->order.most = next_amount(n);
+            continue;
+        }
+        if (op->type == OP_CLAIM) {
+            op->answer = next_number(n) == 1 ? REDIS_ADMITTED : REDIS_DENIED;
+            op->known = (uint64_t)next_number(n);
             continue;
         }
         if (op->type != OP_RESERVE)
@@ -174,6 +180,8 @@ static void finish(struct redis_engine *e, struct batch *b, struct numbers *n)
         struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
         struct admission *a = op->a;
 
+        if (op->type == OP_CLAIM && !n->is_bad)
+            work_answer(op, op->answer == REDIS_ADMITTED);
         if (!a)
             continue;
         op->a = NULL;
@@ -458,6 +466,7 @@ int64_t redis_engine_run(struct redis_engine *e)
 
     link_run(e, now_us);
     end_waits(e, now_us);
+    (void)work_end_waits(e, now_us);
     if (e->link.state == LINK_UP && e->on_wire > 0) {
         int64_t silent_us = e->sent_us > e->replied_us ? e->sent_us : e->replied_us;
 
@@ -472,6 +481,7 @@ int64_t redis_engine_run(struct redis_engine *e)
     send_all(e, now_us);
     publish_state(e);
     next = earlier(link_run(e, now_us), lease_us);
+    next = earlier(next, work_end_waits(e, now_us));
     if (!list_is_empty(&e->waiting)) {
         const struct admission *a = LIST_OBJECT(e->waiting.next, struct admission, queued);
 
@@ -527,7 +537,18 @@ void redis_engine_force(struct redis_engine *e, struct admission *a,
 
     op->a = a;
     op->started_us = a->started_us;
+    op->lasts_us = LIMIT_DEADLINE_S * US_PER_SECOND;
     a->op = op;
+    op_keep(e, op);
+}
+
+void redis_engine_hold(struct redis_engine *e, const struct uuid *work,
+                       const struct claim_ref *claims, size_t n, int64_t started_us)
+{
+    struct limit_op *op = op_new(e, OP_FORCE, work, claims, n);
+
+    op->started_us = started_us;
+    op->lasts_us = LIMIT_HOLD_S * US_PER_SECOND;
     op_keep(e, op);
 }
 
@@ -599,6 +620,7 @@ struct redis_engine *redis_engine_new(const struct limiter_options *options,
     list_init(&e->queue);
     list_init(&e->batches);
     list_init(&e->waiting);
+    list_init(&e->asking);
     list_init(&e->leases);
     buf_init(&e->wire, BATCH_MAX_BYTES);
     digest_random(random, sizeof(random));

@@ -62,6 +62,7 @@ enum op_type {
     OP_LEASE, /* tells what was taken from a lease, gives back, asks for more */
     OP_ADOPT, /* what an earlier start left is settled, what is this one's stays reserved */
     OP_SET,   /* one claim: the owner's part of what is spent, or a reset (enforce) */
+    OP_CLAIM, /* what was counted of a work */
 };
 
 /* What became of a reservation; called once for each that was not cancelled. */
@@ -95,6 +96,10 @@ struct limit_op {
     bool is_local; /* SETTLE: also counted by memory, until Redis has it */
     struct uuid id;
     struct admission *a; /* RESERVE: who waits; FORCE: who may settle before it is sent */
+    struct work_claim *claim; /* CLAIM: who waits */
+    uint64_t from, to;        /* CLAIM */
+    uint64_t known;           /* CLAIM, reply: so much is counted */
+    int64_t lasts_us;         /* FORCE: how long it is held, unless extended */
     int64_t started_us;  /* of the admission, monotonic */
     int64_t settled_us;  /* wall */
     struct limit_amounts actual;
@@ -196,6 +201,7 @@ struct redis_engine {
     struct list_node queue;   /* operations that are in no batch */
     struct list_node batches; /* not acknowledged, in order */
     struct list_node waiting; /* admissions, the oldest first */
+    struct list_node asking;  /* work_claims, the oldest first */
     struct list_node leases;  /* all that there are */
     unsigned n_leases;
     int64_t lease_us;         /* the next tick; INT64_MAX: there is nothing to tell */
@@ -247,6 +253,21 @@ int64_t redis_engine_run(struct redis_engine *e);
 bool redis_engine_is_up(const struct redis_engine *e);
 /* A reservation that is asked for now would be waited for. */
 bool redis_engine_can_wait(const struct redis_engine *e);
+
+/* Keeps a work's worst case reserved; started_us: of the request that began it. */
+void redis_engine_hold(struct redis_engine *e, const struct uuid *work,
+                       const struct claim_ref *claims, size_t n, int64_t started_us);
+
+/* ---- limit_work.c: what was counted of a work ---------------------------------- */
+
+/* Queues the claim; it waits for the verdict where Redis can be waited for. */
+void work_ask(struct redis_engine *e, struct work_claim *c);
+/* The reply's verdict: who waits is told, and who no longer does is warned of. */
+void work_answer(struct limit_op *op, bool is_mine);
+/* All who wait are told that Redis is away; the claims stay queued. */
+void work_all_away(struct redis_engine *e);
+/* Likewise those that waited their time; returns when the next will have, INT64_MAX: none. */
+int64_t work_end_waits(struct redis_engine *e, int64_t now_us);
 
 /* For tests: the engine behind a limiter; NULL for the memory engine. */
 struct redis_engine *limiter_redis(struct limiter *l);

@@ -78,7 +78,7 @@ static void put_amount(struct wire *w, uint64_t value)
 
 static bool has_claims(const struct limit_op *op)
 {
-    return op->type != OP_EXTEND && op->type != OP_ADOPT;
+    return op->type != OP_EXTEND && op->type != OP_ADOPT && op->type != OP_CLAIM;
 }
 
 /* Each counter that the batch names, once, in the order met. */
@@ -151,6 +151,7 @@ static void put_op(struct wire *w, const struct limit_op *op)
         break;
     case OP_FORCE:
         put_time(w, age);
+        put_time(w, op->lasts_us);
         put_claims(w, op);
         break;
     case OP_SETTLE:
@@ -176,6 +177,10 @@ static void put_op(struct wire *w, const struct limit_op *op)
     case OP_SET:
         put_claims(w, op);
         break;
+    case OP_CLAIM:
+        put_uint(w, op->from);
+        put_uint(w, op->to);
+        break;
     case OP_EXTEND:
         break;
     }
@@ -199,6 +204,7 @@ static void put_header(struct wire *w, const struct wire_header *h, const struct
     put_uint(w, LEASE_SHARE);
     put_text(w, strv_z(h->owner));
     put_time(w, h->start);
+    put_uint(w, LIMIT_COUNTED_KEEP_S);
     put_uint(w, b->n_keys);
     put_uint(w, b->n_ops);
 }

@@ -271,6 +271,39 @@ void limiter_settle_id(struct limiter *l, const struct uuid *id,
         memory_settle(l->memory, id, NULL, 0, actual, 0);
 }
 
+void limiter_hold(struct limiter *l, struct admission *a, const struct uuid *work)
+{
+    static const struct limit_amounts one = {.n = {[UNIT_REQUESTS] = 1}};
+    struct claim_ref claims[LIMIT_CLAIMS_MAX];
+
+    if (a->settled || a->verdict != LIMIT_OK)
+        return;
+    limit_claims(a, claims);
+    for (size_t i = 0; i < a->n_claims; i++) {
+        claims[i].enforce = false;
+        if (claims[i].unit == UNIT_CONCURRENT || claims[i].unit == UNIT_REQUESTS)
+            claims[i].amount = 0;
+    }
+    if (a->n_claims > 0 && (!l->redis || !redis_engine_is_up(l->redis)))
+        memory_hold(l->memory, work, claims, a->n_claims, a->started_us);
+    if (a->n_claims > 0 && l->redis)
+        redis_engine_hold(l->redis, work, claims, a->n_claims, a->started_us);
+    limiter_settle(l, a, &one);
+}
+
+void limiter_claim(struct limiter *l, struct work_claim *c)
+{
+    c->verdict = WORK_PENDING;
+    c->known = c->to;
+    c->op = NULL;
+    c->started_us = clock_mono_us();
+    list_init(&c->queued);
+    if (l->redis)
+        work_ask(l->redis, c);
+    else
+        c->verdict = WORK_MINE;
+}
+
 int64_t limiter_run(struct limiter *l)
 {
     return l->redis ? redis_engine_run(l->redis) : INT64_MAX;

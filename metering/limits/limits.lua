@@ -12,6 +12,7 @@
 --   d        zset    id by the time at which the reservation ends
 --   i        zset    counters' keys by the time at which they are gone
 --   n        zset    live processes by the time at which they were last heard of
+--   k:<work> hash    n: how much of a work was counted; by: the process that did
 --   q:<who>  string  number of the last batch that was applied
 --   u:<owner>  string  whether the owner's part is in order: see mark_read
 --   o        set     owners whose parts are in order, since the last time that all were not
@@ -26,15 +27,16 @@ local P = KEYS[1]
 local m = cmsgpack.unpack(ARGV[1])
 local BILLION, CAP = 1000000000, 9223372035
 local WINDOW, ROLLING = 0, 1
-local RESERVE, FORCE, SETTLE, EXTEND, LEASE, ADOPT, SET = 1, 2, 3, 4, 5, 6, 7
+local RESERVE, FORCE, SETTLE, EXTEND, LEASE, ADOPT, SET, CLAIM = 1, 2, 3, 4, 5, 6, 7, 8
 local CONCURRENT = 5
 
 local instance, node, seq, base, heartbeat, await = m[2], m[3], m[4], m[5], m[6], m[7]
 local now, deadline, keep, sweep_max, node_live = m[8], m[9], m[10], m[11], m[12]
 local lease_deadline, lease_share = m[13], m[14]
 local owner, start = m[15], m[16]
-local n_keys, n_ops = m[17], m[18]
-local keys_at = 18
+local counted_keep = m[17]
+local n_keys, n_ops = m[18], m[19]
+local keys_at = 19
 local ids_at = keys_at + 4 * n_keys
 local ops_at = ids_at + n_ops
 
@@ -343,7 +345,7 @@ local function answer(...)
     end
 end
 
-local function take(id, at, n, time, mask)
+local function take(id, at, n, time, mask, lasts)
     local r = {LIVE, time, mask, owner, start}
     for i = 1, n do
         local c, unit, h, l = counter_at(m[at + 1]), m[at + 2], m[at + 3], m[at + 4]
@@ -353,7 +355,7 @@ local function take(id, at, n, time, mask)
         r[e + 5], r[e + 6], r[e + 7] = unit, h, l
         at = at + 7
     end
-    held[id], touched[id], ends[id] = r, true, now + deadline
+    held[id], touched[id], ends[id] = r, true, now + lasts
 end
 
 local function reserve(id, at, n)
@@ -376,7 +378,7 @@ local function reserve(id, at, n)
         bit = bit * 2
         claim = claim + 7
     end
-    take(id, at, n, now, mask)
+    take(id, at, n, now, mask, deadline)
     return answer(0, mask)
 end
 
@@ -415,11 +417,12 @@ end
 --[[
 Of the batch's owner: what an earlier start left is settled by what the ledger has of it
 (nothing for what it does not know); what this start holds is reserved for a while again, also
-where it had expired.  Of another owner: nothing.
+where it had expired.  Of another owner: nothing; nor of work that goes on (its ids are of
+version 8), which no ledger knows anything of.
 ]]
 local function adopt(id, at)
     local r = held[id]
-    if not r or r[4] ~= owner then
+    if not r or r[4] ~= owner or floor(string.byte(id, 7) / 16) == 8 then
         return
     end
     if r[5] ~= start then
@@ -602,6 +605,27 @@ local function lease(id, at)
     return answer(gh, gl, mh, ml)
 end
 
+--[[
+A process counts on where it has counted itself (its own workers agree among themselves), or
+from where it knows that others stopped.  What it answers does not depend on how often the
+claim comes.
+]]
+local works = {}
+
+local function claim(id, from, to)
+    local w = works[id]
+    if not w then
+        local v = call('HMGET', P .. 'k:' .. id, 'n', 'by')
+        w = {n = tonumber(v[1] or '0'), by = v[2]}
+        works[id] = w
+    end
+    local mine = to > 0 and (w.by == node or from >= w.n)
+    if mine then
+        w.n, w.by, w.dirty = math.max(w.n, to), node, true
+    end
+    return answer(mine and 1 or 0, w.n)
+end
+
 if not again then
     sweep()
 end
@@ -615,9 +639,9 @@ for i = 1, n_ops do
         at = at + 2 + 7 * n
     elseif type == FORCE then
         if not again and not held[id] then
-            take(id, at + 3, n, now - m[at + 3], 0)
+            take(id, at + 4, n, now - m[at + 3], 0, m[at + 4])
         end
-        at = at + 3 + 7 * n
+        at = at + 4 + 7 * n
     elseif type == SETTLE then
         if not again then
             settle(id, at + 4, n, now - m[at + 3], m[at + 4])
@@ -628,6 +652,9 @@ for i = 1, n_ops do
             ends[id], extended[id] = now + deadline, true
         end
         at = at + 2
+    elseif type == CLAIM then
+        claim(id, m[at + 3], m[at + 4])
+        at = at + 4
     elseif type == LEASE then
         lease(id, at + 2)
         at = at + 2 + 7 + 9
@@ -703,6 +730,14 @@ for _, c in ipairs(loaded) do
         elseif c.fresh then
             call('ZADD', P .. 'i', '+inf', c.key)
         end
+    end
+end
+
+for id, w in pairs(works) do
+    if w.dirty then
+        local name = P .. 'k:' .. id
+        call('HSET', name, 'n', format('%.0f', w.n), 'by', w.by)
+        call('EXPIRE', name, counted_keep)
     end
 end
 

@@ -221,6 +221,8 @@ void parts_drop(struct reading *r, enum part_kind kind);
 
 /* The answer whose counts were read has an id, by which it may be fetched and told again. */
 void reading_keep_id(struct reading *r);
+/* The id of the document's answer. */
+void reading_id(struct reading *r, const struct jscan_event *e);
 
 /* The provider's cost as far as it is known goes to the result. */
 void reading_keep_cost(struct reading *r);

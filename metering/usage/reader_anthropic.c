@@ -27,6 +27,7 @@ enum node {
     N_TIER,
     N_SPEED,
     N_GEO,
+    N_ID,
     N_ITERATIONS,
     N_ITERATION,
     N_ITERATION_TYPE,
@@ -51,6 +52,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("delta", N_DELTA),
     JSCAN_EDGE("error", N_ERROR),
     JSCAN_EDGE("result", N_RESULT),
+    JSCAN_EDGE("id", N_ID),
 };
 /* A line of a batch's results. */
 static const struct jscan_edge RESULT_EDGES[] = {JSCAN_EDGE("message", N_MESSAGE),
@@ -122,6 +124,7 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_TIER] = {.flags = JSCAN_WANT},
     [N_SPEED] = {.flags = JSCAN_WANT},
     [N_GEO] = {.flags = JSCAN_WANT},
+    [N_ID] = {.flags = JSCAN_WANT},
     [N_ITERATIONS] = {.item = N_ITERATION, .flags = JSCAN_ENTER},
     [N_ITERATION] = {JSCAN_EDGES(ITERATION_EDGES), 0, 0, JSCAN_ENTER},
     [N_ITERATION_TYPE] = {.flags = JSCAN_WANT},
@@ -278,6 +281,9 @@ static void on_scalar(struct reading *r, const struct jscan_event *e)
     case N_GEO: /* anything but "us" has no price of its own */
         if (reading_is(e, "us"))
             memcpy(result->region, "us", sizeof("us"));
+        break;
+    case N_ID: /* of a batch, at its making */
+        reading_id(r, e);
         break;
     case N_ITERATION_TYPE:
         if (reading_is(e, "compaction"))

@@ -43,6 +43,7 @@ enum node {
     N_GROUND_TYPE,
     N_GROUND_COUNT,
     N_ID,
+    N_NAME,
     N_BATCH,
     N_ANSWER,
     N_RAW,
@@ -63,7 +64,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("usage", N_USAGE),             JSCAN_EDGE("model", N_MODEL),
     JSCAN_EDGE("status", N_STATUS),           JSCAN_EDGE("service_tier", N_TIER),
     JSCAN_EDGE("event_type", N_EVENT),        JSCAN_EDGE("delta", N_STEP),
-    JSCAN_EDGE("id", N_ID),
+    JSCAN_EDGE("id", N_ID),                   JSCAN_EDGE("name", N_NAME),
     JSCAN_EDGE("steps", N_STEP),              JSCAN_EDGE("outputs", N_STEP),
 };
 static const struct jscan_edge INTERACTION_EDGES[] = {
@@ -159,6 +160,7 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_GROUND_TYPE] = {.flags = JSCAN_WANT},
     [N_GROUND_COUNT] = {.flags = JSCAN_WANT},
     [N_ID] = {.flags = JSCAN_WANT},
+    [N_NAME] = {.flags = JSCAN_WANT},
     [N_BATCH] = {JSCAN_EDGES(BATCH_EDGES), 0, N_ANSWER, 0},
     [N_ANSWER] = {JSCAN_EDGES(ANSWER_EDGES), 0, 0, JSCAN_ENTER},
 #define RAW_NODE(id) [N_RAW + (id)] = {.flags = JSCAN_WANT},
@@ -382,7 +384,8 @@ static void on_scalar(struct reading *r, const struct jscan_event *e)
         on_status(r, e);
         break;
     case N_ID:
-        (void)reading_text(e, r->id, sizeof(r->id));
+    case N_NAME: /* of a batch or an operation, by its path */
+        reading_id(r, e);
         break;
     case N_EVENT:
         if (reading_is(e, "interaction.completed"))

@@ -464,7 +464,7 @@ static void on_scalar(struct reading *r, const struct jscan_event *e)
         r->is_step = reading_is(e, "thread.run.step");
         break;
     case N_ID:
-        (void)reading_text(e, r->id, sizeof(r->id));
+        reading_id(r, e);
         break;
     case N_KEPT:
         r->is_kept = r->is_kept || e->type == JSCAN_TRUE;

@@ -124,7 +124,7 @@ static void on_own(struct reading *r, const struct jscan_event *e)
         reading_cost(r, e, 0);
         break;
     case NODE_ID:
-        (void)reading_text(e, r->id, sizeof(r->id));
+        reading_id(r, e);
         r->is_kept = true;
         break;
     case NODE_STATUS:

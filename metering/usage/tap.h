@@ -65,6 +65,7 @@ struct tap_result {
     bool text_counted;     /* by tap_count_text, the provider having given no last word */
     uint64_t text_tokens;  /* of it; at most USAGE_MAX_COUNT */
     bool pending;          /* the work goes on after this answer: another will tell what it took */
+    char work_id[TAP_ID_MAX_BYTES]; /* the answer's own, by which others may fetch it; "": none */
     char kept_id[TAP_ID_MAX_BYTES]; /* of an answer with usage that can be fetched again, which
                                      * tells the same usage again; "": it cannot */
     char search_ctx[16]; /* how much a search took in, where that has its price; "": not said */

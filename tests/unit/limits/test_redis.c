@@ -1004,6 +1004,105 @@ static void test_unreachable(void **state)
     limit_set_free(set);
 }
 
+struct claimed {
+    struct work_claim claim;
+    unsigned wakes;
+};
+
+static void on_claim(void *arg)
+{
+    struct claimed *c = arg;
+
+    c->wakes++;
+}
+
+static void claim(struct limiter *l, struct claimed *c, unsigned char work, uint64_t from,
+                  uint64_t to)
+{
+    *c = (struct claimed){.claim = {.work = {{work}}, .from = from, .to = to,
+                                    .wake = on_claim, .arg = c}};
+    limiter_claim(l, &c->claim);
+}
+
+/* Two processes: who counts what, in the order of asking. */
+static void test_claims(void **state)
+{
+    static const struct {
+        int who;
+        unsigned char work;
+        uint64_t from, to;
+        enum work_verdict verdict;
+        uint64_t known;
+    } STEPS[] = {
+        {0, 1, 0, 0, WORK_OTHERS, 0}, /* asked: nobody has counted */
+        {0, 1, 0, 1, WORK_MINE, 1},   {1, 1, 0, 1, WORK_OTHERS, 1},
+        {0, 1, 0, 1, WORK_MINE, 1}, /* its own workers agree by themselves */
+        {1, 1, 0, 0, WORK_OTHERS, 1}, {1, 1, 1, 20, WORK_MINE, 20},
+        {0, 1, 1, 30, WORK_OTHERS, 20}, {0, 1, 20, 30, WORK_MINE, 30},
+        {1, 2, 0, 7, WORK_MINE, 7},
+        {1, 1, 0, UINT64_C(1) << 53, WORK_OTHERS, 30},
+    };
+    struct limiter_options o = options();
+    struct limiter *l[2];
+    struct claimed c;
+
+    (void)state;
+    need_server();
+    for (int i = 0; i < 2; i++)
+        l[i] = limiter_new(&o, NULL);
+    for (size_t i = 0; i < sizeof(STEPS) / sizeof(STEPS[0]); i++) {
+        claim(l[STEPS[i].who], &c, STEPS[i].work, STEPS[i].from, STEPS[i].to);
+        for (int t = 0; t < 5000 && c.claim.verdict == WORK_PENDING; t++)
+            turn(base, &l[STEPS[i].who], 1);
+        if (c.claim.verdict != STEPS[i].verdict || c.claim.known != STEPS[i].known)
+            fail_msg("step %zu: verdict %d, known %llu", i, c.claim.verdict,
+                     (unsigned long long)c.claim.known);
+        assert_int_equal(c.wakes, 1);
+    }
+    claim(l[0], &c, 3, 0, 1);
+    limiter_claim_cancel(&c.claim);
+    until_settled(l[0]); /* told all the same */
+    assert_int_equal(c.wakes, 0);
+    claim(l[1], &c, 3, 0, 1);
+    until_settled(l[1]);
+    assert_int_equal(c.claim.verdict, WORK_OTHERS);
+    limiter_free(l[0]);
+    limiter_free(l[1]);
+}
+
+/* Redis does not answer: the verdict comes in time, the claim later. */
+static void test_claim_while_away(void **state)
+{
+    struct limiter_options o = options();
+    struct limiter *l, *other;
+    struct claimed c;
+    int64_t began_us;
+
+    (void)state;
+    need_server();
+    l = limiter_new(&o, NULL);
+    claim(l, &c, 9, 0, 0);
+    until_settled(l);
+    kill(server.pid, SIGSTOP);
+    claim(l, &c, 9, 0, 1);
+    began_us = clock_mono_us();
+    while (c.claim.verdict == WORK_PENDING)
+        turn(base, &l, 1);
+    assert_int_equal(c.claim.verdict, WORK_AWAY);
+    assert_true(clock_mono_us() - began_us < 2000000);
+    claim(l, &c, 9, 0, 0); /* known to be away: at once, and without a wake */
+    assert_int_equal(c.claim.verdict, WORK_AWAY);
+    assert_int_equal(c.wakes, 0);
+    kill(server.pid, SIGCONT);
+    until_settled(l);
+    other = limiter_new(&o, NULL);
+    claim(other, &c, 9, 0, 1);
+    until_settled(other);
+    assert_int_equal(c.claim.verdict, WORK_OTHERS);
+    limiter_free(l);
+    limiter_free(other);
+}
+
 static void group_down(void)
 {
     if (server.folder[0])
@@ -1028,6 +1127,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_deadline, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_large, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pace, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_claims, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_claim_while_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_urls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_moved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unreachable, set_up, tear_down),

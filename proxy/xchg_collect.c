@@ -1,0 +1,182 @@
+/*
+ * xchg_collect.c - answers that tell of work which another request began, and that other
+ * requests, on other nodes too, may tell of again.
+ *
+ * Each is counted once, by whoever comes first.  The workers of a process agree through
+ * `collected`, the processes through Redis: a fetch asks first what the others have counted
+ * (with its admission: no call more), and claims what it then counts; the record waits for
+ * the answer, the client only where the cost stands in the head that it waits for.  Where
+ * Redis does not answer in time, what is known here decides, and two nodes may count the same
+ * answer; that is found when Redis is back, and logged.
+ *
+ * Until the result is collected the request that began the work has its worst case reserved
+ * under the work's id (limiter_hold), at most LIMIT_HOLD_S.
+ */
+#include "base/check.h"
+#include "proxy/collected.h"
+#include "proxy/server.h"
+#include "proxy/xchg_int.h"
+
+enum { STATUS_PARTIAL_CONTENT = 206 };
+
+static void on_verdict(void *arg)
+{
+    xchg_wake(arg, WAKE_LIMIT);
+}
+
+static void start(struct xchg *x, struct strv answer, uint64_t from, uint64_t to)
+{
+    struct collecting *c = &x->collecting;
+
+    c->key = collected_key(strv_z(x->upstream->name), answer);
+    collected_work(strv_z(x->upstream->name), answer, &c->claim.work);
+    c->claim.from = from;
+    c->claim.to = to;
+    c->claim.wake = on_verdict;
+    c->claim.arg = x;
+    c->is_asking = true;
+    limiter_claim(x->worker->limiter, &c->claim);
+}
+
+/* The verdict, once it stands. */
+static void take_verdict(struct xchg *x)
+{
+    struct collecting *c = &x->collecting;
+    struct collected *collected = server_collected(x->worker->server);
+
+    c->is_asking = false;
+    if (c->claim.verdict != WORK_OTHERS)
+        return;
+    if (c->claim.to > 0) {
+        c->is_counted = true;
+        collected_set(collected, c->key, c->claim.known);
+    } else if (c->claim.known > collected_known(collected, c->key)) {
+        collected_set(collected, c->key, c->claim.known);
+    }
+}
+
+void collect_ask(struct xchg *x)
+{
+    if (x->route.endpoint->kind == ENDPOINT_FETCHED && x->route.path_id.n > 0)
+        start(x, x->route.path_id, 0, 0);
+}
+
+bool collect_is_asking(struct xchg *x)
+{
+    if (!x->collecting.is_asking)
+        return false;
+    if (x->collecting.claim.verdict == WORK_PENDING)
+        return true;
+    take_verdict(x);
+    return false;
+}
+
+/* An answer that tells the same usage to whoever fetches it; false: it does not. */
+static bool is_kept(const struct xchg *x, const struct tap_result *seen)
+{
+    if (seen->kept_id[0] == '\0' || !seen->has_usage)
+        return false;
+    return x->route.endpoint->kind == ENDPOINT_METERED ||
+           (seen->usage_is_final && x->upstream_status != STATUS_PARTIAL_CONTENT);
+}
+
+bool collect_claim(struct xchg *x)
+{
+    struct collecting *c = &x->collecting;
+    const struct tap_result *seen = settle_seen(x);
+    uint64_t from, to;
+
+    if (c->begun)
+        return collect_is_asking(x);
+    collect_cancel(x);
+    c->begun = true;
+    c->key = 0;
+    if (!x->upstream_tried || !x->tap)
+        return false;
+    if (count_claimed(x, &from, &to)) {
+        start(x, x->route.path_id, from, to);
+    } else if (is_kept(x, seen)) {
+        struct strv answer = strv_z(seen->kept_id);
+        uint64_t key = collected_key(strv_z(x->upstream->name), answer);
+
+        c->is_counted = !collected_claim(server_collected(x->worker->server), key, 1);
+        if (!c->is_counted)
+            start(x, answer, 0, 1);
+    }
+    return collect_is_asking(x);
+}
+
+void collect_cancel(struct xchg *x)
+{
+    if (!x->collecting.is_asking)
+        return;
+    limiter_claim_cancel(&x->collecting.claim);
+    take_verdict(x);
+}
+
+static void give_back(struct xchg *x, const struct uuid *work)
+{
+    static const struct limit_amounts nothing;
+
+    limiter_settle_id(x->worker->limiter, work, &nothing);
+}
+
+void collect_done(struct xchg *x, bool all)
+{
+    struct collecting *c = &x->collecting;
+
+    if (c->key == 0)
+        return;
+    collected_keep(server_collected(x->worker->server), c->key);
+    if (all)
+        give_back(x, &c->claim.work);
+}
+
+void collect_failed(struct xchg *x)
+{
+    struct uuid work;
+
+    if (x->route.path_id.n == 0)
+        return;
+    collected_work(strv_z(x->upstream->name), x->route.path_id, &work);
+    give_back(x, &work);
+}
+
+bool collect_hold(struct xchg *x)
+{
+    const struct tap_result *seen = settle_seen(x);
+    struct strv upstream = strv_z(x->upstream->name);
+    struct uuid work;
+
+    if (!seen->pending || x->route.endpoint->kind != ENDPOINT_METERED ||
+        x->usage_source != USAGE_NONE)
+        return false;
+    if (seen->work_id[0] == '\0') {
+        work = x->id;
+        work.b[6] = (unsigned char)((work.b[6] & 0x0f) | 0x80);
+    } else if (collected_known(server_collected(x->worker->server),
+                               collected_key(upstream, strv_z(seen->work_id))) > 0) {
+        return false; /* it was fetched while this answer still went to its client */
+    } else {
+        collected_work(upstream, strv_z(seen->work_id), &work);
+    }
+    limiter_hold(x->worker->limiter, &x->admission, &work);
+    return true;
+}
+
+/* ---- COLLECT: the whole answer is held, its cost is to stand in the head ------------ */
+
+static enum step st_collect(struct xchg *x)
+{
+    if (xchg_client_left(x))
+        return xchg_end(x, END_CLIENT_GONE);
+    if (collect_is_asking(x))
+        return STEP_WAIT;
+    if (answer_release(x) != RC_OK)
+        return xchg_end(x, END_CLIENT_GONE);
+    return xchg_go(x, &S_RELAY);
+}
+
+/* The limiter bounds it. */
+const struct xchg_state S_COLLECT = {"collect", st_collect, WAKE_LIMIT | WAKE_CLIENT_IN,
+                                     st_collect};
