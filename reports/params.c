@@ -12,10 +12,6 @@
 #include "reports/period.h"
 #include "reports/words.h"
 
-enum {
-    QUERY_WORDS_MAX = 200,
-};
-
 static const char *const formats[FORMAT_COUNT] = {"table", "csv", "json", "html"};
 
 const char *report_format_name(enum report_format format)
@@ -64,18 +60,12 @@ void params_release(struct report_params *p)
 
 /* ---- messages -------------------------------------------------------------------- */
 
-/* Values of callers are cut in messages, and shown printable by whoever prints them. */
-static struct strv shown(struct strv value)
-{
-    return strv_head(value, 80);
-}
-
 /* RC_BAD, with "what \"value\"" and the nearest candidate, or all of them, in error. */
 static enum rc bad_choice(struct buf *error, const char *what, struct strv value,
                           const char *const *candidates, size_t n)
 {
     const char *nearest = words_nearest(value, candidates, n);
-    enum rc rc = buf_printf(error, "%s \"" STRV_FMT "\"", what, STRV_ARG(shown(value)));
+    enum rc rc = buf_printf(error, "%s \"" STRV_FMT "\"", what, STRV_ARG(words_shown(value)));
 
     if (nearest) {
         if (rc == RC_OK)
@@ -87,21 +77,13 @@ static enum rc bad_choice(struct buf *error, const char *what, struct strv value
     return RC_BAD;
 }
 
-static enum rc bad(struct buf *error, const char *word, struct strv value, const char *why)
-{
-    /* A full error buffer only cuts the message. */
-    enum rc rc = buf_printf(error, "%s \"" STRV_FMT "\" %s", word, STRV_ARG(shown(value)), why);
-
-    (void)rc;
-    return RC_BAD;
-}
-
 /* Views of callers do not outlive the call: the arena keeps a copy. */
 static enum rc keep(struct report_params *p, struct strv *to, struct strv value,
                     struct buf *error)
 {
     *to = arena_strv(&p->arena, value);
-    return to->p ? RC_OK : bad(error, "value", value, "is too much: the words are too long");
+    return to->p ? RC_OK
+                 : words_bad(error, "value", value, "is too much: the words are too long");
 }
 
 /* ---- the words -------------------------------------------------------------------- */
@@ -173,7 +155,7 @@ static enum rc set_field(struct report_params *p, const char *word, struct strv 
     if (rc != RC_OK)
         return rc;
     if (!ledger_field_parse(kept, out))
-        return bad(error, word, kept, "is no name of a field or tag ([a-z0-9_.-]{1,64})");
+        return words_bad(error, word, kept, "is no name of a field or tag ([a-z0-9_.-]{1,64})");
     if (out->id != FIELD_TAG || strv_starts(kept, STRV("tag:")))
         return RC_OK;
     nearest = slip_of(kept, names, known_fields(names));
@@ -183,7 +165,7 @@ static enum rc set_field(struct report_params *p, const char *word, struct strv 
                     "%s \"" STRV_FMT
                     "\" is not known: the nearest is \"%s\" (write \"tag:" STRV_FMT
                     "\" for a free tag of that name)",
-                    word, STRV_ARG(shown(kept)), nearest, STRV_ARG(shown(kept)));
+                    word, STRV_ARG(words_shown(kept)), nearest, STRV_ARG(words_shown(kept)));
     return RC_BAD;
 }
 
@@ -195,13 +177,13 @@ static enum rc set_by(struct report_params *p, struct strv value, struct buf *er
         struct ledger_field field;
         enum rc rc;
         if (p->n_by == PARAMS_BY_MAX)
-            return bad(error, "by", name, "is one field too many: at most 8");
+            return words_bad(error, "by", name, "is one field too many: at most 8");
         rc = set_field(p, "by", name, &field, error);
         if (rc != RC_OK)
             return rc;
         for (size_t i = 0; i < p->n_by; i++) {
             if (strv_eq(ledger_field_name(&p->by[i]), ledger_field_name(&field)))
-                return bad(error, "by", name, "stands twice");
+                return words_bad(error, "by", name, "stands twice");
         }
         p->by[p->n_by++] = field;
     }
@@ -260,7 +242,7 @@ static enum rc set_where(struct report_params *p, struct strv value, struct buf 
     enum rc rc;
 
     if (p->n_where == LEDGER_CONDITIONS_MAX)
-        return bad(error, "where", value, "is one condition too many");
+        return words_bad(error, "where", value, "is one condition too many");
     while (n_name < value.n && !memchr("=!~", value.p[n_name], 3))
         n_name++;
     rest = strv_skip(value, n_name);
@@ -271,7 +253,7 @@ static enum rc set_where(struct report_params *p, struct strv value, struct buf 
         c->op = rest.p[0] == '=' ? LEDGER_EQ : LEDGER_GLOB;
         rest = strv_skip(rest, 1);
     } else {
-        return bad(error, "where", value,
+        return words_bad(error, "where", value,
                    "is no condition (team=search,billing or environment!=dev or model~gpt-*)");
     }
     rc = set_field(p, "where", strv_head(value, n_name), &c->field, error);
@@ -279,13 +261,13 @@ static enum rc set_where(struct report_params *p, struct strv value, struct buf 
         return rc;
     values = arena_alloc(&p->arena, PARAMS_WHERE_VALUES_MAX * sizeof(*values));
     if (!values)
-        return bad(error, "where", value, "is too much: the words are too long");
+        return words_bad(error, "where", value, "is too much: the words are too long");
     c->n_values = 0;
     while (c->n_values < PARAMS_WHERE_VALUES_MAX &&
            next_value(p, &rest, &values[c->n_values], &full))
         c->n_values++;
     if (full || rest.p)
-        return bad(error, "where", value, "has too many values");
+        return words_bad(error, "where", value, "has too many values");
     c->values = values;
     p->n_where++;
     return RC_OK;
@@ -306,7 +288,7 @@ static enum rc set_format(struct report_params *p, struct strv value, struct buf
 static enum rc set_top(struct report_params *p, struct strv value, struct buf *error)
 {
     if (!strv_parse_u64(value, PARAMS_TOP_MAX, &p->top) || p->top == 0)
-        return bad(error, "top", value, "is no number from 1 to 1000000");
+        return words_bad(error, "top", value, "is no number from 1 to 1000000");
     return RC_OK;
 }
 
@@ -327,7 +309,8 @@ static enum rc set_precision(struct report_params *p, struct strv value, struct 
     uint64_t n = PARAMS_PRECISION_EXACT;
 
     if (!strv_eq(value, STRV("exact")) && !strv_parse_u64(value, PARAMS_PRECISION_EXACT, &n))
-        return bad(error, "precision", value, "is neither a number from 0 to 18 nor \"exact\"");
+        return words_bad(error, "precision", value,
+                         "is neither a number from 0 to 18 nor \"exact\"");
     p->has_precision = true;
     p->precision = (unsigned)n;
     return RC_OK;
@@ -367,7 +350,7 @@ static enum rc set_against(struct report_params *p, struct strv value, struct bu
 static enum rc set_import(struct report_params *p, struct strv value, struct buf *error)
 {
     if (p->n_imports == PARAMS_IMPORTS_MAX)
-        return bad(error, "import", value, "is one file too many: at most 64");
+        return words_bad(error, "import", value, "is one file too many: at most 64");
     return keep(p, &p->imports[p->n_imports++], value, error);
 }
 
@@ -409,7 +392,7 @@ static const struct word {
     {"models", 0, false, set_models, "NAMES",
      "savings: models to compare with (default: the next smaller of each)"},
     {"against", 0, false, set_against, "PERIOD",
-     "variance: previous, 2026-10, 2026-10-01..2026-10-15, or plan (imported)"},
+     "spend, variance, unit-economics: previous, 2026-10, 2026-10-01..2026-10-15; or plan"},
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
 
@@ -447,9 +430,9 @@ static enum rc set_word(struct report_params *p, const struct word *word, struct
                         struct buf *error)
 {
     if (value.n == 0)
-        return bad(error, word->name, value, "needs a value");
+        return words_bad(error, word->name, value, "needs a value");
     if (!word->repeats && is_given(p, word))
-        return bad(error, word->name, value, "stands twice");
+        return words_bad(error, word->name, value, "stands twice");
     return word->set(p, value, error);
 }
 
@@ -470,7 +453,7 @@ enum rc params_set(struct report_params *p, struct strv word, struct strv value,
 
 static enum rc missing_value(struct buf *error, struct strv option)
 {
-    return bad(error, "option", option, "needs a value");
+    return words_bad(error, "option", option, "needs a value");
 }
 
 static enum rc short_argument(struct report_params *p, int argc, char *const *argv, int *at,
@@ -491,7 +474,7 @@ static enum rc short_argument(struct report_params *p, int argc, char *const *ar
         *at = after;
         return set_word(p, &words[i], value, error);
     }
-    return bad(error, "option", text, "is not known: see --help");
+    return words_bad(error, "option", text, "is not known: see --help");
 }
 
 enum rc params_argument(struct report_params *p, int argc, char *const *argv, int *at,
@@ -527,69 +510,6 @@ enum rc params_argument(struct report_params *p, int argc, char *const *argv, in
     return params_set(p, word, value, error);
 }
 
-/* ---- query of a URL ------------------------------------------------------------------ */
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* application/x-www-form-urlencoded; a broken escape or a NUL is refused. */
-static bool form_decode(struct report_params *p, struct strv text, struct strv *out)
-{
-    char *to = arena_alloc(&p->arena, text.n + 1);
-    size_t n = 0;
-
-    if (!to)
-        return false;
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        if (c == '+') {
-            c = ' ';
-        } else if (c == '%') {
-            int high = i + 1 < text.n ? hex_digit(text.p[i + 1]) : -1;
-            int low = i + 2 < text.n ? hex_digit(text.p[i + 2]) : -1;
-            if (high < 0 || low < 0 || high + low == 0)
-                return false;
-            c = (char)(high << 4 | low);
-            i += 2;
-        }
-        to[n++] = c;
-    }
-    *out = strv_make(to, n);
-    return true;
-}
-
-enum rc params_query(struct report_params *p, struct strv query, struct buf *error)
-{
-    struct strv pair;
-    unsigned count = 0;
-
-    while (strv_split(&query, '&', &pair)) {
-        size_t equals = strv_find(pair, '=');
-        struct strv word, value;
-        enum rc rc;
-        if (pair.n == 0)
-            continue;
-        if (++count > QUERY_WORDS_MAX)
-            return bad(error, "query", pair, "is one word too many");
-        if (!form_decode(p, strv_head(pair, equals), &word) ||
-            !form_decode(p, strv_skip(pair, equals + 1), &value))
-            return bad(error, "query", pair, "is not form-encoded, or too long");
-        /* A URL names no file of this machine. */
-        if (strv_eq(word, STRV("import")))
-            return bad(error, "word", word, "is for the command line alone");
-        rc = params_set(p, word, value, error);
-        if (rc != RC_OK)
-            return rc;
-    }
-    return RC_OK;
-}
-
 /* ---- meaning -------------------------------------------------------------------------- */
 
 enum rc params_resolve(struct report_params *p, const struct zone *fallback, int64_t now_us,
@@ -604,7 +524,8 @@ enum rc params_resolve(struct report_params *p, const struct zone *fallback, int
         /* arena_strv terminates. */
         p->own_zone = zone_open(p->tz.p);
         if (!p->own_zone)
-            return bad(error, "tz", p->tz, "is no time zone of this system (Europe/Berlin)");
+            return words_bad(error, "tz", p->tz,
+                             "is no time zone of this system (Europe/Berlin)");
         p->zone = p->own_zone;
     }
     p->now_us = now_us;
@@ -615,7 +536,7 @@ enum rc params_resolve(struct report_params *p, const struct zone *fallback, int
             : strcmp(word, "to") == 0    ? p->to
             : strcmp(word, "month") == 0 ? p->month
                                          : p->last;
-    return bad(error, word, value, wrong);
+    return words_bad(error, word, value, wrong);
 }
 
 void params_filter(const struct report_params *p, struct ledger_filter *out)

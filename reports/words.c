@@ -50,3 +50,17 @@ const char *words_nearest(struct strv word, const char *const *candidates, size_
     }
     return best;
 }
+
+struct strv words_shown(struct strv value)
+{
+    return strv_head(value, 80);
+}
+
+enum rc words_bad(struct buf *error, const char *word, struct strv value, const char *why)
+{
+    enum rc rc =
+        buf_printf(error, "%s \"" STRV_FMT "\" %s", word, STRV_ARG(words_shown(value)), why);
+
+    (void)rc;
+    return RC_BAD;
+}

@@ -228,13 +228,18 @@ static void test_pivots(void **state)
 static void test_every_precision(void **state)
 {
     /* Plain ASCII values only: columns are found by their place in the line. */
-    static const char *const names[] = {"spend", "requests", "models", "waste", "token-bands"};
+    static const struct {
+        const char *name, *by;
+    } names[] = {{"spend", "model"},  {"requests", "model"},    {"models", "model"},
+                 {"waste", "model"},  {"token-bands", "model"}, {"spend&against=2026-10", "model"},
+                 {"tasks", "model"},  {"rate-card", ""},        {"untagged&where=team=search,billing", ""},
+                 {"lines", ""}};
 
     (void)state;
     make_ledger(77);
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         for (unsigned precision = 0; precision <= 12; precision++)
-            check_shown(names[i], "model", precision);
+            check_shown(names[i].name, names[i].by, precision);
     }
     fixture_close(&f);
 }
