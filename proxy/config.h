@@ -49,7 +49,8 @@ struct listen_config {
 };
 
 enum credentials { CREDENTIALS_PROXY = 0, CREDENTIALS_CLIENT };
-enum client_gone { CLIENT_GONE_ABORT = 0, CLIENT_GONE_DRAIN };
+/* AUTO: DRAIN where the provider bills all the same, else ABORT. */
+enum client_gone { CLIENT_GONE_AUTO = 0, CLIENT_GONE_ABORT, CLIENT_GONE_DRAIN };
 
 /* Requests are signed for AWS (sigv4.h). */
 struct aws_config {

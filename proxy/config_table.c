@@ -32,7 +32,8 @@ static const char *const client_certificates_words[] = {
     [CLIENT_CERTIFICATES_REQUIRED] = "required",
     NULL};
 static const char *const client_gone_words[] = {
-    [CLIENT_GONE_ABORT] = "abort", [CLIENT_GONE_DRAIN] = "drain", NULL};
+    [CLIENT_GONE_AUTO] = "auto", [CLIENT_GONE_ABORT] = "abort", [CLIENT_GONE_DRAIN] = "drain",
+    NULL};
 static const char *const unknown_words[] = {"refuse", "allow", NULL};
 static const char *const backend_words[] = {"memory", "redis", NULL};
 static const char *const ledger_words[] = {[LEDGER_SQLITE] = "sqlite", NULL};
@@ -293,7 +294,7 @@ static const struct config_field upstream_fields[] = {
         "between two reads of a response, ms"),
     BOOL(upstream_draft, up.inject_usage, "inject_usage", 1,
          "ask for the usage event of OpenAI streams whose caller did not"),
-    WORD(upstream_draft, up.on_client_gone, "on_client_gone", client_gone_words, CLIENT_GONE_ABORT,
+    WORD(upstream_draft, up.on_client_gone, "on_client_gone", client_gone_words, CLIENT_GONE_AUTO,
          "a client that leaves early: end the upstream call, or read on to learn its usage"),
     INT(upstream_draft, up.drain_ms, "drain_ms", 30000, 0, HOUR_MS, "bound of reading on, ms"),
     SIZE(upstream_draft, up.drain_max_bytes, "drain_max_bytes", 16 * MIB, 0, GIB,

@@ -74,6 +74,7 @@ struct worker {
     struct list_node free_xchgs; /* kept for reuse */
     size_t n_free_xchgs;
     size_t n_running; /* exchanges */
+    size_t n_draining; /* of them, whose client is gone; at most DRAINS_MAX */
 
     char *scratch; /* SCRATCH_BYTES */
 

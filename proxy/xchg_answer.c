@@ -285,7 +285,8 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
                              .header_arg = &a->head});
         a->is_stream = tap_result(x->tap)->framing != FRAMING_NONE;
         if (a->is_stream) {
-            io_save_memory(&x->conn->io, true);
+            if (x->conn)
+                io_save_memory(&x->conn->io, true);
             io_save_memory(&x->up->io, true);
         }
         a->holding = !a->is_stream && worker_memory(x->worker) < MEMORY_TIGHT &&

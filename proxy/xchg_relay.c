@@ -12,7 +12,10 @@
 #include "proxy/auth.h"
 #include "proxy/xchg_int.h"
 
-enum { UP_EXTRA_BYTES = 512 }; /* of a head: what we add to the client's, as a first guess */
+enum {
+    UP_EXTRA_BYTES = 512, /* of a head: what we add to the client's, as a first guess */
+    DRAINS_MAX = 256,     /* answers that a worker reads on for nobody, at the same time */
+};
 
 /* ---- the request that goes up ---------------------------------------------------------------- */
 
@@ -381,6 +384,26 @@ static enum step upstream_failed(struct xchg *x, enum end_reason end, enum refus
     return xchg_go(x, &S_REPLY);
 }
 
+/* The provider bills what nobody waits for any more: its word is worth the reading. */
+static bool should_drain(const struct xchg *x)
+{
+    bool is_stream = x->facts.stream || x->route.path_stream || x->answer.is_stream;
+    bool is_told = x->route.endpoint->kind == ENDPOINT_METERED ||
+                   x->route.endpoint->kind == ENDPOINT_FETCHED;
+
+    if (!x->up_done || !is_told || x->worker->n_draining >= DRAINS_MAX)
+        return false;
+    switch (x->upstream->on_client_gone) {
+    case CLIENT_GONE_ABORT:
+        return false;
+    case CLIENT_GONE_DRAIN:
+        return true;
+    case CLIENT_GONE_AUTO:
+        break;
+    }
+    return !is_stream || protocol_goes_on(x->upstream->protocol, x->upstream->provider);
+}
+
 /* Client gone: is the rest of the answer worth reading for its usage? */
 static enum step client_left(struct xchg *x)
 {
@@ -390,7 +413,7 @@ static enum step client_left(struct xchg *x)
     x->client_had_all = x->answer.is_stream && seen && seen->usage_is_final;
     if (x->answer.body_done || (seen && seen->usage_is_final)) /* nothing more is to be learnt */
         return xchg_end(x, END_CLIENT_GONE);
-    if (x->upstream->on_client_gone == CLIENT_GONE_DRAIN && x->tap && x->up_done)
+    if (should_drain(x))
         return xchg_go(x, &S_DRAIN);
     return xchg_end(x, END_CLIENT_GONE);
 }
@@ -468,6 +491,7 @@ static enum step st_drain(struct xchg *x)
 
         x->drain_until_us = now_us + x->upstream->drain_ms * INT64_C(1000);
         x->drain_left = x->upstream->drain_max_bytes;
+        x->worker->n_draining++;
         x->end = END_CLIENT_GONE;
         x->conn = NULL;
         c->xchg = NULL;

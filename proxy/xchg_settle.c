@@ -207,6 +207,9 @@ static enum step st_settle(struct xchg *x)
         x->up = NULL;
     }
     answer_abandon(x);
+    if (x->drain_until_us != 0)
+        w->n_draining--;
+    x->drain_until_us = 0;
     if (x->begun && !x->counted && !w->stopping && collect_claim(x))
         return STEP_WAIT;
     settle_count(x);

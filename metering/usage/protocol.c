@@ -28,13 +28,15 @@ static const struct protocol PROTOCOLS[] = {
      .shape = SHAPE_GOOGLE,
      .tables = ENTRIES_GOOGLE | ENTRIES_OPENAI,
      .prefixes = "openai upload download",
-     .google_paths = true},
+     .google_paths = true,
+     .goes_on = true}, /* ending a call is the client's affair alone, says its SDK */
     {.name = "vertex",
      BEARER,
      .shape = SHAPE_GOOGLE,
      .tables = ENTRIES_OPENAI,
      .prefixes = "",
-     .google_paths = true},
+     .google_paths = true,
+     .goes_on = true},
     {.name = "azure-openai",
      .book = "azure",
      .credential_header = "api-key",
@@ -48,7 +50,8 @@ static const struct protocol PROTOCOLS[] = {
      .shape = SHAPE_BEDROCK,
      .tables = ENTRIES_BEDROCK,
      .prefixes = "openai",
-     .prices_path = true},
+     .prices_path = true,
+     .goes_on = true},
     {.name = "cohere", BEARER, .shape = SHAPE_COHERE, .tables = ENTRIES_COHERE, .prefixes = ""},
     {.name = "mistral",
      BEARER,
@@ -85,6 +88,18 @@ void protocol_credential(const struct protocol *p, struct strv *header, struct s
 {
     *header = strv_z(p->credential_header);
     *prefix = strv_z(p->credential_prefix);
+}
+
+bool protocol_goes_on(const struct protocol *p, struct strv provider)
+{
+    /* Hosts of other protocols that do: a router some of whose providers cannot be stopped. */
+    static const char *const PROVIDERS[] = {"openrouter"};
+
+    for (size_t i = 0; i < sizeof(PROVIDERS) / sizeof(PROVIDERS[0]); i++) {
+        if (strv_eq(provider, strv_z(PROVIDERS[i])))
+            return true;
+    }
+    return p->goes_on;
 }
 
 bool protocol_prices_path(const struct protocol *p)

@@ -54,6 +54,11 @@ const char *protocol_name_at(size_t n);
 void protocol_credential(const struct protocol *p, struct strv *header, struct strv *prefix);
 /* Under which provider of a price book its models are, unless one is told. */
 const char *protocol_book(const struct protocol *p);
+/*
+ * The provider (of the price book) finishes, and bills, a stream whose reader has left.  Others
+ * stop it within a few tokens; answers in one piece nobody is known to stop.
+ */
+bool protocol_goes_on(const struct protocol *p, struct strv provider);
 /* The name in the path says more of the price than the one in the answer (Bedrock's regions and
  * profiles). */
 bool protocol_prices_path(const struct protocol *p);

@@ -85,6 +85,7 @@ struct protocol {
     bool google_paths;    /* models/MODEL:method */
     bool deployments;     /* deployments/NAME/... */
     bool prices_path;     /* see protocol_prices_path */
+    bool goes_on;         /* see protocol_goes_on */
     bool usage_unasked;   /* streams always carry usage, and stream_options may be refused */
 };
 

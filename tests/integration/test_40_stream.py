@@ -266,6 +266,33 @@ def test_drain_learns_what_was_charged(gateways, provider):
     views.check_usage(record, views.bill_of(provider, record))
 
 
+@pytest.mark.parametrize("shape, how, source", [
+    ("chat-stream", "auto", None), ("chat-stream", "drain", "provider"),
+    ("generate-sse", "auto", "provider"), ("generate-sse", "abort", None),
+    ("chat", "auto", "provider"), ("chat", "abort", None)])
+def test_what_a_provider_bills_all_the_same_is_read(gateways, provider, shape, how, source):
+    config = gateways.config()
+    for upstream in config["upstreams"]:
+        upstream["on_client_gone"] = how
+    gateway = gateways(config)
+    call = calls.SHAPES[shape]()
+    with gateway.connect() as connection:
+        if shape == "chat":
+            connection.send(request_bytes("POST", call.full_path(), call.headers(sim={
+                "Delay_Ms": 500}), call.data()))
+            wait_for("the call upstream", lambda: provider.totals()["requests"] == 1)
+        else:
+            open_stream(connection, call, {"Event_Delay_Ms": 20})
+            connection._until(b"\n\n" if shape != "generate-sse" else b"\r\n\r\n")
+    record, = gateway.records(1)
+    assert record["outcome"] == "client_abort"
+    if source:
+        assert record["usage_source"] == source
+        views.check_usage(record, views.bill_of(provider, record))
+    else:
+        assert record["usage_source"] in ("partial", "estimated")
+
+
 def test_client_leaves_before_the_first_byte(gateway, provider):
     with gateway.connect() as connection:
         call = calls.chat()

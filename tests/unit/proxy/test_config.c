@@ -135,7 +135,7 @@ static void test_defaults(void **state)
     assert_true(c->upstreams[0].inject_usage);
     assert_true(c->upstreams[0].tls_verify);
     assert_false(c->upstreams[0].allow_unknown_endpoints);
-    assert_int_equal(c->upstreams[0].on_client_gone, CLIENT_GONE_ABORT);
+    assert_int_equal(c->upstreams[0].on_client_gone, CLIENT_GONE_AUTO);
     assert_int_equal(c->upstreams[0].drain_ms, 30000);
     assert_int_equal(c->upstreams[0].drain_max_bytes, 16 << 20);
     assert_true(strv_eq(c->upstreams[0].provider, STRV("openai")));
