@@ -200,7 +200,7 @@ RACE_SRC     := $(shell grep -l 'pthread' $(UNIT_SRC) /dev/null 2>/dev/null)
 FUZZ_SECONDS ?= 60
 FUZZ_BIN     := $(FUZZ_SRC:tests/fuzz/%.c=$(O)/fuzz/%)
 
-.PHONY: race fuzzers benchers venv venv-focus test test-unit test-integration fuzz lint demo bench
+.PHONY: race fuzzers benchers venv venv-focus test test-unit test-integration test-sandbox fuzz lint demo bench
 race: $(RACE_SRC:tests/unit/%.c=$(O)/unit/%)
 
 define fuzz_bin
@@ -251,7 +251,8 @@ test: deps-test
 	    --race $(RACE_SRC:tests/unit/%.c=build/tsan/unit/%) \
 	    --fuzz $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/fuzz/%) --fuzz-seconds $(FUZZ_SECONDS) \
 	    --integration build/release/tollgate:build/release/provider \
-	                  build/debug/tollgate:build/debug/provider
+	                  build/debug/tollgate:build/debug/provider \
+	    --sandbox build/release/tollgate:build/release/provider
 
 test-unit:
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=debug unit
@@ -262,6 +263,12 @@ test-integration: venv
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history
 	@python3 tests/run.py --pytest '$(PYTEST)' \
 	    --integration build/release/tollgate:build/release/provider
+
+# All integration tests, each gateway in the sandbox of the systemd unit.
+test-sandbox: venv
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history
+	@python3 tests/run.py --pytest '$(PYTEST)' --whole-sandbox \
+	    --sandbox build/release/tollgate:build/release/provider
 
 # One target, as long as one likes: make fuzz TARGET=sse SECONDS=600; without TARGET, all.
 SECONDS ?= 60
@@ -340,6 +347,7 @@ help:
 	@echo 'make debug           the same with AddressSanitizer and UBSan; make tsan: ThreadSanitizer'
 	@echo 'make demo            shows it: Redis, a simulated provider, calls, reports (ONCE=1: and ends)'
 	@echo 'make test            every test; test-unit and test-integration PYTEST=... for a part'
+	@echo 'make test-sandbox    the integration tests with gateways in the sandbox of the systemd unit'
 	@echo 'make lint            include order of the floors, banned calls, static checks, both compilers'
 	@echo 'make fuzz            all fuzz targets, or one: TARGET=sse SECONDS=600'
 	@echo 'make bench           CPU, latency and memory against nginx and haproxy in the same run;'

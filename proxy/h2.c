@@ -52,6 +52,37 @@ static int refuse_stream(nghttp2_session *session, int32_t id)
     return 0;
 }
 
+static void pay_frames(struct h2 *h2)
+{
+    unsigned paid = H2_IDLE_FRAMES_PAID;
+
+    h2->idle_frames -= h2->idle_frames < paid ? h2->idle_frames : paid;
+}
+
+/*
+ * RFC 9113 10.5: frames that are allowed one by one, yet do nothing.  A client that reads an
+ * answer sends window updates, which its frames pay for; pings are few.
+ */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
+{
+    struct h2 *h2 = arg;
+    int64_t now_us;
+
+    (void)session;
+    if (hd->type == NGHTTP2_HEADERS || (hd->type == NGHTTP2_DATA && hd->length > 0)) {
+        pay_frames(h2);
+        return 0;
+    }
+    if (++h2->idle_frames < H2_IDLE_FRAMES_MAX)
+        return 0;
+    now_us = clock_mono_us();
+    if (now_us - h2->idle_since_us < H2_IDLE_FRAMES_SECONDS * US_PER_SECOND)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    h2->idle_frames = 0;
+    h2->idle_since_us = now_us;
+    return 0;
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct h2 *h2 = arg;
@@ -83,6 +114,19 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         return 0;
     (void)!h2_request_field(s, strv_make((const char *)name, name_n),
                             strv_make((const char *)value, value_n));
+    return 0;
+}
+
+/* nghttp2 answers it as RFC 9113 says. */
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error,
+                            void *arg)
+{
+    struct h2 *h2 = arg;
+
+    (void)session;
+    (void)frame;
+    (void)error;
+    stat_add(&h2->conn->worker->stats.abuse_frames, 1);
     return 0;
 }
 
@@ -145,7 +189,8 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 {
     struct h2_stream *s = stream_of(session, frame->hd.stream_id);
 
-    (void)arg;
+    if (frame->hd.type == NGHTTP2_DATA)
+        pay_frames(arg);
     if (s && !s->all_in && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
         (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
@@ -176,9 +221,11 @@ static nghttp2_session *new_session(struct h2 *h2)
     nghttp2_session *session;
 
     ASSERT(nghttp2_session_callbacks_new(&callbacks) == 0);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
@@ -257,7 +304,7 @@ static bool flush(struct h2 *h2)
            nghttp2_session_want_write(h2->session);
 }
 
-/* False where the client broke the protocol. */
+/* False where the connection cannot go on: too many frames, or no HTTP/2 at all. */
 static bool feed(struct h2 *h2, const char *bytes, size_t n)
 {
     ssize_t used;
@@ -269,9 +316,9 @@ static bool feed(struct h2 *h2, const char *bytes, size_t n)
 }
 
 /* Says GOAWAY, as far as the socket takes it, and closes. */
-static void end(struct conn *c)
+static void end(struct conn *c, uint32_t why)
 {
-    nghttp2_session_terminate_session(c->h2->session, NGHTTP2_NO_ERROR);
+    nghttp2_session_terminate_session(c->h2->session, why);
     (void)flush(c->h2);
     conn_close(c);
 }
@@ -290,6 +337,7 @@ void h2_open(struct conn *c, unsigned streams)
     held_add(sizeof(*h2) + MEMORY_H2_SESSION_BYTES);
     c->h2 = h2;
     h2->conn = c;
+    h2->idle_since_us = clock_mono_us();
     list_init(&h2->streams);
     list_init(&h2->dirty);
     buf_init(&h2->out, OUT_MAX_BYTES);
@@ -304,7 +352,7 @@ void h2_open(struct conn *c, unsigned streams)
     h2_is_dirty(h2);
     if (!good) {
         stat_add(&c->worker->stats.abuse_frames, 1);
-        end(c);
+        end(c, NGHTTP2_PROTOCOL_ERROR);
     }
 }
 
@@ -325,7 +373,7 @@ void h2_ready(struct conn *c, unsigned ready)
         stat_add(&c->worker->stats.bytes_in_client, got);
         if (!feed(h2, c->worker->scratch, got)) {
             stat_add(&c->worker->stats.abuse_frames, 1);
-            end(c);
+            end(c, NGHTTP2_ENHANCE_YOUR_CALM);
             return;
         }
         if (got < SCRATCH_BYTES && !io_has_buffered(&c->io))
@@ -345,7 +393,7 @@ void h2_deadline(struct conn *c)
     }
     if (c->h2->in_head)
         stat_add(&stats->abuse_slow_head, 1);
-    end(c);
+    end(c, NGHTTP2_NO_ERROR);
 }
 
 void h2_drain(struct conn *c)
@@ -399,7 +447,7 @@ void h2_flush(struct worker *w)
         if (!flush(h2))
             conn_close(c);
         else if (h2->draining && is_over(h2))
-            end(c);
+            end(c, NGHTTP2_NO_ERROR);
         else if (c->io.want_read && io_has_buffered(&c->io))
             h2_ready(c, IO_READABLE); /* no event will tell of these bytes */
     }

@@ -26,6 +26,8 @@ struct h2 {
     struct list_node streams; /* open ones */
     struct list_node dirty;   /* of worker->h2_dirty: frames may wait */
     struct buf out;           /* frames that the socket has not taken */
+    unsigned idle_frames;   /* that did nothing, since */
+    int64_t idle_since_us;  /* then (clock_mono_us) */
     bool in_head;  /* a header block is on its way: it has a deadline */
     bool draining; /* GOAWAY comes with the end of the last stream: some clients take nothing
                       more after it */

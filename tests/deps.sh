@@ -12,7 +12,7 @@ shellcheck"
 # What the benchmarks compare with and measure by; a peer that is not to be had is left out.
 bench="haproxy wrk nginx-light"
 # Better with them; a test that wants one and finds none says so and is skipped.
-optional="docker-compose wrk chromium"
+optional="docker-compose wrk chromium nghttp2-client systemd libseccomp2"
 
 case "${1:-}" in
 build) wanted=$build ; optional="" ;;
@@ -46,6 +46,8 @@ provided() {
     wrk) command -v wrk ;;
     chromium) command -v chromium || command -v google-chrome ;;
     haproxy) command -v haproxy ;;
+    nghttp2-client) command -v h2load ;;
+    systemd) command -v systemd-analyze ;;
     *) false ;;
     esac >/dev/null 2>&1
 }

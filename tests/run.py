@@ -4,7 +4,8 @@
     run.py [--unit FILE]... [--race FILE]... [--fuzz FILE]... [--integration BIN:PROVIDER]...
 
 Builds nothing. --unit and --race programs speak TAP (cmocka); --integration runs pytest with
-the two programs (a second one runs what is not marked slow); --fuzz runs a libFuzzer program
+the two programs (a second one runs what is not marked slow); --sandbox runs some of it once more
+with gateways in the sandbox of docs/tollgate.service; --fuzz runs a libFuzzer program
 for its share of --fuzz-seconds.
 """
 
@@ -29,6 +30,9 @@ SANITIZERS = {
 UNIT_SECONDS = 300
 # What a second, slower build runs: the proxy's own paths, not the SDKs and reports again.
 SECOND_RUN = ["-m", "not slow and not provider_only", "-k", "not sdk and not reports"]
+# What runs once more with its gateways in the sandbox of the systemd unit.
+SANDBOX_RUN = ["-m", "not provider_only", "-k",
+               "test_10_start or (test_25_http2 and test_shapes) or test_93_alerts"]
 RETRIED_MAX = 10  # tests that failed; more are no accident
 JOBS = min(4, os.cpu_count() or 1)
 
@@ -121,7 +125,7 @@ def pytest_once(command, environment, folder):
         return code, None
 
 
-def run_integration(title, tollgate, provider, venv, extra, tally):
+def run_integration(title, tollgate, provider, venv, extra, tally, env=None):
     say(f"== {title}")
     python = python_with_pytest(venv)
     if python is None:
@@ -131,7 +135,7 @@ def run_integration(title, tollgate, provider, venv, extra, tally):
     with tempfile.TemporaryDirectory() as folder:
         environment = dict(os.environ, TOLLGATE_BIN=os.path.abspath(tollgate),
                            TOLLGATE_PROVIDER=os.path.abspath(provider),
-                           PYTHONDONTWRITEBYTECODE="1")
+                           PYTHONDONTWRITEBYTECODE="1", **(env or {}))
         command = [python, "-m", "pytest", "-q", "-rsfE", "--tb=short", "-o",
                    f"cache_dir={folder}/cache", *extra,
                    os.path.join(ROOT, "tests", "integration")]
@@ -195,6 +199,8 @@ def main():
     parser.add_argument("--fuzz", nargs="*", default=[])
     parser.add_argument("--fuzz-seconds", type=int, default=60)
     parser.add_argument("--integration", nargs="*", default=[])
+    parser.add_argument("--sandbox", nargs="*", default=[], help="BIN:PROVIDER")
+    parser.add_argument("--whole-sandbox", action="store_true", help="all tests in it, not some")
     parser.add_argument("--venv", default=os.path.join(ROOT, "build", "venv"))
     parser.add_argument("--pytest", default="", help="more words for pytest")
     options = parser.parse_args()
@@ -207,6 +213,11 @@ def main():
         extra = options.pytest.split() + (SECOND_RUN if number else [])
         run_integration(f"integration with {tollgate}", tollgate, provider, options.venv, extra,
                         tally)
+    for pair in options.sandbox:
+        tollgate, provider = pair.split(":")
+        run_integration("integration in the unit's sandbox", tollgate, provider, options.venv,
+                        options.pytest.split() if options.whole_sandbox else SANDBOX_RUN, tally,
+                        {"TOLLGATE_TEST_SANDBOX": "1"})
     run_fuzz(options.fuzz, options.fuzz_seconds, tally)
     say(f"== {time.monotonic() - start:.0f} s")
     say(tally.line())

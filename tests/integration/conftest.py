@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from kit import calls, certs as certs_module, procs  # noqa: E402
+from kit import calls, certs as certs_module, procs, sandbox  # noqa: E402
 from kit.config import base_config, merge  # noqa: E402
 
 
@@ -17,6 +17,9 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    if sandbox.wanted() and sandbox.missing():
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=sandbox.missing()))
     if os.path.exists(procs.tollgate_binary()):
         return
     skip = pytest.mark.skip(reason=f"no {procs.tollgate_binary()}")

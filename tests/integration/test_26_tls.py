@@ -440,26 +440,3 @@ def test_another_process_of_the_user_reads_nothing(config, certs):
             assert "core dumps are possible" in process.log()
         finally:
             assert process.stop() == 0
-
-
-# ---- the systemd unit -------------------------------------------------------------------------
-
-UNIT = os.path.join(procs.ROOT, "docs", "tollgate.service")
-
-
-def test_systemd_unit(tmp_path):
-    with open(UNIT, encoding="ascii") as file:
-        text = file.read()
-    for line in ("ProtectSystem=strict", "NoNewPrivileges=yes", "SystemCallFilter=@system-service",
-                 "MemoryDenyWriteExecute=yes", "LimitCORE=0", "ProtectProc=invisible",
-                 "CapabilityBoundingSet=", "StateDirectory=tollgate"):
-        assert line in text.splitlines(), line
-    if not shutil.which("systemd-analyze"):
-        pytest.skip("no systemd-analyze here")
-    unit = tmp_path / "tollgate.service"   # it must name a program that is there
-    unit.write_text(text.replace("@PREFIX@/bin/tollgate", procs.tollgate_binary())
-                    .replace("@PREFIX@", "/usr/local"))
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)],
-                          capture_output=True, text=True, timeout=60)
-    told = [line for line in (done.stdout + done.stderr).splitlines() if "tollgate.service" in line]
-    assert done.returncode == 0 and not told, done.stdout + done.stderr

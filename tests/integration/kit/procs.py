@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.request
 
-from . import client
+from . import client, sandbox
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 READY_SECONDS = 30
@@ -301,8 +301,13 @@ class Gateway:
             json.dump(self.config, out, indent=1)
 
     def start(self):
-        self.process = Process(self.name, [tollgate_binary(), "serve", "-c", self.config_path],
-                               self.folder, self.env, self.preexec)
+        args = [tollgate_binary(), "serve", "-c", self.config_path]
+        if sandbox.wanted():
+            args = sandbox.command(
+                os.path.join(self.folder, self.config["state_dir"]),
+                [ROOT, os.path.dirname(tollgate_binary()), os.path.dirname(self.folder),
+                 self.folder, self.certs.folder], args)
+        self.process = Process(self.name, args, self.folder, self.env, self.preexec)
         self.processes.append(self.process)
         line = self.process.first_line()
         found = re.fullmatch(r"ready proxy=https://([\d.]+):(\d+) admin=https://([\d.]+):(\d+)",
