@@ -16,7 +16,7 @@ from decimal import Decimal
 
 import pytest
 
-from kit import calls
+from kit import calls, client, prices
 from kit.marked import Books, Load
 from kit.procs import Process, tollgate_binary, wait_for
 from kit.settled import at_rest, budget, settled_books
@@ -243,38 +243,207 @@ def series(gateway):
     return len([line for line in text.splitlines() if line and not line.startswith("#")])
 
 
-def junk(gateway, number):
-    """What clients make up: models, tags, tasks that are never seen again, paths, half requests."""
-    call = calls.chat(model=f"junk-model-{number}")
+def junk(gateway, connection, number):
+    """What clients make up: models, tags, tasks that are never seen again, paths, keys."""
     tags = [("X-Tollgate-Feature", f"junk-{number}"), ("X-Tollgate-Task", f"junk-task-{number}"),
+            ("X-Tollgate-Customer", f"junk-customer-{number}"),
             ("X-Tollgate-Tags", f"k{number}=v{number}")]
-    with gateway.connect(timeout=10) as connection:
-        calls.send(gateway, call, connection, tags=tags)
-    gateway.request("GET", f"/openai/v1/nothing/{number}", [("Authorization", f"Bearer tg_{number}")])
+    assert calls.send(gateway, calls.chat(model=f"junk-model-{number}"), connection,
+                      tags=tags).status == 200
+    if number % 10 == 0:   # on a connection of its own, which it is the end of
+        assert calls.send(gateway, calls.chat(), key=f"tg_{number}").status == 401
 
 
+def is_sanitized():
+    with open(tollgate_binary(), "rb") as file:
+        return b"__asan_init" in file.read()
+
+
+CACHE_KB = 65536        # the most of its pages that the ledger's writer keeps in memory
+
+
+def ledger_kb(gateway):
+    """What of the ledger may be in memory: its pages, as many as there are."""
+    path = os.path.join(gateway.folder, "var", "ledger.db")
+    return min(CACHE_KB, sum(os.path.getsize(path + end) for end in ("", "-wal")
+                             if os.path.exists(path + end)) // 1024)
+
+
+def slope(samples):
+    """Least squares: how much y grows for one of x."""
+    x_mean = sum(x for x, _ in samples) / len(samples)
+    y_mean = sum(y for _, y in samples) / len(samples)
+    return sum((x - x_mean) * (y - y_mean) for x, y in samples) / max(
+        1, sum((x - x_mean) ** 2 for x, _ in samples))
+
+
+SERIES_MAX = 6000       # five gauges of at most 1,000 scopes, and what is always there
+JUNK_MAX_KB = 4.0       # of memory for five names never seen before: a counter, dictionaries
+
+
+@pytest.mark.slow
 def test_c33_soak(gateways, provider, own_redis, say):
-    """Aborts, junk and reloads (an hour by hand: TOLLGATE_SOAK_S=3600): nothing grows."""
-    seconds = float(os.environ.get("TOLLGATE_SOAK_S", "12"))
+    """Aborts, junk and reloads (an hour by hand: TOLLGATE_SOAK_S=3600): nothing grows.
+
+    After a third of the time all is warm but the ledger's pages in memory, which grow with it to
+    64 MiB. Memory beyond them is measured by a straight line through its samples.
+    """
+    seconds = float(os.environ.get("TOLLGATE_SOAK_S", "20"))
     gateway = gateways(redis=own_redis, limits=[DAY, {
         "name": "per-feature", "unit": "requests", "limit": 1000000, "window": "day",
         "per": ["feature"]}])
-    load = Load(gateway, 6, sim={"Event_Delay_Ms": 0})
+    load = Load(gateway, 4, sim={"Event_Delay_Ms": 0})
     number, samples = 0, []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        for _ in range(40):
-            number += 1
-            junk(gateway, number)
-        gateway.reload()
-        samples.append((memory_kb(gateway), descriptors(gateway), series(gateway)))
+    begin = time.monotonic()
+    while time.monotonic() < begin + seconds:
+        with gateway.connect(timeout=30) as connection:   # a reload ends idle ones
+            for _ in range(100):
+                number += 1
+                junk(gateway, connection, number)
+            gateway.reload()
+            time.sleep(0.1)
+            samples.append((number, memory_kb(gateway), descriptors(gateway), series(gateway),
+                            time.monotonic() - begin, ledger_kb(gateway)))
     load.stop()
-    first, last = samples[len(samples) // 3], samples[-1]
-    grown = [b - a for a, b in zip(first, last)]
+    warm = [s for s in samples if s[4] > seconds / 3]
+    assert len(warm) >= 4
+    kb = slope([(s[0], s[1] - s[5]) for s in warm])
+    fds = [s[2] for s in warm]
     say(f"{seconds:g} s, {load.sent} calls, {number} junk models and tags, {len(samples)} reloads: "
-        f"memory {first[0]} to {last[0]} KiB, descriptors {first[1]} to {last[1]}, series "
-        f"{first[2]} to {last[2]}")
-    assert grown[0] < 48 * 1024 + 16 * number, "memory grows"
-    assert grown[1] < 40, "descriptors grow"
-    assert last[2] < 6000, "label sets are not capped"   # five gauges of at most 1,000 scopes
-    wait_for("idle again", lambda: descriptors(gateway) <= first[1] + 10, 15, 0.2)
+        f"memory {warm[0][1]} to {warm[-1][1]} KiB, of the ledger {warm[0][5]} to {warm[-1][5]}, "
+        f"{kb:+.2f} KiB for each name beyond it; descriptors "
+        f"{min(fds)} to {max(fds)}; at most {max(s[3] for s in samples)} series")
+    assert is_sanitized() or kb < JUNK_MAX_KB, "memory grows"
+    assert max(fds) < 250 and slope([(s[4], s[2]) for s in warm]) < 2, "descriptors grow"
+    assert max(s[3] for s in samples) < SERIES_MAX, "label sets are not capped"
+    wait_for("idle again", lambda: descriptors(gateway) <= min(fds) + 10, 15, 0.2)
+
+
+# ---- budgets that are hit while things break --------------------------------------------------
+
+
+class Spender:
+    """Calls of a known size until told to stop; what was answered 200, and 402."""
+
+    def __init__(self, gateway, threads=6):
+        self.gateway = gateway
+        self.passed = self.refused = self.broken = 0
+        self.lock = threading.Lock()
+        self.stopping = False
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self):
+        while not self.stopping:
+            try:
+                status = calls.send(self.gateway, calls.chat(max_tokens=16), timeout=10,
+                                    sim={"Output_Tokens": 16, "Delay_Ms": 2}).status
+            except (OSError, client.Broken, AssertionError, ValueError):
+                status = 0
+                time.sleep(0.01)
+            with self.lock:
+                self.passed += status == 200
+                self.refused += status == 402
+                self.broken += status not in (200, 402)
+
+    def stop(self):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join(30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on_failure", ["refuse", "local"])
+def test_c7_budgets_are_hard_over_kills(gateways, provider, own_redis, say, on_failure):
+    """The gateway is killed, Redis is killed, paused and emptied: nothing goes over a limit."""
+    chance = random.Random(int(os.environ.get("TOLLGATE_SEED", "11")))
+    usd = Decimal("0.2")
+    gateway = gateways(redis=own_redis, counters={"on_failure": on_failure, "timeout_ms": 200},
+                       limits=[DAY, {"name": "hard", "unit": "usd", "limit": str(usd),
+                                     "window": "day"}])
+    hits = kills = lost = 0
+    spender = Spender(gateway)
+    end = time.monotonic() + 60
+    while (spender.refused < 100 or kills < KILLS // 2) and time.monotonic() < end:
+        time.sleep(chance.uniform(0.2, 0.5))
+        what = chance.choice(["killed", "killed", "paused", "emptied", "stopped"])
+        if what == "killed":
+            gateway.kill()
+            kills += 1
+            gateway.start()
+        elif what == "paused":
+            own_redis.freeze()
+            time.sleep(0.4)
+            own_redis.thaw()
+        elif what == "emptied":
+            own_redis.command("FLUSHALL")
+        else:
+            own_redis.kill()
+            time.sleep(0.2)
+            own_redis.start()
+        lost += what != "killed"
+    wait_for("the budget to be used up", lambda: spender.refused >= 100, 60)
+    spender.stop()
+    hits = spender.refused
+    wait_for("all records", lambda: len(gateway.export()) >= provider.totals()["billed"], 20, 0.3)
+    records = gateway.export()
+    spent = sum(Decimal(r["cost_usd"]) for r in records)
+    billed = sum(prices.cost("openai", b["model"], b) for b in provider.billed())
+    assert len(records) == len({r["id"] for r in records})
+    assert billed <= usd and spent <= usd, "overspent"
+    assert spent > usd / 2
+    at_rest(gateway)
+    say(f"killed {kills} times, Redis away {lost} times ({on_failure}): budget hit {hits} times, "
+        f"{spender.passed} answered, {spender.broken} cut off; spent {spent} of {usd} USD, "
+        "overspent 0")
+
+
+@pytest.mark.slow
+def test_c8_full_disk(gateways, provider, own_redis, tmp_path, say):
+    """The disk is full again and again, and the process is killed meanwhile: every bill is there."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(disk)],
+                      capture_output=True).returncode != 0:
+        pytest.skip("a full disk needs a tmpfs, and that root")
+    try:
+        config = gateways.config(own_redis, state_dir=str(disk / "var"), limits=[DAY],
+                                 counters={"on_failure": "refuse"},
+                                 ledger={"path": str(disk / "var" / "ledger.db")})
+        config["listen"]["admin"]["token_file"] = str(disk / "var" / "admin.token")
+        gateway = gateways(config)
+        answered, refused = [], 0
+        for turn in range(4):
+            load = Load(gateway, 6, seed=turn)
+            time.sleep(0.3)
+            with open(disk / "filler", "wb", buffering=0) as filler:
+                try:
+                    while True:
+                        filler.write(bytes(65536))
+                except OSError:
+                    pass
+                for size in (4096, 512):   # to the last block
+                    try:
+                        while True:
+                            filler.write(bytes(size))
+                    except OSError:
+                        pass
+            time.sleep(0.5)
+            if turn % 2:
+                gateway.kill()
+            os.unlink(disk / "filler")
+            load.stop()
+            answered += load.answered
+            refused += load.refused
+            if turn % 2:
+                gateway.start()
+        wait_for("service again", lambda: calls.send(gateway, calls.chat()).status == 200, 15, 0.3)
+        books = settled_books(gateway, provider, answered)
+        say(f"disk full 4 times, killed twice: {books}; {refused} refused meanwhile")
+        gateway.stop()
+    finally:
+        for made in gateways.made:
+            for process in made.processes:
+                process.kill()
+        subprocess.run(["umount", "-l", str(disk)], check=False)
