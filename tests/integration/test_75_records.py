@@ -297,7 +297,7 @@ def test_c33_soak(gateways, provider, own_redis, say):
     begin = time.monotonic()
     while time.monotonic() < begin + seconds:
         with gateway.connect(timeout=30) as connection:   # a reload ends idle ones
-            for _ in range(100):
+            for _ in range(25):
                 number += 1
                 junk(gateway, connection, number)
             gateway.reload()
