@@ -91,19 +91,14 @@ static void budget_tags(struct alert *a, const struct outlook *o)
     }
 }
 
-static money_int limit_of(const struct outlook *o)
-{
-    return (money_int)o->def->limit * (o->def->unit == UNIT_USD ? ATTO_PER_NANO : 1);
-}
-
 static void budget_fields(struct alert *a, const struct outlook *o)
 {
     char amount[CELL_TEXT], at[DATETIME_TEXT];
 
     amount_text(o->def, o->spent, amount);
     alert_field(a, "Spent", "%s (%lld %%)", amount,
-                (long long)(limit_of(o) ? o->spent * 100 / limit_of(o) : 0));
-    amount_text(o->def, limit_of(o), amount);
+                (long long)(o->amount ? o->spent * 100 / o->amount : 0));
+    amount_text(o->def, o->amount, amount);
     alert_field(a, "Budget", "%s", amount);
     if (o->has_forecast) {
         amount_text(o->def, o->forecast, amount);
@@ -162,7 +157,7 @@ static void tell_threshold(const struct alert_watch *w, const struct outlook *o)
 
     start_budget(o, "budget", &c);
     for (size_t i = 0; i < o->def->n_alerts; i++) {
-        if (o->spent * 100 < limit_of(o) * (money_int)o->def->alerts[i])
+        if (o->spent * 100 < o->amount * (money_int)o->def->alerts[i])
             continue;
         if (c.level)
             n += (size_t)snprintf(others + n, sizeof(others) - n, "%s%u %%", n ? ", " : "",
@@ -178,11 +173,11 @@ static void tell_threshold(const struct alert_watch *w, const struct outlook *o)
                w->now_us);
     name_level(&c, "actual");
     amount_text(o->def, o->spent, spent);
-    amount_text(o->def, limit_of(o), limit);
+    amount_text(o->def, o->amount, limit);
     alert_text(c.alert.title, sizeof(c.alert.title),
                "%s%s" STRV_FMT "%s at %lld %% of its budget", o->def->name,
                o->scope.n ? " (" : "", STRV_ARG(strv_head(o->scope, 60)), o->scope.n ? ")" : "",
-               (long long)(o->spent * 100 / limit_of(o)));
+               (long long)(o->spent * 100 / o->amount));
     alert_text(c.alert.text, sizeof(c.alert.text),
                "%s of %s is spent: %u %% is passed%s%s%s%s.", spent, limit, c.level,
                n ? " (and " : "", others, n ? ")" : "",
@@ -208,7 +203,7 @@ static void tell_forecast(const struct alert_watch *w, const struct outlook *o)
     char forecast[CELL_TEXT], limit[CELL_TEXT];
     money_int wanted;
 
-    if (percent == 0 || !o->has_forecast || o->spent >= limit_of(o) || o->to_us == INT64_MAX)
+    if (percent == 0 || !o->has_forecast || o->spent >= o->amount || o->to_us == INT64_MAX)
         return;
     start_budget(o, "forecast", &c);
     c.level = (unsigned)percent;
@@ -218,12 +213,12 @@ static void tell_forecast(const struct alert_watch *w, const struct outlook *o)
         wanted -= HYSTERESIS_PERCENT; /* what was told stays told */
     else if (is_early(w, o))
         return;
-    if (o->forecast * 100 < limit_of(o) * wanted)
+    if (o->forecast * 100 < o->amount * wanted)
         return;
     alert_init(&c.alert, "budget.forecast", SEVERITY_WARNING, w->now_us);
     name_level(&c, "forecast");
     amount_text(o->def, o->forecast, forecast);
-    amount_text(o->def, limit_of(o), limit);
+    amount_text(o->def, o->amount, limit);
     alert_text(c.alert.title, sizeof(c.alert.title), "%s%s" STRV_FMT "%s will not last",
                o->def->name, o->scope.n ? " (" : "", STRV_ARG(strv_head(o->scope, 60)),
                o->scope.n ? ")" : "");
@@ -238,7 +233,7 @@ static bool on_outlook(const struct outlook *o, void *arg)
 {
     const struct alert_watch *w = arg;
 
-    if (o->def->n_alerts == 0 || o->def->limit == 0)
+    if (o->def->n_alerts == 0 || o->amount == 0)
         return true;
     tell_threshold(w, o);
     tell_forecast(w, o);

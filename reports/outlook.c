@@ -47,13 +47,12 @@ static money_int more_of(money_int a, money_int b)
 static void find_end(struct outlook *o, const struct series_set *set, const struct zone *zone,
                      const money_int *ahead, size_t h, money_int running)
 {
-    money_int limit = (money_int)o->def->limit * (o->def->unit == UNIT_USD ? ATTO_PER_NANO : 1);
     money_int sum = o->spent;
     int64_t start = set->start_us[set->n_steps], end;
 
     for (size_t j = 0; j < h; j++) {
         sum += j == 0 ? more_of(0, ahead[0] - running) : ahead[j];
-        if (sum >= limit) {
+        if (sum >= o->amount) {
             o->runs_out = true;
             o->runs_out_us = start;
             return;
@@ -242,17 +241,16 @@ static void on_spent(const struct limit_counter *c, void *arg)
 static void pace(struct outlook *o, int64_t now_us)
 {
     int64_t length = o->to_us - o->from_us, gone = now_us - o->from_us;
-    money_int limit = (money_int)o->def->limit * (o->def->unit == UNIT_USD ? ATTO_PER_NANO : 1);
 
     if (gone * PACE_LEAST_PARTS < length)
         return;
     o->how.method = FORECAST_RATE;
     o->has_forecast = true;
     o->forecast = o->low = o->high = divide_even(o->spent * length, gone);
-    if (o->forecast >= limit && limit > 0) {
+    if (o->forecast >= o->amount && o->amount > 0) {
         o->runs_out = true;
         o->runs_out_us =
-            o->spent >= limit ? now_us : o->from_us + (int64_t)(limit * gone / o->spent);
+            o->spent >= o->amount ? now_us : o->from_us + (int64_t)(o->amount * gone / o->spent);
     }
 }
 
@@ -271,12 +269,15 @@ static enum rc tell_limit(struct budget_look *b, size_t limit, const struct coun
                           const struct series_set *set, size_t horizon)
 {
     const struct limit_def *def = limit_set_at(b->limits, limit);
+    money_int scale = def->unit == UNIT_USD ? ATTO_PER_NANO : 1;
 
     for (size_t i = 0; i < list->n && !b->stopped; i++) {
         struct outlook o = {.def = def, .limit = limit, .scope = list->at[i].scope};
+
         limit_window_at(def, b->zone, b->now_us, &o.from_us, &o.to_us);
         o.step = step_of(o.from_us, o.to_us);
-        o.spent = (money_int)list->at[i].spent * (def->unit == UNIT_USD ? ATTO_PER_NANO : 1);
+        o.spent = (money_int)list->at[i].spent * scale;
+        o.amount = (money_int)limit_at(def, b->now_us) * scale;
         if (set)
             look(&o, set, series_find(set, o.scope), b->zone, horizon);
         else if (def->period == PERIOD_HOUR && (b->want & OUTLOOK_FORECASTS))

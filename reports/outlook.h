@@ -17,6 +17,7 @@ struct outlook {
     const struct strv *value;    /* of the fields; NULL for a budget */
     const struct limit_def *def; /* of a budget, else NULL */
     size_t limit;                /* its place in the set */
+    money_int amount;            /* what it is now, raises included; in the unit of spent */
     struct strv scope;
     int64_t from_us, to_us;
     money_int spent; /* atto-USD, or the limit's unit */

@@ -395,11 +395,9 @@ static void put_amount(const struct outlook *o, unsigned which, money_int n, str
 
 static void put_budget(const struct outlook *o, struct cell *c)
 {
-    money_int limit = (money_int)o->def->limit * (o->def->unit == UNIT_USD ? ATTO_PER_NANO : 1);
-
     if (o->to_us < INT64_MAX)
         c[BUDGET_END] = cell_time(o->to_us);
-    put_amount(o, 0, limit, c);
+    put_amount(o, 0, o->amount, c);
     put_amount(o, 1, o->spent, c);
     c[BUDGET_HISTORY] = cell_count(o->history);
     if (!o->has_forecast)
@@ -407,9 +405,9 @@ static void put_budget(const struct outlook *o, struct cell *c)
     put_amount(o, 2, o->forecast, c);
     put_amount(o, 3, o->low, c);
     put_amount(o, 4, o->high, c);
-    if (o->forecast > limit)
-        put_amount(o, 5, o->forecast - limit, c);
-    c[BUDGET_USED] = cell_ratio(o->forecast, limit);
+    if (o->forecast > o->amount)
+        put_amount(o, 5, o->forecast - o->amount, c);
+    c[BUDGET_USED] = cell_ratio(o->forecast, o->amount);
     if (o->runs_out)
         c[BUDGET_RUNS_OUT] = cell_time(o->runs_out_us);
     if (o->how.has_error)

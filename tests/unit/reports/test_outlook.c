@@ -293,6 +293,30 @@ static void test_budgets_to_their_own_windows(void **state)
     f.sources.limits = NULL;
 }
 
+/* A budget that is raised for a time lasts as long as what it is raised to. */
+static void test_raised_budget(void **state)
+{
+    struct limit_def def = budget("month", "2000", PERIOD_MONTH);
+    struct limit_set *limits;
+    const cJSON *row;
+    cJSON *json;
+
+    (void)state;
+    f.sources.now_us = day_zero + (DAYS - 5) * US_PER_DAY + 3600 * US_PER_SECOND;
+    def.raised = 1000 * def.limit;
+    for (int over = 0; over < 2; over++) {
+        def.raised_until_us = f.sources.now_us + (over ? 0 : 1);
+        f.sources.limits = limits = limit_set_new(&def, 1, f.utc);
+        json = fixture_json(&f, "forecast", "scope=budgets");
+        row = row_with(json, "budget", "month");
+        assert_true(amount(row, "limit_usd") == (money_int)(over ? 2000 : 2000000) * 1000000 * MICRO);
+        assert_true(cJSON_IsString(member(row, "runs_out")) == (over == 1));
+        cJSON_Delete(json);
+        limit_set_free(limits);
+    }
+    f.sources.limits = NULL;
+}
+
 /* ---- anomalies ----------------------------------------------------------------------------
  */
 
@@ -354,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_named_adjustments_and_plans),
         cmocka_unit_test(test_forecast_refusals),
         cmocka_unit_test(test_budgets_to_their_own_windows),
+        cmocka_unit_test(test_raised_budget),
         cmocka_unit_test(test_anomalies_of_teams),
     };
 
