@@ -118,6 +118,13 @@ void config_index_identities(struct config_loader *l);
 /* Adds to config->keys; also the list of keys.json, with its own loader. */
 void config_read_keys(struct config_loader *l, const cJSON *item);
 void config_read_limits(struct config_loader *l, const cJSON *item);
+/* Text that may match several. */
+bool config_is_glob(struct strv text);
+/* A match that no request can have is a problem (config_reach.c); item: of limits[].match. */
+void config_check_match(struct config_loader *l, const cJSON *item, const struct limit_def *def);
+/* So is a free tag that is nearly a dimension, and that nothing else names. */
+void config_check_name(struct config_loader *l, const cJSON *item, struct strv name,
+                       const char *where);
 /* After limits: none may need lines that are deleted before its window ends. */
 void config_check_kept(struct config_loader *l);
 /* After limits. */

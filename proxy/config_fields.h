@@ -24,6 +24,7 @@ struct config_loader {
     const char *file; /* of messages */
     struct problems *problems;
     size_t expanded;      /* bytes of all texts read so far */
+    size_t key_looks;     /* keys looked at for limits so far (config_reach.c) */
     bool without_secrets; /* a secret whose variable is not set is no fault */
 };
 

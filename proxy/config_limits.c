@@ -72,36 +72,15 @@ static void read_window(struct config_loader *l, const cJSON *item, const char *
                        "total, or seconds such as \"60s\", at most a year");
 }
 
-static bool has_key(const struct config *config, struct strv glob)
-{
-    for (size_t i = 0; i < config->n_keys; i++) {
-        if (strv_glob(glob, strv_z(config->keys[i].name)))
-            return true;
-    }
-    return false;
-}
-
-/* Reports a dimension's value that nothing can ever have. */
-static void check_match(struct config_loader *l, const cJSON *item, struct strv name,
-                        struct strv value, const char *where)
-{
-    if (strv_eq(name, STRV("upstream")) && !config_has_upstream(l->config, value))
-        config_problem(l, item,
-                       "%s: there is no upstream \"" STRV_FMT "\", so it would match "
-                       "nothing",
-                       where, STRV_ARG(value));
-    if (strv_eq(name, STRV("key")) && !has_key(l->config, value))
-        config_problem(l, item,
-                       "%s: there is no key \"" STRV_FMT "\", so it would match nothing", where,
-                       STRV_ARG(value));
-}
-
 static bool is_dimension(struct config_loader *l, const cJSON *item, struct strv name,
                          const char *where)
 {
     enum dimension d;
 
-    return dimension_parse(name, &d) || config_is_tag(l, item, name, where);
+    if (!dimension_parse(name, &d) && !config_is_tag(l, item, name, where))
+        return false;
+    config_check_name(l, item, name, where);
+    return true;
 }
 
 static void read_match(struct config_loader *l, const cJSON *item, struct limit_def *def)
@@ -127,10 +106,10 @@ static void read_match(struct config_loader *l, const cJSON *item, struct limit_
             config_problem(l, item, "limits[].match has more than %d members", MATCH_MAX);
             return;
         }
-        check_match(l, each, name, strv_z(value), "limits[].match");
         def->match[def->n_match++] = (struct tag){
             .name = strv_z(config_strdup(l->config, name)), .value = strv_z(value)};
     }
+    config_check_match(l, item, def);
 }
 
 static void read_per(struct config_loader *l, const cJSON *item, struct limit_def *def)
@@ -316,7 +295,7 @@ void config_check_kept(struct config_loader *l)
     }
 }
 
-static bool is_glob(struct strv text)
+bool config_is_glob(struct strv text)
 {
     return strv_find(text, '*') < text.n || strv_find(text, '?') < text.n;
 }
@@ -334,7 +313,7 @@ void config_compile_limits(struct config *config)
             char user[TAGS_USER_HEX_BYTES + 1];
 
             /* requests carry a user's hash alone, so a limit for one user must too */
-            if (!strv_eq(match->name, STRV("user")) || is_glob(match->value))
+            if (!strv_eq(match->name, STRV("user")) || config_is_glob(match->value))
                 continue;
             tags_hash_user(config->user_salt, match->value, user);
             match->value = strv_z(config_strdup(config, strv_z(user)));

@@ -175,6 +175,7 @@ static void write_record(struct xchg *x)
     struct record r UNCLEARED;
 
     settle_record(x, &r, outcome);
+    x->admission.ended_us = r.end_us;
     note_repeats(x, &r);
     if (journal_end(x->worker->journal, &r) != RC_OK)
         log_line(LOG_ERROR, "journal", "could not keep a record", "id=%s", x->id_text);

@@ -168,6 +168,11 @@ struct admission {
     limit_wake_fn *wake;
     void *arg;
     int64_t started_us; /* clock_mono_us of limiter_reserve */
+    /*
+     * Wall, set by the caller before it settles: when the request ended by its record, so that
+     * limit_write's as_of_us divides records and settlements alike.  0: now.
+     */
+    int64_t ended_us;
     struct list_node queued;
     struct limit_op *op; /* what stands for it in the Redis engine's queue */
 };

@@ -565,7 +565,7 @@ void redis_engine_settle(struct redis_engine *e, struct admission *a,
     op = op_new(e, OP_SETTLE, &a->id, claims, n);
     op->is_local = is_local;
     op->started_us = a->started_us;
-    op->settled_us = clock_wall_us();
+    op->settled_us = a->ended_us > 0 ? a->ended_us : clock_wall_us();
     op->actual = *actual;
     op_keep(e, op);
 }

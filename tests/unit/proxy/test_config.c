@@ -605,9 +605,56 @@ static void test_faults(void **state)
         {"\"limits\": [ {\"name\":\"l\",\"unit\":\"tokens\",\"limit\":1,\"window\":\"day\","
          "\"match\":{\"upstream\":\"x\"}} ]",
          "no upstream \"x\""},
-        {"\"limits\": [ {\"name\":\"l\",\"unit\":\"tokens\",\"limit\":1,\"window\":\"day\","
-         "\"match\":{\"key\":\"x\"}} ]",
-         "no key \"x\""},
+        {"\"limits\": [ {\"name\":\"l\",\"unit\":\"tokens\",\"limit\":1,\"window\":"
+         "\"day\",\"match\":{\"upstream\":\"opnai\"}} ]",
+         "nearest is \"openai\""},
+        {"\"keys\": [ { \"name\": \"a\", \"secret\": \"12345678\", \"tags\": { \"tea"
+         "m\": \"x\" }, \"locked\": [\"team\"], \"models\": [\"gpt-4*\"], \"allowed"
+         "\": { \"feature\": [\"chat\", \"s-*\"] } } ], \"limits\": [ {\"name\":\"l"
+         "\",\"unit\":\"tokens\",\"limit\":1,\"window\":\"day\",\"match\":{\"key\":"
+         "\"b\"}} ]",
+         "no key \"b\""},
+        {"\"keys\": [ { \"name\": \"a\", \"secret\": \"12345678\", \"tags\": { \"tea"
+         "m\": \"x\" }, \"locked\": [\"team\"], \"models\": [\"gpt-4*\"], \"allowed"
+         "\": { \"feature\": [\"chat\", \"s-*\"] } } ], \"limits\": [ {\"name\":\"l"
+         "\",\"unit\":\"tokens\",\"limit\":1,\"window\":\"day\",\"match\":{\"team\":"
+         "\"y\"}} ]",
+         "no key can carry \"y\""},
+        {"\"keys\": [ { \"name\": \"a\", \"secret\": \"12345678\", \"tags\": { \"tea"
+         "m\": \"x\" }, \"locked\": [\"team\"], \"models\": [\"gpt-4*\"], \"allowed"
+         "\": { \"feature\": [\"chat\", \"s-*\"] } } ], \"limits\": [ {\"name\":\"l"
+         "\",\"unit\":\"tokens\",\"limit\":1,\"window\":\"day\",\"match\":{\"team\":"
+         "\"y*\"}} ]",
+         "no key can carry \"y*\""},
+        {"\"keys\": [ { \"name\": \"a\", \"secret\": \"12345678\", \"tags\": { \"tea"
+         "m\": \"x\" }, \"locked\": [\"team\"], \"models\": [\"gpt-4*\"], \"allowed"
+         "\": { \"feature\": [\"chat\", \"s-*\"] } } ], \"limits\": [ {\"name\":\"l"
+         "\",\"unit\":\"tokens\",\"limit\":1,\"window\":\"day\",\"match\":{\"model\""
+         ":\"o3*\"}} ]",
+         "no key can carry \"o3*\""},
+        {"\"keys\": [ { \"name\": \"a\", \"secret\": \"12345678\", \"tags\": { \"tea"
+         "m\": \"x\" }, \"locked\": [\"team\"], \"models\": [\"gpt-4*\"], \"allowed"
+         "\": { \"feature\": [\"chat\", \"s-*\"] } } ], \"limits\": [ {\"name\":\"l"
+         "\",\"unit\":\"tokens\",\"limit\":1,\"window\":\"day\",\"match\":{\"feature"
+         "\":\"chart\"}} ]",
+         "nearest is \"chat\""},
+        {"\"tags\": { \"allowed\": { \"environment\": [\"prod\", \"dev\"] } }, \"lim"
+         "its\": [ {\"name\":\"l\",\"unit\":\"tokens\",\"limit\":1,\"window\":\"day"
+         "\",\"match\":{\"environment\":\"prd\"}} ]",
+         "tags.allowed has no value \"prd\""},
+        {"\"tags\": { \"allowed\": { \"environment\": [\"prod\", \"dev\"] } }, \"lim"
+         "its\": [ {\"name\":\"l\",\"unit\":\"tokens\",\"limit\":1,\"window\":\"day"
+         "\",\"match\":{\"environment\":\"p?\"}} ]",
+         "nearest is \""},
+        {"\"limits\": [ {\"name\":\"l\",\"unit\":\"tokens\",\"limit\":1,\"window\":"
+         "\"day\",\"match\":{\"enviroment\":\"prod\"}} ]",
+         "write \"environment\""},
+        {"\"keys\": [ { \"name\": \"a\", \"secret\": \"12345678\", \"tags\": { \"tea"
+         "m\": \"x\" }, \"locked\": [\"team\"] }, { \"name\": \"b\", \"secret\": \"1"
+         "2345679\", \"tags\": { \"team\": \"y\" }, \"locked\": [\"team\"] } ], \"li"
+         "mits\": [ {\"name\":\"l\",\"unit\":\"tokens\",\"limit\":1,\"window\":\"day"
+         "\",\"match\":{\"key\":\"a\",\"team\":\"y\"}} ]",
+         "no key can carry all of this"},
         {"\"limits\": [ {\"name\":\"l\",\"unit\":\"tokens\",\"limit\":1,\"window\":\"day\","
          "\"per\":[\"Team\"]} ]",
          "limits[].per"},
@@ -792,6 +839,47 @@ static void test_price_faults(void **state)
             print_problems();
             fail_msg("%s", cases[i].prices);
         }
+    }
+}
+
+/* What no request can be; a glob meets what some value can be, and no lock is none. */
+static void test_possible_matches(void **state)
+{
+    static const char limits[] =
+        "\"limits\": [ {\"name\":\"l\",\"unit\":\"tokens\",\"limit\":1,\"window\":\"day\","
+        "\"match\":{%s}} ]%s";
+    static const struct {
+        const char *match, *more, *prices, *part; /* NULL: it loads */
+    } cases[] = {
+        {"\"model\":\"gpt-nothing\"", "", ", \"on_unpriced\": \"refuse\"", "has no price"},
+        {"\"model\":\"gpt-4o\"", "", ", \"on_unpriced\": \"refuse\"", NULL},
+        {"\"model\":\"gpt-nothing\"", "", "", NULL},
+        {"\"team\":\"s*ch\"", "", "", NULL},
+        {"\"team\":\"s*ch\"",
+         ", \"keys\": [ {\"name\":\"a\",\"secret\":\"12345678\",\"tags\":{\"team\":\"search\"},"
+         "\"locked\":[\"team\"],\"enabled\":false} ]",
+         "", NULL},
+        {"\"feature\":\"*b?d\"",
+         ", \"tags\": {\"allowed\":{\"feature\":[\"x\",\"a*e\"]}}", "", "tags.allowed"},
+        {"\"feature\":\"*b?d\"",
+         ", \"tags\": {\"allowed\":{\"feature\":[\"x\",\"a*e?\"]}}", "", NULL},
+        {"\"teams\":\"x\"", "", "", "write \"team\""},
+        {"\"teams\":\"x\"", ", \"tags\": {\"allowed\":{\"teams\":[\"x\"]}}", "", NULL},
+        {"\"region\":\"eu\"", "", "", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char members[1024];
+        struct config *c;
+
+        (void)snprintf(members, sizeof(members), limits, cases[i].match, cases[i].more);
+        c = load_members(members, UPSTREAM, cases[i].prices);
+        if ((c != NULL) != (cases[i].part == NULL) || (!c && !told(2, cases[i].part))) {
+            print_problems();
+            fail_msg("%s", members);
+        }
+        config_free(c);
     }
 }
 
@@ -1012,6 +1100,7 @@ int main(void)
         WITH_DIR(test_clouds),
         WITH_DIR(test_upstream_faults),
         WITH_DIR(test_price_faults),
+        WITH_DIR(test_possible_matches),
         WITH_DIR(test_many),
         WITH_DIR(test_canary),
         WITH_DIR(test_state),
