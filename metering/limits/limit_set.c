@@ -447,7 +447,7 @@ enum rc admission_init(struct admission *a, const struct limit_set *set,
     a->local = false;
     a->leased = a->is_growth = false;
     a->settled = false;
-    a->started_us = 0;
+    a->started_us = a->ended_us = 0;
     a->op = NULL;
     list_init(&a->queued);
     for (unsigned i = 0; i < set->n; i++) {
@@ -487,7 +487,7 @@ void admission_grow(struct admission *more, const struct admission *a,
     more->warned = 0;
     more->local = more->leased = more->settled = false;
     more->is_growth = true;
-    more->started_us = 0;
+    more->started_us = more->ended_us = 0;
     more->op = NULL;
     list_init(&more->queued);
 }
