@@ -1,7 +1,9 @@
 /*
- * The two engines, side by side: random histories of reservations, settlements,
- * extensions and passing time must give the same answers.  LIMITS_SEED and LIMITS_OPS
- * choose another history.
+ * The two engines, side by side: random histories of reservations, growth, settlements,
+ * extensions, passing time, edges of windows, changes of summer time and steps of the wall
+ * clock must give the same answers; and one of calendar limits with leases, which may
+ * reserve otherwise but must admit and count alike.  LIMITS_SEED and LIMITS_OPS choose another
+ * history (LIMITS_OPS=1000000 takes some minutes).
  */
 #include "tests/unit/limits/redis.h"
 
@@ -13,10 +15,19 @@ enum { WORKS = 8, SLOTS = 40, TEAMS = 4, KEYS = 3, OPS = 20000, BATCH = 6, PROBE
 struct pair {
     struct request memory, redis;
     bool is_used;
+    struct request grown[2]; /* of memory, of redis */
+    bool has_grown;
 };
 
+/* What a history consisted of. */
+static struct {
+    unsigned admitted, denied, grown, cut, settled, extended, again, edges, changes, steps,
+        overdue;
+} did;
+
 static struct redis_server server;
-static int64_t now_us;
+static int64_t now_us;  /* of the engines */
+static int64_t skew_us; /* of the wall clock that admissions see */
 static uint64_t random_state;
 static struct limit_def defs[DEFS];
 static struct limit_set *set, *probes[DEFS];
@@ -45,6 +56,7 @@ static void make_defs(void)
 
     defs[0] = def_of(names[0], UNIT_USD, 3000, "month");
     defs[1] = def_of(names[1], UNIT_USD, 500, "day");
+    defs[0].on_exhausted = ON_EXHAUSTED_CUT;
     defs[1].mode = LIMIT_WARN;
     defs[2] = def_of(names[2], UNIT_REQUESTS, 12, "60s");
     defs[3] = def_of(names[3], UNIT_TOKENS, 5000, "10s");
@@ -52,6 +64,7 @@ static void make_defs(void)
     defs[5] = def_of(names[5], UNIT_USD, LIMIT_VALUE_MAX, "total");
     defs[6] = def_of(names[6], UNIT_TOKENS, UINT64_C(1) << 60, "hour");
     defs[6].mode = LIMIT_WARN;
+    defs[3].on_exhausted = ON_EXHAUSTED_CUT;
     defs[7] = def_of(names[7], UNIT_TOKENS, 3000, "1s");
     defs[8] = def_of(names[8], UNIT_USD, 900, "86400s");
     defs[9] = def_of(names[9], UNIT_USD, UINT64_C(1) << 62, "3600s");
@@ -98,8 +111,9 @@ static void drain(void)
 static void pair_init(struct pair *p, const struct limit_set *of, const struct subject *s,
                       const struct limit_amounts *worst, const struct uuid *id)
 {
-    request_init(&p->memory, of, s, *worst, now_us);
-    request_init(&p->redis, of, s, *worst, now_us);
+    request_init(&p->memory, of, s, *worst, now_us + skew_us);
+    request_init(&p->redis, of, s, *worst, now_us + skew_us);
+    p->has_grown = false;
     p->memory.a.id = *id;
     p->redis.a.id = *id;
     p->is_used = true;
@@ -112,10 +126,9 @@ static void pair_fini(struct pair *p)
     p->is_used = false;
 }
 
-static void pair_compare(const struct pair *p, unsigned op, bool with_warned)
+static void compare(const struct admission *m, const struct admission *r, unsigned op,
+                    bool with_warned)
 {
-    const struct admission *m = &p->memory.a, *r = &p->redis.a;
-
     if (m->verdict != r->verdict || (with_warned && m->warned != r->warned))
         fail_msg("op %u: verdict %d warned %x in memory, %d %x in redis", op, m->verdict,
                  m->warned, r->verdict, r->warned);
@@ -131,6 +144,32 @@ static void pair_compare(const struct pair *p, unsigned op, bool with_warned)
                  (unsigned long long)m->denial.reserved, (long long)m->denial.resets_us,
                  r->denial.def->name, (unsigned long long)r->denial.spent,
                  (unsigned long long)r->denial.reserved, (long long)r->denial.resets_us);
+}
+
+static void pair_compare(const struct pair *p, unsigned op, bool with_warned)
+{
+    compare(&p->memory.a, &p->redis.a, op, with_warned);
+}
+
+/* A stream that outgrew what it had reserved: once, to be settled after it. */
+static void grow(struct pair *p, unsigned op)
+{
+    struct limit_amounts extra = {{0}};
+    struct uuid id;
+
+    extra.n[UNIT_USD] = random_below(150);
+    extra.n[UNIT_TOKENS] = random_below(700);
+    uuid7_make(&id, now_us);
+    memset(p->grown, 0, sizeof(p->grown));
+    admission_grow(&p->grown[0].a, &p->memory.a, &extra, &id);
+    admission_grow(&p->grown[1].a, &p->redis.a, &extra, &id);
+    limiter_reserve(memory, &p->grown[0].a);
+    limiter_reserve(redis, &p->grown[1].a);
+    drain();
+    compare(&p->grown[0].a, &p->grown[1].a, op, true);
+    p->has_grown = p->grown[0].a.verdict == LIMIT_OK;
+    did.grown++;
+    did.cut += !p->has_grown;
 }
 
 /* A reservation that cannot fit tells what a counter holds. */
@@ -157,6 +196,43 @@ static void probe(unsigned op)
     }
 }
 
+/* Just before summer time begins or ends in the zone: the last Sunday of a month, 01:00 UTC. */
+static void go_to_change(void)
+{
+    int64_t hour = 3600 * US_PER_SECOND, day = 24 * hour;
+    int64_t at = now_us - now_us % day + hour;
+
+    for (;; at += day) {
+        char text[DATETIME_TEXT];
+        int dom;
+
+        if (at <= now_us || (at / day + 4) % 7 != 0)
+            continue;
+        datetime_format_s(at, text);
+        dom = (text[8] - '0') * 10 + (text[9] - '0');
+        if (dom >= 25 && (memcmp(text + 5, "03", 2) == 0 || memcmp(text + 5, "10", 2) == 0))
+            break;
+    }
+    now_us = at - 1 - (int64_t)random_below(3 * US_PER_SECOND);
+    did.changes++;
+}
+
+static void go_to_edge(void)
+{
+    static const int64_t widths_s[] = {1, 10, 60, 3600, 86400};
+    int64_t width = widths_s[random_below(5)] * US_PER_SECOND;
+
+    now_us += width - now_us % width - 1 - (int64_t)random_below(2);
+    did.edges++;
+}
+
+/* Not so far that a window is over for longer than engines keep it. */
+static void step_clock(void)
+{
+    skew_us = ((int64_t)random_below(7) - 3) * 3600 * US_PER_SECOND;
+    did.steps++;
+}
+
 static void pass_time(void)
 {
     static const int64_t steps[] = {
@@ -164,6 +240,14 @@ static void pass_time(void)
         61000000, 400000000, 901000000, 3600000000, INT64_C(30) * 3600000000};
     uint64_t i = random_below(10);
 
+    if (random_below(6) == 0) {
+        go_to_edge();
+        return;
+    }
+    if (random_below(300) == 0)
+        go_to_change();
+    if (random_below(60) == 0)
+        step_clock();
     if (i == 9 && random_below(4) == 0)
         now_us += INT64_C(8) * US_PER_DAY;
     now_us += steps[i] + (int64_t)random_below(1000);
@@ -232,6 +316,18 @@ static void hold(struct pair *p)
     limiter_hold(redis, &p->redis.a, &work);
 }
 
+/* All that it took was told; what it had reserved beyond goes. */
+static void settle_grown(struct pair *p)
+{
+    static const struct limit_amounts none;
+
+    if (!p->has_grown)
+        return;
+    limiter_settle(memory, &p->grown[0].a, &none);
+    limiter_settle(redis, &p->grown[1].a, &none);
+    p->has_grown = false;
+}
+
 static void compare_reads(const struct limiter_options *o, struct limit_memory *m, unsigned op)
 {
     static const unsigned calendar[] = {0, 1, 4, 5, 6};
@@ -259,7 +355,7 @@ static void test_histories(void **state)
                                                         .timeout_ms = 1000,
                                                         .attach = redis_attach};
     const char *seed = getenv("LIMITS_SEED"), *count = getenv("LIMITS_OPS");
-    unsigned n = count ? (unsigned)strtoul(count, NULL, 10) : OPS, verdicts[4] = {0};
+    unsigned n = count ? (unsigned)strtoul(count, NULL, 10) : OPS;
     struct limit_memory *m = limit_memory_new();
     struct zone *zone = zone_open("Europe/Berlin");
 
@@ -292,10 +388,11 @@ static void test_histories(void **state)
         for (uint64_t k = 1 + random_below(BATCH); k > 0; k--, op++) {
             struct pair *p = &slots[random_below(SLOTS)];
 
-            switch (p->is_used ? random_below(4) : 4) {
+            switch (p->is_used ? random_below(5) : 5) {
             case 0:
                 limiter_extend(memory, &p->memory.a);
                 limiter_extend(redis, &p->redis.a);
+                did.extended++;
                 break;
             case 1:
             case 2:
@@ -304,7 +401,11 @@ static void test_histories(void **state)
                     hold(p);
                 else
                     settle(p);
+                settle_grown(p);
                 drain();
+                did.settled++;
+                did.overdue += now_us - p->memory.a.started_us >
+                               LIMIT_DEADLINE_S * INT64_C(1000000);
                 for (unsigned f = 0; f < n_fresh; f++) {
                     if (fresh[f] == p)
                         fresh[f] = fresh[--n_fresh];
@@ -317,6 +418,13 @@ static void test_histories(void **state)
                 if (p->memory.a.verdict == LIMIT_OK &&
                     now_us - p->memory.a.started_us < US_PER_DAY)
                     reserve_again(p, op);
+                did.again++;
+                break;
+            case 4:
+                drain();
+                if (p->memory.a.verdict == LIMIT_OK && !p->has_grown &&
+                    now_us - p->memory.a.started_us < US_PER_DAY)
+                    grow(p, op);
                 break;
             default:
                 reserve(p, op);
@@ -327,7 +435,8 @@ static void test_histories(void **state)
         drain();
         for (unsigned f = 0; f < n_fresh; f++) {
             pair_compare(fresh[f], op, true);
-            verdicts[fresh[f]->memory.a.verdict]++;
+            did.admitted += fresh[f]->memory.a.verdict == LIMIT_OK;
+            did.denied += fresh[f]->memory.a.verdict == LIMIT_DENIED;
             if (fresh[f]->memory.a.verdict != LIMIT_OK)
                 pair_fini(fresh[f]);
         }
@@ -338,13 +447,20 @@ static void test_histories(void **state)
         if (random_below(PROBE_EVERY * 5) == 0)
             compare_reads(&of_redis, m, op);
     }
-    print_message("%u operations: %u admitted, %u denied; %llu script calls\n", n,
-                  verdicts[LIMIT_OK], verdicts[LIMIT_DENIED],
+    print_message("%u operations, alike: %u admitted, %u denied, %u grown (%u refused), %u settled "
+                  "(%u past their deadline), %u extended, %u asked again, %u edges of windows, %u "
+                  "changes of summer time, %u steps of the clock; %llu script calls\n",
+                  n, did.admitted, did.denied, did.grown, did.cut, did.settled, did.overdue,
+                  did.extended, did.again, did.edges, did.changes, did.steps,
                   (unsigned long long)stat_get(&limiter_redis(redis)->script_calls));
-    assert_true(verdicts[LIMIT_OK] > n / 20 && verdicts[LIMIT_DENIED] > n / 20);
+    assert_true(did.admitted > n / 20 && did.denied > n / 20 && did.grown > n / 50);
+    assert_true(did.cut > 0 && did.overdue > 0 && did.edges > 0 && did.steps > 0);
+    assert_true(n < OPS || did.changes > 0);
     for (int i = 0; i < SLOTS; i++) {
         if (slots[i].is_used) {
             settle(&slots[i]);
+            settle_grown(&slots[i]);
+            drain();
             pair_fini(&slots[i]);
         }
     }
