@@ -701,7 +701,7 @@ local function write_rolling(c)
     end
     call('HSET', c.name, unpack(fields))
     if c.fresh or c.moved then
-        call('PEXPIRE', c.name, format('%.0f', floor(life / 1000) + 1))
+        call('PEXPIREAT', c.name, format('%.0f', floor((now + life) / 1000) + 1))
         call('ZADD', P .. 'i', format('%.0f', floor((now + life) / 1000000) + 1), c.key)
     end
 end

@@ -49,10 +49,10 @@ def test_windows(gateways, engine):
     rows = {r["budget"]: r for r in json.loads(gateway.admin("/api/v1/reports/budgets").body)["rows"]}
     after = windows_end(datetime.datetime.now(zoneinfo.ZoneInfo(ZONE)))
     for window in WINDOWS[:-1]:
-        said = datetime.datetime.fromisoformat(rows[window]["resets"].replace("Z", "+00:00"))
+        said = datetime.datetime.fromisoformat(rows[window]["window_end"].replace("Z", "+00:00"))
         assert said in (before[window], after[window]), window
         assert rows[window]["spent_count"] == 1
-    assert not rows["total"]["resets"]
+    assert not rows["total"]["window_end"]
 
 
 VALUES = {"key": ["one", "two"], "model": ["gpt-4o", "gpt-4o-mini"],

@@ -328,6 +328,17 @@ static void settle_grown(struct pair *p)
     p->has_grown = false;
 }
 
+/* By what it took, at most what it reserved, in both. */
+static void settle_alike(struct pair *p)
+{
+    struct limit_amounts actual = p->memory.a.amounts;
+
+    actual.n[UNIT_USD] = random_below(actual.n[UNIT_USD] + 1);
+    actual.n[UNIT_TOKENS] = random_below(actual.n[UNIT_TOKENS] + 1);
+    limiter_settle(memory, &p->memory.a, &actual);
+    limiter_settle(redis, &p->redis.a, &actual);
+}
+
 static void compare_reads(const struct limiter_options *o, struct limit_memory *m, unsigned op)
 {
     static const unsigned calendar[] = {0, 1, 4, 5, 6};
@@ -477,9 +488,141 @@ static void test_histories(void **state)
     clock_replace(NULL);
 }
 
+/* ---- with leases ------------------------------------------------------------------ */
+
+enum { LEASE_DEFS = 4, LEASE_OPS_PART = 4 };
+
+static void make_lease_defs(struct limit_def *d)
+{
+    d[0] = def_of("wide", UNIT_USD, 40000000, "month");
+    d[1] = def_of("narrow", UNIT_TOKENS, 400000, "hour");
+    d[1].per[d[1].n_per++] = STRV("key");
+    d[2] = def_of("warned", UNIT_USD, 500, "day");
+    d[2].mode = LIMIT_WARN;
+    d[3] = def_of("count", UNIT_REQUESTS, 3000, "day");
+    d[3].per[d[3].n_per++] = STRV("team");
+}
+
+/* What was taken locally is told as time passes. */
+static void pass_ticks(void)
+{
+    static const int64_t steps[] = {500, 3000, 20000, 120000, 300000, 1100000};
+    uint64_t i = random_below(40);
+
+    if (i == 0)
+        go_to_edge();
+    else
+        now_us += i == 1 ? 35 * US_PER_SECOND : i == 2 ? 950 * US_PER_SECOND : steps[i % 6];
+    turn(base, &redis, 1);
+    drain();
+}
+
+static void lease_reserve(struct pair *p, const struct limit_set *of, unsigned *early,
+                          unsigned *admitted)
+{
+    struct subject s = subject_of(teams[random_below(2)], keys[random_below(2)]);
+    struct limit_amounts worst = {{0}};
+    struct uuid id;
+
+    worst.n[UNIT_USD] = random_below(900);
+    worst.n[UNIT_TOKENS] = 1 + random_below(500);
+    worst.n[UNIT_REQUESTS] = 1;
+    uuid7_make(&id, now_us);
+    pair_init(p, of, &s, &worst, &id);
+    limiter_reserve(memory, &p->memory.a);
+    limiter_reserve(redis, &p->redis.a);
+    drain();
+    if (p->redis.a.verdict == LIMIT_OK) {
+        assert_int_equal(p->memory.a.verdict, LIMIT_OK); /* never more than without */
+        ++*admitted;
+        return;
+    }
+    /* What lies in a lease may be missed for a moment, near a limit. */
+    *early += p->memory.a.verdict == LIMIT_OK;
+    limiter_cancel(memory, &p->memory.a);
+    pair_fini(p);
+}
+
+/* One sender's leases: nothing is admitted that would not have been, all is counted alike. */
+static void test_lease_histories(void **state)
+{
+    static struct pair slots[SLOTS];
+    struct limiter_options of_memory = {0},
+                           of_redis = {.redis_url = server.url, .timeout_ms = 1000,
+                                       .attach = redis_attach, .name_space = "leased",
+                                       .leases = true};
+    const char *seed = getenv("LIMITS_SEED"), *count = getenv("LIMITS_OPS");
+    unsigned n = (count ? (unsigned)strtoul(count, NULL, 10) : OPS) / LEASE_OPS_PART;
+    unsigned admitted = 0, early = 0;
+    struct limit_memory *m = limit_memory_new();
+    struct zone *zone = zone_open("Europe/Berlin");
+    struct limit_def d[LEASE_DEFS];
+    struct limiter_stats stats;
+
+    (void)state;
+    if (server.folder[0] == '\0')
+        skip();
+    random_state = seed ? strtoull(seed, NULL, 10) : UINT64_C(88172645463325252);
+    now_us = time_of("2034-03-25T20:00:00Z");
+    skew_us = 0;
+    clock_replace(fake_clock);
+    make_lease_defs(d);
+    set = limit_set_new(d, LEASE_DEFS, zone);
+    base = event_base_new();
+    of_redis.loop = base;
+    memory = limiter_new(&of_memory, m);
+    redis = limiter_new(&of_redis, NULL);
+    limiter_redis(redis)->clock = fake_clock;
+    for (unsigned op = 0; op < n; op++) {
+        struct pair *p = &slots[random_below(SLOTS)];
+
+        if (!p->is_used) {
+            lease_reserve(p, set, &early, &admitted);
+        } else {
+            settle_alike(p);
+            pair_fini(p);
+        }
+        if (random_below(3) == 0)
+            pass_ticks();
+    }
+    for (int i = 0; i < SLOTS; i++) {
+        if (slots[i].is_used) {
+            settle_alike(&slots[i]);
+            pair_fini(&slots[i]);
+        }
+    }
+    limiter_drain(redis);
+    do {
+        now_us += 300000;
+        turn(base, &redis, 1);
+        drain();
+        limiter_stats(redis, &stats);
+    } while (stats.unsettled > 0);
+    for (unsigned i = 0; i < LEASE_DEFS; i++) {
+        struct sum a = sum_of(&of_memory, m, set, i, now_us);
+        struct sum b = sum_of(&of_redis, NULL, set, i, now_us);
+
+        assert_int_equal(b.reserved, 0);
+        assert_int_equal(a.reserved, 0);
+        assert_true(a.spent == b.spent);
+    }
+    print_message("%u operations with leases, alike: %u admitted, %u of them from leases, %u "
+                  "refused early\n",
+                  n, admitted, (unsigned)stats.leased, early);
+    assert_true(stats.leased > admitted / 10 && early <= admitted / 50);
+    limiter_free(redis);
+    limiter_free(memory);
+    limit_memory_free(m);
+    event_base_free(base);
+    limit_set_free(set);
+    zone_close(zone);
+    clock_replace(NULL);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_histories)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_histories),
+                                       cmocka_unit_test(test_lease_histories)};
     int failed;
 
     signal(SIGPIPE, SIG_IGN);
