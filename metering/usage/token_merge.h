@@ -27,6 +27,7 @@ enum {
     MERGE_STANDS = 16384,
     MERGE_LANES = 32,
     MERGE_LANE_BYTES = 15,
+    MERGE_LANE_PLACES = MERGE_LANE_BYTES + 1,
     MERGE_LANE_ASKED = MERGE_LANE_BYTES / 3,
 };
 
@@ -36,16 +37,19 @@ struct merge_lane {
     uint32_t n, tokens;
 };
 
-/* A piece on its way: tokens, and what each and the next one join to. */
+/*
+ * A piece on its way: tokens, and what each and the next one join to; TOKEN_NONE before and
+ * behind them, so that no end of it has to be looked out for.
+ */
 struct merge_way {
     struct merge_lane *lane;
-    uint32_t tokens[MERGE_LANE_BYTES + 1];
-    uint32_t joined[MERGE_LANE_BYTES + 1];
-    uint32_t n, n_asked;
+    uint32_t tokens[2 * MERGE_LANE_PLACES];
+    uint32_t joined[2 * MERGE_LANE_PLACES];
+    uint32_t end, n_asked; /* end: behind the last token; the first one is at 1 */
     struct { /* pairs that are not looked up so far */
         uint64_t hash;
+        const uint64_t *place;
         uint32_t at;
-        bool is_near; /* its bit of the filter was set, its place is on its way */
     } asked[MERGE_LANE_ASKED];
 };
 

@@ -396,7 +396,7 @@ static void place_pairs(const struct vocabulary *v, struct image *image, struct 
     size_t mask, size;
     uint64_t *table;
 
-    h->pair_bits = bits_for((size_t)v->n * 5 / 4);
+    h->pair_bits = bits_for((size_t)v->n * 3 / 2);
     size = (size_t)1 << h->pair_bits;
     mask = size - 1;
     table = get(size, sizeof(*table));
