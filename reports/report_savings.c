@@ -297,8 +297,8 @@ static enum rc ask(struct savings *s)
         look_at(s, &rows.at[i]);
     }
     ledger_rows_release(&rows);
-    rc = ledger_read_tasks(run->reader, &filter, COHORT_SPEND, p->by, p->n_by, on_task, s,
-                           &run->fail);
+    rc = ledger_read_tasks(run->reader, &filter, COHORT_SPEND, p->by, p->n_by,
+                           LEDGER_TASK_COSTS, on_task, s, &run->fail);
     return s->rc != RC_OK ? s->rc : rc;
 }
 

@@ -221,7 +221,8 @@ static enum rc ask_cohort(struct run *run, struct tasks *t, enum ledger_cohort c
     enum rc rc;
 
     params_filter(p, &filter);
-    rc = ledger_read_tasks(run->reader, &filter, cohort, p->by, p->n_by, on_task, t, &run->fail);
+    rc = ledger_read_tasks(run->reader, &filter, cohort, p->by, p->n_by,
+                           LEDGER_TASK_COSTS, on_task, t, &run->fail);
     return t->rc != RC_OK ? t->rc : rc;
 }
 

@@ -143,8 +143,8 @@ static enum rc ask_tasks(struct run *run, struct waste *w)
     enum rc rc;
 
     params_filter(p, &filter);
-    rc = ledger_read_tasks(run->reader, &filter, COHORT_SPEND, p->by, p->n_by, on_task, w,
-                           &run->fail);
+    rc = ledger_read_tasks(run->reader, &filter, COHORT_SPEND, p->by, p->n_by,
+                           LEDGER_TASK_COSTS, on_task, w, &run->fail);
     return w->rc != RC_OK ? w->rc : rc;
 }
 

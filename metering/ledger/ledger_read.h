@@ -273,9 +273,17 @@ typedef bool ledger_task_fn(const struct ledger_task *task, void *arg);
  * unless there is no condition but on team, task and task_type: a closed task of
  * no line is told then.
  */
+enum ledger_task_want {
+    /*
+     * What tasks cost is all that is looked at: outcome, closed_us, value, attempts but for
+     * their ids, retry_cost, superseded, late, late_cost; of the sums requests, errors, priced,
+     * unpriced and cost.  All else may be empty, and the answer comes sooner.
+     */
+    LEDGER_TASK_COSTS = 1,
+};
 enum rc ledger_read_tasks(struct ledger_reader *r, const struct ledger_filter *filter,
                           enum ledger_cohort cohort, const struct ledger_field *by, size_t n_by,
-                          ledger_task_fn *fn, void *arg, struct fail *fail) RC_MUST;
+                          unsigned want, ledger_task_fn *fn, void *arg, struct fail *fail) RC_MUST;
 
 /* ---- refusals ------------------------------------------------------------ */
 

@@ -179,7 +179,8 @@ static bool is_of_time(const struct facts *f, const struct fact_place *p)
 
 static bool is_of_tasks(const struct facts *f, const struct fact_place *p)
 {
-    return f->least_task == 0 || p->last_task >= f->least_task;
+    return f->least_task == 0 ||
+           (p->last_task >= f->least_task && p->first_task <= f->most_task);
 }
 
 bool facts_next(struct facts *f)

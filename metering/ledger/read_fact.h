@@ -19,7 +19,8 @@ enum rc facts_look(struct ledger_reader *r, bool *known, struct fail *fail) RC_M
 struct facts {
     struct ledger_reader *reader;
     int64_t from_us, to_us;
-    int64_t least_task; /* not 0: blocks without a task of this id or above are passed over */
+    /* Not 0: blocks without a task that may be of these ids are passed over. */
+    int64_t least_task, most_task;
     size_t at;
     enum rc rc; /* of what failed first, and how */
     struct fail fail;

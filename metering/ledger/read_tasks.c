@@ -9,35 +9,8 @@
 
 #include "base/check.h"
 #include "base/xalloc.h"
-#include "metering/ledger/read_int.h"
+#include "metering/ledger/read_task.h"
 
-enum { TASK_LINES_MAX = 1 << 23, TASK_VALUE_BYTES = 1 << 20 };
-
-
-struct task_reading {
-    struct ledger_reader *reader;
-    const struct ledger_filter *filter; /* as asked */
-    struct ledger_filter lines;         /* for the lines of one task */
-    enum ledger_cohort cohort;
-    const struct ledger_field *by;
-    size_t n_by;
-    ledger_task_fn *fn;
-    void *arg;
-    sqlite3_stmt *row, *of_task;
-    bool is_ended; /* the caller has seen enough */
-
-    /* The task at hand. */
-    int64_t id;
-    struct ledger_task task;
-    int64_t row_first_us; /* INT64_MAX: it has no line */
-    struct ledger_attempt *attempts;
-    size_t n_attempts, cap_attempts;
-    struct dict open; /* number: place + 1 of the latest that nothing superseded */
-    struct dict by_id; /* id: place; filled where there are corrections */
-    size_t n_by_id;
-    struct strv values[LEDGER_GROUP_MAX];
-    struct arena arena; /* of values and names */
-};
 
 /* ---- one task --------------------------------------------------------------------- */
 
@@ -91,7 +64,7 @@ static enum rc start_task(struct task_reading *g, int64_t id, struct fail *fail)
 }
 
 /* Attempt k supersedes the latest attempt k - 1 that is still standing. */
-static void pair(struct task_reading *g, struct ledger_attempt *a)
+void task_pair(struct task_reading *g, struct ledger_attempt *a)
 {
     uint32_t place = (uint32_t)g->n_attempts, before = a->number - 1;
     int64_t *at = dict_get(&g->open, strv_make((const char *)&before, sizeof(before)));
@@ -107,6 +80,19 @@ static void pair(struct task_reading *g, struct ledger_attempt *a)
     dict_put(&g->open, strv_make((const char *)&a->number, sizeof(a->number)), place + 1);
 }
 
+enum rc task_room(struct task_reading *g, struct fail *fail)
+{
+    if (g->n_attempts == TASK_LINES_MAX) {
+        *fail = (struct fail){.rc = RC_LIMIT, .doing = "add up a task of that many requests"};
+        return RC_LIMIT;
+    }
+    if (g->n_attempts == g->cap_attempts) {
+        g->cap_attempts = g->cap_attempts ? g->cap_attempts * 2 : 16;
+        g->attempts = xrealloc(g->attempts, g->cap_attempts * sizeof(*g->attempts));
+    }
+    return RC_OK;
+}
+
 static enum rc add_attempt(struct task_reading *g, const struct record *r, struct fail *fail)
 {
     struct ledger_attempt a = {.id = r->id,
@@ -114,18 +100,13 @@ static enum rc add_attempt(struct task_reading *g, const struct record *r, struc
                                .outcome = r->outcome,
                                .is_priced = r->price_status != PRICE_NONE,
                                .is_repeat = r->is_repeat};
+    enum rc rc = task_room(g, fail);
 
+    if (rc != RC_OK)
+        return rc;
     if (a.is_priced)
         a.cost = r->cost;
-    if (g->n_attempts == TASK_LINES_MAX) {
-        *fail = (struct fail){.rc = RC_LIMIT, .doing = "add up a task of that many requests"};
-        return RC_LIMIT;
-    }
-    pair(g, &a);
-    if (g->n_attempts == g->cap_attempts) {
-        g->cap_attempts = g->cap_attempts ? g->cap_attempts * 2 : 16;
-        g->attempts = xrealloc(g->attempts, g->cap_attempts * sizeof(*g->attempts));
-    }
+    task_pair(g, &a);
     g->attempts[g->n_attempts++] = a;
     return RC_OK;
 }
@@ -201,7 +182,7 @@ static bool is_of_task(const struct ledger_field *field)
 }
 
 /* No condition but on what the task's row has. */
-static bool has_line_conditions(const struct ledger_filter *f)
+bool task_has_line_conditions(const struct ledger_filter *f)
 {
     for (size_t i = 0; i < f->n_where; i++) {
         if (!is_of_task(&f->where[i].field) && f->where[i].field.id != FIELD_TASK_TYPE)
@@ -222,7 +203,7 @@ static bool task_matches(const struct task_reading *g)
     return true;
 }
 
-static void give_task(struct task_reading *g)
+void task_give(struct task_reading *g)
 {
     struct ledger_task *t = &g->task;
 
@@ -244,7 +225,7 @@ static bool is_worth_telling(const struct task_reading *g)
 {
     if (g->task.sums.requests > 0)
         return true;
-    if (g->cohort != COHORT_CLOSED || has_line_conditions(g->filter))
+    if (g->cohort != COHORT_CLOSED || task_has_line_conditions(g->filter))
         return false;
     for (size_t i = 0; i < g->filter->n_where; i++) {
         const struct ledger_condition *c = &g->filter->where[i];
@@ -327,7 +308,7 @@ static enum rc from_lines(struct task_reading *g, struct fail *fail)
     return rc;
 }
 
-static enum rc whole_task(struct task_reading *g, int64_t id, struct fail *fail)
+enum rc task_whole(struct task_reading *g, int64_t id, struct fail *fail)
 {
     bool done;
     enum rc rc = start_task(g, id, fail);
@@ -340,7 +321,7 @@ static enum rc whole_task(struct task_reading *g, int64_t id, struct fail *fail)
         rc = from_lines(g, fail);
     }
     if (rc == RC_OK && is_worth_telling(g))
-        give_task(g);
+        task_give(g);
     return rc;
 }
 
@@ -362,7 +343,7 @@ static enum rc whole_tasks(struct task_reading *g, const char *sql, struct fail 
     sqlite3_bind_int64(stmt, 1, g->filter->from_us);
     sqlite3_bind_int64(stmt, 2, g->filter->to_us);
     while (rc == RC_OK && !g->is_ended && (code = sqlite3_step(stmt)) == SQLITE_ROW)
-        rc = whole_task(g, sqlite3_column_int64(stmt, 0), fail);
+        rc = task_whole(g, sqlite3_column_int64(stmt, 0), fail);
     if (rc == RC_OK && !g->is_ended && code != SQLITE_DONE)
         rc = read_failed(g->reader, fail);
     sqlite3_finalize(stmt);
@@ -379,7 +360,7 @@ static enum rc spend_line(const struct line *line, const struct combo *combo, vo
         enum rc rc;
 
         if (g->id)
-            give_task(g);
+            task_give(g);
         if (g->is_ended)
             return RC_EOF;
         rc = start_task(g, line->task, fail);
@@ -398,13 +379,48 @@ static enum rc spend_tasks(struct task_reading *g, struct fail *fail)
     filter_end_bounds(g->filter, &from_us, &to_us);
     rc = scan_lines(g->reader, g->filter, from_us, to_us, LINES_BY_TASK, spend_line, g, fail);
     if (rc == RC_OK && g->id && !g->is_ended)
-        give_task(g);
+        task_give(g);
     return rc;
+}
+
+static enum rc prepare(struct task_reading *g, struct fail *fail)
+{
+    sqlite3 *db = g->reader->db;
+
+    g->row = db_prepare(db,
+                        "SELECT team, name, task_type, outcome, closed_us, closed_by, first_us, "
+                        "last_us, max_attempt, body FROM task WHERE id=?1",
+                        fail);
+    if (!g->row)
+        return fail->rc;
+    g->of_task = db_prepare(db,
+                            "SELECT " LINE_COLUMNS " FROM line l WHERE l.task=?1 AND l.task<>0 "
+                            "ORDER BY l.start_us, l.end_us, l.seq",
+                            fail);
+    return g->of_task ? RC_OK : fail->rc;
+}
+
+static enum rc from_tables(struct task_reading *g, struct fail *fail)
+{
+    switch (g->cohort) {
+    case COHORT_CLOSED:
+        return whole_tasks(
+            g, "SELECT id FROM task WHERE closed_us>=?1 AND closed_us<?2 ORDER BY id", fail);
+    case COHORT_SPEND:
+        return spend_tasks(g, fail);
+    case COHORT_OPEN:
+        return whole_tasks(g,
+                           "SELECT DISTINCT l.task FROM line l CROSS JOIN task t ON t.id=l.task "
+                           "WHERE l.end_us>=?1 AND l.end_us<?2 AND l.task<>0 AND "
+                           "t.closed_us IS NULL ORDER BY l.task",
+                           fail);
+    }
+    return RC_OK;
 }
 
 enum rc ledger_read_tasks(struct ledger_reader *r, const struct ledger_filter *filter,
                           enum ledger_cohort cohort, const struct ledger_field *by, size_t n_by,
-                          ledger_task_fn *fn, void *arg, struct fail *fail)
+                          unsigned want, ledger_task_fn *fn, void *arg, struct fail *fail)
 {
     struct task_reading g = {.reader = r,
                              .filter = filter,
@@ -413,40 +429,19 @@ enum rc ledger_read_tasks(struct ledger_reader *r, const struct ledger_filter *f
                              .n_by = n_by,
                              .fn = fn,
                              .arg = arg};
-    enum rc rc = RC_IO;
+    bool by_column = false;
+    enum rc rc;
 
     ASSERT(r->in_view && n_by <= LEDGER_GROUP_MAX);
     *fail = (struct fail){0};
     dict_init(&g.open);
     dict_init(&g.by_id);
     arena_init(&g.arena, TASK_VALUE_BYTES);
-    g.row = db_prepare(r->db,
-                       "SELECT team, name, task_type, outcome, closed_us, closed_by, first_us, "
-                       "last_us, max_attempt, body FROM task WHERE id=?1",
-                       fail);
-    g.of_task = db_prepare(r->db,
-                           "SELECT " LINE_COLUMNS " FROM line l WHERE l.task=?1 AND l.task<>0 "
-                           "ORDER BY l.start_us, l.end_us, l.seq",
-                           fail);
-    if (!g.row || !g.of_task)
-        goto out;
-    switch (cohort) {
-    case COHORT_CLOSED:
-        rc = whole_tasks(
-            &g, "SELECT id FROM task WHERE closed_us>=?1 AND closed_us<?2 ORDER BY id", fail);
-        break;
-    case COHORT_SPEND:
-        rc = spend_tasks(&g, fail);
-        break;
-    case COHORT_OPEN:
-        rc = whole_tasks(&g,
-                         "SELECT DISTINCT l.task FROM line l CROSS JOIN task t ON t.id=l.task "
-                         "WHERE l.end_us>=?1 AND l.end_us<?2 AND l.task<>0 AND "
-                         "t.closed_us IS NULL ORDER BY l.task",
-                         fail);
-        break;
-    }
-out:
+    rc = prepare(&g, fail);
+    if (rc == RC_OK && want & LEDGER_TASK_COSTS)
+        rc = tasks_can_use_facts(&g, &by_column, fail);
+    if (rc == RC_OK)
+        rc = by_column ? tasks_from_facts(&g, fail) : from_tables(&g, fail);
     sqlite3_finalize(g.row);
     sqlite3_finalize(g.of_task);
     free(g.attempts);

@@ -680,7 +680,7 @@ static void the_first_outcome_stands(void **state)
     reader = kit_read(&d);
     ledger_filter_init(&filter, KIT_START_US, KIT_START_US + 100);
     assert_int_equal(
-        ledger_read_tasks(reader, &filter, COHORT_CLOSED, NULL, 0, take_task, &task, &fail),
+        ledger_read_tasks(reader, &filter, COHORT_CLOSED, NULL, 0, 0, take_task, &task, &fail),
         RC_OK);
     assert_int_equal(task.outcome, TASK_COMPLETED); /* the earliest, though told second */
     assert_int_equal(task.closed_us, KIT_START_US + 5);

@@ -10,6 +10,32 @@ enum { LINES = 9000, QUESTIONS = 100 };
 
 static struct kit_dir shared;
 static struct record *lines; /* what was written: the oracle */
+static char small_tasks[LINES][16];
+
+/* Most small tasks and some large ones; and tasks that nobody ever had. */
+static void close_some(struct journal *j)
+{
+    uint64_t seed = 12;
+
+    for (int i = 0; i < LINES; i += 5) {
+        struct task_note note = {
+            .at_us = KIT_START_US + (int64_t)kit_below(&seed, 40 * US_PER_DAY),
+            .team = i % 100 ? STRV("search") : STRV("billing"),
+            .task = i % 10 ? lines[i].subject.dim[DIM_TASK] : STRV("t1"),
+            .key = STRV("k1"),
+            .outcome = (enum task_outcome)(1 + kit_below(&seed, 3))};
+
+        if (note.task.n)
+            assert_int_equal(journal_task(j, &note), RC_OK);
+    }
+    for (int i = 0; i < 5; i++) {
+        struct task_note note = {KIT_START_US + i * US_PER_DAY, STRV("search"),
+                                 strv_z((const char *[]){"x1", "x2", "x3", "x4", "x5"}[i]),
+                                 STRV("k1"), TASK_FAILED};
+
+        assert_int_equal(journal_task(j, &note), RC_OK);
+    }
+}
 
 static int make_shared(void **state)
 {
@@ -27,12 +53,18 @@ static int make_shared(void **state)
         if (i % 3) /* many in little time, so that buckets hold several */
             lines[i].start_us = KIT_START_US + (lines[i].start_us - KIT_START_US) / 400;
         lines[i].end_us = lines[i].start_us + lines[i].latency_us;
+        if (i % 2) { /* tasks of few lines, beside those of hundreds */
+            snprintf(small_tasks[i], sizeof(small_tasks[i]), "t-%d", i / 16);
+            lines[i].subject.dim[DIM_TASK] = strv_z(small_tasks[i]);
+            lines[i].subject.dim[DIM_TEAM] = STRV("search");
+        }
         assert_int_equal(journal_end(j, &lines[i]), RC_OK);
         if (i % 100 == 0) {
             kit_flush(j);
             ledger_catch_up(l);
         }
     }
+    close_some(j);
     kit_flush(j);
     journal_close(j);
     ledger_stop(l);
@@ -644,7 +676,7 @@ static void read_cohort(struct kit_dir *d, enum ledger_cohort cohort, int64_t fr
     ledger_filter_init(&f, KIT_START_US + from * 60000000, KIT_START_US + to * 60000000);
     if (where)
         assert_int_equal(ledger_filter_add(&f, field("feature"), LEDGER_EQ, &value, 1), RC_OK);
-    assert_int_equal(ledger_read_tasks(r, &f, cohort, fields, 1, take_task, v, &fail), RC_OK);
+    assert_int_equal(ledger_read_tasks(r, &f, cohort, fields, 1, 0, take_task, v, &fail), RC_OK);
     kit_read_end(r);
 }
 
@@ -713,6 +745,82 @@ static void tasks_by_cohort(void **state)
     kit_dir_remove(&d);
 }
 
+/* ---- tasks by column --------------------------------------------------------------- */
+
+/* All that LEDGER_TASK_COSTS promises, as one number, and the values. */
+struct told {
+    size_t n_tasks, n_lines;
+    uint64_t sum;
+    size_t n_by;
+};
+
+static void mix(struct told *t, const void *p, size_t n)
+{
+    const unsigned char *bytes = p;
+
+    for (size_t i = 0; i < n; i++)
+        t->sum = (t->sum ^ bytes[i]) * UINT64_C(1099511628211);
+}
+
+static bool tell_task(const struct ledger_task *task, void *arg)
+{
+    struct told *t = arg;
+    const struct ledger_sums *s = &task->sums;
+    const uint64_t counts[] = {task->outcome,    (uint64_t)task->closed_us, task->superseded,
+                               task->late,       s->requests,               s->errors,
+                               s->priced,        s->unpriced};
+
+    mix(t, counts, sizeof(counts));
+    mix(t, &s->cost, sizeof(s->cost));
+    mix(t, &task->retry_cost, sizeof(task->retry_cost));
+    mix(t, &task->late_cost, sizeof(task->late_cost));
+    for (size_t i = 0; s->requests && i < t->n_by; i++)
+        mix(t, task->value[i].p, task->value[i].n);
+    t->n_tasks++;
+    t->n_lines += s->requests;
+    return true;
+}
+
+static void task_costs_equal_lines(void **state)
+{
+    static const char *const by[] = {"team", "feature", "customer", "task", "tag:zone", "user"};
+    struct ledger_reader *r = kit_read(&shared);
+    uint64_t seed = 51, lines_told = 0;
+
+    (void)state;
+    for (int i = 0; i < QUESTIONS; i++) {
+        struct told *fast = xcalloc(1, sizeof(*fast)), *slow = xcalloc(1, sizeof(*slow));
+        struct zone *zone = zone_open("UTC");
+        struct ledger_field fields[2] = {field(by[kit_below(&seed, 6)]),
+                                         field(by[kit_below(&seed, 6)])};
+        enum ledger_cohort cohort = (enum ledger_cohort)kit_below(&seed, 3);
+        struct ledger_question q;
+        struct fail fail;
+
+        random_question(&seed, zone, true, &q);
+        q.filter.by_start = false;
+        fast->n_by = slow->n_by = (size_t)kit_below(&seed, 3);
+        if (kit_below(&seed, 3) == 0)
+            assert_int_equal(
+                ledger_filter_add(&q.filter, field("customer"), LEDGER_NE, teams, 1), RC_OK);
+        assert_int_equal(ledger_read_tasks(r, &q.filter, cohort, fields, fast->n_by,
+                                           LEDGER_TASK_COSTS, tell_task, fast, &fail),
+                         RC_OK);
+        assert_int_equal(ledger_read_tasks(r, &q.filter, cohort, fields, slow->n_by, 0,
+                                           tell_task, slow, &fail),
+                         RC_OK);
+        assert_int_equal(fast->n_tasks, slow->n_tasks);
+        assert_int_equal(fast->n_lines, slow->n_lines);
+        assert_true(fast->sum == slow->sum);
+        lines_told += fast->n_lines;
+        zone_close(zone);
+        free(fast);
+        free(slow);
+    }
+    assert_true(lines_told > LINES);
+    kit_read_end(r);
+}
+
 static void fields_by_name(void **state)
 {
     struct ledger_field f;
@@ -749,6 +857,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rollups_equal_lines),
         cmocka_unit_test(facts_equal_lines),
+        cmocka_unit_test(task_costs_equal_lines),
         cmocka_unit_test(answers_equal_the_oracle),
         cmocka_unit_test(lines_are_chosen_and_ordered),
         cmocka_unit_test(as_of_and_verify),

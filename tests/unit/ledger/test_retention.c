@@ -282,7 +282,7 @@ static bool tasks_are_gone(enum ledger_cohort cohort, int64_t low)
     bool gone;
 
     ledger_filter_init(&f, low, INT64_MAX);
-    gone = ledger_read_tasks(r, &f, cohort, NULL, 0, ignore_task, &n, &fail) == RC_STATE &&
+    gone = ledger_read_tasks(r, &f, cohort, NULL, 0, 0, ignore_task, &n, &fail) == RC_STATE &&
            ledger_lines_are_gone(&fail);
     kit_read_end(r);
     return gone;
