@@ -151,6 +151,39 @@ static bool decide_header(struct key_memo *keys, const struct http1_head *head,
     return false;
 }
 
+static const struct strv subprotocol_prefix = {"openai-insecure-api-key.", 24};
+
+/* The key in a member of Sec-WebSocket-Protocol; empty where it holds none. */
+static struct strv subprotocol_key(struct strv member)
+{
+    return strv_starts(member, subprotocol_prefix) ? strv_skip(member, subprotocol_prefix.n)
+                                                   : STRV_NONE;
+}
+
+bool auth_subprotocol_stays(struct strv member, enum credentials credentials)
+{
+    struct strv key = subprotocol_key(member);
+
+    return auth_is_virtual(key) || (key.n > 0 && credentials == CREDENTIALS_PROXY);
+}
+
+static bool decide_subprotocol(struct key_memo *keys, const struct http1_head *head,
+                               int64_t now_us, enum auth_result *result,
+                               const struct key_config **key)
+{
+    for (size_t i = 0; i < head->n_headers; i++) {
+        struct strv rest = head->headers[i].value, member;
+
+        if (!strv_eq_nocase(head->headers[i].name, STRV("sec-websocket-protocol")))
+            continue;
+        while (strv_split(&rest, ',', &member)) {
+            if (decide(keys, subprotocol_key(strv_trim(member)), now_us, result, key))
+                return true;
+        }
+    }
+    return false;
+}
+
 enum auth_result auth_find(struct key_memo *keys, enum credentials credentials,
                            const struct http1_head *head, struct strv query, int64_t now_us,
                            const struct key_config **key)
@@ -164,7 +197,8 @@ enum auth_result auth_find(struct key_memo *keys, enum credentials credentials,
             decide_header(keys, head, STRV("api-key"), now_us, &result, key) ||
             decide_header(keys, head, STRV("x-goog-api-key"), now_us, &result, key) ||
             decide_query(keys, query, STRV("key"), now_us, &result, key) ||
-            decide_query(keys, query, STRV("access_token"), now_us, &result, key))
+            decide_query(keys, query, STRV("access_token"), now_us, &result, key) ||
+            decide_subprotocol(keys, head, now_us, &result, key))
             return result;
     }
     (void)decide_header(keys, head, STRV("x-tollgate-key"), now_us, &result, key);
@@ -223,6 +257,8 @@ bool auth_is_internal_header(struct strv name)
         return strv_starts_nocase(name, STRV("helicone-"));
     case 'p':
         return strv_starts_nocase(name, STRV("proxy-"));
+    case 's': /* of this hop's handshake, and may carry a key */
+        return strv_starts_nocase(name, STRV("sec-websocket-"));
     case 't':
         return strv_eq_nocase(name, STRV("true-client-ip"));
     case 'x':
@@ -267,6 +303,21 @@ static bool parameter_stays(struct strv part, enum credentials credentials)
     return is_virtual;
 }
 
+static bool shows_virtual_subprotocol(const struct http1_head *head)
+{
+    for (size_t i = 0; i < head->n_headers; i++) {
+        struct strv rest = head->headers[i].value, member;
+
+        if (!strv_eq_nocase(head->headers[i].name, STRV("sec-websocket-protocol")))
+            continue;
+        while (strv_split(&rest, ',', &member)) {
+            if (auth_subprotocol_stays(strv_trim(member), CREDENTIALS_CLIENT))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* Is there anything that has the form of a virtual key, wherever a credential may be? */
 static bool shows_virtual(const struct http1_head *head, struct strv query)
 {
@@ -284,7 +335,7 @@ static bool shows_virtual(const struct http1_head *head, struct strv query)
         if (parameter_stays(part, CREDENTIALS_CLIENT))
             return true;
     }
-    return false;
+    return shows_virtual_subprotocol(head);
 }
 
 enum auth_result auth_certificate(const struct config *config, enum auth_result found,

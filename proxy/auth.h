@@ -42,7 +42,8 @@ struct strv auth_message(void);
 /*
  * The key of a request head and query ("a=b&c=d", without '?').  Places in order:
  * Authorization: Bearer (or there the access key id of an AWS signature), x-api-key,
- * api-key, x-goog-api-key, ?key= (percent-decoded), ?access_token=, X-Tollgate-Key; the
+ * api-key, x-goog-api-key, ?key= (percent-decoded), ?access_token=, a subprotocol
+ * "openai-insecure-api-key.KEY", X-Tollgate-Key; the
  * first that names a key of the configuration decides, be it valid or not.  With CREDENTIALS_CLIENT only X-Tollgate-Key is
  * looked at.  now_us is wall time.  *key is set with AUTH_OK, and with AUTH_EXPIRED
  * and AUTH_REVOKED for the log; else NULL.  It lives as long as the memo's table.
@@ -61,6 +62,11 @@ enum auth_result auth_certificate(const struct config *config, enum auth_result 
                                   const struct peer *peer, int64_t now_us,
                                   const struct key_config **key);
 
+/*
+ * Must this member of Sec-WebSocket-Protocol stay here?  Browsers cannot set headers on a
+ * WebSocket, and send their key as "openai-insecure-api-key.KEY" (OpenAI's realtime).
+ */
+bool auth_subprotocol_stays(struct strv member, enum credentials credentials);
 /* Has the text the form of a virtual key?  It is then repeated to nobody. */
 bool auth_is_virtual(struct strv text);
 /* Does a field of this name carry a credential (Authorization, x-api-key, cookie, ...)? */

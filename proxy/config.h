@@ -178,6 +178,7 @@ struct bounds_config {        /* "bounds": named maxima of what peers may send *
     int body_timeout_ms;      /* between reads of a request body, 60000 */
     int write_timeout_ms;     /* a client that does not read, 120000 */
     int keepalive_timeout_ms; /* idle client connection, 75000 */
+    int websocket_idle_ms;    /* a WebSocket on which nothing passes, 600000 */
     size_t hold_bytes;        /* responses held whole for the cost header, 256 KiB */
 };
 

@@ -208,6 +208,8 @@ static const struct config_field bounds_fields[] = {
         "a client that does not read, ms"),
     INT(bounds_config, keepalive_timeout_ms, "keepalive_timeout_ms", 75000, 100, HOUR_MS,
         "an idle client connection, ms"),
+    INT(bounds_config, websocket_idle_ms, "websocket_idle_ms", 600000, 100, HOUR_MS,
+        "a WebSocket on which nothing passes, in milliseconds"),
     SIZE(bounds_config, hold_bytes, "hold_bytes", 256 * KIB, 0, 16 * MIB,
          "responses up to this size are held whole to carry their cost in a header, bytes"),
 };

@@ -84,6 +84,11 @@ typedef _Atomic uint64_t stat_value;
       "Client connections that speak HTTP/2.")                                                 \
     X(http2_streams, "counter", "tollgate_http2_streams_total", "",                            \
       "Requests begun on them, taken back ones included.")                                     \
+    X(websockets, "counter", "tollgate_websockets_total", "",                                  \
+      "WebSockets opened.")                                                                    \
+    X(websockets_open, "gauge", "tollgate_websockets_open", "", "WebSockets open now.")        \
+    X(websocket_faults, "counter", "tollgate_websocket_faults_total", "",                      \
+      "WebSockets ended because a side broke the rules of the protocol.")                      \
     X(tls_failures, "counter", "tollgate_tls_failures_total", "",                              \
       "TLS handshakes with clients that failed.")                                              \
     X(tap_undecodable, "counter", "tollgate_tap_undecodable_total", "",                        \

@@ -145,6 +145,7 @@ static void open_letter(struct worker *w, struct letter *letter)
         w->draining = true;
         stop_listening(w);
         close_idle_conns(w);
+        xchg_drain_sockets(w);
         break;
     case LETTER_STOP:
         w->draining = w->stopping = true;

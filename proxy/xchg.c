@@ -11,11 +11,15 @@
  *   DRAIN    the client has left: the rest of the answer is read for its usage
  *   DESK     budget and usage of a key, read by a thread of their own
  *   REPLY    an answer of our own: a refusal, or a route below /_tollgate/
+ *   SOCKET   the connection became a WebSocket: frames both ways
+ *   TURN     one call on it, as an exchange of its own, from its message to its answer's end
  *   SETTLE   usage, price, journal END, limits settled, log line: once, whatever happened
  *
  *   HEAD -> BODY -> ADMIT -> BEGIN -> CONNECT -> RELAY -> SETTLE
  *     \________\_______\_______\________\_______/ \-> DRAIN -> SETTLE
  *                 REPLY -> SETTLE          BODY -> DESK -> REPLY     ADMIT -> PROMPT -> ADMIT
+ *   HEAD -> BEGIN -> CONNECT -> RELAY -> SOCKET -> SETTLE
+ *                 TURN_START -> ADMIT -> BEGIN -> TURN -> SETTLE
  *
  * Each state is one function; a transition is a return statement.  Callbacks only
  * wake; a wake is a hint and the state looks for itself, so that an early, late or
@@ -23,7 +27,8 @@
  *
  * This file is the driver.  The states are in xchg_request.c (HEAD, BODY), xchg_admit.c
  * (ADMIT, BEGIN), xchg_prompt.c (PROMPT), xchg_relay.c (CONNECT, RELAY, DRAIN), xchg_reply.c (REPLY),
- * xchg_desk.c (DESK) and xchg_settle.c (SETTLE).
+ * xchg_desk.c (DESK), xchg_socket.c (SOCKET), xchg_turn.c (TURN_START, TURN) and xchg_settle.c
+ * (SETTLE).
  */
 #include <stddef.h>
 #include <stdlib.h>
@@ -32,7 +37,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
-#include "proxy/xchg_int.h"
+#include "proxy/xchg_socket.h"
 
 static const char *const end_names[] = {
 #define END_NAME(id, name) [id] = name,
@@ -71,6 +76,8 @@ void xchg_again(struct xchg *x)
 
 bool xchg_client_left(struct xchg *x)
 {
+    if (x->turn)
+        return x->client_gone;
     if (!x->conn || x->client_gone)
         return true;
     if ((x->woken & WAKE_CLIENT_IN) && conn_is_gone(x->conn))
@@ -86,6 +93,8 @@ static enum step stop_now(struct xchg *x)
     if (x->end == END_NONE)
         x->end = END_STOPPED;
     x->close_client = true;
+    if (x->state == &S_SOCKET)
+        return socket_stop(x);
     if (can_say && !x->answer.head_sent)
         return xchg_refuse(x, REFUSE_DRAINING, "the gateway is shutting down");
     if (x->state == &S_RELAY)
@@ -206,19 +215,15 @@ static struct xchg *take(struct worker *w)
     return x;
 }
 
-void xchg_start(struct conn *c, bool now)
+static struct xchg *start(struct worker *w, const struct xchg_state *state)
 {
-    struct worker *w = c->worker;
     struct xchg *x = take(w);
 
     x->magic = XCHG_MAGIC;
     x->worker = w;
-    x->conn = c;
-    c->xchg = x;
     x->pools = pools_ref(w->pools);
     x->config = x->pools->generation->config;
     list_init(&x->ready);
-    list_push_back(&w->live, &x->live);
     x->deadline_us = INT64_MAX;
     buf_init(&x->answer.head_in, RESPONSE_HEAD_BYTES + SCRATCH_BYTES);
     buf_init(&x->answer.pass, OUT_SLACK_BYTES);
@@ -228,12 +233,32 @@ void xchg_start(struct conn *c, bool now)
     x->start_us = clock_mono_us();
     x->start_wall_us = clock_wall_us();
     x->first_byte_us = -1;
-    x->state = &S_HEAD;
+    x->state = state;
     x->fresh = true;
     uuid7_make(&x->id, x->start_wall_us);
     uuid_format(&x->id, x->id_text);
     w->n_running++;
     stat_add(&w->stats.requests_running, 1);
+    return x;
+}
+
+struct xchg *xchg_start_turn(struct xchg *parent)
+{
+    struct xchg *x = start(parent->worker, &S_TURN_START);
+
+    /* Before its socket: see xchg_socket.h. */
+    list_push_front(&parent->worker->live, &x->live);
+    return x;
+}
+
+void xchg_start(struct conn *c, bool now)
+{
+    struct worker *w = c->worker;
+    struct xchg *x = start(w, &S_HEAD);
+
+    x->conn = c;
+    c->xchg = x;
+    list_push_back(&w->live, &x->live);
     if (now)
         xchg_wake(x, 0);
     else
@@ -275,6 +300,8 @@ static void release(struct xchg *x)
         x->used_tap = x->tap;
         x->tap = NULL;
     }
+    socket_free(x->socket);
+    x->socket = NULL;
     pools_unref(x->pools);
     x->pools = NULL;
     arena_reset(&x->arena);
@@ -352,6 +379,16 @@ void xchg_stop_all(struct worker *w)
 {
     LIST_FOREACH_SAFE (at, &w->live)
         xchg_wake(LIST_OBJECT(at, struct xchg, live), WAKE_STOP);
+}
+
+void xchg_drain_sockets(struct worker *w)
+{
+    LIST_FOREACH (at, &w->live) {
+        struct xchg *x = LIST_OBJECT(at, struct xchg, live);
+
+        if (x->state == &S_SOCKET)
+            xchg_again(x);
+    }
 }
 
 bool xchg_check_deadlines(struct worker *w)

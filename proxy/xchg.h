@@ -46,6 +46,8 @@ void xchg_reap(struct worker *w);
 /* Frees the pool. */
 void xchg_pool_free(struct worker *w);
 /* Every running exchange of the worker: WAKE_STOP. */
+/* The process takes no more: WebSockets that rest are closed, others when they do. */
+void xchg_drain_sockets(struct worker *w);
 void xchg_stop_all(struct worker *w);
 /* Wakes those whose deadline has come; false where no exchange runs. */
 bool xchg_check_deadlines(struct worker *w);

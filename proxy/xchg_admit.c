@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "proxy/learnt.h"
 #include "proxy/server.h"
-#include "proxy/xchg_int.h"
+#include "proxy/xchg_socket.h"
 
 static void on_verdict(void *arg)
 {
@@ -71,6 +71,7 @@ static struct price_query worst_query(const struct xchg *x)
  */
 static bool price_worst(struct xchg *x, struct limit_amounts *worst)
 {
+    const bool sound = turn_has_sound(x);
     const struct book *book = x->config->book;
     struct price_query query = worst_query(x);
     uint64_t input, output;
@@ -84,6 +85,10 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     output = x->max_output;
     usage_set(&x->worst_usage, USAGE_INPUT, input);
     usage_set(&x->worst_usage, USAGE_OUTPUT, output);
+    if (sound) { /* all of it may be */
+        usage_set(&x->worst_usage, USAGE_INPUT_AUDIO, input);
+        usage_set(&x->worst_usage, USAGE_OUTPUT_AUDIO, output);
+    }
     query.input_total = input;
     priced = price_worst_case(book, &query, input, output, &most);
     priced = price_units(x, &query, priced, &most) || priced;
@@ -91,6 +96,8 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
         (void)usage_to_quantities(&x->worst_usage, &query.quantities);
         query.quantities.n[METER_REQUEST] = 1;
         price_usage(book, &query, &x->worst_cost);
+        if (sound && money_cmp(x->worst_cost.contracted, most) > 0)
+            most = x->worst_cost.contracted;
         worst->n[UNIT_USD] = (uint64_t)money_ceil_nano(most);
     }
     worst->n[UNIT_TOKENS] = input + output;
@@ -160,19 +167,23 @@ static enum step start_reservation(struct xchg *x)
 {
     struct limit_amounts worst = {.n = {[UNIT_REQUESTS] = 1, [UNIT_CONCURRENT] = 1}};
 
-    if (!journal_is_writable(x->worker->journal))
+    const bool owed = turn_is_owed(x);
+
+    if (!journal_is_writable(x->worker->journal) && !owed)
         return xchg_refuse(x, REFUSE_OVERLOADED,
                            "the gateway cannot record requests now (its disk is full or failing)");
     if (x->route.endpoint->kind == ENDPOINT_METERED && !price_worst(x, &worst) &&
-        x->config->on_unpriced == ON_UNPRICED_REFUSE)
+        x->config->on_unpriced == ON_UNPRICED_REFUSE && !owed)
         return xchg_refuse(x, REFUSE_MODEL_NOT_PRICED, "the model \"%.*s\" has no price",
                            (int)(x->facts.model.n < 128 ? x->facts.model.n : 128),
                            x->facts.model.n ? x->facts.model.p : "");
     if (admission_init(&x->admission, x->config->limits, &x->tags.subject, &worst, &x->id,
                        x->start_wall_us, &x->arena) != RC_OK)
-        return xchg_refuse(x, REFUSE_BAD_REQUEST, "the request touches too many limits");
+        return owed ? xchg_go(x, &S_BEGIN)
+                    : xchg_refuse(x, REFUSE_BAD_REQUEST, "the request touches too many limits");
     if (admission_wants_count(&x->admission) && prompt_begin(x))
         return xchg_go(x, &S_PROMPT);
+    x->admission.is_owed = owed;
     x->admission.wake = on_verdict;
     x->admission.arg = x;
     x->reserving = true;
@@ -202,6 +213,8 @@ static enum step st_admit(struct xchg *x)
     case LIMIT_DENIED:
         return xchg_refuse_limit(x);
     case LIMIT_UNAVAILABLE:
+        if (turn_is_owed(x)) /* it happens, counted or not: the record must be */
+            return xchg_go(x, &S_BEGIN);
         return xchg_refuse(x, REFUSE_COUNTERS_UNAVAILABLE,
                            "the counters that limits are kept in cannot be reached");
     case LIMIT_PENDING:
@@ -210,7 +223,7 @@ static enum step st_admit(struct xchg *x)
     }
     x->reserved = true;
     x->extend_us = x->worker->now_us + LIMIT_DEADLINE_S * US_PER_SECOND / 3;
-    return xchg_go(x, &S_BEGIN);
+    return xchg_go(x, x->turn && x->turn->spare ? &S_TURN : &S_BEGIN);
 }
 
 /* Waits for the write of this loop turn: nothing is forwarded that could be forgotten. */
@@ -246,7 +259,7 @@ static enum step st_begin(struct xchg *x)
             return STEP_WAIT;
         }
     }
-    return xchg_go(x, &S_CONNECT);
+    return xchg_go(x, x->turn ? &S_TURN : &S_CONNECT);
 }
 
 /* Neither has a deadline of its own: the limiter and the loop turn bound them. */

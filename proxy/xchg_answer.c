@@ -11,7 +11,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "proxy/xchg_int.h"
+#include "proxy/xchg_socket.h"
 
 enum { DIRECT_WRITE_BYTES = 8 << 10, EXTRA_LINES_BYTES = 512, INTERIM_HEADS_MAX = 100 };
 
@@ -428,7 +428,7 @@ static enum rc pass_interim(struct xchg *x)
     struct http_response_rewrite rw = {
         .body = BODY_NONE, .client_minor = x->head.minor, .keep_alive = true};
 
-    if (head->status == 101 || ++x->answer.interim > INTERIM_HEADS_MAX)
+    if (head->status == SWITCHING_PROTOCOLS || ++x->answer.interim > INTERIM_HEADS_MAX)
         return RC_BAD; /* nobody asked for an upgrade; and each one renews the deadline */
     if (head->status == 100 || x->head.minor == 0 || x->client_gone)
         return RC_OK;
@@ -455,7 +455,9 @@ static enum rc take_heads(struct xchg *x, struct strv bytes, size_t *used)
             break;
         }
         *used += a->head.bytes;
-        if (a->head.status >= 200) {
+        if (a->head.status == SWITCHING_PROTOCOLS && x->socket) {
+            rc = socket_accept(x);
+        } else if (a->head.status >= 200) {
             rc = begin_answer(x, rest.p);
         } else {
             rc = pass_interim(x);
@@ -508,6 +510,8 @@ enum rc answer_feed(struct xchg *x, char *bytes, size_t n)
         if (rc != RC_OK || !a->has_head)
             return rc;
     }
+    if (a->head.status == SWITCHING_PROTOCOLS)
+        return socket_take_early(x, bytes, n);
     if (n > 0)
         rc = take_body(x, bytes, n);
     if (rc == RC_OK && a->holding && buf_len(&a->held) > x->config->bounds.hold_bytes)

@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "proxy/collected.h"
 #include "proxy/server.h"
-#include "proxy/xchg_int.h"
+#include "proxy/xchg_socket.h"
 
 enum { STATUS_PARTIAL_CONTENT = 206 };
 
@@ -23,6 +23,8 @@ const struct tap_result *settle_seen(const struct xchg *x)
 {
     static const struct tap_result nothing;
 
+    if (x->turn)
+        return &x->turn->seen;
     return x->tap ? tap_result(x->tap) : &nothing;
 }
 
@@ -203,13 +205,16 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
         x->cost.status = PRICE_OK; /* an error answer is not billed */
         return;
     }
+    if (x->turn && x->usage_source != USAGE_PROVIDER && x->usage_source != USAGE_NONE)
+        turn_add_sound(x);
     if (x->collecting.is_counted) {
         free_of_charge(x);
         return;
     }
     collect_done(x, true);
-    calibration_learn(x->worker->calibration, strv_z(x->upstream->name), x->model, &x->facts,
-                      seen);
+    if (!x->turn) /* what a connection carries is not in the message */
+        calibration_learn(x->worker->calibration, strv_z(x->upstream->name), x->model, &x->facts,
+                          seen);
     price(x, settle_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
           &x->cost);
     add_parts(x);
@@ -237,6 +242,7 @@ void settle_count(struct xchg *x)
     }
     switch (x->route.endpoint->kind) {
     case ENDPOINT_FREE:
+    case ENDPOINT_SOCKET: /* its calls are counted, each on its own */
         free_of_charge(x);
         break;
     case ENDPOINT_FETCHED:

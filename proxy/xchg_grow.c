@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "proxy/xchg_int.h"
+#include "proxy/xchg_socket.h"
 
 enum {
     GROWTHS_MAX = 20,     /* steps, each as large as all before it */
@@ -40,10 +40,12 @@ static void on_verdict(void *arg)
 /* Output so far: as the provider counts where it tells as it goes, else by its tokens or bytes. */
 static uint64_t output_so_far(const struct xchg *x)
 {
-    const struct tap_result *seen = tap_result(x->tap);
+    const struct tap_result *seen = settle_seen(x);
     uint64_t tokens;
 
-    if (!tap_text_so_far(x->tap, &tokens))
+    if (x->turn)
+        tokens = turn_output(x);
+    else if (!tap_text_so_far(x->tap, &tokens))
         tokens = estimate_output_tokens(seen->output_bytes, x->factors.output, USAGE_MAX_COUNT);
     return seen->usage.n[USAGE_OUTPUT] > tokens ? seen->usage.n[USAGE_OUTPUT] : tokens;
 }
@@ -132,7 +134,7 @@ bool grow_check(struct xchg *x)
     struct growth *g;
     uint64_t used;
 
-    if (!x->answer.is_stream || !x->tap || !x->reserved || x->admission.n_claims == 0 ||
+    if (((!x->answer.is_stream || !x->tap) && !x->turn) || !x->reserved || x->admission.n_claims == 0 ||
         x->facts.has_max_output || x->facts.embeds || x->max_output == 0)
         return true;
     used = output_so_far(x);
@@ -149,7 +151,7 @@ bool grow_check(struct xchg *x)
         if (g->no_room && used < g->output)
             return true;
         if (g->no_room && g->asked_again)
-            return !tap_is_between(x->tap); /* not within a frame: no error could follow */
+            return !x->turn && !tap_is_between(x->tap); /* not within a frame: no error could follow */
         g->asked_again = g->no_room;
         if (!ask(x, g))
             return true;
@@ -166,6 +168,10 @@ enum step grow_cut(struct xchg *x)
     snprintf(message, sizeof(message),
              "%s \"%s\" has no room for the rest of this answer: it was cut",
              is_rate ? "rate cap" : "budget", d->def->name);
+    if (x->turn) {
+        turn_cut(x, message, is_rate ? REFUSE_RATE_LIMITED : REFUSE_BUDGET_EXHAUSTED);
+        return STEP_WAIT;
+    }
     x->end = END_CUT;
     x->up_reusable = false;
     answer_abandon(x);

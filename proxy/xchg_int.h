@@ -37,6 +37,7 @@ enum {
     OUT_BATCH_BYTES = 16 << 10, /* records are collected for one write up to here */
     TURN_READS = 16,        /* reads of one side in one turn; then others have theirs */
     MESSAGE_MAX_BYTES = 512,
+    SWITCHING_PROTOCOLS = 101,
 };
 
 enum step {
@@ -75,6 +76,9 @@ struct xchg_state {
     xchg_state_fn *timeout; /* its deadline has passed */
 };
 
+struct socket;
+struct turn;
+
 extern const struct xchg_state S_HEAD, S_BODY, S_ADMIT, S_PROMPT, S_BEGIN, S_CONNECT, S_RELAY,
     S_COLLECT, S_DRAIN, S_DESK, S_REPLY, S_SETTLE;
 
@@ -86,6 +90,8 @@ enum relay_wait {
     WAIT_FIRST_BYTE,
     WAIT_HELD, /* the rest of an answer that is held: released when it takes long */
     WAIT_MORE,
+    WAIT_CLOSE, /* WebSockets: the other side's close */
+    WAIT_IDLE,  /* likewise: anything */
 };
 
 /* How the body goes to the client. */
@@ -182,6 +188,8 @@ struct xchg {
     uint64_t sync_note; /* of the journal: BEGIN is on disk when it has come so far */
     bool begun;     /* BEGIN is journalled: an END must follow */
     int64_t extend_us; /* when the reservation's deadline is moved next */
+    struct socket *socket; /* it asked for a WebSocket, or became one; else NULL */
+    struct turn *turn;     /* it is a call on one; else NULL */
     struct growth *growth; /* of a stream without a bound (xchg_grow.c); NULL: none yet */
 
     /* relay */
@@ -241,8 +249,12 @@ void xchg_again(struct xchg *x);
 const char *end_reason_name(enum end_reason reason);
 /* While nothing is read from the client: did it leave? What it sends ahead is kept. */
 bool xchg_client_left(struct xchg *x);
+/* A call on the WebSocket that parent is, with the newest configuration: to be filled and woken. */
+struct xchg *xchg_start_turn(struct xchg *parent);
 
 /* ---- the request (xchg_request.c) ---- */
+/* What the body said outlives it; the model is the one it is priced and limited as. */
+void request_keep_facts(struct xchg *x);
 /*
  * Sends 100 (Continue), once, where the client waits for it before it sends its body (RFC
  * 9110 10.1.1).  RC_OK, RC_AGAIN (it waits in x->out), RC_EOF.
@@ -263,6 +275,10 @@ bool prompt_begin(struct xchg *x);
 uint64_t prompt_tokens(const struct xchg *x, uint64_t estimate);
 /* Gives back what counting holds; harmless at any time. */
 void prompt_end(struct xchg *x);
+
+/* ---- the bytes that go up (xchg_relay.c) ---- */
+/* One write of what waits. RC_OK: it went, or nothing waited; RC_AGAIN; else the upstream is gone. */
+enum rc relay_flush_up(struct xchg *x) RC_MUST;
 
 /* ---- what the provider is shown (xchg_credential.c) ---- */
 enum { CREDENTIAL_HEADERS_MAX = 3 };

@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "proxy/auth.h"
-#include "proxy/xchg_int.h"
+#include "proxy/xchg_socket.h"
 
 enum {
     UP_EXTRA_BYTES = 512, /* of a head: what we add to the client's, as a first guess */
@@ -30,7 +30,7 @@ static bool drop_header(void *arg, const struct http1_header *field)
  * credential for it now. */
 static enum rc prepare(struct xchg *x)
 {
-    struct http1_header add[CREDENTIAL_HEADERS_MAX + 1];
+    struct http1_header add[CREDENTIAL_HEADERS_MAX + 1 + SOCKET_HEADERS_MAX];
     struct credential credential;
     struct http_request_rewrite rw = {.base_path = strv_z(x->upstream->base_path),
                                       .rest = x->target.rest,
@@ -47,11 +47,13 @@ static enum rc prepare(struct xchg *x)
     rc = auth_clean_query(x->target.query, x->upstream->credentials, &x->arena, &rw.query);
     if (rc != RC_OK)
         return rc;
+    if (x->socket)
+        socket_headers(x->socket, add, &rw.n_add);
     rc = credential_make(x, &rw, &credential);
     if (rc != RC_OK)
         return rc;
-    for (; rw.n_add < credential.n; rw.n_add++)
-        add[rw.n_add] = credential.headers[rw.n_add];
+    for (size_t i = 0; i < credential.n; i++)
+        add[rw.n_add++] = credential.headers[i];
     if (baggage.n > 0) {
         add[rw.n_add].name = STRV("baggage");
         rc = auth_clean_baggage(baggage, &x->arena, &add[rw.n_add].value);
@@ -148,8 +150,7 @@ static enum step connect_timeout(struct xchg *x)
 
 /* ---- the way up ------------------------------------------------------------------------------------ */
 
-/* Writes what waits. RC_OK: nothing is left. */
-static enum rc flush_up(struct xchg *x)
+enum rc relay_flush_up(struct xchg *x)
 {
     struct strv *pending = &x->up_pending;
     size_t put = 0;
@@ -230,7 +231,7 @@ static enum rc pump_up(struct xchg *x)
     if (x->up_done || x->up_broken || x->client_gone)
         return RC_OK;
     for (int turn = 0; turn < TURN_READS; turn++) {
-        enum rc rc = flush_up(x);
+        enum rc rc = relay_flush_up(x);
 
         if (rc == RC_AGAIN)
             return RC_OK;
@@ -420,6 +421,7 @@ static enum step client_left(struct xchg *x)
 
 static enum step st_relay(struct xchg *x)
 {
+    enum down down;
     enum rc rc;
 
     if ((x->woken & WAKE_CLIENT_IN) && (x->body_done || x->up_broken) && conn_is_gone(x->conn))
@@ -435,7 +437,10 @@ static enum step st_relay(struct xchg *x)
     }
     if (rc != RC_OK)
         return client_left(x);
-    switch (pump_down(x)) {
+    down = pump_down(x);
+    if (x->socket && x->socket->is_open && down != DOWN_GONE)
+        return xchg_go(x, &S_SOCKET);
+    switch (down) {
     case DOWN_WAIT:
         if (!grow_check(x))
             return grow_cut(x);
@@ -474,6 +479,8 @@ static enum step relay_timeout(struct xchg *x)
     case WAIT_NOTHING:
     case WAIT_FIRST_BYTE:
     case WAIT_MORE:
+    case WAIT_CLOSE:
+    case WAIT_IDLE:
         break;
     }
     return upstream_failed(x, END_UPSTREAM_TIMEOUT, REFUSE_UPSTREAM_TIMEOUT,

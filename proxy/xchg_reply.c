@@ -13,7 +13,7 @@
 #include "base/jsonw.h"
 #include "base/log.h"
 #include "proxy/percent.h"
-#include "proxy/xchg_int.h"
+#include "proxy/xchg_socket.h"
 
 enum { REPLY_BODY_BYTES = 16 << 10, REPLY_LINES_BYTES = 1024, RETRY_MAX_MS = 60000 };
 
@@ -148,6 +148,8 @@ static enum step refuse(struct xchg *x, enum refusal refusal, struct strv messag
                  refusal_code(refusal), x->key ? x->key->name : "-",
                  log_quote(message, quoted, sizeof(quoted)));
     }
+    if (x->turn)
+        return turn_refused(x, refusal, message);
     buf_init(&body, REPLY_BODY_BYTES);
     if (protocol_refusal(x->upstream ? x->upstream->protocol : NULL, &x->route, refusal, message,
                          strv_z(x->id_text), &body, &shape) != RC_OK) {

@@ -9,7 +9,7 @@
 #include "proxy/auth.h"
 #include "proxy/peer.h"
 #include "proxy/tls_context.h"
-#include "proxy/xchg_int.h"
+#include "proxy/xchg_socket.h"
 
 /* ---- HEAD ------------------------------------------------------------------------------ */
 
@@ -152,6 +152,14 @@ static enum step identify(struct xchg *x)
     if (!key_allows_upstream(x->key, strv_z(x->upstream->name)))
         return xchg_refuse(x, REFUSE_ENDPOINT_NOT_ALLOWED,
                            "this key may not use the upstream \"%s\"", x->upstream->name);
+    if (x->route.endpoint->kind == ENDPOINT_SOCKET && ws_is_upgrade(&x->head) && x->conn &&
+        !x->conn->inner)
+        return socket_begin(x);
+    if (x->route.endpoint->kind == ENDPOINT_SOCKET && !x->upstream->allow_unknown_endpoints)
+        return xchg_refuse(x, REFUSE_ENDPOINT_NOT_ALLOWED,
+                           "this endpoint of \"%s\" opens a WebSocket: it takes an upgrade of "
+                           "HTTP/1.1 alone",
+                           x->upstream->name);
     if (x->route.endpoint->kind == ENDPOINT_UNKNOWN && !x->upstream->allow_unknown_endpoints)
         return xchg_refuse(x, REFUSE_ENDPOINT_NOT_ALLOWED,
                            "nothing here can meter this endpoint of \"%s\"", x->upstream->name);
@@ -185,7 +193,7 @@ static enum step route_request(struct xchg *x)
         return xchg_refuse(x, REFUSE_DRAINING, "the gateway is shutting down");
     (void)identify(x);
     if (x->state != before)
-        return STEP_AGAIN; /* refused */
+        return STEP_AGAIN; /* refused, or a WebSocket */
     if (worker_memory(x->worker) >= MEMORY_SHED)
         return refuse_memory(x);
     x->hold_body = x->own || x->route.endpoint->kind == ENDPOINT_METERED ||
@@ -280,7 +288,7 @@ static enum step refuse_packed(struct xchg *x, enum rc rc)
 }
 
 /* The body goes once it is sent; what it said is kept. */
-static void keep_facts(struct xchg *x)
+void request_keep_facts(struct xchg *x)
 {
     struct request_facts *f = &x->facts;
 
@@ -310,7 +318,7 @@ static enum rc read_body(struct xchg *x, bool *packed, bool *unpacks)
         rc = protocol_is_form(type) ? protocol_scan_form(p, &x->route, type, body, &x->facts)
                                     : protocol_scan_request(p, &x->route, body, &x->facts);
     if (rc == RC_OK)
-        keep_facts(x);
+        request_keep_facts(x);
     buf_release(&unpacked);
     if (*packed) /* it travels as it came: nothing can be put into it */
         x->facts.can_ask_usage = false;

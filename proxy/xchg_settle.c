@@ -8,7 +8,7 @@
 #include "proxy/learnt.h"
 #include "proxy/repeats.h"
 #include "proxy/server_int.h"
-#include "proxy/xchg_int.h"
+#include "proxy/xchg_socket.h"
 
 enum {
     REPEAT_WITHIN_S = 86400, /* how long an answer might have been kept */
@@ -142,6 +142,9 @@ static struct limit_amounts really_taken(const struct xchg *x)
     struct limit_amounts taken = {.n = {[UNIT_REQUESTS] = 1}};
     int64_t nano = money_ceil_nano(x->cost.contracted);
 
+    if (x->turn && (x->turn->spare || x->turn->heard)) /* no request of the client's */
+        taken.n[UNIT_REQUESTS] = 0;
+
     taken.n[UNIT_USD] = nano > 0 ? (uint64_t)nano : 0;
     taken.n[UNIT_INPUT_TOKENS] = x->usage.n[USAGE_INPUT];
     taken.n[UNIT_OUTPUT_TOKENS] = x->usage.n[USAGE_OUTPUT];
@@ -192,6 +195,8 @@ static enum step st_settle(struct xchg *x)
     struct worker *w = x->worker;
 
     ASSERT(x->end != END_NONE);
+    if (x->socket)
+        socket_settle(x);
     if (x->reserving)
         limiter_cancel(w->limiter, &x->admission);
     x->reserving = false;
@@ -226,6 +231,8 @@ static enum step st_settle(struct xchg *x)
             limiter_settle(w->limiter, &x->admission, &taken);
         grow_settle(x);
     }
+    if (x->turn)
+        turn_settled(x);
     return STEP_DONE;
 }
 

@@ -76,6 +76,7 @@ uint64_t estimate_input_tokens(const struct request_facts *facts)
     tokens = add(tokens, facts->listens && facts->audio_ms > 0
                              ? heard_tokens(facts)
                              : times(facts->media_parts, ESTIMATE_MEDIA_TOKENS));
+    tokens = add(tokens, facts->carried_tokens);
     return add(tokens, REQUEST_TOKENS);
 }
 

@@ -25,6 +25,7 @@ enum endpoint_kind {
         0,            /* its answer carries usage: body is held and scanned, answer tapped */
     ENDPOINT_FREE,    /* costs nothing by the provider's word (counting, listing, reading) */
     ENDPOINT_FETCHED, /* tells of an answer that another request had made: tapped, counted once */
+    ENDPOINT_SOCKET,  /* opens a WebSocket, on which calls are made (live.h) */
     ENDPOINT_UNKNOWN, /* nothing here can meter it: `unknown_endpoints` decides */
 };
 
@@ -88,6 +89,7 @@ struct request_facts {
     uint64_t text_bytes;        /* bytes of prompt text: what an estimate starts from */
     uint64_t media_parts;       /* images, audio, files in the prompt */
     uint64_t messages;          /* messages, turns or inputs in the prompt */
+    uint64_t carried_tokens;    /* what a connection has said before, which this call reads too */
     struct strv service_tier;
     bool server_state; /* history kept by the provider: the prompt cannot be estimated from here
                         */

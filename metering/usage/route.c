@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "metering/usage/live.h"
 #include "metering/usage/protocol.h"
 #include "metering/usage/protocol_int.h"
 
@@ -25,6 +26,10 @@ enum { SEGMENTS_MAX = 16 };
 #define UNKNOWN(name, method, pattern)                                                         \
     {                                                                                          \
         {name, ENDPOINT_UNKNOWN}, method, pattern, DIALECT_NONE, 0                             \
+    }
+#define SOCKET(name, method, pattern, dialect)                                                 \
+    {                                                                                          \
+        {name, ENDPOINT_SOCKET}, method, pattern, dialect, 0                                   \
     }
 
 static const struct entry OPENAI[] = {
@@ -95,8 +100,9 @@ static const struct entry OPENAI[] = {
     FREE("conversations", "DELETE", "conversations/*/items/*"),
     /* A client of Cerebras opens its connection with this. */
     FREE("tcp_warming", "GET", "tcp_warming"),
-    /* These open a WebSocket, on which calls are made. */
-    UNKNOWN("responses.websocket", "GET", "responses"),
+    SOCKET("responses.connect", "GET", "responses", DIALECT_RESPONSES),
+    SOCKET("realtime.connect", "GET", "realtime", DIALECT_RESPONSES),
+    /* What is beside them carries media past the gateway. */
     UNKNOWN("realtime", "", "realtime"),
     UNKNOWN("realtime", "", "realtime/*"),
     UNKNOWN("live", "", "live/*"),
@@ -271,6 +277,15 @@ static const struct entry ANY_READ = FREE("read", "", "");
 static const struct entry ANY_OTHER = UNKNOWN("unknown", "", "");
 static const struct entry COUNT_TOKENS = FREE("messages.count_tokens", "POST", "");
 static const struct entry GOOGLE_WEBSOCKET = UNKNOWN("live", "", "");
+static const struct entry GOOGLE_LIVE = SOCKET("live.connect", "GET", "", DIALECT_GEMINI);
+
+/* The calls that are made on WebSockets. */
+static const struct entry LIVE_CALLS[] = {
+    METERED("responses", "", "", DIALECT_RESPONSES, 0),
+    METERED("realtime", "", "", DIALECT_RESPONSES, 0),
+    METERED("realtime.transcription", "", "", DIALECT_RESPONSES, 0),
+    METERED("live", "", "", DIALECT_GEMINI, 0),
+};
 
 #define TABLE(bit, array)                                                                      \
     {                                                                                          \
@@ -288,6 +303,18 @@ static const struct {
     TABLE(ENTRIES_ANTHROPIC, ANTHROPIC), TABLE(ENTRIES_COHERE, COHERE),
     TABLE(ENTRIES_OLLAMA, OLLAMA),       TABLE(ENTRIES_BEDROCK, BEDROCK),
 };
+
+const struct live_protocol *live_protocol(const struct endpoint *endpoint)
+{
+    static const struct live_protocol responses = {LIVE_RESPONSES, &LIVE_CALLS[0].endpoint, NULL};
+    static const struct live_protocol realtime = {LIVE_REALTIME, &LIVE_CALLS[1].endpoint,
+                                                  &LIVE_CALLS[2].endpoint};
+    static const struct live_protocol google = {LIVE_GOOGLE, &LIVE_CALLS[3].endpoint, NULL};
+
+    if (entry_of(endpoint)->dialect == DIALECT_GEMINI)
+        return &google;
+    return strv_starts(strv_z(endpoint->name), STRV("responses")) ? &responses : &realtime;
+}
 
 const struct entry *entry_of(const struct endpoint *endpoint)
 {
@@ -520,7 +547,9 @@ static const struct entry *find_google(const struct path *path, struct strv meth
     const struct entry *found;
 
     if (path->n > 0 && strv_eq(path->at[0], STRV("ws")))
-        return &GOOGLE_WEBSOCKET;
+        return strv_eq(method, STRV("GET")) && strv_ends(last, STRV("BidiGenerateContent"))
+                   ? &GOOGLE_LIVE
+                   : &GOOGLE_WEBSOCKET;
     if (path->n < 2 || colon == last.n ||
         !(strv_eq(path->at[path->n - 2], STRV("models")) ||
           strv_eq(path->at[path->n - 2], STRV("tunedModels")) ||

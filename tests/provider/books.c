@@ -277,6 +277,24 @@ void books_sent(uint64_t number, struct strv bytes)
     pthread_mutex_unlock(&books.lock);
 }
 
+void books_received(uint64_t number, struct strv message)
+{
+    if (number == 0)
+        return;
+    pthread_mutex_lock(&books.lock);
+    struct kept_request *k = kept_of(number);
+    if (k != NULL && k->body_kept + message.n + 1 <= BOOKS_KEPT_BODY_BYTES) {
+        k->body = xrealloc(k->body, k->body_kept + message.n + 2);
+        if (message.n > 0)
+            memcpy(k->body + k->body_kept, message.p, message.n);
+        k->body_kept += message.n;
+        k->body[k->body_kept++] = '\n';
+        k->body[k->body_kept] = 0;
+        k->body_bytes = k->body_kept;
+    }
+    pthread_mutex_unlock(&books.lock);
+}
+
 void books_request_end(uint64_t number, int status, const char *end)
 {
     if (number == 0)

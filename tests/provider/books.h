@@ -59,6 +59,8 @@ void books_bill_end(uint64_t bill, uint64_t bytes_sent, bool complete);
 uint64_t books_request(const struct request *r, uint64_t connection, uint64_t nth);
 /* Bytes that were written in answer to it. */
 void books_sent(uint64_t number, struct strv bytes);
+/* A WebSocket's message of the client's: a line of that request's body. */
+void books_received(uint64_t number, struct strv message);
 /* The answer's end: "keep", "close", "cut", "reset", "stall", "client_gone". */
 void books_request_end(uint64_t number, int status, const char *end);
 /* A head could not be read. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include "base/check.h"
 #include "base/xalloc.h"
 #include "tests/provider/books.h"
+#include "tests/provider/socket.h"
 #include "tests/provider/wire.h"
 
 enum {
@@ -29,6 +31,7 @@ enum state {
     WAIT,  /* for the delay of the next step */
     WRITE, /* a step is going out */
     STALLED,
+    SOCKET, /* frames both ways */
     LINGER, /* all said; waiting for the peer's end */
 };
 
@@ -53,6 +56,9 @@ struct conn {
     struct request request;
     struct reply reply;
     struct wire wire;
+    struct session *session; /* SOCKET */
+    struct buf out;          /* likewise: to be written */
+    bool waiting;            /* likewise: for the next event's time */
     size_t step;
     size_t written; /* of wire.bytes */
 };
@@ -72,6 +78,8 @@ static void conn_free(struct conn *c)
     request_free(&c->request);
     reply_free(&c->reply);
     wire_free(&c->wire);
+    socket_free(c->session);
+    buf_release(&c->out);
     free(c);
 }
 
@@ -321,6 +329,13 @@ static bool run_head(struct conn *c)
     }
     if (sim_has(&c->request, "Early") || strv_eq(sim_text(&c->request, "Expect"), STRV("417")))
         return answer(c, true);
+    if (socket_is_asked(c->worker->settings, &c->request)) {
+        c->nth++;
+        c->number = books_request(&c->request, c->id, c->nth);
+        c->session = socket_open(c->worker->settings, &c->request, c->number, &c->out);
+        c->state = SOCKET;
+        return true;
+    }
     uint64_t pause = sim_number(&c->request, "Read-Pause-Ms", 0);
     c->slow = sim_number(&c->request, "Read-Rate", 0) > 0;
     if (pause > 0) {
@@ -331,6 +346,51 @@ static bool run_head(struct conn *c)
     grant_continue(c);
     c->state = BODY;
     return !c->paused;
+}
+
+static void end_socket(struct conn *c, const char *end)
+{
+    books_request_end(c->number, 101, end);
+    if (c->ssl != NULL && strcmp(end, "close") == 0)
+        (void)SSL_shutdown(c->ssl);
+    conn_free(c);
+}
+
+/* Frames in, events out, each at its time. */
+static bool run_socket(struct conn *c)
+{
+    uint64_t delay = 0;
+    for (;;) {
+        if (!c->waiting)
+            (void)socket_take(c->session, &c->in, &c->out);
+        while (buf_len(&c->out) > 0) {
+            struct strv bytes = buf_view(&c->out);
+            size_t n = bytes.n < WRITE_BYTES ? bytes.n : WRITE_BYTES;
+            enum io io = write_some(c, strv_make(bytes.p, n), &n);
+            if (io == IO_BLOCKED)
+                return false;
+            if (io == IO_END) {
+                end_socket(c, "client_gone");
+                return false;
+            }
+            books_sent(c->number, strv_make(bytes.p, n));
+            buf_consume(&c->out, n);
+        }
+        if (socket_end(c->session) != NULL) {
+            end_socket(c, socket_end(c->session));
+            return false;
+        }
+        if (c->waiting || !socket_next(c->session, &c->out, &delay))
+            break;
+        if (delay > 0) {
+            c->waiting = true; /* what stands in out goes when the timer says so */
+            arm_timer(c, delay);
+            break;
+        }
+    }
+    if (c->gone && !c->waiting)
+        end_socket(c, "client_gone");
+    return false;
 }
 
 static bool run_body(struct conn *c)
@@ -387,6 +447,9 @@ static void conn_run(struct conn *c)
                 conn_free(c);
             more = false;
             break;
+        case SOCKET:
+            more = run_socket(c);
+            break;
         case WAIT:
         case STALLED:
             more = false;
@@ -405,6 +468,9 @@ static void peer_gone(struct conn *c)
     case WRITE:
         answer_ended(c, "client_gone");
         conn_free(c);
+        break;
+    case SOCKET:
+        end_socket(c, "client_gone");
         break;
     case HANDSHAKE:
     case STALLED:
@@ -466,6 +532,13 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         peer_gone(c);
         return;
     }
+    if (c->state == SOCKET) {
+        if (c->ssl != NULL && SSL_has_pending(c->ssl))
+            event_active(c->readable, EV_READ, 0);
+        if (!c->waiting)
+            conn_run(c);
+        return;
+    }
     if (c->state == HEAD || c->state == BODY) {
         if (c->ssl != NULL && !c->paused && SSL_has_pending(c->ssl))
             event_active(c->readable, EV_READ, 0);
@@ -487,6 +560,11 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (c->state == LINGER) {
         conn_free(c);
+        return;
+    }
+    if (c->state == SOCKET) {
+        c->waiting = false;
+        conn_run(c);
         return;
     }
     if (c->state == WAIT) {
@@ -519,6 +597,7 @@ void conn_open(struct worker *worker, int fd)
     request_init(&c->request);
     reply_init(&c->reply);
     wire_init(&c->wire);
+    buf_init(&c->out, SOCKET_OUT_MAX_BYTES);
     c->readable = event_new(worker->base, fd, EV_READ | EV_PERSIST, on_readable, c);
     c->writable = event_new(worker->base, fd, EV_WRITE, on_writable, c);
     c->timer = event_new(worker->base, -1, 0, on_timer, c);

@@ -204,6 +204,11 @@ void endpoint_answer(const struct settings *settings, struct request *r, struct 
     call_free(&call);
 }
 
+bool endpoint_lets_in(const struct settings *settings, const struct request *r)
+{
+    return is_secret(settings, any_credential(r));
+}
+
 bool endpoint_is_control(const struct request *r)
 {
     return strv_starts(r->path, STRV("/_sim/"));

@@ -20,6 +20,8 @@ struct settings {
     const char *replay_dir; /* NULL: no replay */
 };
 
+/* Its key, wherever it is, is one that is let in. */
+bool endpoint_lets_in(const struct settings *settings, const struct request *r);
 /* True for /_sim/...: the tests' own questions, neither billed nor recorded. */
 bool endpoint_is_control(const struct request *r);
 /* Answers a control request. */

@@ -1,0 +1,750 @@
+/*
+ * xchg_socket.c - SOCKET: frames between a client and an upstream, both ways at once.
+ *
+ * A client's messages are held until they are whole, since what they ask must be known before
+ * they go on; they leave as one frame, masked anew.  A server's frames pass as they come, byte
+ * for byte, and are read as they pass.  Back-pressure is by pull, as in RELAY: a side is not
+ * read while the other has not taken what was read before.
+ *
+ * Whoever breaks the rules of the protocol is told so, and the other side that the connection
+ * has ended.  A gateway's own words stand where a frame of the server's has ended.
+ */
+#include "proxy/xchg_socket.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/rand.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "proxy/auth.h"
+
+enum {
+    SMALL_BYTES = 16 << 10, /* messages up to here are collected for one write */
+    UP_BATCH_BYTES = 64 << 10,
+};
+
+/* ---- handshake --------------------------------------------------------------------------- */
+
+void socket_free(struct socket *s)
+{
+    if (!s)
+        return;
+    ASSERT(list_is_empty(&s->turns));
+    live_free(s->live);
+    buf_release(&s->in);
+    buf_release(&s->notes);
+    free(s);
+}
+
+static struct socket *socket_new(struct xchg *x)
+{
+    struct socket *s = xcalloc(1, sizeof(*s));
+
+    s->x = x;
+    s->protocol = live_protocol(x->route.endpoint);
+    s->call = x->route;
+    s->call.endpoint = s->protocol->answer;
+    list_init(&s->turns);
+    buf_init(&s->in, 2 * SCRATCH_BYTES);
+    buf_init(&s->notes, SOCKET_NOTES_BYTES);
+    ws_reader_init(&s->from_client, true, x->config->bounds.body_bytes);
+    ws_reader_init(&s->from_upstream, false, SOCKET_MESSAGE_MAX_BYTES);
+    s->live = live_new(s->protocol->kind, x->upstream->protocol, &s->call);
+    x->socket = s;
+    return s;
+}
+
+enum step socket_begin(struct xchg *x)
+{
+    const char *fault = ws_request_fault(&x->head);
+    struct strv model;
+    char key[WS_KEY_TEXT];
+    struct socket *s;
+
+    if (fault || x->framing.body != BODY_NONE) {
+        x->close_client = true;
+        return xchg_refuse(x, REFUSE_BAD_REQUEST, "malformed WebSocket handshake: %s",
+                           fault ? fault : "it has a body");
+    }
+    s = socket_new(x);
+    if (ws_offer(&x->head, x->upstream->credentials, &x->arena, &s->offered) != RC_OK ||
+        !live_query_model(x->target.query, s->model, &model))
+        return xchg_refuse(x, REFUSE_BAD_REQUEST,
+                           "malformed WebSocket handshake: its subprotocols or its model");
+    s->model[model.n < sizeof(s->model) ? model.n : sizeof(s->model) - 1] = '\0';
+    if (model.n > 0 && !key_allows_model(x->key, model))
+        return xchg_refuse(x, REFUSE_MODEL_NOT_ALLOWED,
+                           "this key may not use the model \"%s\"", s->model);
+    x->facts.model = x->model = strv_z(s->model);
+    x->facts.stream = true;
+    x->tags.subject.dim[DIM_MODEL] = x->model;
+    ws_key_make(key);
+    ws_accept_make(strv_z(key), s->accept);
+    s->key = arena_strv(&x->arena, strv_z(key));
+    if (!s->key.p)
+        return xchg_refuse(x, REFUSE_BAD_REQUEST, "the request head is too large");
+    /* Nothing is reserved for it: each call is, on its own. */
+    return xchg_go(x, &S_BEGIN);
+}
+
+void socket_headers(const struct socket *s, struct http1_header *add, size_t *n)
+{
+    add[(*n)++] = (struct http1_header){STRV("Connection"), STRV("Upgrade")};
+    add[(*n)++] = (struct http1_header){STRV("Upgrade"), STRV("websocket")};
+    add[(*n)++] = (struct http1_header){STRV("Sec-WebSocket-Version"), STRV("13")};
+    add[(*n)++] = (struct http1_header){STRV("Sec-WebSocket-Key"), s->key};
+    if (s->offered.n > 0)
+        add[(*n)++] = (struct http1_header){STRV("Sec-WebSocket-Protocol"), s->offered};
+}
+
+static bool drop_handshake(void *arg, const struct http1_header *field)
+{
+    (void)arg;
+    return ws_is_handshake_header(field->name);
+}
+
+enum rc socket_accept(struct xchg *x)
+{
+    struct socket *s = x->socket;
+    const struct http1_head *head = &x->answer.head;
+    const char *fault = ws_response_fault(head, s->accept, s->offered, &s->chosen);
+    struct http_response_rewrite rw = {
+        .body = BODY_NONE, .client_minor = 1, .keep_alive = true, .drop = drop_handshake};
+    char accept[WS_ACCEPT_TEXT];
+    struct buf lines;
+    enum rc rc;
+
+    if (fault) {
+        log_line(LOG_WARN, "upstream", "not a WebSocket", "id=%s upstream=%s reason=\"%s\"",
+                 x->id_text, x->upstream->name, fault);
+        return RC_BAD;
+    }
+    ws_accept_make(strv_trim(http1_value(&x->head, STRV("sec-websocket-key"))), accept);
+    buf_init(&lines, SOCKET_NOTES_BYTES);
+    rc = buf_printf(&lines,
+                    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n"
+                    "X-Tollgate-Request-Id: %s\r\n",
+                    accept, x->id_text);
+    if (rc == RC_OK && s->chosen.n > 0)
+        rc = buf_printf(&lines, "Sec-WebSocket-Protocol: " STRV_FMT "\r\n", STRV_ARG(s->chosen));
+    rw.add = buf_view(&lines);
+    if (rc == RC_OK)
+        rc = http_build_response(head, &rw, &x->out);
+    buf_release(&lines);
+    if (rc != RC_OK)
+        return rc;
+    x->status = x->upstream_status = head->status;
+    x->answer.has_head = x->answer.head_sent = true;
+    x->close_client = true; /* no request follows on it */
+    x->up_reusable = false;
+    s->is_open = true;
+    io_save_memory(&x->conn->io, true);
+    io_save_memory(&x->up->io, true);
+    stat_response(&x->worker->stats, x->status);
+    stat_add(&x->worker->stats.websockets, 1);
+    stat_add(&x->worker->stats.websockets_open, 1);
+    return RC_OK;
+}
+
+/* ---- words of our own ---------------------------------------------------------------------- */
+
+/* A final frame for the upstream, masked. */
+static enum rc put_up(struct xchg *x, enum ws_opcode opcode, struct strv payload)
+{
+    unsigned char mask[WS_MASK_BYTES];
+    char head[WS_HEAD_MAX_BYTES];
+    enum rc rc;
+
+    ASSERT(RAND_bytes(mask, sizeof(mask)) == 1);
+    rc = buf_append(&x->up_buf, head, ws_head(opcode, payload.n, mask, head));
+    if (rc == RC_OK)
+        rc = buf_reserve(&x->up_buf, payload.n);
+    if (rc != RC_OK || payload.n == 0)
+        return rc;
+    memcpy(buf_tail(&x->up_buf), payload.p, payload.n);
+    ws_mask(buf_tail(&x->up_buf), payload.n, mask, 0);
+    buf_commit(&x->up_buf, payload.n);
+    return RC_OK;
+}
+
+static enum rc put_note(struct buf *out, enum ws_opcode opcode, struct strv payload)
+{
+    char head[WS_HEAD_MAX_BYTES];
+    enum rc rc = buf_append(out, head, ws_head(opcode, payload.n, NULL, head));
+
+    return rc == RC_OK ? buf_append_strv(out, payload) : rc;
+}
+
+static void give_up(struct socket *s, struct strv why)
+{
+    why = strv_head(why, sizeof(s->why) - 3);
+    if (!s->hopeless && why.n > 0)
+        memcpy(s->why, why.p, why.n);
+    s->hopeless = true;
+}
+
+void socket_refuse(struct socket *s, enum refusal refusal, struct strv message,
+                   const char *request_id, const char *event_id, const char *lane)
+{
+    struct buf event;
+
+    buf_init(&event, SOCKET_NOTES_BYTES);
+    if (live_refusal(s->protocol->kind, refusal, message, strv_z(request_id), event_id, lane,
+                     &event) != RC_OK ||
+        put_note(&s->notes, WS_TEXT, buf_view(&event)) != RC_OK)
+        give_up(s, strv_z(refusal_code(refusal)));
+    buf_release(&event);
+    xchg_again(s->x);
+}
+
+void socket_say(struct socket *s, struct strv message)
+{
+    if (put_up(s->x, WS_TEXT, message) != RC_OK)
+        give_up(s, STRV("overloaded"));
+    xchg_again(s->x);
+}
+
+/* Our frames go out where the server's message has ended. */
+static enum rc flush_notes(struct xchg *x)
+{
+    struct socket *s = x->socket;
+    enum rc rc;
+
+    if (buf_len(&s->notes) == 0 || !ws_is_between_messages(&s->from_upstream) ||
+        s->upstream_closes)
+        return RC_OK;
+    rc = client_put(x, buf_view(&s->notes).p, buf_len(&s->notes));
+    buf_release(&s->notes);
+    return rc;
+}
+
+/* ---- the end ---------------------------------------------------------------------------------- */
+
+static size_t close_payload(enum ws_code code, struct strv why, char out[WS_CONTROL_MAX_BYTES])
+{
+    out[0] = (char)((unsigned)code >> 8);
+    out[1] = (char)((unsigned)code & 0xff);
+    why = strv_head(why, WS_CONTROL_MAX_BYTES - 2);
+    if (why.n > 0)
+        memcpy(out + 2, why.p, why.n);
+    return 2 + why.n;
+}
+
+static enum step finish(struct xchg *x)
+{
+    enum rc rc = client_flush(x);
+
+    if (rc == RC_AGAIN)
+        return STEP_WAIT;
+    if (rc != RC_OK)
+        x->client_gone = true;
+    return xchg_end(x, END_OK);
+}
+
+/* The gateway ends it: with code to the client and up_code to the upstream, as far as either
+ * can still be told. */
+static enum step hang_up(struct xchg *x, enum end_reason end, enum ws_code code,
+                         enum ws_code up_code, struct strv why)
+{
+    struct socket *s = x->socket;
+    char payload[WS_CONTROL_MAX_BYTES];
+    size_t n;
+
+    turns_end(s, end);
+    if (x->end == END_NONE)
+        x->end = end;
+    s->ending = true;
+    io_want_read(&x->conn->io, false);
+    io_want_read(&x->up->io, false);
+    n = close_payload(code, why, payload);
+    if (!s->upstream_closes && ws_is_between_frames(&s->from_upstream)) {
+        if (flush_notes(x) != RC_OK ||
+            put_note(&x->out, WS_CLOSE, strv_make(payload, n)) != RC_OK)
+            x->client_gone = true;
+    }
+    n = close_payload(up_code, STRV_NONE, payload);
+    if (!s->client_closes && (x->up_pending.n == 0 || s->gate == GATE_SENDING) &&
+        put_up(x, WS_CLOSE, strv_make(payload, n)) == RC_OK) {
+        for (int turn = 0; turn < 2; turn++) { /* a message's rest, then this */
+            if (relay_flush_up(x) != RC_OK)
+                break;
+        }
+    }
+    if (x->client_gone)
+        return xchg_end(x, end);
+    xchg_within(x, SOCKET_CLOSE_MS);
+    return finish(x);
+}
+
+static enum step fault_of(struct xchg *x, bool of_client)
+{
+    struct socket *s = x->socket;
+    enum ws_fault fault = of_client ? s->from_client.fault : s->from_upstream.fault;
+    enum ws_code code = fault == WS_TOO_LARGE ? WS_CODE_TOO_LARGE : WS_CODE_PROTOCOL;
+
+    stat_add(&x->worker->stats.websocket_faults, 1);
+    log_line(LOG_INFO, "socket", "broken rules", "id=%s side=%s reason=\"%s\"", x->id_text,
+             of_client ? "client" : "upstream", ws_fault_text(fault));
+    if (of_client)
+        return hang_up(x, END_CLIENT_GONE, code, WS_CODE_GOING_AWAY,
+                       strv_z(ws_fault_text(fault)));
+    return hang_up(x, END_UPSTREAM_BAD, WS_CODE_BAD_GATEWAY, code,
+                   STRV("the upstream broke the protocol"));
+}
+
+void socket_settle(struct xchg *x)
+{
+    struct socket *s = x->socket;
+
+    turns_end(s, x->end);
+    if (s->is_open)
+        stat_sub(&x->worker->stats.websockets_open, 1);
+    s->is_open = false;
+}
+
+enum step socket_stop(struct xchg *x)
+{
+    if (!x->socket->ending)
+        (void)hang_up(x, END_STOPPED, WS_CODE_GOING_AWAY, WS_CODE_GOING_AWAY,
+                      STRV("the gateway is shutting down"));
+    else if (client_flush(x) == RC_EOF)
+        x->client_gone = true;
+    return xchg_end(x, END_STOPPED);
+}
+
+/* ---- up --------------------------------------------------------------------------------------- */
+
+/* The message in x->body goes upstream, as one frame. */
+static enum rc forward(struct xchg *x)
+{
+    struct socket *s = x->socket;
+    struct strv message = hold_view(&x->body);
+    unsigned char mask[WS_MASK_BYTES];
+    char head[WS_HEAD_MAX_BYTES];
+    enum rc rc;
+
+    s->gate = GATE_NONE;
+    if (message.n <= SMALL_BYTES) {
+        rc = put_up(x, s->opcode, message);
+        hold_clear(&x->body);
+        return rc;
+    }
+    ASSERT(RAND_bytes(mask, sizeof(mask)) == 1);
+    rc = buf_append(&x->up_buf, head, ws_head(s->opcode, message.n, mask, head));
+    if (rc != RC_OK)
+        return rc;
+    ws_mask(x->body.data + x->body.start, message.n, mask, 0);
+    hold_compose(&x->body, buf_view(&x->up_buf), 0, 0, STRV_NONE, &x->up_pending);
+    buf_clear(&x->up_buf);
+    s->gate = GATE_SENDING;
+    return RC_OK;
+}
+
+static void drop(struct xchg *x)
+{
+    x->socket->gate = GATE_NONE;
+    hold_clear(&x->body);
+}
+
+/* Models that a message names may be ones that the key must not use. */
+static bool names_allowed(struct xchg *x, const struct live_ask *ask)
+{
+    struct strv model = strv_z(ask->model), transcriber = strv_z(ask->transcriber);
+    const struct strv *bad = NULL;
+    char message[MESSAGE_MAX_BYTES];
+
+    if (x->socket->protocol->kind == LIVE_GOOGLE) {
+        const char *slash = memrchr(model.p, '/', model.n);
+
+        model = slash ? strv_z(slash + 1) : model;
+    }
+    if (model.n > 0 && !key_allows_model(x->key, model))
+        bad = &model;
+    else if (transcriber.n > 0 && !key_allows_model(x->key, transcriber))
+        bad = &transcriber;
+    if (bad) {
+        snprintf(message, sizeof(message), "this key may not use the model \"" STRV_FMT "\"",
+                 STRV_ARG(*bad));
+        socket_refuse(x->socket, REFUSE_MODEL_NOT_ALLOWED, strv_z(message), x->id_text,
+                      ask->event_id, ask->lane);
+        stat_add(&x->worker->stats.refused[REFUSE_MODEL_NOT_ALLOWED], 1);
+        return false;
+    }
+    if (model.n > 0 && x->socket->protocol->kind != LIVE_RESPONSES)
+        memcpy(x->socket->model, model.p, model.n + 1);
+    return true;
+}
+
+/* A message of the client's is whole, in x->body. */
+static enum rc take_message(struct xchg *x)
+{
+    struct socket *s = x->socket;
+    struct strv message = hold_view(&x->body);
+    struct live_ask ask;
+
+    live_read_ask(s->protocol->kind, message, &ask);
+    x->bytes_in += message.n;
+    if (ask.kind == LIVE_STRANGE) {
+        socket_refuse(s, REFUSE_BAD_REQUEST, STRV("the message is not one of this protocol"),
+                      x->id_text, "", "");
+        stat_add(&x->worker->stats.refused[REFUSE_BAD_REQUEST], 1);
+        drop(x);
+        return RC_OK;
+    }
+    if (!names_allowed(x, &ask)) {
+        drop(x);
+        return RC_OK;
+    }
+    if (ask.has_session_max)
+        s->session_max = ask.session_max;
+    if (ask.kind == LIVE_CREATES) {
+        turn_open(s, &ask, message);
+    } else if (ask.kind == LIVE_FEEDS && clock_mono_us() < s->shut_until_us) {
+        drop(x);
+        return RC_OK;
+    } else if (ask.kind == LIVE_FEEDS && !s->spare) {
+        turn_open_spare(s);
+    } else if (ask.kind == LIVE_FEEDS && s->spare->admitted) {
+        xchg_within(s->spare->x, SOCKET_SPARE_MS);
+    }
+    s->text_bytes += ask.text_bytes;
+    s->audio_bytes += ask.audio_bytes;
+    return s->gate == GATE_NONE ? forward(x) : RC_OK;
+}
+
+static enum rc take_data(struct xchg *x, const struct ws_piece *piece)
+{
+    if (piece->bytes.n > 0) {
+        hold_reserve(&x->body, piece->bytes.n, 0);
+        memcpy(hold_tail(&x->body), piece->bytes.p, piece->bytes.n);
+        x->body.len += piece->bytes.n;
+    }
+    return piece->ends_message ? take_message(x) : RC_OK;
+}
+
+/* Looks at bytes of the client's until a message waits; moves behind what was looked at. */
+static enum rc take_client(struct xchg *x, char **p, size_t *n)
+{
+    struct socket *s = x->socket;
+    struct ws_piece piece;
+    enum rc rc = RC_OK;
+
+    while (rc == RC_OK && s->gate == GATE_NONE && !s->client_closes &&
+           buf_len(&x->up_buf) < UP_BATCH_BYTES) {
+        switch (ws_read(&s->from_client, p, n, &piece)) {
+        case WS_MORE:
+            return RC_OK;
+        case WS_FRAME:
+            s->opcode = piece.opcode;
+            break;
+        case WS_DATA:
+            rc = take_data(x, &piece);
+            break;
+        case WS_CONTROL:
+            s->client_closes = piece.opcode == WS_CLOSE;
+            rc = put_up(x, piece.opcode, piece.bytes);
+            break;
+        case WS_FAULTY:
+            return RC_BAD;
+        }
+    }
+    return rc;
+}
+
+/* The gate was decided, or what it let through has gone. */
+static enum rc pass_gate(struct xchg *x)
+{
+    struct socket *s = x->socket;
+    struct turn *t = s->gated;
+
+    if (s->gate == GATE_SENDING && x->up_pending.n == 0) {
+        s->gate = GATE_NONE;
+        if (x->body.cap > KEEP_BYTES + HOLD_FRONT_BYTES)
+            hold_release(&x->body);
+        else
+            hold_clear(&x->body);
+    } else if (s->gate == GATE_SHUT) {
+        drop(x);
+    } else if (s->gate == GATE_OPEN) {
+        s->gated = NULL;
+        if (t && !t->spare)
+            turn_sent(t);
+        return forward(x);
+    }
+    return RC_OK;
+}
+
+/* One round of what the client sent. RC_AGAIN: nothing more for now; RC_EOF: it is gone. */
+static enum rc read_client(struct xchg *x)
+{
+    struct socket *s = x->socket;
+    char *p = x->worker->scratch;
+    size_t n = 0;
+    enum rc rc;
+
+    if (buf_len(&s->in) > 0) {
+        size_t before = buf_len(&s->in);
+
+        p = s->in.data + s->in.head;
+        n = before;
+        rc = take_client(x, &p, &n);
+        buf_consume(&s->in, before - n);
+        if (buf_len(&s->in) == 0)
+            buf_release(&s->in);
+        return rc;
+    }
+    rc = conn_read(x->conn, p, SCRATCH_BYTES, &n);
+    if (rc != RC_OK)
+        return rc;
+    x->progress = true;
+    rc = take_client(x, &p, &n);
+    return rc == RC_OK && n > 0 ? buf_append(&s->in, p, n) : rc;
+}
+
+enum side { SIDE_WAITS = 0, SIDE_MORE, SIDE_GONE, SIDE_BAD, SIDE_OTHER_GONE };
+
+static enum side pump_up(struct xchg *x)
+{
+    struct socket *s = x->socket;
+
+    for (int turn = 0; turn < TURN_READS; turn++) {
+        enum rc rc;
+
+        do
+            rc = relay_flush_up(x);
+        while (rc == RC_OK && (x->up_pending.n > 0 || buf_len(&x->up_buf) > 0));
+        if (rc == RC_OK)
+            rc = pass_gate(x);
+        else if (rc != RC_AGAIN)
+            return SIDE_OTHER_GONE;
+        if (rc == RC_OK && (x->up_pending.n > 0 || buf_len(&x->up_buf) > 0))
+            continue;
+        if (rc != RC_OK || s->gate != GATE_NONE || s->client_closes ||
+            buf_len(&s->notes) > SOCKET_NOTES_BYTES / 2) {
+            io_want_read(&x->conn->io, false);
+            return rc == RC_OK || rc == RC_AGAIN ? SIDE_WAITS : SIDE_BAD;
+        }
+        if (turn == 0 && !(x->woken & (WAKE_CLIENT_IN | WAKE_UPSTREAM_OUT | WAKE_RUN)) &&
+            buf_len(&s->in) == 0 && buf_len(&x->conn->in) == 0 && !io_has_buffered(&x->conn->io))
+            rc = RC_AGAIN; /* nothing can be here: the event will tell */
+        else
+            rc = read_client(x);
+        if (rc == RC_AGAIN) {
+            io_want_read(&x->conn->io, true);
+            return SIDE_WAITS;
+        }
+        if (rc != RC_OK)
+            return rc == RC_EOF ? SIDE_GONE : SIDE_BAD;
+    }
+    return SIDE_MORE;
+}
+
+/* ---- down ------------------------------------------------------------------------------------- */
+
+static enum rc end_message(struct xchg *x)
+{
+    turn_word(x->socket, live_end(x->socket->live));
+    return flush_notes(x);
+}
+
+static enum rc take_control(struct xchg *x, const struct ws_piece *piece)
+{
+    char head[WS_HEAD_MAX_BYTES];
+    enum rc rc = client_put(x, head, ws_head(piece->opcode, piece->bytes.n, NULL, head));
+
+    x->socket->upstream_closes = piece->opcode == WS_CLOSE;
+    return rc == RC_OK ? client_put(x, piece->bytes.p, piece->bytes.n) : rc;
+}
+
+/* Bytes of the upstream's: to the client as they are, and looked at. */
+static enum rc take_upstream(struct xchg *x, char *p, size_t n)
+{
+    struct socket *s = x->socket;
+    struct ws_piece piece;
+    enum rc rc = RC_OK;
+
+    while (rc == RC_OK && !s->upstream_closes) {
+        switch (ws_read(&s->from_upstream, &p, &n, &piece)) {
+        case WS_MORE:
+            return RC_OK;
+        case WS_FRAME:
+            if (piece.begins_message) {
+                live_begin(s->live);
+                s->message_bytes = 0;
+            }
+            rc = client_put(x, piece.bytes.p, piece.bytes.n);
+            break;
+        case WS_DATA:
+            x->bytes_out += piece.bytes.n;
+            s->message_bytes += piece.bytes.n;
+            rc = client_put(x, piece.bytes.p, piece.bytes.n);
+            live_feed(s->live, piece.bytes);
+            if (rc == RC_OK && piece.ends_message)
+                rc = end_message(x);
+            break;
+        case WS_CONTROL:
+            rc = take_control(x, &piece);
+            break;
+        case WS_FAULTY:
+            return RC_BAD;
+        }
+    }
+    return rc;
+}
+
+enum rc socket_take_early(struct xchg *x, char *bytes, size_t n)
+{
+    return take_upstream(x, bytes, n);
+}
+
+static enum side pump_down(struct xchg *x)
+{
+    struct socket *s = x->socket;
+    struct io *io = &x->up->io;
+    char *scratch = x->worker->scratch;
+
+    if (flush_notes(x) != RC_OK)
+        return SIDE_OTHER_GONE;
+    for (int turn = 0; turn < TURN_READS; turn++) {
+        size_t got = 0;
+        /* What is here already leaves together: one write, not one each. */
+        bool more = turn > 0 && !s->upstream_closes && io_has_buffered(io) &&
+                    buf_len(&x->out) < OUT_BATCH_BYTES;
+        enum rc rc = more ? RC_OK : client_flush(x);
+
+        if (rc == RC_AGAIN) { /* back-pressure: the client has the last word on speed */
+            io_want_read(io, false);
+            return SIDE_WAITS;
+        }
+        if (rc != RC_OK)
+            return SIDE_OTHER_GONE;
+        if (s->upstream_closes) {
+            io_want_read(io, false);
+            return SIDE_WAITS;
+        }
+        if (!io_has_buffered(io) &&
+            (turn > 0 || !(x->woken & (WAKE_UPSTREAM_IN | WAKE_CLIENT_OUT | WAKE_RUN)))) {
+            io_want_read(io, true); /* reading just to see EAGAIN is dear */
+            return SIDE_WAITS;
+        }
+        rc = io_read(io, scratch, SCRATCH_BYTES, &got);
+        if (rc == RC_AGAIN) { /* of a record that is here in part */
+            io_want_read(io, true);
+            return client_flush(x) == RC_EOF ? SIDE_OTHER_GONE : SIDE_WAITS;
+        }
+        if (rc != RC_OK)
+            return SIDE_GONE;
+        x->progress = true;
+        stat_add(&x->worker->stats.bytes_in_upstream, got);
+        rc = take_upstream(x, scratch, got);
+        if (rc != RC_OK)
+            return rc == RC_EOF ? SIDE_OTHER_GONE : SIDE_BAD;
+    }
+    return SIDE_MORE;
+}
+
+/* ---- SOCKET ----------------------------------------------------------------------------------- */
+
+static void renew_deadline(struct xchg *x)
+{
+    const struct socket *s = x->socket;
+    enum relay_wait waiting = WAIT_IDLE;
+    int64_t ms = x->config->bounds.websocket_idle_ms;
+
+    if (buf_len(&x->out) > 0) {
+        waiting = WAIT_CLIENT_WRITE;
+        ms = x->config->bounds.write_timeout_ms;
+    } else if (s->client_closes || s->upstream_closes) {
+        waiting = WAIT_CLOSE;
+        ms = SOCKET_CLOSE_MS;
+    }
+    if (waiting != x->waiting || (x->progress && waiting != WAIT_CLOSE))
+        xchg_within(x, ms);
+    x->waiting = waiting;
+    x->progress = false;
+}
+
+static enum step client_gone(struct xchg *x)
+{
+    x->client_gone = true;
+    return hang_up(x, x->socket->client_closes || x->socket->upstream_closes ? END_OK
+                                                                             : END_CLIENT_GONE,
+                   WS_CODE_GOING_AWAY, WS_CODE_GOING_AWAY, STRV_NONE);
+}
+
+static enum step upstream_gone(struct xchg *x)
+{
+    if (x->socket->upstream_closes || x->socket->client_closes)
+        return hang_up(x, END_OK, WS_CODE_NORMAL, WS_CODE_NORMAL, STRV_NONE);
+    return hang_up(x, END_UPSTREAM_GONE, WS_CODE_BAD_GATEWAY, WS_CODE_NORMAL,
+                   STRV("the upstream broke off"));
+}
+
+/* What the rounds of both directions came to. */
+static enum step after_rounds(struct xchg *x, enum side up, enum side down)
+{
+    struct socket *s = x->socket;
+
+    if (up == SIDE_BAD || down == SIDE_BAD)
+        return s->from_client.fault != WS_OK || s->from_upstream.fault != WS_OK
+                   ? fault_of(x, s->from_client.fault != WS_OK)
+                   : hang_up(x, END_CLIENT_SLOW, WS_CODE_POLICY, WS_CODE_GOING_AWAY,
+                             STRV("too much waits to be read"));
+    if (down == SIDE_GONE || up == SIDE_OTHER_GONE)
+        return upstream_gone(x);
+    if (up == SIDE_GONE || down == SIDE_OTHER_GONE)
+        return client_gone(x);
+    if (s->upstream_closes && s->client_closes && buf_len(&x->out) == 0 &&
+        buf_len(&x->up_buf) == 0) {
+        turns_end(s, END_CLIENT_GONE);
+        return xchg_end(x, END_OK);
+    }
+    if (s->upstream_closes)
+        turns_end(s, END_UPSTREAM_GONE);
+    if (s->hopeless)
+        return hang_up(x, END_REFUSED, WS_CODE_POLICY, WS_CODE_GOING_AWAY, strv_z(s->why));
+    if (x->worker->draining && !turns_run(s))
+        return hang_up(x, END_OK, WS_CODE_GOING_AWAY, WS_CODE_GOING_AWAY,
+                       STRV("the gateway is shutting down"));
+    if (up == SIDE_MORE || down == SIDE_MORE)
+        xchg_again(x);
+    renew_deadline(x);
+    return STEP_WAIT;
+}
+
+static enum step st_socket(struct xchg *x)
+{
+    enum side up, down;
+
+    if (x->socket->ending)
+        return finish(x);
+    if (x->socket->from_upstream.fault != WS_OK) /* behind the head of its handshake */
+        return fault_of(x, false);
+    up = pump_up(x);
+    down = pump_down(x);
+    return after_rounds(x, up, down);
+}
+
+static enum step socket_timeout(struct xchg *x)
+{
+    if (x->socket->ending || x->waiting == WAIT_CLOSE || x->waiting == WAIT_CLIENT_WRITE) {
+        x->client_gone = x->client_gone || x->waiting == WAIT_CLIENT_WRITE;
+        turns_end(x->socket, END_CLIENT_GONE);
+        return xchg_end(x, x->waiting == WAIT_CLIENT_WRITE ? END_CLIENT_SLOW : END_OK);
+    }
+    if (turns_run(x->socket)) { /* each of them has a deadline of its own */
+        xchg_within(x, x->config->bounds.websocket_idle_ms);
+        return STEP_WAIT;
+    }
+    return hang_up(x, END_OK, WS_CODE_GOING_AWAY, WS_CODE_GOING_AWAY,
+                   STRV("nothing was said for a long time"));
+}
+
+const struct xchg_state S_SOCKET = {"socket", st_socket,
+                                    WAKE_CLIENT_IN | WAKE_CLIENT_OUT | WAKE_UPSTREAM_IN |
+                                        WAKE_UPSTREAM_OUT | WAKE_RUN,
+                                    socket_timeout};

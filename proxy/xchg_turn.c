@@ -1,0 +1,638 @@
+/*
+ * xchg_turn.c - TURN_START and TURN: one call on a WebSocket, as an exchange of its own.
+ *
+ *   TURN_START -> ADMIT -> BEGIN -> TURN -> SETTLE
+ *        \__________\________\________/
+ *
+ * Whose word is this?  A server names the answer it speaks of where it can; where not, answers
+ * of a lane come in the order in which they were asked for.  An answer that nobody asked for
+ * (the server heard the end of a sentence, or went on by itself) gets a turn too: the one that
+ * was reserved ahead when sound went up, else one that is owed, which is counted in every limit
+ * whether there is room or not.
+ */
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/xchg_socket.h"
+
+enum {
+    OWED_MAX = 2 * SOCKET_TURNS_MAX, /* with those that the server began: then it is abuse */
+    ROUNDS_MAX = 8,     /* states that a turn passes at the most */
+};
+
+/* ---- making them ------------------------------------------------------------------------------ */
+
+static struct strv last_segment(const char *model)
+{
+    const char *slash = strrchr(model, '/');
+
+    return strv_z(slash ? slash + 1 : model);
+}
+
+/* The key of the same secret in a configuration that may be newer; NULL: it is there no more. */
+static const struct key_config *same_key(const struct config *config,
+                                         const struct key_config *key)
+{
+    for (size_t i = 0; i < config->n_keys; i++) {
+        if (memcmp(config->keys[i].hash, key->hash, sizeof(key->hash)) == 0)
+            return &config->keys[i];
+    }
+    return NULL;
+}
+
+static struct turn *make(struct socket *s)
+{
+    struct xchg *parent = s->x;
+    struct xchg *x = xchg_start_turn(parent);
+    struct turn *t = arena_alloc(&x->arena, sizeof(*t));
+
+    ASSERT(t != NULL); /* the arena is empty */
+    *t = (struct turn){.x = x, .socket = s};
+    list_push_back(&s->turns, &t->node);
+    s->n_turns++;
+    x->turn = t;
+    x->tags = parent->tags;
+    x->target = parent->target;
+    x->head.method = parent->head.method;
+    x->head.minor = parent->head.minor;
+    x->route = s->call;
+    x->upstream = config_upstream(x->config, strv_z(parent->upstream->name));
+    x->key = same_key(x->config, parent->key);
+    if (!x->upstream || !x->key || x->key->disabled || x->key->expires_us <= x->start_wall_us) {
+        t->stale = true;
+        x->upstream = parent->upstream; /* for the record and the words */
+        x->key = parent->key;
+    }
+    x->body_done = true;
+    x->status = x->upstream_status = parent->upstream_status;
+    x->facts.choices = 1;
+    x->facts.stream = true;
+    return t;
+}
+
+/* What it will read: what has been said so far. */
+static void carry(struct turn *t)
+{
+    struct socket *s = t->socket;
+    struct request_facts *f = &t->x->facts;
+
+    t->audio_in = live_input_audio_tokens(s->protocol->kind, s->audio_bytes);
+    f->carried_tokens = s->context_tokens + t->audio_in;
+    f->text_bytes += s->text_bytes;
+    if (!f->has_max_output && s->session_max > 0) {
+        f->has_max_output = true;
+        f->max_output_tokens = s->session_max;
+    }
+    f->model = last_segment(s->model);
+    if (f->model.n == 0)
+        f->model = strv_z(s->served);
+    request_keep_facts(t->x);
+}
+
+static void keep_text(char *to, size_t size, const char *from)
+{
+    size_t n = strlen(from);
+
+    ASSERT(n < size);
+    memcpy(to, from, n + 1);
+}
+
+void turn_open(struct socket *s, const struct live_ask *ask, struct strv message)
+{
+    struct turn *t;
+    struct xchg *x;
+
+    if (s->spare) { /* what was reserved for an unasked answer serves this one */
+        s->spare->over = true;
+        s->spare->end = END_OK;
+        xchg_wake(s->spare->x, WAKE_RUN);
+    }
+    t = make(s);
+    x = t->x;
+    s->gate = GATE_WAITS;
+    s->gated = t;
+    keep_text(t->event_id, sizeof(t->event_id), ask->event_id);
+    keep_text(t->lane, sizeof(t->lane), ask->lane);
+    x->bytes_in = message.n;
+    if (s->protocol->kind == LIVE_RESPONSES) {
+        if (protocol_scan_request(s->x->upstream->protocol, &s->call, message, &x->facts) !=
+            RC_OK)
+            t->end = END_REFUSED; /* said where it can be */
+        x->facts.stream = true;
+        if (x->facts.server_state && s->context_tokens > 0) {
+            x->facts.carried_tokens = s->context_tokens;
+            x->facts.server_state = false;
+        }
+        request_keep_facts(x);
+    } else {
+        x->facts.has_max_output = ask->has_max_output && ask->max_output > 0;
+        x->facts.max_output_tokens = ask->max_output;
+        x->facts.text_bytes = ask->text_bytes;
+        carry(t);
+    }
+    xchg_wake(x, WAKE_RUN);
+}
+
+void turn_open_spare(struct socket *s)
+{
+    struct turn *t = make(s);
+
+    t->spare = true;
+    s->spare = s->gated = t;
+    s->gate = GATE_WAITS;
+    carry(t);
+    xchg_wake(t->x, WAKE_RUN);
+}
+
+/* One more that the server began; false where that is abuse: the connection then ends. */
+static bool may_owe(struct socket *s)
+{
+    if (s->n_turns < OWED_MAX)
+        return true;
+    log_line(LOG_ERROR, "socket", "more answers than can be counted", "id=%s upstream=%s",
+             s->x->id_text, s->x->upstream->name);
+    s->hopeless = true;
+    return false;
+}
+
+/* One that the server began; NULL: see may_owe. */
+static struct turn *open_owed(struct socket *s, const struct live_word *word)
+{
+    struct turn *t = may_owe(s) ? make(s) : NULL;
+
+    if (!t)
+        return NULL;
+    t->owed = t->sent = true;
+    t->x->upstream_tried = true;
+    keep_text(t->lane, sizeof(t->lane), word->lane);
+    carry(t);
+    return t;
+}
+
+void turn_sent(struct turn *t)
+{
+    t->sent = true;
+    t->x->upstream_tried = true;
+    t->x->start_us = t->x->worker->now_us;
+    xchg_within(t->x, t->x->upstream->first_byte_timeout_ms);
+}
+
+/* ---- TURN_START, TURN ------------------------------------------------------------------------ */
+
+static enum step st_turn_start(struct xchg *x)
+{
+    struct turn *t = x->turn;
+
+    if (t->owed) /* it happens all the same */
+        return xchg_go(x, &S_ADMIT);
+    if (t->stale)
+        return xchg_refuse(x, REFUSE_INVALID_KEY, "the key of this connection is valid no more");
+    if (t->end == END_REFUSED)
+        return xchg_refuse(x, REFUSE_BAD_REQUEST, "the message is not what this endpoint takes");
+    if (x->worker->draining)
+        return xchg_refuse(x, REFUSE_DRAINING, "the gateway is shutting down");
+    if (t->socket->n_turns > SOCKET_TURNS_MAX)
+        return xchg_refuse(x, REFUSE_RATE_LIMITED, "more than %d answers are under way",
+                           SOCKET_TURNS_MAX);
+    if (!key_allows_model(x->key, x->model) && !key_allows_model(x->key, x->facts.model))
+        return xchg_refuse(x, REFUSE_MODEL_NOT_ALLOWED,
+                           "this key may not use the model \"" STRV_FMT "\"",
+                           STRV_ARG(strv_head(x->facts.model, 128)));
+    return xchg_go(x, &S_ADMIT);
+}
+
+/* It may go on: its message, if one waits for that. */
+static void open_gate(struct turn *t)
+{
+    struct socket *s = t->socket;
+
+    t->admitted = true;
+    if (s->gated != t)
+        return;
+    s->gate = GATE_OPEN;
+    xchg_again(s->x);
+}
+
+static enum step st_turn(struct xchg *x)
+{
+    struct turn *t = x->turn;
+
+    if (!t->admitted)
+        open_gate(t);
+    if (t->over)
+        return xchg_end(x, t->end);
+    if (t->spare) {
+        if (x->deadline_us == INT64_MAX)
+            xchg_within(x, SOCKET_SPARE_MS);
+        return STEP_WAIT;
+    }
+    if (!x->begun) /* a spare that the server has taken */
+        return xchg_go(x, &S_BEGIN);
+    if (x->deadline_us == INT64_MAX && t->sent)
+        xchg_within(x, t->begun ? x->upstream->idle_timeout_ms
+                                : x->upstream->first_byte_timeout_ms);
+    if (!t->cut && !grow_check(x))
+        return grow_cut(x);
+    return STEP_WAIT;
+}
+
+static enum step turn_timeout(struct xchg *x)
+{
+    struct turn *t = x->turn;
+
+    if (t->spare)
+        return xchg_end(x, END_OK);
+    socket_refuse(t->socket, REFUSE_UPSTREAM_TIMEOUT, STRV("the upstream did not answer in time"),
+                  x->id_text, t->event_id, t->lane);
+    return xchg_end(x, END_UPSTREAM_TIMEOUT);
+}
+
+/* Nothing is waited for in the first. */
+const struct xchg_state S_TURN_START = {"turn-start", st_turn_start, WAKE_RUN, st_turn_start};
+const struct xchg_state S_TURN = {"turn", st_turn, WAKE_RUN | WAKE_LIMIT | WAKE_CLIENT_IN,
+                                  turn_timeout};
+
+/* ---- what the server says ---------------------------------------------------------------------- */
+
+enum stage { STAGE_ASKED = 1, STAGE_BEGUN = 2 };
+
+static bool is_at(const struct turn *t, unsigned stages)
+{
+    return !t->over && !t->spare && !t->heard && t->sent &&
+           (stages & (t->begun ? STAGE_BEGUN : STAGE_ASKED));
+}
+
+/* By the answer's name. */
+static struct turn *find_named(struct socket *s, const char *response_id)
+{
+    if (response_id[0] == '\0')
+        return NULL;
+    LIST_FOREACH (at, &s->turns) {
+        struct turn *t = LIST_OBJECT(at, struct turn, node);
+
+        if (!t->over && strcmp(t->response_id, response_id) == 0)
+            return t;
+    }
+    return NULL;
+}
+
+/* The oldest of a lane at one of the stages. */
+static struct turn *find_oldest(struct socket *s, const char *lane, unsigned stages)
+{
+    LIST_FOREACH (at, &s->turns) {
+        struct turn *t = LIST_OBJECT(at, struct turn, node);
+
+        if (is_at(t, stages) && strcmp(t->lane, lane) == 0)
+            return t;
+    }
+    return NULL;
+}
+
+/* By the message that asked for it. */
+static struct turn *find_asked(struct socket *s, const char *event_id)
+{
+    LIST_FOREACH (at, &s->turns) {
+        struct turn *t = LIST_OBJECT(at, struct turn, node);
+
+        if (is_at(t, STAGE_ASKED) && strcmp(t->event_id, event_id) == 0)
+            return t;
+    }
+    return NULL;
+}
+
+/* The server begins an answer that nobody asked for. */
+static struct turn *unasked(struct socket *s, const struct live_word *word)
+{
+    struct turn *t = s->spare;
+
+    if (!t || !t->admitted) {
+        t = open_owed(s, word);
+        if (t)
+            xchg_wake(t->x, WAKE_RUN);
+        return t;
+    }
+    s->spare = NULL;
+    t->spare = false;
+    t->sent = true;
+    t->x->upstream_tried = true;
+    t->x->start_us = clock_mono_us();
+    t->x->start_wall_us = clock_wall_us();
+    t->x->deadline_us = INT64_MAX;
+    keep_text(t->lane, sizeof(t->lane), word->lane);
+    t->x->facts.carried_tokens = s->context_tokens +
+                                 live_input_audio_tokens(s->protocol->kind, s->audio_bytes);
+    xchg_wake(t->x, WAKE_RUN);
+    return t;
+}
+
+static struct turn *turn_of(struct socket *s, const struct live_word *word)
+{
+    struct turn *t = find_named(s, word->response_id);
+
+    if (!t)
+        t = find_oldest(s, word->lane, STAGE_BEGUN);
+    if (!t || (word->response_id[0] != '\0' && t->response_id[0] != '\0' &&
+               strcmp(word->response_id, t->response_id) != 0))
+        t = find_oldest(s, word->lane, STAGE_ASKED);
+    return t ? t : unasked(s, word);
+}
+
+static void note_begun(struct turn *t, const struct live_word *word)
+{
+    if (t->begun)
+        return;
+    t->begun = true;
+    t->x->first_byte_us = clock_mono_us();
+    keep_text(t->response_id, sizeof(t->response_id), word->response_id);
+    keep_text(t->x->provider_request_id, sizeof(t->x->provider_request_id), word->response_id);
+}
+
+static void take_served(struct turn *t)
+{
+    if (t->seen.model[0] == '\0' && !t->heard) {
+        struct strv served = last_segment(t->socket->served);
+
+        if (served.n > 0)
+            memcpy(t->seen.model, served.p, served.n + 1);
+    }
+}
+
+/* The word's counts are the turn's; what was said before is not forgotten. */
+static void take_counts(struct turn *t, const struct live_word *word)
+{
+    const struct tap_result *seen = tap_result(word->tap);
+    uint64_t output = t->seen.output_bytes;
+
+    t->seen = *seen;
+    t->seen.output_bytes = output;
+    take_served(t);
+}
+
+static void add(struct turn *t, const struct live_word *word)
+{
+    if (!t)
+        return;
+    note_begun(t, word);
+    t->x->bytes_out += t->socket->message_bytes;
+    t->seen.output_bytes += word->text_bytes;
+    t->audio_out += word->audio_bytes;
+    if (tap_result(word->tap)->has_usage) {
+        take_counts(t, word);
+        t->seen.usage_is_final = false; /* the answer goes on */
+    }
+    if (t->x->state == &S_TURN)
+        xchg_within(t->x, t->x->upstream->idle_timeout_ms);
+    xchg_wake(t->x, WAKE_RUN);
+}
+
+/* It ends now; tap: of the word that says so, where there is one. */
+static void end(struct turn *t, enum end_reason reason, const struct tap *tap)
+{
+    struct xchg *x = t->x;
+
+    t->over = true;
+    t->end = t->cut ? END_CUT : reason;
+    if (tap && x->state == &S_TURN) {
+        x->tap = (struct tap *)(uintptr_t)tap; /* borrowed for its parts, until it is settled */
+        x->tap_done = true;
+    }
+    xchg_wake(x, WAKE_RUN);
+}
+
+static void end_answer(struct socket *s, const struct live_word *word)
+{
+    struct turn *t = turn_of(s, word);
+    const struct usage *usage;
+
+    if (!t)
+        return;
+    note_begun(t, word);
+    t->x->bytes_out += s->message_bytes;
+    t->seen.output_bytes += word->text_bytes;
+    t->audio_out += word->audio_bytes;
+    if (tap_result(word->tap)->has_usage || !t->seen.has_usage) {
+        take_counts(t, word);
+    } else { /* told before: that was the last */
+        t->seen.usage_is_final = true;
+        t->seen.end = TAP_END_COMPLETE;
+    }
+    usage = &t->seen.usage;
+    if (usage_has(usage, USAGE_INPUT) || usage_has(usage, USAGE_OUTPUT)) {
+        s->context_tokens = usage->n[USAGE_INPUT] + usage->n[USAGE_OUTPUT];
+        s->text_bytes = s->audio_bytes = 0;
+    }
+    end(t, END_OK, word->tap);
+}
+
+/* Sound was written down by a model of its own, at a price of its own. */
+static void heard(struct socket *s, const struct live_word *word)
+{
+    const struct tap_result *seen = tap_result(word->tap);
+    struct turn *t;
+    struct xchg *x;
+
+    if (!seen->has_usage || !s->protocol->transcription || !may_owe(s))
+        return;
+    t = make(s);
+    x = t->x;
+    t->owed = t->sent = t->begun = t->heard = true;
+    x->upstream_tried = true;
+    x->route.endpoint = s->protocol->transcription;
+    x->bytes_out = s->message_bytes;
+    x->facts.model = strv_z(s->transcriber);
+    x->facts.carried_tokens = seen->usage.n[USAGE_INPUT];
+    x->facts.has_max_output = true;
+    x->facts.max_output_tokens = seen->usage.n[USAGE_OUTPUT];
+    request_keep_facts(x);
+    t->seen = *seen;
+    t->over = true;
+    t->end = END_OK;
+    xchg_wake(x, WAKE_RUN);
+}
+
+/* An error: of a message that asked for an answer, of one under way, or of something else. */
+static void fails(struct socket *s, const struct live_word *word)
+{
+    struct turn *t = find_named(s, word->response_id);
+
+    if (!t && (word->event_id[0] != '\0' || s->protocol->kind == LIVE_REALTIME))
+        t = find_asked(s, word->event_id);
+    if (!t && s->protocol->kind == LIVE_RESPONSES)
+        t = find_oldest(s, word->lane, STAGE_ASKED);
+    if (!t && s->protocol->kind == LIVE_RESPONSES)
+        t = find_oldest(s, word->lane, STAGE_BEGUN);
+    if (!t)
+        return;
+    t->x->bytes_out += s->message_bytes;
+    t->seen.end = TAP_END_ERROR;
+    if (!t->begun)
+        t->x->upstream_status = word->status >= 400 ? word->status : 400;
+    end(t, END_OK, NULL);
+}
+
+static void keep_session(struct socket *s, const struct live_word *word)
+{
+    if (word->model[0] != '\0')
+        keep_text(s->served, sizeof(s->served), word->model);
+    if (word->transcriber[0] != '\0')
+        keep_text(s->transcriber, sizeof(s->transcriber), word->transcriber);
+}
+
+void turn_word(struct socket *s, const struct live_word *word)
+{
+    struct turn *t;
+
+    keep_session(s, word);
+    switch (word->kind) {
+    case LIVE_NOTHING:
+        break;
+    case LIVE_BEGINS:
+        t = find_oldest(s, word->lane, STAGE_ASKED);
+        if (!t)
+            t = unasked(s, word);
+        if (!t)
+            break;
+        t->x->bytes_out += s->message_bytes;
+        note_begun(t, word);
+        break;
+    case LIVE_ADDS:
+        add(turn_of(s, word), word);
+        break;
+    case LIVE_ENDS:
+        end_answer(s, word);
+        break;
+    case LIVE_HEARD:
+        heard(s, word);
+        break;
+    case LIVE_FAILS:
+        fails(s, word);
+        break;
+    }
+}
+
+/* ---- their ends -------------------------------------------------------------------------------- */
+
+/* What the server began is recorded, however far its admission has come. */
+static void record_owed(struct turn *t)
+{
+    struct xchg *x = t->x;
+    struct record r;
+
+    if (x->begun)
+        return;
+    settle_record(x, &r, OUTCOME_INTERRUPTED);
+    x->begun = journal_begin(x->worker->journal, &r) == RC_OK;
+}
+
+void turns_end(struct socket *s, enum end_reason reason)
+{
+    int rounds = 0;
+
+    /* Each wake brings one at least a state further, and none stays where its client has left. */
+    while (!list_is_empty(&s->turns)) {
+        struct turn *t = LIST_OBJECT(s->turns.next, struct turn, node);
+
+        ASSERT(rounds++ < ROUNDS_MAX * (OWED_MAX + 1));
+        take_served(t);
+        if (t->owed)
+            record_owed(t);
+        t->x->client_gone = true;
+        if (t->spare)
+            t->end = END_OK;
+        else if (!t->over)
+            t->end = reason;
+        t->over = true;
+        if (t->x->end == END_NONE)
+            t->x->end = t->end;
+        xchg_wake(t->x, WAKE_RUN | WAKE_CLIENT_IN);
+    }
+}
+
+bool turns_run(const struct socket *s)
+{
+    return s->n_turns > (s->spare ? 1U : 0U);
+}
+
+void turn_settled(struct xchg *x)
+{
+    struct turn *t = x->turn;
+    struct socket *s = t->socket;
+
+    x->tap = NULL; /* it was borrowed */
+    list_remove(&t->node);
+    s->n_turns--;
+    if (s->spare == t)
+        s->spare = NULL;
+    if (s->gated == t) {
+        s->gated = NULL;
+        s->gate = GATE_SHUT;
+    }
+    xchg_again(s->x);
+}
+
+bool turn_is_owed(const struct xchg *x)
+{
+    return x->turn && x->turn->owed;
+}
+
+bool turn_has_sound(const struct xchg *x)
+{
+    return x->turn && !x->turn->heard && x->turn->socket->protocol->kind != LIVE_RESPONSES;
+}
+
+uint64_t turn_output(const struct xchg *x)
+{
+    const struct turn *t = x->turn;
+
+    return estimate_output_tokens(t->seen.output_bytes, x->factors.output, USAGE_MAX_COUNT) +
+           live_output_audio_tokens(t->socket->protocol->kind, t->audio_out);
+}
+
+void turn_add_sound(struct xchg *x)
+{
+    const struct turn *t = x->turn;
+    uint64_t spoken = live_output_audio_tokens(t->socket->protocol->kind, t->audio_out);
+    uint64_t room = USAGE_MAX_COUNT;
+
+    if (x->facts.has_max_output)
+        room = x->facts.max_output_tokens > x->usage.n[USAGE_OUTPUT]
+                   ? x->facts.max_output_tokens - x->usage.n[USAGE_OUTPUT]
+                   : 0;
+    spoken = spoken < room ? spoken : room;
+    if (spoken > 0) {
+        usage_set(&x->usage, USAGE_OUTPUT, x->usage.n[USAGE_OUTPUT] + spoken);
+        usage_set(&x->usage, USAGE_OUTPUT_AUDIO, spoken);
+    }
+    if (t->audio_in > 0 && !usage_has(&x->usage, USAGE_INPUT_AUDIO) &&
+        t->audio_in <= x->usage.n[USAGE_INPUT])
+        usage_set(&x->usage, USAGE_INPUT_AUDIO, t->audio_in);
+}
+
+enum step turn_refused(struct xchg *x, enum refusal refusal, struct strv message)
+{
+    struct turn *t = x->turn;
+    struct socket *s = t->socket;
+
+    if (t->spare)
+        s->shut_until_us = clock_mono_us() + SOCKET_SHUT_MS * INT64_C(1000);
+    if (!x->client_gone)
+        socket_refuse(s, refusal, message, x->id_text, t->event_id, t->lane);
+    return xchg_go(x, &S_SETTLE);
+}
+
+void turn_cut(struct xchg *x, const char *message, enum refusal refusal)
+{
+    struct turn *t = x->turn;
+    struct buf cancel;
+
+    t->cut = true;
+    buf_init(&cancel, SOCKET_NOTES_BYTES);
+    if (live_cancel(t->socket->protocol->kind, t->response_id, &cancel) == RC_OK)
+        socket_say(t->socket, buf_view(&cancel));
+    else
+        t->socket->hopeless = true; /* the connection's end is its only end */
+    buf_release(&cancel);
+    socket_refuse(t->socket, refusal, strv_z(message), x->id_text, t->event_id, t->lane);
+}
