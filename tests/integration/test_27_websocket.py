@@ -16,6 +16,7 @@ from kit.websocket import BINARY, CLOSE, PING, PONG, TEXT, Closed, connect, fram
 CREATE = {"type": "response.create"}
 RESPONSES = "/openai/v1/responses"
 MODEL = "gpt-realtime"
+SOCKET_TURNS_MAX = 64
 
 
 def item(words):
@@ -519,14 +520,40 @@ def test_answer_that_does_not_come(gateways, provider):
     assert record["outcome"] == "timeout" and record["usage_source"] == "estimated"
 
 
-def test_hundreds_of_calls(gateway, provider):
+def test_turns_are_bounded(gateway, provider):
+    """So many answers at once, and no more; the connection stays."""
+    with connect(gateway, RESPONSES, sim={"Hang": "1"}) as socket:
+        for n in range(SOCKET_TURNS_MAX):
+            socket.send(create(2, event_id=str(n)))
+        socket.send(create(2, event_id="last"))
+        error = socket.event("error")["error"]
+        assert error["code"] == "rate_limited" and error["event_id"] == "last"
+        socket.raw(frame(PING, b"x"))
+        with pytest.raises(Closed):
+            socket.close()
+            socket.read()
+    turns, _ = split(gateway, SOCKET_TURNS_MAX + 1)
+    assert {r["usage_source"] for r in turns} == {"estimated"}
+
+
+def test_refusals_are_bounded(gateway, provider):
+    """A client that only sends nonsense, and reads none of what it is told, is read no more."""
+    with connect(gateway) as socket:
+        socket.connection.sock.settimeout(3)
+        bad = frame(TEXT, "{}") * 4096
+        with pytest.raises((TimeoutError, OSError)):
+            for _ in range(400):
+                socket.raw(bad)
+
+
+def test_many_calls(gateway, provider):
     """Each is its own record; nothing of it stays."""
     with connect(gateway, RESPONSES, sim={"Output-Tokens": "1"}) as socket:
-        for _ in range(150):
+        for _ in range(60):
             socket.send(create(2))
             socket.event("response.completed")
         assert socket.close() == 1000
-    turns, connection = split(gateway, 151)
+    turns, connection = split(gateway, 61)
     check(gateway, provider, turns, connection, "gpt-4o")
 
 

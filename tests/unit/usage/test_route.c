@@ -51,6 +51,7 @@ static void test_routes(void **state)
         M = ENDPOINT_METERED,
         F = ENDPOINT_FREE,
         G = ENDPOINT_FETCHED,
+        S = ENDPOINT_SOCKET,
         U = ENDPOINT_UNKNOWN
     };
     static const struct {
@@ -83,8 +84,11 @@ static void test_routes(void **state)
         {"openai", "POST", "/v1/audio/transcriptions", M, "audio.transcriptions", "", false},
         {"openai", "POST", "/v1/files", F, "files", "", false},
         {"openai", "POST", "/v1/batches", M, "batches", "", false},
-        {"openai", "GET", "/v1/realtime", U, "realtime", "", false},
-        {"openai", "GET", "/v1/responses", U, "responses.websocket", "", false},
+        {"openai", "GET", "/v1/realtime", S, "realtime.connect", "", false},
+        {"openai", "POST", "/v1/realtime", U, "realtime", "", false},
+        {"openai", "POST", "/v1/realtime/client_secrets", U, "realtime", "", false},
+        {"azure-openai", "GET", "/openai/v1/realtime", S, "realtime.connect", "", false},
+        {"openai", "GET", "/v1/responses", S, "responses.connect", "", false},
         {"openai", "PUT", "/v1/chat/completions", U, "unknown", "", false},
         {"openai", "post", "/v1/chat/completions", U, "unknown", "", false},
         {"openai", "POST", "/v1/files/chat/completions", U, "unknown", "", false},
@@ -129,7 +133,9 @@ static void test_routes(void **state)
         {"gemini", "POST", "/v1beta/models/g:nothing", U, "unknown", "", false},
         {"gemini", "POST", "/v1beta/openai/chat/completions", M, "chat.completions", "", false},
         {"gemini", "GET", "/v1beta/models", F, "models", "", false},
-        {"gemini", "GET", "/ws/google.ai.x.BidiGenerateContent", U, "live", "", false},
+        {"gemini", "GET", "/ws/google.ai.x.BidiGenerateContent", S, "live.connect", "", false},
+        {"gemini", "POST", "/ws/google.ai.x.BidiGenerateContent", U, "live", "", false},
+        {"gemini", "GET", "/ws/google.ai.x.BidiGenerateMusic", U, "live", "", false},
         {"gemini", "POST", "/v1beta/interactions", M, "interactions", "", false},
         {"gemini", "GET", "/v1beta/interactions/i", G, "interactions.fetched", "", false},
         {"gemini", "POST", "/v1beta/cachedContents", F, "cachedContents", "", false},
