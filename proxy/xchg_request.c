@@ -154,7 +154,7 @@ static enum step identify(struct xchg *x)
                            "this key may not use the upstream \"%s\"", x->upstream->name);
     if (x->route.endpoint->kind == ENDPOINT_SOCKET && ws_is_upgrade(&x->head) && x->conn &&
         !x->conn->inner)
-        return socket_begin(x);
+        return worker_memory(x->worker) >= MEMORY_SHED ? refuse_memory(x) : socket_begin(x);
     if (x->route.endpoint->kind == ENDPOINT_SOCKET && !x->upstream->allow_unknown_endpoints)
         return xchg_refuse(x, REFUSE_ENDPOINT_NOT_ALLOWED,
                            "this endpoint of \"%s\" opens a WebSocket: it takes an upgrade of "

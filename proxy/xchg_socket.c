@@ -418,6 +418,8 @@ static enum rc take_message(struct xchg *x)
 
 static enum rc take_data(struct xchg *x, const struct ws_piece *piece)
 {
+    if (worker_memory(x->worker) == MEMORY_FULL)
+        return RC_LIMIT;
     if (piece->bytes.n > 0) {
         hold_reserve(&x->body, piece->bytes.n, 0);
         memcpy(hold_tail(&x->body), piece->bytes.p, piece->bytes.n);
