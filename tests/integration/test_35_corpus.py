@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from kit import calls, client, forms
+from kit import calls, client, forms, websocket
 from kit.codings import DECODERS
 from kit.config import BOOK, with_upstream
 
@@ -124,10 +124,10 @@ def upstream_of(case):
     return f"{case.provider}-{case.protocol}"
 
 
-def corpus_config(gateways, corpus):
+def corpus_config(gateways, cases):
     config = gateways.config()
     names = []
-    for case in mine(corpus):
+    for case in cases:
         name = upstream_of(case)
         if name in names:
             continue
@@ -186,7 +186,7 @@ def run(gateway, corpus, vary):
 
 def test_corpus(gateways, corpus, capsys):
     """All of it, and the list of what is left out, by reason."""
-    gateway = gateways(corpus_config(gateways, corpus))
+    gateway = gateways(corpus_config(gateways, mine(corpus)))
     problems, ran = run(gateway, mine(corpus), lambda case: ((), bytes))
     reasons = collections.Counter(case.left_out for case in corpus if case.left_out)
     # A record keeps all that its price came from: the same book prices every one the same.
@@ -202,7 +202,7 @@ def test_corpus(gateways, corpus, capsys):
 
 def test_corpus_split_and_packed(gateways, corpus):
     """The same in every coding, cut at random."""
-    gateway = gateways(corpus_config(gateways, corpus))
+    gateway = gateways(corpus_config(gateways, mine(corpus)))
     dice = random.Random(7)
 
     def vary(case):
@@ -219,7 +219,7 @@ def test_corpus_split_and_packed(gateways, corpus):
 @pytest.mark.slow
 def test_corpus_every_byte(gateways, corpus):
     """A sample of every provider's streams, a byte at a time."""
-    gateway = gateways(corpus_config(gateways, corpus))
+    gateway = gateways(corpus_config(gateways, mine(corpus)))
     sample = {}
     for case in mine(corpus):
         if case.meta.get("stream") and len(case.body) < 3000:
@@ -229,3 +229,56 @@ def test_corpus_every_byte(gateways, corpus):
                                       bytes))
     assert ran > 20
     assert not problems, "\n".join(problems)
+
+
+# ---- WebSockets ------------------------------------------------------------------------------
+
+def speak(socket, case):
+    """Both sides of a recorded session; gives what differs from it."""
+    for line in case.body.splitlines():
+        if not line:
+            continue
+        data = line.split(b'"data": ', 1)[1][:-1]
+        if json.loads(line)["direction"] == "sent":
+            socket.send(data)
+        elif socket.read() != data:
+            return f"other bytes than {data[:200]!r}"
+    return None if socket.close() == 1000 else "not closed in order"
+
+
+def session_problems(case, records):
+    """One record a turn and one a transcript, and their sums are what is expected."""
+    expected = case.expected
+    heard = [r for r in records if r["endpoint"].endswith(".transcription")]
+    turns = [r for r in records if r not in heard and not r["endpoint"].endswith(".connect")]
+    if len(heard) != expected.get("transcriptions", 0) or len(turns) != expected["turns"]:
+        yield f"{len(turns)} turns, {len(heard)} transcripts"
+    if expected.get("anomalies"):
+        return
+    for record in turns + heard:
+        if record["usage_source"] != "provider":
+            yield f"usage is {record['usage_source']}"
+    for theirs, ours in FIELDS.items():
+        want, got = expected.get(theirs), sum(r["usage"].get(ours, 0) for r in turns)
+        if want is not None and got != want:
+            yield f"{ours} is {got}, expected {want}"
+
+
+def test_corpus_websockets(gateways, corpus, capsys):
+    """Recorded sessions: each frame as it was, each turn counted."""
+    cases = [case for case in corpus if case.left_out]
+    gateway = gateways(corpus_config(gateways, cases))
+    problems, known = [], set()
+    for case in cases:
+        with websocket.connect(gateway, f"/{upstream_of(case)}{case.path}",
+                               sim={"Replay": case.id}) as socket:
+            told = speak(socket, case)
+        want = case.expected["turns"] + case.expected.get("transcriptions", 0) + 1
+        records = [r for r in gateway.records(len(known) + want, exactly=False)
+                   if r["id"] not in known]
+        known |= {r["id"] for r in records}
+        problems += [f"{case.id}: {text}" for text in
+                     ([told] if told else []) + list(session_problems(case, records))]
+    with capsys.disabled():
+        print(f"\ncorpus: {len(cases)} sessions replayed, {len(problems)} problems")
+    assert cases and not problems, "\n".join(problems)

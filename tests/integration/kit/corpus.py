@@ -50,7 +50,7 @@ class Case:
     def left_out(self):
         """Why it cannot be replayed as an HTTP exchange; None where it can."""
         if self.meta["dialect"] == "realtime":
-            return "WebSocket frames, no HTTP exchange"
+            return "WebSocket frames: test_corpus_websockets replays them"
         return None
 
     @property
