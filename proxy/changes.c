@@ -13,6 +13,7 @@
 #include "base/datetime.h"
 #include "base/jsonw.h"
 #include "base/xalloc.h"
+#include "proxy/state_file.h"
 
 enum { LINE_MAX_BYTES = 16 << 10 };
 
@@ -78,6 +79,8 @@ enum rc changes_append(const char *state_dir, const struct change *change, struc
     fail->doing = "append to budget-changes.jsonl";
     rc = RC_IO;
     fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0)
+        state_file_own(fd, state_dir);
     if (fd >= 0 && write(fd, text.p, text.n) == (ssize_t)text.n && fdatasync(fd) == 0)
         rc = RC_OK;
     else

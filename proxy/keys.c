@@ -13,6 +13,7 @@
 #include "base/xalloc.h"
 #include "proxy/config.h"
 #include "proxy/config_json.h"
+#include "proxy/state_file.h"
 
 /* ---- look-up ---------------------------------------------------------------------- */
 
@@ -218,6 +219,7 @@ static bool replace_file(const char *state_dir, const char *path, const void *by
 
     if (fd < 0)
         goto out;
+    state_file_own(fd, state_dir);
     if (!write_all(fd, bytes, n) || fsync(fd) != 0)
         goto out;
     /* link fails where another process was first; rename would take its place */
@@ -292,6 +294,8 @@ bool keys_change(const char *state_dir, keys_change_fn *change, void *arg,
     if (!keys_make_folder(state_dir, problems))
         goto out;
     lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock >= 0)
+        state_file_own(lock, state_dir);
     if (lock < 0 || flock(lock, LOCK_EX) != 0) {
         problems_add(problems, lock_path, 0, "could not lock: %s", strerror(errno));
         goto out;
