@@ -64,7 +64,7 @@ static inline void sip_text(struct sip *s, struct strv text, unsigned rounds)
 
 struct siphash_key siphash_key_random(void)
 {
-    struct siphash_key key;
+    struct siphash_key key = {{0, 0}};
 
     digest_random((unsigned char *)key.k, sizeof(key.k));
     return key;

@@ -83,6 +83,7 @@ static void use(const struct config *config)
     struct tags_refusal refusal;
     struct arena arena;
     const struct key_config *key;
+    struct key_memo *keys;
 
     arena_init(&arena, 1 << 16);
     head.headers[0] =
@@ -93,7 +94,9 @@ static void use(const struct config *config)
         arena_reset(&arena);
         (void)key_allows_model(&config->keys[i], STRV("m"));
     }
-    (void)auth_find(config, CREDENTIALS_PROXY, &head, STRV("key=x"), 0, &key);
+    keys = key_memo_new(config->key_table);
+    (void)auth_find(keys, CREDENTIALS_PROXY, &head, STRV("key=x"), 0, &key);
+    key_memo_free(keys);
     for (size_t i = 0; i < config->n_upstreams && i < 8; i++)
         ASSERT(config_upstream(config, strv_z(config->upstreams[i].name)));
     arena_release(&arena);
