@@ -218,8 +218,8 @@ static const char *const damages[] = {
     "UPDATE fact SET body=x'' WHERE id>>40=10",
     "UPDATE fact SET body=x'ff' WHERE id>>40=64",
     "DELETE FROM fact_block WHERE block=1",
-    "UPDATE fact SET body=(SELECT body FROM fact WHERE id>>40=4 AND id&3=1) "
-    "WHERE id>>40=4 AND id&3=2",
+    ("UPDATE fact SET body=(SELECT body FROM fact WHERE id>>40=4 AND id&3=1) "
+     "WHERE id>>40=4 AND id&3=2"),
 };
 
 static void damage_is_named(void **state)
