@@ -96,7 +96,7 @@ struct socket {
     uint64_t text_bytes, audio_bytes; /* said since */
 };
 
-/* ---- the connection (xchg_socket.c) ---- */
+/* ---- the handshake (xchg_upgrade.c) ---- */
 /* The request asks for a WebSocket where there is one: x->socket is made, or it is refused. */
 enum step socket_begin(struct xchg *x);
 /* Appends the handshake's fields, at most SOCKET_HEADERS_MAX. */
@@ -104,14 +104,16 @@ enum { SOCKET_HEADERS_MAX = 5 };
 void socket_headers(const struct socket *s, struct http1_header *add, size_t *n);
 /* The upstream answered 101 with the head in x->answer. RC_BAD where it may not. */
 enum rc socket_accept(struct xchg *x) RC_MUST;
+/* Its memory. */
+void socket_free(struct socket *s);
+
+/* ---- the connection (xchg_socket.c) ---- */
 /* What followed that head. */
 enum rc socket_take_early(struct xchg *x, char *bytes, size_t n) RC_MUST;
 /* The process ends now. */
 enum step socket_stop(struct xchg *x);
 /* The exchange has ended, and all calls with it. */
 void socket_settle(struct xchg *x);
-/* Its memory. */
-void socket_free(struct socket *s);
 /* An error event for the client, at the next place where one may stand. */
 void socket_refuse(struct socket *s, enum refusal refusal, struct strv message,
                    const char *request_id, const char *event_id, const char *lane);
