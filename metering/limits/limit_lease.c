@@ -39,6 +39,15 @@ struct lease {
     int64_t told_us, tick_us;
 };
 
+/* Version 4 (RFC 9562 section 5.4): of version 8 are the ids of work that goes on, which a
+ * process that comes back leaves alone. */
+static void id_make(struct uuid *id)
+{
+    digest_random(id->b, UUID_BYTES);
+    id->b[6] = (unsigned char)((id->b[6] & 0x0f) | 0x40);
+    id->b[8] = (unsigned char)((id->b[8] & 0x3f) | 0x80);
+}
+
 static struct lease *lease_new(struct redis_engine *e, const struct claim_ref *claim)
 {
     struct lease *l = xcalloc(1, sizeof(*l));
@@ -46,7 +55,7 @@ static struct lease *lease_new(struct redis_engine *e, const struct claim_ref *c
     list_init(&l->node);
     l->key = key_ref(e, claim);
     l->key->lease = l;
-    digest_random(l->id.b, UUID_BYTES);
+    id_make(&l->id);
     l->unit = claim->unit;
     l->tick_us = l->told_us = clock_mono_us();
     list_push_back(&e->leases, &l->node);
@@ -371,7 +380,7 @@ static void tell_spent(struct redis_engine *e, struct lease *l)
     struct limit_op *op;
     struct uuid id = {.b = {0}};
 
-    digest_random(id.b, UUID_BYTES);
+    id_make(&id);
     op = op_new(e, OP_SETTLE, &id, &claim, 1);
     op->settled_us = clock_wall_us();
     op->actual.n[l->unit] = l->spent;
