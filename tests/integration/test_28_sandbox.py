@@ -55,6 +55,8 @@ def test_exposure(unit):
 @pytest.fixture
 def sandboxed(monkeypatch):
     monkeypatch.setenv("TOLLGATE_TEST_SANDBOX", "1")
+    # The sanitizer finds leaks by stopping the process as a debugger does, which the sandbox forbids.
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=0")
 
 
 TRY = r"""

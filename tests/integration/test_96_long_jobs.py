@@ -15,7 +15,7 @@ from kit import procs
 
 HISTORY = os.path.join(os.path.dirname(procs.provider_binary()), "history")
 # Enough that each job takes longer than its first word, with either build.
-DAYS, CALLS = 30, 5000 if "release" in HISTORY else 800
+DAYS, CALLS = 30, 5000 if "release" in HISTORY else 2400
 
 pytestmark = pytest.mark.skipif(not os.path.exists(HISTORY), reason=f"no {HISTORY}")
 
