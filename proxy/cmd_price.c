@@ -20,8 +20,8 @@ static void print_usage(void)
     puts("       tollgate price cost [-c FILE | --book PATH...] --input FILE");
     puts("       tollgate price lint [-c FILE | --book PATH...] [--strict]");
     puts("       tollgate price reprice -c FILE [--apply --reason TEXT] (see its --help)\n");
-    puts(
-        "show prints the prices in force; MODEL is a model as a response names it, or a glob.");
+    puts("show prints the prices in force; MODEL is a model as a request or an answer names it");
+    puts("(an alias, with a date, with a region: found as a request's would be), or a glob.");
     puts("cost prices quantities exactly: in=1000 out=50 cache_read=200, audio_sec=1.5. "
          "--input");
     puts("takes one query a line, as JSON (docs/prices.md), and prints one cost a line.");
@@ -34,17 +34,20 @@ static void print_usage(void)
     puts("  -u, --upstream NAME   of the configuration: its provider, its contract");
     puts("      --at TIME         date or RFC 3339 time; now by default");
     puts("      --all             show: all periods, not only the one in force");
-    puts("      --tier NAME       service tier as served, such as batch or priority");
-    puts("      --region NAME     serving region");
-    puts(
-        "      --detail K=V      what a price may depend on: search_ctx, quality, size, steps");
+    puts("      --unit METER      show: what has a rate for it, such as video_sec");
+    puts("      --tier NAME       cost: service tier as served, such as batch or priority");
+    puts("      --region NAME     cost: serving region");
+    puts("      --detail K=V      cost: what a price may depend on: search_ctx, quality, size,");
+    puts("                        steps");
     puts("      --counted         cost: raise quantities to the provider's minimums");
     puts("      --input FILE      cost: queries, one a line; - is standard input");
-    puts("      --input-total N   all input tokens, for context steps; the sum of the input");
-    puts("                        meters by default");
+    puts("      --input-total N   cost: all input tokens, for context steps; the sum of the");
+    puts("                        input meters by default");
     puts("      --strict          lint: doubts fail too");
-    puts("      --format FORMAT   of show and cost: table or json");
+    puts("      --format FORMAT   of show and cost: table or json; of show also csv");
     puts("  -h, --help            this text");
+    puts("\nexit status: 0 good, 1 the answer is no (nothing fits, not wholly priced, doubts), 2");
+    puts("bad usage, book or configuration");
 }
 
 /* ---- where the book is ----------------------------------------------------------- */
@@ -93,6 +96,10 @@ static int open_source(const struct price_options *options, struct price_source 
     if (options->file) {
         source->config = config_load_without_secrets(options->file, &problems);
         source->book = source->config ? source->config->book : NULL;
+        for (size_t i = 0; i < problems.n && !source->book; i++) {
+            if (strcmp(problems.at[i].file, options->file) == 0)
+                bad_book = EXIT_USAGE; /* the configuration's own fault */
+        }
     } else {
         if (n_paths == 0) {
             own = own_book();
@@ -146,8 +153,18 @@ enum option_id {
     OPTION_COUNTED,
     OPTION_INPUT_TOTAL,
     OPTION_STRICT,
+    OPTION_UNIT,
     OPTION_FORMAT
 };
+
+void price_no_meter(const char *verb, struct strv name)
+{
+    fprintf(stderr, "tollgate price %s: no meter \"%.*s\"; meters:", verb,
+            (int)(name.n < 64 ? name.n : 64), name.p);
+    for (unsigned i = 0; i < METER_COUNT; i++)
+        fprintf(stderr, " %s", meter_name((enum meter)i));
+    fputc('\n', stderr);
+}
 
 bool price_time(const char *text, int64_t *us)
 {
@@ -176,6 +193,67 @@ static bool take_detail(struct price_options *options, struct strv text)
     return false;
 }
 
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"book", required_argument, NULL, 'b'},
+    {"provider", required_argument, NULL, 'p'},
+    {"model", required_argument, NULL, 'm'},
+    {"upstream", required_argument, NULL, 'u'},
+    {"at", required_argument, NULL, OPTION_AT},
+    {"all", no_argument, NULL, OPTION_ALL},
+    {"tier", required_argument, NULL, OPTION_TIER},
+    {"region", required_argument, NULL, OPTION_REGION},
+    {"detail", required_argument, NULL, OPTION_DETAIL},
+    {"input", required_argument, NULL, OPTION_INPUT},
+    {"counted", no_argument, NULL, OPTION_COUNTED},
+    {"input-total", required_argument, NULL, OPTION_INPUT_TOTAL},
+    {"strict", no_argument, NULL, OPTION_STRICT},
+    {"unit", required_argument, NULL, OPTION_UNIT},
+    {"format", required_argument, NULL, OPTION_FORMAT},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static bool take_format(struct price_options *options, const char *word)
+{
+    static const char *const formats[] = {
+        [PRICE_TABLE] = "table", [PRICE_JSON] = "json", [PRICE_CSV] = "csv"};
+
+    for (unsigned f = 0; f < sizeof(formats) / sizeof(formats[0]); f++) {
+        if (strcmp(word, formats[f]) == 0) {
+            options->format = (enum price_format)f;
+            return true;
+        }
+    }
+    fprintf(stderr, "tollgate price: --format is table, json or csv\n");
+    return false;
+}
+
+/* Which verbs an option is for; what is not listed is for all of them. */
+static bool is_of_verb(const char *verb, const struct option *option)
+{
+    static const struct {
+        const char *name, *verbs;
+    } own[] = {
+        {"provider", "show cost"}, {"model", "show cost"},  {"upstream", "show cost"},
+        {"at", "show cost"},       {"format", "show cost"}, {"all", "show"},
+        {"unit", "show"},          {"tier", "cost"},        {"region", "cost"},
+        {"detail", "cost"},        {"input", "cost"},       {"counted", "cost"},
+        {"input-total", "cost"},   {"strict", "lint"},
+    };
+
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        if (strcmp(own[i].name, option->name) != 0)
+            continue;
+        if (strstr(own[i].verbs, verb))
+            return true;
+        fprintf(stderr, "tollgate price: --%s is of price %s\n", option->name,
+                strcmp(own[i].verbs, "show cost") == 0 ? "show and cost" : own[i].verbs);
+        return false;
+    }
+    return true;
+}
+
 /* False where the option is not one, or is misused; told already. */
 static bool take_option(struct price_options *options, int c)
 {
@@ -184,8 +262,11 @@ static bool take_option(struct price_options *options, int c)
         options->file = optarg;
         return true;
     case 'b':
-        if (options->n_books < PRICE_BOOKS_MAX)
-            options->books[options->n_books++] = optarg;
+        if (options->n_books == PRICE_BOOKS_MAX) {
+            fprintf(stderr, "tollgate price: at most %d books\n", PRICE_BOOKS_MAX);
+            return false;
+        }
+        options->books[options->n_books++] = optarg;
         return true;
     case 'p':
         options->provider = optarg;
@@ -224,12 +305,13 @@ static bool take_option(struct price_options *options, int c)
     case OPTION_STRICT:
         options->strict = true;
         return true;
-    case OPTION_FORMAT:
-        options->json = strcmp(optarg, "json") == 0;
-        if (options->json || strcmp(optarg, "table") == 0)
+    case OPTION_UNIT:
+        if (meter_parse(strv_z(optarg), &options->unit))
             return true;
-        fprintf(stderr, "tollgate price: --format is table or json\n");
+        price_no_meter("show", strv_z(optarg));
         return false;
+    case OPTION_FORMAT:
+        return take_format(options, optarg);
     default:
         return false;
     }
@@ -247,7 +329,7 @@ static int run(const char *verb, const struct price_options *options)
     else if (status == EXIT_GOOD && strcmp(verb, "cost") == 0)
         status = price_cost(&source, options);
     else if (status == EXIT_GOOD)
-        status = price_show(source.book, options);
+        status = price_show(&source, options);
     close_source(&source);
     return status;
 }
@@ -256,6 +338,10 @@ static bool check_words(const char *verb, struct price_options *options)
 {
     if (options->file && options->n_books > 0) {
         fprintf(stderr, "tollgate price: give -c or --book, not both\n");
+        return false;
+    }
+    if (strcmp(verb, "cost") == 0 && options->format == PRICE_CSV) {
+        fprintf(stderr, "tollgate price cost: --format is table or json\n");
         return false;
     }
     if (strcmp(verb, "show") == 0 && options->n_words == 1 && !options->model) {
@@ -272,26 +358,7 @@ static bool check_words(const char *verb, struct price_options *options)
 
 int cmd_price(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"book", required_argument, NULL, 'b'},
-        {"provider", required_argument, NULL, 'p'},
-        {"model", required_argument, NULL, 'm'},
-        {"upstream", required_argument, NULL, 'u'},
-        {"at", required_argument, NULL, OPTION_AT},
-        {"all", no_argument, NULL, OPTION_ALL},
-        {"tier", required_argument, NULL, OPTION_TIER},
-        {"region", required_argument, NULL, OPTION_REGION},
-        {"detail", required_argument, NULL, OPTION_DETAIL},
-        {"input", required_argument, NULL, OPTION_INPUT},
-        {"counted", no_argument, NULL, OPTION_COUNTED},
-        {"input-total", required_argument, NULL, OPTION_INPUT_TOTAL},
-        {"strict", no_argument, NULL, OPTION_STRICT},
-        {"format", required_argument, NULL, OPTION_FORMAT},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    struct price_options options = {.at_us = clock_wall_us()};
+    struct price_options options = {.at_us = clock_wall_us(), .unit = METER_COUNT};
     const char *verb = argc > 1 ? argv[1] : "";
     int c;
 
@@ -311,6 +378,10 @@ int cmd_price(int argc, char **argv)
         if (c == 'h') {
             print_usage();
             return EXIT_GOOD;
+        }
+        for (const struct option *o = long_options; o->name; o++) {
+            if (o->val == c && !is_of_verb(verb, o))
+                return EXIT_USAGE;
         }
         if (!take_option(&options, c))
             return EXIT_USAGE;

@@ -12,6 +12,8 @@
 
 enum { PRICE_BOOKS_MAX = 64 };
 
+enum price_format { PRICE_TABLE = 0, PRICE_JSON, PRICE_CSV };
+
 struct price_options {
     const char *file; /* -c */
     const char *books[PRICE_BOOKS_MAX];
@@ -20,7 +22,9 @@ struct price_options {
     const char *input_total, *input;
     struct strv detail[DETAIL_COUNT];
     int64_t at_us;
-    bool json, all, strict, counted;
+    enum price_format format;
+    enum meter unit; /* of show; METER_COUNT: all */
+    bool all, strict, counted;
     char **words; /* what is no option */
     int n_words;
 };
@@ -39,6 +43,8 @@ int price_cost(const struct price_source *source, const struct price_options *op
 /* `price reprice`, whose words are its own; argv[0] is the verb. */
 int price_reprice(int argc, char **argv);
 /* `price show`: the models that fit, with their rates; EXIT_NO where there is none. */
-int price_show(const struct book *book, const struct price_options *options);
+int price_show(const struct price_source *source, const struct price_options *options);
+/* Tells on standard error that there is no such meter, and which there are. */
+void price_no_meter(const char *verb, struct strv name);
 
 #endif

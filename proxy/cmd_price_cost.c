@@ -44,10 +44,7 @@ static bool take_word(const char *word, struct quantities *quantities)
         return false;
     }
     if (!meter_parse(strv_head(text, equals), &m)) {
-        fprintf(stderr, "tollgate price cost: no meter \"%.*s\"; meters:", (int)equals, word);
-        for (unsigned i = 0; i < METER_COUNT; i++)
-            fprintf(stderr, " %s", meter_name((enum meter)i));
-        fputc('\n', stderr);
+        price_no_meter("cost", strv_head(text, equals));
         return false;
     }
     if (!parse_quantity(m, strv_skip(text, equals + 1), &n) ||
@@ -373,7 +370,7 @@ int price_cost(const struct price_source *source, const struct price_options *op
     if (!make_query(options, source, &query))
         return EXIT_USAGE;
     price_usage(source->book, &query, &cost);
-    if (options->json)
+    if (options->format == PRICE_JSON)
         print_cost_json(source->book, &cost);
     else
         print_cost(source->book, &cost);

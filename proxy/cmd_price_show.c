@@ -1,4 +1,4 @@
-/* `tollgate price show`: the price book as a table or as JSON. */
+/* `tollgate price show`: the price book as a table, as JSON or as CSV (a rate a line). */
 #include "proxy/cmd_price.h"
 
 #include <inttypes.h>
@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/csvw.h"
 #include "base/jsonw.h"
 #include "proxy/cmd.h"
 
@@ -14,7 +15,9 @@ enum { SHOWN_MAX_BYTES = 1 << 30, TEXT_BYTES = 2048 };
 
 struct show {
     const struct price_options *options;
-    struct buf rows; /* tab-separated lines, or JSON */
+    struct strv provider;    /* empty: any */
+    enum price_match match;  /* of the model being shown; MATCH_NONE: it was not looked up */
+    struct buf rows; /* tab-separated lines, JSON or CSV */
     struct jsonw json;
     size_t n;
     size_t width[4]; /* of all columns but the last */
@@ -70,25 +73,51 @@ static void when_text(const struct book_card *card, char text[TEXT_BYTES])
         add(text, " -");
 }
 
-static void rates_text(const struct book_card *card, char text[TEXT_BYTES])
-{
-    text[0] = '\0';
-    for (size_t i = 0; i < card->n_rates; i++) {
-        char amount[MONEY_TEXT];
-
-        money_format(card->rates[i].rate, amount);
-        add(text, "%s%s %s%s", i ? ", " : "", meter_name(card->rates[i].meter), amount,
-            per_text(&card->rates[i]));
-    }
-    if (card->n_rates == 0)
-        add(text, "no rate");
-}
-
 static bool is_shown(const struct show *show, const struct book_period *period)
 {
     int64_t at_us = show->options->at_us;
 
     return show->options->all || (at_us >= period->from_us && at_us < period->to_us);
+}
+
+static bool rate_is_shown(const struct show *show, const struct book_rate *rate)
+{
+    return show->options->unit == METER_COUNT || show->options->unit == rate->meter;
+}
+
+static bool card_is_shown(const struct show *show, const struct book_card *card)
+{
+    for (size_t i = 0; i < card->n_rates; i++) {
+        if (rate_is_shown(show, &card->rates[i]))
+            return true;
+    }
+    return show->options->unit == METER_COUNT;
+}
+
+static bool period_is_shown(const struct show *show, const struct book_period *period)
+{
+    bool any = show->options->unit == METER_COUNT;
+
+    for (size_t k = 0; k < period->n_cards && !any; k++)
+        any = card_is_shown(show, &period->cards[k]);
+    return any && is_shown(show, period);
+}
+
+static void rates_text(const struct show *show, const struct book_card *card,
+                       char text[TEXT_BYTES])
+{
+    text[0] = '\0';
+    for (size_t i = 0; i < card->n_rates; i++) {
+        char amount[MONEY_TEXT];
+
+        if (!rate_is_shown(show, &card->rates[i]))
+            continue;
+        money_format(card->rates[i].rate, amount);
+        add(text, "%s%s %s%s", text[0] ? ", " : "", meter_name(card->rates[i].meter), amount,
+            per_text(&card->rates[i]));
+    }
+    if (card->n_rates == 0)
+        add(text, "no rate");
 }
 
 static bool add_row(struct show *show, const struct book_model *model,
@@ -100,8 +129,10 @@ static bool add_row(struct show *show, const struct book_model *model,
 
     time_text(period->from_us, from);
     when_text(card, when);
-    rates_text(card, rates);
+    rates_text(show, card, rates);
     add(name, STRV_FMT "/" STRV_FMT, STRV_ARG(model->provider), STRV_ARG(model->id));
+    if (show->match != MATCH_NONE && show->match != MATCH_EXACT)
+        add(name, " (%s)", price_match_name(show->match));
     add(prov, STRV_FMT " " STRV_FMT " " STRV_FMT, STRV_ARG(model->confidence),
         STRV_ARG(model->source), STRV_ARG(model->published));
     for (size_t i = 0; i < 4; i++) {
@@ -112,6 +143,71 @@ static bool add_row(struct show *show, const struct book_model *model,
     return buf_printf(&show->rows, "%s\t%s\t%s\t%s\t%s\n", name, from, when + 1, prov, rates) ==
            RC_OK;
 }
+
+/* ---- CSV ---------------------------------------------------------------------------- */
+
+static bool csv_cells(struct buf *out, const struct strv *cells, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if ((i > 0 && buf_append(out, ",", 1) != RC_OK) || csvw_text(out, cells[i]) != RC_OK)
+            return false;
+    }
+    return buf_append(out, "\r\n", 2) == RC_OK;
+}
+
+static bool csv_head(struct buf *out)
+{
+    static const struct strv names[] = {
+        {"provider", 8}, {"model", 5}, {"match", 5},      {"kind", 4},   {"from", 4},
+        {"to", 2},       {"when", 4},  {"unit", 4},       {"usd", 3},    {"per", 3},
+        {"confidence", 10},            {"source", 6},     {"published", 9}};
+
+    return csv_cells(out, names, sizeof(names) / sizeof(names[0]));
+}
+
+static struct strv csv_time(int64_t us, char out[DATETIME_TEXT])
+{
+    time_text(us, out);
+    return strcmp(out, "-") == 0 ? STRV_NONE : strv_z(out);
+}
+
+/* A line a rate. */
+static bool csv_card(struct show *show, const struct book_model *model,
+                     const struct book_period *period, const struct book_card *card)
+{
+    char from[DATETIME_TEXT], to[DATETIME_TEXT], when[TEXT_BYTES];
+
+    when_text(card, when);
+    for (size_t i = 0; i < card->n_rates; i++) {
+        char amount[MONEY_TEXT], per[24];
+
+        if (!rate_is_shown(show, &card->rates[i]))
+            continue;
+        money_format(card->rates[i].rate, amount);
+        (void)snprintf(per, sizeof(per), "%" PRIu64, card->rates[i].per);
+        const struct strv cells[] = {
+            model->provider,
+            model->id,
+            strv_z(show->match == MATCH_NONE ? "" : price_match_name(show->match)),
+            model->kind,
+            csv_time(period->from_us, from),
+            csv_time(period->to_us, to),
+            strcmp(when, " -") == 0 ? STRV_NONE : strv_z(when + 1),
+            strv_z(meter_name(card->rates[i].meter)),
+            strv_z(amount),
+            strv_z(per),
+            model->confidence,
+            period->source.n ? period->source : model->source,
+            model->published,
+        };
+
+        if (!csv_cells(&show->rows, cells, sizeof(cells) / sizeof(cells[0])))
+            return false;
+    }
+    return true;
+}
+
+/* ---- JSON ----------------------------------------------------------------------------- */
 
 static void json_text(struct jsonw *w, struct strv key, struct strv text)
 {
@@ -130,8 +226,10 @@ static void json_time(struct jsonw *w, struct strv key, int64_t us)
     json_text(w, key, strcmp(text, "-") == 0 ? STRV_NONE : strv_z(text));
 }
 
-static void json_card(struct jsonw *w, const struct book_card *card)
+static void json_card(struct show *show, const struct book_card *card)
 {
+    struct jsonw *w = &show->json;
+
     jsonw_object(w);
     jsonw_key(w, STRV("when"));
     jsonw_object(w);
@@ -159,6 +257,8 @@ static void json_card(struct jsonw *w, const struct book_card *card)
         char amount[MONEY_TEXT];
         size_t n = money_format(card->rates[i].rate, amount);
 
+        if (!rate_is_shown(show, &card->rates[i]))
+            continue;
         jsonw_key(w, strv_z(meter_name(card->rates[i].meter)));
         jsonw_object(w);
         jsonw_key(w, STRV("usd"));
@@ -183,6 +283,8 @@ static void json_model(struct show *show, const struct book_model *model)
     for (size_t i = 0; i < model->n_ids; i++)
         jsonw_string(w, model->ids[i]);
     jsonw_end(w);
+    if (show->match != MATCH_NONE)
+        json_text(w, STRV("match"), strv_z(price_match_name(show->match)));
     json_text(w, STRV("kind"), model->kind);
     jsonw_key(w, STRV("deprecated"));
     jsonw_bool(w, model->is_deprecated);
@@ -196,7 +298,7 @@ static void json_model(struct show *show, const struct book_model *model)
     for (size_t i = 0; i < model->n_periods; i++) {
         const struct book_period *period = &model->periods[i];
 
-        if (!is_shown(show, period))
+        if (!period_is_shown(show, period))
             continue;
         jsonw_object(w);
         json_time(w, STRV("from"), period->from_us);
@@ -205,12 +307,28 @@ static void json_model(struct show *show, const struct book_model *model)
         jsonw_key(w, STRV("cards"));
         jsonw_array(w);
         for (size_t k = 0; k < period->n_cards; k++)
-            json_card(w, &period->cards[k]);
+            if (card_is_shown(show, &period->cards[k]))
+                json_card(show, &period->cards[k]);
         jsonw_end(w);
         jsonw_end(w);
     }
     jsonw_end(w);
     jsonw_end(w);
+}
+
+static bool show_period(struct show *show, const struct book_model *model,
+                        const struct book_period *period)
+{
+    for (size_t k = 0; k < period->n_cards; k++) {
+        const struct book_card *card = &period->cards[k];
+
+        if (!card_is_shown(show, card))
+            continue;
+        if (show->options->format == PRICE_CSV ? !csv_card(show, model, period, card)
+                                               : !add_row(show, model, period, card))
+            return false;
+    }
+    return true;
 }
 
 static bool show_model(const struct book_model *model, void *arg)
@@ -219,18 +337,17 @@ static bool show_model(const struct book_model *model, void *arg)
     bool any = false;
 
     for (size_t i = 0; i < model->n_periods; i++) {
-        if (!is_shown(show, &model->periods[i]))
+        if (!period_is_shown(show, &model->periods[i]))
             continue;
         any = true;
-        for (size_t k = 0; k < model->periods[i].n_cards && !show->options->json; k++) {
-            if (!add_row(show, model, &model->periods[i], &model->periods[i].cards[k]))
-                return false;
-        }
+        if (show->options->format != PRICE_JSON &&
+            !show_period(show, model, &model->periods[i]))
+            return false;
     }
     if (!any)
         return true;
     show->n++;
-    if (show->options->json)
+    if (show->options->format == PRICE_JSON)
         json_model(show, model);
     return true;
 }
@@ -238,11 +355,11 @@ static bool show_model(const struct book_model *model, void *arg)
 /* Of a walk over all models: those whose provider and one of whose ids fit. */
 static bool show_fitting(const struct book_model *model, void *arg)
 {
-    const struct price_options *options = ((struct show *)arg)->options;
-    struct strv glob = strv_z(options->model);
+    const struct show *show = arg;
+    struct strv glob = strv_z(show->options->model);
     bool fits = glob.n == 0;
 
-    if (options->provider && !strv_eq_nocase(model->provider, strv_z(options->provider)))
+    if (show->provider.n > 0 && !strv_eq_nocase(model->provider, show->provider))
         return true;
     for (size_t i = 0; i < model->n_ids && !fits; i++)
         fits = strv_glob(glob, model->ids[i]);
@@ -264,15 +381,14 @@ struct finding {
 static bool find_in_provider(const struct book_model *model, void *arg)
 {
     struct finding *finding = arg;
-    const struct price_options *options = finding->show->options;
-    enum price_match match;
+    struct show *show = finding->show;
 
     if (strv_eq(model->provider, finding->last))
         return true;
     finding->last = model->provider;
-    if (!options->provider || strv_eq_nocase(model->provider, strv_z(options->provider)))
-        (void)book_find_model(finding->book, model->provider, strv_z(options->model), &match,
-                              show_model, finding->show);
+    if (show->provider.n == 0 || strv_eq_nocase(model->provider, show->provider))
+        (void)book_find_model(finding->book, model->provider, strv_z(show->options->model),
+                              &show->match, show_model, show);
     return true;
 }
 
@@ -297,19 +413,61 @@ static void print_table(const struct show *show)
     }
 }
 
-int price_show(const struct book *book, const struct price_options *options)
+static void begin(struct show *show, const struct book *book)
 {
-    struct show show = {.options = options};
+    switch (show->options->format) {
+    case PRICE_JSON:
+        jsonw_start(&show->json, &show->rows);
+        jsonw_object(&show->json);
+        json_text(&show->json, STRV("book"), strv_z(book_hash(book)));
+        jsonw_key(&show->json, STRV("models"));
+        jsonw_array(&show->json);
+        break;
+    case PRICE_CSV:
+        (void)csv_head(&show->rows);
+        break;
+    case PRICE_TABLE:
+        break;
+    }
+}
+
+static void print(struct show *show)
+{
+    switch (show->options->format) {
+    case PRICE_JSON:
+        jsonw_end(&show->json);
+        jsonw_end(&show->json);
+        if (jsonw_finish(&show->json) == RC_OK)
+            printf(STRV_FMT "\n", STRV_ARG(buf_view(&show->rows)));
+        break;
+    case PRICE_CSV:
+        printf(STRV_FMT, STRV_ARG(buf_view(&show->rows)));
+        break;
+    case PRICE_TABLE:
+        if (show->n > 0)
+            print_table(show);
+        break;
+    }
+}
+
+int price_show(const struct price_source *source, const struct price_options *options)
+{
+    const struct book *book = source->book;
+    struct show show = {.options = options, .provider = strv_z(options->provider)};
     int status = EXIT_GOOD;
 
-    buf_init(&show.rows, SHOWN_MAX_BYTES);
-    if (options->json) {
-        jsonw_start(&show.json, &show.rows);
-        jsonw_object(&show.json);
-        json_text(&show.json, STRV("book"), strv_z(book_hash(book)));
-        jsonw_key(&show.json, STRV("models"));
-        jsonw_array(&show.json);
+    if (options->upstream) {
+        const struct upstream_config *up =
+            source->config ? config_upstream(source->config, strv_z(options->upstream)) : NULL;
+
+        if (!up) {
+            fprintf(stderr, "tollgate price show: --upstream is one of the configuration\n");
+            return EXIT_USAGE;
+        }
+        show.provider = up->provider;
     }
+    buf_init(&show.rows, SHOWN_MAX_BYTES);
+    begin(&show, book);
     if (options->model && !is_glob(options->model)) {
         struct finding finding = {.book = book, .show = &show};
 
@@ -317,14 +475,7 @@ int price_show(const struct book *book, const struct price_options *options)
     } else {
         book_each_model(book, show_fitting, &show);
     }
-    if (options->json) {
-        jsonw_end(&show.json);
-        jsonw_end(&show.json);
-        if (jsonw_finish(&show.json) == RC_OK)
-            printf(STRV_FMT "\n", STRV_ARG(buf_view(&show.rows)));
-    } else if (show.n > 0) {
-        print_table(&show);
-    }
+    print(&show);
     if (show.n == 0) {
         fprintf(stderr, "tollgate price show: nothing in the book fits\n");
         status = EXIT_NO;

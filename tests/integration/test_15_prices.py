@@ -120,6 +120,102 @@ def test_conflicts_are_decided():
     assert not missing
 
 
+# ---- show ------------------------------------------------------------------------------
+
+
+def show(*words, good=0):
+    done = tollgate("price", "show", "--book", BOOK, *words)
+    assert done.returncode == good, done.stderr
+    return done.stdout
+
+
+def shown(*words):
+    return json.loads(show("--format", "json", *words))["models"]
+
+
+def test_show_finds_a_model_as_a_request_would():
+    book = exact.Book.folder(BOOK)
+    names = {"gpt-5.5-2026-04-23": "openai", "gpt-5.5-20300101": "openai",
+             "gpt-5.5": "openai", "models/gemini-2.5-pro": "gemini",
+             "eu.anthropic.claude-opus-4-5-20251101-v1:0": "bedrock",
+             "ft:gpt-4o-mini:org::1": "openai"}
+    kinds = set()
+    for name, provider in names.items():
+        model, match = book.find(book.providers[provider], name)[:2]
+        found = shown(name, "-p", provider)
+        assert [(m["id"], m["match"]) for m in found] == [(model["id"], match)], name
+        kinds.add(match)
+        table = show(name, "-p", provider)
+        assert (f"({match})" in table) == (match != "exact")
+    assert len(kinds) >= 3, kinds
+    assert all(any(name.startswith("claude-opus-4-5") for name in m["ids"]) and "match" not in m
+               for m in shown("claude-opus-4-5*"))
+    assert show("no-such-model", good=1) == ""
+    assert shown("gpt-5.5", "-p", "OpenAI")
+
+
+def test_show_by_date_and_by_unit():
+    book = exact.Book.folder(BOOK)
+    model = next(m for m in book.providers["openai"]["models"].values() if len(m["prices"]) > 1)
+    periods = model["prices"]
+    for at, period in ((before(periods[0]["to"]), periods[0]), (periods[1]["from"], periods[1])):
+        base = shown(model["id"], "-p", "openai", "--at", at)[0]["periods"]
+        assert len(base) == 1 and base[0]["cards"][0]["rates"]["in"]["usd"] == period["rates"]["in"]
+    assert len(shown(model["id"], "-p", "openai", "--all")[0]["periods"]) == len(periods)
+    videos = shown("--unit", "video_sec", "-p", "openai")
+    assert videos and all(set(card["rates"]) == {"video_sec"} for m in videos
+                          for p in m["periods"] for card in p["cards"])
+    assert {m["id"] for m in videos} >= {"sora-2", "sora-2-pro"}
+    assert show("gpt-5.5", "--unit", "video_sec", good=1) == ""
+
+
+def test_show_says_the_same_in_every_format():
+    rows = list(csv.DictReader(show("gpt-5.5", "-p", "openai", "--format", "csv").splitlines()))
+    model = shown("gpt-5.5", "-p", "openai")[0]
+    told = {(p["from"] or "", meter, rate["usd"], str(rate["per"]))
+            for p in model["periods"] for card in p["cards"]
+            for meter, rate in card["rates"].items()}
+    assert {(r["from"], r["unit"], r["usd"], r["per"]) for r in rows} == told
+    assert {(r["provider"], r["model"], r["match"], r["confidence"]) for r in rows} == \
+        {("openai", "gpt-5.5", "exact", model["confidence"])}
+    table = show("gpt-5.5", "-p", "openai")
+    assert "\x1b" not in table and all(usd in table for _, _, usd, _ in told)
+
+
+@pytest.mark.parametrize("words", [
+    ["show", "--unit", "bananas"], ["show", "--tier", "batch"], ["show", "--format", "html"],
+    ["show", "--at", "yesterday"], ["show", "a", "b"], ["show", "-u", "openai"],
+    ["cost", "--all"], ["cost", "--format", "csv"], ["cost", "-p", "openai"],
+    ["cost", "-p", "openai", "-m", "gpt-5.5", "bananas=1"], ["lint", "--at", "2026-01-01"],
+    ["lint", "-c", "nowhere.json"], ["buy"], [],
+])
+def test_words_that_are_none_are_bad_usage(words):
+    done = tollgate("price", *words)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr, words
+
+
+def test_the_answer_no_is_1(tmp_path):
+    def status(*words):
+        return tollgate("price", *words).returncode
+    cost = ["cost", "--book", BOOK, "-p", "openai", "-m"]
+    assert status(*cost, "gpt-5.5", "in=1") == 0
+    assert status(*cost, "gpt-5.5", "page=1") == 1      # no rate for it
+    assert status(*cost, "no-such-model", "in=1") == 1
+    assert status("lint", "--book", BOOK) == 0
+    bad = tmp_path / "bad.json"
+    bad.write_text("{}")
+    assert status("lint", "--book", str(bad)) == 1
+    assert status("show", "--book", str(bad)) == 2
+    config = tmp_path / "tollgate.json"
+    whole = {"upstreams": [{"name": "openai", "protocol": "openai", "api_key": "none",
+                            "base_url": "https://localhost:1"}],
+             "prices": {"book": ["bad.json"]}}
+    config.write_text(json.dumps(whole))
+    assert status("lint", "-c", str(config)) == 1
+    config.write_text(json.dumps(whole | {"nonsense": 1}))
+    assert status("lint", "-c", str(config)) == 2
+
+
 # ---- random books ----------------------------------------------------------------------
 
 UNITS = {
