@@ -49,7 +49,7 @@ struct entry {
     unsigned flags; /* ENTRY_... */
 };
 
-/* Tables of endpoints (route.c), as bits; a path is looked for in their order. */
+/* Tables of endpoints (route_table.c), as bits; a path is looked for in their order. */
 enum {
     ENTRIES_GOOGLE = 1, /* below the version; its models/MODEL:method are google_paths */
     ENTRIES_MISTRAL = 2,

@@ -173,12 +173,6 @@ void reading_cost(struct reading *r, const struct jscan_event *e, int scale)
     r->cost_atto = atto;
 }
 
-void reading_id(struct reading *r, const struct jscan_event *e)
-{
-    if (reading_text(e, r->id, sizeof(r->id)))
-        memcpy(r->result.work_id, r->id, sizeof(r->id));
-}
-
 void reading_keep_id(struct reading *r)
 {
     if (r->is_kept || (r->flags & ENTRY_THREAD))

@@ -90,17 +90,24 @@ struct reader_word {
     uint8_t means;
 };
 
+/* Takes what the value of a node says. */
+typedef void fact_fn(struct reading *r, const struct jscan_event *e);
+
 struct reader {
     const struct jscan_node *nodes;
     uint8_t root; /* node of a document; its own item, so that an array of them reads as well */
-    jscan_fn *on_event; /* arg is the reading */
+    jscan_fn *on_event;       /* arg is the reading */
+    fact_fn *const *facts;    /* by node; NULL: its value says nothing. See reading_fact() */
+    uint32_t amounts;         /* bits of raw counts of which a usage object has one; see
+                                 reading_usage() */
+    void (*begin_document)(struct reading *r); /* NULL: reading_begin() does all */
     /* A document that broke off: take what is whole of it. */
     void (*end_document)(struct reading *r);
     const struct reader_header *headers; /* of answers that are no errors */
     size_t n_headers;
     void (*end_headers)(struct reading *r); /* some of them were there */
     bool has_terminator; /* a stream without its last event broke off, however well it ended */
-    /* Of readers that are tables alone (reader_table.h); each ends on a NULL word. */
+    /* Each ends on a NULL word. */
     const struct reader_word *finishes; /* any other word: TAP_END_COMPLETE */
     const struct reader_word *types;    /* any other word: DOCUMENT_PLAIN */
     bool cache_is_apart;                /* what was read from it is no part of the input billed */
@@ -221,8 +228,34 @@ void parts_drop(struct reading *r, enum part_kind kind);
 
 /* The answer whose counts were read has an id, by which it may be fetched and told again. */
 void reading_keep_id(struct reading *r);
-/* The id of the document's answer. */
-void reading_id(struct reading *r, const struct jscan_event *e);
+
+/* A document's own object begins; what is known of the one before is forgotten. */
+void reading_begin(struct reading *r);
+/* It ends, or breaks off: what is whole of it is taken. */
+void reading_end(struct reading *r);
+/* Either of them, at the brackets of a document. */
+void reading_root(struct reading *r, const struct jscan_event *e);
+/* The brackets of a usage object; of several in a document the last that has an amount holds. */
+void reading_usage(struct reading *r, const struct jscan_event *e);
+/* The member for errors; true, and the answer is one, where it is a string or has brackets. */
+bool reading_error(struct reading *r, const struct jscan_event *e);
+
+/* The value of a node, which is below those of the raw counts, by the reader's table. */
+static inline void reading_fact(struct reading *r, const struct jscan_event *e)
+{
+    fact_fn *take = r->reader->facts[e->node];
+
+    if (take != NULL && e->what == JSCAN_AT_VALUE)
+        take(r, e);
+}
+
+fact_fn fact_model;   /* of the answer */
+fact_fn fact_tier;    /* of service */
+fact_fn fact_type;    /* of the document, by the reader's words */
+fact_fn fact_finish;  /* why it ended, by the reader's words */
+fact_fn fact_id;      /* of the document's answer */
+fact_fn fact_cost;    /* in dollars */
+fact_fn fact_seconds; /* of audio */
 
 /* The provider's cost as far as it is known goes to the result. */
 void reading_keep_cost(struct reading *r);

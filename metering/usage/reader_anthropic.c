@@ -136,30 +136,17 @@ static const struct jscan_node NODES[N_COUNT] = {
 #undef RAW_NODE
 };
 
-static enum tap_end stop_of(const struct jscan_event *e)
-{
-    if (e->type != JSCAN_STRING)
-        return TAP_END_NONE;
-    if (reading_is(e, "max_tokens") || reading_is(e, "model_context_window_exceeded"))
-        return TAP_END_TRUNCATED;
-    if (reading_is(e, "refusal"))
-        return TAP_END_REFUSED;
-    return TAP_END_COMPLETE;
-}
-
-static void on_type(struct reading *r, const struct jscan_event *e)
-{
-    if (reading_is(e, "message_start"))
-        r->type = DOCUMENT_START;
-    else if (reading_is(e, "message_delta"))
-        r->type = DOCUMENT_DELTA;
-    else if (reading_is(e, "message_stop"))
-        r->type = DOCUMENT_FINAL;
-    else if (reading_is(e, "completion"))
-        r->type = DOCUMENT_COMPLETION;
-    else if (reading_is(e, "error"))
-        r->type = DOCUMENT_ERROR;
-}
+static const struct reader_word FINISHES[] = {
+    {"max_tokens", TAP_END_TRUNCATED},
+    {"model_context_window_exceeded", TAP_END_TRUNCATED},
+    {"refusal", TAP_END_REFUSED},
+    {NULL, 0},
+};
+static const struct reader_word TYPES[] = {
+    {"message_start", DOCUMENT_START}, {"message_delta", DOCUMENT_DELTA},
+    {"message_stop", DOCUMENT_FINAL},  {"completion", DOCUMENT_COMPLETION},
+    {"error", DOCUMENT_ERROR},         {NULL, 0},
+};
 
 static void add_counts(struct raw_counts *sum, const struct raw_counts *part)
 {
@@ -224,17 +211,8 @@ static void to_usage(struct reading *r)
     r->result.has_usage = usage_says_amount(&r->result.usage);
 }
 
-static void begin_document(struct reading *r)
-{
-    r->open = true;
-    r->documents++;
-    r->type = DOCUMENT_PLAIN;
-    r->has_counts = false;
-}
-
 static void end_document(struct reading *r)
 {
-    r->open = false;
     if (r->type == DOCUMENT_ERROR)
         r->error = true;
     r->terminator = r->terminator || r->type == DOCUMENT_FINAL ||
@@ -255,95 +233,77 @@ static void on_raw(struct reading *r, const struct jscan_event *e)
         reading_count(&r->counts, (enum raw_count)(e->node - N_RAW), e);
 }
 
-static void on_scalar(struct reading *r, const struct jscan_event *e)
+static void on_tier(struct reading *r, const struct jscan_event *e)
 {
-    struct tap_result *result = &r->result;
-
-    switch ((enum node)e->node) {
-    case N_MODEL:
-        (void)reading_text(e, result->model, sizeof(result->model));
-        break;
-    case N_TYPE:
-        on_type(r, e);
-        break;
-    case N_STOP:
-        reading_finish(r, stop_of(e));
-        break;
-    case N_TIER:
-        if (!r->fast)
-            (void)reading_text(e, result->service_tier, sizeof(result->service_tier));
-        break;
-    case N_SPEED: /* priced as a tier of its own */
-        r->fast = reading_is(e, "fast");
-        if (r->fast)
-            memcpy(result->service_tier, "fast", sizeof("fast"));
-        break;
-    case N_GEO: /* anything but "us" has no price of its own */
-        if (reading_is(e, "us"))
-            memcpy(result->region, "us", sizeof("us"));
-        break;
-    case N_ID: /* of a batch, at its making */
-        reading_id(r, e);
-        break;
-    case N_ITERATION_TYPE:
-        if (reading_is(e, "compaction"))
-            r->iteration_kind = ITERATION_COMPACTION;
-        else if (reading_is(e, "advisor_message"))
-            r->iteration_kind = ITERATION_ADVISOR;
-        break;
-    case N_ITERATION_MODEL:
-        (void)reading_text(e, r->iteration_model, sizeof(r->iteration_model));
-        break;
-    case N_SKIP:
-    case N_ROOT:
-    case N_MESSAGE:
-    case N_RESULT:
-    case N_ERROR:
-    case N_DELTA:
-    case N_BLOCK:
-    case N_CONTENT:
-    case N_USAGE:
-    case N_CREATION:
-    case N_OUT_DETAILS:
-    case N_TOOLS:
-    case N_ITERATIONS:
-    case N_ITERATION:
-    case N_ITERATION_CREATION:
-    case N_RAW:
-    case N_ITERATION_RAW:
-    case N_COUNT:
-        break;
-    }
+    if (!r->fast)
+        fact_tier(r, e);
 }
+
+static void on_speed(struct reading *r, const struct jscan_event *e)
+{
+    r->fast = reading_is(e, "fast"); /* priced as a tier of its own */
+    if (r->fast)
+        memcpy(r->result.service_tier, "fast", sizeof("fast"));
+}
+
+static void on_geo(struct reading *r, const struct jscan_event *e)
+{
+    if (reading_is(e, "us")) /* anything else has no price of its own */
+        memcpy(r->result.region, "us", sizeof("us"));
+}
+
+static void on_iteration_type(struct reading *r, const struct jscan_event *e)
+{
+    if (reading_is(e, "compaction"))
+        r->iteration_kind = ITERATION_COMPACTION;
+    else if (reading_is(e, "advisor_message"))
+        r->iteration_kind = ITERATION_ADVISOR;
+}
+
+static void on_iteration_model(struct reading *r, const struct jscan_event *e)
+{
+    (void)reading_text(e, r->iteration_model, sizeof(r->iteration_model));
+}
+
+static fact_fn *const FACTS[N_RAW] = {
+    [N_MODEL] = fact_model,
+    [N_TYPE] = fact_type,
+    [N_STOP] = fact_finish,
+    [N_TIER] = on_tier,
+    [N_SPEED] = on_speed,
+    [N_GEO] = on_geo,
+    [N_ID] = fact_id, /* of a batch, at its making */
+    [N_ITERATION_TYPE] = on_iteration_type,
+    [N_ITERATION_MODEL] = on_iteration_model,
+};
 
 static void on_event(void *arg, const struct jscan_event *e)
 {
     struct reading *r = arg;
-    bool enter = e->what == JSCAN_AT_ENTER;
 
     if (e->node >= N_RAW) {
         on_raw(r, e);
-    } else if (e->node == N_ROOT && e->type == JSCAN_OBJECT) {
-        if (enter)
-            begin_document(r);
-        else
-            end_document(r);
+    } else if (e->node == N_ROOT) {
+        reading_root(r, e);
     } else if (e->node == N_USAGE) {
         r->has_counts = true;
-    } else if (e->node == N_ITERATIONS && enter) {
+    } else if (e->node == N_ITERATIONS && e->what == JSCAN_AT_ENTER) {
         r->compaction = (struct raw_counts){.odd = false};
         parts_drop(r, PART_ITERATION);
     } else if (e->node == N_ITERATION) {
         on_iteration(r, e);
     } else if (e->node == N_ERROR) {
-        r->error = r->error || enter || e->type == JSCAN_STRING;
-    } else if (e->what == JSCAN_AT_VALUE) {
-        on_scalar(r, e);
+        reading_error(r, e);
+    } else {
+        reading_fact(r, e);
     }
 }
 
 const struct reader READER_ANTHROPIC = {.nodes = NODES,
                                         .root = N_ROOT,
                                         .on_event = on_event,
+                                        .facts = FACTS,
                                         .end_document = end_document,
+                                        .finishes = FINISHES,
+                                        .types = TYPES,
                                         .has_terminator = true};

@@ -199,34 +199,21 @@ static const struct jscan_node NODES[N_COUNT] = {
 #undef RAW_NODE
 };
 
-static enum tap_end stop_of(const struct jscan_event *e)
-{
-    static const struct {
-        const char *reason;
-        enum tap_end end;
-    } REASONS[] = {
-        {"max_tokens", TAP_END_TRUNCATED},
-        {"model_context_window_exceeded", TAP_END_TRUNCATED},
-        {"length", TAP_END_TRUNCATED},
-        {"LENGTH", TAP_END_TRUNCATED},
-        {"MAX_TOKENS", TAP_END_TRUNCATED},
-        {"guardrail_intervened", TAP_END_REFUSED},
-        {"content_filtered", TAP_END_REFUSED},
-        {"content_filter", TAP_END_REFUSED},
-        {"CONTENT_FILTERED", TAP_END_REFUSED},
-        {"refusal", TAP_END_REFUSED},
-        {"ERROR_TOXIC", TAP_END_REFUSED},
-        {"ERROR", TAP_END_ERROR},
-    };
-
-    if (e->type != JSCAN_STRING)
-        return TAP_END_NONE;
-    for (size_t i = 0; i < sizeof(REASONS) / sizeof(REASONS[0]); i++) {
-        if (reading_is(e, REASONS[i].reason))
-            return REASONS[i].end;
-    }
-    return TAP_END_COMPLETE;
-}
+static const struct reader_word FINISHES[] = {
+    {"max_tokens", TAP_END_TRUNCATED},
+    {"model_context_window_exceeded", TAP_END_TRUNCATED},
+    {"length", TAP_END_TRUNCATED},
+    {"LENGTH", TAP_END_TRUNCATED},
+    {"MAX_TOKENS", TAP_END_TRUNCATED},
+    {"guardrail_intervened", TAP_END_REFUSED},
+    {"content_filtered", TAP_END_REFUSED},
+    {"content_filter", TAP_END_REFUSED},
+    {"CONTENT_FILTERED", TAP_END_REFUSED},
+    {"refusal", TAP_END_REFUSED},
+    {"ERROR_TOXIC", TAP_END_REFUSED},
+    {"ERROR", TAP_END_ERROR},
+    {NULL, 0},
+};
 
 /* A line of cacheDetails: so many tokens were written to live so long. */
 static void on_write(struct reading *r, const struct jscan_event *e)
@@ -283,71 +270,31 @@ static void to_usage(struct reading *r)
     r->result.usage_is_final = r->result.has_usage && (!r->is_stream || r->terminator);
 }
 
-static void begin_document(struct reading *r)
+static void on_latency(struct reading *r, const struct jscan_event *e)
 {
-    r->open = true;
-    r->documents++;
+    if (reading_is(e, "optimized")) /* priced as a tier of its own */
+        memcpy(r->result.service_tier, "latency-optimized", sizeof("latency-optimized"));
 }
 
-static void end_document(struct reading *r)
+static void on_write_ttl(struct reading *r, const struct jscan_event *e)
 {
-    r->open = false;
-    to_usage(r);
+    r->write_is_1h = reading_is(e, "1h");
 }
 
-static void on_scalar(struct reading *r, const struct jscan_event *e)
+static void on_write_tokens(struct reading *r, const struct jscan_event *e)
 {
-    struct tap_result *result = &r->result;
-
-    switch ((enum node)e->node) {
-    case N_MODEL:
-    case N_INVOKED: /* by a prompt router */
-        (void)reading_text(e, result->model, sizeof(result->model));
-        break;
-    case N_STOP:
-        reading_finish(r, stop_of(e));
-        break;
-    case N_TIER:
-        (void)reading_text(e, result->service_tier, sizeof(result->service_tier));
-        break;
-    case N_LATENCY: /* priced as a tier of its own */
-        if (reading_is(e, "optimized"))
-            memcpy(result->service_tier, "latency-optimized", sizeof("latency-optimized"));
-        break;
-    case N_WRITE_TTL:
-        r->write_is_1h = reading_is(e, "1h");
-        break;
-    case N_WRITE_TOKENS:
-        reading_count(&r->write, RAW_WRITE, e);
-        break;
-    case N_SKIP:
-    case N_ROOT:
-    case N_MESSAGE:
-    case N_ERROR:
-    case N_STOP_OBJECT:
-    case N_DELTA:
-    case N_BLOCK:
-    case N_CONTENT:
-    case N_RESULT:
-    case N_CHOICE:
-    case N_END:
-    case N_TIER_OBJECT:
-    case N_LATENCY_OBJECT:
-    case N_TRACE:
-    case N_ROUTER:
-    case N_USAGE:
-    case N_IN_DETAILS:
-    case N_OUT_DETAILS:
-    case N_CREATION:
-    case N_WRITES:
-    case N_WRITE:
-    case N_METRICS:
-    case N_RAW:
-    case N_METERED:
-    case N_COUNT:
-        break;
-    }
+    reading_count(&r->write, RAW_WRITE, e);
 }
+
+static fact_fn *const FACTS[N_RAW] = {
+    [N_MODEL] = fact_model,
+    [N_INVOKED] = fact_model, /* by a prompt router */
+    [N_STOP] = fact_finish,
+    [N_TIER] = fact_tier,
+    [N_LATENCY] = on_latency,
+    [N_WRITE_TTL] = on_write_ttl,
+    [N_WRITE_TOKENS] = on_write_tokens,
+};
 
 static void on_event(void *arg, const struct jscan_event *e)
 {
@@ -358,11 +305,8 @@ static void on_event(void *arg, const struct jscan_event *e)
         reading_count(&r->metered, (enum raw_count)(e->node - N_METERED), e);
     } else if (e->node >= N_RAW) {
         reading_count(&r->counts, (enum raw_count)(e->node - N_RAW), e);
-    } else if (e->node == N_ROOT && e->type == JSCAN_OBJECT) {
-        if (enter)
-            begin_document(r);
-        else
-            end_document(r);
+    } else if (e->node == N_ROOT) {
+        reading_root(r, e);
     } else if (e->node == N_END || e->node == N_METRICS) {
         r->terminator = true; /* both stand in the last event alone */
     } else if (e->node == N_WRITES && enter) {
@@ -370,9 +314,9 @@ static void on_event(void *arg, const struct jscan_event *e)
     } else if (e->node == N_WRITE) {
         on_write(r, e);
     } else if (e->node == N_ERROR) {
-        r->error = r->error || enter || e->type == JSCAN_STRING;
-    } else if (e->what == JSCAN_AT_VALUE) {
-        on_scalar(r, e);
+        reading_error(r, e);
+    } else {
+        reading_fact(r, e);
     }
 }
 
@@ -388,7 +332,9 @@ static const struct reader_header HEADERS[] = {
 const struct reader READER_BEDROCK = {.nodes = NODES,
                                       .root = N_ROOT,
                                       .on_event = on_event,
-                                      .end_document = end_document,
+                                      .facts = FACTS,
+                                      .end_document = to_usage,
+                                      .finishes = FINISHES,
                                       .headers = HEADERS,
                                       .n_headers = sizeof(HEADERS) / sizeof(HEADERS[0]),
                                       .end_headers = to_usage};

@@ -77,11 +77,5 @@ static const struct reader_word FINISHES[] = {
 static const struct reader_word TYPES[] = {
     {"message-end", DOCUMENT_FINAL}, {"stream-end", DOCUMENT_FINAL}, {NULL, 0}};
 
-const struct reader READER_COHERE = {.nodes = NODES,
-                                     .root = NODE_ROOT,
-                                     .on_event = reader_table_on_event,
-                                     .end_document = reader_table_end_document,
-                                     .has_terminator = true,
-                                     .cache_is_apart = true,
-                                     .finishes = FINISHES,
-                                     .types = TYPES};
+const struct reader READER_COHERE = {
+    READER_TABLE, .has_terminator = true, .cache_is_apart = true};

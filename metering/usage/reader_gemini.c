@@ -174,7 +174,7 @@ static bool is_enum(const struct jscan_event *e, const char *name, const char *n
     return reading_is(e, name) || (e->type == JSCAN_NUMBER && strv_eq(e->text, strv_z(number)));
 }
 
-static enum tap_end finish_of(const struct jscan_event *e)
+static void on_finish(struct reading *r, const struct jscan_event *e)
 {
     static const struct {
         const char *name, *number;
@@ -190,14 +190,15 @@ static enum tap_end finish_of(const struct jscan_event *e)
         {"SPII", "9", TAP_END_REFUSED},
         {"IMAGE_SAFETY", "11", TAP_END_REFUSED},
     };
+    enum tap_end end = TAP_END_COMPLETE;
 
     if (e->type != JSCAN_STRING && e->type != JSCAN_NUMBER)
-        return TAP_END_NONE;
+        return;
     for (size_t i = 0; i < sizeof(REASONS) / sizeof(REASONS[0]); i++) {
         if (is_enum(e, REASONS[i].name, REASONS[i].number))
-            return REASONS[i].end;
+            end = REASONS[i].end;
     }
-    return TAP_END_COMPLETE;
+    reading_finish(r, end);
 }
 
 /* What of the traffic has a price of its own; the rest is the ordinary tier. */
@@ -272,19 +273,6 @@ static void on_status(struct reading *r, const struct jscan_event *e)
         r->error = true;
 }
 
-static void on_usage(struct reading *r, const struct jscan_event *e)
-{
-    if (e->what == JSCAN_AT_ENTER) {
-        r->before = r->counts;
-        r->counts = (struct raw_counts){.odd = false};
-    } else if (raw_has(&r->counts, RAW_INPUT) || raw_has(&r->counts, RAW_OUTPUT) ||
-               raw_has(&r->counts, RAW_REASONING) || r->counts.odd) {
-        r->has_counts = true;
-    } else {
-        r->counts = r->before;
-    }
-}
-
 static void to_usage(struct reading *r)
 {
     const struct raw_counts *c = &r->counts;
@@ -311,17 +299,11 @@ static void to_usage(struct reading *r)
 
 static void begin_document(struct reading *r)
 {
-    r->open = true;
-    r->documents++;
-    r->has_counts = false;
     r->searches = 0;
-    r->id[0] = '\0';
-    r->type = DOCUMENT_PLAIN;
 }
 
 static void end_document(struct reading *r)
 {
-    r->open = false;
     r->terminator = r->terminator || r->type == DOCUMENT_FINAL;
     if (r->has_counts) {
         to_usage(r);
@@ -338,104 +320,81 @@ static void end_document(struct reading *r)
         r->result.has_usage && (!r->is_stream || r->finish != TAP_END_NONE);
 }
 
-static uint8_t modality_of(const struct jscan_event *e)
+static void on_modality(struct reading *r, const struct jscan_event *e)
 {
     if (is_enum(e, "AUDIO", "4") || reading_is(e, "audio"))
-        return MODALITY_AUDIO;
-    if (is_enum(e, "IMAGE", "2") || reading_is(e, "image"))
-        return MODALITY_IMAGE;
-    if (is_enum(e, "VIDEO", "3") || reading_is(e, "video"))
-        return MODALITY_VIDEO;
-    return MODALITY_OTHER;
+        r->modality = MODALITY_AUDIO;
+    else if (is_enum(e, "IMAGE", "2") || reading_is(e, "image"))
+        r->modality = MODALITY_IMAGE;
+    else if (is_enum(e, "VIDEO", "3") || reading_is(e, "video"))
+        r->modality = MODALITY_VIDEO;
+    else
+        r->modality = MODALITY_OTHER;
 }
 
-static void on_scalar(struct reading *r, const struct jscan_event *e)
+static void on_response_id(struct reading *r, const struct jscan_event *e)
 {
     struct tap_result *result = &r->result;
 
-    switch ((enum node)e->node) {
-    case N_MODEL:
-        (void)reading_text(e, result->model, sizeof(result->model));
-        break;
-    case N_RESPONSE_ID: /* Google sends no id of the request in a header */
-        if (result->request_id[0] == '\0')
-            (void)reading_text(e, result->request_id, sizeof(result->request_id));
-        break;
-    case N_TIER:
-        (void)reading_text(e, result->service_tier, sizeof(result->service_tier));
-        break;
-    case N_TRAFFIC:
-        on_traffic(r, e);
-        break;
-    case N_BLOCK_REASON:
-        if (e->type == JSCAN_STRING || e->type == JSCAN_NUMBER)
-            reading_finish(r, TAP_END_REFUSED);
-        break;
-    case N_FINISH:
-        reading_finish(r, finish_of(e));
-        break;
-    case N_QUERY:
-        r->searches++;
-        break;
-    case N_MODALITY:
-        r->modality = modality_of(e);
-        break;
-    case N_STATUS:
-        on_status(r, e);
-        break;
-    case N_ID:
-    case N_NAME: /* of a batch or an operation, by its path */
-        reading_id(r, e);
-        break;
-    case N_EVENT:
-        if (reading_is(e, "interaction.completed"))
-            r->type = DOCUMENT_FINAL;
-        r->error = r->error || reading_is(e, "error");
-        break;
-    case N_GROUND_TYPE:
-        r->modality = reading_is(e, "google_maps") ? GROUND_MAPS : GROUND_SEARCH;
-        break;
-    case N_GROUND_COUNT:
-    case N_MODALITY_TOKENS:
-        if (e->type == JSCAN_NUMBER &&
-            jscan_count(e->text, &r->modality_tokens) == JSCAN_COUNT_OK)
-            r->has_modality_tokens = true;
-        else
-            r->counts.odd = true;
-        break;
-    case N_SKIP:
-    case N_ROOT:
-    case N_ERROR:
-    case N_FEEDBACK:
-    case N_CANDIDATES:
-    case N_CANDIDATE:
-    case N_CONTENT:
-    case N_PARTS:
-    case N_CALL:
-    case N_TEXT:
-    case N_GROUNDING:
-    case N_QUERIES:
-    case N_USAGE:
-    case N_IN_DETAILS:
-    case N_IN_DETAIL:
-    case N_OUT_DETAILS:
-    case N_OUT_DETAIL:
-    case N_INTERACTION:
-    case N_STEP:
-    case N_GROUNDS:
-    case N_GROUND:
-    case N_BATCH:
-    case N_ANSWER:
-    case N_RAW:
-    case N_COUNT:
-        break;
-    }
+    if (result->request_id[0] == '\0') /* Google sends no id of the request in a header */
+        (void)reading_text(e, result->request_id, sizeof(result->request_id));
 }
 
-/* One of the answers that came with a batch. */
-static void on_answer(struct reading *r, bool enter)
+static void on_block_reason(struct reading *r, const struct jscan_event *e)
 {
-    if (enter) {
+    if (e->type == JSCAN_STRING || e->type == JSCAN_NUMBER)
+        reading_finish(r, TAP_END_REFUSED);
+}
+
+static void on_query(struct reading *r, const struct jscan_event *e)
+{
+    (void)e;
+    r->searches++;
+}
+
+static void on_interaction_event(struct reading *r, const struct jscan_event *e)
+{
+    if (reading_is(e, "interaction.completed"))
+        r->type = DOCUMENT_FINAL;
+    r->error = r->error || reading_is(e, "error");
+}
+
+static void on_ground_type(struct reading *r, const struct jscan_event *e)
+{
+    r->modality = reading_is(e, "google_maps") ? GROUND_MAPS : GROUND_SEARCH;
+}
+
+/* Of one line of a list: of modalities, or of tools. */
+static void on_line_count(struct reading *r, const struct jscan_event *e)
+{
+    if (e->type == JSCAN_NUMBER && jscan_count(e->text, &r->modality_tokens) == JSCAN_COUNT_OK)
+        r->has_modality_tokens = true;
+    else
+        r->counts.odd = true;
+}
+
+static fact_fn *const FACTS[N_RAW] = {
+    [N_MODEL] = fact_model,
+    [N_RESPONSE_ID] = on_response_id,
+    [N_TIER] = fact_tier,
+    [N_TRAFFIC] = on_traffic,
+    [N_BLOCK_REASON] = on_block_reason,
+    [N_FINISH] = on_finish,
+    [N_QUERY] = on_query,
+    [N_MODALITY] = on_modality,
+    [N_MODALITY_TOKENS] = on_line_count,
+    [N_STATUS] = on_status,
+    [N_ID] = fact_id,
+    [N_NAME] = fact_id, /* of a batch or an operation, by its path */
+    [N_EVENT] = on_interaction_event,
+    [N_GROUND_TYPE] = on_ground_type,
+    [N_GROUND_COUNT] = on_line_count,
+};
+
+/* One of the answers that came with a batch. */
+static void on_answer(struct reading *r, const struct jscan_event *e)
+{
+    if (e->what == JSCAN_AT_ENTER) {
         r->counts = (struct raw_counts){.odd = false};
         r->has_counts = false;
     } else if (r->on_answer != NULL) {
@@ -449,17 +408,13 @@ static void on_answer(struct reading *r, bool enter)
 static void on_event(void *arg, const struct jscan_event *e)
 {
     struct reading *r = arg;
-    bool enter = e->what == JSCAN_AT_ENTER;
 
     if (e->node >= N_RAW) {
         reading_count(&r->counts, (enum raw_count)(e->node - N_RAW), e);
     } else if (e->node == N_ROOT) {
-        if (e->type == JSCAN_OBJECT && enter)
-            begin_document(r);
-        else if (e->type == JSCAN_OBJECT)
-            end_document(r);
+        reading_root(r, e);
     } else if (e->node == N_USAGE) {
-        on_usage(r, e);
+        reading_usage(r, e);
     } else if (e->node == N_IN_DETAIL) {
         on_detail(r, e, true);
     } else if (e->node == N_OUT_DETAIL) {
@@ -467,13 +422,20 @@ static void on_event(void *arg, const struct jscan_event *e)
     } else if (e->node == N_GROUND) {
         on_ground(r, e);
     } else if (e->node == N_ANSWER) {
-        on_answer(r, enter);
+        on_answer(r, e);
     } else if (e->node == N_ERROR) {
-        r->error = r->error || enter || e->type == JSCAN_STRING;
-    } else if (e->what == JSCAN_AT_VALUE) {
-        on_scalar(r, e);
+        reading_error(r, e);
+    } else {
+        reading_fact(r, e);
     }
 }
 
 const struct reader READER_GEMINI = {
-    .nodes = NODES, .root = N_ROOT, .on_event = on_event, .end_document = end_document};
+    .nodes = NODES,
+    .root = N_ROOT,
+    .on_event = on_event,
+    .facts = FACTS,
+    .amounts = 1u << RAW_INPUT | 1u << RAW_OUTPUT | 1u << RAW_REASONING,
+    .begin_document = begin_document,
+    .end_document = end_document,
+};

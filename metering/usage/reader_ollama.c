@@ -33,10 +33,4 @@ static const struct jscan_node NODES[NODE_COUNT] = {
 static const struct reader_word FINISHES[] = {{"length", TAP_END_TRUNCATED}, {NULL, 0}};
 static const struct reader_word TYPES[] = {{NULL, 0}};
 
-const struct reader READER_OLLAMA = {.nodes = NODES,
-                                     .root = NODE_ROOT,
-                                     .on_event = reader_table_on_event,
-                                     .end_document = reader_table_end_document,
-                                     .has_terminator = true,
-                                     .finishes = FINISHES,
-                                     .types = TYPES};
+const struct reader READER_OLLAMA = {READER_TABLE, .has_terminator = true};

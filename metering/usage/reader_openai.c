@@ -273,42 +273,33 @@ static const struct jscan_node NODES[N_COUNT] = {
 /* An error member that is not null makes a document one of error. */
 static void on_error(struct reading *r, const struct jscan_event *e)
 {
-    if (e->what == JSCAN_AT_ENTER || (e->what == JSCAN_AT_VALUE && e->type == JSCAN_STRING))
-        r->error = r->has_other = true;
+    if (reading_error(r, e))
+        r->has_other = true;
 }
 
-static enum tap_end finish_of(const struct jscan_event *e)
-{
-    if (e->type != JSCAN_STRING)
-        return TAP_END_NONE;
-    if (reading_is(e, "length") || reading_is(e, "max_tokens") ||
-        reading_is(e, "model_length") || reading_is(e, "max_output_tokens"))
-        return TAP_END_TRUNCATED;
-    if (reading_is(e, "content_filter") || reading_is(e, "refusal"))
-        return TAP_END_REFUSED;
-    if (reading_is(e, "error"))
-        return TAP_END_ERROR;
-    return TAP_END_COMPLETE;
-}
+static const struct reader_word FINISHES[] = {
+    {"length", TAP_END_TRUNCATED},       {"max_tokens", TAP_END_TRUNCATED},
+    {"model_length", TAP_END_TRUNCATED}, {"max_output_tokens", TAP_END_TRUNCATED},
+    {"content_filter", TAP_END_REFUSED}, {"refusal", TAP_END_REFUSED},
+    {"error", TAP_END_ERROR},            {NULL, 0},
+};
 
 /* The last words of streams: of responses, images, transcriptions, speech. */
+static const struct reader_word TYPES[] = {
+    {"response.completed", DOCUMENT_FINAL},
+    {"response.incomplete", DOCUMENT_TRUNCATED},
+    {"response.failed", DOCUMENT_FAILED},
+    {"image_generation.completed", DOCUMENT_FINAL},
+    {"image_edit.completed", DOCUMENT_FINAL},
+    {"transcript.text.done", DOCUMENT_FINAL},
+    {"speech.audio.done", DOCUMENT_FINAL},
+    {"error", DOCUMENT_ERROR},
+    {NULL, 0},
+};
+
 static void on_type(struct reading *r, const struct jscan_event *e)
 {
-    static const struct reader_word TYPES[] = {
-        {"response.completed", DOCUMENT_FINAL},
-        {"response.incomplete", DOCUMENT_TRUNCATED},
-        {"response.failed", DOCUMENT_FAILED},
-        {"image_generation.completed", DOCUMENT_FINAL},
-        {"image_edit.completed", DOCUMENT_FINAL},
-        {"transcript.text.done", DOCUMENT_FINAL},
-        {"speech.audio.done", DOCUMENT_FINAL},
-        {"error", DOCUMENT_ERROR},
-    };
-
-    for (size_t i = 0; i < sizeof(TYPES) / sizeof(TYPES[0]); i++) {
-        if (reading_is(e, TYPES[i].word))
-            r->type = (enum document_type)TYPES[i].means;
-    }
+    fact_type(r, e);
     if (reading_is(e, "image_generation.completed") || reading_is(e, "image_edit.completed"))
         r->drawn++;
 }
@@ -347,22 +338,6 @@ static void on_item(struct reading *r, const struct jscan_event *e)
     }
 }
 
-/* One usage object; of several in a document the last that has counts wins. */
-static void on_usage(struct reading *r, const struct jscan_event *e)
-{
-    if (e->what == JSCAN_AT_ENTER) {
-        r->before = r->counts;
-        r->counts = (struct raw_counts){.odd = false};
-    } else if (raw_has(&r->counts, RAW_INPUT) || raw_has(&r->counts, RAW_OUTPUT) ||
-               raw_has(&r->counts, RAW_TOTAL) || raw_has(&r->counts, RAW_AUDIO_MS) ||
-               raw_has(&r->counts, RAW_PAGES) || raw_has(&r->counts, RAW_SEARCH_UNITS) ||
-               r->counts.odd) {
-        r->has_counts = true;
-    } else {
-        r->counts = r->before;
-    }
-}
-
 /* Where a count goes that several members may spell: the largest of them. */
 static void on_raw(struct reading *r, enum raw_count id, const struct jscan_event *e)
 {
@@ -376,15 +351,11 @@ static void on_raw(struct reading *r, enum raw_count id, const struct jscan_even
 
 static void begin_document(struct reading *r)
 {
-    r->open = true;
-    r->documents++;
-    r->type = DOCUMENT_PLAIN;
     r->has_choices = r->has_filled_choices = r->has_other = r->is_usage_event = false;
-    r->has_counts = r->has_searches = false;
+    r->has_searches = false;
     r->items[0] = r->items[1] = r->items[2] = 0;
     r->data = 0;
     r->duration = (struct raw_counts){.odd = false};
-    r->id[0] = '\0';
     r->is_step = false;
 }
 
@@ -394,7 +365,6 @@ static void end_document(struct reading *r)
     bool last = r->type == DOCUMENT_FINAL || r->type == DOCUMENT_TRUNCATED ||
                 r->type == DOCUMENT_FAILED;
 
-    r->open = false;
     if (r->type == DOCUMENT_FAILED || r->type == DOCUMENT_ERROR)
         r->error = true;
     if (r->type == DOCUMENT_TRUNCATED)
@@ -434,128 +404,102 @@ static void on_side(struct reading *r, const struct jscan_event *e)
     }
 }
 
-static void on_root(struct reading *r, const struct jscan_event *e)
+static void on_object(struct reading *r, const struct jscan_event *e)
 {
-    if (e->type != JSCAN_OBJECT)
-        return;
-    if (e->what == JSCAN_AT_ENTER)
-        begin_document(r);
-    else
-        end_document(r);
+    r->error = r->error || reading_is(e, "error");
+    r->is_step = reading_is(e, "thread.run.step");
 }
 
-static void on_scalar(struct reading *r, const struct jscan_event *e)
+static void on_kept(struct reading *r, const struct jscan_event *e)
 {
-    switch ((enum node)e->node) {
-    case N_MODEL:
-        (void)reading_text(e, r->result.model, sizeof(r->result.model));
-        break;
-    case N_TIER:
-        (void)reading_text(e, r->result.service_tier, sizeof(r->result.service_tier));
-        break;
-    case N_TYPE:
-        on_type(r, e);
-        break;
-    case N_STATUS:
-        on_status(r, e);
-        break;
-    case N_OBJECT:
-        r->error = r->error || reading_is(e, "error");
-        r->is_step = reading_is(e, "thread.run.step");
-        break;
-    case N_ID:
-        reading_id(r, e);
-        break;
-    case N_KEPT:
-        r->is_kept = r->is_kept || e->type == JSCAN_TRUE;
-        break;
-    case N_REASON:
-        if (reading_is(e, "content_filter"))
-            reading_finish(r, TAP_END_REFUSED);
-        break;
-    case N_FINISH:
-        reading_finish(r, finish_of(e));
-        break;
-    case N_PART_TYPE:
-        if (reading_is(e, "refusal"))
-            reading_finish(r, TAP_END_REFUSED);
-        break;
-    case N_REFUSAL:
-        if (e->type == JSCAN_STRING && e->text_bytes > 0)
-            reading_finish(r, TAP_END_REFUSED);
-        break;
-    case N_ITEM_TYPE:
-        on_item_type(r, e);
-        break;
-    case N_ACTION_TYPE:
-        r->item_no_search = !reading_is(e, "search");
-        break;
-    case N_TOOL_REQUESTS:
-        if (e->type == JSCAN_NUMBER && jscan_count(e->text, &r->searches) == JSCAN_COUNT_OK)
-            r->has_searches = true;
-        break;
-    case N_OTHER:
-        r->has_other = r->has_other || e->type != JSCAN_NULL;
-        break;
-    case N_COST:
-    case N_COST_TOTAL:
-        reading_cost(r, e, 0);
-        break;
-    case N_TICKS:
-        reading_cost(r, e, TICK_PLACES);
-        break;
-    case N_SECONDS:
-        reading_seconds(&r->counts, RAW_AUDIO_MS, e);
-        r->has_counts = r->has_counts || raw_has(&r->counts, RAW_AUDIO_MS);
-        break;
-    case N_DURATION:
-        reading_seconds(&r->duration, RAW_AUDIO_MS, e);
-        break;
-    case N_TOOL_MODEL:
-        (void)reading_text(e, r->tool_model, sizeof(r->tool_model));
-        break;
-    case N_SIDE_MODEL:
-        (void)reading_text(e, r->iteration_model, sizeof(r->iteration_model));
-        break;
-    case N_PERPLEXITY:
-        r->is_perplexity = r->is_perplexity || e->type == JSCAN_STRING;
-        (void)reading_text(e, r->result.search_ctx, sizeof(r->result.search_ctx));
-        break;
-    case N_SKIP:
-    case N_ROOT:
-    case N_RESPONSE:
-    case N_ERROR:
-    case N_GROQ:
-    case N_INCOMPLETE:
-    case N_CHOICES:
-    case N_CHOICE:
-    case N_DELTA:
-    case N_CONTENT:
-    case N_CALLS:
-    case N_OUTPUT:
-    case N_ITEM:
-    case N_ACTION:
-    case N_TOOL_USAGE:
-    case N_TOOL_SEARCH:
-    case N_USAGE:
-    case N_IN_DETAILS:
-    case N_WRITE_DETAILS:
-    case N_OUT_DETAILS:
-    case N_TOOLS_USED:
-    case N_DATA:
-    case N_DATUM:
-    case N_TOOLS:
-    case N_TOOL:
-    case N_SVG:
-    case N_IMAGE_GEN:
-    case N_SIDE_IN_DETAILS:
-    case N_SIDE_OUT_DETAILS:
-    case N_RAW:
-    case N_SIDE_RAW:
-    case N_COUNT:
-        break;
-    }
+    r->is_kept = r->is_kept || e->type == JSCAN_TRUE;
 }
+
+static void on_incomplete(struct reading *r, const struct jscan_event *e)
+{
+    if (reading_is(e, "content_filter"))
+        reading_finish(r, TAP_END_REFUSED);
+}
+
+static void on_part_type(struct reading *r, const struct jscan_event *e)
+{
+    if (reading_is(e, "refusal"))
+        reading_finish(r, TAP_END_REFUSED);
+}
+
+static void on_refusal(struct reading *r, const struct jscan_event *e)
+{
+    if (e->type == JSCAN_STRING && e->text_bytes > 0)
+        reading_finish(r, TAP_END_REFUSED);
+}
+
+static void on_action_type(struct reading *r, const struct jscan_event *e)
+{
+    r->item_no_search = !reading_is(e, "search");
+}
+
+static void on_tool_requests(struct reading *r, const struct jscan_event *e)
+{
+    if (e->type == JSCAN_NUMBER && jscan_count(e->text, &r->searches) == JSCAN_COUNT_OK)
+        r->has_searches = true;
+}
+
+static void on_other(struct reading *r, const struct jscan_event *e)
+{
+    r->has_other = r->has_other || e->type != JSCAN_NULL;
+}
+
+static void on_ticks(struct reading *r, const struct jscan_event *e)
+{
+    reading_cost(r, e, TICK_PLACES);
+}
+
+static void on_duration(struct reading *r, const struct jscan_event *e)
+{
+    reading_seconds(&r->duration, RAW_AUDIO_MS, e);
+}
+
+static void on_tool_model(struct reading *r, const struct jscan_event *e)
+{
+    (void)reading_text(e, r->tool_model, sizeof(r->tool_model));
+}
+
+static void on_side_model(struct reading *r, const struct jscan_event *e)
+{
+    (void)reading_text(e, r->iteration_model, sizeof(r->iteration_model));
+}
+
+static void on_search_context(struct reading *r, const struct jscan_event *e)
+{
+    r->is_perplexity = r->is_perplexity || e->type == JSCAN_STRING;
+    (void)reading_text(e, r->result.search_ctx, sizeof(r->result.search_ctx));
+}
+
+static fact_fn *const FACTS[N_RAW] = {
+    [N_MODEL] = fact_model,
+    [N_TIER] = fact_tier,
+    [N_TYPE] = on_type,
+    [N_STATUS] = on_status,
+    [N_OBJECT] = on_object,
+    [N_ID] = fact_id,
+    [N_KEPT] = on_kept,
+    [N_REASON] = on_incomplete,
+    [N_FINISH] = fact_finish,
+    [N_PART_TYPE] = on_part_type,
+    [N_REFUSAL] = on_refusal,
+    [N_ITEM_TYPE] = on_item_type,
+    [N_ACTION_TYPE] = on_action_type,
+    [N_TOOL_REQUESTS] = on_tool_requests,
+    [N_OTHER] = on_other,
+    [N_COST] = fact_cost,
+    [N_COST_TOTAL] = fact_cost,
+    [N_TICKS] = on_ticks,
+    [N_SECONDS] = fact_seconds,
+    [N_DURATION] = on_duration,
+    [N_TOOL_MODEL] = on_tool_model,
+    [N_SIDE_MODEL] = on_side_model,
+    [N_PERPLEXITY] = on_search_context,
+};
 
 static void on_event(void *arg, const struct jscan_event *e)
 {
@@ -566,7 +510,7 @@ static void on_event(void *arg, const struct jscan_event *e)
     else if (e->node >= N_RAW)
         on_raw(r, (enum raw_count)(e->node - N_RAW), e);
     else if (e->node == N_ROOT)
-        on_root(r, e);
+        reading_root(r, e);
     else if (e->node == N_CHOICES)
         r->has_choices = r->has_choices || e->type == JSCAN_ARRAY;
     else if (e->node == N_CHOICE)
@@ -580,17 +524,23 @@ static void on_event(void *arg, const struct jscan_event *e)
     else if (e->node == N_DATUM)
         r->data += e->what == JSCAN_AT_ENTER && e->type == JSCAN_OBJECT;
     else if (e->node == N_USAGE)
-        on_usage(r, e);
+        reading_usage(r, e);
     else if (e->node == N_ERROR)
         on_error(r, e);
-    else if (e->what == JSCAN_AT_VALUE)
-        on_scalar(r, e);
+    else
+        reading_fact(r, e);
 }
 
-const struct reader READER_OPENAI = {
-    .nodes = NODES, .root = N_ROOT, .on_event = on_event, .end_document = end_document};
-const struct reader READER_RESPONSES = {.nodes = NODES,
-                                        .root = N_ROOT,
-                                        .on_event = on_event,
-                                        .end_document = end_document,
-                                        .has_terminator = true};
+/* What a usage object says that is one. */
+enum {
+    AMOUNTS = 1 << RAW_INPUT | 1 << RAW_OUTPUT | 1 << RAW_TOTAL | 1 << RAW_AUDIO_MS |
+              1 << RAW_PAGES | 1 << RAW_SEARCH_UNITS,
+};
+
+#define READER                                                                                 \
+    .nodes = NODES, .root = N_ROOT, .on_event = on_event, .facts = FACTS, .amounts = AMOUNTS,  \
+    .begin_document = begin_document, .end_document = end_document, .finishes = FINISHES,      \
+    .types = TYPES
+
+const struct reader READER_OPENAI = {READER};
+const struct reader READER_RESPONSES = {READER, .has_terminator = true};

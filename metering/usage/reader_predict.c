@@ -64,48 +64,43 @@ static void end_document(struct reading *r)
 {
     const struct usage *u = &r->result.usage;
 
-    r->open = false;
     r->result.has_usage = usage_has(u, USAGE_INPUT) || usage_has(u, USAGE_IMAGES);
     r->result.usage_is_final = r->result.has_usage;
 }
 
+static void on_tokens(struct reading *r, const struct jscan_event *e)
+{
+    add(r, USAGE_INPUT, e);
+}
+
+static void on_characters(struct reading *r, const struct jscan_event *e)
+{
+    add(r, USAGE_CHARACTERS, e);
+}
+
+static void on_image(struct reading *r, const struct jscan_event *e)
+{
+    struct usage *u = &r->result.usage;
+
+    if (e->type == JSCAN_STRING && u->n[USAGE_IMAGES] < USAGE_MAX_COUNT)
+        usage_set(u, USAGE_IMAGES, u->n[USAGE_IMAGES] + 1);
+}
+
+static fact_fn *const FACTS[N_COUNT] = {
+    [N_TOKENS] = on_tokens, [N_CHARACTERS] = on_characters, [N_IMAGE] = on_image};
+
 static void on_event(void *arg, const struct jscan_event *e)
 {
     struct reading *r = arg;
-    struct usage *u = &r->result.usage;
 
-    switch ((enum node)e->node) {
-    case N_ROOT:
-        if (e->what == JSCAN_AT_ENTER && e->type == JSCAN_OBJECT) {
-            r->open = true;
-            r->documents++;
-        } else if (e->what == JSCAN_AT_LEAVE && e->type == JSCAN_OBJECT) {
-            end_document(r);
-        }
-        break;
-    case N_ERROR:
-        r->error = r->error || e->what == JSCAN_AT_ENTER || e->type == JSCAN_STRING;
-        break;
-    case N_TOKENS:
-        add(r, USAGE_INPUT, e);
-        break;
-    case N_CHARACTERS:
-        add(r, USAGE_CHARACTERS, e);
-        break;
-    case N_IMAGE:
-        if (e->type == JSCAN_STRING && u->n[USAGE_IMAGES] < USAGE_MAX_COUNT)
-            usage_set(u, USAGE_IMAGES, u->n[USAGE_IMAGES] + 1);
-        break;
-    case N_SKIP:
-    case N_PREDICTIONS:
-    case N_PREDICTION:
-    case N_EMBEDDINGS:
-    case N_STATISTICS:
-    case N_METADATA:
-    case N_COUNT:
-        break;
-    }
+    if (e->node == N_ROOT)
+        reading_root(r, e);
+    else if (e->node == N_ERROR)
+        reading_error(r, e);
+    else
+        reading_fact(r, e);
 }
 
 const struct reader READER_PREDICT = {
-    .nodes = NODES, .root = N_ROOT, .on_event = on_event, .end_document = end_document};
+    .nodes = NODES, .root = N_ROOT, .on_event = on_event, .facts = FACTS,
+    .end_document = end_document};

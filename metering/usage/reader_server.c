@@ -99,9 +99,4 @@ static const struct reader_word FINISHES[] = {
     {NULL, 0}};
 static const struct reader_word TYPES[] = {{NULL, 0}};
 
-const struct reader READER_SERVER = {.nodes = NODES,
-                                     .root = NODE_ROOT,
-                                     .on_event = reader_table_on_event,
-                                     .end_document = reader_table_end_document,
-                                     .finishes = FINISHES,
-                                     .types = TYPES};
+const struct reader READER_SERVER = {READER_TABLE};

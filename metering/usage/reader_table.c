@@ -1,25 +1,5 @@
 #include "metering/usage/reader_table.h"
 
-/* What the word of an event means; other for one that is not listed. */
-static unsigned meaning(const struct reader_word *words, const struct jscan_event *e,
-                        unsigned other)
-{
-    for (; words->word != NULL; words++) {
-        if (reading_is(e, words->word))
-            return words->means;
-    }
-    return other;
-}
-
-static void begin_document(struct reading *r)
-{
-    r->open = true;
-    r->documents++;
-    r->type = DOCUMENT_PLAIN;
-    r->has_counts = false;
-    r->id[0] = '\0';
-}
-
 static void to_usage(struct reading *r)
 {
     const struct raw_counts *c = &r->counts;
@@ -46,7 +26,6 @@ void reader_table_end_document(struct reading *r)
 {
     bool last = r->type == DOCUMENT_FINAL;
 
-    r->open = false;
     r->error = r->error || r->type == DOCUMENT_ERROR;
     r->terminator = r->terminator || last;
     reading_keep_cost(r);
@@ -56,22 +35,6 @@ void reader_table_end_document(struct reading *r)
     }
     r->result.usage_is_final =
         r->result.has_usage && (!r->is_stream || r->terminator || r->finish != TAP_END_NONE);
-}
-
-static void on_root(struct reading *r, const struct jscan_event *e)
-{
-    if (e->type != JSCAN_OBJECT)
-        return;
-    if (e->what == JSCAN_AT_ENTER)
-        begin_document(r);
-    else
-        reader_table_end_document(r);
-}
-
-static void on_finish(struct reading *r, const struct jscan_event *e)
-{
-    if (e->type == JSCAN_STRING)
-        reading_finish(r, (enum tap_end)meaning(r->reader->finishes, e, TAP_END_COMPLETE));
 }
 
 /* An empty list of errors is none. */
@@ -91,62 +54,41 @@ static void on_input_item(struct reading *r, const struct jscan_event *e)
     }
 }
 
-static void on_own(struct reading *r, const struct jscan_event *e)
+static void on_done(struct reading *r, const struct jscan_event *e)
 {
-    struct tap_result *result = &r->result;
+    if (e->type == JSCAN_TRUE)
+        r->type = DOCUMENT_FINAL;
+    else if (e->type == JSCAN_FALSE) /* others follow, whatever the answer is labelled */
+        r->is_stream = true;
+}
 
-    switch ((enum reader_node)e->node) {
-    case NODE_MODEL:
-        (void)reading_text(e, result->model, sizeof(result->model));
-        break;
-    case NODE_TIER:
-        (void)reading_text(e, result->service_tier, sizeof(result->service_tier));
-        break;
-    case NODE_TYPE:
-        r->type = (enum document_type)meaning(r->reader->types, e, r->type);
-        break;
-    case NODE_FINISH:
-        on_finish(r, e);
-        break;
-    case NODE_DONE:
-        if (e->type == JSCAN_TRUE)
-            r->type = DOCUMENT_FINAL;
-        else if (e->type == JSCAN_FALSE) /* others follow, whatever the answer is labelled */
-            r->is_stream = true;
-        break;
-    case NODE_WHOLE_TEXT:
-        if (r->is_stream && e->type == JSCAN_STRING) {
-            r->scan.counted_bytes -= e->text_bytes;
-            r->whole_text = e->text_bytes > r->whole_text ? e->text_bytes : r->whole_text;
-        }
-        break;
-    case NODE_COST:
-        reading_cost(r, e, 0);
-        break;
-    case NODE_ID:
-        reading_id(r, e);
-        r->is_kept = true;
-        break;
-    case NODE_STATUS:
-        r->result.pending = reading_is(e, "starting") || reading_is(e, "processing");
-        r->error = r->error || reading_is(e, "failed");
-        break;
-    case NODE_SECONDS:
-        reading_seconds(&r->counts, RAW_AUDIO_MS, e);
-        r->has_counts = r->has_counts || raw_has(&r->counts, RAW_AUDIO_MS);
-        break;
-    case NODE_SKIP:
-    case NODE_ROOT:
-    case NODE_ERROR:
-    case NODE_USAGE:
-    case NODE_TEXT:
-    case NODE_INPUT_ITEM:
-    case NODE_OWN:
-    case NODE_OWN_MAX:
-    case NODE_COUNT:
-        break;
+static void on_whole_text(struct reading *r, const struct jscan_event *e)
+{
+    if (r->is_stream && e->type == JSCAN_STRING) {
+        r->scan.counted_bytes -= e->text_bytes;
+        r->whole_text = e->text_bytes > r->whole_text ? e->text_bytes : r->whole_text;
     }
 }
+
+static void on_id(struct reading *r, const struct jscan_event *e)
+{
+    fact_id(r, e);
+    r->is_kept = true;
+}
+
+static void on_status(struct reading *r, const struct jscan_event *e)
+{
+    r->result.pending = reading_is(e, "starting") || reading_is(e, "processing");
+    r->error = r->error || reading_is(e, "failed");
+}
+
+fact_fn *const READER_TABLE_FACTS[NODE_RAW] = {
+    [NODE_MODEL] = fact_model,     [NODE_TIER] = fact_tier,
+    [NODE_TYPE] = fact_type,       [NODE_FINISH] = fact_finish,
+    [NODE_DONE] = on_done,         [NODE_WHOLE_TEXT] = on_whole_text,
+    [NODE_COST] = fact_cost,       [NODE_ID] = on_id,
+    [NODE_STATUS] = on_status,     [NODE_SECONDS] = fact_seconds,
+};
 
 void reader_table_on_event(void *arg, const struct jscan_event *e)
 {
@@ -156,7 +98,7 @@ void reader_table_on_event(void *arg, const struct jscan_event *e)
         reading_count(&r->counts, (enum raw_count)(e->node - NODE_RAW), e);
         r->has_counts = r->has_counts || e->type != JSCAN_NULL;
     } else if (e->node == NODE_ROOT) {
-        on_root(r, e);
+        reading_root(r, e);
     } else if (e->node == NODE_USAGE) {
         if (e->what == JSCAN_AT_ENTER)
             r->counts = (struct raw_counts){.odd = false};
@@ -164,7 +106,7 @@ void reader_table_on_event(void *arg, const struct jscan_event *e)
         on_error(r, e);
     } else if (e->node == NODE_INPUT_ITEM) {
         on_input_item(r, e);
-    } else if (e->what == JSCAN_AT_VALUE) {
-        on_own(r, e);
+    } else {
+        reading_fact(r, e);
     }
 }

@@ -48,5 +48,12 @@ enum reader_node {
 
 void reader_table_on_event(void *arg, const struct jscan_event *e);
 void reader_table_end_document(struct reading *r);
+extern fact_fn *const READER_TABLE_FACTS[NODE_RAW];
+
+/* What every such reader begins with; its graph, words and peculiarities follow. */
+#define READER_TABLE                                                                           \
+    .nodes = NODES, .root = NODE_ROOT, .on_event = reader_table_on_event,                      \
+    .facts = READER_TABLE_FACTS, .end_document = reader_table_end_document,                    \
+    .finishes = FINISHES, .types = TYPES
 
 #endif

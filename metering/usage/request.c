@@ -5,201 +5,9 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "metering/usage/jscan.h"
 #include "metering/usage/protocol.h"
 #include "metering/usage/protocol_int.h"
-
-enum node {
-    N_SKIP = JSCAN_SKIP,
-    N_ROOT,
-    N_MODEL,
-    N_STREAM,
-    N_OPTIONS,
-    N_INCLUDE,
-    N_OPTIONS_REST,
-    N_CAP,
-    N_CHOICES,
-    N_CONFIG,
-    N_MESSAGES,
-    N_PROMPT,
-    N_CONTENT,
-    N_TEXT,
-    N_MEDIA,
-    N_SOURCE,
-    N_SOURCE_TYPE,
-    N_SOURCE_DATA,
-    N_TIER,
-    N_STATE,
-    N_BACKGROUND,
-    N_REQUESTS,
-    N_REQUEST,
-    N_TIER_OBJECT,
-    N_ASIDE, /* no text of the prompt, whatever it holds */
-    N_PARAMS,
-    N_PARAMS_MODEL,
-    N_PARAMS_CAP,
-    N_IMAGES,
-    N_SIZE,
-    N_QUALITY,
-    N_SEARCH_OPTIONS,
-    N_SEARCH_CTX,
-    N_MODEL_ID,
-    N_COUNT,
-};
-
-static const struct jscan_edge ROOT_EDGES[] = {
-    JSCAN_EDGE("model", N_MODEL),
-    JSCAN_EDGE("stream", N_STREAM),
-    JSCAN_EDGE("stream_options", N_OPTIONS),
-    JSCAN_EDGE("messages", N_MESSAGES),
-    JSCAN_EDGE("contents", N_MESSAGES),
-    JSCAN_EDGE("content", N_MESSAGES),
-    JSCAN_EDGE("input", N_PROMPT),
-    JSCAN_EDGE("prompt", N_PROMPT),
-    JSCAN_EDGE("system", N_CONTENT),
-    JSCAN_EDGE("systemInstruction", N_CONTENT),
-    JSCAN_EDGE("system_instruction", N_CONTENT),
-    JSCAN_EDGE("instructions", N_TEXT),
-    JSCAN_EDGE("suffix", N_TEXT),
-    JSCAN_EDGE("tools", N_TEXT),
-    JSCAN_EDGE("functions", N_TEXT),
-    JSCAN_EDGE("response_format", N_TEXT),
-    JSCAN_EDGE("text", N_TEXT),
-    JSCAN_EDGE("requests", N_REQUESTS),
-    JSCAN_EDGE("max_tokens", N_CAP),
-    JSCAN_EDGE("max_completion_tokens", N_CAP),
-    JSCAN_EDGE("max_output_tokens", N_CAP),
-    JSCAN_EDGE("max_tokens_to_sample", N_CAP),
-    JSCAN_EDGE("max_gen_len", N_CAP),
-    JSCAN_EDGE("maxTokens", N_CAP),
-    JSCAN_EDGE("inferenceConfig", N_CONFIG),
-    JSCAN_EDGE("textGenerationConfig", N_CONFIG),
-    JSCAN_EDGE("inputText", N_PROMPT),
-    JSCAN_EDGE("texts", N_PROMPT),
-    JSCAN_EDGE("message", N_PROMPT),
-    JSCAN_EDGE("chat_history", N_MESSAGES),
-    JSCAN_EDGE("toolConfig", N_TEXT),
-    JSCAN_EDGE("promptVariables", N_TEXT),
-    JSCAN_EDGE("instances", N_MESSAGES),
-    JSCAN_EDGE("n", N_CHOICES),
-    JSCAN_EDGE("best_of", N_CHOICES),
-    JSCAN_EDGE("generationConfig", N_CONFIG),
-    JSCAN_EDGE("generation_config", N_CONFIG),
-    JSCAN_EDGE("service_tier", N_TIER),
-    JSCAN_EDGE("serviceTier", N_TIER_OBJECT),
-    JSCAN_EDGE("previous_response_id", N_STATE),
-    JSCAN_EDGE("conversation", N_STATE),
-    JSCAN_EDGE("thread", N_STATE),
-    JSCAN_EDGE("cachedContent", N_STATE),
-    JSCAN_EDGE("cached_content", N_STATE),
-    JSCAN_EDGE("background", N_BACKGROUND),
-    JSCAN_EDGE("previous_interaction_id", N_STATE),
-    JSCAN_EDGE("agent", N_MODEL_ID),
-    JSCAN_EDGE("model_id", N_MODEL_ID),
-    /* Cohere */
-    JSCAN_EDGE("message", N_PROMPT),
-    JSCAN_EDGE("chat_history", N_MESSAGES),
-    JSCAN_EDGE("preamble", N_TEXT),
-    JSCAN_EDGE("documents", N_CONTENT),
-    JSCAN_EDGE("texts", N_PROMPT),
-    JSCAN_EDGE("images", N_IMAGES),
-    JSCAN_EDGE("query", N_CONTENT),
-    /* servers of open models */
-    JSCAN_EDGE("inputs", N_PROMPT),
-    JSCAN_EDGE("options", N_CONFIG),
-    JSCAN_EDGE("parameters", N_CONFIG),
-    JSCAN_EDGE("sampling_params", N_CONFIG),
-    JSCAN_EDGE("n_predict", N_CAP),
-    JSCAN_EDGE("maximum_tokens", N_CAP),
-    JSCAN_EDGE("instances", N_MESSAGES),
-    /* images */
-    JSCAN_EDGE("size", N_SIZE),
-    JSCAN_EDGE("quality", N_QUALITY),
-    JSCAN_EDGE("num_images", N_CHOICES),
-    /* what a search is to take in: Perplexity, OpenAI */
-    JSCAN_EDGE("web_search_options", N_SEARCH_OPTIONS),
-};
-static const struct jscan_edge SEARCH_EDGES[] = {
-    JSCAN_EDGE("search_context_size", N_SEARCH_CTX)};
-/* Of one request of a batch: what its own body would say. */
-static const struct jscan_edge PARAMS_EDGES[] = {
-    JSCAN_EDGE("model", N_PARAMS_MODEL),      JSCAN_EDGE("messages", N_MESSAGES),
-    JSCAN_EDGE("system", N_CONTENT),          JSCAN_EDGE("tools", N_TEXT),
-    JSCAN_EDGE("max_tokens", N_PARAMS_CAP),
-};
-static const struct jscan_edge OPTIONS_EDGES[] = {JSCAN_EDGE("include_usage", N_INCLUDE)};
-static const struct jscan_edge CONFIG_EDGES[] = {
-    JSCAN_EDGE("maxOutputTokens", N_CAP),     JSCAN_EDGE("max_output_tokens", N_CAP),
-    JSCAN_EDGE("maxTokens", N_CAP),           JSCAN_EDGE("max_new_tokens", N_CAP),
-    JSCAN_EDGE("maxTokenCount", N_CAP),       JSCAN_EDGE("candidateCount", N_CHOICES),
-    JSCAN_EDGE("candidate_count", N_CHOICES), JSCAN_EDGE("responseSchema", N_TEXT),
-    JSCAN_EDGE("response_schema", N_TEXT),    JSCAN_EDGE("responseJsonSchema", N_TEXT),
-    JSCAN_EDGE("num_predict", N_CAP),         JSCAN_EDGE("sampleCount", N_CHOICES),
-};
-/* Parts of messages.  What an application made itself (arguments, inputs) is text throughout.
- */
-static const struct jscan_edge CONTENT_EDGES[] = {
-    JSCAN_EDGE("image_url", N_MEDIA),     JSCAN_EDGE("input_audio", N_MEDIA),
-    JSCAN_EDGE("file", N_MEDIA),          JSCAN_EDGE("file_data", N_MEDIA),
-    JSCAN_EDGE("file_id", N_MEDIA),       JSCAN_EDGE("file_url", N_MEDIA),
-    JSCAN_EDGE("inlineData", N_MEDIA),    JSCAN_EDGE("inline_data", N_MEDIA),
-    JSCAN_EDGE("fileData", N_MEDIA),      JSCAN_EDGE("video_url", N_MEDIA),
-    JSCAN_EDGE("audio_url", N_MEDIA),     JSCAN_EDGE("audio", N_MEDIA),
-    JSCAN_EDGE("source", N_SOURCE),       JSCAN_EDGE("arguments", N_TEXT),
-    JSCAN_EDGE("functionCall", N_TEXT),   JSCAN_EDGE("functionResponse", N_TEXT),
-    JSCAN_EDGE("function_call", N_TEXT),  JSCAN_EDGE("function_response", N_TEXT),
-    JSCAN_EDGE("cache_control", N_ASIDE), JSCAN_EDGE("input", N_TEXT),
-    JSCAN_EDGE("cachePoint", N_ASIDE),    JSCAN_EDGE("bytesBase64Encoded", N_MEDIA),
-    JSCAN_EDGE("gcsUri", N_MEDIA),
-};
-static const struct jscan_edge SOURCE_EDGES[] = {
-    JSCAN_EDGE("type", N_SOURCE_TYPE),
-    JSCAN_EDGE("data", N_SOURCE_DATA),
-    JSCAN_EDGE("content", N_CONTENT),
-};
-/* A word, or Bedrock's object around it. */
-static const struct jscan_edge TIER_EDGES[] = {JSCAN_EDGE("type", N_TIER)};
-/* Of batchEmbedContents. */
-static const struct jscan_edge REQUEST_EDGES[] = {JSCAN_EDGE("content", N_MESSAGES),
-                                                  JSCAN_EDGE("params", N_PARAMS)};
-
-static const struct jscan_node NODES[N_COUNT] = {
-    [N_ROOT] = {JSCAN_EDGES(ROOT_EDGES), 0, 0, JSCAN_WANT | JSCAN_ENTER | JSCAN_FOLD},
-    [N_MODEL] = {.flags = JSCAN_WANT | JSCAN_ENTER},
-    [N_STREAM] = {.flags = JSCAN_WANT | JSCAN_ENTER},
-    [N_OPTIONS] = {JSCAN_EDGES(OPTIONS_EDGES), N_OPTIONS_REST, 0,
-                   JSCAN_WANT | JSCAN_ENTER | JSCAN_FOLD},
-    [N_INCLUDE] = {.flags = JSCAN_WANT | JSCAN_ENTER},
-    [N_OPTIONS_REST] = {.flags = JSCAN_WANT | JSCAN_ENTER},
-    [N_CAP] = {.flags = JSCAN_WANT},
-    [N_CHOICES] = {.flags = JSCAN_WANT},
-    [N_CONFIG] = {JSCAN_EDGES(CONFIG_EDGES), 0, 0, 0},
-    [N_MESSAGES] = {JSCAN_EDGES(CONTENT_EDGES), N_CONTENT, N_MESSAGES,
-                    JSCAN_COUNT | JSCAN_ENTER},
-    [N_PROMPT] = {JSCAN_EDGES(CONTENT_EDGES), N_CONTENT, N_PROMPT,
-                  JSCAN_COUNT | JSCAN_WANT | JSCAN_ENTER},
-    [N_CONTENT] = {JSCAN_EDGES(CONTENT_EDGES), N_CONTENT, N_CONTENT, JSCAN_COUNT},
-    [N_TEXT] = {NULL, 0, N_TEXT, N_TEXT, JSCAN_COUNT},
-    [N_MEDIA] = {.flags = JSCAN_WANT | JSCAN_ENTER},
-    [N_SOURCE] = {JSCAN_EDGES(SOURCE_EDGES), 0, 0, JSCAN_ENTER},
-    [N_SOURCE_TYPE] = {.flags = JSCAN_WANT},
-    [N_SOURCE_DATA] = {.flags = JSCAN_WANT},
-    [N_TIER] = {.flags = JSCAN_WANT},
-    [N_STATE] = {.flags = JSCAN_WANT | JSCAN_ENTER},
-    [N_BACKGROUND] = {.flags = JSCAN_WANT},
-    [N_REQUESTS] = {.item = N_REQUEST},
-    [N_REQUEST] = {JSCAN_EDGES(REQUEST_EDGES), 0, 0, JSCAN_ENTER},
-    [N_TIER_OBJECT] = {JSCAN_EDGES(TIER_EDGES), 0, 0, JSCAN_WANT},
-    [N_PARAMS] = {JSCAN_EDGES(PARAMS_EDGES), 0, 0, 0},
-    [N_PARAMS_MODEL] = {.flags = JSCAN_WANT | JSCAN_ENTER},
-    [N_PARAMS_CAP] = {.flags = JSCAN_WANT},
-    [N_IMAGES] = {.item = N_MEDIA},
-    [N_SIZE] = {.flags = JSCAN_WANT},
-    [N_QUALITY] = {.flags = JSCAN_WANT},
-    [N_SEARCH_OPTIONS] = {JSCAN_EDGES(SEARCH_EDGES), 0, 0, 0},
-    [N_SEARCH_CTX] = {.flags = JSCAN_WANT},
-    [N_MODEL_ID] = {.flags = JSCAN_WANT},
-};
+#include "metering/usage/request_graph.h"
 
 enum {
     TOKEN_ID_BYTES = 3, /* text that a prompt's ready-made token id stands for */
@@ -240,11 +48,21 @@ static struct strv word_of(const struct jscan_event *e)
     return e->type == JSCAN_STRING && !e->escaped && !e->cut ? e->text : STRV_NONE;
 }
 
+static void on_root(struct reading *r, const struct jscan_event *e)
+{
+    if (e->what == JSCAN_AT_ENTER && e->type == JSCAN_OBJECT)
+        r->root_open = (size_t)e->begin + 1;
+    else if (e->what != JSCAN_AT_LEAVE)
+        r->bad = true; /* not an object */
+}
+
 static void on_model(struct reading *r, const struct jscan_event *e)
 {
     struct request_facts *f = r->facts;
     size_t n;
 
+    if (e->what == JSCAN_AT_LEAVE)
+        return;
     once(r, N_MODEL);
     f->model = STRV_NONE;
     if (e->type == JSCAN_NULL || (e->type == JSCAN_STRING && e->text.n == 0))
@@ -269,6 +87,8 @@ static void on_model(struct reading *r, const struct jscan_event *e)
 
 static void on_stream(struct reading *r, const struct jscan_event *e)
 {
+    if (e->what == JSCAN_AT_LEAVE)
+        return;
     once(r, N_STREAM);
     if (e->what != JSCAN_AT_VALUE ||
         (e->type != JSCAN_TRUE && e->type != JSCAN_FALSE && e->type != JSCAN_NULL))
@@ -295,6 +115,8 @@ static void on_options(struct reading *r, const struct jscan_event *e)
 
 static void on_include(struct reading *r, const struct jscan_event *e)
 {
+    if (e->what == JSCAN_AT_LEAVE)
+        return;
     once(r, N_INCLUDE);
     r->options_filled = true;
     if (e->what != JSCAN_AT_VALUE) {
@@ -307,6 +129,12 @@ static void on_include(struct reading *r, const struct jscan_event *e)
     } else {
         r->options_fixed = true;
     }
+}
+
+static void on_options_rest(struct reading *r, const struct jscan_event *e)
+{
+    (void)e;
+    r->options_filled = true;
 }
 
 static void on_cap(struct reading *r, const struct jscan_event *e)
@@ -369,11 +197,74 @@ static void on_source(struct reading *r, const struct jscan_event *e)
     }
 }
 
+static void on_source_type(struct reading *r, const struct jscan_event *e)
+{
+    r->source_is_text = e->type == JSCAN_STRING && strv_eq(e->text, STRV("text"));
+}
+
+static void on_source_data(struct reading *r, const struct jscan_event *e)
+{
+    r->source_bytes = e->text_bytes;
+}
+
+static void on_message(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->messages += e->what == JSCAN_AT_ENTER && e->type == JSCAN_OBJECT;
+}
+
+static void on_request(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->messages += e->what == JSCAN_AT_ENTER;
+}
+
+static void on_media(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->media_parts += e->what == JSCAN_AT_ENTER ||
+                             (e->what == JSCAN_AT_VALUE && e->type == JSCAN_STRING);
+}
+
+static void on_tier(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->service_tier = word_of(e);
+}
+
+static void on_size(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->size = word_of(e);
+}
+
+static void on_quality(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->quality = word_of(e);
+}
+
+static void on_search_ctx(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->search_ctx = word_of(e);
+}
+
+static void on_model_id(struct reading *r, const struct jscan_event *e)
+{
+    r->model_id = word_of(e);
+}
+
+static void on_state(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->server_state = r->facts->server_state || e->type != JSCAN_NULL;
+}
+
+static void on_background(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->background = e->type == JSCAN_TRUE;
+}
+
 /* The requests of a batch name their models themselves; of several, none is the batch's. */
 static void on_batch_model(struct reading *r, const struct jscan_event *e)
 {
     struct strv model = word_of(e);
 
+    if (e->what == JSCAN_AT_LEAVE)
+        return;
     if (model.n == 0 || model.n > REQUEST_MODEL_MAX_BYTES || !utf8_is_printable(model))
         r->bad = true;
     else if (r->facts->model.n > 0 && !strv_eq(r->facts->model, model))
@@ -412,105 +303,39 @@ static uint64_t count_characters(struct strv text)
     return n;
 }
 
+/* By node; NULL: it says nothing itself. */
+static void (*const FACTS[N_COUNT])(struct reading *r, const struct jscan_event *e) = {
+    [N_ROOT] = on_root,
+    [N_MODEL] = on_model,
+    [N_STREAM] = on_stream,
+    [N_OPTIONS] = on_options,
+    [N_INCLUDE] = on_include,
+    [N_OPTIONS_REST] = on_options_rest,
+    [N_CAP] = on_cap,
+    [N_CHOICES] = on_choices,
+    [N_MESSAGES] = on_message,
+    [N_PROMPT] = on_prompt,
+    [N_MEDIA] = on_media,
+    [N_SOURCE] = on_source,
+    [N_SOURCE_TYPE] = on_source_type,
+    [N_SOURCE_DATA] = on_source_data,
+    [N_TIER] = on_tier,
+    [N_TIER_OBJECT] = on_tier,
+    [N_SIZE] = on_size,
+    [N_QUALITY] = on_quality,
+    [N_SEARCH_CTX] = on_search_ctx,
+    [N_MODEL_ID] = on_model_id,
+    [N_PARAMS_MODEL] = on_batch_model,
+    [N_PARAMS_CAP] = on_batch_cap,
+    [N_STATE] = on_state,
+    [N_BACKGROUND] = on_background,
+    [N_REQUEST] = on_request,
+};
+
 static void on_event(void *arg, const struct jscan_event *e)
 {
-    struct reading *r = arg;
-    struct request_facts *f = r->facts;
-
-    switch ((enum node)e->node) {
-    case N_ROOT:
-        if (e->what == JSCAN_AT_ENTER && e->type == JSCAN_OBJECT)
-            r->root_open = (size_t)e->begin + 1;
-        else if (e->what != JSCAN_AT_LEAVE)
-            r->bad = true; /* not an object */
-        break;
-    case N_MODEL:
-        if (e->what != JSCAN_AT_LEAVE)
-            on_model(r, e);
-        break;
-    case N_STREAM:
-        if (e->what != JSCAN_AT_LEAVE)
-            on_stream(r, e);
-        break;
-    case N_OPTIONS:
-        on_options(r, e);
-        break;
-    case N_INCLUDE:
-        if (e->what != JSCAN_AT_LEAVE)
-            on_include(r, e);
-        break;
-    case N_OPTIONS_REST:
-        r->options_filled = true;
-        break;
-    case N_CAP:
-        on_cap(r, e);
-        break;
-    case N_CHOICES:
-        on_choices(r, e);
-        break;
-    case N_MESSAGES:
-        f->messages += e->what == JSCAN_AT_ENTER && e->type == JSCAN_OBJECT;
-        break;
-    case N_PROMPT:
-        on_prompt(r, e);
-        break;
-    case N_MEDIA:
-        f->media_parts +=
-            e->what == JSCAN_AT_ENTER || (e->what == JSCAN_AT_VALUE && e->type == JSCAN_STRING);
-        break;
-    case N_SOURCE:
-        on_source(r, e);
-        break;
-    case N_SOURCE_TYPE:
-        r->source_is_text = e->type == JSCAN_STRING && strv_eq(e->text, STRV("text"));
-        break;
-    case N_SOURCE_DATA:
-        r->source_bytes = e->text_bytes;
-        break;
-    case N_TIER:
-    case N_TIER_OBJECT:
-        f->service_tier = word_of(e);
-        break;
-    case N_SIZE:
-        f->size = word_of(e);
-        break;
-    case N_QUALITY:
-        f->quality = word_of(e);
-        break;
-    case N_SEARCH_CTX:
-        f->search_ctx = word_of(e);
-        break;
-    case N_MODEL_ID:
-        r->model_id = word_of(e);
-        break;
-    case N_PARAMS_MODEL:
-        if (e->what != JSCAN_AT_LEAVE)
-            on_batch_model(r, e);
-        break;
-    case N_PARAMS_CAP:
-        on_batch_cap(r, e);
-        break;
-    case N_STATE:
-        f->server_state = f->server_state || e->type != JSCAN_NULL;
-        break;
-    case N_BACKGROUND:
-        f->background = e->type == JSCAN_TRUE;
-        break;
-    case N_REQUEST:
-        f->messages += e->what == JSCAN_AT_ENTER;
-        break;
-    case N_SKIP:
-    case N_ASIDE:
-    case N_CONFIG:
-    case N_CONTENT:
-    case N_TEXT:
-    case N_REQUESTS:
-    case N_PARAMS:
-    case N_IMAGES:
-    case N_SEARCH_OPTIONS:
-    case N_COUNT:
-        break;
-    }
+    if (FACTS[e->node] != NULL)
+        FACTS[e->node](arg, e);
 }
 
 /* Where and how the body would ask for usage. */
@@ -629,7 +454,7 @@ enum rc protocol_scan_request(const struct protocol *p, const struct route *rout
 
     memset(out, 0, sizeof(*out));
     out->choices = 1;
-    jscan_start(&r.scan, NODES, N_ROOT, false, on_event, &r);
+    jscan_start(&r.scan, REQUEST_NODES, N_ROOT, false, on_event, &r);
     rc = jscan_whole(&r.scan, body);
     if (rc == RC_OK)
         conclude(&r, p, route);

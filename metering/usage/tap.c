@@ -323,7 +323,7 @@ static enum rc end_body(struct tap *tap, bool clean, struct buf *pass)
         tap_end_lines(tap);
     } else if (tap->mode == MODE_JSON) {
         if (r->open) /* broken off: what was whole of it counts */
-            r->reader->end_document(r);
+            reading_end(r);
         tap->whole = tap_end_json(tap);
         r->result.undecodable = r->result.undecodable || !tap->whole;
     }

@@ -38,7 +38,7 @@ void tap_end_lines(struct tap *tap)
     bool begun = tap->json_begun && !r->scan.empty, good;
 
     if (r->open && r->on_answer == NULL) /* broken off: what was whole of it counts */
-        r->reader->end_document(r);
+        reading_end(r);
     r->open = false;
     good = tap_end_json(tap);
     tap->whole = good;

@@ -1,0 +1,151 @@
+#include "metering/usage/request_graph.h"
+
+static const struct jscan_edge ROOT_EDGES[] = {
+    JSCAN_EDGE("model", N_MODEL),
+    JSCAN_EDGE("stream", N_STREAM),
+    JSCAN_EDGE("stream_options", N_OPTIONS),
+    JSCAN_EDGE("messages", N_MESSAGES),
+    JSCAN_EDGE("contents", N_MESSAGES),
+    JSCAN_EDGE("content", N_MESSAGES),
+    JSCAN_EDGE("input", N_PROMPT),
+    JSCAN_EDGE("prompt", N_PROMPT),
+    JSCAN_EDGE("system", N_CONTENT),
+    JSCAN_EDGE("systemInstruction", N_CONTENT),
+    JSCAN_EDGE("system_instruction", N_CONTENT),
+    JSCAN_EDGE("instructions", N_TEXT),
+    JSCAN_EDGE("suffix", N_TEXT),
+    JSCAN_EDGE("tools", N_TEXT),
+    JSCAN_EDGE("functions", N_TEXT),
+    JSCAN_EDGE("response_format", N_TEXT),
+    JSCAN_EDGE("text", N_TEXT),
+    JSCAN_EDGE("requests", N_REQUESTS),
+    JSCAN_EDGE("max_tokens", N_CAP),
+    JSCAN_EDGE("max_completion_tokens", N_CAP),
+    JSCAN_EDGE("max_output_tokens", N_CAP),
+    JSCAN_EDGE("max_tokens_to_sample", N_CAP),
+    JSCAN_EDGE("max_gen_len", N_CAP),
+    JSCAN_EDGE("maxTokens", N_CAP),
+    JSCAN_EDGE("inferenceConfig", N_CONFIG),
+    JSCAN_EDGE("textGenerationConfig", N_CONFIG),
+    JSCAN_EDGE("inputText", N_PROMPT),
+    JSCAN_EDGE("texts", N_PROMPT),
+    JSCAN_EDGE("message", N_PROMPT),
+    JSCAN_EDGE("chat_history", N_MESSAGES),
+    JSCAN_EDGE("toolConfig", N_TEXT),
+    JSCAN_EDGE("promptVariables", N_TEXT),
+    JSCAN_EDGE("instances", N_MESSAGES),
+    JSCAN_EDGE("n", N_CHOICES),
+    JSCAN_EDGE("best_of", N_CHOICES),
+    JSCAN_EDGE("generationConfig", N_CONFIG),
+    JSCAN_EDGE("generation_config", N_CONFIG),
+    JSCAN_EDGE("service_tier", N_TIER),
+    JSCAN_EDGE("serviceTier", N_TIER_OBJECT),
+    JSCAN_EDGE("previous_response_id", N_STATE),
+    JSCAN_EDGE("conversation", N_STATE),
+    JSCAN_EDGE("thread", N_STATE),
+    JSCAN_EDGE("cachedContent", N_STATE),
+    JSCAN_EDGE("cached_content", N_STATE),
+    JSCAN_EDGE("background", N_BACKGROUND),
+    JSCAN_EDGE("previous_interaction_id", N_STATE),
+    JSCAN_EDGE("agent", N_MODEL_ID),
+    JSCAN_EDGE("model_id", N_MODEL_ID),
+    /* Cohere */
+    JSCAN_EDGE("preamble", N_TEXT),
+    JSCAN_EDGE("documents", N_CONTENT),
+    JSCAN_EDGE("images", N_IMAGES),
+    JSCAN_EDGE("query", N_CONTENT),
+    /* servers of open models */
+    JSCAN_EDGE("inputs", N_PROMPT),
+    JSCAN_EDGE("options", N_CONFIG),
+    JSCAN_EDGE("parameters", N_CONFIG),
+    JSCAN_EDGE("sampling_params", N_CONFIG),
+    JSCAN_EDGE("n_predict", N_CAP),
+    JSCAN_EDGE("maximum_tokens", N_CAP),
+    /* images */
+    JSCAN_EDGE("size", N_SIZE),
+    JSCAN_EDGE("quality", N_QUALITY),
+    JSCAN_EDGE("num_images", N_CHOICES),
+    /* what a search is to take in: Perplexity, OpenAI */
+    JSCAN_EDGE("web_search_options", N_SEARCH_OPTIONS),
+};
+static const struct jscan_edge SEARCH_EDGES[] = {
+    JSCAN_EDGE("search_context_size", N_SEARCH_CTX)};
+/* Of one request of a batch: what its own body would say. */
+static const struct jscan_edge PARAMS_EDGES[] = {
+    JSCAN_EDGE("model", N_PARAMS_MODEL),      JSCAN_EDGE("messages", N_MESSAGES),
+    JSCAN_EDGE("system", N_CONTENT),          JSCAN_EDGE("tools", N_TEXT),
+    JSCAN_EDGE("max_tokens", N_PARAMS_CAP),
+};
+static const struct jscan_edge OPTIONS_EDGES[] = {JSCAN_EDGE("include_usage", N_INCLUDE)};
+static const struct jscan_edge CONFIG_EDGES[] = {
+    JSCAN_EDGE("maxOutputTokens", N_CAP),     JSCAN_EDGE("max_output_tokens", N_CAP),
+    JSCAN_EDGE("maxTokens", N_CAP),           JSCAN_EDGE("max_new_tokens", N_CAP),
+    JSCAN_EDGE("maxTokenCount", N_CAP),       JSCAN_EDGE("candidateCount", N_CHOICES),
+    JSCAN_EDGE("candidate_count", N_CHOICES), JSCAN_EDGE("responseSchema", N_TEXT),
+    JSCAN_EDGE("response_schema", N_TEXT),    JSCAN_EDGE("responseJsonSchema", N_TEXT),
+    JSCAN_EDGE("num_predict", N_CAP),         JSCAN_EDGE("sampleCount", N_CHOICES),
+};
+/* Parts of messages.  What an application made itself (arguments, inputs) is text throughout.
+ */
+static const struct jscan_edge CONTENT_EDGES[] = {
+    JSCAN_EDGE("image_url", N_MEDIA),     JSCAN_EDGE("input_audio", N_MEDIA),
+    JSCAN_EDGE("file", N_MEDIA),          JSCAN_EDGE("file_data", N_MEDIA),
+    JSCAN_EDGE("file_id", N_MEDIA),       JSCAN_EDGE("file_url", N_MEDIA),
+    JSCAN_EDGE("inlineData", N_MEDIA),    JSCAN_EDGE("inline_data", N_MEDIA),
+    JSCAN_EDGE("fileData", N_MEDIA),      JSCAN_EDGE("video_url", N_MEDIA),
+    JSCAN_EDGE("audio_url", N_MEDIA),     JSCAN_EDGE("audio", N_MEDIA),
+    JSCAN_EDGE("source", N_SOURCE),       JSCAN_EDGE("arguments", N_TEXT),
+    JSCAN_EDGE("functionCall", N_TEXT),   JSCAN_EDGE("functionResponse", N_TEXT),
+    JSCAN_EDGE("function_call", N_TEXT),  JSCAN_EDGE("function_response", N_TEXT),
+    JSCAN_EDGE("cache_control", N_ASIDE), JSCAN_EDGE("input", N_TEXT),
+    JSCAN_EDGE("cachePoint", N_ASIDE),    JSCAN_EDGE("bytesBase64Encoded", N_MEDIA),
+    JSCAN_EDGE("gcsUri", N_MEDIA),
+};
+static const struct jscan_edge SOURCE_EDGES[] = {
+    JSCAN_EDGE("type", N_SOURCE_TYPE),
+    JSCAN_EDGE("data", N_SOURCE_DATA),
+    JSCAN_EDGE("content", N_CONTENT),
+};
+/* A word, or Bedrock's object around it. */
+static const struct jscan_edge TIER_EDGES[] = {JSCAN_EDGE("type", N_TIER)};
+/* Of batchEmbedContents. */
+static const struct jscan_edge REQUEST_EDGES[] = {JSCAN_EDGE("content", N_MESSAGES),
+                                                  JSCAN_EDGE("params", N_PARAMS)};
+
+const struct jscan_node REQUEST_NODES[N_COUNT] = {
+    [N_ROOT] = {JSCAN_EDGES(ROOT_EDGES), 0, 0, JSCAN_WANT | JSCAN_ENTER | JSCAN_FOLD},
+    [N_MODEL] = {.flags = JSCAN_WANT | JSCAN_ENTER},
+    [N_STREAM] = {.flags = JSCAN_WANT | JSCAN_ENTER},
+    [N_OPTIONS] = {JSCAN_EDGES(OPTIONS_EDGES), N_OPTIONS_REST, 0,
+                   JSCAN_WANT | JSCAN_ENTER | JSCAN_FOLD},
+    [N_INCLUDE] = {.flags = JSCAN_WANT | JSCAN_ENTER},
+    [N_OPTIONS_REST] = {.flags = JSCAN_WANT | JSCAN_ENTER},
+    [N_CAP] = {.flags = JSCAN_WANT},
+    [N_CHOICES] = {.flags = JSCAN_WANT},
+    [N_CONFIG] = {JSCAN_EDGES(CONFIG_EDGES), 0, 0, 0},
+    [N_MESSAGES] = {JSCAN_EDGES(CONTENT_EDGES), N_CONTENT, N_MESSAGES,
+                    JSCAN_COUNT | JSCAN_ENTER},
+    [N_PROMPT] = {JSCAN_EDGES(CONTENT_EDGES), N_CONTENT, N_PROMPT,
+                  JSCAN_COUNT | JSCAN_WANT | JSCAN_ENTER},
+    [N_CONTENT] = {JSCAN_EDGES(CONTENT_EDGES), N_CONTENT, N_CONTENT, JSCAN_COUNT},
+    [N_TEXT] = {NULL, 0, N_TEXT, N_TEXT, JSCAN_COUNT},
+    [N_MEDIA] = {.flags = JSCAN_WANT | JSCAN_ENTER},
+    [N_SOURCE] = {JSCAN_EDGES(SOURCE_EDGES), 0, 0, JSCAN_ENTER},
+    [N_SOURCE_TYPE] = {.flags = JSCAN_WANT},
+    [N_SOURCE_DATA] = {.flags = JSCAN_WANT},
+    [N_TIER] = {.flags = JSCAN_WANT},
+    [N_STATE] = {.flags = JSCAN_WANT | JSCAN_ENTER},
+    [N_BACKGROUND] = {.flags = JSCAN_WANT},
+    [N_REQUESTS] = {.item = N_REQUEST},
+    [N_REQUEST] = {JSCAN_EDGES(REQUEST_EDGES), 0, 0, JSCAN_ENTER},
+    [N_TIER_OBJECT] = {JSCAN_EDGES(TIER_EDGES), 0, 0, JSCAN_WANT},
+    [N_PARAMS] = {JSCAN_EDGES(PARAMS_EDGES), 0, 0, 0},
+    [N_PARAMS_MODEL] = {.flags = JSCAN_WANT | JSCAN_ENTER},
+    [N_PARAMS_CAP] = {.flags = JSCAN_WANT},
+    [N_IMAGES] = {.item = N_MEDIA},
+    [N_SIZE] = {.flags = JSCAN_WANT},
+    [N_QUALITY] = {.flags = JSCAN_WANT},
+    [N_SEARCH_OPTIONS] = {JSCAN_EDGES(SEARCH_EDGES), 0, 0, 0},
+    [N_SEARCH_CTX] = {.flags = JSCAN_WANT},
+    [N_MODEL_ID] = {.flags = JSCAN_WANT},
+};

@@ -1,0 +1,51 @@
+/*
+ * request_graph.h - which members of a request say something, under all the names that
+ * providers have for them.  What they say is request.c's business, which alone includes it.
+ */
+#ifndef METERING_USAGE_REQUEST_GRAPH_H
+#define METERING_USAGE_REQUEST_GRAPH_H
+
+#include "metering/usage/jscan.h"
+
+enum request_node {
+    N_SKIP = JSCAN_SKIP,
+    N_ROOT,
+    N_MODEL,
+    N_STREAM,
+    N_OPTIONS,
+    N_INCLUDE,
+    N_OPTIONS_REST,
+    N_CAP,
+    N_CHOICES,
+    N_CONFIG,
+    N_MESSAGES,
+    N_PROMPT,
+    N_CONTENT,
+    N_TEXT,
+    N_MEDIA,
+    N_SOURCE,
+    N_SOURCE_TYPE,
+    N_SOURCE_DATA,
+    N_TIER,
+    N_STATE,
+    N_BACKGROUND,
+    N_REQUESTS,
+    N_REQUEST,
+    N_TIER_OBJECT,
+    N_ASIDE, /* no text of the prompt, whatever it holds */
+    N_PARAMS,
+    N_PARAMS_MODEL,
+    N_PARAMS_CAP,
+    N_IMAGES,
+    N_SIZE,
+    N_QUALITY,
+    N_SEARCH_OPTIONS,
+    N_SEARCH_CTX,
+    N_MODEL_ID,
+    N_COUNT,
+};
+
+/* From N_ROOT on. */
+extern const struct jscan_node REQUEST_NODES[N_COUNT];
+
+#endif

@@ -1,0 +1,311 @@
+/*
+ * The endpoints that are known, by protocol: method and path, how they are charged, and
+ * how their answers are read.  How a path is looked up in them is route.c's business.
+ */
+#include "metering/usage/route_table.h"
+
+#include "metering/usage/live.h"
+
+#define METERED(name, method, pattern, dialect, flags)                                         \
+    {                                                                                          \
+        {name, ENDPOINT_METERED}, method, pattern, dialect, flags                              \
+    }
+#define FETCHED(name, method, pattern, dialect, flags)                                         \
+    {                                                                                          \
+        {name, ENDPOINT_FETCHED}, method, pattern, dialect, flags                              \
+    }
+#define FREE(name, method, pattern)                                                            \
+    {                                                                                          \
+        {name, ENDPOINT_FREE}, method, pattern, DIALECT_NONE, 0                                \
+    }
+#define UNKNOWN(name, method, pattern)                                                         \
+    {                                                                                          \
+        {name, ENDPOINT_UNKNOWN}, method, pattern, DIALECT_NONE, 0                             \
+    }
+#define SOCKET(name, method, pattern, dialect)                                                 \
+    {                                                                                          \
+        {name, ENDPOINT_SOCKET}, method, pattern, dialect, 0                                   \
+    }
+
+static const struct entry OPENAI[] = {
+    METERED("chat.completions", "POST", "chat/completions", DIALECT_OPENAI, ENTRY_EDIT),
+    METERED("chat.completions", "POST", "models/chat/completions", DIALECT_OPENAI, ENTRY_EDIT),
+    METERED("responses", "POST", "responses", DIALECT_RESPONSES, 0),
+    METERED("completions", "POST", "completions", DIALECT_OPENAI, ENTRY_EDIT | ENTRY_CAP_16),
+    METERED("embeddings", "POST", "embeddings", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("fim.completions", "POST", "fim/completions", DIALECT_OPENAI, 0),
+    METERED("responses.compact", "POST", "responses/compact", DIALECT_RESPONSES, 0),
+    METERED("messages", "POST", "messages", DIALECT_ANTHROPIC, 0),
+    METERED("images.generations", "POST", "images/generations", DIALECT_OPENAI, ENTRY_IMAGES),
+    METERED("images.edits", "POST", "images/edits", DIALECT_OPENAI, ENTRY_IMAGES),
+    METERED("images.variations", "POST", "images/variations", DIALECT_OPENAI, ENTRY_IMAGES),
+    METERED("images.generations", "POST", "images", DIALECT_OPENAI, ENTRY_IMAGES),
+    METERED("audio.speech", "POST", "audio/speech", DIALECT_OPENAI, ENTRY_SPEECH),
+    METERED("audio.transcriptions", "POST", "audio/transcriptions", DIALECT_OPENAI,
+            ENTRY_AUDIO),
+    METERED("audio.translations", "POST", "audio/translations", DIALECT_OPENAI, ENTRY_AUDIO),
+    METERED("decisions", "POST", "decisions", DIALECT_RESPONSES, ENTRY_EMBEDS),
+    METERED("rerank", "POST", "rerank", DIALECT_OPENAI, ENTRY_EMBEDS | ENTRY_RERANK),
+    METERED("score", "POST", "score", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("pooling", "POST", "pooling", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("classify", "POST", "classify", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("embeddings", "POST", "multimodalembeddings", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("batches", "POST", "batches", DIALECT_OPENAI, ENTRY_LATER),
+    METERED("threads.runs", "POST", "threads/*/runs", DIALECT_OPENAI, ENTRY_THREAD),
+    METERED("threads.runs", "POST", "threads/runs", DIALECT_OPENAI, ENTRY_THREAD),
+    METERED("threads.runs", "POST", "threads/*/runs/*/submit_tool_outputs", DIALECT_OPENAI,
+            ENTRY_THREAD),
+    FETCHED("threads.runs.fetched", "GET", "threads/*/runs/*", DIALECT_OPENAI, ENTRY_THREAD),
+    FETCHED("responses.fetched", "GET", "responses/*", DIALECT_RESPONSES, 0),
+    FETCHED("responses.cancel", "POST", "responses/*/cancel", DIALECT_RESPONSES, 0),
+    FETCHED("files.content", "GET", "files/*/content", DIALECT_OPENAI, ENTRY_BATCH),
+    FREE("messages.count_tokens", "POST", "messages/count_tokens"),
+    FREE("responses.input_tokens", "POST", "responses/input_tokens"),
+    FREE("moderations", "POST", "moderations"),
+    FREE("moderations", "POST", "chat/moderations"),
+    FREE("tokenize", "POST", "tokenize"),
+    FREE("tokenize", "POST", "tokenize-text"),
+    FREE("detokenize", "POST", "detokenize"),
+    FREE("models", "GET", "models"),
+    FREE("models", "GET", "models/*"),
+    FREE("chat.completions.stored", "GET", "chat/completions/*"),
+    FREE("chat.completions.stored", "POST", "chat/completions/*"),
+    FREE("chat.completions.stored", "DELETE", "chat/completions/*"),
+    FREE("responses.stored", "DELETE", "responses/*"),
+    FREE("files", "POST", "files"),
+    FREE("files", "DELETE", "files/*"),
+    FREE("uploads", "POST", "uploads"),
+    FREE("uploads", "POST", "uploads/*/parts"),
+    FREE("uploads", "POST", "uploads/*/complete"),
+    FREE("uploads", "POST", "uploads/*/cancel"),
+    FREE("batches.cancel", "POST", "batches/*/cancel"),
+    FREE("threads", "POST", "threads"),
+    FREE("threads", "POST", "threads/*"),
+    FREE("threads", "DELETE", "threads/*"),
+    FREE("threads.messages", "POST", "threads/*/messages"),
+    FREE("threads.messages", "DELETE", "threads/*/messages/*"),
+    FREE("threads.runs.cancel", "POST", "threads/*/runs/*/cancel"),
+    FREE("assistants", "POST", "assistants"),
+    FREE("assistants", "POST", "assistants/*"),
+    FREE("assistants", "DELETE", "assistants/*"),
+    FREE("conversations", "POST", "conversations"),
+    FREE("conversations", "POST", "conversations/*"),
+    FREE("conversations", "POST", "conversations/*/items"),
+    FREE("conversations", "DELETE", "conversations/*"),
+    FREE("conversations", "DELETE", "conversations/*/items/*"),
+    /* A client of Cerebras opens its connection with this. */
+    FREE("tcp_warming", "GET", "tcp_warming"),
+    SOCKET("responses.connect", "GET", "responses", DIALECT_RESPONSES),
+    SOCKET("realtime.connect", "GET", "realtime", DIALECT_RESPONSES),
+    /* What is beside them carries media past the gateway. */
+    UNKNOWN("realtime", "", "realtime"),
+    UNKNOWN("realtime", "", "realtime/*"),
+    UNKNOWN("live", "", "live/*"),
+    UNKNOWN("videos", "POST", "videos"),
+};
+
+static const struct entry HOSTS[] = {
+    /* Servers of open models, on paths of their own. */
+    METERED("generate", "POST", "generate", DIALECT_SERVER, 0),
+    METERED("generate", "POST", "generate_stream", DIALECT_SERVER, ENTRY_STREAMS),
+    METERED("completion", "POST", "completion", DIALECT_SERVER, 0),
+    METERED("infill", "POST", "infill", DIALECT_SERVER, 0),
+    METERED("embedding", "POST", "embedding", DIALECT_SERVER, ENTRY_EMBEDS),
+    /* Hosts with paths of their own. */
+    METERED("chat.completions", "POST", "chat", DIALECT_OPENAI, 0), /* Writer */
+    METERED("chat.completions", "POST", "*/v1/chat/completions", DIALECT_OPENAI,
+            ENTRY_EDIT), /* Hugging Face's router */
+    METERED("chat.completions", "POST", "*/v3/openai/chat/completions", DIALECT_OPENAI,
+            ENTRY_EDIT),
+    METERED("chat.completions", "POST", "models/*/*/v1/chat/completions", DIALECT_OPENAI,
+            ENTRY_EDIT),
+    METERED("chat.completions", "POST", "prompts/*/completions", DIALECT_OPENAI, 0), /* Portkey */
+    METERED("generation", "POST", "ml/*/generation/text", DIALECT_SERVER, 0), /* watsonx */
+    METERED("generation", "POST", "ml/*/generation/text_stream", DIALECT_SERVER, ENTRY_STREAMS),
+    METERED("complete", "POST", "complete", DIALECT_SERVER, 0), /* Aleph Alpha */
+    METERED("predictions", "POST", "predictions", DIALECT_SERVER, 0), /* Replicate */
+    METERED("predictions", "POST", "models/*/*/predictions", DIALECT_SERVER,
+            ENTRY_PATH_MODEL),
+    METERED("predictions", "POST", "deployments/*/*/predictions", DIALECT_SERVER,
+            ENTRY_PATH_MODEL),
+    FETCHED("predictions.fetched", "GET", "predictions/*", DIALECT_SERVER, 0),
+    FREE("predictions.cancel", "POST", "predictions/*/cancel"),
+    METERED("inference", "POST", "models/*", DIALECT_SERVER,
+            ENTRY_PATH_MODEL), /* Hugging Face */
+    METERED("inference", "POST", "models/*/*", DIALECT_SERVER,
+            ENTRY_PATH_MODEL),
+    METERED("inference", "POST", "pipeline/*/*/*", DIALECT_SERVER, ENTRY_EMBEDS),
+};
+
+/* What Mistral has that OpenAI has not; the rest is OpenAI's table. */
+static const struct entry MISTRAL[] = {
+    METERED("agents.completions", "POST", "agents/completions", DIALECT_OPENAI, 0),
+    METERED("ocr", "POST", "ocr", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("conversations", "POST", "conversations", DIALECT_OPENAI, ENTRY_THREAD),
+    METERED("conversations", "POST", "conversations/*", DIALECT_OPENAI, ENTRY_THREAD),
+    METERED("conversations", "POST", "conversations/*/restart", DIALECT_OPENAI, ENTRY_THREAD),
+    METERED("batches", "POST", "batch/jobs", DIALECT_OPENAI, ENTRY_LATER),
+    FREE("batches.cancel", "POST", "batch/jobs/*/cancel"),
+    FREE("moderations", "POST", "moderations"),
+    FREE("classifications", "POST", "classifications"),
+};
+
+static const struct entry ANTHROPIC[] = {
+    METERED("messages", "POST", "messages", DIALECT_ANTHROPIC, 0),
+    METERED("complete", "POST", "complete", DIALECT_ANTHROPIC, 0),
+    /* The provider's OpenAI-compatible form. */
+    METERED("chat.completions", "POST", "chat/completions", DIALECT_OPENAI, ENTRY_EDIT),
+    METERED("messages.batches", "POST", "messages/batches", DIALECT_ANTHROPIC, ENTRY_LATER),
+    FETCHED("messages.batches.results", "GET", "messages/batches/*/results", DIALECT_ANTHROPIC,
+            ENTRY_BATCH),
+    FREE("messages.batches.cancel", "POST", "messages/batches/*/cancel"),
+    FREE("messages.batches.delete", "DELETE", "messages/batches/*"),
+    FREE("messages.count_tokens", "POST", "messages/count_tokens"),
+    FREE("models", "GET", "models"),
+    FREE("models", "GET", "models/*"),
+    FREE("files", "POST", "files"),
+    FREE("files", "DELETE", "files/*"),
+    UNKNOWN("sessions", "POST", "sessions"),
+};
+
+static const struct entry COHERE[] = {
+    METERED("chat.completions", "POST", "compatibility/v1/chat/completions", DIALECT_OPENAI,
+            ENTRY_EDIT),
+    METERED("embeddings", "POST", "compatibility/v1/embeddings", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("chat", "POST", "chat", DIALECT_COHERE, ENTRY_LINES),
+    METERED("generate", "POST", "generate", DIALECT_COHERE, ENTRY_LINES),
+    METERED("embed", "POST", "embed", DIALECT_COHERE, ENTRY_EMBEDS),
+    METERED("rerank", "POST", "rerank", DIALECT_COHERE, ENTRY_EMBEDS | ENTRY_RERANK),
+    METERED("classify", "POST", "classify", DIALECT_COHERE, ENTRY_EMBEDS),
+    METERED("summarize", "POST", "summarize", DIALECT_COHERE, 0),
+    FREE("check-api-key", "POST", "check-api-key"),
+    FREE("tokenize", "POST", "tokenize"),
+    FREE("detokenize", "POST", "detokenize"),
+};
+
+static const struct entry OLLAMA[] = {
+    METERED("chat.completions", "POST", "chat/completions", DIALECT_OPENAI, ENTRY_EDIT),
+    METERED("completions", "POST", "completions", DIALECT_OPENAI, ENTRY_EDIT),
+    METERED("embeddings", "POST", "embeddings", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("responses", "POST", "responses", DIALECT_RESPONSES, 0),
+    METERED("messages", "POST", "messages", DIALECT_ANTHROPIC, 0),
+    METERED("chat", "POST", "api/chat", DIALECT_OLLAMA, ENTRY_LINES | ENTRY_STREAMS),
+    METERED("generate", "POST", "api/generate", DIALECT_OLLAMA, ENTRY_LINES | ENTRY_STREAMS),
+    METERED("embed", "POST", "api/embed", DIALECT_OLLAMA, ENTRY_EMBEDS),
+    METERED("embeddings", "POST", "api/embeddings", DIALECT_OLLAMA, ENTRY_EMBEDS),
+    FREE("show", "POST", "api/show"),
+};
+
+/*
+ * Amazon Bedrock's runtime, and the endpoint where it speaks OpenAI's and Anthropic's (their
+ * paths are theirs).
+ */
+static const struct entry BEDROCK[] = {
+    METERED("converse", "POST", "model/{model}/converse", DIALECT_CONVERSE, 0),
+    METERED("converse-stream", "POST", "model/{model}/converse-stream", DIALECT_CONVERSE,
+            ENTRY_STREAM),
+    METERED("invoke", "POST", "model/{model}/invoke", DIALECT_INVOKE, 0),
+    METERED("invoke-with-response-stream", "POST", "model/{model}/invoke-with-response-stream",
+            DIALECT_INVOKE, ENTRY_STREAM),
+    METERED("chat.completions", "POST", "chat/completions", DIALECT_OPENAI, ENTRY_EDIT),
+    METERED("responses", "POST", "responses", DIALECT_RESPONSES, 0),
+    METERED("messages", "POST", "messages", DIALECT_ANTHROPIC, 0),
+    METERED("messages", "POST", "anthropic/v1/messages", DIALECT_ANTHROPIC, 0),
+    FREE("count-tokens", "POST", "model/{model}/count-tokens"),
+    FREE("messages.count_tokens", "POST", "messages/count_tokens"),
+    FREE("models", "GET", "models"),
+    FREE("models", "GET", "models/*"),
+    FETCHED("responses.fetched", "GET", "responses/*", DIALECT_RESPONSES, 0),
+    FETCHED("responses.cancel", "POST", "responses/*/cancel", DIALECT_RESPONSES, 0),
+    FREE("responses.stored", "DELETE", "responses/*"),
+    UNKNOWN("invoke-with-bidirectional-stream", "POST",
+            "model/{model}/invoke-with-bidirectional-stream"),
+    UNKNOWN("apply-guardrail", "POST", "guardrail/*/version/*/apply"),
+    UNKNOWN("async-invoke", "POST", "async-invoke"),
+};
+
+/* After models/MODEL: in Google's paths; the pattern is the method's name. */
+static const struct entry GOOGLE[] = {
+    METERED("generateContent", "POST", "generateContent", DIALECT_GEMINI, 0),
+    METERED("streamGenerateContent", "POST", "streamGenerateContent", DIALECT_GEMINI,
+            ENTRY_STREAM),
+    METERED("embedContent", "POST", "embedContent", DIALECT_GEMINI, ENTRY_EMBEDS),
+    METERED("batchEmbedContents", "POST", "batchEmbedContents", DIALECT_GEMINI, ENTRY_EMBEDS),
+    METERED("predictLongRunning", "POST", "predictLongRunning", DIALECT_GEMINI, ENTRY_LATER),
+    METERED("batchGenerateContent", "POST", "batchGenerateContent", DIALECT_GEMINI,
+            ENTRY_LATER),
+    METERED("asyncBatchEmbedContent", "POST", "asyncBatchEmbedContent", DIALECT_GEMINI,
+            ENTRY_LATER),
+    FREE("countTokens", "POST", "countTokens"),
+    METERED("predict", "POST", "predict", DIALECT_PREDICT, ENTRY_EMBEDS),
+};
+
+/* Google's other paths, below the version. */
+static const struct entry GOOGLE_PLAIN[] = {
+    METERED("interactions", "POST", "interactions", DIALECT_GEMINI, ENTRY_THREAD),
+    FETCHED("interactions.fetched", "GET", "interactions/*", DIALECT_GEMINI, ENTRY_THREAD),
+    FREE("interactions.cancel", "POST", "interactions/*/cancel"),
+    FREE("interactions.delete", "DELETE", "interactions/*"),
+    /* Kept tokens are billed by the hour, which no answer tells. */
+    FREE("cachedContents", "POST", "cachedContents"),
+    FREE("cachedContents", "PATCH", "cachedContents/*"),
+    FREE("cachedContents", "DELETE", "cachedContents/*"),
+    FREE("files", "POST", "files"),
+    FREE("files", "DELETE", "files/*"),
+    FETCHED("batches.fetched", "GET", "batches/*", DIALECT_GEMINI, ENTRY_BATCH),
+    FETCHED("files.content", "GET", "files/*:download", DIALECT_GEMINI, ENTRY_BATCH),
+};
+
+/* publishers/anthropic/models/MODEL: on Vertex. */
+static const struct entry GOOGLE_ANTHROPIC[] = {
+    METERED("rawPredict", "POST", "rawPredict", DIALECT_ANTHROPIC, 0),
+    METERED("streamRawPredict", "POST", "streamRawPredict", DIALECT_ANTHROPIC, ENTRY_STREAM),
+};
+
+/* publishers/PUBLISHER/models/MODEL: of others there, who speak OpenAI's. */
+static const struct entry GOOGLE_OTHERS[] = {
+    METERED("rawPredict", "POST", "rawPredict", DIALECT_OPENAI, 0),
+    METERED("streamRawPredict", "POST", "streamRawPredict", DIALECT_OPENAI, ENTRY_STREAM),
+};
+
+const struct entry ROUTE_READ = FREE("read", "", "");
+const struct entry ROUTE_OTHER = UNKNOWN("unknown", "", "");
+const struct entry ROUTE_COUNT_TOKENS = FREE("messages.count_tokens", "POST", "");
+const struct entry ROUTE_GOOGLE_OTHER_SOCKET = UNKNOWN("live", "", "");
+const struct entry ROUTE_GOOGLE_LIVE = SOCKET("live.connect", "GET", "", DIALECT_GEMINI);
+
+/* The calls that are made on WebSockets. */
+static const struct entry LIVE_CALLS[] = {
+    METERED("responses", "", "", DIALECT_RESPONSES, 0),
+    METERED("realtime", "", "", DIALECT_RESPONSES, 0),
+    METERED("realtime.transcription", "", "", DIALECT_RESPONSES, 0),
+    METERED("live", "", "", DIALECT_GEMINI, 0),
+};
+
+#define LIST(array)                                                                            \
+    {                                                                                          \
+        (array), sizeof(array) / sizeof((array)[0])                                            \
+    }
+
+const struct route_list ROUTE_GOOGLE = LIST(GOOGLE);
+const struct route_list ROUTE_GOOGLE_ANTHROPIC = LIST(GOOGLE_ANTHROPIC);
+const struct route_list ROUTE_GOOGLE_OTHERS = LIST(GOOGLE_OTHERS);
+
+const struct route_table ROUTE_TABLES[ROUTE_TABLES_N] = {
+    {ENTRIES_GOOGLE, LIST(GOOGLE_PLAIN)}, {ENTRIES_MISTRAL, LIST(MISTRAL)},
+    {ENTRIES_OPENAI, LIST(OPENAI)},       {ENTRIES_HOSTS, LIST(HOSTS)},
+    {ENTRIES_ANTHROPIC, LIST(ANTHROPIC)}, {ENTRIES_COHERE, LIST(COHERE)},
+    {ENTRIES_OLLAMA, LIST(OLLAMA)},       {ENTRIES_BEDROCK, LIST(BEDROCK)},
+};
+
+const struct live_protocol *live_protocol(const struct endpoint *endpoint)
+{
+    static const struct live_protocol responses = {LIVE_RESPONSES, &LIVE_CALLS[0].endpoint, NULL};
+    static const struct live_protocol realtime = {LIVE_REALTIME, &LIVE_CALLS[1].endpoint,
+                                                  &LIVE_CALLS[2].endpoint};
+    static const struct live_protocol google = {LIVE_GOOGLE, &LIVE_CALLS[3].endpoint, NULL};
+
+    if (entry_of(endpoint)->dialect == DIALECT_GEMINI)
+        return &google;
+    return strv_starts(strv_z(endpoint->name), STRV("responses")) ? &responses : &realtime;
+}
