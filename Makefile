@@ -200,7 +200,7 @@ RACE_SRC     := $(shell grep -l 'pthread' $(UNIT_SRC) /dev/null 2>/dev/null)
 FUZZ_SECONDS ?= 60
 FUZZ_BIN     := $(FUZZ_SRC:tests/fuzz/%.c=$(O)/fuzz/%)
 
-.PHONY: race fuzzers benchers venv venv-focus test test-unit test-integration test-sandbox fuzz lint demo bench
+.PHONY: race fuzzers benchers venv venv-focus test test-unit test-integration test-sandbox test-tsan fuzz lint demo bench
 race: $(RACE_SRC:tests/unit/%.c=$(O)/unit/%)
 
 define fuzz_bin
@@ -269,6 +269,12 @@ test-sandbox: venv
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history
 	@python3 tests/run.py --pytest '$(PYTEST)' --whole-sandbox \
 	    --sandbox build/release/tollgate:build/release/provider
+
+# What the debug build runs of them, the gateways under ThreadSanitizer: half an hour.
+test-tsan: venv
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=tsan programs
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release build/release/provider build/release/history
+	@python3 tests/run.py --pytest '$(PYTEST)' --tsan build/tsan/tollgate:build/release/provider
 
 # One target, as long as one likes: make fuzz TARGET=sse SECONDS=600; without TARGET, all.
 SECONDS ?= 60

@@ -2,8 +2,8 @@
  * xchg_socket.h - a connection that became a WebSocket, and the calls on it; for the files
  * named xchg*.c alone.
  *
- *   client  --messages, whole-->  gate  -->  upstream      xchg_socket.c
- *   client  <--frames, as they come--------  upstream      (each message is read as it passes)
+ *   client  --messages, whole-->  gate  -->  upstream      xchg_message.c
+ *   client  <--frames, as they come--------  upstream      xchg_socket.c, xchg_word.c
  *
  * The exchange of the handshake becomes the connection: it relays frames until one side ends,
  * and its record says that it cost nothing.  Each call is an exchange of its own without a
@@ -120,14 +120,35 @@ void socket_refuse(struct socket *s, enum refusal refusal, struct strv message,
 /* A message of our own to the upstream. */
 void socket_say(struct socket *s, struct strv message);
 
+/* A final frame for the upstream, masked. */
+enum rc socket_put_up(struct xchg *x, enum ws_opcode opcode, struct strv payload) RC_MUST;
+
+/* What a round of one direction came to. */
+enum side { SIDE_WAITS = 0, SIDE_MORE, SIDE_GONE, SIDE_BAD, SIDE_OTHER_GONE };
+
+/* ---- the client's messages (xchg_message.c) ---- */
+/* A round from the client to the upstream. */
+enum side socket_pump_up(struct xchg *x);
+
 /* ---- its calls (xchg_turn.c) ---- */
+/* A new one, of nobody's asking yet. */
+struct turn *turn_make(struct socket *s);
+/* One more that the server began may be counted; false where that is abuse: the connection then
+ * ends. */
+bool turn_may_owe(struct socket *s);
+/* One that the server began with word; NULL: see turn_may_owe. */
+struct turn *turn_open_owed(struct socket *s, const struct live_word *word);
+/* Copies text that is known to fit. */
+void turn_keep_text(char *to, size_t size, const char *from);
+/* Its model is the session's, unless its answer named one. */
+void turn_take_served(struct turn *t);
 /* A message asks for an answer (facts from ask, or from the message itself), or sound may: the
  * gate waits for its admission. */
 void turn_open(struct socket *s, const struct live_ask *ask, struct strv message);
 void turn_open_spare(struct socket *s);
 /* Its message goes upstream now. */
 void turn_sent(struct turn *t);
-/* A message of the server's has passed, of so many bytes. */
+/* A message of the server's has passed (xchg_word.c). */
 void turn_word(struct socket *s, const struct live_word *word);
 /* All end, for that reason. */
 void turns_end(struct socket *s, enum end_reason end);

@@ -203,6 +203,7 @@ def main():
     parser.add_argument("--integration", nargs="*", default=[])
     parser.add_argument("--sandbox", nargs="*", default=[], help="BIN:PROVIDER")
     parser.add_argument("--whole-sandbox", action="store_true", help="all tests in it, not some")
+    parser.add_argument("--tsan", nargs="*", default=[], help="BIN:PROVIDER")
     parser.add_argument("--venv", default=os.path.join(ROOT, "build", "venv"))
     parser.add_argument("--pytest", default="", help="more words for pytest")
     options = parser.parse_args()
@@ -220,6 +221,10 @@ def main():
         run_integration("integration in the unit's sandbox", tollgate, provider, options.venv,
                         options.pytest.split() if options.whole_sandbox else SANDBOX_RUN, tally,
                         {"TOLLGATE_TEST_SANDBOX": "1"})
+    for pair in options.tsan:
+        tollgate, provider = pair.split(":")
+        run_integration("integration under ThreadSanitizer", tollgate, provider, options.venv,
+                        options.pytest.split() or SECOND_RUN, tally)
     run_fuzz(options.fuzz, options.fuzz_seconds, tally)
     say(f"== {time.monotonic() - start:.0f} s")
     say(tally.line())

@@ -1,66 +1,25 @@
+/*
+ * The life of a connection, state by state; its bytes are conn_io.c's.
+ */
 #include "tests/provider/conn.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <openssl/err.h>
-
 #include "base/check.h"
 #include "base/xalloc.h"
 #include "tests/provider/books.h"
-#include "tests/provider/socket.h"
-#include "tests/provider/wire.h"
+#include "tests/provider/conn_int.h"
 
 enum {
-    READ_BYTES = 32768,
     INPUT_MAX = 8 << 20, /* held unread: pipelined requests, or a body still arriving */
     WRITE_BYTES = 16384, /* of one TLS record */
     LINGER_MS = 1000,
     SLOW_TICK_MS = 10,
     INPUT_BATCH = 256 << 10,
-};
-
-enum state {
-    HANDSHAKE,
-    HEAD,
-    BODY,
-    WAIT,  /* for the delay of the next step */
-    WRITE, /* a step is going out */
-    STALLED,
-    SOCKET, /* frames both ways */
-    LINGER, /* all said; waiting for the peer's end */
-};
-
-struct conn {
-    struct list_node node;
-    struct worker *worker;
-    int fd;
-    SSL *ssl; /* NULL: clear text */
-    struct event *readable;
-    struct event *writable;
-    struct event *timer;
-    enum state state;
-    bool reading; /* the read event is armed */
-    bool slow;    /* reads are paced, see "Read-Rate" */
-    bool paused;  /* no reading until the timer */
-    bool close_after;
-    bool gone; /* the peer has ended */
-    uint64_t id;
-    uint64_t nth;    /* request of this connection */
-    uint64_t number; /* in the books */
-    struct buf in;
-    struct request request;
-    struct reply reply;
-    struct wire wire;
-    struct session *session; /* SOCKET */
-    struct buf out;          /* likewise: to be written */
-    bool waiting;            /* likewise: for the next event's time */
-    size_t step;
-    size_t written; /* of wire.bytes */
 };
 
 static void conn_run(struct conn *c);
@@ -98,83 +57,6 @@ static void reset_and_free(struct conn *c)
     struct linger now = {.l_onoff = 1, .l_linger = 0};
     (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     conn_free(c);
-}
-
-/* ---- bytes in and out ------------------------------------------------------------------ */
-
-enum io { IO_DONE, IO_BLOCKED, IO_END };
-
-static void arm_timer(struct conn *c, uint64_t ms)
-{
-    struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
-                         .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-    event_add(c->timer, &tv);
-}
-
-static void set_reading(struct conn *c, bool on)
-{
-    if (on == c->reading)
-        return;
-    c->reading = on;
-    if (on)
-        event_add(c->readable, NULL);
-    else
-        event_del(c->readable);
-}
-
-static enum io tls_result(struct conn *c, int rc)
-{
-    switch (SSL_get_error(c->ssl, rc)) {
-    case SSL_ERROR_WANT_READ:
-        return IO_BLOCKED;
-    case SSL_ERROR_WANT_WRITE:
-        event_add(c->writable, NULL);
-        return IO_BLOCKED;
-    default:
-        ERR_clear_error();
-        return IO_END;
-    }
-}
-
-static enum io read_some(struct conn *c, size_t most, size_t *n)
-{
-    if (most > READ_BYTES)
-        most = READ_BYTES;
-    if (buf_reserve(&c->in, most) != RC_OK)
-        return IO_BLOCKED;
-    if (c->ssl != NULL) {
-        int rc = SSL_read(c->ssl, buf_tail(&c->in), (int)most);
-        if (rc <= 0)
-            return tls_result(c, rc);
-        *n = (size_t)rc;
-    } else {
-        ssize_t rc = recv(c->fd, buf_tail(&c->in), most, 0);
-        if (rc <= 0)
-            return rc < 0 && (errno == EAGAIN || errno == EINTR) ? IO_BLOCKED : IO_END;
-        *n = (size_t)rc;
-    }
-    buf_commit(&c->in, *n);
-    return IO_DONE;
-}
-
-static enum io write_some(struct conn *c, struct strv bytes, size_t *n)
-{
-    if (c->ssl != NULL) {
-        int rc = SSL_write(c->ssl, bytes.p, (int)bytes.n);
-        if (rc <= 0)
-            return tls_result(c, rc);
-        *n = (size_t)rc;
-        return IO_DONE;
-    }
-    ssize_t rc = send(c->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
-    if (rc < 0) {
-        if (errno != EAGAIN && errno != EINTR)
-            return IO_END;
-        event_add(c->writable, NULL);
-        return IO_BLOCKED;
-    }
-    *n = (size_t)rc;
-    return IO_DONE;
 }
 
 /* ---- states: each returns true where the next one may run at once --------------------- */

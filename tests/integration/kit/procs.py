@@ -15,6 +15,8 @@ import urllib.request
 from . import client, sandbox
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+TSAN_OPTIONS = ("halt_on_error=0:second_deadlock_stack=1:suppressions=" +
+                os.path.join(ROOT, "tests", "tsan.supp"))
 READY_SECONDS = 30
 STOP_SECONDS = 30
 
@@ -60,7 +62,7 @@ class Process:
         environment = dict(os.environ)
         environment.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
         environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
-        environment.setdefault("TSAN_OPTIONS", "halt_on_error=0:second_deadlock_stack=1")
+        environment.setdefault("TSAN_OPTIONS", TSAN_OPTIONS)
         environment.update(env or {})
         self.process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=self.err,
                                         cwd=folder, env=environment, preexec_fn=preexec)
