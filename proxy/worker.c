@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "metering/usage/calibration.h"
+#include "metering/usage/shape.h"
 #include "metering/usage/tokenizer.h"
 #include "proxy/addresses.h"
 #include "proxy/conn.h"
@@ -520,6 +521,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     w->denied = denied_new();
     w->learnt = learnt_new();
     w->calibration = calibration_new();
+    w->shapes = shapes_new();
     w->pools = pools_new(w, generation_ref(generation));
     w->limiter = make_limiter(w);
     pthread_mutex_init(&w->mailbox_lock, NULL);
@@ -565,6 +567,7 @@ void worker_free(struct worker *w)
     denied_free(w->denied);
     learnt_free(w->learnt);
     calibration_free(w->calibration);
+    shapes_free(w->shapes);
     tokenizer_free(w->tokenizer);
     event_free(w->mailbox_event);
     event_free(w->sync_event);

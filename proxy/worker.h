@@ -37,6 +37,7 @@ enum {
 
 struct desk_job;
 struct learnt;
+struct shapes;
 struct tokenizer;
 struct server;
 
@@ -55,6 +56,7 @@ struct worker {
     struct denied *denied;
     struct learnt *learnt; /* what calls without a bound take */
     struct calibration *calibration; /* what estimates of its own calls were worth */
+    struct shapes *shapes;           /* of the documents that pass */
     struct tokenizer *tokenizer;     /* NULL until something was counted: worker_tokenizer */
     struct worker_stats stats;
     struct memory_share memory;

@@ -274,6 +274,7 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
         a->framing.body != BODY_NONE) {
         x->tap = tap_renew(x->used_tap, x->upstream->protocol, &x->route, x->asked_usage);
         x->used_tap = NULL;
+        tap_know(x->tap, x->worker->shapes);
         count_answers(x);
         count_text(x);
         tap_head(x->tap, &(struct tap_response){

@@ -316,7 +316,8 @@ static enum rc read_body(struct xchg *x, bool *packed, bool *unpacks)
     *unpacks = rc == RC_OK;
     if (rc == RC_OK)
         rc = protocol_is_form(type) ? protocol_scan_form(p, &x->route, type, body, &x->facts)
-                                    : protocol_scan_request(p, &x->route, body, &x->facts);
+                                    : protocol_scan_request(p, &x->route, body, x->worker->shapes,
+                                                            &x->facts);
     if (rc == RC_OK)
         request_keep_facts(x);
     buf_release(&unpacked);

@@ -115,8 +115,8 @@ void turn_open(struct socket *s, const struct live_ask *ask, struct strv message
     turn_keep_text(t->lane, sizeof(t->lane), ask->lane);
     x->bytes_in = message.n;
     if (s->protocol->kind == LIVE_RESPONSES) {
-        if (protocol_scan_request(s->x->upstream->protocol, &s->call, message, &x->facts) !=
-            RC_OK)
+        if (protocol_scan_request(s->x->upstream->protocol, &s->call, message, x->worker->shapes,
+                                  &x->facts) != RC_OK)
             t->end = END_REFUSED; /* said where it can be */
         x->facts.stream = true;
         if (x->facts.server_state && s->context_tokens > 0) {

@@ -24,7 +24,6 @@ enum {
     JSCAN_DEPTH_MAX = 512, /* objects and arrays inside each other */
     JSCAN_TEXT_MAX = 512,  /* bytes of a scalar's text that are reported; numbers: at all */
     JSCAN_KEY_MAX = 64,    /* longer member names match nothing */
-    JSCAN_GAPS_MAX = 8,    /* places that struct jscan_gaps notes */
     JSCAN_SKIP = 0,        /* node 0: not wanted */
 };
 
@@ -106,10 +105,10 @@ struct jscan_gap {
     enum jscan_gap_kind kind;
 };
 
-/* Where they stand: the first ones of a document outside what is skipped as a whole. */
+/* Where they stand: the first `max` of a document outside what is skipped as a whole. */
 struct jscan_gaps {
-    unsigned n;
-    struct jscan_gap at[JSCAN_GAPS_MAX];
+    unsigned n, max;
+    struct jscan_gap *at; /* borrowed */
 };
 
 /*

@@ -125,7 +125,7 @@ static void note_gap(struct jscan *s, uint64_t begin, uint64_t end, uint64_t tex
 {
     struct jscan_gaps *gaps = s->gaps;
 
-    if (gaps == NULL || gaps->n == JSCAN_GAPS_MAX)
+    if (gaps == NULL || gaps->n == gaps->max)
         return;
     gaps->at[gaps->n].begin = begin;
     gaps->at[gaps->n].end = end;

@@ -17,6 +17,7 @@
 #include "base/strv.h"
 #include "metering/usage/usage.h"
 
+struct shapes;
 struct protocol; /* one of a static table: openai, anthropic, gemini, raw, ... */
 
 /* What an endpoint is to the meter. */
@@ -116,10 +117,11 @@ struct request_facts {
  * the endpoint takes (no JSON object, model not a string) or could read
  * as another request to the provider (model, stream or stream_options twice, or
  * spelled in another case); facts are then zero.  RC_LIMIT where nesting passes
- * JSCAN_DEPTH_MAX.
+ * JSCAN_DEPTH_MAX.  known (NULL: none): bodies read before, see shape.h.
  */
 enum rc protocol_scan_request(const struct protocol *p, const struct route *route,
-                              struct strv body, struct request_facts *out) RC_MUST;
+                              struct strv body, struct shapes *known,
+                              struct request_facts *out) RC_MUST;
 
 /*
  * The same of a form (multipart/form-data, RFC 7578): its fields are read, its files only

@@ -45,7 +45,7 @@ static const char *number_end(const char *p, const char *end)
  * not change is compared with the rest from now on.  Generated text stays a gap.  kept (or NULL) is
  * what stands in those that are left.
  */
-static void narrow(struct repeat *r, const struct strv found[JSCAN_GAPS_MAX], struct strv *kept)
+static void narrow(struct repeat *r, const struct strv found[REPEAT_GAPS_MAX], struct strv *kept)
 {
     unsigned n = 0;
 
@@ -99,9 +99,9 @@ static bool match(const struct repeat *r, struct strv bytes, size_t *used, uint6
 }
 
 bool repeat_match(struct repeat *r, struct strv bytes, size_t *used, uint64_t *counted,
-                  struct strv found[JSCAN_GAPS_MAX])
+                  struct strv found[REPEAT_GAPS_MAX])
 {
-    struct strv first[JSCAN_GAPS_MAX];
+    struct strv first[REPEAT_GAPS_MAX];
 
     if (r->n == 0 || bytes.n == 0)
         return false;

@@ -17,7 +17,10 @@
 #include "base/strv.h"
 #include "metering/usage/jscan.h"
 
-enum { REPEAT_TEXT_MAX = 1024 }; /* longer events are not learnt */
+enum {
+    REPEAT_TEXT_MAX = 1024, /* longer events are not learnt */
+    REPEAT_GAPS_MAX = 8,    /* places in an event that may change; what follows them must not */
+};
 
 /* A place in the event that may hold something else the next time. */
 struct repeat_gap {
@@ -27,7 +30,7 @@ struct repeat_gap {
 
 struct repeat {
     unsigned n_gaps;
-    struct repeat_gap gap[JSCAN_GAPS_MAX];
+    struct repeat_gap gap[REPEAT_GAPS_MAX];
     bool narrowed;    /* gaps that did not change from this event to the next are none any more */
     uint16_t n;       /* bytes of the event; 0: nothing was learnt */
     uint64_t counted; /* bytes of generated text in it outside the gaps */
@@ -36,7 +39,7 @@ struct repeat {
 
 /*
  * Learns a whole event, its last line end included.  gaps are places in its document, whose
- * first byte stands at document; counted is what the scanner counted in it.  What is too
+ * first byte stands at document, at most REPEAT_GAPS_MAX; counted is what the scanner counted in it.  What is too
  * long is not learnt, and what was learnt before stays.
  */
 void repeat_learn(struct repeat *r, struct strv event, size_t document,
@@ -47,6 +50,6 @@ void repeat_learn(struct repeat *r, struct strv event, size_t document,
  * found (NULL: nobody asks) is given what stands in place of each gap.
  */
 bool repeat_match(struct repeat *r, struct strv bytes, size_t *used, uint64_t *counted,
-                  struct strv found[JSCAN_GAPS_MAX]);
+                  struct strv found[REPEAT_GAPS_MAX]);
 
 #endif

@@ -8,6 +8,7 @@
 #include "metering/usage/protocol.h"
 #include "metering/usage/protocol_int.h"
 #include "metering/usage/request_graph.h"
+#include "metering/usage/shape.h"
 
 enum {
     TOKEN_ID_BYTES = 3, /* text that a prompt's ready-made token id stands for */
@@ -447,7 +448,8 @@ static void conclude(struct reading *r, const struct protocol *p, const struct r
 }
 
 enum rc protocol_scan_request(const struct protocol *p, const struct route *route,
-                              struct strv body, struct request_facts *out)
+                              struct strv body, struct shapes *known,
+                              struct request_facts *out)
 {
     struct reading r = {.facts = out, .body = body};
     enum rc rc;
@@ -455,7 +457,9 @@ enum rc protocol_scan_request(const struct protocol *p, const struct route *rout
     memset(out, 0, sizeof(*out));
     out->choices = 1;
     jscan_start(&r.scan, REQUEST_NODES, N_ROOT, false, on_event, &r);
-    rc = jscan_whole(&r.scan, body);
+    rc = shapes_feed(known, &r.scan, body);
+    if (rc == RC_OK)
+        rc = jscan_finish(&r.scan);
     if (rc == RC_OK)
         conclude(&r, p, route);
     if (rc == RC_OK && (r.bad || r.scan.folded))

@@ -172,6 +172,11 @@ void tap_head(struct tap *tap, const struct tap_response *head)
                     head->status < 300;
 }
 
+void tap_know(struct tap *tap, struct shapes *known)
+{
+    tap->known = known;
+}
+
 bool tap_rewrites(const struct tap *tap)
 {
     return tap->rewrites;
@@ -187,10 +192,16 @@ static void begin_json(struct tap *tap)
 
 void tap_feed_json(struct tap *tap, struct strv bytes)
 {
-    if (!tap->json_begun)
+    struct jscan *scan = &tap->reading.scan;
+    enum rc rc;
+
+    if (tap->json_begun) {
+        rc = jscan_feed(scan, bytes);
+    } else {
         begin_json(tap);
-    if (jscan_feed(&tap->reading.scan, bytes) != RC_OK)
-        return;
+        rc = shapes_feed(tap->mode == MODE_JSON ? tap->known : NULL, scan, bytes);
+    }
+    (void)rc; /* it sticks, and the document's end tells it */
 }
 
 bool tap_end_json(struct tap *tap)

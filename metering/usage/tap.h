@@ -23,6 +23,7 @@ enum {
     TAP_TEXT_MAX_BYTES = 256 << 10, /* of generated text that is counted by its tokens */
 };
 
+struct shapes;
 struct tap;
 
 /* A header's value by its lower-case name; empty where absent. */
@@ -97,6 +98,8 @@ void tap_rest(struct tap *tap);
 struct tap *tap_renew(struct tap *used, const struct protocol *p, const struct route *route,
                       bool asked_usage);
 void tap_free(struct tap *tap);
+/* Before tap_head: answers that are like earlier ones are read by comparing; shape.h.  Borrowed. */
+void tap_know(struct tap *tap, struct shapes *known);
 /* The final response head (not 1xx). */
 void tap_head(struct tap *tap, const struct tap_response *head);
 

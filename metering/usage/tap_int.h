@@ -11,6 +11,7 @@
 #include "metering/usage/protocol_int.h"
 #include "metering/usage/reader.h"
 #include "metering/usage/repeat.h"
+#include "metering/usage/shape.h"
 #include "metering/usage/sse.h"
 #include "metering/usage/tap.h"
 #include "metering/usage/token_json.h"
@@ -34,6 +35,7 @@ enum { SENTINEL_MAX = 8, READING_SAME_BYTES = offsetof(struct reading, documents
 struct watch {
     struct repeat known;
     struct jscan_gaps gaps;
+    struct jscan_gap gap[REPEAT_GAPS_MAX]; /* of gaps */
     bool open;          /* the event has begun and not ended */
     const char *from;   /* where it begins in this feed, NULL: earlier, or nothing is watched */
     const char *data;   /* its first piece of data */
@@ -67,6 +69,7 @@ struct tap {
     enum mode mode;
     struct inflater *inflater; /* NULL: identity, or given up */
     struct watch *watch;       /* NULL until a stream's first event ended */
+    struct shapes *known;      /* NULL: every answer is scanned */
     bool json_begun;           /* bytes of the current document were read */
 
     struct sse sse;

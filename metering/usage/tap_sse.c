@@ -40,6 +40,7 @@ static void watch_event(struct tap *tap, const char *from)
     if (w == NULL) {
         w = tap->watch = xmalloc(sizeof(*w));
         w->known.n = 0;
+        w->gaps = (struct jscan_gaps){.at = w->gap, .max = REPEAT_GAPS_MAX};
         tap->reading.scan.gaps = &w->gaps;
     }
     w->open = true;
@@ -76,7 +77,7 @@ static void review_event(struct tap *tap, bool good, const char *end)
 /* Passes over the known events that bytes begin with; returns their length. */
 static size_t skip_known(struct tap *tap, struct strv bytes)
 {
-    struct strv found[JSCAN_GAPS_MAX], *text = tap->text.wanted ? found : NULL;
+    struct strv found[REPEAT_GAPS_MAX], *text = tap->text.wanted ? found : NULL;
     struct reading *r = &tap->reading;
     size_t at = 0, used;
     uint64_t counted;

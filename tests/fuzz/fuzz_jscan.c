@@ -1,6 +1,7 @@
 /*
  * The JSON scanner: the same told whole and in pieces, and agreement with cJSON on
- * what the top-level members of a document are.
+ * what the top-level members of a document are; the same told of documents that are read by
+ * comparing them with one before (metering/usage/shape.h).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "base/check.h"
 #include "metering/usage/jscan.h"
+#include "metering/usage/shape.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
@@ -149,6 +151,49 @@ static void compare(const uint8_t *bytes, size_t n, const struct told *t)
     cJSON_Delete(root);
 }
 
+static void check_like(struct shapes *known, const uint8_t *bytes, size_t n, bool loose)
+{
+    static struct told told, like;
+    static struct jscan s, t;
+    enum rc rc = scan(bytes, n, loose, n + 1, &told, &s);
+    char *copy = malloc(n);
+
+    ASSERT(copy != NULL);
+    memcpy(copy, bytes, n);
+    memset(&like, 0, sizeof(like));
+    jscan_start(&t, NODES, N_ROOT, loose, on_event, &like);
+    (void)!shapes_feed(known, &t, strv_make(copy, n));
+    ASSERT(jscan_finish(&t) == rc);
+    ASSERT(like.events == told.events && like.hash == told.hash);
+    ASSERT(t.counted_bytes == s.counted_bytes);
+    ASSERT(rc != RC_OK || t.folded == s.folded);
+    free(copy);
+}
+
+/* The document, again, and others that differ from it in one byte each. */
+static void check_shapes(const uint8_t *bytes, size_t n, bool loose)
+{
+    static const char OTHERS[] = "\"\\1x}{\n0";
+    struct shapes *known = shapes_new();
+    uint8_t *other;
+
+    if (n == 0 || n > 512) {
+        shapes_free(known);
+        return;
+    }
+    other = malloc(n);
+    ASSERT(other != NULL);
+    check_like(known, bytes, n, loose);
+    check_like(known, bytes, n, loose);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(other, bytes, n);
+        other[i] = (uint8_t)OTHERS[(i + bytes[0]) % (sizeof(OTHERS) - 1)];
+        check_like(known, other, n, loose);
+    }
+    free(other);
+    shapes_free(known);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     static struct told whole, pieces;
@@ -167,6 +212,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         }
         if (rc == RC_OK && loose == 0)
             compare(bytes, n, &whole);
+        check_shapes(bytes, n, loose);
     }
     return 0;
 }

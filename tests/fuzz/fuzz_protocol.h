@@ -68,7 +68,7 @@ static void fuzz_check_request(const struct protocol *p, const struct route *rou
     struct estimate_factors factors = {UINT32_MAX, UINT32_MAX, (uint32_t)body.n};
     struct buf edited;
 
-    if (protocol_scan_request(p, route, body, &f) != RC_OK)
+    if (protocol_scan_request(p, route, body, NULL, &f) != RC_OK)
         return;
     ASSERT(f.choices >= 1 && f.edit_at + f.edit_cut <= body.n);
     ASSERT(f.model.n <= REQUEST_MODEL_MAX_BYTES);
@@ -82,7 +82,7 @@ static void fuzz_check_request(const struct protocol *p, const struct route *rou
     ASSERT(buf_append(&edited, body.p, f.edit_at) == RC_OK);
     ASSERT(buf_append_strv(&edited, f.edit_text) == RC_OK);
     ASSERT(buf_append_strv(&edited, strv_skip(body, f.edit_at + f.edit_cut)) == RC_OK);
-    ASSERT(protocol_scan_request(p, route, buf_view(&edited), &again) == RC_OK);
+    ASSERT(protocol_scan_request(p, route, buf_view(&edited), NULL, &again) == RC_OK);
     ASSERT(again.asks_usage && again.stream && strv_eq(again.model, f.model));
     ASSERT(again.max_output_tokens == f.max_output_tokens && again.text_bytes == f.text_bytes);
     buf_release(&edited);

@@ -222,11 +222,12 @@ static const char EVENT[] = "data: {\"id\":\"a1\",\"n\":12,\"text\":\"hello\"}\n
 /* EVENT as learnt: gaps are the values of id, n and text, the last of them counted. */
 static void learn(struct repeat *r)
 {
-    struct jscan_gaps gaps = {
-        .n = 3,
-        .at = {{.begin = 7, .end = 9, .kind = JSCAN_GAP_STRING},
-               {.begin = 15, .end = 17, .kind = JSCAN_GAP_NUMBER},
-               {.begin = 26, .end = 31, .text_bytes = 5, .kind = JSCAN_GAP_COUNTED}}};
+    struct jscan_gap at[] = {
+        {.begin = 7, .end = 9, .kind = JSCAN_GAP_STRING},
+        {.begin = 15, .end = 17, .kind = JSCAN_GAP_NUMBER},
+        {.begin = 26, .end = 31, .text_bytes = 5, .kind = JSCAN_GAP_COUNTED},
+    };
+    struct jscan_gaps gaps = {.n = 3, .max = 3, .at = at};
 
     r->n = 0;
     repeat_learn(r, strv_z(EVENT), 6, &gaps, 5);

@@ -20,7 +20,7 @@ static enum rc scan(const char *protocol, const char *path, struct strv body,
 
     memcpy(copy, body.p, body.n);
     protocol_route(p, STRV("POST"), strv_z(path), STRV_NONE, &route);
-    rc = protocol_scan_request(p, &route, strv_make(copy, body.n), facts);
+    rc = protocol_scan_request(p, &route, strv_make(copy, body.n), NULL, facts);
     if (rc == RC_OK && facts->model.n > 0 && facts->model.p >= copy &&
         facts->model.p < copy + body.n)
         facts->model.p = body.p + (facts->model.p - copy);
