@@ -206,14 +206,10 @@ static bool is_taken(const struct run *run, const struct uuid *last)
 
 static void tell(const struct run *run, const struct reprice *r, bool is_journal)
 {
-    if (r->interrupted)
-        fprintf(stderr,
-                "%" PRIu64 " requests that a crash ended are left as they are: worst cases\n",
-                r->interrupted);
     if (r->compound)
         fprintf(stderr,
                 "%" PRIu64 " that were priced in parts (several models, batches) are left as "
-                "they are\n",
+                "they are: their records do not hold enough of the parts\n",
                 r->compound);
     if (r->is_stopped)
         fprintf(stderr,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/ledger/record_part.h"
 
 enum { PROGRESS_EVERY = 64, GROUPS_BYTES = 64 << 20 };
 
@@ -32,11 +33,10 @@ static struct strv provider_of(const struct config *config, const struct record 
     return book_provider(config->book, strv_head(id, strv_find(id, '/')), STRV_NONE);
 }
 
-bool reprice_query(const struct config *config, const struct record *record,
-                   struct price_query *out)
+/* All that a record says beside its counts. */
+static void common_query(const struct config *config, const struct record *record,
+                         struct price_query *out)
 {
-    if (record->usage.has == 0)
-        return false;
     *out = (struct price_query){
         .provider = provider_of(config, record),
         .upstream = record->subject.dim[DIM_UPSTREAM],
@@ -45,12 +45,71 @@ bool reprice_query(const struct config *config, const struct record *record,
         .tier = usage_priced_tier(record->service_tier),
         .region = record->region,
         .at_us = record->start_us,
-        .input_total = record->usage.n[USAGE_INPUT],
         .counted = true,
     };
     memcpy(out->detail, record->detail, sizeof(out->detail));
+}
+
+bool reprice_query(const struct config *config, const struct record *record,
+                   struct price_query *out)
+{
+    if (record->usage.has == 0)
+        return false;
+    common_query(config, record, out);
+    out->input_total = record->usage.n[USAGE_INPUT];
     (void)usage_to_quantities(&record->usage, &out->quantities);
     out->quantities.n[METER_REQUEST] = 1;
+    return true;
+}
+
+/*
+ * A group of answers. False where the book of today has different prices for its shortest and
+ * its longest: how many there are of either is not known.
+ */
+static bool price_part(const struct config *config, const struct record *record,
+                       const struct record_part *part, struct cost *out)
+{
+    struct price_query query;
+    struct cost longest;
+
+    common_query(config, record, &query);
+    query.model = part->model;
+    if (part->is_answer)
+        query.tier = STRV("batch");
+    query.input_total = part->input_least;
+    (void)usage_to_quantities(&part->usage, &query.quantities);
+    query.quantities.n[METER_REQUEST] = part->answers;
+    price_usage(config->book, &query, out);
+    if (part->input_most == part->input_least)
+        return true;
+    query.input_total = part->input_most;
+    price_usage(config->book, &query, &longest);
+    return money_cmp(out->contracted, longest.contracted) == 0 &&
+           money_cmp(out->list, longest.list) == 0;
+}
+
+/* False where the record does not hold enough to tell. */
+static bool price_parts(const struct config *config, const struct record *record,
+                        struct cost *out)
+{
+    struct strv rest = record->parts;
+    struct price_query query;
+    struct record_part part;
+    struct cost cost;
+    bool is_first = true;
+
+    if (rest.n == 0)
+        return false;
+    while (rest.n > 0) {
+        if (record_parts_next(&rest, &part) != RC_OK ||
+            !price_part(config, record, &part, &cost))
+            return false;
+        /* What stands beside the record's own usage comes after it. */
+        if (is_first && !part.is_answer && reprice_query(config, record, &query))
+            price_usage(config->book, &query, out);
+        is_first = false;
+        cost_add(out, &cost);
+    }
     return true;
 }
 
@@ -138,8 +197,14 @@ static enum rc one_line(struct reprice *r, const struct record *record)
         return rc;
     g->before = ledger_money_add(g->before, charged.cost);
     cost_clear(&cost);
-    if (reprice_query(r->config, record, &query))
+    if (record->price_flags & PRICE_FLAG_COMPOUND) {
+        if (!price_parts(r->config, record, &cost)) {
+            cost_clear(&cost);
+            r->compound++;
+        }
+    } else if (reprice_query(r->config, record, &query)) {
         price_usage(r->config->book, &query, &cost);
+    }
     if (cost.status == PRICE_NONE) {
         g->unpriced += record->usage.has != 0;
         g->after = ledger_money_add(g->after, charged.cost);
@@ -166,14 +231,6 @@ static bool on_line(uint64_t seq, const struct record *record, void *arg)
         !r->progress(r->looked_at, r->arg)) {
         r->is_stopped = true;
         return false;
-    }
-    if (record->outcome == OUTCOME_INTERRUPTED) {
-        r->interrupted++;
-        return true;
-    }
-    if (record->price_flags & PRICE_FLAG_COMPOUND) {
-        r->compound++;
-        return true;
     }
     return one_line(r, record) == RC_OK;
 }

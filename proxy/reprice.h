@@ -41,8 +41,8 @@ struct reprice {
     size_t n_groups;
     struct arena arena;
     uint64_t looked_at;
-    uint64_t interrupted; /* left: worst cases of requests that a crash ended */
-    uint64_t compound;    /* left: priced in parts that the record does not keep apart */
+    uint64_t compound;    /* left: priced in parts that the record does not keep apart, or not
+                           * so far apart as the book of today does */
     uint64_t corrections; /* made */
     struct uuid last;     /* of the last correction */
     bool is_stopped;
@@ -55,7 +55,7 @@ void reprice_release(struct reprice *r);
 /* Every line of the filter; RC_OK also where it was stopped. */
 enum rc reprice_run(struct reprice *r, const struct ledger_filter *filter) RC_MUST;
 
-/* What a record asks of the book: false where there is nothing to price. */
+/* What a record's own usage asks of the book: false where there is nothing to price. */
 bool reprice_query(const struct config *config, const struct record *record,
                    struct price_query *out);
 

@@ -14,15 +14,14 @@ static void on_verdict(void *arg)
 
 /* The same by other measures than tokens, where the call has any: the dearer of both is kept in
  * *most. False where they have no price. */
-static bool price_units(struct xchg *x, const struct price_query *tokens, bool priced,
-                        struct money *most)
+static bool price_units(struct xchg *x, const struct price_query *tokens,
+                        const struct usage *units, bool priced, struct money *most)
 {
     struct price_query query = *tokens;
-    struct usage units;
 
-    if (!estimate_units(&x->facts, &units))
+    if (units->has == 0)
         return false;
-    (void)usage_to_quantities(&units, &query.quantities);
+    (void)usage_to_quantities(units, &query.quantities);
     query.quantities.n[METER_REQUEST] = 1;
     query.counted = true;
     price_usage(x->config->book, &query, &x->worst_cost);
@@ -31,6 +30,31 @@ static bool price_units(struct xchg *x, const struct price_query *tokens, bool p
     if (!priced || money_cmp(x->worst_cost.contracted, *most) > 0)
         *most = x->worst_cost.contracted;
     return true;
+}
+
+/*
+ * What the record says if the gateway dies before it knows more: the bounds of the request, at
+ * the price that these would have as an answer, so that they can be priced again like one.
+ */
+static void assume(struct xchg *x, const struct price_query *worst, const struct usage *units,
+                   bool tokens_priced)
+{
+    struct price_query query = *worst;
+
+    x->assumed = x->worst_usage;
+    if (x->facts.draws && !tokens_priced)
+        x->assumed = (struct usage){.has = 0};
+    for (unsigned f = 0; f < USAGE_COUNT; f++) {
+        if (usage_has(units, (enum usage_field)f))
+            usage_set(&x->assumed, (enum usage_field)f, units->n[f]);
+    }
+    query.region = settle_region(x);
+    settle_details(x, query.detail);
+    query.counted = true;
+    query.input_total = x->assumed.n[USAGE_INPUT];
+    (void)usage_to_quantities(&x->assumed, &query.quantities);
+    query.quantities.n[METER_REQUEST] = 1;
+    price_usage(x->config->book, &query, &x->worst_cost);
 }
 
 /*
@@ -75,8 +99,9 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     const struct book *book = x->config->book;
     struct price_query query = worst_query(x);
     uint64_t input, output;
+    struct usage units;
     struct money most;
-    bool priced;
+    bool priced, tokens_priced;
 
     x->factors = calibration_look(x->worker->calibration, strv_z(x->upstream->name), x->model);
     input = prompt_tokens(
@@ -90,12 +115,11 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
         usage_set(&x->worst_usage, USAGE_OUTPUT_AUDIO, output);
     }
     query.input_total = input;
-    priced = price_worst_case(book, &query, input, output, &most);
-    priced = price_units(x, &query, priced, &most) || priced;
+    tokens_priced = price_worst_case(book, &query, input, output, &most);
+    (void)estimate_units(&x->facts, &units);
+    priced = price_units(x, &query, &units, tokens_priced, &most) || tokens_priced;
+    assume(x, &query, &units, tokens_priced);
     if (priced) {
-        (void)usage_to_quantities(&x->worst_usage, &query.quantities);
-        query.quantities.n[METER_REQUEST] = 1;
-        price_usage(book, &query, &x->worst_cost);
         if (sound && money_cmp(x->worst_cost.contracted, most) > 0)
             most = x->worst_cost.contracted;
         worst->n[UNIT_USD] = (uint64_t)money_ceil_nano(most);

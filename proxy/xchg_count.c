@@ -6,6 +6,7 @@
  * not count again.
  */
 #include "base/check.h"
+#include "metering/ledger/record_part.h"
 #include "proxy/collected.h"
 #include "proxy/server.h"
 #include "proxy/xchg_socket.h"
@@ -85,6 +86,27 @@ static void price(const struct xchg *x, struct strv model, struct strv tier,
     price_usage(x->config->book, &query, out);
 }
 
+/* Remembers what was priced by itself: only so can the sum be priced again. */
+static void keep_part(struct xchg *x, struct strv model, const struct usage *usage,
+                      bool is_answer)
+{
+    struct record_part part = {.model = model,
+                               .is_answer = is_answer,
+                               .answers = 1,
+                               .input_least = usage->n[USAGE_INPUT],
+                               .input_most = usage->n[USAGE_INPUT],
+                               .usage = *usage};
+
+    if (!x->parts) {
+        x->parts = arena_alloc(&x->arena, sizeof(*x->parts));
+        if (!x->parts)
+            return;
+        x->parts->n = 0;
+        x->parts->is_too_much = false;
+    }
+    record_parts_add(x->parts, &part, &x->arena);
+}
+
 /* Parts by other models, each at rates of its own. */
 static void add_parts(struct xchg *x)
 {
@@ -94,6 +116,7 @@ static void add_parts(struct xchg *x)
     for (size_t i = 0; x->tap && tap_part(x->tap, i, &part); i++) {
         price(x, part.model, strv_z(settle_seen(x)->service_tier), part.usage, &cost);
         cost_add(&x->cost, &cost);
+        keep_part(x, part.model, part.usage, false);
     }
 }
 
@@ -109,6 +132,7 @@ static bool on_answer(void *arg, const struct tap_answer *answer)
         return false;
     price(x, answer->model, STRV("batch"), answer->usage, &cost);
     cost_add(&batch->cost, &cost);
+    keep_part(x, answer->model, answer->usage, true);
     if (batch->to == 0)
         batch->from = answer->n;
     batch->to = answer->n + 1;

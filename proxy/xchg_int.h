@@ -182,6 +182,7 @@ struct xchg {
     uint64_t max_output; /* bound of the whole answer, in tokens */
     struct estimate_factors factors; /* as they were when it was admitted */
     struct usage worst_usage;
+    struct usage assumed; /* what its record says, at worst_cost, where nobody lives to end it */
     struct prompt *prompt; /* that is, or was, counted (xchg_prompt.c); NULL: by its bytes */
     bool reserving; /* a verdict is awaited */
     bool reserved;  /* to be settled */
@@ -217,6 +218,7 @@ struct xchg {
     bool close_client; /* no other request on this connection */
     int status;        /* what the client was told, 0: nothing */
     int upstream_status;
+    struct record_parts *parts; /* of its cost, where that is a sum; NULL: it is none */
     struct batch *batch; /* of the answers that it fetches; NULL: it does not (xchg_count.c) */
     struct collecting collecting;
     bool counted; /* usage and cost stand */

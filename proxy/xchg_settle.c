@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "metering/ledger/record_part.h"
 #include "proxy/learnt.h"
 #include "proxy/repeats.h"
 #include "proxy/server_int.h"
@@ -67,7 +68,8 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
     r->method = x->head.method;
     r->model_requested = x->facts.model;
     r->model = seen->model[0] ? strv_z(seen->model) : x->model;
-    r->service_tier = strv_z(seen->service_tier);
+    /* Before there is an answer, what was asked for. */
+    r->service_tier = ended ? strv_z(seen->service_tier) : x->facts.service_tier;
     r->provider_request_id =
         strv_z(x->provider_request_id[0] ? x->provider_request_id : seen->request_id);
     r->priced_model = settle_model(x, strv_z(seen->model));
@@ -78,9 +80,8 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
     r->stream = x->facts.stream || x->route.path_stream || x->answer.is_stream;
     r->status = x->upstream_status;
     r->outcome = outcome;
-    r->usage = ended ? x->usage : x->worst_usage;
-    r->usage_source =
-        ended ? x->usage_source : (x->worst_usage.has ? USAGE_ESTIMATED : USAGE_NONE);
+    r->usage = ended ? x->usage : x->assumed;
+    r->usage_source = ended ? x->usage_source : (x->assumed.has ? USAGE_ESTIMATED : USAGE_NONE);
     r->has_provider_cost = seen->has_provider_cost;
     r->latency_us = now_us - x->start_us;
     r->first_byte_us = x->first_byte_us < 0 ? -1 : x->first_byte_us - x->start_us;
@@ -91,6 +92,8 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
     if (seen->has_provider_cost)
         r->provider_cost = money_join(seen->provider_cost_atto_hi, seen->provider_cost_atto_lo);
     record_set_cost(r, ended ? &x->cost : &x->worst_cost, strv_z(book_hash(x->config->book)));
+    if (x->parts && (r->price_flags & PRICE_FLAG_COMPOUND))
+        r->parts = record_parts_encode(x->parts, &x->arena);
 }
 
 static void count(struct xchg *x, enum outcome outcome)

@@ -51,6 +51,7 @@ enum record_tag {
     TAG_REGION = 70,
     TAG_DETAIL = 71, /* ..74: enum price_detail */
     TAG_PRICED_MODEL = 75,
+    TAG_PARTS = 76,
     TAG_CORRECTS = 80,
     TAG_WAS_UNPRICED = 81,
     TAG_REASON = 82,
@@ -61,9 +62,8 @@ enum {
     STATUS_MAX = 999,
     FIELD_OVERHEAD = 1 + WIRE_U64_BYTES, /* tag and length */
     LINE_BYTES = 2 * WIRE_U64_BYTES + 2 * WIRE_MONEY_BYTES,
-    USAGE_BYTES = (1 + USAGE_COUNT) * WIRE_U64_BYTES,
     NUMBERS = 27, /* fields that are one number */
-    FIXED_BYTES = NUMBERS * (FIELD_OVERHEAD + WIRE_MONEY_BYTES) + FIELD_OVERHEAD + USAGE_BYTES +
+    FIXED_BYTES = NUMBERS * (FIELD_OVERHEAD + WIRE_MONEY_BYTES) + FIELD_OVERHEAD + WIRE_USAGE_BYTES +
                   2 * (FIELD_OVERHEAD + UUID_BYTES) + 2,
 };
 
@@ -147,11 +147,15 @@ static struct strv cut(struct strv s)
     return strv_make(s.p, n);
 }
 
-static char *put_text(char *p, unsigned tag, struct strv s)
+static char *put_bytes(char *p, unsigned tag, struct strv s)
 {
-    s = cut(s);
     *p++ = (char)tag;
     return strv_copy(put_u64(p, s.n), s);
+}
+
+static char *put_text(char *p, unsigned tag, struct strv s)
+{
+    return put_bytes(p, tag, cut(s));
 }
 
 static inline char *put_strv(char *p, unsigned tag, struct strv s)
@@ -224,28 +228,11 @@ static char *put_subject(char *p, const struct subject *s)
     return p;
 }
 
-/* Mask of the fields reported, then their counts in order of number. */
 static char *put_usage(char *p, const struct usage *u)
 {
-    char value[USAGE_BYTES];
-    uint64_t counts[64] = {0}, mask = 0;
-    size_t n;
+    char value[WIRE_USAGE_BYTES];
 
-    for (unsigned f = 0; f < USAGE_COUNT; f++) {
-        unsigned bit;
-
-        if (!usage_has(u, (enum usage_field)f))
-            continue;
-        bit = wire_usage((enum usage_field)f);
-        mask |= UINT64_C(1) << bit;
-        counts[bit] = u->n[f] < USAGE_MAX_COUNT ? u->n[f] : USAGE_MAX_COUNT;
-    }
-    if (mask == 0)
-        return p;
-    n = wire_make_u64(value, mask);
-    for (uint64_t rest = mask; rest; rest &= rest - 1)
-        n += wire_make_u64(value + n, counts[__builtin_ctzll(rest)]);
-    return put_field(p, TAG_USAGE, value, n);
+    return u->has ? put_field(p, TAG_USAGE, value, wire_make_usage(value, u)) : p;
 }
 
 static char *put_price(char *p, const struct record *r)
@@ -315,6 +302,7 @@ static size_t bound(const struct record *r)
             return 0;
         n += FIELD_OVERHEAD + 1 + r->subject.free[i].name.n + cut(r->subject.free[i].value).n;
     }
+    n += FIELD_OVERHEAD + r->parts.n;
     return n + r->n_lines * (FIELD_OVERHEAD + LINE_BYTES);
 }
 
@@ -362,6 +350,8 @@ enum rc record_encode(const struct record *r, struct buf *out)
     for (unsigned i = 0; i < DETAIL_COUNT; i++)
         p = put_strv(p, TAG_DETAIL + i, r->detail[i]);
     p = put_strv(p, TAG_PRICED_MODEL, r->priced_model);
+    if (r->parts.n > 0)
+        p = put_bytes(p, TAG_PARTS, r->parts);
     if (r->is_correction)
         p = put_correction(p, r);
     *p++ = TAG_END;
@@ -411,19 +401,8 @@ static void get_free(struct wire_in *in, struct strv value, struct subject *s)
 static void get_usage(struct wire_in *in, struct strv value, struct usage *u)
 {
     struct wire_in at = wire_in(value);
-    uint64_t mask = wire_get_u64(&at);
 
-    if (mask == 0)
-        at.bad = true;
-    for (uint64_t rest = mask; rest && !at.bad; rest &= rest - 1) {
-        uint64_t n = wire_get_u64(&at);
-        enum usage_field f;
-
-        if (n > USAGE_MAX_COUNT)
-            at.bad = true;
-        else if (!at.bad && wire_usage_parse((uint64_t)__builtin_ctzll(rest), &f))
-            usage_set(u, f, n);
-    }
+    wire_get_usage(&at, u);
     if (at.bad || at.p != at.end)
         in->bad = true;
 }
@@ -495,6 +474,8 @@ static struct strv *text_field(struct record *r, uint64_t tag)
         return &r->reason;
     case TAG_CORRECTED_BY:
         return &r->corrected_by;
+    case TAG_PARTS:
+        return &r->parts;
     }
     return NULL;
 }

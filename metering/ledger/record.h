@@ -89,6 +89,7 @@ struct record {
 
     int64_t latency_us, first_byte_us; /* first_byte_us < 0: none came */
     uint64_t bytes_in, bytes_out;
+    struct strv parts; /* of a cost that is a sum: see record_part.h; empty: not kept */
     /*
      * Keyed hashes of the request's body and of its first PROMPT_PREFIX_BYTES, to find
      * repetitions; 0: not taken.  Nothing of the body can be had from them.

@@ -118,7 +118,7 @@ static void usage(struct row *row, const struct record *r)
 
         bool is_told = usage_has(&r->usage, f) && !r->is_correction;
 
-        if (f == USAGE_AUDIO_MS)
+        if (usage_is_time(f))
             thousandths(row, usage_field_name(f), r->usage.n[f], is_told);
         else
             count(row, usage_field_name(f), r->usage.n[f], is_told);

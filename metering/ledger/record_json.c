@@ -7,6 +7,7 @@
 #include "base/datetime.h"
 #include "base/jsonw.h"
 #include "metering/ledger/record.h"
+#include "metering/ledger/record_part.h"
 
 static void text(struct jsonw *w, const char *key, struct strv value)
 {
@@ -79,24 +80,49 @@ static void subject(struct jsonw *w, const struct record *r)
     jsonw_end(w);
 }
 
+static void usage_object(struct jsonw *w, const struct usage *u)
+{
+    jsonw_key(w, STRV("usage"));
+    jsonw_object(w);
+    for (int i = 0; i < USAGE_COUNT; i++) {
+        enum usage_field f = (enum usage_field)i;
+
+        if (!usage_has(u, f))
+            continue;
+        if (usage_is_time(f))
+            thousandths(w, usage_field_name(f), u->n[f]);
+        else
+            count(w, usage_field_name(f), u->n[f]);
+    }
+    jsonw_end(w);
+}
+
 static void usage(struct jsonw *w, const struct record *r)
 {
-    if (r->usage.has) {
-        jsonw_key(w, STRV("usage"));
-        jsonw_object(w);
-        for (int i = 0; i < USAGE_COUNT; i++) {
-            enum usage_field f = (enum usage_field)i;
+    if (r->usage.has)
+        usage_object(w, &r->usage);
+    text(w, "usage_source", strv_z(usage_source_name(r->usage_source)));
+}
 
-            if (!usage_has(&r->usage, f))
-                continue;
-            if (f == USAGE_AUDIO_MS)
-                thousandths(w, usage_field_name(f), r->usage.n[f]);
-            else
-                count(w, usage_field_name(f), r->usage.n[f]);
-        }
+/* What the cost is the sum of, where it is one. */
+static void parts(struct jsonw *w, const struct record *r)
+{
+    struct strv rest = r->parts;
+    struct record_part part;
+
+    if (rest.n == 0)
+        return;
+    jsonw_key(w, STRV("parts"));
+    jsonw_array(w);
+    while (record_parts_next(&rest, &part) == RC_OK) {
+        jsonw_object(w);
+        text(w, "model", part.model);
+        text(w, "service_tier", part.is_answer ? STRV("batch") : r->service_tier);
+        count(w, "answers", part.answers);
+        usage_object(w, &part.usage);
         jsonw_end(w);
     }
-    text(w, "usage_source", strv_z(usage_source_name(r->usage_source)));
+    jsonw_end(w);
 }
 
 static void lines(struct jsonw *w, const struct record *r)
@@ -187,6 +213,7 @@ enum rc record_json(const struct record *r, struct buf *out)
         correction(&w, r);
     else
         usage(&w, r);
+    parts(&w, r);
     price(&w, r);
     thousandths(&w, "latency_ms", (uint64_t)(r->latency_us < 0 ? 0 : r->latency_us));
     if (r->first_byte_us >= 0)

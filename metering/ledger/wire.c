@@ -56,7 +56,7 @@ static const unsigned char usage_number[USAGE_COUNT] = {
     [USAGE_CODE] = 13,          [USAGE_IMAGES] = 14,       [USAGE_AUDIO_MS] = 15,
     [USAGE_CHARACTERS] = 16,    [USAGE_SEARCH_UNITS] = 17, [USAGE_INPUT_VIDEO] = 18,
     [USAGE_CITATION] = 19,      [USAGE_PAGES] = 20,        [USAGE_X_SEARCH] = 21,
-    [USAGE_MAPS] = 22,
+    [USAGE_MAPS] = 22,          [USAGE_VIDEO_MS] = 23,
 };
 
 unsigned wire_meter(enum meter m)
@@ -221,4 +221,41 @@ struct strv wire_get_bytes(struct wire_in *in, uint64_t n)
     bytes = strv_make((const char *)in->p, (size_t)n);
     in->p += n;
     return bytes;
+}
+
+size_t wire_make_usage(char *p, const struct usage *u)
+{
+    uint64_t counts[64] = {0}, mask = 0;
+    size_t n;
+
+    for (unsigned f = 0; f < USAGE_COUNT; f++) {
+        unsigned bit;
+
+        if (!usage_has(u, (enum usage_field)f))
+            continue;
+        bit = wire_usage((enum usage_field)f);
+        mask |= UINT64_C(1) << bit;
+        counts[bit] = u->n[f] < USAGE_MAX_COUNT ? u->n[f] : USAGE_MAX_COUNT;
+    }
+    n = wire_make_u64(p, mask);
+    for (uint64_t rest = mask; rest; rest &= rest - 1)
+        n += wire_make_u64(p + n, counts[__builtin_ctzll(rest)]);
+    return n;
+}
+
+void wire_get_usage(struct wire_in *in, struct usage *u)
+{
+    uint64_t mask = wire_get_u64(in);
+
+    if (mask == 0)
+        in->bad = true;
+    for (uint64_t rest = mask; rest && !in->bad; rest &= rest - 1) {
+        uint64_t n = wire_get_u64(in);
+        enum usage_field f;
+
+        if (n > USAGE_MAX_COUNT)
+            in->bad = true;
+        else if (!in->bad && wire_usage_parse((uint64_t)__builtin_ctzll(rest), &f))
+            usage_set(u, f, n);
+    }
 }

@@ -19,6 +19,8 @@
 
 /* Longest varints of 64 and of 128 bits. */
 enum { WIRE_U64_BYTES = 10, WIRE_MONEY_BYTES = 19 };
+/* The most that a usage takes. */
+enum { WIRE_USAGE_BYTES = (1 + USAGE_COUNT) * WIRE_U64_BYTES };
 
 /* Amounts beyond +-10^37 atto-USD (10^19 dollars) are not believed. */
 bool wire_money_is_sane(struct money m);
@@ -60,6 +62,11 @@ static inline bool wire_at_end(const struct wire_in *in)
 {
     return in->bad || in->p == in->end;
 }
+
+/* A usage that has some count: the mask of them, then the counts in order of their stable
+ * numbers.  Those that only a newer version knows are passed over. */
+size_t wire_make_usage(char *p, const struct usage *u);
+void wire_get_usage(struct wire_in *in, struct usage *u);
 
 /* Stable numbers, 1..127; one that has none yet gets 128 + its place (a test forbids that). */
 unsigned wire_meter(enum meter m);

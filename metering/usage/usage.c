@@ -11,6 +11,11 @@ const char *usage_field_name(enum usage_field f)
     return FIELD_NAMES[f];
 }
 
+bool usage_is_time(enum usage_field f)
+{
+    return f == USAGE_AUDIO_MS || f == USAGE_VIDEO_MS;
+}
+
 const char *usage_source_name(enum usage_source s)
 {
     switch (s) {
@@ -93,5 +98,6 @@ bool usage_to_quantities(const struct usage *u, struct quantities *out)
     q[METER_PAGE] = u->n[USAGE_PAGES];
     q[METER_X_SEARCH] = u->n[USAGE_X_SEARCH];
     q[METER_MAPS_SEARCH] = u->n[USAGE_MAPS];
+    q[METER_VIDEO_SEC] = u->n[USAGE_VIDEO_MS];
     return fits;
 }

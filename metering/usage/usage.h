@@ -37,7 +37,8 @@
     X(USAGE_CITATION, "citation_tokens")                                                       \
     X(USAGE_PAGES, "pages")                                                                    \
     X(USAGE_X_SEARCH, "x_search_requests")                                                     \
-    X(USAGE_MAPS, "maps_requests")
+    X(USAGE_MAPS, "maps_requests")                                                             \
+    X(USAGE_VIDEO_MS, "video_seconds") /* generated; kept in milliseconds */
 
 enum usage_field {
 #define USAGE_ID(id, name) id,
@@ -72,6 +73,8 @@ static inline void usage_set(struct usage *u, enum usage_field f, uint64_t n)
 }
 
 const char *usage_field_name(enum usage_field f);
+/* True for the fields that are told in seconds and kept in milliseconds. */
+bool usage_is_time(enum usage_field f);
 const char *usage_source_name(enum usage_source s);
 
 /*

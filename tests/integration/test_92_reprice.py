@@ -3,11 +3,14 @@
 import json
 import os
 import subprocess
+import threading
 from decimal import Decimal
 
 import pytest
 
 from kit import calls, procs
+from kit.procs import wait_for
+from test_51_other_measures import ask, http, record_of
 
 
 ALWAYS = ["--from", "2026-01-01", "--to", "2032-01-01"]
@@ -246,6 +249,123 @@ def test_budgets_hold_what_was_charged_at_the_time(gateways, provider, tmp_path)
     shop.write(book_of(entry("alpha", (None, None, {"in": "1000", "out": "1000"}))))
     shop.reprice("--apply", "--reason", "dearer")
     assert shop.gateway.report("budgets")["rows"][0]["spent_usd"] == before
+
+
+def test_what_a_crash_ended_is_priced_again_as_the_estimate_that_it_is(shop, provider):
+    calls_begun = threading.Thread(target=hang, args=(shop.gateway,))
+    calls_begun.start()
+    wait_for("the call", lambda: provider.requests())
+    shop.gateway.kill()
+    calls_begun.join(30)
+    shop.gateway.start()
+    record = shop.gateway.records(1)[0]
+    assert record["outcome"] == "interrupted" and record["usage_source"] == "estimated"
+    same = shop.reprice("--all")
+    assert same["total"]["requests"] == 1 and same["total"]["changed"] == 0
+    twice = book_of(entry("alpha", (None, None, {"in": "4", "out": "16"})))
+    shop.write(twice)
+    shop.reprice("--apply", "--reason", "twice as dear")
+    correction = [r for r in shop.gateway.export() if "corrects" in r]
+    assert [r["corrects"] for r in correction] == [record["id"]]
+    assert correction[0]["cost_usd"] == record["cost_usd"] and Decimal(record["cost_usd"]) > 0
+    ledger_is_whole(shop.gateway)
+
+
+def hang(gateway):
+    try:
+        calls.send(gateway, calls.chat(words=10, model="alpha", max_tokens=100),
+                   sim={"First_Byte_Ms": 60000})
+    except Exception:   # the gateway is killed under it
+        pass
+
+
+def with_batches(*models):
+    book = book_of(*models)
+    book["providers"]["made"]["tier_multipliers"] = {"batch": "0.5"}
+    return book
+
+
+def long_and_short(short, long):
+    """A model whose input is dearer where there are 150000 tokens of it."""
+    made = entry("beta", (None, None, {"in": short, "out": "1"}))
+    made["prices"][0]["variants"] = [{"when": {"ctx_min": 150000}, "rates": {"in": long, "out": "1"}}]
+    return made
+
+
+def batch(gateway, answers, name):
+    body = "".join(json.dumps({"response": {"status_code": 200, "body": {
+        "object": "chat.completion", "model": model, "choices": [], "usage": {
+            "prompt_tokens": n, "completion_tokens": 10, "total_tokens": n + 10}}}}) + "\n"
+        for model, n in answers)
+    return record_of(gateway, ask(gateway, "GET", f"/openai/v1/files/{name}/content",
+                                  raw=http(body, "application/octet-stream")))
+
+
+def test_batches_are_priced_again_by_their_parts(gateways, provider, tmp_path):
+    shop = Shop(gateways, tmp_path)
+    shop.write(with_batches(entry("alpha", (None, None, {"in": "2", "out": "8"})),
+                            long_and_short("1", "3")))
+    gateway = shop.start()
+    answers = [("alpha", 100)] * 30 + [("beta", 1000), ("beta", 120000), ("beta", 150000)] * 3
+    record = batch(gateway, answers, "file-1")
+    assert sum(p["answers"] for p in record["parts"]) == len(answers)
+    assert sum(p["usage"]["input_tokens"] for p in record["parts"]) == \
+        record["usage"]["input_tokens"] == sum(n for _, n in answers)
+    # 149,999 and 150,000 are of one class of lengths, 130,000 and 200,000 of two.
+    other = batch(gateway, [("beta", 130000), ("beta", 149999)], "file-2")
+
+    def want(alpha_in, short, long, step=150000):
+        sums = sum(Decimal(n) * (alpha_in if model == "alpha" else long if n >= step else short)
+                   + 10 * (8 if model == "alpha" else 1) for model, n in answers)
+        return sums / 2 / 10**6
+
+    assert Decimal(record["cost_usd"]) == want(2, 1, 3)
+    assert shop.reprice("--all")["total"]["changed"] == 0
+    shop.write(with_batches(entry("alpha", (None, None, {"in": "4", "out": "8"})),
+                            long_and_short("1.5", "5")))
+    dry = shop.reprice()
+    assert dry["total"]["changed"] == 2
+    shop.reprice("--apply", "--reason", "new rates")
+    change = {r["corrects"]: Decimal(r["cost_usd"]) for r in gateway.export() if "corrects" in r}
+    assert change[record["id"]] == want(4, Decimal("1.5"), 5) - want(2, 1, 3)
+    assert change[other["id"]] == Decimal("0.5") * 279999 / 2 / 10**6
+    ledger_is_whole(gateway)
+    assert shop.reprice()["total"]["changed"] == 0
+
+
+def test_a_step_within_a_group_leaves_the_record_as_it_is(gateways, provider, tmp_path):
+    """Two lengths that were alike by the old book, and are not by the new one."""
+    shop = Shop(gateways, tmp_path)
+    plain = entry("beta", (None, None, {"in": "1", "out": "1"}))
+    shop.write(with_batches(plain))
+    gateway = shop.start()
+    batch(gateway, [("beta", 140000), ("beta", 160000)], "file-1")
+    shop.write(with_batches(long_and_short("2", "3")))
+    done = subprocess.run([procs.tollgate_binary(), "price", "reprice", "-c",
+                           gateway.config_path, "--format", "json", "--all"],
+                          text=True, capture_output=True, check=True)
+    assert json.loads(done.stdout)["total"]["changed"] == 0
+    assert "1 that were priced in parts" in done.stderr
+
+
+def test_another_models_part_is_priced_again(gateways, provider, tmp_path):
+    shop = Shop(gateways, tmp_path)
+    gateway = shop.start()
+    usage = {"input_tokens": 1000, "output_tokens": 100, "iterations": [
+        {"type": "message", "input_tokens": 1000, "output_tokens": 100},
+        {"type": "advisor_message", "model": "beta", "input_tokens": 2000, "output_tokens": 50}]}
+    record = record_of(gateway, ask(
+        gateway, "POST", "/anthropic/v1/messages", dict(calls.messages().body, model="alpha"),
+        http({"type": "message", "model": "alpha", "content": [], "stop_reason": "end_turn",
+              "usage": usage}), x_api_key=calls.KEY))
+    assert [(p["model"], p["usage"]["input_tokens"]) for p in record["parts"]] == [("beta", 2000)]
+    assert shop.reprice("--all")["total"]["changed"] == 0
+    shop.write(book_of(entry("alpha", (None, None, {"in": "3", "out": "8"})),
+                       entry("beta", (None, None, {"in": "7", "out": "0.003"}))))
+    shop.reprice("--apply", "--reason", "new rates")
+    change = [Decimal(r["cost_usd"]) for r in gateway.export() if "corrects" in r]
+    assert change == [Decimal("0.001") + (7 - Decimal("0.001")) * 2000 / 10**6]
+    ledger_is_whole(gateway)
 
 
 def test_it_can_be_stopped_and_words_are_checked(shop):
