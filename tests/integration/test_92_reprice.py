@@ -274,7 +274,7 @@ def test_what_a_crash_ended_is_priced_again_as_the_estimate_that_it_is(shop, pro
 def hang(gateway):
     try:
         calls.send(gateway, calls.chat(words=10, model="alpha", max_tokens=100),
-                   sim={"First_Byte_Ms": 60000})
+                   sim={"Hang": 1})
     except Exception:   # the gateway is killed under it
         pass
 
