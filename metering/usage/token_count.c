@@ -48,7 +48,7 @@ static inline unsigned tokens_of(const struct count_known *known)
     return (unsigned)(known->high >> KNOWN_TOKENS_SHIFT) & KNOWN_TOKENS_MAX;
 }
 
-/* The newest comes first, the older of the two is forgotten. */
+/* In the second place: the first one is for what has been met again. */
 static void remember(struct count *c, const struct count_waiting *w, uint32_t tokens)
 {
     struct count_known *place;
@@ -56,9 +56,8 @@ static void remember(struct count *c, const struct count_waiting *w, uint32_t to
     if (w->n > KNOWN_BYTES)
         return;
     place = place_of(c, &w->piece);
-    place[1] = place[0];
-    place[0] = w->piece;
-    place[0].high |= (uint64_t)tokens << KNOWN_TOKENS_SHIFT;
+    place[1] = w->piece;
+    place[1].high |= (uint64_t)tokens << KNOWN_TOKENS_SHIFT;
 }
 
 /* ---- what is not known ------------------------------------------------------------- */
@@ -139,6 +138,15 @@ static uint64_t put_off(struct count *c, const char *p, size_t n, const struct c
     return c->n_waiting == COUNT_WAITING ? count_rest(c) : 0;
 }
 
+/* What is met again is looked for first from now on. */
+static inline void swap(struct count_known known[COUNT_KNOWN_WAYS])
+{
+    struct count_known first = known[0];
+
+    known[0] = known[1];
+    known[1] = first;
+}
+
 uint64_t count_pieces(struct count *c, const char *p, const char *const *ends, size_t n)
 {
     uint64_t tokens = 0;
@@ -149,20 +157,27 @@ uint64_t count_pieces(struct count *c, const char *p, const char *const *ends, s
 
         if (length <= KNOWN_BYTES) {
             c->pieces[i] = piece_of(from, length);
-            __builtin_prefetch(place_of(c, &c->pieces[i]));
+            c->places[i] = place_of(c, &c->pieces[i]);
+            __builtin_prefetch(c->places[i]);
         }
         from = ends[i];
     }
     from = p;
     for (size_t i = 0; i < n; i++) {
         size_t length = (size_t)(ends[i] - from);
-        const struct count_known *piece = &c->pieces[i], *known = place_of(c, piece);
-        bool first = same(&known[0], piece);
+        const struct count_known *piece = &c->pieces[i];
+        struct count_known *known = c->places[i];
 
-        if (length <= KNOWN_BYTES && (first || same(&known[1], piece)))
-            tokens += tokens_of(&known[!first]);
-        else
+        if (length > KNOWN_BYTES) {
             tokens += put_off(c, from, length, piece);
+        } else if (same(&known[0], piece)) {
+            tokens += tokens_of(&known[0]);
+        } else if (same(&known[1], piece)) {
+            swap(known);
+            tokens += tokens_of(&known[0]);
+        } else {
+            tokens += put_off(c, from, length, piece);
+        }
         from = ends[i];
     }
     return tokens;

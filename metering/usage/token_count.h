@@ -7,7 +7,10 @@
  * waiting for one place after another took most of the time of what is new in a text.  Of
  * those that are no token the short ones are merged side by side (merge_lanes).
  *
- * Exact whatever is remembered: a slot holds the piece itself.  The memory is of a fixed size.
+ * Exact whatever is remembered: a slot holds the piece itself.  The memory is of a fixed size, and
+ * each piece has two slots to be in: what is new comes into the second one, what is met again
+ * moves to the first.  So a text of words that never come again does not push those out that do, and
+ * the slot that is looked at first is nearly always the right one.
  */
 #ifndef METERING_USAGE_TOKEN_COUNT_H
 #define METERING_USAGE_TOKEN_COUNT_H
@@ -42,7 +45,9 @@ struct count {
     struct count_known known[COUNT_KNOWN];
     struct count_waiting waiting[COUNT_WAITING];
     size_t n_waiting;
-    struct count_known pieces[TOKEN_SPLIT_MAX]; /* of the row that is counted */
+    /* Of the row that is counted: the pieces, and where in `known` each would be. */
+    struct count_known pieces[TOKEN_SPLIT_MAX];
+    struct count_known *places[TOKEN_SPLIT_MAX];
 };
 
 /*

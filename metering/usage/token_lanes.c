@@ -4,20 +4,27 @@
 
 #include "base/check.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 /*
  * A look-up takes three turns of all lanes: its bit of the filter is asked for, then its place in the
  * table, then it is looked at.  No branch where half of all pairs go one way.
  */
 static const uint64_t NOWHERE = TOKEN_PAIR_EMPTY;
 
-/* Asks for what the tokens at `at` and behind it join to. */
-static inline void ask(const struct token_tables *t, struct merge_way *w, uint32_t at)
+/* Asks for what the tokens at `at` and at `next`, which is behind it, join to. */
+static inline void ask(const struct token_tables *t, struct merge_way *w, uint32_t at,
+                       uint32_t next)
 {
     const unsigned char *filter = merge_table(t, t->filter_at);
-    uint64_t hash = token_pair_hash(w->tokens[at], w->tokens[at + 1]);
+    uint64_t hash = token_pair_hash(w->tokens[at], w->tokens[next]);
+    struct merge_asked *asked = &w->asked[w->n_asked++];
 
-    w->asked[w->n_asked].hash = hash;
-    w->asked[w->n_asked++].at = at;
+    asked->hash = hash;
+    asked->pair = token_pair(w->tokens[at], w->tokens[next]);
+    asked->at = at;
     __builtin_prefetch(&filter[token_place(hash, t->filter_bits) / 8]);
 }
 
@@ -34,26 +41,24 @@ static inline void go_near(const struct token_tables *t, struct merge_way *w)
     }
 }
 
+static inline void join_at(struct merge_way *w, uint32_t at, uint32_t token)
+{
+    w->joined[at] = token << MERGE_AT_BITS | at;
+}
+
 static inline void look(const struct token_tables *t, struct merge_way *w)
 {
     for (uint32_t i = 0; i < w->n_asked; i++) {
-        uint32_t at = w->asked[i].at;
-        uint64_t pair = token_pair(w->tokens[at], w->tokens[at + 1]);
-        uint64_t slot = *w->asked[i].place;
+        const struct merge_asked *asked = &w->asked[i];
+        uint64_t slot = *asked->place;
 
-        if ((slot >> TOKEN_RANK_BITS == pair) | (slot == TOKEN_PAIR_EMPTY))
-            w->joined[at] = (uint32_t)slot & TOKEN_RANK_MASK; /* which is TOKEN_NONE of an empty one */
+        /* That of an empty one is TOKEN_NONE. */
+        if ((slot >> TOKEN_RANK_BITS == asked->pair) | (slot == TOKEN_PAIR_EMPTY))
+            join_at(w, asked->at, (uint32_t)slot & TOKEN_RANK_MASK);
         else
-            w->joined[at] = merge_pair(t, w->asked[i].hash, pair);
+            join_at(w, asked->at, merge_pair(t, asked->hash, asked->pair));
     }
     w->n_asked = 0;
-}
-
-static void begin_with_byte(const struct token_tables *t, struct merge_way *w, const char *p)
-{
-    const uint32_t *bytes = merge_table(t, t->bytes_at);
-
-    w->tokens[w->end++] = bytes[(unsigned char)*p];
 }
 
 static uint32_t pair_of_bytes(const struct token_tables *t, const char *p)
@@ -69,36 +74,51 @@ static inline bool is_torn(uint32_t before, uint32_t behind)
     return (before & TOKEN_CHAR_PART_BEHIND) != 0 || (behind & TOKEN_CHAR_PART_BEFORE) != 0;
 }
 
+static inline void begin_with(struct merge_way *w, uint32_t at, uint32_t token)
+{
+    w->tokens[at] = token;
+    w->begins |= UINT32_C(1) << at;
+    w->lane->tokens++;
+}
+
+static inline void begin_with_bytes(const struct token_tables *t, struct merge_way *w,
+                                    uint32_t from, uint32_t to)
+{
+    const uint32_t *bytes = merge_table(t, t->bytes_at);
+    const char *p = w->lane->p;
+
+    for (uint32_t at = from; at < to; at++) {
+        begin_with(w, at, bytes[(unsigned char)p[at]]);
+        if (at + 1 < to)
+            join_at(w, at, pair_of_bytes(t, p + at));
+    }
+}
+
 /*
  * A piece of characters of three bytes: each that is a token, and has no torn border, begins
  * as that, since its bytes are joined to nothing else before.
  */
-static void begin_with_chars(const struct token_tables *t, struct merge_way *w, uint32_t n)
+static void begin_with_chars(const struct token_tables *t, struct merge_way *w)
 {
     const uint32_t *chars = merge_table(t, t->chars_at);
-    uint32_t last = 0, this = chars[token_char_index(w->lane->p)];
-    bool after_byte = false, is_first = true;
+    const char *p = w->lane->p;
+    uint32_t n = w->lane->n, last = 0, this = chars[token_char_index(p)], before = 0;
 
-    for (const char *p = w->lane->p; n > 0; n--, p += TOKEN_CHAR_BYTES) {
-        uint32_t next = n > 1 ? chars[token_char_index(p + TOKEN_CHAR_BYTES)] : 0;
+    for (uint32_t at = 0; at < n; at += TOKEN_CHAR_BYTES) {
+        bool is_last = at + TOKEN_CHAR_BYTES == n, after_byte = before + 1 == at;
+        uint32_t next = is_last ? 0 : chars[token_char_index(p + at + TOKEN_CHAR_BYTES)];
         bool whole = (this & TOKEN_RANK_MASK) != TOKEN_NONE &&
-                     (is_first || !is_torn(last, this)) && (n == 1 || !is_torn(this, next));
-        uint32_t at = w->end;
+                     (at == 0 || !is_torn(last, this)) && (is_last || !is_torn(this, next));
 
-        if (whole) {
-            w->tokens[w->end++] = this & TOKEN_RANK_MASK;
-        } else {
-            for (int i = 0; i < TOKEN_CHAR_BYTES; i++) {
-                w->joined[w->end] = i + 1 < TOKEN_CHAR_BYTES ? pair_of_bytes(t, p + i) : TOKEN_NONE;
-                begin_with_byte(t, w, p + i);
-            }
-        }
-        if (!is_first && after_byte && !whole)
-            w->joined[at - 1] = pair_of_bytes(t, p - 1);
-        else if (!is_first)
-            ask(t, w, at - 1);
-        is_first = false;
-        after_byte = !whole;
+        if (whole)
+            begin_with(w, at, this & TOKEN_RANK_MASK);
+        else
+            begin_with_bytes(t, w, at, at + TOKEN_CHAR_BYTES);
+        if (at > 0 && after_byte && !whole)
+            join_at(w, before, pair_of_bytes(t, p + before));
+        else if (at > 0)
+            ask(t, w, before, at);
+        before = whole ? at : at + TOKEN_CHAR_BYTES - 1;
         last = this;
         this = next;
     }
@@ -109,7 +129,7 @@ static bool is_all_chars(const char *p, uint32_t n)
     if (n % TOKEN_CHAR_BYTES != 0)
         return false;
     for (uint32_t i = 0; i < n; i += TOKEN_CHAR_BYTES) {
-        if (!token_is_char(p + i))
+        if (!token_begins_char(p + i))
             return false;
     }
     return true;
@@ -119,45 +139,69 @@ static void begin(const struct token_tables *t, struct merge_way *w, struct merg
 {
     ASSERT(lane->n >= 2 && lane->n <= MERGE_LANE_BYTES);
     w->lane = lane;
-    for (int i = 0; i < 2 * MERGE_LANE_PLACES; i++) {
-        w->tokens[i] = TOKEN_NONE;
-        w->joined[i] = TOKEN_NONE;
-    }
-    w->end = 1;
+    lane->tokens = 0;
+    for (uint32_t i = 0; i < MERGE_LANE_PLACES; i++)
+        join_at(w, i, TOKEN_NONE);
+    w->tokens[MERGE_LANE_BYTES] = TOKEN_NONE;
+    w->begins = UINT32_C(1) << MERGE_LANE_BYTES;
     w->n_asked = 0;
     if (is_all_chars(lane->p, lane->n)) {
-        begin_with_chars(t, w, lane->n / TOKEN_CHAR_BYTES);
-        return;
+        begin_with_chars(t, w);
+    } else {
+        begin_with_bytes(t, w, 0, lane->n);
     }
-    for (uint32_t i = 0; i + 1 < lane->n; i++) {
-        w->joined[i + 1] = pair_of_bytes(t, lane->p + i);
-        begin_with_byte(t, w, lane->p + i);
-    }
-    begin_with_byte(t, w, lane->p + lane->n - 1);
 }
+
+#ifdef __SSE2__
+static inline __m128i lesser(__m128i a, __m128i b)
+{
+    __m128i less = _mm_cmplt_epi32(a, b);
+
+    return _mm_or_si128(_mm_and_si128(less, a), _mm_andnot_si128(less, b));
+}
+
+static inline uint32_t least(const uint32_t joined[MERGE_LANE_PLACES])
+{
+    const __m128i *j = (const __m128i *)(const void *)joined;
+    __m128i low = lesser(_mm_load_si128(j), _mm_load_si128(j + 1));
+    __m128i all = lesser(low, lesser(_mm_load_si128(j + 2), _mm_load_si128(j + 3)));
+
+    all = lesser(all, _mm_shuffle_epi32(all, _MM_SHUFFLE(1, 0, 3, 2)));
+    all = lesser(all, _mm_shuffle_epi32(all, _MM_SHUFFLE(2, 3, 0, 1)));
+    return (uint32_t)_mm_cvtsi128_si32(all);
+}
+#else
+static inline uint32_t least(const uint32_t joined[MERGE_LANE_PLACES])
+{
+    uint32_t best = joined[0];
+
+    for (uint32_t i = 1; i < MERGE_LANE_PLACES; i++)
+        best = joined[i] < best ? joined[i] : best;
+    return best;
+}
+#endif
 
 /* Joins the two that come first; false where there are none. */
 static inline bool step(const struct token_tables *t, struct merge_way *w)
 {
-    enum { AT_BITS = 4, MOVED = (MERGE_LANE_PLACES - 1) * sizeof(uint32_t) };
-    uint32_t best = UINT32_MAX, at;
+    uint32_t best, at, next, before, behind;
 
     look(t, w);
-    for (uint32_t i = 0; i < MERGE_LANE_PLACES; i++) {
-        uint32_t join = w->joined[i] << AT_BITS | i; /* of equal ones the leftmost */
-
-        best = join < best ? join : best;
-    }
-    if (best >> AT_BITS == TOKEN_NONE)
+    best = least(w->joined); /* of equal ones the leftmost */
+    if (best >> MERGE_AT_BITS == TOKEN_NONE)
         return false;
     at = best & (MERGE_LANE_PLACES - 1);
-    w->end--;
-    w->tokens[at] = best >> AT_BITS;
-    /* Always as many: how many there are is not foretold. */
-    memmove(&w->tokens[at + 1], &w->tokens[at + 2], MOVED);
-    memmove(&w->joined[at], &w->joined[at + 1], MOVED);
-    ask(t, w, at - 1);
-    ask(t, w, at);
+    w->tokens[at] = best >> MERGE_AT_BITS;
+    behind = w->begins & ~UINT32_C(1) << at;
+    next = (uint32_t)__builtin_ctz(behind);
+    w->begins ^= UINT32_C(1) << next;
+    join_at(w, next, TOKEN_NONE);
+    /* In front of the first and behind the last there is what nothing is joined to. */
+    before = w->begins & ((UINT32_C(1) << at) - 1);
+    before = before != 0 ? 31u - (uint32_t)__builtin_clz(before) : MERGE_LANE_BYTES;
+    ask(t, w, before, at);
+    ask(t, w, at, (uint32_t)__builtin_ctz(behind & (behind - 1)));
+    w->lane->tokens--;
     return true;
 }
 
@@ -178,10 +222,7 @@ void merge_lanes(struct merge *m, struct merge_lane *lanes, size_t n)
             go_near(t, busy[i]);
         for (size_t i = 0; i < left; i++) {
             busy[still] = busy[i];
-            if (step(t, busy[i]))
-                still++;
-            else
-                busy[i]->lane->tokens = busy[i]->end - 1;
+            still += step(t, busy[i]);
         }
         left = still;
     }

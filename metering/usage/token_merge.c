@@ -67,14 +67,17 @@ size_t merge_parts(const struct token_tables *t, const char *p, const char *end,
     size_t n = 0;
 
     while (p < end && n < max - 1) {
-        if (end - p < TOKEN_CHAR_BYTES || !token_is_char(p)) {
+        uint32_t index;
+
+        if (!token_begins_char(p)) {
             next = UINT64_MAX;
             p++;
             continue;
         }
+        index = token_char_index(p);
         ends[n] = p;
-        n += (next & token_char_bit(token_char_index(p))) == 0;
-        next = borders[token_char_index(p)];
+        n += (~next >> token_char_bit(index) & 1) != 0;
+        next = borders[index];
         p += TOKEN_CHAR_BYTES;
     }
     if (p == end)

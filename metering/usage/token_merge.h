@@ -28,29 +28,34 @@ enum {
     MERGE_LANES = 32,
     MERGE_LANE_BYTES = 15,
     MERGE_LANE_PLACES = MERGE_LANE_BYTES + 1,
+    MERGE_AT_BITS = 4,
     MERGE_LANE_ASKED = MERGE_LANE_BYTES / 3,
 };
 
-/* A piece of 2 to MERGE_LANE_BYTES bytes, and the tokens that it was merged to. */
+/* A piece of 2 to MERGE_LANE_BYTES bytes, and the tokens that it has been merged to so far. */
 struct merge_lane {
     const char *p;
     uint32_t n, tokens;
 };
 
+/* A pair that is looked up. */
+struct merge_asked {
+    uint64_t hash, pair;
+    const uint64_t *place;
+    uint32_t at;
+};
+
 /*
- * A piece on its way: tokens, and what each and the next one join to; TOKEN_NONE before and
- * behind them, so that no end of it has to be looked out for.
+ * A piece on its way: by its bytes, the tokens that begin there (a bit each), and what each and the
+ * next one join to (ranks above MERGE_AT_BITS of the place).  Behind them all is one more that is
+ * TOKEN_NONE, which nothing is joined to, so that no end has to be looked out for.
  */
 struct merge_way {
+    _Alignas(16) uint32_t joined[MERGE_LANE_PLACES];
+    uint32_t tokens[MERGE_LANE_PLACES];
     struct merge_lane *lane;
-    uint32_t tokens[2 * MERGE_LANE_PLACES];
-    uint32_t joined[2 * MERGE_LANE_PLACES];
-    uint32_t end, n_asked; /* end: behind the last token; the first one is at 1 */
-    struct { /* pairs that are not looked up so far */
-        uint64_t hash;
-        const uint64_t *place;
-        uint32_t at;
-    } asked[MERGE_LANE_ASKED];
+    uint32_t begins, n_asked;
+    struct merge_asked asked[MERGE_LANE_ASKED];
 };
 
 /* What one thread remembers of one vocabulary, and its room to work; all zero to begin with. */

@@ -78,28 +78,55 @@ static inline unsigned class_at(const char *p, unsigned *n)
     return class_of_wide(p, n);
 }
 
+/*
+ * Behind the Han characters (U+4E00 to 9FBF) and syllables of Hangul (U+AC00 to D77F) at p: letters
+ * without case, told from their first two bytes, since text is well-formed.
+ */
+static inline const char *caseless_run(const char *p, const char *end)
+{
+    while (p < end) {
+        unsigned two = (unsigned)(unsigned char)p[0] << 8 | (unsigned char)p[1];
+
+        if (two - 0xe4b8 > 0xe9be - 0xe4b8 && two - 0xeab0 > 0xed9d - 0xeab0)
+            break;
+        p += TOKEN_CHAR_BYTES;
+    }
+    return p;
+}
+
 /* Behind the characters of these classes. */
 static inline const char *run(const char *p, const char *end, unsigned classes)
 {
     unsigned n;
 
-    while (p < end && (class_at(p, &n) & classes) != 0)
+    for (;;) {
+        if (classes & CLASS_CASELESS)
+            p = caseless_run(p, end);
+        if (p >= end || (class_at(p, &n) & classes) == 0)
+            return p;
         p += n;
-    return p;
+    }
 }
 
-/* The same; *last is where the last one of `mark` begins, NULL where there is none. */
+/* The same; *last is where the last one of `mark` begins, NULL where there is none.  Those without
+ * case are among both. */
 static inline const char *run_marked(const char *p, const char *end, unsigned classes,
                                      unsigned mark, const char **last)
 {
     unsigned n, class;
 
     *last = NULL;
-    for (; p < end && ((class = class_at(p, &n)) & classes) != 0; p += n) {
+    for (;; p += n) {
+        const char *to = caseless_run(p, end);
+
+        if (to > p)
+            *last = to - TOKEN_CHAR_BYTES;
+        p = to;
+        if (p >= end || ((class = class_at(p, &n)) & classes) == 0)
+            return p;
         if (class & mark)
             *last = p;
     }
-    return p;
 }
 
 static inline const char *next(const char *p)

@@ -96,16 +96,23 @@ static inline bool token_is_char(const char *p)
            ((unsigned char)p[2] & 0xc0) == 0x80;
 }
 
+/* The same of a character of well-formed text. */
+static inline bool token_begins_char(const char *p)
+{
+    return ((unsigned char)p[0] & 0xf0) == 0xe0;
+}
+
 static inline uint32_t token_char_index(const char *p)
 {
     return ((unsigned char)p[0] & 0xfu) << 12 | ((unsigned char)p[1] & 0x3fu) << 6 |
            ((unsigned char)p[2] & 0x3fu);
 }
 
-/* Two bits for all characters that share their first two bytes: some tokens end behind these. */
-static inline uint64_t token_char_bit(uint32_t index)
+/* Which bit: two of them for all characters that share their first two bytes, behind which some
+ * tokens end. */
+static inline unsigned token_char_bit(uint32_t index)
 {
-    return UINT64_C(1) << (((index >> 12) * 5 + (index >> 6)) % 32 * 2 + index % 2);
+    return ((index >> 12) * 5 + (index >> 6)) % 32 * 2 + index % 2;
 }
 
 /* A slot of `longer` is rank and, above it, a check of the hash; of `pairs` all three ranks. */

@@ -195,12 +195,35 @@ static size_t ascii_run(const char *p, size_t n)
     return at;
 }
 
+enum { EIGHT_OF_THREE = 24 };
+
+/* Whether eight sequences of three bytes are at p, of whose second bytes each may be any. */
+static inline bool are_eight_of_three(const char *p)
+{
+    static const uint64_t LEAD[] = {UINT64_C(0x00ff0000ff0000ff), UINT64_C(0xff0000ff0000ff00),
+                                    UINT64_C(0x0000ff0000ff0000)};
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    uint64_t bad = 0;
+
+    for (size_t i = 0; i < sizeof(LEAD) / sizeof(LEAD[0]); i++) {
+        uint64_t word = token_load8(p + i * sizeof(word)), low = word & LEAD[i] & each * 0xf;
+
+        bad |= (word ^ ((LEAD[i] & each * 0xe0) | (~LEAD[i] & each * 0x80))) &
+               ((LEAD[i] & each * 0xf0) | (~LEAD[i] & each * 0xc0));
+        /* Bit 4 of what is neither 0 nor 0xd, of those that follow 0xe. */
+        bad |= ~((low + each * 0xf) & ((low ^ each * 0xd) + each * 0xf)) & LEAD[i] & each * 0x10;
+    }
+    return bad == 0;
+}
+
 /* The same of sequences of three bytes but for those whose second byte is not any. */
 static size_t three_byte_run(const char *p, size_t n)
 {
     const unsigned char *c = (const unsigned char *)p;
     size_t at = 0;
 
+    while (n - at >= EIGHT_OF_THREE && are_eight_of_three(p + at))
+        at += EIGHT_OF_THREE;
     while (n - at >= 3 && c[at] > 0xe0 && c[at] < 0xf0 && c[at] != 0xed &&
            (c[at + 1] & 0xc0) == 0x80 && (c[at + 2] & 0xc0) == 0x80)
         at += 3;
@@ -281,18 +304,22 @@ static inline void count_cut(struct token_counter *c, struct count *count, const
     }
 }
 
-/* The same of one piece, which may be long. */
-static inline void count_long(struct token_counter *c, struct count *count, const char *p,
-                              const char *end)
+/* Counts the n pieces at p whose ends are given, a long one by its parts; returns the last end. */
+static inline const char *count_ends(struct token_counter *c, struct count *count, const char *p,
+                                     const char **ends, size_t n)
 {
-    const char *ends[TOKEN_SPLIT_MAX];
+    const char *end = ends[n - 1];
 
+    if (n > 1 || end - p <= COUNT_LONG_BYTES) {
+        count_cut(c, count, p, ends, n);
+        return end;
+    }
     while (p < end) {
-        size_t n = merge_parts(count->merge.tables, p, end, ends, TOKEN_SPLIT_MAX);
-
+        n = merge_parts(count->merge.tables, p, end, ends, TOKEN_SPLIT_MAX);
         count_cut(c, count, p, ends, n);
         p = ends[n - 1];
     }
+    return end;
 }
 
 /* Counts the pieces that nothing to come can change; all of them where it is the end. */
@@ -311,11 +338,7 @@ static inline const char *count_text(struct token_counter *c, token_split_fn *sp
                 break;
             c->exact = false; /* no room for the piece to end in: it ends here */
         }
-        if (n == 1 && ends[0] - p > COUNT_LONG_BYTES)
-            count_long(c, count, p, ends[0]);
-        else
-            count_cut(c, count, p, ends, n);
-        p = ends[n - 1];
+        p = count_ends(c, count, p, ends, n);
     }
     c->tokens += count_rest(count);
     return p;

@@ -487,7 +487,7 @@ static void put_border(uint64_t *borders, uint32_t *chars, const char *p, size_t
     for (uint32_t i = 0; i < TOKEN_CHARS; i++) {
         if (((i ^ token_char_index(second)) & index_mask(behind)) != 0)
             continue;
-        bits |= token_char_bit(i);
+        bits |= UINT64_C(1) << token_char_bit(i);
         chars[i] |= before < TOKEN_CHAR_BYTES ? TOKEN_CHAR_PART_BEFORE : 0;
     }
     for (uint32_t i = 0; i < TOKEN_CHARS; i++) {
