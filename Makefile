@@ -148,9 +148,9 @@ $(O)/obj/metering/limits/limit_redis.o $(O)/obj/metering/limits/limit_read.o: $(
 # Ready-made tables of the tokenizer: a program of our own makes them of the vocabularies.
 VOCAB     := metering/usage/vocab
 TOKEN_BIN := $(O)/gen/o200k_base.bin $(O)/gen/cl100k_base.bin $(O)/gen/classes.bin
-$(O)/gen/compile-vocab: $(VOCAB)/compile.c $(wildcard metering/usage/token_*.h)
+$(O)/gen/compile-vocab: $(wildcard $(VOCAB)/compile*.c $(VOCAB)/*.h metering/usage/token_*.h)
 	@mkdir -p $(@D)
-	$(Q)gcc -std=c11 -D_GNU_SOURCE $(WARN_HOST) -O2 -I. -o $@ $<
+	$(Q)gcc -std=c11 -D_GNU_SOURCE $(WARN_HOST) -O2 -I. -o $@ $(filter %.c,$^)
 $(O)/gen/%.bin: $(VOCAB)/%.tokens $(O)/gen/compile-vocab
 	$(call say,TABLE $@)
 	$(Q)$(O)/gen/compile-vocab vocabulary $< $@

@@ -46,8 +46,8 @@ struct count {
     struct count_waiting waiting[COUNT_WAITING];
     size_t n_waiting;
     /* Of the row that is counted: the pieces, and where in `known` each would be. */
-    struct count_known pieces[TOKEN_SPLIT_MAX];
-    struct count_known *places[TOKEN_SPLIT_MAX];
+    struct count_known pieces[TOKEN_ROW_MAX];
+    struct count_known *places[TOKEN_ROW_MAX];
 };
 
 /*

@@ -26,10 +26,10 @@ enum {
     MERGE_PAD = 16, /* bytes behind a piece that may be read */
     MERGE_STANDS = 16384,
     MERGE_LANES = 32,
-    MERGE_LANE_BYTES = 15,
-    MERGE_LANE_PLACES = MERGE_LANE_BYTES + 1,
-    MERGE_AT_BITS = 4,
-    MERGE_LANE_ASKED = MERGE_LANE_BYTES / 3,
+    MERGE_LANE_BYTES = 30,
+    MERGE_LANE_PLACES = MERGE_LANE_BYTES + 2,
+    MERGE_AT_BITS = 5,
+    MERGE_LANE_ASKED = MERGE_LANE_BYTES / TOKEN_CHAR_BYTES,
 };
 
 /* A piece of 2 to MERGE_LANE_BYTES bytes, and the tokens that it has been merged to so far. */
@@ -46,15 +46,17 @@ struct merge_asked {
 };
 
 /*
- * A piece on its way: by its bytes, the tokens that begin there (a bit each), and what each and the
- * next one join to (ranks above MERGE_AT_BITS of the place).  Behind them all is one more that is
- * TOKEN_NONE, which nothing is joined to, so that no end has to be looked out for.
+ * A piece on its way, by the places of what it began as (its bytes, mostly): the tokens that begin
+ * there (a bit each), and what each and the next one join to (ranks above MERGE_AT_BITS of the
+ * place).  Before and behind them is one more that is TOKEN_NONE, which nothing is joined to, so that
+ * no end has to be looked out for.
  */
 struct merge_way {
     _Alignas(16) uint32_t joined[MERGE_LANE_PLACES];
     uint32_t tokens[MERGE_LANE_PLACES];
     struct merge_lane *lane;
-    uint32_t begins, n_asked;
+    uint32_t begins;
+    bool is_wide; /* some are in the second half of the places */
     struct merge_asked asked[MERGE_LANE_ASKED];
 };
 

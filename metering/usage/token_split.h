@@ -14,6 +14,7 @@
 enum {
     TOKEN_SPLIT_PAD = 64,
     TOKEN_SPLIT_MAX = 64, /* pieces that are cut at once */
+    TOKEN_ROW_MAX = 3 * TOKEN_SPLIT_MAX, /* and counted */
 };
 
 /*

@@ -1,7 +1,7 @@
 /*
  * token_tables.h - how the ready-made tables of a vocabulary lie in the binary.
  *
- * vocab/compile.c writes them when the program is built, token_merge.c reads them
+ * vocab/compile_tables.c writes them when the program is built, token_merge.c reads them
  * in place: nothing is loaded, allocated or locked when the program starts.  All
  * numbers are of the machine's own byte order, all parts begin at multiples of 64.
  *

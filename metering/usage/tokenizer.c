@@ -304,22 +304,40 @@ static inline void count_cut(struct token_counter *c, struct count *count, const
     }
 }
 
-/* Counts the n pieces at p whose ends are given, a long one by its parts; returns the last end. */
-static inline const char *count_ends(struct token_counter *c, struct count *count, const char *p,
-                                     const char **ends, size_t n)
-{
-    const char *end = ends[n - 1];
+/* Pieces that were cut and are not counted so far: they follow each other. */
+struct cut {
+    const char *from;
+    const char *ends[TOKEN_ROW_MAX];
+    size_t n;
+};
 
-    if (n > 1 || end - p <= COUNT_LONG_BYTES) {
-        count_cut(c, count, p, ends, n);
-        return end;
-    }
+static inline void count_row(struct token_counter *c, struct count *count, struct cut *cut)
+{
+    if (cut->n == 0)
+        return;
+    count_cut(c, count, cut->from, cut->ends, cut->n);
+    cut->from = cut->ends[cut->n - 1];
+    cut->n = 0;
+}
+
+/* There is room for what is cut at once. */
+static inline void make_room(struct token_counter *c, struct count *count, struct cut *cut)
+{
+    if (TOKEN_ROW_MAX - cut->n < TOKEN_SPLIT_MAX)
+        count_row(c, count, cut);
+}
+
+/* Of the last piece, which may be long and begins at p, its parts. */
+static inline void cut_parts(struct token_counter *c, struct count *count, struct cut *cut,
+                             const char *p)
+{
+    const char *end = cut->ends[--cut->n];
+
     while (p < end) {
-        n = merge_parts(count->merge.tables, p, end, ends, TOKEN_SPLIT_MAX);
-        count_cut(c, count, p, ends, n);
-        p = ends[n - 1];
+        make_room(c, count, cut);
+        cut->n += merge_parts(count->merge.tables, p, end, cut->ends + cut->n, TOKEN_SPLIT_MAX);
+        p = cut->ends[cut->n - 1];
     }
-    return end;
 }
 
 /* Counts the pieces that nothing to come can change; all of them where it is the end. */
@@ -327,19 +345,27 @@ static inline const char *count_text(struct token_counter *c, token_split_fn *sp
 {
     struct count *count = count_of(c->tokenizer, c->encoding);
     const char *p = c->text, *end = c->text + c->n;
-    const char *ends[TOKEN_SPLIT_MAX];
+    struct cut cut = {.from = p};
 
     while (p < end) {
         bool open = false;
-        size_t n = split(p, end, ends, &open);
+        const char *to;
+        size_t n;
 
+        make_room(c, count, &cut);
+        n = split(p, end, cut.ends + cut.n, &open);
+        to = cut.ends[cut.n + n - 1];
         if (open && !last) {
             if (p > c->text || c->size < c->piece_max)
                 break;
             c->exact = false; /* no room for the piece to end in: it ends here */
         }
-        p = count_ends(c, count, p, ends, n);
+        cut.n += n;
+        if (n == 1 && to - p > COUNT_LONG_BYTES)
+            cut_parts(c, count, &cut, p);
+        p = to;
     }
+    count_row(c, count, &cut);
     c->tokens += count_rest(count);
     return p;
 }

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/xalloc.h"
+#include "metering/usage/token_class.h"
 #include "metering/usage/token_merge.h"
 #include "tests/unit/unit.h"
 
@@ -235,6 +236,151 @@ static void test_linear(void **state)
     free(text);
 }
 
+/* ---- one way against another ------------------------------------------------------- */
+
+extern const unsigned char token_classes[];
+
+static unsigned class_of(unsigned code)
+{
+    uint16_t page;
+
+    memcpy(&page, token_classes + (size_t)(code >> CLASS_PAGE_BITS) * 2, sizeof(page));
+    return token_classes[CLASS_PAGES * 2 + ((size_t)page << CLASS_PAGE_BITS) +
+                         (code & ((1u << CLASS_PAGE_BITS) - 1))];
+}
+
+/* What is told from two bytes to be a letter without case is one. */
+static void test_caseless(void **state)
+{
+    static const struct {
+        unsigned from, to;
+    } RUNS[] = {{0x4e00, 0x9fbf}, {0xac00, 0xd77f}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(RUNS) / sizeof(RUNS[0]); i++) {
+        for (unsigned code = RUNS[i].from; code <= RUNS[i].to; code++)
+            assert_int_equal(class_of(code), CLASS_CASELESS);
+    }
+}
+
+static size_t put_code(char *out, unsigned code)
+{
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        out[0] = (char)(0xc0 | code >> 6);
+        out[1] = (char)(0x80 | (code & 0x3f));
+        return 2;
+    }
+    out[0] = (char)(0xe0 | code >> 12);
+    out[1] = (char)(0x80 | (code >> 6 & 0x3f));
+    out[2] = (char)(0x80 | (code & 0x3f));
+    return 3;
+}
+
+/* Where classes, sequences and what tokens hold change. */
+static const struct {
+    unsigned from, n;
+} ALPHABETS[] = {
+    {'a', 26},      {'A', 26},      {'0', 10},     {' ', 1},       {'\t', 5},      {'!', 15},
+    {0xc0, 64},     {0x400, 64},    {0x5d0, 27},   {0x900, 100},   {0x2010, 32},   {0x3040, 192},
+    {0x4dc0, 128},  {0x4e00, 64},   {0x7684, 600}, {0x4e00, 0x51c0}, {0x9f80, 128}, {0xabf0, 32},
+    {0xac00, 0x2b80}, {0xd700, 128}, {0xff00, 64},
+};
+enum { ALPHABETS_N = sizeof(ALPHABETS) / sizeof(ALPHABETS[0]) };
+
+static unsigned next_random(uint64_t *seed)
+{
+    *seed = *seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    return (unsigned)(*seed >> 33);
+}
+
+/* Words of 1 to 48 characters, each of one or two alphabets. */
+static size_t random_text(uint64_t *seed, char *out, size_t size)
+{
+    size_t n = 0;
+
+    while (n + 160 < size) {
+        unsigned one = next_random(seed) % ALPHABETS_N, other = next_random(seed) % ALPHABETS_N;
+        unsigned length = 1 + next_random(seed) % 48;
+
+        for (unsigned i = 0; i < length; i++) {
+            unsigned a = next_random(seed) % 4 ? one : other;
+
+            n += put_code(out + n, ALPHABETS[a].from + next_random(seed) % ALPHABETS[a].n);
+        }
+    }
+    return n;
+}
+
+/*
+ * What is counted (from memory, side by side, in parts) is what is listed piece by piece from the
+ * left; again, when it is remembered; and by a tokenizer that has met nothing else.
+ */
+static void test_ways_agree(void **state)
+{
+    enum { TEXTS = 40, BYTES = 20000 };
+    static char text[BYTES];
+    static uint32_t ids[BYTES];
+    uint64_t seed = 1;
+
+    for (int i = 0; i < TEXTS; i++) {
+        struct strv whole = strv_make(text, random_text(&seed, text, sizeof(text)));
+
+        for (int e = 0; e < ENCODING_COUNT; e++) {
+            struct tokenizer *fresh = tokenizer_new();
+            size_t listed = tokenizer_encode(*state, (enum token_encoding)e, whole, ids);
+
+            for (int again = 0; again < 2; again++)
+                assert_int_equal(tokenizer_count(*state, (enum token_encoding)e, whole), listed);
+            assert_int_equal(tokenizer_count(fresh, (enum token_encoding)e, whole), listed);
+            tokenizer_free(fresh);
+        }
+    }
+}
+
+static size_t put(char *out, const char *bytes)
+{
+    memcpy(out, bytes, strlen(bytes));
+    return strlen(bytes);
+}
+
+/* Sequences of three bytes are looked at many at once: a bad one counts wherever it stands. */
+static void test_bad_sequences(void **state)
+{
+    static const struct {
+        const char *bytes, *means;
+    } BAD[] = {
+        {"\xe0\x9f\xbf", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"}, /* longer than need be */
+        {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"}, /* a surrogate */
+        {"\xe4\xb8-", "\xef\xbf\xbd-"},
+        {"\xe4-\x80", "\xef\xbf\xbd-\xef\xbf\xbd"},
+        {"\x80\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+        {"\xf4\x90\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+        {"\xed\x9f\xbf", "\xed\x9f\xbf"}, /* good ones that look like it */
+        {"\xe0\xa0\x80", "\xe0\xa0\x80"},
+    };
+    enum { CHARS = 40 };
+    char bad[CHARS * 3], good[(CHARS + 2) * 3];
+
+    for (size_t i = 0; i < sizeof(BAD) / sizeof(BAD[0]); i++) {
+        for (size_t at = 0; at < CHARS; at++) {
+            size_t n_bad = 0, n_good = 0;
+
+            for (size_t c = 0; c < CHARS; c++) {
+                n_bad += put(bad + n_bad, c == at ? BAD[i].bytes : "\xe4\xb8\xad");
+                n_good += put(good + n_good, c == at ? BAD[i].means : "\xe4\xb8\xad");
+            }
+            for (int e = 0; e < ENCODING_COUNT; e++)
+                assert_int_equal(
+                    tokenizer_count(*state, (enum token_encoding)e, strv_make(bad, n_bad)),
+                    tokenizer_count(*state, (enum token_encoding)e, strv_make(good, n_good)));
+        }
+    }
+}
+
 static void test_models(void **state)
 {
     static const struct {
@@ -274,6 +420,8 @@ int main(void)
         cmocka_unit_test(test_vectors), cmocka_unit_test(test_shared_vectors),
         cmocka_unit_test(test_nul),     cmocka_unit_test(test_piece_bound),
         cmocka_unit_test(test_linear),  cmocka_unit_test(test_models),
+        cmocka_unit_test(test_caseless), cmocka_unit_test(test_ways_agree),
+        cmocka_unit_test(test_bad_sequences),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
