@@ -24,6 +24,7 @@ static bool price_units(struct xchg *x, const struct price_query *tokens,
     (void)usage_to_quantities(units, &query.quantities);
     query.quantities.n[METER_REQUEST] = 1;
     query.counted = true;
+    settle_details(x, query.detail);
     price_usage(x->config->book, &query, &x->worst_cost);
     if (x->worst_cost.status == PRICE_NONE)
         return false;
@@ -42,7 +43,7 @@ static void assume(struct xchg *x, const struct price_query *worst, const struct
     struct price_query query = *worst;
 
     x->assumed = x->worst_usage;
-    if (x->facts.draws && !tokens_priced)
+    if ((x->facts.draws || x->facts.films) && !tokens_priced)
         x->assumed = (struct usage){.has = 0};
     for (unsigned f = 0; f < USAGE_COUNT; f++) {
         if (usage_has(units, (enum usage_field)f))

@@ -12,6 +12,8 @@
  * Until the result is collected the request that began the work has its worst case reserved
  * under the work's id (limiter_hold), at most LIMIT_HOLD_S.
  */
+#include <stdio.h>
+
 #include "base/check.h"
 #include "proxy/collected.h"
 #include "proxy/server.h"
@@ -134,12 +136,43 @@ void collect_done(struct xchg *x, bool all)
 
 void collect_failed(struct xchg *x)
 {
+    const struct tap_result *seen = settle_seen(x);
+    struct strv answer = x->route.path_id.n ? x->route.path_id : strv_z(seen->work_id);
     struct uuid work;
 
-    if (x->route.path_id.n == 0)
+    if (answer.n == 0)
         return;
-    collected_work(strv_z(x->upstream->name), x->route.path_id, &work);
+    collected_work(strv_z(x->upstream->name), answer, &work);
     give_back(x, &work);
+}
+
+/* Stands for what is remembered of a work beside how much of it is counted. */
+static uint64_t note_key(const struct xchg *x, struct strv answer, const char *what)
+{
+    char text[TAP_ID_MAX_BYTES + 32];
+    int n = snprintf(text, sizeof(text), "%.*s~%s", (int)answer.n, answer.p, what);
+
+    return collected_key(strv_z(x->upstream->name), strv_make(text, (size_t)n));
+}
+
+uint64_t collect_length(const struct xchg *x, struct strv work)
+{
+    if (work.n == 0 || work.n >= TAP_ID_MAX_BYTES)
+        return 0;
+    return collected_known(server_collected(x->worker->server), note_key(x, work, "ms"));
+}
+
+/* The answers that tell of videos do not all say how long they are. */
+static void note_length(struct xchg *x, const struct tap_result *seen)
+{
+    struct collected *collected = server_collected(x->worker->server);
+    uint64_t key;
+
+    if (!x->facts.films || x->facts.video_ms == 0 || seen->work_id[0] == '\0')
+        return;
+    key = note_key(x, strv_z(seen->work_id), "ms");
+    collected_set(collected, key, x->facts.video_ms);
+    collected_keep(collected, key);
 }
 
 bool collect_hold(struct xchg *x)
@@ -151,6 +184,7 @@ bool collect_hold(struct xchg *x)
     if (!seen->pending || x->route.endpoint->kind != ENDPOINT_METERED ||
         x->usage_source != USAGE_NONE)
         return false;
+    note_length(x, seen);
     if (seen->work_id[0] == '\0') {
         work = x->id;
         work.b[6] = (unsigned char)((work.b[6] & 0x0f) | 0x80);

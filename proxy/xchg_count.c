@@ -61,7 +61,7 @@ void settle_details(const struct xchg *x, struct strv out[DETAIL_COUNT])
     out[DETAIL_SEARCH_CTX] =
         seen->search_ctx[0] ? strv_z(seen->search_ctx) : x->facts.search_ctx;
     out[DETAIL_QUALITY] = x->facts.quality;
-    out[DETAIL_SIZE] = x->facts.size;
+    out[DETAIL_SIZE] = seen->size[0] ? strv_z(seen->size) : x->facts.size;
     out[DETAIL_STEPS] = STRV_NONE;
 }
 
@@ -191,6 +191,19 @@ static void free_of_charge(struct xchg *x)
     x->cost.status = PRICE_OK; /* nothing was taken: free, not unknown */
 }
 
+/* How long each video is that an operation made: as was asked for when it was begun. */
+static void count_videos(struct xchg *x, const struct tap_result *seen)
+{
+    uint64_t ms = collect_length(x, strv_z(seen->kept_id));
+
+    if (seen->videos == 0)
+        return;
+    if (ms > 0)
+        usage_set(&x->usage, USAGE_VIDEO_MS, seen->videos * ms);
+    else
+        x->usage_source = USAGE_PARTIAL;
+}
+
 /* What a fetched answer tells of, the first time. */
 static void count_fetched(struct xchg *x, const struct tap_result *seen)
 {
@@ -210,6 +223,7 @@ static void count_fetched(struct xchg *x, const struct tap_result *seen)
     } else if (x->collecting.key != 0) {
         x->usage = seen->usage;
         x->usage_source = USAGE_PROVIDER;
+        count_videos(x, seen);
         price(x, settle_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
               &x->cost);
         add_parts(x);

@@ -351,6 +351,8 @@ void collect_cancel(struct xchg *x);
 void collect_done(struct xchg *x, bool all);
 /* The fetched answer says that nothing will come of the work: nothing is held for it. */
 void collect_failed(struct xchg *x);
+/* How long each video of that work was asked to be, in milliseconds; 0: not known. */
+uint64_t collect_length(const struct xchg *x, struct strv work);
 /* Instead of a settlement, where the work goes on: its worst case stays reserved. */
 bool collect_hold(struct xchg *x);
 

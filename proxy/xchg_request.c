@@ -333,8 +333,12 @@ static enum step scan_request(struct xchg *x)
 
     if (x->own)
         return xchg_answer_own(x);
-    if (x->route.endpoint->kind != ENDPOINT_METERED)
+    if (x->route.endpoint->kind != ENDPOINT_METERED) {
+        if (x->route.endpoint->kind == ENDPOINT_FETCHED &&
+            protocol_path_facts(&x->route, &x->facts) == RC_OK && x->facts.model.n > 0)
+            request_keep_facts(x);
         return xchg_go(x, &S_ADMIT);
+    }
     rc = read_body(x, &packed, &unpacks);
     if (!unpacks)
         return refuse_packed(x, rc);

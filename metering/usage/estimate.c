@@ -57,6 +57,9 @@ bool estimate_units(const struct request_facts *facts, struct usage *out)
         usage_set(out, USAGE_CHARACTERS, facts->characters);
     if (facts->listens && facts->audio_ms > 0)
         usage_set(out, USAGE_AUDIO_MS, facts->audio_ms);
+    if (facts->films)
+        usage_set(out, USAGE_VIDEO_MS,
+                  times(facts->video_ms ? facts->video_ms : ESTIMATE_VIDEO_MS, facts->choices));
     if (facts->ranks)
         usage_set(out, USAGE_SEARCH_UNITS, 1);
     return out->has != 0;
@@ -156,6 +159,8 @@ static enum usage_source estimate_media(const struct request_facts *facts,
                                         struct usage *out)
 {
     (void)estimate_units(facts, out);
+    if (facts->films)
+        return USAGE_ESTIMATED;
     if (facts->draws) {
         /* Those that came, where all came. */
         if (seen->end == TAP_END_COMPLETE)
@@ -188,7 +193,7 @@ enum usage_source estimate_complete(const struct request_facts *facts,
         return USAGE_NONE;
     if (failed || facts->choices == 0) /* choices 0: the request was never read as a call */
         return USAGE_NONE;
-    if (facts->draws || facts->speaks || facts->listens || facts->ranks)
+    if (facts->draws || facts->films || facts->speaks || facts->listens || facts->ranks)
         return estimate_media(facts, seen, model_max, factors, out);
     usage_set(out, USAGE_INPUT,
                   estimate_scaled(estimate_input_tokens(facts), factors->input));

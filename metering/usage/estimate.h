@@ -16,6 +16,7 @@
 
 enum {
     ESTIMATE_MEDIA_TOKENS = 1600,   /* one image or file part: the dearest common case */
+    ESTIMATE_VIDEO_MS = 12000,      /* of a video whose request says no length: the longest */
     ESTIMATE_DEFAULT_OUTPUT = 4096, /* output bound where neither request nor book has one */
 };
 

@@ -197,6 +197,8 @@ static bool on_field(struct fields *f, const struct part *part)
         facts->size = part->value;
     } else if (strv_eq(part->name, STRV("quality"))) {
         facts->quality = part->value;
+    } else if (strv_eq(part->name, STRV("seconds"))) {
+        request_set_seconds(facts, part->value);
     }
     return true;
 }
@@ -232,6 +234,8 @@ enum rc protocol_scan_form(const struct protocol *p, const struct route *route,
         rc = read_fields(&form, &fields);
     if (rc == RC_OK && route->path_model.n > 0)
         rc = request_path_model(out, route->path_model);
+    if (rc == RC_OK)
+        request_conclude_video(out);
     if (rc != RC_OK)
         memset(out, 0, sizeof(*out));
     return rc;

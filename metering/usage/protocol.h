@@ -101,9 +101,11 @@ struct request_facts {
     bool listens;      /* it writes down `audio_ms` of sound */
     bool ranks;        /* it is charged by the search */
     bool later;        /* only accepted: other answers tell what it took */
+    bool films;        /* it generates videos: `choices` of them, of video_ms each */
     uint64_t characters;
+    uint64_t video_ms;             /* 0: not said */
     uint64_t audio_ms;             /* as far as the file tells its length, else by its size */
-    struct strv size, quality;     /* of images; empty: not said */
+    struct strv size, quality;     /* of images and videos; empty: not said */
     struct strv search_ctx;        /* how much a search is to take in; empty: not said */
     bool asks_usage;   /* stream_options.include_usage is true already */
     /* How to ask for usage: replace [edit_at, edit_at + edit_cut) by edit_text. */
@@ -122,6 +124,10 @@ struct request_facts {
 enum rc protocol_scan_request(const struct protocol *p, const struct route *route,
                               struct strv body, struct shapes *known,
                               struct request_facts *out) RC_MUST;
+
+/* The same of a request whose body nobody reads: what its path says. RC_BAD where that is no
+ * model's name. */
+enum rc protocol_path_facts(const struct route *route, struct request_facts *out) RC_MUST;
 
 /*
  * The same of a form (multipart/form-data, RFC 7578): its fields are read, its files only

@@ -37,6 +37,7 @@ enum {
     ENTRY_BATCH = 2048,      /* answers to many requests, a line each, at the price of batches */
     ENTRY_THREAD = 4096,     /* the provider keeps what went before; the answer can be fetched */
     ENTRY_PATH_MODEL = 8192, /* the pattern's wild segments name the model */
+    ENTRY_VIDEO = 16384,     /* videos are generated, charged by their seconds, when done */
 };
 
 /* An endpoint as the table has it; `endpoint` first, so that a route leads back to it. */
@@ -93,6 +94,10 @@ struct protocol {
 const struct entry *entry_of(const struct endpoint *endpoint);
 /* What an endpoint is charged by (request.c). */
 void request_set_kind(struct request_facts *f, const struct entry *entry);
+/* How long a video is to be, as the request spells it ("8", "8.5"); what is none is nothing. */
+void request_set_seconds(struct request_facts *f, struct strv text);
+/* The model of a video whose request names none. */
+void request_conclude_video(struct request_facts *f);
 /* The model that the path names, decoded; RC_BAD where it cannot be. */
 enum rc request_path_model(struct request_facts *f, struct strv path) RC_MUST;
 /* The shape of errors there (p and route may be NULL): of a plain answer, and of the event that

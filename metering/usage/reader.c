@@ -175,7 +175,7 @@ void reading_cost(struct reading *r, const struct jscan_event *e, int scale)
 
 void reading_keep_id(struct reading *r)
 {
-    if (r->is_kept || (r->flags & ENTRY_THREAD))
+    if (r->is_kept || (r->flags & (ENTRY_THREAD | ENTRY_VIDEO)))
         memcpy(r->result.kept_id, r->id, sizeof(r->id));
 }
 
@@ -304,6 +304,7 @@ static const struct {
     {RAW_CODE, USAGE_CODE, false},             {RAW_X_SEARCH, USAGE_X_SEARCH, false},
     {RAW_MAPS, USAGE_MAPS, false},             {RAW_CITATION, USAGE_CITATION, false},
     {RAW_IMAGES, USAGE_IMAGES, true},          {RAW_AUDIO_MS, USAGE_AUDIO_MS, true},
+    {RAW_VIDEO_MS, USAGE_VIDEO_MS, true},
     {RAW_PAGES, USAGE_PAGES, true},            {RAW_SEARCH_UNITS, USAGE_SEARCH_UNITS, true},
 };
 

@@ -36,6 +36,7 @@
     X(RAW_MAPS)                                                                                \
     X(RAW_IMAGES)                                                                              \
     X(RAW_AUDIO_MS)                                                                            \
+    X(RAW_VIDEO_MS)                                                                            \
     X(RAW_PAGES)                                                                               \
     X(RAW_SEARCH_UNITS)                                                                        \
     X(RAW_IN_VIDEO)                                                                            \
@@ -149,6 +150,7 @@ struct reading {
     bool has_searches;
     uint64_t queries; /* the most searches that any document had */
     uint8_t item_kind;
+    bool is_done;        /* it says that the work is */
     bool item_no_search; /* a web search item that opened or read a page */
 
     struct raw_counts counts; /* of the last usage object, or laid over each other */

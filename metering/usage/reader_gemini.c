@@ -3,6 +3,7 @@
  * nearly every event and is cumulative; the last one that has counts holds, whole.
  * Thoughts are counted beside the candidates, tool use beside the prompt.
  */
+#include "metering/usage/estimate.h"
 #include "metering/usage/reader.h"
 
 #include <string.h>
@@ -46,6 +47,10 @@ enum node {
     N_NAME,
     N_BATCH,
     N_ANSWER,
+    N_DONE,
+    N_VIDEOS,
+    N_VIDEO,
+    N_VIDEO_RESPONSE,
     N_RAW,
     N_COUNT = N_RAW + RAW_COUNT,
 };
@@ -66,6 +71,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("event_type", N_EVENT),        JSCAN_EDGE("delta", N_STEP),
     JSCAN_EDGE("id", N_ID),                   JSCAN_EDGE("name", N_NAME),
     JSCAN_EDGE("steps", N_STEP),              JSCAN_EDGE("outputs", N_STEP),
+    JSCAN_EDGE("done", N_DONE),
 };
 static const struct jscan_edge INTERACTION_EDGES[] = {
     JSCAN_EDGE("usage", N_USAGE),           JSCAN_EDGE("total_usage", N_USAGE),
@@ -75,7 +81,13 @@ static const struct jscan_edge INTERACTION_EDGES[] = {
     JSCAN_EDGE("modelVersion", N_MODEL),
     JSCAN_EDGE("id", N_ID),
     JSCAN_EDGE("inlinedResponses", N_BATCH),
+    /* of an operation that made videos: Gemini's API, and Vertex' */
+    JSCAN_EDGE("generateVideoResponse", N_VIDEO_RESPONSE),
+    JSCAN_EDGE("generatedVideos", N_VIDEOS),
+    JSCAN_EDGE("videos", N_VIDEOS),
 };
+static const struct jscan_edge VIDEO_RESPONSE_EDGES[] = {
+    JSCAN_EDGE("generatedSamples", N_VIDEOS)};
 /* A finished batch that has its answers with it: the list stands in an object of one name. */
 static const struct jscan_edge BATCH_EDGES[] = {JSCAN_EDGE("inlinedResponses", N_BATCH)};
 static const struct jscan_edge ANSWER_EDGES[] = {JSCAN_EDGE("response", N_INTERACTION)};
@@ -163,6 +175,10 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_NAME] = {.flags = JSCAN_WANT},
     [N_BATCH] = {JSCAN_EDGES(BATCH_EDGES), 0, N_ANSWER, 0},
     [N_ANSWER] = {JSCAN_EDGES(ANSWER_EDGES), 0, 0, JSCAN_ENTER},
+    [N_DONE] = {.flags = JSCAN_WANT},
+    [N_VIDEOS] = {.item = N_VIDEO},
+    [N_VIDEO] = {.flags = JSCAN_ENTER},
+    [N_VIDEO_RESPONSE] = {JSCAN_EDGES(VIDEO_RESPONSE_EDGES), 0, 0, 0},
 #define RAW_NODE(id) [N_RAW + (id)] = {.flags = JSCAN_WANT},
     RAW_COUNTS(RAW_NODE)
 #undef RAW_NODE
@@ -300,6 +316,24 @@ static void to_usage(struct reading *r)
 static void begin_document(struct reading *r)
 {
     r->searches = 0;
+    r->data = 0;
+    r->is_done = false;
+}
+
+/* An operation says how many videos it made, not how long they are; of none that is charged
+ * the work has failed. */
+static void end_videos(struct reading *r)
+{
+    if (!(r->flags & ENTRY_VIDEO) || !r->is_done || r->error)
+        return;
+    if (r->data == 0) {
+        r->error = true;
+        return;
+    }
+    r->result.videos = r->data;
+    usage_set(&r->result.usage, USAGE_VIDEO_MS, r->data * ESTIMATE_VIDEO_MS);
+    r->result.has_usage = r->result.usage_is_final = true;
+    reading_keep_id(r);
 }
 
 static void end_document(struct reading *r)
@@ -318,6 +352,7 @@ static void end_document(struct reading *r)
         usage_set(&r->result.usage, USAGE_WEB_SEARCH, r->queries);
     r->result.usage_is_final =
         r->result.has_usage && (!r->is_stream || r->finish != TAP_END_NONE);
+    end_videos(r);
 }
 
 static void on_modality(struct reading *r, const struct jscan_event *e)
@@ -359,6 +394,11 @@ static void on_interaction_event(struct reading *r, const struct jscan_event *e)
     r->error = r->error || reading_is(e, "error");
 }
 
+static void on_done(struct reading *r, const struct jscan_event *e)
+{
+    r->is_done = e->type == JSCAN_TRUE;
+}
+
 static void on_ground_type(struct reading *r, const struct jscan_event *e)
 {
     r->modality = reading_is(e, "google_maps") ? GROUND_MAPS : GROUND_SEARCH;
@@ -387,6 +427,7 @@ static fact_fn *const FACTS[N_RAW] = {
     [N_ID] = fact_id,
     [N_NAME] = fact_id, /* of a batch or an operation, by its path */
     [N_EVENT] = on_interaction_event,
+    [N_DONE] = on_done,
     [N_GROUND_TYPE] = on_ground_type,
     [N_GROUND_COUNT] = on_line_count,
 };
@@ -421,6 +462,8 @@ static void on_event(void *arg, const struct jscan_event *e)
         on_detail(r, e, false);
     } else if (e->node == N_GROUND) {
         on_ground(r, e);
+    } else if (e->node == N_VIDEO) {
+        r->data += e->what == JSCAN_AT_ENTER;
     } else if (e->node == N_ANSWER) {
         on_answer(r, e);
     } else if (e->node == N_ERROR) {

@@ -47,6 +47,10 @@ enum node {
     N_TICKS,
     N_SECONDS,
     N_DURATION,
+    N_VIDEO,
+    N_VIDEO_SECONDS,
+    N_VIDEO_SIZE,
+    N_VIDEO_ID,
     N_ID,
     N_KEPT,
     N_DATA,
@@ -93,11 +97,16 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("text", N_CONTENT),
     JSCAN_EDGE("duration", N_DURATION),
     JSCAN_EDGE("usage_info", N_USAGE),
+    JSCAN_EDGE("seconds", N_VIDEO_SECONDS),
+    JSCAN_EDGE("size", N_VIDEO_SIZE),
+    JSCAN_EDGE("video", N_VIDEO),
+    JSCAN_EDGE("request_id", N_VIDEO_ID),
     JSCAN_EDGE("conversation_id", N_ID),
 };
 /* A line of a batch holds the answer one level further in. */
 static const struct jscan_edge RESPONSE_EDGES[] = {
     BODY_EDGES, JSCAN_EDGE("body", N_RESPONSE), JSCAN_EDGE("data", N_DATA)};
+static const struct jscan_edge VIDEO_EDGES[] = {JSCAN_EDGE("duration", N_VIDEO_SECONDS)};
 static const struct jscan_edge GROQ_EDGES[] = {JSCAN_EDGE("usage", N_USAGE),
                                                JSCAN_EDGE("error", N_ERROR)};
 static const struct jscan_edge INCOMPLETE_EDGES[] = {JSCAN_EDGE("reason", N_REASON)};
@@ -251,6 +260,10 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_TICKS] = {.flags = JSCAN_WANT},
     [N_SECONDS] = {.flags = JSCAN_WANT},
     [N_DURATION] = {.flags = JSCAN_WANT},
+    [N_VIDEO] = {JSCAN_EDGES(VIDEO_EDGES), 0, 0, 0},
+    [N_VIDEO_SECONDS] = {.flags = JSCAN_WANT},
+    [N_VIDEO_SIZE] = {.flags = JSCAN_WANT},
+    [N_VIDEO_ID] = {.flags = JSCAN_WANT},
     [N_ID] = {.flags = JSCAN_WANT},
     [N_KEPT] = {.flags = JSCAN_WANT},
     [N_DATA] = {.item = N_DATUM},
@@ -315,6 +328,11 @@ static void on_status(struct reading *r, const struct jscan_event *e)
         reading_finish(r, TAP_END_TRUNCATED);
     else if (reading_is(e, "completed"))
         reading_finish(r, TAP_END_COMPLETE);
+    if (r->flags & ENTRY_VIDEO) {
+        r->is_done = reading_is(e, "completed") || reading_is(e, "done");
+        r->result.pending = r->result.pending || reading_is(e, "pending");
+        r->error = r->error || reading_is(e, "expired") || reading_is(e, "cancelled");
+    }
 }
 
 static void on_item_type(struct reading *r, const struct jscan_event *e)
@@ -357,6 +375,7 @@ static void begin_document(struct reading *r)
     r->data = 0;
     r->duration = (struct raw_counts){.odd = false};
     r->is_step = false;
+    r->is_done = false;
 }
 
 static void end_document(struct reading *r)
@@ -459,6 +478,25 @@ static void on_duration(struct reading *r, const struct jscan_event *e)
     reading_seconds(&r->duration, RAW_AUDIO_MS, e);
 }
 
+static void on_video_seconds(struct reading *r, const struct jscan_event *e)
+{
+    if (r->flags & ENTRY_VIDEO)
+        reading_seconds(&r->duration, RAW_VIDEO_MS, e);
+}
+
+static void on_video_size(struct reading *r, const struct jscan_event *e)
+{
+    if (r->flags & ENTRY_VIDEO)
+        (void)reading_text(e, r->result.size, sizeof(r->result.size));
+}
+
+/* xAI's name for it. */
+static void on_video_id(struct reading *r, const struct jscan_event *e)
+{
+    if (r->flags & ENTRY_VIDEO)
+        fact_id(r, e);
+}
+
 static void on_tool_model(struct reading *r, const struct jscan_event *e)
 {
     (void)reading_text(e, r->tool_model, sizeof(r->tool_model));
@@ -496,6 +534,9 @@ static fact_fn *const FACTS[N_RAW] = {
     [N_TICKS] = on_ticks,
     [N_SECONDS] = fact_seconds,
     [N_DURATION] = on_duration,
+    [N_VIDEO_SECONDS] = on_video_seconds,
+    [N_VIDEO_SIZE] = on_video_size,
+    [N_VIDEO_ID] = on_video_id,
     [N_TOOL_MODEL] = on_tool_model,
     [N_SIDE_MODEL] = on_side_model,
     [N_PERPLEXITY] = on_search_context,

@@ -112,12 +112,23 @@ static void add_duration(struct reading *r)
     r->has_counts = true;
 }
 
+/* A video tells its length from the start, and takes it when it is done. */
+static void add_video(struct reading *r)
+{
+    if (!(r->flags & ENTRY_VIDEO) || !r->is_done || r->error ||
+        !raw_has(&r->duration, RAW_VIDEO_MS))
+        return;
+    usage_set(&r->result.usage, USAGE_VIDEO_MS, r->duration.n[RAW_VIDEO_MS]);
+    r->has_counts = true;
+}
+
 void openai_to_usage(struct reading *r)
 {
     if (r->has_counts)
         counts_to_usage(r);
     add_images(r);
     add_duration(r);
+    add_video(r);
 }
 
 void openai_add_side(struct reading *r, enum part_kind kind)

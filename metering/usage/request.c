@@ -244,6 +244,11 @@ static void on_search_ctx(struct reading *r, const struct jscan_event *e)
     r->facts->search_ctx = word_of(e);
 }
 
+static void on_seconds(struct reading *r, const struct jscan_event *e)
+{
+    request_set_seconds(r->facts, e->type == JSCAN_NUMBER ? e->text : word_of(e));
+}
+
 static void on_model_id(struct reading *r, const struct jscan_event *e)
 {
     r->model_id = word_of(e);
@@ -326,6 +331,7 @@ static void (*const FACTS[N_COUNT])(struct reading *r, const struct jscan_event 
     [N_QUALITY] = on_quality,
     [N_SEARCH_CTX] = on_search_ctx,
     [N_MODEL_ID] = on_model_id,
+    [N_SECONDS] = on_seconds,
     [N_PARAMS_MODEL] = on_batch_model,
     [N_PARAMS_CAP] = on_batch_cap,
     [N_STATE] = on_state,
@@ -391,6 +397,30 @@ enum rc request_path_model(struct request_facts *f, struct strv path)
     return utf8_is_printable(f->model) ? RC_OK : RC_BAD;
 }
 
+void request_set_seconds(struct request_facts *f, struct strv text)
+{
+    enum { MILLI_PLACES = 3, SECONDS_MAX = 86400 };
+    struct strv fraction = strv_skip(text, strv_find(text, '.'));
+    uint64_t whole, ms = 0;
+
+    if (!strv_parse_u64(strv_head(text, text.n - fraction.n), SECONDS_MAX, &whole))
+        return;
+    for (size_t i = 1; i <= MILLI_PLACES; i++) {
+        bool is_digit = i < fraction.n && fraction.p[i] >= '0' && fraction.p[i] <= '9';
+
+        ms = ms * 10 + (is_digit ? (uint64_t)(fraction.p[i] - '0') : 0);
+    }
+    ms += whole * 1000;
+    if (ms > f->video_ms)
+        f->video_ms = ms;
+}
+
+void request_conclude_video(struct request_facts *f)
+{
+    if (f->films && f->model.n == 0)
+        f->model = STRV("sora-2"); /* whose provider is the only one that takes none */
+}
+
 void request_set_kind(struct request_facts *f, const struct entry *entry)
 {
     f->embeds = (entry->flags & ENTRY_EMBEDS) != 0;
@@ -399,7 +429,14 @@ void request_set_kind(struct request_facts *f, const struct entry *entry)
     f->listens = (entry->flags & ENTRY_AUDIO) != 0;
     f->ranks = (entry->flags & ENTRY_RERANK) != 0;
     f->later = (entry->flags & ENTRY_LATER) != 0;
+    f->films = (entry->flags & ENTRY_VIDEO) != 0;
     f->server_state = f->server_state || (entry->flags & ENTRY_THREAD) != 0;
+}
+
+enum rc protocol_path_facts(const struct route *route, struct request_facts *out)
+{
+    memset(out, 0, sizeof(*out));
+    return route->path_model.n > 0 ? request_path_model(out, route->path_model) : RC_OK;
 }
 
 static void conclude_batch(struct reading *r)
@@ -430,6 +467,7 @@ static void conclude(struct reading *r, const struct protocol *p, const struct r
         f->stream = true;
     f->stream = f->stream || route->path_stream;
     request_set_kind(f, entry);
+    request_conclude_video(f);
     conclude_batch(r);
     if (f->speaks)
         f->characters = count_characters(r->spoken);

@@ -65,6 +65,9 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("size", N_SIZE),
     JSCAN_EDGE("quality", N_QUALITY),
     JSCAN_EDGE("num_images", N_CHOICES),
+    /* videos */
+    JSCAN_EDGE("seconds", N_SECONDS),
+    JSCAN_EDGE("duration", N_SECONDS),
     /* what a search is to take in: Perplexity, OpenAI */
     JSCAN_EDGE("web_search_options", N_SEARCH_OPTIONS),
 };
@@ -84,6 +87,7 @@ static const struct jscan_edge CONFIG_EDGES[] = {
     JSCAN_EDGE("candidate_count", N_CHOICES), JSCAN_EDGE("responseSchema", N_TEXT),
     JSCAN_EDGE("response_schema", N_TEXT),    JSCAN_EDGE("responseJsonSchema", N_TEXT),
     JSCAN_EDGE("num_predict", N_CAP),         JSCAN_EDGE("sampleCount", N_CHOICES),
+    JSCAN_EDGE("durationSeconds", N_SECONDS),
 };
 /* Parts of messages.  What an application made itself (arguments, inputs) is text throughout.
  */
@@ -148,4 +152,5 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_SEARCH_OPTIONS] = {JSCAN_EDGES(SEARCH_EDGES), 0, 0, 0},
     [N_SEARCH_CTX] = {.flags = JSCAN_WANT},
     [N_MODEL_ID] = {.flags = JSCAN_WANT},
+    [N_SECONDS] = {.flags = JSCAN_WANT},
 };

@@ -42,6 +42,7 @@ enum request_node {
     N_SEARCH_OPTIONS,
     N_SEARCH_CTX,
     N_MODEL_ID,
+    N_SECONDS,
     N_COUNT,
 };
 

@@ -51,6 +51,13 @@ static const struct entry OPENAI[] = {
     METERED("classify", "POST", "classify", DIALECT_OPENAI, ENTRY_EMBEDS),
     METERED("embeddings", "POST", "multimodalembeddings", DIALECT_OPENAI, ENTRY_EMBEDS),
     METERED("batches", "POST", "batches", DIALECT_OPENAI, ENTRY_LATER),
+    METERED("videos", "POST", "videos", DIALECT_OPENAI, ENTRY_VIDEO | ENTRY_EMBEDS),
+    METERED("videos", "POST", "videos/generations", DIALECT_OPENAI,
+            ENTRY_VIDEO | ENTRY_EMBEDS), /* xAI */
+    METERED("videos", "POST", "videos/edits", DIALECT_OPENAI, ENTRY_VIDEO | ENTRY_EMBEDS),
+    METERED("videos", "POST", "videos/extensions", DIALECT_OPENAI, ENTRY_VIDEO | ENTRY_EMBEDS),
+    METERED("videos", "POST", "videos/*/remix", DIALECT_OPENAI, ENTRY_VIDEO | ENTRY_EMBEDS),
+    FETCHED("videos.fetched", "GET", "videos/*", DIALECT_OPENAI, ENTRY_VIDEO),
     METERED("threads.runs", "POST", "threads/*/runs", DIALECT_OPENAI, ENTRY_THREAD),
     METERED("threads.runs", "POST", "threads/runs", DIALECT_OPENAI, ENTRY_THREAD),
     METERED("threads.runs", "POST", "threads/*/runs/*/submit_tool_outputs", DIALECT_OPENAI,
@@ -72,6 +79,7 @@ static const struct entry OPENAI[] = {
     FREE("chat.completions.stored", "POST", "chat/completions/*"),
     FREE("chat.completions.stored", "DELETE", "chat/completions/*"),
     FREE("responses.stored", "DELETE", "responses/*"),
+    FREE("videos.delete", "DELETE", "videos/*"),
     FREE("files", "POST", "files"),
     FREE("files", "DELETE", "files/*"),
     FREE("uploads", "POST", "uploads"),
@@ -101,7 +109,6 @@ static const struct entry OPENAI[] = {
     UNKNOWN("realtime", "", "realtime"),
     UNKNOWN("realtime", "", "realtime/*"),
     UNKNOWN("live", "", "live/*"),
-    UNKNOWN("videos", "POST", "videos"),
 };
 
 static const struct entry HOSTS[] = {
@@ -231,7 +238,10 @@ static const struct entry GOOGLE[] = {
             ENTRY_STREAM),
     METERED("embedContent", "POST", "embedContent", DIALECT_GEMINI, ENTRY_EMBEDS),
     METERED("batchEmbedContents", "POST", "batchEmbedContents", DIALECT_GEMINI, ENTRY_EMBEDS),
-    METERED("predictLongRunning", "POST", "predictLongRunning", DIALECT_GEMINI, ENTRY_LATER),
+    METERED("predictLongRunning", "POST", "predictLongRunning", DIALECT_GEMINI,
+            ENTRY_LATER | ENTRY_VIDEO | ENTRY_EMBEDS),
+    FETCHED("predictLongRunning.fetched", "POST", "fetchPredictOperation", DIALECT_GEMINI,
+            ENTRY_VIDEO),
     METERED("batchGenerateContent", "POST", "batchGenerateContent", DIALECT_GEMINI,
             ENTRY_LATER),
     METERED("asyncBatchEmbedContent", "POST", "asyncBatchEmbedContent", DIALECT_GEMINI,
@@ -252,6 +262,8 @@ static const struct entry GOOGLE_PLAIN[] = {
     FREE("cachedContents", "DELETE", "cachedContents/*"),
     FREE("files", "POST", "files"),
     FREE("files", "DELETE", "files/*"),
+    FETCHED("predictLongRunning.fetched", "GET", "models/{model}/operations/*", DIALECT_GEMINI,
+            ENTRY_VIDEO),
     FETCHED("batches.fetched", "GET", "batches/*", DIALECT_GEMINI, ENTRY_BATCH),
     FETCHED("files.content", "GET", "files/*:download", DIALECT_GEMINI, ENTRY_BATCH),
 };

@@ -9,6 +9,7 @@
 #include "tests/provider/openai.h"
 #include "tests/provider/refusal.h"
 #include "tests/provider/replay.h"
+#include "tests/provider/video.h"
 
 static bool is_secret(const struct settings *settings, struct strv key)
 {
@@ -139,6 +140,8 @@ static void route(struct call *c, enum dialect dialect)
     if (answer_models(c, dialect))
         return;
     c->json = request_json(r);
+    if ((dialect == DIALECT_OPENAI && openai_videos(c)) || gemini_operation(c))
+        return;
     if (c->json == NULL && strv_eq(r->method, STRV("POST"))) {
         refuse(c->reply, r, dialect, 400, STRV("the body is not JSON"));
         return;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "tests/provider/refusal.h"
+#include "tests/provider/video.h"
 
 enum { VECTOR_VALUES = 8 };
 
@@ -242,6 +243,9 @@ bool gemini_call(struct call *c, struct strv model, struct strv method)
         embed(c, true);
     else if (strv_eq(method, STRV("countTokens")))
         count_tokens(c);
+    else if (strv_eq(method, STRV("predictLongRunning")) ||
+             strv_eq(method, STRV("fetchPredictOperation")))
+        gemini_video(c, model, strv_eq(method, STRV("predictLongRunning")));
     else
         return false;
     return true;
