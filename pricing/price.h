@@ -182,7 +182,7 @@ void price_usage(const struct book *book, const struct price_query *query, struc
 /*
  * The most that a call can cost: input tokens at the dearest of input and cache
  * write rates, output at the dearest of output rates, over every card that may come
- * to apply (the given tier or standard; any region where none is given; context by
+ * to apply (the given tier or standard, batch alone; any region where none is given; context by
  * input_tokens and input_total, whichever is more), with the request's fee and the
  * contract.  False where the model has no price by tokens.
  */

@@ -56,6 +56,12 @@ static bool card_may_hold(const struct card *card, const struct asked *asked, bo
            (!card->window || window_holds(card->window, asked->at_us));
 }
 
+/* Other tiers are wishes; what is sent as a batch is served as one. */
+static bool tier_is_sure(const struct asked *asked)
+{
+    return strv_eq_nocase(asked->tier, STRV("batch"));
+}
+
 static bool card_worst(const struct book *book, const struct model *model,
                        const struct card *card, const struct asked *asked, uint32_t adjustment,
                        uint64_t input, uint64_t output, struct money *worst)
@@ -69,8 +75,9 @@ static bool card_worst(const struct book *book, const struct model *model,
 
         if (asked->region.n > 0 && s != holding)
             continue;
-        any |= set_worst(book, card_set(book, model, card, 0, s, adjustment), input, output,
-                         worst);
+        if (tier == 0 || !tier_is_sure(asked))
+            any |= set_worst(book, card_set(book, model, card, 0, s, adjustment), input, output,
+                             worst);
         if (tier > 0)
             any |= set_worst(book, card_set(book, model, card, tier, s, adjustment), input,
                              output, worst);
@@ -98,7 +105,7 @@ bool price_worst_case(const struct book *book, const struct price_query *query,
     const struct price_period *period;
     enum price_match match;
     const struct model *model = card_find_model(book, query, &match);
-    bool tier_is_open, any = false;
+    bool tier_is_open, any = false, has_own = false;
     uint32_t adjustments[2];
     struct asked asked;
 
@@ -116,8 +123,12 @@ bool price_worst_case(const struct book *book, const struct price_query *query,
             strv_eq_nocase(period->cards[i].tier, asked.tier))
             tier_is_open = false;
     }
+    for (size_t i = 0; i < period->n_cards && tier_is_sure(&asked); i++)
+        has_own |= period->cards[i].tier.n > 0 && card_may_hold(&period->cards[i], &asked, false);
     for (size_t i = 0; i < period->n_cards; i++) {
         for (size_t k = 0; k < 2; k++) {
+            if (has_own && period->cards[i].tier.n == 0)
+                continue; /* the batch's own card is the one that will be taken */
             if (card_may_hold(&period->cards[i], &asked, tier_is_open))
                 any |= card_worst(book, model, &period->cards[i], &asked, adjustments[k],
                                   input_tokens, output_tokens, &worst);

@@ -100,6 +100,7 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     const struct book *book = x->config->book;
     struct price_query query = worst_query(x);
     uint64_t input, output;
+    struct upload_bounds file;
     struct usage units;
     struct money most;
     bool priced, tokens_priced;
@@ -108,6 +109,10 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     input = prompt_tokens(
         x, estimate_scaled(estimate_input_tokens(&x->facts), x->factors.input_high));
     x->max_output = output_bound(x, price_max_output(book, query.provider, query.model));
+    if (upload_recall(x, &file)) {
+        input = file.input;
+        x->max_output = file.output;
+    }
     output = x->max_output;
     usage_set(&x->worst_usage, USAGE_INPUT, input);
     usage_set(&x->worst_usage, USAGE_OUTPUT, output);
@@ -117,6 +122,10 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     }
     query.input_total = input;
     tokens_priced = price_worst_case(book, &query, input, output, &most);
+    if (!tokens_priced && file.usd_nano > 0) { /* each request by its own model */
+        most = money_join((int64_t)file.usd_nano, 0);
+        tokens_priced = true;
+    }
     (void)estimate_units(&x->facts, &units);
     priced = price_units(x, &query, &units, tokens_priced, &most) || tokens_priced;
     assume(x, &query, &units, tokens_priced);

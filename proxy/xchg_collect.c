@@ -155,24 +155,23 @@ static uint64_t note_key(const struct xchg *x, struct strv answer, const char *w
     return collected_key(strv_z(x->upstream->name), strv_make(text, (size_t)n));
 }
 
-uint64_t collect_length(const struct xchg *x, struct strv work)
-{
-    if (work.n == 0 || work.n >= TAP_ID_MAX_BYTES)
-        return 0;
-    return collected_known(server_collected(x->worker->server), note_key(x, work, "ms"));
-}
-
-/* The answers that tell of videos do not all say how long they are. */
-static void note_length(struct xchg *x, const struct tap_result *seen)
+void collect_note(struct xchg *x, struct strv work, const char *what, uint64_t n)
 {
     struct collected *collected = server_collected(x->worker->server);
     uint64_t key;
 
-    if (!x->facts.films || x->facts.video_ms == 0 || seen->work_id[0] == '\0')
+    if (work.n == 0 || work.n >= TAP_ID_MAX_BYTES)
         return;
-    key = note_key(x, strv_z(seen->work_id), "ms");
-    collected_set(collected, key, x->facts.video_ms);
+    key = note_key(x, work, what);
+    collected_set(collected, key, n);
     collected_keep(collected, key);
+}
+
+uint64_t collect_noted(const struct xchg *x, struct strv work, const char *what)
+{
+    if (work.n == 0 || work.n >= TAP_ID_MAX_BYTES)
+        return 0;
+    return collected_known(server_collected(x->worker->server), note_key(x, work, what));
 }
 
 bool collect_hold(struct xchg *x)
@@ -184,7 +183,9 @@ bool collect_hold(struct xchg *x)
     if (!seen->pending || x->route.endpoint->kind != ENDPOINT_METERED ||
         x->usage_source != USAGE_NONE)
         return false;
-    note_length(x, seen);
+    /* The answers that tell of videos do not all say how long they are. */
+    if (x->facts.films && x->facts.video_ms > 0)
+        collect_note(x, strv_z(seen->work_id), "ms", x->facts.video_ms);
     if (seen->work_id[0] == '\0') {
         work = x->id;
         work.b[6] = (unsigned char)((work.b[6] & 0x0f) | 0x80);

@@ -194,7 +194,7 @@ static void free_of_charge(struct xchg *x)
 /* How long each video is that an operation made: as was asked for when it was begun. */
 static void count_videos(struct xchg *x, const struct tap_result *seen)
 {
-    uint64_t ms = collect_length(x, strv_z(seen->kept_id));
+    uint64_t ms = collect_noted(x, strv_z(seen->kept_id), "ms");
 
     if (seen->videos == 0)
         return;
@@ -210,6 +210,9 @@ static void count_fetched(struct xchg *x, const struct tap_result *seen)
     struct batch *batch = x->batch;
 
     free_of_charge(x);
+    upload_kept(x, seen);
+    if (seen->work_over && x->upstream_status / 100 == 2)
+        collect_failed(x);
     if (x->upstream_status == STATUS_PARTIAL_CONTENT) {
         x->cost.status = PRICE_NONE;
     } else if (x->collecting.is_counted) {

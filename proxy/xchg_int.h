@@ -219,6 +219,7 @@ struct xchg {
     int status;        /* what the client was told, 0: nothing */
     int upstream_status;
     struct record_parts *parts; /* of its cost, where that is a sum; NULL: it is none */
+    struct upload *upload; /* a file of a batch that goes by; NULL: none does */
     struct batch *batch; /* of the answers that it fetches; NULL: it does not (xchg_count.c) */
     struct collecting collecting;
     bool counted; /* usage and cost stand */
@@ -349,12 +350,30 @@ bool collect_claim(struct xchg *x);
 void collect_cancel(struct xchg *x);
 /* What was claimed is counted now, here and for good; all of it: nothing is held for it. */
 void collect_done(struct xchg *x, bool all);
-/* The fetched answer says that nothing will come of the work: nothing is held for it. */
+/* The fetched answer says that nothing more will come of the work: nothing is held for it. */
 void collect_failed(struct xchg *x);
-/* How long each video of that work was asked to be, in milliseconds; 0: not known. */
-uint64_t collect_length(const struct xchg *x, struct strv work);
+/* A number that is remembered of a work (an id that a provider gave) under a name; by this
+ * gateway, also after its next start.  collect_noted: 0 where none is known. */
+void collect_note(struct xchg *x, struct strv work, const char *what, uint64_t n);
+uint64_t collect_noted(const struct xchg *x, struct strv work, const char *what);
 /* Instead of a settlement, where the work goes on: its worst case stays reserved. */
 bool collect_hold(struct xchg *x);
+
+/* ---- files of batches (xchg_upload.c) ---- */
+/* What the requests of a file may take; sums end at UPLOAD_MAX. */
+#define UPLOAD_MAX (UINT64_C(1) << 52)
+struct upload_bounds {
+    uint64_t requests, input, output; /* tokens */
+    uint64_t usd_nano;                /* of those whose lines name a model with a price */
+};
+/* The next bytes of the request's body, where that may be such a file. */
+void upload_feed(struct xchg *x, struct strv bytes);
+/* The provider took it, and gave it an id. */
+void upload_kept(struct xchg *x, const struct tap_result *seen);
+/* Of the file that a batch is begun with; false where it is not known here. */
+bool upload_recall(const struct xchg *x, struct upload_bounds *out);
+/* Legal at any time. */
+void upload_release(struct xchg *x);
 
 /* ---- what it took (xchg_count.c) ---- */
 /* Usage and cost from what the tap saw; once. */

@@ -186,6 +186,7 @@ static enum rc frame_chunks(struct xchg *x, struct strv bytes)
             return RC_BAD;
         if (data.n > 0) {
             x->bytes_in += data.n;
+            upload_feed(x, data);
             rc = buf_append(&x->up_buf, head, http1_chunk_head(data.n, head));
             if (rc == RC_OK)
                 rc = buf_append_strv(&x->up_buf, data);
@@ -222,6 +223,7 @@ static enum rc read_upload(struct xchg *x)
     x->bytes_in += got;
     x->body_left -= got;
     x->body_done = x->body_left == 0;
+    upload_feed(x, strv_make(scratch, got));
     return buf_append(&x->up_buf, scratch, got);
 }
 

@@ -200,9 +200,11 @@ static enum step route_request(struct xchg *x)
                    x->upstream->aws.access_key_id; /* what is signed must be here */
     if (x->framing.body == BODY_LENGTH && x->framing.length > x->config->bounds.body_bytes)
         return refuse_large(x);
-    if (!x->hold_body)
-        return xchg_go(x, &S_ADMIT);
-    return xchg_go(x, &S_BODY);
+    /* Of what is fetched the path may name the model, and the answer not. */
+    if (!x->own && x->route.endpoint->kind == ENDPOINT_FETCHED && x->route.path_model.n > 0 &&
+        protocol_path_facts(&x->route, &x->facts) == RC_OK)
+        request_keep_facts(x);
+    return xchg_go(x, x->hold_body ? &S_BODY : &S_ADMIT);
 }
 
 /* ---- BODY --------------------------------------------------------------------------------- */
@@ -297,6 +299,7 @@ void request_keep_facts(struct xchg *x)
     f->size = arena_strv(&x->arena, f->size);
     f->quality = arena_strv(&x->arena, f->quality);
     f->search_ctx = arena_strv(&x->arena, f->search_ctx);
+    f->input_file = arena_strv(&x->arena, f->input_file);
     x->model = config_deployment(x->upstream, f->model);
     if (x->model.n == 0)
         x->model = f->model;
@@ -333,12 +336,8 @@ static enum step scan_request(struct xchg *x)
 
     if (x->own)
         return xchg_answer_own(x);
-    if (x->route.endpoint->kind != ENDPOINT_METERED) {
-        if (x->route.endpoint->kind == ENDPOINT_FETCHED &&
-            protocol_path_facts(&x->route, &x->facts) == RC_OK && x->facts.model.n > 0)
-            request_keep_facts(x);
+    if (x->route.endpoint->kind != ENDPOINT_METERED)
         return xchg_go(x, &S_ADMIT);
-    }
     rc = read_body(x, &packed, &unpacks);
     if (!unpacks)
         return refuse_packed(x, rc);

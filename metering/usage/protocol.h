@@ -106,6 +106,7 @@ struct request_facts {
     uint64_t video_ms;             /* 0: not said */
     uint64_t audio_ms;             /* as far as the file tells its length, else by its size */
     struct strv size, quality;     /* of images and videos; empty: not said */
+    struct strv input_file;        /* of a batch: the file of its requests; empty: none */
     struct strv search_ctx;        /* how much a search is to take in; empty: not said */
     bool asks_usage;   /* stream_options.include_usage is true already */
     /* How to ask for usage: replace [edit_at, edit_at + edit_cut) by edit_text. */
@@ -124,6 +125,9 @@ struct request_facts {
 enum rc protocol_scan_request(const struct protocol *p, const struct route *route,
                               struct strv body, struct shapes *known,
                               struct request_facts *out) RC_MUST;
+
+/* True where files are uploaded that may hold the requests of a batch (batch_file.h). */
+bool protocol_takes_batch_files(const struct route *route);
 
 /* The same of a request whose body nobody reads: what its path says. RC_BAD where that is no
  * model's name. */

@@ -37,6 +37,8 @@ enum {
     ENTRY_BATCH = 2048,      /* answers to many requests, a line each, at the price of batches */
     ENTRY_THREAD = 4096,     /* the provider keeps what went before; the answer can be fetched */
     ENTRY_PATH_MODEL = 8192, /* the pattern's wild segments name the model */
+    ENTRY_FILE = 32768,      /* takes files, also of batches */
+    ENTRY_JOB = 65536,       /* tells how far a batch is */
     ENTRY_VIDEO = 16384,     /* videos are generated, charged by their seconds, when done */
 };
 

@@ -317,9 +317,23 @@ static void on_type(struct reading *r, const struct jscan_event *e)
         r->drawn++;
 }
 
+/* Of a batch: OpenAI's words, and Mistral's. */
+static void on_job_status(struct reading *r, const struct jscan_event *e)
+{
+    static const char *const LAST[] = {"completed", "failed", "expired",          "cancelled",
+                                       "SUCCESS",   "FAILED", "TIMEOUT_EXCEEDED", "CANCELLED"};
+
+    for (size_t i = 0; i < sizeof(LAST) / sizeof(LAST[0]); i++)
+        r->result.work_over = r->result.work_over || reading_is(e, LAST[i]);
+}
+
 /* Of a response, plain or inside an event. */
 static void on_status(struct reading *r, const struct jscan_event *e)
 {
+    if (r->flags & ENTRY_JOB) {
+        on_job_status(r, e);
+        return;
+    }
     r->result.pending = reading_is(e, "queued") || reading_is(e, "in_progress") ||
                  reading_is(e, "requires_action");
     if (reading_is(e, "failed"))
@@ -393,6 +407,8 @@ static void end_document(struct reading *r)
     r->terminator = r->terminator || last;
     r->is_usage_event =
         r->has_choices && !r->has_filled_choices && r->has_counts && !r->has_other;
+    if (r->flags & (ENTRY_LATER | ENTRY_JOB)) /* a batch's sums: its output tells them */
+        r->has_counts = false;
     if (r->is_step && r->has_counts) {
         r->counts = r->before;
         r->has_counts = false;

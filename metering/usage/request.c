@@ -249,6 +249,11 @@ static void on_seconds(struct reading *r, const struct jscan_event *e)
     request_set_seconds(r->facts, e->type == JSCAN_NUMBER ? e->text : word_of(e));
 }
 
+static void on_input_file(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->input_file = word_of(e);
+}
+
 static void on_model_id(struct reading *r, const struct jscan_event *e)
 {
     r->model_id = word_of(e);
@@ -332,6 +337,7 @@ static void (*const FACTS[N_COUNT])(struct reading *r, const struct jscan_event 
     [N_SEARCH_CTX] = on_search_ctx,
     [N_MODEL_ID] = on_model_id,
     [N_SECONDS] = on_seconds,
+    [N_INPUT_FILE] = on_input_file,
     [N_PARAMS_MODEL] = on_batch_model,
     [N_PARAMS_CAP] = on_batch_cap,
     [N_STATE] = on_state,
@@ -433,6 +439,11 @@ void request_set_kind(struct request_facts *f, const struct entry *entry)
     f->server_state = f->server_state || (entry->flags & ENTRY_THREAD) != 0;
 }
 
+bool protocol_takes_batch_files(const struct route *route)
+{
+    return (entry_of(route->endpoint)->flags & ENTRY_FILE) != 0;
+}
+
 enum rc protocol_path_facts(const struct route *route, struct request_facts *out)
 {
     memset(out, 0, sizeof(*out));
@@ -445,6 +456,8 @@ static void conclude_batch(struct reading *r)
 
     if (r->mixed_models)
         f->model = STRV_NONE;
+    if (f->later && !f->films)
+        f->service_tier = STRV("batch");
     if (r->batch_cap > 0) {
         f->has_max_output = true;
         f->max_output_tokens = r->batch_cap;

@@ -65,6 +65,9 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("size", N_SIZE),
     JSCAN_EDGE("quality", N_QUALITY),
     JSCAN_EDGE("num_images", N_CHOICES),
+    /* batches: OpenAI, Mistral */
+    JSCAN_EDGE("input_file_id", N_INPUT_FILE),
+    JSCAN_EDGE("input_files", N_INPUT_FILES),
     /* videos */
     JSCAN_EDGE("seconds", N_SECONDS),
     JSCAN_EDGE("duration", N_SECONDS),
@@ -153,4 +156,6 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_SEARCH_CTX] = {.flags = JSCAN_WANT},
     [N_MODEL_ID] = {.flags = JSCAN_WANT},
     [N_SECONDS] = {.flags = JSCAN_WANT},
+    [N_INPUT_FILE] = {.flags = JSCAN_WANT},
+    [N_INPUT_FILES] = {.item = N_INPUT_FILE},
 };

@@ -43,6 +43,8 @@ enum request_node {
     N_SEARCH_CTX,
     N_MODEL_ID,
     N_SECONDS,
+    N_INPUT_FILE,
+    N_INPUT_FILES,
     N_COUNT,
 };
 

@@ -142,7 +142,9 @@ def test_an_independent_library_agrees(capsys):
     if not os.path.isdir(FOLDER):
         pytest.skip("../shared/corpus is absent")
     with open(REASONS, encoding="utf-8") as file:
-        reasons = json.load(file)["differences"]
+        listed = json.load(file)
+    assert listed["library"] == f"genai-prices {genai_prices.__version__}", "list the newer one's"
+    reasons = listed["differences"]
     compared = [case for case in cases() if comparable(case)]
     assert len(compared) > 200
     answers = costs_of([ours(case) for case in compared], "--book", BOOK)

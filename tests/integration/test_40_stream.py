@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 import time
 
@@ -9,7 +10,7 @@ import pytest
 
 from kit import calls, client, views
 from kit.client import request_bytes, sse_events
-from kit.procs import wait_for
+from kit.procs import ROOT, wait_for
 
 
 def open_stream(connection, call, sim=None, tags=()):
@@ -267,6 +268,30 @@ def test_drain_learns_what_was_charged(gateways, provider):
     record = gateway.record(answer.header("x-tollgate-request-id"))
     assert record["outcome"] == "client_abort" and record["usage_source"] == "provider"
     views.check_usage(record, views.bill_of(provider, record))
+
+
+def drains_max():
+    with open(os.path.join(ROOT, "proxy", "xchg_relay.c"), encoding="utf-8") as file:
+        return int(re.search(r"DRAINS_MAX = (\d+)", file.read()).group(1))
+
+
+def test_only_so_many_are_read_on_for_nobody(gateways, provider):
+    """A worker reads on so many answers whose clients have left; others end at once."""
+    most, more = drains_max(), 3
+    config = gateways.config(workers=1)
+    config["upstreams"][0] |= {"on_client_gone": "drain", "drain_ms": 600000}
+    gateway = gateways(config)
+    connections = [gateway.connect() for _ in range(most + more)]
+    for connection in connections:
+        open_stream(connection, calls.chat(stream=True), {"Cut": "stall", "Cut_After_Events": 1})
+        connection._until(b"\n\n")
+    for connection in connections:
+        connection.reset()
+    left = wait_for("the ends", lambda: (lambda r: len(r) >= more and r)(gateway.export()), 60)
+    time.sleep(0.5)
+    assert [r["outcome"] for r in left] == ["client_abort"] * more
+    assert len(gateway.export()) == more
+    gateway.kill()
 
 
 @pytest.mark.parametrize("shape, how, source", [

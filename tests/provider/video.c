@@ -70,15 +70,29 @@ static void put_job(struct call *c, const struct job *job, const char *id)
     document_end(c, &w);
 }
 
+static bool copy(struct strv from, char *to, size_t size)
+{
+    if (from.n == 0 || from.n >= size)
+        return false;
+    memcpy(to, from.p, from.n);
+    to[from.n] = '\0';
+    return true;
+}
+
+/* video_SECONDS_SIZE_BEGUN_NUMBER_MODEL */
 static bool read_job(struct strv id, struct job *job)
 {
-    char text[ID_BYTES] = "";
+    struct strv part[5];
 
-    if (id.n >= sizeof(text))
-        return false;
-    memcpy(text, id.p, id.n);
-    return sscanf(text, "video_%" SCNu64 "_%15[0-9x]_%" SCNu64 "_%*u_%90s", &job->seconds,
-                  job->size, &job->begun_ms, job->model) == 4;
+    for (size_t i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
+        if (!strv_split(&id, '_', &part[i]))
+            return false;
+    }
+    return strv_eq(part[0], STRV("video")) &&
+           strv_parse_u64(part[1], NUMBER_MAX, &job->seconds) &&
+           copy(part[2], job->size, sizeof(job->size)) &&
+           strv_parse_u64(part[3], UINT64_MAX, &job->begun_ms) &&
+           copy(id, job->model, sizeof(job->model));
 }
 
 static void begin_job(struct call *c)
@@ -162,15 +176,17 @@ static void put_operation(struct call *c, const struct job *job, const char *nam
 
 static bool read_operation(struct strv name, struct job *job)
 {
-    char text[ID_BYTES] = "";
+    struct strv part[3];
     size_t at;
 
     while ((at = strv_find(name, '/')) < name.n)
         name = strv_skip(name, at + 1);
-    if (name.n >= sizeof(text))
-        return false;
-    memcpy(text, name.p, name.n);
-    return sscanf(text, "op-%" SCNu64 "-%" SCNu64, &job->n, &job->begun_ms) == 2;
+    for (size_t i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
+        if (!strv_split(&name, '-', &part[i]))
+            return false;
+    }
+    return strv_eq(part[0], STRV("op")) && strv_parse_u64(part[1], NUMBER_MAX, &job->n) &&
+           strv_parse_u64(part[2], UINT64_MAX, &job->begun_ms);
 }
 
 static void no_operation(struct call *c)

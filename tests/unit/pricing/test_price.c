@@ -158,7 +158,8 @@ static void worst_cases(void **state)
         {"plain", "", "moon", 1000000, 0, "0.4"},
         {"plain", "", "eu", 1000000, 0, "0.44"},
         {"plain", "", "", 1000000, 1000000, "2.2"},    /* may be served in the EU */
-        {"plain", "batch", "moon", 1000000, 0, "0.4"}, /* may be served as standard */
+        {"plain", "flex", "moon", 1000000, 0, "0.4"},  /* may be served as standard */
+        {"plain", "batch", "moon", 1000000, 0, "0.2"}, /* which nothing else serves */
         {"tiered", "", "moon", 100000, 0, "0.25"},     /* at the cache write rate */
         {"tiered", "", "moon", 200000, 0, "0.8"},
         {"tiered", "priority", "moon", 100000, 0, "0.5"},
