@@ -15,9 +15,9 @@ enum { SHOWN_MAX_BYTES = 1 << 30, TEXT_BYTES = 2048 };
 
 struct show {
     const struct price_options *options;
-    struct strv provider;    /* empty: any */
-    enum price_match match;  /* of the model being shown; MATCH_NONE: it was not looked up */
-    struct buf rows; /* tab-separated lines, JSON or CSV */
+    struct strv provider;   /* empty: any */
+    enum price_match match; /* of the model being shown; MATCH_NONE: it was not looked up */
+    struct buf rows;        /* tab-separated lines, JSON or CSV */
     struct jsonw json;
     size_t n;
     size_t width[4]; /* of all columns but the last */
@@ -158,9 +158,9 @@ static bool csv_cells(struct buf *out, const struct strv *cells, size_t n)
 static bool csv_head(struct buf *out)
 {
     static const struct strv names[] = {
-        {"provider", 8}, {"model", 5}, {"match", 5},      {"kind", 4},   {"from", 4},
-        {"to", 2},       {"when", 4},  {"unit", 4},       {"usd", 3},    {"per", 3},
-        {"confidence", 10},            {"source", 6},     {"published", 9}};
+        {"provider", 8},    {"model", 5},  {"match", 5},    {"kind", 4}, {"from", 4},
+        {"to", 2},          {"when", 4},   {"unit", 4},     {"usd", 3},  {"per", 3},
+        {"confidence", 10}, {"source", 6}, {"published", 9}};
 
     return csv_cells(out, names, sizeof(names) / sizeof(names[0]));
 }

@@ -51,8 +51,8 @@ static void on_line(void *arg, const struct request_facts *facts)
                                 .tier = STRV("batch"),
                                 .at_us = x->start_wall_us};
     uint64_t input = estimate_input_tokens(facts);
-    uint64_t output = estimate_max_output_tokens(
-        facts, price_max_output(book, query.provider, query.model));
+    uint64_t output =
+        estimate_max_output_tokens(facts, price_max_output(book, query.provider, query.model));
     struct money most;
 
     query.input_total = input;

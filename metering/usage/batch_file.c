@@ -54,8 +54,7 @@ static void read_line(struct batch_file *f)
     struct jscan scan;
 
     jscan_start(&scan, NODES, N_ROOT, false, on_event, &request);
-    if (jscan_whole(&scan, line) != RC_OK || request.to <= request.from ||
-        request.to > line.n)
+    if (jscan_whole(&scan, line) != RC_OK || request.to <= request.from || request.to > line.n)
         return;
     find_route(f->protocol, request.url, &route);
     line = strv_make(line.p + request.from, (size_t)(request.to - request.from));

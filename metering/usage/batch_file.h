@@ -22,10 +22,10 @@ struct batch_file {
     const struct protocol *protocol;
     batch_line_fn *fn;
     void *arg;
-    struct buf line;    /* of which some has come */
+    struct buf line;     /* of which some has come */
     uint64_t line_bytes; /* all of it, also what was not kept */
-    bool in_line;       /* it began with { */
-    bool between;       /* the next byte begins a line */
+    bool in_line;        /* it began with { */
+    bool between;        /* the next byte begins a line */
 };
 
 /* Borrows protocol and arg. */

@@ -31,7 +31,8 @@ static bool is_done(const struct job *job)
 /* A member of the JSON, or the field of a form. */
 static void member(const struct call *c, const char *name, char *out, size_t size)
 {
-    struct strv value = c->json ? json_text(c->json, name) : STRV_NONE, body = buf_view(&c->r->body);
+    struct strv value = c->json ? json_text(c->json, name) : STRV_NONE,
+                body = buf_view(&c->r->body);
     char mark[64];
 
     out[0] = '\0';
@@ -206,10 +207,12 @@ void gemini_video(struct call *c, struct strv model, bool begin)
         return;
     }
     if (begin)
-        (void)snprintf(name, sizeof(name), "models/%.*s/operations/op-%" PRIu64 "-%" PRIu64
-                       "-%" PRIu64, (int)model.n, model.p, job.n, job.begun_ms, books_next());
+        (void)snprintf(name, sizeof(name),
+                       "models/%.*s/operations/op-%" PRIu64 "-%" PRIu64 "-%" PRIu64,
+                       (int)model.n, model.p, job.n, job.begun_ms, books_next());
     else
-        (void)snprintf(name, sizeof(name), "%.*s", (int)(asked.n < 500 ? asked.n : 500), asked.p);
+        (void)snprintf(name, sizeof(name), "%.*s", (int)(asked.n < 500 ? asked.n : 500),
+                       asked.p);
     put_operation(c, &job, name);
 }
 

@@ -1,4 +1,5 @@
-/* Parts of a cost: what is alike is added up, what is not stays apart, and nothing is half kept. */
+/* Parts of a cost: what is alike is added up, what is not stays apart, and nothing is half
+ * kept. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -10,8 +11,11 @@ enum { ARENA_BYTES = 1 << 20 };
 
 static struct record_part answer(const char *model, uint64_t input, uint64_t output)
 {
-    struct record_part part = {.model = strv_z(model), .is_answer = true, .answers = 1,
-                               .input_least = input, .input_most = input};
+    struct record_part part = {.model = strv_z(model),
+                               .is_answer = true,
+                               .answers = 1,
+                               .input_least = input,
+                               .input_most = input};
 
     usage_set(&part.usage, USAGE_INPUT, input);
     usage_set(&part.usage, USAGE_OUTPUT, output);

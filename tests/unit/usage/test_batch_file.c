@@ -42,17 +42,19 @@ static struct seen feed(struct strv bytes, size_t step)
 }
 
 #define LINE(model, bound)                                                                     \
-    "{\"custom_id\":\"1\",\"url\":\"/v1/chat/completions\",\"body\":{\"model\":\"" model        \
+    "{\"custom_id\":\"1\",\"url\":\"/v1/chat/completions\",\"body\":{\"model\":\"" model       \
     "\",\"max_tokens\":" #bound ",\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}}"
 
 static void test_lines(void **state)
 {
-    static const char text[] = "--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n"
-        LINE("a", 10) "\r\n"
-        "\n{broken\n[]\n{\"custom_id\":\"none\"}\n{\"body\":{}}x\n{\"body\":[1]}\n"
-        "{\"url\":\"/v1/embeddings\",\"body\":{\"model\":\"e\",\"input\":\"hello\"}}\n"
-        "{\"url\":\"/v1/nothing\",\"body\":{\"model\":\"odd\",\"messages\":[]}}\n"
-        " \t" LINE("c", 3) "\n\xef\xbb\xbf" LINE("b", 7);
+    static const char text[] =
+        "--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n" LINE(
+            "a",
+            10) "\r\n"
+                "\n{broken\n[]\n{\"custom_id\":\"none\"}\n{\"body\":{}}x\n{\"body\":[1]}\n"
+                "{\"url\":\"/v1/embeddings\",\"body\":{\"model\":\"e\",\"input\":\"hello\"}}\n"
+                "{\"url\":\"/v1/nothing\",\"body\":{\"model\":\"odd\",\"messages\":[]}}\n"
+                " \t" LINE("c", 3) "\n\xef\xbb\xbf" LINE("b", 7);
 
     (void)state;
     for (size_t step = 1; step <= sizeof(text); step++) {
@@ -66,8 +68,8 @@ static void test_lines(void **state)
 
 static void test_a_long_line(void **state)
 {
-    static const char *const around[] = {LINE("a", 10) "\n{\"body\":{\"model\":\"long\",\"x\":\"",
-                                         "\"}}\n" LINE("b", 7) "\n"};
+    static const char *const around[] = {
+        LINE("a", 10) "\n{\"body\":{\"model\":\"long\",\"x\":\"", "\"}}\n" LINE("b", 7) "\n"};
     const size_t length = 3 * BATCH_LINE_MAX_BYTES, before = strlen(around[0]);
     char *text = xmalloc(before + length + strlen(around[1]) + 1);
     struct seen seen;
