@@ -73,10 +73,18 @@ bool collect_is_asking(struct xchg *x)
     return false;
 }
 
+/* What it is kept under: a video's answer need not name itself where its path does. */
+static struct strv kept_id(const struct xchg *x, const struct tap_result *seen)
+{
+    if (seen->kept_id[0] == '\0' && usage_has(&seen->usage, USAGE_VIDEO_MS))
+        return x->route.path_id;
+    return strv_z(seen->kept_id);
+}
+
 /* An answer that tells the same usage to whoever fetches it; false: it does not. */
 static bool is_kept(const struct xchg *x, const struct tap_result *seen)
 {
-    if (seen->kept_id[0] == '\0' || !seen->has_usage)
+    if (kept_id(x, seen).n == 0 || !seen->has_usage)
         return false;
     return x->route.endpoint->kind == ENDPOINT_METERED ||
            (seen->usage_is_final && x->upstream_status != STATUS_PARTIAL_CONTENT);
@@ -98,7 +106,7 @@ bool collect_claim(struct xchg *x)
     if (count_claimed(x, &from, &to)) {
         start(x, x->route.path_id, from, to);
     } else if (is_kept(x, seen)) {
-        struct strv answer = strv_z(seen->kept_id);
+        struct strv answer = kept_id(x, seen);
         uint64_t key = collected_key(strv_z(x->upstream->name), answer);
 
         c->is_counted = !collected_claim(server_collected(x->worker->server), key, 1);

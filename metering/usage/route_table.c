@@ -54,7 +54,7 @@ static const struct entry OPENAI[] = {
     FETCHED("batches.fetched", "GET", "batches/*", DIALECT_OPENAI, ENTRY_JOB),
     METERED("videos", "POST", "videos", DIALECT_OPENAI, ENTRY_VIDEO | ENTRY_EMBEDS),
     METERED("videos", "POST", "videos/generations", DIALECT_OPENAI,
-            ENTRY_VIDEO | ENTRY_EMBEDS), /* xAI */
+            ENTRY_VIDEO | ENTRY_EMBEDS | ENTRY_LATER), /* xAI: answers an id and no state */
     METERED("videos", "POST", "videos/edits", DIALECT_OPENAI, ENTRY_VIDEO | ENTRY_EMBEDS),
     METERED("videos", "POST", "videos/extensions", DIALECT_OPENAI, ENTRY_VIDEO | ENTRY_EMBEDS),
     METERED("videos", "POST", "videos/*/remix", DIALECT_OPENAI, ENTRY_VIDEO | ENTRY_EMBEDS),

@@ -109,6 +109,24 @@ def test_the_sdk_makes_one(gateways, provider, certs, monkeypatch):
     assert spent == price
 
 
+def test_a_job_that_is_known_by_its_path_alone(gateways):
+    """xAI: an id and no state at first, a length and no id at last."""
+    gateway = gateways(limits=BUDGET)
+    begun = record_of(gateway, ask(gateway, "POST", "/openai/v1/videos/generations",
+                                   {"model": "sora-2", "prompt": "a duck", "duration": 6},
+                                   http({"request_id": "job-1"})))
+    assert begun["usage_source"] == "none"
+    settled(gateway, Decimal(0), dollars("openai", "sora-2", 6), 1)
+    path = "/openai/v1/videos/job-1"
+    assert record_of(gateway, ask(gateway, "GET", path, raw=http({"status": "pending"})))[
+        "cost_usd"] == "0"
+    answer = http({"status": "done", "model": "sora-2", "video": {"url": "x", "duration": 6}})
+    done = [record_of(gateway, ask(gateway, "GET", path, raw=answer)) for _ in range(2)]
+    assert [r["usage_source"] for r in done] == ["provider", "none"]
+    assert Decimal(done[0]["cost_usd"]) == dollars("openai", "sora-2", 6)
+    settled(gateway, dollars("openai", "sora-2", 6), Decimal(0), 4)
+
+
 def test_the_simulated_operation(gateways, provider):
     gateway = gateways(limits=BUDGET)
     begun = ask(gateway, "POST", f"/gemini/v1beta/models/{VEO}:predictLongRunning",
