@@ -287,17 +287,24 @@ struct conn *conn_open_inner(struct conn *outer, const struct io_inner_ops *ops,
 
 void conn_accept(struct worker *w, evutil_socket_t fd, uint64_t address)
 {
-    struct conn *c = xcalloc(1, sizeof(*c));
     SSL *ssl = SSL_new(w->pools->generation->server);
     int one = 1;
 
     ASSERT(ssl != NULL);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     SSL_set_accept_state(ssl);
+    (void)conn_open(w, fd, ssl, address);
+}
+
+struct conn *conn_open(struct worker *w, evutil_socket_t fd, SSL *ssl, uint64_t address)
+{
+    struct conn *c = xcalloc(1, sizeof(*c));
+
     held_add(sizeof(*c) + MEMORY_TLS_BYTES + MEMORY_TLS_BUFFERS_BYTES);
     c->magic = CONN_MAGIC;
     c->worker = w;
     c->address = address;
+    c->handshaken = ssl == NULL;
     list_init(&c->node);
     buf_init(&c->in, in_bytes_max(c));
     io_open(&c->io, w->base, fd, ssl, on_ready, c);
@@ -307,6 +314,7 @@ void conn_accept(struct worker *w, evutil_socket_t fd, uint64_t address)
     stat_add(&w->stats.connections_accepted, 1);
     stat_add(&w->stats.connections_open, 1);
     io_want_read(&c->io, true);
+    return c;
 }
 
 void conn_consume(struct conn *c, size_t n)

@@ -52,6 +52,11 @@ struct conn {
 /* Takes the socket, of the client that addresses.h calls so. */
 void conn_accept(struct worker *w, evutil_socket_t fd, uint64_t address);
 /*
+ * The same with a stream that is made: ssl (taken) before its handshake; NULL: plain, of tests
+ * alone.  Both count towards the process's bound, and that address's, which the caller has asked.
+ */
+struct conn *conn_open(struct worker *w, evutil_socket_t fd, SSL *ssl, uint64_t address);
+/*
  * Closes the connection that has rested longest, as far as a short look tells; rested: one that
  * was not used since the last tick at least.  False: there is none.
  */

@@ -70,10 +70,13 @@ static bool copy_subject(struct desk_job *job, const struct subject *from)
 
 struct desk_job *desk_ask(struct desk *d, const struct desk_ask *ask)
 {
-    struct desk_job *job = xcalloc(1, sizeof(*job));
+    struct desk_job *job;
     int64_t held = held_now();
     bool taken;
 
+    if (!d)
+        return NULL;
+    job = xcalloc(1, sizeof(*job));
     job->question = ask->question;
     job->worker = ask->worker;
     job->xchg = ask->xchg;

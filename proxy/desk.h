@@ -46,7 +46,7 @@ struct desk_ask {
     const struct subject *subject; /* of the request: key and tags, perhaps model and upstream */
     int64_t now_us;
 };
-/* From a worker. NULL where the queue is full or the subject too large. */
+/* From a worker. NULL where the queue is full or the subject too large, or where d is NULL. */
 struct desk_job *desk_ask(struct desk *d, const struct desk_ask *ask);
 
 /* ---- for the worker that asked, in its thread ---- */

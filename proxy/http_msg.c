@@ -92,8 +92,11 @@ static bool fields_valid(const struct http1_header *fields, size_t n)
 /* True where the block is nothing or whole "Name: value" lines. */
 static bool lines_valid(struct strv lines)
 {
-    const char *p = lines.p, *end = lines.p + lines.n;
+    const char *p = lines.p, *end;
 
+    if (lines.n == 0)
+        return true;
+    end = lines.p + lines.n;
     while (p < end) {
         const char *name = p;
 

@@ -397,17 +397,21 @@ static void say_last_words(struct worker *w)
                  (unsigned long long)stats.unsettled);
 }
 
+void worker_turn(struct worker *w, bool wait)
+{
+    bool busy = !list_is_empty(&w->ready) || !list_is_empty(&w->h2_told) ||
+                !list_is_empty(&w->h2_dirty) || !list_is_empty(&w->counting);
+
+    event_base_loop(w->base, EVLOOP_ONCE | (busy || !wait ? EVLOOP_NONBLOCK : 0));
+    end_turn(w);
+}
+
 static void *run(void *arg)
 {
     struct worker *w = arg;
 
-    while (has_work(w)) {
-        bool busy = !list_is_empty(&w->ready) || !list_is_empty(&w->h2_told) ||
-                    !list_is_empty(&w->h2_dirty) || !list_is_empty(&w->counting);
-
-        event_base_loop(w->base, EVLOOP_ONCE | (busy ? EVLOOP_NONBLOCK : 0));
-        end_turn(w);
-    }
+    while (has_work(w))
+        worker_turn(w, true);
     say_last_words(w);
     memory_leave(&w->memory);
     server_worker_done(w->server);

@@ -108,6 +108,8 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
 /* Starts the thread; it ends by itself once drained or stopped. */
 void worker_start(struct worker *w);
 void worker_join(struct worker *w);
+/* One turn of the loop, in the thread that owns it; wait: for something to do, if there is nothing. */
+void worker_turn(struct worker *w, bool wait);
 void worker_free(struct worker *w);
 
 /* From any thread. generation (LETTER_RELOAD): a reference that the worker takes over. */

@@ -334,6 +334,7 @@ void xchg_pool_free(struct worker *w)
 
         list_remove(at);
         release_memory(x);
+        held_sub(sizeof(*x));
         free(x);
     }
     w->n_free_xchgs = 0;

@@ -225,12 +225,14 @@ void ledger_stop(struct ledger *ledger)
 
 void ledger_attach(struct ledger *ledger, struct journal *journal)
 {
-    syncer_attach(ledger->syncer, journal);
+    if (ledger)
+        syncer_attach(ledger->syncer, journal);
 }
 
 void ledger_detach(struct ledger *ledger, struct journal *journal)
 {
-    syncer_detach(ledger->syncer, journal);
+    if (ledger)
+        syncer_detach(ledger->syncer, journal);
 }
 
 void ledger_sync_soon(struct ledger *ledger)

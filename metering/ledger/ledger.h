@@ -57,7 +57,10 @@ struct ledger *ledger_start(const struct ledger_options *options,
  */
 void ledger_stop(struct ledger *ledger);
 
-/* A writer's segments are synced by policy from now on, until detached. Any thread. */
+/*
+ * A writer's segments are synced by policy from now on, until detached. Any thread.  ledger NULL is
+ * legal: a writer without a ledger, whose segments nobody syncs.
+ */
 void ledger_attach(struct ledger *ledger, struct journal *journal);
 void ledger_detach(struct ledger *ledger, struct journal *journal);
 /* Wakes the sync thread; after journal_flush with SYNC_ALWAYS. Never blocks. */

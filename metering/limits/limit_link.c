@@ -157,6 +157,7 @@ static void connect_now(struct redis_engine *e, int64_t now_us)
         l->state = LINK_CONNECTING;
         l->started_us = now_us;
         l->redis->data = e;
+        redis_end_unasked(l->redis);
         if (l->attach(l->redis, l->loop) == 0 &&
             redisAsyncSetConnectCallback(l->redis, on_connect) == REDIS_OK &&
             redisAsyncSetDisconnectCallback(l->redis, on_disconnect) == REDIS_OK && login(e))

@@ -129,6 +129,7 @@ static void read_verdicts(struct redis_engine *e, struct batch *b, struct number
             list_push_front(&e->queue, &op->node);
             if (!op->a)
                 op_free(e, op);
+            continue;
         } else {
             n->is_bad = true;
         }

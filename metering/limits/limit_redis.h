@@ -336,6 +336,8 @@ void link_up(struct redis_engine *e);
  * link_fail.  False: could not send.
  */
 bool topology_check(struct redis_engine *e);
+/* Of a new connection: what comes on it unasked ends it (limit_unasked.c). */
+void redis_end_unasked(struct redisAsyncContext *redis);
 /* Of a connection that is up: learns a cluster's nodes. */
 bool topology_refresh(struct redis_engine *e);
 /* An error of the script says that the keys are elsewhere: follows, and returns true. */

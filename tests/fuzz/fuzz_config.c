@@ -6,15 +6,10 @@
  * read the tags of a request and can be loaded again.  The file and a price book of
  * one model lie in a scratch folder, so that the book costs next to nothing.
  */
-#include <fcntl.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "tests/fuzz/fuzz_folder.h"
 
-#include "base/check.h"
+#include <stdint.h>
+
 #include "proxy/auth.h"
 #include "proxy/config.h"
 #include "proxy/tags.h"
@@ -22,57 +17,12 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { PATH_BYTES = 128 };
-
-static char folder[] = "/tmp/tollgate-fuzz-XXXXXX";
-static char config_path[PATH_BYTES];
-static char book_folder[PATH_BYTES];
-static char book_path[2 * PATH_BYTES];
-
-static const char book_text[] =
-    "{\"schema\":\"tollgate-prices/1\",\"version\":\"1\",\"currency\":\"USD\",\"units\":{"
-    "\"in\":{\"per\":1000000,\"of\":\"token\",\"dir\":\"in\"},"
-    "\"out\":{\"per\":1000000,\"of\":\"token\",\"dir\":\"out\"}},\"providers\":{"
-    "\"openai\":{\"hosts\":[\"api.openai.com\"],\"models\":[{\"id\":\"m\",\"kind\":\"chat\","
-    "\"ids\":[\"m\"],\"prices\":[{\"from\":null,\"to\":null,\"rates\":{\"in\":\"1\",\"out\":"
-    "\"2\"}"
-    "}],\"prov\":{\"src\":\"x\",\"confidence\":\"confirmed\"}}]}}}";
-
-static void write_file(const char *path, const void *bytes, size_t n)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-    ASSERT(fd >= 0);
-    ASSERT(write(fd, bytes, n) == (ssize_t)n);
-    close(fd);
-}
-
-static void clean_up(void)
-{
-    char parent[PATH_BYTES];
-
-    snprintf(parent, sizeof(parent), "%s/pricing", folder);
-    (void)unlink(book_path);
-    (void)rmdir(book_folder);
-    (void)rmdir(parent);
-    (void)unlink(config_path);
-    (void)rmdir(folder);
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    ASSERT(mkdtemp(folder));
-    snprintf(config_path, sizeof(config_path), "%s/c.json", folder);
-    snprintf(book_folder, sizeof(book_folder), "%s/pricing", folder);
-    ASSERT(mkdir(book_folder, 0700) == 0);
-    snprintf(book_folder, sizeof(book_folder), "%s/pricing/book", folder);
-    ASSERT(mkdir(book_folder, 0700) == 0);
-    snprintf(book_path, sizeof(book_path), "%s/one.json", book_folder);
-    write_file(book_path, book_text, sizeof(book_text) - 1);
+    fuzz_folder_make();
     setenv("FUZZ", "${FUZZ}", 1);
-    atexit(clean_up);
     return 0;
 }
 
@@ -110,8 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         problems_init(&problems);
         if (round == 0)
-            write_file(config_path, data, size);
-        config = config_load(config_path, &problems);
+            fuzz_write("c.json", data, size);
+        config = config_load(fuzz_path("c.json"), &problems);
         ASSERT((config != NULL) == (problems.total == 0));
         if (config) {
             use(config);

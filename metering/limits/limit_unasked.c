@@ -1,0 +1,56 @@
+/*
+ * limit_unasked.c - a reply that nobody asked for ends a connection to Redis.
+ *
+ * hiredis 0.14 ends the process instead: it asserts that only errors come unasked.  What makes
+ * its reply objects is therefore asked first; where it makes none, hiredis gives the connection up.
+ * Everything else is done by its own functions.
+ */
+#include <hiredis/async.h>
+
+#include "metering/limits/limit_redis.h"
+
+/* hiredis' own, the same for all of its readers; written once, before any reply is read. */
+static _Atomic(const redisReplyObjectFunctions *) made_by;
+
+/* Only parts of a reply have a parent. */
+static bool is_unasked(const redisReadTask *task)
+{
+    const struct redisAsyncContext *redis = task->privdata;
+
+    return !task->parent && !redis->replies.head && task->type != REDIS_REPLY_ERROR;
+}
+
+static void *make_string(const redisReadTask *task, char *text, size_t n)
+{
+    return is_unasked(task) ? NULL : made_by->createString(task, text, n);
+}
+
+static void *make_array(const redisReadTask *task, int n)
+{
+    return is_unasked(task) ? NULL : made_by->createArray(task, n);
+}
+
+static void *make_integer(const redisReadTask *task, long long n)
+{
+    return is_unasked(task) ? NULL : made_by->createInteger(task, n);
+}
+
+static void *make_nil(const redisReadTask *task)
+{
+    return is_unasked(task) ? NULL : made_by->createNil(task);
+}
+
+static void free_object(void *object)
+{
+    made_by->freeObject(object);
+}
+
+void redis_end_unasked(struct redisAsyncContext *redis)
+{
+    static redisReplyObjectFunctions functions = {make_string, make_array, make_integer, make_nil,
+                                                  free_object};
+
+    made_by = redis->c.reader->fn;
+    redis->c.reader->fn = &functions;
+    redis->c.reader->privdata = redis;
+}
