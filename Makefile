@@ -113,6 +113,12 @@ $(O)/tollgate: $(O)/obj/proxy/main.o $(LIB_proxy)
 $(O)/provider: $(PROVIDER_SRC:%.c=$(O)/obj/%.o) $(LIB_base)
 	$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS) -lbrotlienc
 
+# Loaded before a program, makes its allocations and system calls fail one by one.
+$(O)/fault.so: tests/fault/fault.c
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)gcc -std=c11 -D_GNU_SOURCE $(WARN_HOST) -O2 -g -fPIC -shared -o $@ $< -ldl
+
 # A made-up past, for the dashboard's tests and pictures.
 $(O)/history: $(O)/obj/tests/demo/history.o $(LIB_ledger)
 	$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS)
@@ -241,7 +247,7 @@ build/venv-focus/.made: tests/focus/requirements.txt
 # Everything, with the packages, programs and SDKs that it takes.  The last line says
 # how many passed.
 test: deps-test
-	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history build/release/fault.so
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=debug programs unit build/debug/provider build/debug/history
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=tsan race
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=fuzz fuzzers
@@ -260,13 +266,13 @@ test-unit:
 
 # Words for pytest: make test-integration PYTEST='-k budget'.
 test-integration: venv
-	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history build/release/fault.so
 	@python3 tests/run.py --pytest '$(PYTEST)' \
 	    --integration build/release/tollgate:build/release/provider
 
 # All integration tests, each gateway in the sandbox of the systemd unit.
 test-sandbox: venv
-	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history build/release/fault.so
 	@python3 tests/run.py --pytest '$(PYTEST)' --whole-sandbox \
 	    --sandbox build/release/tollgate:build/release/provider
 
