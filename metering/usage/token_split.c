@@ -79,15 +79,16 @@ static inline unsigned class_at(const char *p, unsigned *n)
 }
 
 /*
- * Behind the Han characters (U+4E00 to 9FBF) and syllables of Hangul (U+AC00 to D77F) at p: letters
- * without case, told from their first two bytes, since text is well-formed.
+ * Behind the characters of Han and syllables of Hangul at p, told from their first two bytes, since
+ * text is well-formed.
  */
 static inline const char *caseless_run(const char *p, const char *end)
 {
     while (p < end) {
         unsigned two = (unsigned)(unsigned char)p[0] << 8 | (unsigned char)p[1];
 
-        if (two - 0xe4b8 > 0xe9be - 0xe4b8 && two - 0xeab0 > 0xed9d - 0xeab0)
+        if (two - TOKEN_HAN_FIRST > TOKEN_HAN_LAST - TOKEN_HAN_FIRST &&
+            two - TOKEN_HANGUL_FIRST > TOKEN_HANGUL_LAST - TOKEN_HANGUL_FIRST)
             break;
         p += TOKEN_CHAR_BYTES;
     }

@@ -17,6 +17,14 @@ enum {
     TOKEN_ROW_MAX = 3 * TOKEN_SPLIT_MAX, /* and counted */
 };
 
+/* The first two bytes of Han (U+4E00 to 9FBF) and Hangul (U+AC00 to D77F): letters without case. */
+enum {
+    TOKEN_HAN_FIRST = 0xe4b8,
+    TOKEN_HAN_LAST = 0xe9be,
+    TOKEN_HANGUL_FIRST = 0xeab0,
+    TOKEN_HANGUL_LAST = 0xed9d,
+};
+
 /*
  * Cuts the text at p < end, at which a piece begins: the ends of one piece or some that follow
  * each other go to ends[TOKEN_SPLIT_MAX]; returns how many.  *open is set (never cleared)

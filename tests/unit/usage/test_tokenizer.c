@@ -13,6 +13,7 @@
 #include "base/xalloc.h"
 #include "metering/usage/token_class.h"
 #include "metering/usage/token_merge.h"
+#include "metering/usage/token_split.h"
 #include "tests/unit/unit.h"
 
 enum { LINE_MAX_BYTES = 1 << 20 };
@@ -253,12 +254,15 @@ static unsigned class_of(unsigned code)
 static void test_caseless(void **state)
 {
     static const struct {
-        unsigned from, to;
-    } RUNS[] = {{0x4e00, 0x9fbf}, {0xac00, 0xd77f}};
+        unsigned first, last; /* two bytes each */
+    } RUNS[] = {{TOKEN_HAN_FIRST, TOKEN_HAN_LAST}, {TOKEN_HANGUL_FIRST, TOKEN_HANGUL_LAST}};
 
     (void)state;
     for (size_t i = 0; i < sizeof(RUNS) / sizeof(RUNS[0]); i++) {
-        for (unsigned code = RUNS[i].from; code <= RUNS[i].to; code++)
+        unsigned from = (RUNS[i].first >> 8 & 0xf) << 12 | (RUNS[i].first & 0x3f) << 6;
+        unsigned to = (RUNS[i].last >> 8 & 0xf) << 12 | (RUNS[i].last & 0x3f) << 6 | 0x3f;
+
+        for (unsigned code = from; code <= to; code++)
             assert_int_equal(class_of(code), CLASS_CASELESS);
     }
 }
