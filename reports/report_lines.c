@@ -217,7 +217,8 @@ static enum ledger_order order_of(const struct report_params *p)
 enum rc report_lines(struct run *run)
 {
     const struct report_params *p = run->params;
-    struct ledger_question q = {.grain = PERIOD_TOTAL, .zone = p->zone};
+    struct ledger_question q = {
+        .grain = PERIOD_TOTAL, .zone = p->zone, .want = LEDGER_SPARE_TRANSPORT};
     struct lines lines = {.run = run, .max = REPORT_LINES_MAX};
     struct ledger_rows rows;
     enum rc rc;

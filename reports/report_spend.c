@@ -210,7 +210,7 @@ static enum rc ask_and_fill(struct run *run, bool requests)
 
     if (run->params->has_cohort)
         return run_refuses(run, "cohort", "it is a word of tasks");
-    rc = run_sums(run, requests ? LEDGER_WANT_PERCENTILES : 0, &rows);
+    rc = run_sums(run, requests ? LEDGER_WANT_PERCENTILES : LEDGER_SPARE_TRANSPORT, &rows);
     if (rc != RC_OK)
         return rc;
     rc = fill(run, requests, &rows);
@@ -319,10 +319,10 @@ static enum rc spend_against(struct run *run)
         return run_refuses(run, "against=plan", "the report variance has it");
     rc = run_against(run);
     if (rc == RC_OK)
-        rc = run_sums(run, 0, &now);
+        rc = run_sums(run, LEDGER_SPARE_TRANSPORT, &now);
     if (rc != RC_OK)
         return rc;
-    rc = run_sums_of(run, 0, run->against_from_us, run->against_to_us, &before);
+    rc = run_sums_of(run, LEDGER_SPARE_TRANSPORT, run->against_from_us, run->against_to_us, &before);
     if (rc == RC_OK) {
         rc = fill_both(run, &now, &before);
         ledger_rows_release(&before);

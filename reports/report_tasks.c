@@ -116,7 +116,7 @@ static void count_cells(const struct task_sums *s, const struct part_sums *all, 
 }
 
 /* Completed tasks bear what failed and abandoned ones cost; open ones are in no denominator. */
-static void outcome_cells(const struct task_sums *s, struct cell *c)
+static void outcome_cells(struct task_sums *s, struct cell *c)
 {
     const struct part_sums *done = &s->part[TASK_COMPLETED];
     struct part_sums closed = {0};
@@ -165,7 +165,6 @@ static void task_cells(struct task_sums *s, const struct part_sums *spend, struc
 {
     struct part_sums all = task_sums_all(s);
 
-    task_sums_order(s);
     count_cells(s, &all, c);
     outcome_cells(s, c);
     split_cells(s, &all, spend, c);
@@ -240,7 +239,7 @@ static enum rc ask_tasks(struct run *run, struct tasks *t)
 static enum rc ask_spend(struct run *run, struct tasks *t)
 {
     struct ledger_rows rows;
-    enum rc rc = run_sums(run, 0, &rows);
+    enum rc rc = run_sums(run, LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT, &rows);
 
     if (rc != RC_OK)
         return rc;
@@ -262,7 +261,11 @@ static enum rc ask_no_task(struct run *run, struct tasks *t)
 {
     static const struct strv none[1] = {{"", 0}};
     const struct report_params *p = run->params;
-    struct ledger_question q = {.n_by = p->n_by, .grain = PERIOD_TOTAL, .zone = p->zone};
+    struct ledger_question q = {
+        .n_by = p->n_by,
+        .grain = PERIOD_TOTAL,
+        .zone = p->zone,
+        .want = LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT};
     struct ledger_rows rows;
     enum rc rc;
 

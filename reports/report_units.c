@@ -96,7 +96,7 @@ static enum rc add_distinct(struct units *u, int64_t from_us, int64_t to_us,
     if (rc == RC_OK && p->n_by == n_by) /* asked for already: each is its own */
         return RC_OK;
     if (rc == RC_OK)
-        rc = run_sums_of(u->run, 0, from_us, to_us, &rows);
+        rc = run_sums_of(u->run, LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT, from_us, to_us, &rows);
     p->n_by = n_by;
     if (rc != RC_OK)
         return rc;
@@ -226,7 +226,7 @@ static enum rc read_units(struct units *u, const struct books_table *counts, int
     struct counted *counted;
     struct ledger_rows rows;
     size_t n;
-    enum rc rc = run_sums_of(u->run, 0, from_us, to_us, &rows);
+    enum rc rc = run_sums_of(u->run, LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT, from_us, to_us, &rows);
 
     if (rc != RC_OK)
         return rc;

@@ -168,7 +168,11 @@ static enum rc ask_lines(struct run *run, struct waste *w)
 {
     static const struct strv none[1] = {{"", 0}};
     const struct report_params *p = run->params;
-    struct ledger_question q = {.n_by = p->n_by + 1, .grain = PERIOD_TOTAL, .zone = p->zone};
+    struct ledger_question q = {
+        .n_by = p->n_by + 1,
+        .grain = PERIOD_TOTAL,
+        .zone = p->zone,
+        .want = LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT};
     struct ledger_rows rows;
     enum rc rc;
 

@@ -85,23 +85,12 @@ struct part_sums task_sums_all(const struct task_sums *s)
     return all;
 }
 
-static int by_amount(const void *a, const void *b)
-{
-    return money_cmp(*(const struct money *)a, *(const struct money *)b);
-}
-
-void task_sums_order(struct task_sums *s)
-{
-    if (s->n_completed)
-        qsort(s->completed, s->n_completed, sizeof(*s->completed), by_amount);
-}
-
-struct money task_sums_percentile(const struct task_sums *s, unsigned percent)
+struct money task_sums_percentile(struct task_sums *s, unsigned percent)
 {
     size_t rank = (s->n_completed * percent + 99) / 100;
 
     ASSERT(s->n_completed > 0 && percent >= 1 && percent <= 100);
-    return s->completed[rank - 1];
+    return ledger_money_nth(s->completed, s->n_completed, rank - 1);
 }
 
 struct task_split task_sums_split(const struct task_sums *s)

@@ -41,10 +41,8 @@ void task_sums_release(struct task_sums *s);
 
 /* All tasks as one part. */
 struct part_sums task_sums_all(const struct task_sums *s);
-/* Orders what task_sums_percentile looks into. */
-void task_sums_order(struct task_sums *s);
-/* Nearest rank, percent 1..100, after task_sums_order; n_completed > 0. */
-struct money task_sums_percentile(const struct task_sums *s, unsigned percent);
+/* Nearest rank, percent 1..100; n_completed > 0. Moves `completed` about. */
+struct money task_sums_percentile(struct task_sums *s, unsigned percent);
 
 struct task_split {
     struct money useful, retry, failure, open, total;

@@ -131,7 +131,7 @@ static void pack(char *to, unsigned width, uint64_t value)
     memcpy(to, &value, width);
 }
 
-static enum rc encode_numbers(const int64_t *v, size_t n, struct buf *out)
+enum rc fact_encode_numbers(const int64_t *v, size_t n, struct buf *out)
 {
     int64_t least = v[0], most = v[0];
     unsigned width;
@@ -174,7 +174,7 @@ static uint64_t divisor_of(const money_int *v, size_t n, money_int least)
     return g ? g : 1;
 }
 
-static enum rc encode_amounts(const money_int *v, size_t n, struct buf *out)
+enum rc fact_encode_amounts(const money_int *v, size_t n, struct buf *out)
 {
     money_int least = v[0], most = v[0];
     unsigned width = WIDEST;
@@ -215,8 +215,8 @@ enum rc fact_encode(const struct fact_block *b, unsigned column, struct buf *out
 {
     ASSERT(b->n > 0 && column < FACT_COLUMNS);
     buf_clear(out);
-    return column < FACT_NUMBERS ? encode_numbers(b->number[column], b->n, out)
-                                 : encode_amounts(b->amount[column - FACT_NUMBERS], b->n, out);
+    return column < FACT_NUMBERS ? fact_encode_numbers(b->number[column], b->n, out)
+                                 : fact_encode_amounts(b->amount[column - FACT_NUMBERS], b->n, out);
 }
 
 static uint64_t unpack(const char *p)

@@ -92,6 +92,9 @@ static inline bool fact_block_uses(const struct fact_block *b, unsigned column)
 
 /* The stored form of a column that is used; out is emptied first. */
 enum rc fact_encode(const struct fact_block *b, unsigned column, struct buf *out) RC_MUST;
+/* The same of n values (1..FACT_BLOCK) that are no block's. Appended to out. */
+enum rc fact_encode_numbers(const int64_t *v, size_t n, struct buf *out) RC_MUST;
+enum rc fact_encode_amounts(const money_int *v, size_t n, struct buf *out) RC_MUST;
 /* n values; hostile bytes are RC_BAD. */
 enum rc fact_decode_numbers(struct strv bytes, size_t n, int64_t *out) RC_MUST;
 enum rc fact_decode_amounts(struct strv bytes, size_t n, money_int *out) RC_MUST;

@@ -78,6 +78,9 @@ enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_
  * wait for it.  *more: there may be another.  RC_AGAIN: locked by another.
  */
 enum rc ingest_seal(struct ingest *in, bool *more, struct fail *fail) RC_MUST;
+/* A transaction of its own: stores a day that is added up (cube.h). RC_AGAIN: locked. */
+struct cube_make;
+enum rc ingest_cube(struct ingest *in, struct cube_make *m, struct fail *fail) RC_MUST;
 
 /* Outside a transaction: all that was committed reaches the disk, so that its journal may go.
  */

@@ -85,6 +85,14 @@
     X(SQL_FACT_OLD, "SELECT block FROM fact_block WHERE last_us<?1 LIMIT ?2")                  \
     X(SQL_FACT_DROP, "DELETE FROM fact WHERE id=?1")                                           \
     X(SQL_FACT_BLOCK_DROP, "DELETE FROM fact_block WHERE block=?1")                            \
+    X(SQL_CUBE_PUT, "INSERT INTO cube(id, body) VALUES(?1,?2)")                                \
+    X(SQL_CUBE_DAY_PUT,                                                                        \
+      "INSERT INTO cube_day(day, kind, through, first, n) VALUES(?1,?2,?3,?4,?5)")             \
+    X(SQL_CUBE_NEXT,                                                                           \
+      "SELECT coalesce(max(first + max(0, n + 4095) / 4096), 1) FROM cube_day")                \
+    X(SQL_CUBE_OLD, "SELECT day, kind, first, n FROM cube_day WHERE day<?1 LIMIT 1")           \
+    X(SQL_CUBE_DROP, "DELETE FROM cube WHERE id=?1")                                           \
+    X(SQL_CUBE_DAY_DROP, "DELETE FROM cube_day WHERE day=?1 AND kind=?2")                      \
     X(SQL_STATE_RAISE, "INSERT INTO state(name, value) VALUES(?1,?2) "                         \
                        "ON CONFLICT DO UPDATE SET value=max(value, excluded.value)")           \
     X(SQL_STATE_SET, "REPLACE INTO state(name, value) VALUES(?1,?2)")                          \
@@ -200,6 +208,10 @@ enum rc ingest_add_fact(struct ingest *in, const struct ingest_row *row, const s
 void ingest_forget_facts(struct ingest *in);
 /* Blocks of which every line is deleted, max of them. */
 enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max,
+                          struct fail *fail) RC_MUST;
+
+/* ingest_cube.c: sums of days whose lines are deleted, max of them. */
+enum rc ingest_drop_cubes(struct ingest *in, int64_t kept_from_us, int64_t max,
                           struct fail *fail) RC_MUST;
 
 /* An amount as the two integers of a column; beyond their range the nearest that fits. */

@@ -110,6 +110,7 @@ static int turn(struct ledger *l, int last_wait_ms)
     spent_us = clock_mono_us();
     ledger_expire(l, pause_ms);
     ledger_seal(l, pause_ms);
+    ledger_add_up(l, pause_ms);
     spent_us = clock_mono_us() - spent_us;
     pause_ms -= (int)(spent_us / 1000);
     return pause_ms > 1 ? pause_ms : 1;
@@ -154,6 +155,7 @@ static void release(struct ledger *l)
     syncer_stop(l->syncer);
     LIST_FOREACH_SAFE (at, &l->segments)
         segment_close(LIST_OBJECT(at, struct segment, link));
+    ledger_forget_cube(l);
     ingest_close(l->in);
     dict_release(&l->open);
     segment_window_release(&l->window);

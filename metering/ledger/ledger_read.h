@@ -194,6 +194,7 @@ struct ledger_rows {
     size_t n;
     struct ledger_row total; /* all rows as one: start and end are the filter's, no values */
     uint64_t rollup_rows;    /* read to answer */
+    uint64_t cube_rows;      /* rows of days that were added up before */
     uint64_t fact_rows;      /* requests that were added up from columns */
     uint64_t line_rows;
     void *memory; /* owned */
@@ -312,6 +313,8 @@ struct ledger_verdict {
         bad_lines; /* columns that disagree with the record, or records that do not decode */
     uint64_t bad_rollups; /* rollups that differ from the sums over the lines */
     uint64_t bad_tasks;
+    uint64_t cubes;     /* sums of days by customer, user, tags, class */
+    uint64_t bad_cubes; /* of those: differ from what the columns add up to */
     uint64_t bad_facts; /* requests whose columns differ from their records */
     struct money lines_cost, rollups_cost;
     char first[LEDGER_FIRST_BYTES]; /* what the first of them is; empty: none */

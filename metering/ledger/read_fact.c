@@ -183,6 +183,15 @@ static bool is_of_tasks(const struct facts *f, const struct fact_place *p)
            (p->last_task >= f->least_task && p->first_task <= f->most_task);
 }
 
+void facts_stand_at(struct facts *f, const struct fact_place *p)
+{
+    f->place = p;
+    f->n = p->n;
+    f->is_inside = p->first_us >= f->from_us && p->last_us < f->to_us;
+    memset(f->got, 0, sizeof(f->got));
+    memset(f->zero, 0, sizeof(f->zero));
+}
+
 bool facts_next(struct facts *f)
 {
     const struct fact_index *x = &f->reader->facts;
@@ -192,11 +201,7 @@ bool facts_next(struct facts *f)
 
         if (!is_of_time(f, p) || !is_of_tasks(f, p))
             continue;
-        f->place = p;
-        f->n = p->n;
-        f->is_inside = p->first_us >= f->from_us && p->last_us < f->to_us;
-        memset(f->got, 0, sizeof(f->got));
-        memset(f->zero, 0, sizeof(f->zero));
+        facts_stand_at(f, p);
         return true;
     }
     return false;
@@ -217,13 +222,20 @@ static bool is_zero(const struct facts *f, unsigned column)
     return (f->zero[column / 64] >> column % 64 & 1) != 0;
 }
 
+static sqlite3_stmt *statement(const struct facts *f)
+{
+    return f->place->is_cube ? f->reader->cubes.body : f->reader->facts.body;
+}
+
 /* The stored bytes of a column; empty: there is none. Until body is reset. */
 static struct strv stored(struct facts *f, unsigned column)
 {
-    sqlite3_stmt *body = f->reader->facts.body;
+    sqlite3_stmt *body = statement(f);
     int code;
 
-    sqlite3_bind_int64(body, 1, fact_row(column, f->place->block));
+    sqlite3_bind_int64(body, 1,
+                       f->place->is_cube ? cube_row(CUBE_KEY + column, f->place->block)
+                                         : fact_row(column, f->place->block));
     code = sqlite3_step(body);
     if (code == SQLITE_ROW)
         return db_column(body, 0);
@@ -251,7 +263,7 @@ const int64_t *facts_number(struct facts *f, unsigned column)
             f->number[column] = xcalloc(FACT_BLOCK, sizeof(int64_t));
         if (bytes.n && fact_decode_numbers(bytes, f->n, f->number[column]) != RC_OK)
             damaged(f);
-        sqlite3_reset(f->reader->facts.body);
+        sqlite3_reset(statement(f));
     }
     return is_zero(f, column) || f->rc != RC_OK ? NULL : f->number[column];
 }
@@ -270,7 +282,7 @@ const money_int *facts_amount(struct facts *f, enum fact_amount which)
             f->amount[which] = xcalloc(FACT_BLOCK, sizeof(money_int));
         if (bytes.n && fact_decode_amounts(bytes, f->n, f->amount[which]) != RC_OK)
             damaged(f);
-        sqlite3_reset(f->reader->facts.body);
+        sqlite3_reset(statement(f));
     }
     return is_zero(f, column) || f->rc != RC_OK ? NULL : f->amount[which];
 }

@@ -38,6 +38,8 @@ void facts_open(struct facts *f, struct ledger_reader *r, int64_t from_us, int64
 void facts_close(struct facts *f);
 /* False at the end, and after a failure. */
 bool facts_next(struct facts *f);
+/* The block at hand becomes this one, which is borrowed. */
+void facts_stand_at(struct facts *f, const struct fact_place *place);
 /*
  * A column of the block at hand, n values, valid until facts_next; NULL where it is zero
  * throughout, and after a failure.

@@ -143,7 +143,9 @@ static enum rc number_of(struct ledger_reader *r, struct pick_field *f, int64_t 
 
 static size_t place_of(const struct pick_pairs *p, uint64_t key)
 {
-    size_t at = (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (p->cap - 1);
+    /* Both halves must reach the bits that are taken: each is a small number. */
+    uint64_t mixed = (key ^ key >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+    size_t at = (size_t)(mixed >> 32) & (p->cap - 1);
 
     while (p->keys[at] != 0 && p->keys[at] != key)
         at = (at + 1) & (p->cap - 1);
@@ -319,12 +321,73 @@ static bool find_period(struct fact_pick *p, int64_t us)
     return true;
 }
 
+/* ---- days that are left out --------------------------------------------------------------- */
+
+void pick_leave_out(struct fact_pick *p, const struct cube_place *day)
+{
+    if ((p->n_left_out & (p->n_left_out - 1)) == 0)
+        p->left_out = xrealloc(p->left_out, (p->n_left_out ? p->n_left_out * 2 : 1) *
+                                                sizeof(*p->left_out));
+    p->left_out[p->n_left_out++] = *day;
+}
+
+/* The first of the days left out that is not before `day`, or NULL. */
+static const struct cube_place *left_out_from(const struct fact_pick *p, int64_t day)
+{
+    size_t low = 0, high = p->n_left_out;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (p->left_out[middle].day < day)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < p->n_left_out ? &p->left_out[low] : NULL;
+}
+
+static bool is_left_out(const struct fact_pick *p, int64_t us)
+{
+    int64_t day = rollup_bucket(LEVEL_DAY, us);
+    const struct cube_place *c = left_out_from(p, day);
+
+    return c && c->day == day && p->facts.place->block <= c->through;
+}
+
+/* Some requests of the block at hand may be of days left out. */
+static bool may_leave_out(const struct fact_pick *p)
+{
+    const struct fact_place *at = p->facts.place;
+    int64_t first = rollup_bucket(LEVEL_DAY, at->first_us);
+    int64_t last = rollup_bucket(LEVEL_DAY, at->last_us);
+    const struct cube_place *end = p->left_out + p->n_left_out;
+
+    if (at->block == 0 || at->is_cube || p->n_left_out == 0)
+        return false;
+    for (const struct cube_place *c = left_out_from(p, first); c && c < end && c->day <= last;
+         c++) {
+        if (at->block <= c->through)
+            return true;
+    }
+    return false;
+}
+
+/* Every request of the block at hand is of a day left out. */
+static bool is_all_left_out(const struct fact_pick *p)
+{
+    const struct fact_place *at = p->facts.place;
+
+    return may_leave_out(p) &&
+           rollup_bucket(LEVEL_DAY, at->first_us) == rollup_bucket(LEVEL_DAY, at->last_us);
+}
+
 /* All of the block is in one period, and every end is asked for. */
 static bool is_of_one_period(struct fact_pick *p)
 {
     const struct fact_place *at = p->facts.place;
 
-    return p->facts.is_inside && !p->answer->q->filter.by_start &&
+    return p->facts.is_inside && !may_leave_out(p) && !p->answer->q->filter.by_start &&
            find_period(p, at->first_us) && at->last_us < p->period.to_us;
 }
 
@@ -334,13 +397,15 @@ static void pick_by_time(struct fact_pick *p)
     struct pick_pairs *pairs = &p->pairs[LEDGER_GROUP_MAX];
     const int64_t *end = facts_number(&p->facts, FACT_END);
     const int64_t *start = f->by_start ? facts_number(&p->facts, FACT_START) : NULL;
+    bool leaves_out = may_leave_out(p);
 
     for (size_t i = 0; i < p->facts.n; i++) {
         int64_t us = end ? end[i] : 0;
 
         if (p->row[i] == PICK_NONE)
             continue;
-        if (us < p->facts.from_us || us >= p->facts.to_us) {
+        if (us < p->facts.from_us || us >= p->facts.to_us ||
+            (leaves_out && is_left_out(p, us))) {
             p->row[i] = PICK_NONE;
             continue;
         }
@@ -378,6 +443,8 @@ static enum rc row_of(struct fact_pick *p, size_t i, int64_t *row, struct fail *
     int64_t us = (int64_t)((uint64_t)(end ? end[i] : 0) + (uint64_t)(start ? start[i] : 0));
     struct strv values[LEDGER_GROUP_MAX];
 
+    if (f->place->is_cube)
+        us = f->place->first_us;
     for (size_t k = 0; k < a->q->n_by; k++) {
         const struct ledger_field *by = &a->q->by[k];
         const int64_t *raw;
@@ -452,20 +519,43 @@ static void pick_block(struct fact_pick *p)
         find_rows(p);
 }
 
+bool pick_here(struct fact_pick *p)
+{
+    pick_block(p);
+    return p->facts.rc == RC_OK && p->n_picked > 0;
+}
+
 bool pick_next(struct fact_pick *p)
 {
     while (facts_next(&p->facts)) {
-        pick_block(p);
+        if (is_all_left_out(p))
+            continue;
+        if (pick_here(p))
+            return true;
         if (p->facts.rc != RC_OK)
             return false;
-        if (p->n_picked > 0)
-            return true;
     }
     return false;
 }
 
 /* ---- the question --------------------------------------------------------------------------
  */
+
+/*
+ * Rows of a cube that are of a task say 1 for all of them: the conditions that such cubes
+ * answer hold for every task or for none.
+ */
+static void know_any_task(struct fact_pick *p)
+{
+    struct fail ignored;
+
+    for (size_t i = 0; i < p->n_where; i++) {
+        struct pick_field *f = &p->fields[i];
+
+        if (f->field.id == FIELD_TASK && make_room(f, 1, &ignored) == RC_OK)
+            f->known[1] = condition_holds(f->condition, STRV("any"));
+    }
+}
 
 struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bool make,
                             struct fail *fail)
@@ -484,6 +574,8 @@ struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bo
         if (!field_is_of_combo(&c->field))
             pick_field_init(&p->fields[p->n_where++], &c->field, c);
     }
+    if (a->cube_kind == CUBE_CLASS)
+        know_any_task(p);
     p->n_fields = p->n_where;
     for (size_t i = 0; i < q->n_by; i++) {
         if (!field_is_of_combo(&q->by[i]))
@@ -510,5 +602,6 @@ void pick_close(struct fact_pick *p)
     free(p->class_of);
     free(p->combo_of);
     free(p->row_of);
+    free(p->left_out);
     free(p);
 }

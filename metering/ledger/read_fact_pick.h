@@ -42,6 +42,9 @@ struct fact_pick {
     struct answer_period period; /* found last, with its place */
     int64_t period_at;
 
+    struct cube_place *left_out; /* days whose requests, up to a block, are not picked */
+    size_t n_left_out;
+
     int32_t row[FACT_BLOCK]; /* of the block at hand: place in the answer's rows */
     size_t n_picked;         /* requests that have one */
 };
@@ -55,6 +58,12 @@ void pick_close(struct fact_pick *p);
 /* The next block with any request of the answer; false at the end, and after a failure
  * (p->facts.rc). */
 bool pick_next(struct fact_pick *p);
+/* Picks of the block at hand, whichever it is; false where no request of it is in a row. */
+bool pick_here(struct fact_pick *p);
+/* From now on requests of the day that are in blocks up to its `through` are none. Days ascend. */
+void pick_leave_out(struct fact_pick *p, const struct cube_place *day);
+/* read_fact_sums.c: adds the requests that are picked to their rows, as the answer wants. */
+void answer_add_block(struct fact_pick *p);
 
 /*
  * The text of a field that is none of the combination, from its column's value; valid

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/xalloc.h"
-#include "metering/ledger/read_fact_pick.h"
+#include "metering/ledger/read_cube.h"
 #include "metering/ledger/wire.h"
 
 enum rc answer_can_use_facts(const struct answer *a, bool *can, struct fail *fail)
@@ -250,7 +250,7 @@ static void add_bands(struct fact_pick *p, const struct columns *k)
     }
 }
 
-static void add_block(struct fact_pick *p)
+void answer_add_block(struct fact_pick *p)
 {
     struct facts *f = &p->facts;
     const unsigned want = p->answer->want;
@@ -281,9 +281,11 @@ enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us, struc
 
     if (!p)
         return rc == RC_OK ? fail->rc : rc;
-    while (pick_next(p)) {
+    if (a->cube_kind < CUBE_KINDS)
+        rc = answer_add_cubes(p, from_us, to_us, fail);
+    while (rc == RC_OK && pick_next(p)) {
         a->fact_rows += p->n_picked;
-        add_block(p);
+        answer_add_block(p);
     }
     rc = p->facts.rc;
     if (rc != RC_OK)
@@ -295,17 +297,32 @@ enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us, struc
 /* ---- costs
  * ------------------------------------------------------------------------------------ */
 
-static bool is_one_of(const uint16_t *wanted, int64_t bucket)
-{
-    bool is = false;
+/* By the column's bucket, which is 0 for those in no histogram: nobody wants these. */
+struct bucket_set {
+    uint64_t bits[(HISTOGRAM_BUCKETS + 1 + 63) / 64];
+};
 
-    for (unsigned k = 0; k < LEDGER_PERCENTILES; k++)
-        is |= wanted[k] == bucket;
-    return is;
+static void want_buckets(struct bucket_set *set, const uint16_t *wanted)
+{
+    for (unsigned k = 0; k < LEDGER_PERCENTILES; k++) {
+        if (wanted[k] > 0)
+            set->bits[wanted[k] / 64] |= UINT64_C(1) << wanted[k] % 64;
+    }
 }
 
-/* bucket is the column's: 0 for those in no histogram, which nobody wants. */
-static enum rc each_cost(struct fact_pick *p, const uint16_t *wanted, const uint16_t *of_total,
+/* Of each row: its own and those of the total. */
+static struct bucket_set *wanted_sets(const uint16_t *wanted, size_t n_rows)
+{
+    struct bucket_set *sets = xcalloc(n_rows + 1, sizeof(*sets));
+
+    for (size_t i = 0; i < n_rows; i++) {
+        want_buckets(&sets[i], wanted + i * LEDGER_PERCENTILES);
+        want_buckets(&sets[i], wanted + n_rows * LEDGER_PERCENTILES);
+    }
+    return sets;
+}
+
+static enum rc each_cost(struct fact_pick *p, const struct bucket_set *sets,
                          answer_cost_fn *fn, void *arg, struct fail *fail)
 {
     const int64_t *bucket = facts_number(&p->facts, FACT_BUCKET);
@@ -313,9 +330,8 @@ static enum rc each_cost(struct fact_pick *p, const uint16_t *wanted, const uint
     enum rc rc = RC_OK;
 
     for (size_t i = 0; bucket && rc == RC_OK && i < p->facts.n; i++) {
-        if (p->row[i] == PICK_NONE || bucket[i] == 0 ||
-            (!is_one_of(wanted + p->row[i] * LEDGER_PERCENTILES, bucket[i]) &&
-             !is_one_of(of_total, bucket[i])))
+        if (p->row[i] == PICK_NONE || bucket[i] < 0 || bucket[i] > HISTOGRAM_BUCKETS ||
+            !(sets[p->row[i]].bits[bucket[i] / 64] >> bucket[i] % 64 & 1))
             continue;
         if (!cost)
             cost = facts_amount(&p->facts, FACT_COST);
@@ -333,16 +349,20 @@ enum rc answer_each_cost(struct answer *a, const uint16_t *wanted, int64_t from_
     enum rc rc = read_kept(a->reader, &a->q->filter, from_us, to_us, fail);
     struct fact_pick *p = rc == RC_OK ? pick_open(a, from_us, to_us, false, fail) : NULL;
 
+    struct bucket_set *sets;
+
     if (!p)
         return rc == RC_OK ? fail->rc : rc;
+    sets = wanted_sets(wanted, a->n_rows);
     while (rc == RC_OK && pick_next(p)) {
         a->fact_rows += p->n_picked;
-        rc = each_cost(p, wanted, wanted + a->n_rows * LEDGER_PERCENTILES, fn, arg, fail);
+        rc = each_cost(p, sets, fn, arg, fail);
     }
     if (rc == RC_OK && p->facts.rc != RC_OK) {
         rc = p->facts.rc;
         *fail = p->facts.fail;
     }
+    free(sets);
     pick_close(p);
     return rc;
 }

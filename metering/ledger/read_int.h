@@ -7,6 +7,7 @@
 #define METERING_LEDGER_READ_INT_H
 
 #include "base/arena.h"
+#include "metering/ledger/cube.h"
 #include "metering/ledger/db.h"
 #include "metering/ledger/dict.h"
 #include "metering/ledger/fact.h"
@@ -59,6 +60,21 @@ struct fact_place {
     size_t n;
     int64_t first_us, last_us;
     int64_t first_task, last_task;
+    bool is_cube; /* rows of a cube: `block` is of those */
+};
+
+/* A day that is added up (cube.h). */
+struct cube_place {
+    int64_t day, through, first;
+    int64_t n; /* rows, or CUBE_NONE */
+};
+
+/* What the view has of them, in order of day. */
+struct cube_index {
+    sqlite3_stmt *body;
+    bool is_read;
+    struct cube_place *days[CUBE_KINDS];
+    size_t n[CUBE_KINDS];
 };
 
 /* What the view has of them; statements and tail are kept from view to view. */
@@ -76,6 +92,7 @@ struct fact_index {
 struct ledger_reader {
     sqlite3 *db;
     struct fact_index facts;
+    struct cube_index cubes;
     sqlite3_stmt *body, *line_of_id, *state;
     sqlite3_stmt *value_body, *task_outcome, *corrections;
     char prompt_text[2 * sizeof(uint64_t) + 1]; /* the last FIELD_PROMPT asked for */
@@ -153,10 +170,15 @@ enum rc scan_kept_lines(struct ledger_reader *r, const struct ledger_filter *f, 
 enum rc line_cost(struct ledger_reader *r, const struct line *line, struct money *out,
                   struct fail *fail) RC_MUST;
 
+/* read_cube.c */
+void cube_index_release(struct cube_index *x);
 /* read_fact.c */
 void fact_index_release(struct fact_index *x);
 /* read_verify_fact.c: counts facts that differ from their records. */
 enum rc verify_facts(struct ledger_reader *r, struct ledger_verdict *v,
+                     struct fail *fail) RC_MUST;
+/* read_verify_cube.c: counts days whose sums differ from their facts. */
+enum rc verify_cubes(struct ledger_reader *r, struct ledger_verdict *v,
                      struct fail *fail) RC_MUST;
 
 /* read_kept.c, within a view: what is known of deleted lines. */
@@ -195,9 +217,21 @@ struct answer {
     struct ledger_row *rows;
     size_t n_rows, cap_rows;
     struct ledger_row total;
-    uint64_t rollup_rows, fact_rows, line_rows;
+    uint64_t rollup_rows, fact_rows, line_rows, cube_rows;
     bool can_use_facts;
+    enum cube_kind cube_kind; /* CUBE_KINDS: no kind answers the question */
 };
+/* An answer without rows; periods are those of the question within what there is. */
+void answer_init(struct answer *a, struct ledger_reader *r, const struct ledger_question *q);
+enum rc answer_make_periods(struct answer *a, struct fail *fail) RC_MUST;
+void answer_free(struct answer *a);
+/*
+ * read_dearest.c: as ledger_read_lines in LEDGER_DEAREST, from columns; where it can, and
+ * facts_look knows them.
+ */
+bool read_dearest_can(const struct ledger_filter *f, uint64_t limit, uint64_t offset);
+enum rc read_dearest(struct ledger_reader *r, const struct ledger_filter *f, uint64_t limit,
+                     uint64_t offset, ledger_line_fn *fn, void *arg, struct fail *fail) RC_MUST;
 /*
  * read_kept.c: takes out of the answer what deleted lines that began before from_us added
  * to rollups from there on; made of sums alone.

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 #include "base/xalloc.h"
-#include "metering/ledger/read_int.h"
+#include "metering/ledger/read_fact.h"
 
 enum { TASK_VALUES_MAX = 16, SQL_BYTES = 1024 };
 
@@ -183,8 +183,17 @@ enum rc ledger_read_lines(struct ledger_reader *r, const struct ledger_filter *f
     };
     struct reading g = {r, fn, arg, offset, limit, limit > 0};
     int64_t from_us, to_us;
+    bool has_facts;
 
     ASSERT(r->in_view);
+    *fail = (struct fail){0};
+    if (order == LEDGER_DEAREST && !task_condition(filter) &&
+        read_dearest_can(filter, limit, offset)) {
+        enum rc rc = facts_look(r, &has_facts, fail);
+
+        if (rc != RC_OK || has_facts)
+            return rc != RC_OK ? rc : read_dearest(r, filter, limit, offset, fn, arg, fail);
+    }
     filter_end_bounds(filter, &from_us, &to_us);
     return scan_lines(r, filter, from_us, to_us, orders[order], give_line, &g, fail);
 }

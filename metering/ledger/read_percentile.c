@@ -123,11 +123,6 @@ static enum rc collect_costs(struct picking *g, int64_t from_us, int64_t to_us,
     return rc;
 }
 
-static int compare_money(const void *a, const void *b)
-{
-    return money_cmp(*(const struct money *)a, *(const struct money *)b);
-}
-
 static enum rc choose(struct ledger_row *row, struct pick *picks, struct fail *fail)
 {
     if (row->sums.priced == 0)
@@ -135,11 +130,10 @@ static enum rc choose(struct ledger_row *row, struct pick *picks, struct fail *f
     for (unsigned p = 0; p < LEDGER_PERCENTILES; p++) {
         const struct pick *from = picks[p].same_as >= 0 ? &picks[picks[p].same_as] : &picks[p];
 
-        if (picks[p].same_as < 0 && from->n)
-            qsort(from->values, from->n, sizeof(*from->values), compare_money);
         if (picks[p].rank == 0 || picks[p].rank > from->n)
             return read_damaged(fail);
-        row->percentile[p] = from->values[picks[p].rank - 1];
+        row->percentile[p] =
+            ledger_money_nth(from->values, from->n, (size_t)picks[p].rank - 1);
     }
     return RC_OK;
 }

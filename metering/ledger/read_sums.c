@@ -11,7 +11,7 @@
 
 #include "base/check.h"
 #include "base/xalloc.h"
-#include "metering/ledger/read_int.h"
+#include "metering/ledger/read_cube.h"
 
 enum {
     GROUP_NONE = -1,    /* the filter leaves the combination out */
@@ -62,7 +62,7 @@ static void add_period(struct answer *a, const struct answer_period *p)
     a->periods[a->n_periods++] = *p;
 }
 
-static enum rc make_periods(struct answer *a, struct fail *fail)
+enum rc answer_make_periods(struct answer *a, struct fail *fail)
 {
     const struct ledger_filter *f = &a->q->filter;
     int64_t from_us, to_us, at;
@@ -465,6 +465,26 @@ static enum rc read_requests(struct answer *a, int64_t from_us, int64_t to_us,
     return scan_lines(a->reader, &a->q->filter, from_us, to_us, LINES_BY_END, add_line, a, fail);
 }
 
+/* A span of days: those that have a cube from it, the others from their rows. */
+static enum rc read_days(struct answer *a, const struct span *span, sqlite3_stmt *stmt,
+                         struct fail *fail)
+{
+    int64_t width = rollup_width_us(LEVEL_DAY);
+    enum rc rc = RC_OK;
+
+    for (int64_t low = span->low, high; rc == RC_OK && low < span->high; low = high) {
+        bool has = answer_has_cube(a, low);
+        struct span part = {LEVEL_DAY, low, 0};
+
+        for (high = low + 1; high < span->high && answer_has_cube(a, high) == has; high++)
+            ;
+        part.high = high;
+        rc = has ? read_requests(a, low * width, high * width, fail)
+                 : read_span(a, &part, stmt, fail);
+    }
+    return rc;
+}
+
 /* The buckets of the plan, and between them the requests. */
 static enum rc read_plan(struct answer *a, const struct plan *plan, struct fail *fail)
 {
@@ -484,7 +504,9 @@ static enum rc read_plan(struct answer *a, const struct plan *plan, struct fail 
         if (at < span->low * width)
             rc = read_requests(a, at, span->low * width, fail);
         if (rc == RC_OK)
-            rc = read_span(a, span, stmt, fail);
+            rc = span->level == LEVEL_DAY && a->cube_kind == CUBE_CLASS
+                     ? read_days(a, span, stmt, fail)
+                     : read_span(a, span, stmt, fail);
         at = span->high * width;
     }
     if (rc == RC_OK && at < to_us)
@@ -549,10 +571,9 @@ struct rows_memory {
     struct strv **group_values;
 };
 
-static void init_answer(struct answer *a, struct ledger_reader *r,
-                        const struct ledger_question *q)
+void answer_init(struct answer *a, struct ledger_reader *r, const struct ledger_question *q)
 {
-    *a = (struct answer){.reader = r, .q = q, .want = q->want};
+    *a = (struct answer){.reader = r, .q = q, .want = q->want, .cube_kind = CUBE_KINDS};
     if (q->want & LEDGER_WANT_PERCENTILES)
         a->want |= LEDGER_WANT_HISTOGRAM;
     arena_init(&a->arena, ANSWER_BYTES);
@@ -561,6 +582,17 @@ static void init_answer(struct answer *a, struct ledger_reader *r,
     a->combo_group = xcalloc(r->n_combos + 1, sizeof(*a->combo_group));
     for (size_t i = 0; i < r->n_combos; i++)
         a->combo_group[i] = GROUP_UNKNOWN;
+}
+
+void answer_free(struct answer *a)
+{
+    dict_release(&a->groups);
+    dict_release(&a->row_of);
+    free(a->combo_group);
+    free(a->periods);
+    free(a->group_values);
+    free(a->rows);
+    arena_release(&a->arena);
 }
 
 enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *q,
@@ -573,10 +605,12 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
 
     ASSERT(r->in_view && q->n_by <= LEDGER_GROUP_MAX);
     *fail = (struct fail){0};
-    init_answer(&a, r, q);
-    rc = make_periods(&a, fail);
+    answer_init(&a, r, q);
+    rc = answer_make_periods(&a, fail);
     if (rc == RC_OK)
         rc = answer_can_use_facts(&a, &a.can_use_facts, fail);
+    if (rc == RC_OK)
+        rc = answer_cube_kind(&a, &a.cube_kind, fail);
     if (rc == RC_OK) {
         make_plan(&a, &plan);
         rc = read_plan(&a, &plan, fail);
@@ -594,6 +628,7 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
                                 .n = a.n_rows,
                                 .total = a.total,
                                 .rollup_rows = a.rollup_rows,
+                                .cube_rows = a.cube_rows,
                                 .fact_rows = a.fact_rows,
                                 .line_rows = a.line_rows,
                                 .memory = memory};

@@ -83,9 +83,20 @@ static const char *const version_4 =
     "CREATE INDEX task_first ON task(first_us) WHERE first_us IS NOT NULL;"
     "PRAGMA user_version=4;";
 
+/*
+ * Days that are over, added up (cube.h): n rows in the blocks of rows from `first` on, of the
+ * blocks of facts up to `through`; n -1: not worth it.
+ */
+static const char *const version_5 =
+    "CREATE TABLE cube(id INTEGER PRIMARY KEY, body BLOB NOT NULL);"
+    "CREATE TABLE cube_day(day INTEGER NOT NULL, kind INTEGER NOT NULL,"
+    " through INTEGER NOT NULL, first INTEGER NOT NULL, n INTEGER NOT NULL,"
+    " PRIMARY KEY(day, kind)) WITHOUT ROWID;"
+    "PRAGMA user_version=5;";
+
 /* Element v makes version v + 1 of version v. */
 static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2, version_3,
-                                                         version_4};
+                                                         version_4, version_5};
 
 int64_t rollup_width_us(enum rollup_level level)
 {

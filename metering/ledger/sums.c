@@ -173,6 +173,54 @@ enum {
     PART_BAND = 76,      /* band, requests, priced, input, output, cost */
 };
 
+/* Numbers in a form by column; fields of the tables above have their own there too. */
+enum { COLUMN_TOKENS = 128, COLUMN_REPORTED = 160 };
+
+bool ledger_sums_count(unsigned i, struct sums_field *out)
+{
+    unsigned usage;
+
+    if (i < COUNT_FIELDS) {
+        *out = (struct sums_field){count_fields[i].number, count_fields[i].offset,
+                                   count_fields[i].merge == MERGE_MAX};
+        return true;
+    }
+    i -= COUNT_FIELDS;
+    if (i < OUTCOME_COUNT) {
+        *out = (struct sums_field){
+            PART_OUTCOMES + i, offsetof(struct ledger_sums, by_outcome) + i * sizeof(uint64_t), false};
+        return true;
+    }
+    i -= OUTCOME_COUNT;
+    if (i <= USAGE_ESTIMATED) {
+        *out = (struct sums_field){PART_USAGE_SOURCES + i,
+                                   offsetof(struct ledger_sums, by_usage_source) +
+                                       i * sizeof(uint64_t),
+                                   false};
+        return true;
+    }
+    i -= USAGE_ESTIMATED + 1;
+    usage = i % USAGE_COUNT;
+    *out = i < USAGE_COUNT
+               ? (struct sums_field){COLUMN_TOKENS + (wire_usage((enum usage_field)usage) & 31),
+                                     offsetof(struct ledger_sums, tokens) +
+                                         usage * sizeof(uint64_t),
+                                     false}
+               : (struct sums_field){COLUMN_REPORTED + (wire_usage((enum usage_field)usage) & 31),
+                                     offsetof(struct ledger_sums, reported) +
+                                         usage * sizeof(uint64_t),
+                                     false};
+    return i < 2 * USAGE_COUNT;
+}
+
+bool ledger_sums_amount(unsigned i, struct sums_field *out)
+{
+    if (i >= MONEY_FIELDS)
+        return false;
+    *out = (struct sums_field){money_fields[i].number, money_fields[i].offset, false};
+    return true;
+}
+
 static uint64_t *count_of(struct ledger_sums *s, size_t offset)
 {
     return (uint64_t *)(void *)((char *)s + offset);
@@ -277,110 +325,6 @@ bool ledger_sums_equal(const struct ledger_sums *a, const struct ledger_sums *b)
            memcmp(a->by_usage_source, b->by_usage_source, sizeof(a->by_usage_source)) == 0 &&
            memcmp(a->tokens, b->tokens, sizeof(a->tokens)) == 0 &&
            memcmp(a->reported, b->reported, sizeof(a->reported)) == 0;
-}
-
-/* ---- distributions ---------------------------------------------------------- */
-
-unsigned cost_histogram_bucket(struct money cost)
-{
-    money_bits v = (money_bits)cost.atto;
-    unsigned top;
-
-    if (cost.atto <= 0)
-        return 0;
-    if (v >> HISTOGRAM_HIGH_BITS)
-        return HISTOGRAM_BUCKETS - 1;
-    if (v >> HISTOGRAM_LOW_BITS == 0)
-        return 1;
-    top = (uint64_t)(v >> 64) ? 127 - (unsigned)__builtin_clzll((uint64_t)(v >> 64))
-                              : 63 - (unsigned)__builtin_clzll((uint64_t)v);
-    return 2 + (top - HISTOGRAM_LOW_BITS) * HISTOGRAM_STEPS +
-           (unsigned)(v >> (top - 3) & (HISTOGRAM_STEPS - 1));
-}
-
-/* Lower bound of bucket 2 and above. */
-static struct money bucket_start(unsigned bucket)
-{
-    unsigned octave = (bucket - 2) / HISTOGRAM_STEPS, step = (bucket - 2) % HISTOGRAM_STEPS;
-
-    return (struct money){(money_int)(HISTOGRAM_STEPS + step)
-                          << (HISTOGRAM_LOW_BITS + octave - 3)};
-}
-
-void cost_histogram_bounds(unsigned bucket, struct money *from, struct money *to)
-{
-    money_int far = (money_int)1 << 126;
-
-    from->atto = bucket == 0 ? -far : bucket == 1 ? 1 : bucket_start(bucket).atto;
-    to->atto = bucket == 0                       ? 1
-               : bucket == HISTOGRAM_BUCKETS - 1 ? far
-                                                 : bucket_start(bucket + 1).atto;
-}
-
-void cost_histogram_add(struct cost_histogram *to, const struct cost_histogram *from)
-{
-    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
-        to->n[i] = plus(to->n[i], from->n[i]);
-}
-
-/* ceil(n * percent / 100) without overflow. */
-static uint64_t nearest_rank(uint64_t n, unsigned percent)
-{
-    return n / 100 * percent + (n % 100 * percent + 99) / 100;
-}
-
-uint64_t cost_histogram_nearest(const struct cost_histogram *h, unsigned percent)
-{
-    uint64_t total = 0;
-
-    for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
-        total = plus(total, h->n[i]);
-    return nearest_rank(total, percent);
-}
-
-bool cost_histogram_rank(const struct cost_histogram *h, unsigned percent, unsigned *bucket)
-{
-    uint64_t below = 0, rank = cost_histogram_nearest(h, percent);
-
-    for (unsigned i = 0; i < HISTOGRAM_BUCKETS && rank > 0; i++) {
-        below = plus(below, h->n[i]);
-        if (below >= rank) {
-            *bucket = i;
-            return true;
-        }
-    }
-    return false;
-}
-
-static const struct {
-    const char *name;
-    uint64_t most;
-} band_table[LEDGER_BANDS] = {
-    {"unknown", 0},    {"0-1k", 1000},       {"1-4k", 4000},        {"4-16k", 16000},
-    {"16-64k", 64000}, {"64-256k", 256000}, {">256k", UINT64_MAX},
-};
-
-unsigned ledger_band_of(const struct usage *usage)
-{
-    uint64_t n = plus(usage->n[USAGE_INPUT], usage->n[USAGE_OUTPUT]);
-    unsigned band = 1;
-
-    if (!usage_has(usage, USAGE_INPUT) && !usage_has(usage, USAGE_OUTPUT))
-        return 0;
-    while (n > band_table[band].most)
-        band++;
-    return band;
-}
-
-void ledger_band_bounds(unsigned band, uint64_t *least, uint64_t *most)
-{
-    *least = band < 2 ? 0 : band_table[band - 1].most + 1;
-    *most = band_table[band].most;
-}
-
-const char *ledger_band_name(unsigned band)
-{
-    return band_table[band].name;
 }
 
 /* ---- rollups ---------------------------------------------------------------- */
@@ -611,6 +555,7 @@ static bool get_meter(struct wire_in *in, struct ledger_meter_sum *meters)
 
 enum rc rollup_add_encoded(struct rollup *to, struct strv bytes)
 {
+    bool is_wanted = to->histogram || to->bands || to->meters;
     struct wire_in in = wire_in(bytes);
     struct ledger_sums sums = {0};
 
@@ -618,6 +563,9 @@ enum rc rollup_add_encoded(struct rollup *to, struct strv bytes)
         uint64_t part = wire_get_u64(&in);
         bool known;
 
+        /* The sums come first: what is behind them may be most of the bytes. */
+        if (part >= PART_HISTOGRAM && part <= PART_BAND && !is_wanted)
+            break;
         if (part == PART_HISTOGRAM)
             known = get_bucket(&in, to->histogram);
         else if (part == PART_BAND)

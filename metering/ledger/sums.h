@@ -62,6 +62,11 @@ bool outcome_is_error(enum outcome o);
 
 /* a + b; where 128 bits do not hold it, the most that they do. */
 struct money ledger_money_add(struct money a, struct money b);
+/*
+ * The amount that would stand at place k (from 0; k < n) if they were in order; they are
+ * moved about.
+ */
+struct money ledger_money_nth(struct money *values, size_t n, size_t k);
 /* Sums of one record. */
 void ledger_sums_of(const struct record *r, struct ledger_sums *out);
 void ledger_sums_add(struct ledger_sums *to, const struct ledger_sums *from);
@@ -71,6 +76,19 @@ void ledger_sums_add(struct ledger_sums *to, const struct ledger_sums *from);
  */
 void ledger_sums_take(struct ledger_sums *from, const struct ledger_sums *part);
 bool ledger_sums_equal(const struct ledger_sums *a, const struct ledger_sums *b);
+
+/*
+ * The counts and the amounts of the sums one by one, for a form that holds many of them by
+ * column: number i of them, from 0; false where there are no more.  cost_min and cost_max,
+ * which mean something beside `priced` alone, are none of the amounts.
+ */
+struct sums_field {
+    unsigned number; /* of the stored form, below 256; never given to another field */
+    size_t offset;   /* in struct ledger_sums: of a uint64_t, or of a struct money */
+    bool is_most;    /* two of them become the greater one, not their sum */
+};
+bool ledger_sums_count(unsigned i, struct sums_field *out);
+bool ledger_sums_amount(unsigned i, struct sums_field *out);
 
 /*
  * Requests by cost: bucket 0 holds costs up to nothing, 1 those below 2^30 atto-USD

@@ -337,9 +337,10 @@ class Gateway:
         with open(os.path.join(self.folder, path), encoding="ascii") as file:
             return file.read().strip()
 
-    def admin(self, path, token=True, method="GET", body=b""):
+    def admin(self, path, token=True, method="GET", body=b"", seconds=20):
         headers = [("Authorization", f"Bearer {self.token()}")] if token else []
-        with client.Connection("127.0.0.1", self.admin_port, self.context) as connection:
+        with client.Connection("127.0.0.1", self.admin_port, self.context,
+                               timeout=seconds) as connection:
             connection.send(client.request_bytes(method, path, headers, body))
             return connection.read(method)
 

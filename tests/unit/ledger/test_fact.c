@@ -180,13 +180,14 @@ static void check_answer(const struct kit_dir *d, bool from_facts)
 
 /* What version 3 had, with which the journal of a ledger and its records are the same. */
 static const char *const as_version_3 =
+    "DROP TABLE cube; DROP TABLE cube_day;"
     "DROP TABLE fact; DROP TABLE fact_block; DROP INDEX task_closed; DROP INDEX task_first;"
     "CREATE INDEX task_closed ON task(closed_us) WHERE closed_us IS NOT NULL;"
     "PRAGMA user_version=3";
 
 static void an_older_ledger_gets_columns(void **state)
 {
-    int64_t until = clock_mono_us() + 30 * US_PER_SECOND;
+    int64_t until = clock_mono_us() + 600 * US_PER_SECOND;
     struct kit_dir d;
     struct ledger *l;
 

@@ -462,6 +462,54 @@ static void lines_are_chosen_and_ordered(void **state)
     kit_read_end(r);
 }
 
+struct dear {
+    uint64_t seq[40];
+    size_t n;
+};
+
+static bool note_seq(uint64_t seq, const struct record *record, void *arg)
+{
+    struct dear *d = arg;
+
+    (void)record;
+    d->seq[d->n++] = seq;
+    return d->n < 40;
+}
+
+/* Sorted, and found by columns: in parts, by conditions, within a time. */
+static void the_dearest_are_the_same_by_columns(void **state)
+{
+    static const struct strv customers[] = {{"acme", 4}}, cells[] = {{"", 0}};
+    struct ledger_reader *r = kit_read(&shared);
+
+    (void)state;
+    for (int variant = 0; variant < 3; variant++) {
+        struct dear sorted = {.n = 0}, found = {.n = 0}, rest = {.n = 0};
+        struct ledger_filter f;
+        struct fail fail;
+
+        ledger_filter_init(&f, variant ? KIT_START_US + 7200 * US_PER_SECOND : INT64_MIN,
+                           variant ? KIT_START_US + US_PER_DAY / 2 : INT64_MAX);
+        if (variant == 2) {
+            assert_int_equal(ledger_filter_add(&f, field("customer"), LEDGER_EQ, customers, 1),
+                             RC_OK);
+            assert_int_equal(ledger_filter_add(&f, field("cell"), LEDGER_NE, cells, 1), RC_OK);
+        }
+        assert_int_equal(
+            ledger_read_lines(r, &f, LEDGER_DEAREST, 0, 0, note_seq, &sorted, &fail), RC_OK);
+        assert_int_equal(
+            ledger_read_lines(r, &f, LEDGER_DEAREST, 40, 0, note_seq, &found, &fail), RC_OK);
+        assert_int_equal(
+            ledger_read_lines(r, &f, LEDGER_DEAREST, 10, 17, note_seq, &rest, &fail), RC_OK);
+        assert_int_equal(sorted.n, 40);
+        assert_int_equal(found.n, 40);
+        assert_memory_equal(found.seq, sorted.seq, sizeof(sorted.seq));
+        assert_int_equal(rest.n, 10);
+        assert_memory_equal(rest.seq, sorted.seq + 17, 10 * sizeof(rest.seq[0]));
+    }
+    kit_read_end(r);
+}
+
 static void as_of_and_verify(void **state)
 {
     struct ledger_reader *r = kit_read(&shared);
@@ -860,6 +908,7 @@ int main(void)
         cmocka_unit_test(task_costs_equal_lines),
         cmocka_unit_test(answers_equal_the_oracle),
         cmocka_unit_test(lines_are_chosen_and_ordered),
+        cmocka_unit_test(the_dearest_are_the_same_by_columns),
         cmocka_unit_test(as_of_and_verify),
         cmocka_unit_test(a_view_is_consistent),
         cmocka_unit_test(audit_sees_what_was_changed),

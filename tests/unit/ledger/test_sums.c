@@ -270,9 +270,41 @@ static void dict_agrees_with_an_array(void **state)
     dict_release(&d);
 }
 
+static int by_amount(const void *a, const void *b)
+{
+    return money_cmp(*(const struct money *)a, *(const struct money *)b);
+}
+
+/* Of few and many, of values that are alike, in order, or the other way round. */
+static void the_nth_is_that_of_the_order(void **state)
+{
+    enum { MOST = 1500 };
+    struct money *sorted = xcalloc(MOST, sizeof(*sorted)), *v = xcalloc(MOST, sizeof(*v));
+    uint64_t seed = 9;
+
+    (void)state;
+    for (int round = 0; round < 300; round++) {
+        size_t n = 1 + (size_t)kit_below(&seed, round % 3 ? 80 : MOST);
+        size_t k = (size_t)kit_below(&seed, n);
+
+        for (size_t i = 0; i < n; i++)
+            v[i].atto = round % 5 == 0   ? (money_int)i
+                        : round % 5 == 1 ? -(money_int)i
+                                         : (money_int)kit_below(&seed, round % 5 == 2 ? 3 : 1u << 31);
+        memcpy(sorted, v, n * sizeof(*v));
+        qsort(sorted, n, sizeof(*sorted), by_amount);
+        assert_int_equal(money_cmp(ledger_money_nth(v, n, k), sorted[k]), 0);
+        qsort(v, n, sizeof(*v), by_amount);
+        assert_memory_equal(v, sorted, n * sizeof(*v));
+    }
+    free(sorted);
+    free(v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_nth_is_that_of_the_order),
         cmocka_unit_test(buckets_meet_without_gaps),
         cmocka_unit_test(ranks_are_nearest),
         cmocka_unit_test(bands_meet_without_gaps),

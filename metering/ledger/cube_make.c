@@ -1,0 +1,412 @@
+/*
+ * cube_make.c - adds up the columns of a day; see cube.h.
+ */
+#include "metering/ledger/cube.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "metering/ledger/read_cube.h"
+
+enum {
+    SLOTS = 2 * CUBE_ROWS_MAX,
+    ROWS_FIRST = 1024,
+    COLUMN_BYTES = 128 << 10,
+};
+
+/* What a row is told apart by; zero where the kind does not. */
+struct cube_key {
+    int64_t combo, subject, flags, band;
+};
+
+struct cube_make {
+    enum cube_kind kind;
+    int64_t day, from_us, to_us;
+    int64_t through, after; /* blocks up to `after` are added up */
+    bool is_too_many;
+    struct cube_key *keys;
+    struct ledger_row *rows; /* their sums */
+    size_t n, cap;
+    uint32_t *slots;     /* place of a row plus one; 0: free */
+    int64_t *team_combo; /* by id of a combination: the first one of the same team */
+    size_t n_combos;
+};
+
+struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t through)
+{
+    struct cube_make *m = xcalloc(1, sizeof(*m));
+
+    *m = (struct cube_make){.kind = kind,
+                            .day = day,
+                            .from_us = day * rollup_width_us(LEVEL_DAY),
+                            .to_us = (day + 1) * rollup_width_us(LEVEL_DAY),
+                            .through = through};
+    m->slots = xcalloc(SLOTS, sizeof(*m->slots));
+    return m;
+}
+
+void cube_make_free(struct cube_make *m)
+{
+    if (!m)
+        return;
+    free(m->keys);
+    free(m->rows);
+    free(m->slots);
+    free(m->team_combo);
+    free(m);
+}
+
+int64_t cube_make_rows(const struct cube_make *m)
+{
+    return m->is_too_many ? CUBE_NONE : (int64_t)m->n;
+}
+enum cube_kind cube_make_kind(const struct cube_make *m)
+{
+    return m->kind;
+}
+int64_t cube_make_day(const struct cube_make *m)
+{
+    return m->day;
+}
+int64_t cube_make_through(const struct cube_make *m)
+{
+    return m->through;
+}
+
+/* ---- keys ------------------------------------------------------------------------------- */
+
+/* Combinations that are new since the last step. */
+static void learn_teams(struct cube_make *m, const struct ledger_reader *r)
+{
+    size_t n = r->n_combos ? (size_t)r->combos[r->n_combos - 1].id + 1 : 1;
+    struct dict first;
+
+    if (n <= m->n_combos)
+        return;
+    m->team_combo = xrealloc(m->team_combo, n * sizeof(*m->team_combo));
+    memset(m->team_combo, 0, n * sizeof(*m->team_combo));
+    m->n_combos = n;
+    dict_init(&first);
+    for (size_t i = 0; i < r->n_combos; i++) {
+        const struct combo *c = &r->combos[i];
+        const int64_t *at = dict_get(&first, c->text[COMBO_TEAM]);
+
+        m->team_combo[c->id] = at ? *at : c->id;
+        if (!at)
+            dict_put(&first, c->text[COMBO_TEAM], c->id);
+    }
+    dict_release(&first);
+}
+
+static size_t place_of(const struct cube_make *m, const struct cube_key *k)
+{
+    uint64_t h = (uint64_t)k->combo * UINT64_C(0x9e3779b97f4a7c15);
+    size_t at;
+
+    h = (h ^ (uint64_t)k->subject) * UINT64_C(0xd6e8feb86659fd93);
+    h = (h ^ (uint64_t)k->flags << 8 ^ (uint64_t)k->band) * UINT64_C(0x9e3779b97f4a7c15);
+    at = (size_t)(h >> 40) & (SLOTS - 1);
+    while (m->slots[at] && memcmp(&m->keys[m->slots[at] - 1], k, sizeof(*k)) != 0)
+        at = (at + 1) & (SLOTS - 1);
+    return at;
+}
+
+/* PICK_NONE: one more than there may be. */
+static int32_t row_of(struct cube_make *m, const struct cube_key *k)
+{
+    size_t at = place_of(m, k);
+
+    if (m->slots[at])
+        return (int32_t)(m->slots[at] - 1);
+    if (m->n == CUBE_ROWS_MAX) {
+        m->is_too_many = true;
+        return PICK_NONE;
+    }
+    if (m->n == m->cap) {
+        m->cap = m->cap ? m->cap * 2 : ROWS_FIRST;
+        m->keys = xrealloc(m->keys, m->cap * sizeof(*m->keys));
+        m->rows = xrealloc(m->rows, m->cap * sizeof(*m->rows));
+    }
+    m->keys[m->n] = *k;
+    memset(&m->rows[m->n], 0, sizeof(m->rows[m->n]));
+    m->slots[at] = (uint32_t)++m->n;
+    return (int32_t)(m->n - 1);
+}
+
+static unsigned subject_column(enum cube_kind kind)
+{
+    switch (kind) {
+    case CUBE_CLASS:
+        return FACT_TASK;
+    case CUBE_CUSTOMER:
+        return FACT_CUSTOMER;
+    case CUBE_USER:
+        return FACT_USER;
+    case CUBE_TAGS:
+    case CUBE_KINDS:
+        break;
+    }
+    return FACT_TAGSET;
+}
+
+/* Rows of the requests of the block at hand; those of other days have none. */
+static void choose_rows(struct cube_make *m, struct fact_pick *p)
+{
+    struct facts *f = &p->facts;
+    const int64_t *end = facts_number(f, FACT_END), *combo = facts_number(f, FACT_COMBO);
+    const int64_t *subject = facts_number(f, subject_column(m->kind));
+    bool is_class = m->kind == CUBE_CLASS;
+    const int64_t *flags = is_class ? facts_number(f, FACT_FLAGS) : NULL;
+    const int64_t *band = is_class ? facts_number(f, FACT_BAND) : NULL;
+
+    for (size_t i = 0; f->rc == RC_OK && i < f->n; i++) {
+        int64_t id = combo ? combo[i] : 0, us = end ? end[i] : 0;
+        struct cube_key k = {.combo = 1, .subject = subject ? subject[i] : 0};
+
+        p->row[i] = PICK_NONE;
+        if (us < m->from_us || us >= m->to_us)
+            continue;
+        if (id <= 0 || (uint64_t)id >= m->n_combos || !m->team_combo[id]) {
+            f->rc = read_damaged(&f->fail);
+            return;
+        }
+        if (is_class) {
+            k.combo = id;
+            k.subject = k.subject != 0;
+            k.flags = flags ? flags[i] & (FACT_IS_REPEAT | FACT_IS_CACHEABLE) : 0;
+            k.band = band ? band[i] : 0;
+        } else if (m->kind != CUBE_USER) {
+            k.combo = m->team_combo[id];
+        } else {
+            k.combo = m->team_combo[p->answer->reader->combos[0].id];
+        }
+        p->row[i] = row_of(m, &k);
+    }
+}
+
+/* ---- blocks -------------------------------------------------------------------------------- */
+
+enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned blocks, bool *done,
+                       struct fail *fail)
+{
+    struct ledger_question q = {.grain = PERIOD_TOTAL};
+    struct answer a = {.reader = r, .q = &q, .cube_kind = CUBE_KINDS};
+    struct fact_pick *p;
+    enum rc rc;
+    bool known;
+
+    *done = true;
+    rc = facts_look(r, &known, fail);
+    if (rc != RC_OK)
+        return rc;
+    ledger_filter_init(&q.filter, m->from_us, m->to_us);
+    learn_teams(m, r);
+    p = pick_open(&a, m->from_us, m->to_us, false, fail);
+    if (!p)
+        return fail->rc;
+    while (!m->is_too_many && facts_next(&p->facts)) {
+        int64_t block = p->facts.place->block;
+
+        if (block == 0 || block > m->through)
+            break;
+        if (block <= m->after)
+            continue;
+        if (blocks-- == 0) {
+            *done = false;
+            break;
+        }
+        choose_rows(m, p);
+        a.rows = m->rows;
+        a.n_rows = m->n;
+        if (p->facts.rc == RC_OK && !m->is_too_many)
+            answer_add_block(p);
+        m->after = block;
+    }
+    rc = p->facts.rc;
+    if (rc != RC_OK)
+        *fail = p->facts.fail;
+    pick_close(p);
+    return rc;
+}
+
+/* ---- columns ---------------------------------------------------------------------------- */
+
+static int compare_keys(const void *a, const void *b, void *arg)
+{
+    const struct cube_make *m = arg;
+    const struct cube_key *x = &m->keys[*(const uint32_t *)a], *y = &m->keys[*(const uint32_t *)b];
+
+    /* Subjects first: rows of an answer are met in one order day after day. */
+    if (x->subject != y->subject)
+        return x->subject < y->subject ? -1 : 1;
+    if (x->combo != y->combo)
+        return x->combo < y->combo ? -1 : 1;
+    if (x->flags != y->flags)
+        return x->flags < y->flags ? -1 : 1;
+    return (x->band > y->band) - (x->band < y->band);
+}
+
+struct giving {
+    struct cube_make *m;
+    const uint32_t *order; /* of the block's rows */
+    size_t n;
+    int64_t at; /* the block */
+    int64_t number[FACT_BLOCK];
+    money_int amount[FACT_BLOCK];
+    struct buf bytes;
+    cube_column_fn *fn;
+    void *arg;
+};
+
+static enum rc give_numbers(struct giving *g, unsigned number, struct fail *fail)
+{
+    bool any = false;
+    enum rc rc = RC_OK;
+
+    for (size_t i = 0; i < g->n; i++)
+        any |= g->number[i] != 0;
+    buf_clear(&g->bytes);
+    if (any)
+        rc = fact_encode_numbers(g->number, g->n, &g->bytes);
+    return rc == RC_OK ? g->fn(number, g->at, buf_view(&g->bytes), g->arg, fail) : rc;
+}
+
+static enum rc give_amounts(struct giving *g, unsigned number, size_t offset, struct fail *fail)
+{
+    bool any = false;
+    enum rc rc = RC_OK;
+
+    for (size_t i = 0; i < g->n; i++) {
+        const char *sums = (const char *)&g->m->rows[g->order[i]].sums;
+
+        g->amount[i] = ((const struct money *)(const void *)(sums + offset))->atto;
+        any |= g->amount[i] != 0;
+    }
+    buf_clear(&g->bytes);
+    if (any)
+        rc = fact_encode_amounts(g->amount, g->n, &g->bytes);
+    return rc == RC_OK ? g->fn(number, g->at, buf_view(&g->bytes), g->arg, fail) : rc;
+}
+
+static enum rc give_keys(struct giving *g, struct fail *fail)
+{
+    const unsigned columns[] = {FACT_COMBO, subject_column(g->m->kind), FACT_FLAGS, FACT_BAND};
+    enum rc rc = RC_OK;
+
+    for (unsigned k = 0; rc == RC_OK && k < 4; k++) {
+        for (size_t i = 0; i < g->n; i++) {
+            const struct cube_key *key = &g->m->keys[g->order[i]];
+
+            g->number[i] = k == 0   ? key->combo
+                           : k == 1 ? key->subject
+                           : k == 2 ? key->flags
+                                    : key->band;
+        }
+        rc = give_numbers(g, CUBE_KEY + columns[k], fail);
+    }
+    return rc;
+}
+
+static enum rc give_block(struct giving *g, struct fail *fail)
+{
+    struct sums_field field;
+    enum rc rc = RC_OK;
+
+    for (unsigned k = 0; rc == RC_OK && ledger_sums_count(k, &field); k++) {
+        for (size_t i = 0; i < g->n; i++) {
+            const char *sums = (const char *)&g->m->rows[g->order[i]].sums;
+
+            g->number[i] = (int64_t)*(const uint64_t *)(const void *)(sums + field.offset);
+        }
+        rc = give_numbers(g, field.number, fail);
+    }
+    for (unsigned k = 0; rc == RC_OK && ledger_sums_amount(k, &field); k++)
+        rc = give_amounts(g, field.number, field.offset, fail);
+    if (rc == RC_OK)
+        rc = give_amounts(g, CUBE_COST_MIN, offsetof(struct ledger_sums, cost_min), fail);
+    if (rc == RC_OK)
+        rc = give_amounts(g, CUBE_COST_MAX, offsetof(struct ledger_sums, cost_max), fail);
+    return rc == RC_OK ? give_keys(g, fail) : rc;
+}
+
+enum rc cube_make_columns(struct cube_make *m, cube_column_fn *fn, void *arg, struct fail *fail)
+{
+    struct giving *g = xcalloc(1, sizeof(*g));
+    uint32_t *order = xcalloc(m->n + 1, sizeof(*order));
+    enum rc rc = RC_OK;
+
+    *g = (struct giving){.m = m, .fn = fn, .arg = arg};
+    buf_init(&g->bytes, COLUMN_BYTES);
+    for (size_t i = 0; i < m->n; i++)
+        order[i] = (uint32_t)i;
+    if (m->n)
+        qsort_r(order, m->n, sizeof(*order), compare_keys, m);
+    for (size_t from = 0; rc == RC_OK && !m->is_too_many && from < m->n; from += FACT_BLOCK) {
+        g->order = order + from;
+        g->n = m->n - from < FACT_BLOCK ? m->n - from : FACT_BLOCK;
+        rc = give_block(g, fail);
+        g->at++;
+    }
+    buf_release(&g->bytes);
+    free(order);
+    free(g);
+    return rc;
+}
+
+/* ---- what is to be made ------------------------------------------------------------------- */
+
+static bool has_cube(const struct cube_index *x, enum cube_kind kind, int64_t day)
+{
+    return cube_find(x, kind, day) != NULL;
+}
+
+/* Blocks of which the day's requests may be. */
+static size_t blocks_of_day(const struct fact_index *x, int64_t day)
+{
+    int64_t from_us = day * rollup_width_us(LEVEL_DAY), to_us = from_us + rollup_width_us(LEVEL_DAY);
+    size_t n = 0;
+
+    for (size_t i = 0; i < x->n; i++)
+        n += x->blocks[i].block && x->blocks[i].last_us >= from_us && x->blocks[i].first_us < to_us;
+    return n;
+}
+
+enum rc cube_next(struct ledger_reader *r, struct cube_make **out, struct fail *fail)
+{
+    const struct fact_place *last = NULL;
+    int64_t newest, began_us = INT64_MIN, day = INT64_MIN;
+    bool known;
+    enum rc rc = facts_look(r, &known, fail);
+
+    *out = NULL;
+    if (rc == RC_OK)
+        rc = cubes_look(r, fail);
+    for (size_t i = 0; rc == RC_OK && i < r->facts.n; i++) {
+        if (!r->facts.blocks[i].block)
+            continue;
+        last = &r->facts.blocks[i];
+        began_us = last->first_us > began_us ? last->first_us : began_us;
+    }
+    if (rc != RC_OK || !last || r->n_combos == 0)
+        return rc;
+    /* A block that began after a day's end, if not the last one: what is missing is late. */
+    newest = rollup_bucket(LEVEL_DAY, began_us) - 1;
+    for (size_t i = 0; i < r->facts.n; i++) {
+        int64_t at = rollup_bucket(LEVEL_DAY, r->facts.blocks[i].first_us);
+
+        if (at > newest || at <= day || at * rollup_width_us(LEVEL_DAY) < r->kept_from_us)
+            continue;
+        for (int k = 0; k < CUBE_KINDS; k++) {
+            if (!has_cube(&r->cubes, (enum cube_kind)k, at))
+                day = at;
+        }
+    }
+    for (int k = 0; k < CUBE_KINDS && day != INT64_MIN && !*out; k++) {
+        if (has_cube(&r->cubes, (enum cube_kind)k, day))
+            continue;
+        *out = cube_make_new((enum cube_kind)k, day, last->block);
+        (*out)->is_too_many = blocks_of_day(&r->facts, day) < CUBE_BLOCKS_LEAST;
+    }
+    return RC_OK;
+}

@@ -1,0 +1,451 @@
+/*
+ * read_cube.c - which days are added up already, and their rows in an answer.
+ *
+ * A question that a kind of cube answers takes whole days from cubes; requests of these days
+ * that came after a cube was made stand in later blocks of columns, and are added one by one
+ * with those of all other times.
+ */
+#include "metering/ledger/read_cube.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/xalloc.h"
+
+/* ---- what there is -------------------------------------------------------------------------- */
+
+void cube_index_release(struct cube_index *x)
+{
+    sqlite3_finalize(x->body);
+    for (int k = 0; k < CUBE_KINDS; k++)
+        free(x->days[k]);
+    *x = (struct cube_index){0};
+}
+
+static void add_day(struct cube_index *x, int64_t kind, const struct cube_place *place)
+{
+    size_t n = x->n[kind];
+
+    if ((n & (n - 1)) == 0)
+        x->days[kind] = xrealloc(x->days[kind], (n ? n * 2 : 1) * sizeof(*place));
+    x->days[kind][x->n[kind]++] = *place;
+}
+
+static enum rc read_days(struct ledger_reader *r, struct cube_index *x, struct fail *fail)
+{
+    sqlite3_stmt *stmt = db_prepare(
+        r->db, "SELECT kind, day, through, first, n FROM cube_day ORDER BY day, kind", fail);
+    enum rc rc = RC_OK;
+    int code = SQLITE_DONE;
+
+    if (!stmt)
+        return fail->rc;
+    memset(x->n, 0, sizeof(x->n));
+    while (rc == RC_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const struct cube_place place = {.day = sqlite3_column_int64(stmt, 1),
+                                         .through = sqlite3_column_int64(stmt, 2),
+                                         .first = sqlite3_column_int64(stmt, 3),
+                                         .n = sqlite3_column_int64(stmt, 4)};
+        int64_t kind = sqlite3_column_int64(stmt, 0);
+
+        if (kind < 0 || kind >= CUBE_KINDS || place.n < CUBE_NONE || place.n > CUBE_ROWS_MAX)
+            rc = read_damaged(fail);
+        else
+            add_day(x, kind, &place);
+    }
+    if (rc == RC_OK && code != SQLITE_DONE)
+        rc = read_failed(r, fail);
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
+enum rc cubes_look(struct ledger_reader *r, struct fail *fail)
+{
+    struct cube_index *x = &r->cubes;
+    enum rc rc;
+
+    if (x->is_read)
+        return RC_OK;
+    if (!x->body)
+        x->body = db_prepare(r->db, "SELECT body FROM cube WHERE id=?1", fail);
+    if (!x->body)
+        return fail->rc;
+    rc = read_days(r, x, fail);
+    x->is_read = rc == RC_OK;
+    return rc;
+}
+
+const struct cube_place *cube_find(const struct cube_index *x, enum cube_kind kind, int64_t day)
+{
+    size_t low = 0, high = x->n[kind];
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (x->days[kind][middle].day < day)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < x->n[kind] && x->days[kind][low].day == day ? &x->days[kind][low] : NULL;
+}
+
+/* ---- which kind answers ------------------------------------------------------------------------ */
+
+static bool is_of_no_task(const struct ledger_condition *c)
+{
+    for (size_t i = 0; i < c->n_values; i++) {
+        if (c->values[i].n > 0)
+            return false;
+    }
+    return c->op == LEDGER_EQ || c->op == LEDGER_NE;
+}
+
+/* condition NULL: grouped by. */
+static bool knows(enum cube_kind kind, const struct ledger_field *f,
+                  const struct ledger_condition *condition)
+{
+    switch (kind) {
+    case CUBE_CLASS:
+        return field_is_of_combo(f) || f->id == FIELD_TOKEN_BAND || f->id == FIELD_REPEAT ||
+               f->id == FIELD_CACHEABLE ||
+               (f->id == FIELD_TASK && condition && is_of_no_task(condition));
+    case CUBE_CUSTOMER:
+        return f->id == FIELD_TEAM || f->id == FIELD_CUSTOMER;
+    case CUBE_USER:
+        return f->id == FIELD_USER;
+    case CUBE_TAGS:
+        return f->id == FIELD_TEAM || f->id == FIELD_TAG;
+    case CUBE_KINDS:
+        break;
+    }
+    return false;
+}
+
+static unsigned wants(enum cube_kind kind)
+{
+    const unsigned any = LEDGER_WANT_REQUESTS | LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT;
+
+    return kind == CUBE_CLASS ? any | LEDGER_WANT_BANDS : any;
+}
+
+enum rc answer_cube_kind(const struct answer *a, enum cube_kind *out, struct fail *fail)
+{
+    const struct ledger_question *q = a->q;
+    int kind;
+
+    *out = CUBE_KINDS;
+    if (!a->can_use_facts || q->filter.by_start)
+        return RC_OK;
+    for (kind = 0; kind < CUBE_KINDS; kind++) {
+        bool is = !(a->want & ~wants((enum cube_kind)kind));
+
+        for (size_t i = 0; is && i < q->n_by; i++)
+            is = knows((enum cube_kind)kind, &q->by[i], NULL);
+        for (size_t i = 0; is && i < q->filter.n_where; i++)
+            is = knows((enum cube_kind)kind, &q->filter.where[i].field, &q->filter.where[i]);
+        if (is)
+            break;
+    }
+    *out = (enum cube_kind)kind;
+    return kind < CUBE_KINDS ? cubes_look(a->reader, fail) : RC_OK;
+}
+
+static bool is_usable(const struct answer *a, const struct cube_place *c)
+{
+    int64_t from_us = c->day * rollup_width_us(LEVEL_DAY);
+    int64_t period = answer_period_at(a, from_us);
+
+    return c->n != CUBE_NONE && period >= 0 && from_us >= a->reader->kept_from_us &&
+           from_us + rollup_width_us(LEVEL_DAY) <= a->periods[period].to_us;
+}
+
+bool answer_has_cube(const struct answer *a, int64_t day)
+{
+    const struct cube_place *c =
+        a->cube_kind < CUBE_KINDS ? cube_find(&a->reader->cubes, a->cube_kind, day) : NULL;
+
+    return c && is_usable(a, c);
+}
+
+/* ---- adding --------------------------------------------------------------------------------------- */
+
+enum {
+    CUBE_COUNTS_MAX = 128,
+    CUBE_AMOUNTS_MAX = 16,
+};
+
+struct adding {
+    struct fact_pick *p;
+    int64_t block;
+    int64_t number[FACT_BLOCK], priced[FACT_BLOCK];
+    money_int least[FACT_BLOCK], most[FACT_BLOCK];
+    /* Columns of the block that are not zero. */
+    int64_t *count[CUBE_COUNTS_MAX];
+    struct sums_field count_field[CUBE_COUNTS_MAX];
+    size_t n_counts;
+    money_int *amount[CUBE_AMOUNTS_MAX];
+    size_t amount_offset[CUBE_AMOUNTS_MAX];
+    size_t n_amounts;
+};
+
+static struct ledger_sums *sums_at(const struct fact_pick *p, size_t i)
+{
+    return &p->answer->rows[p->row[i]].sums;
+}
+
+/* The stored bytes of a column; empty: zero throughout. Until the statement is reset. */
+static struct strv stored(struct adding *g, unsigned number)
+{
+    sqlite3_stmt *body = g->p->answer->reader->cubes.body;
+    int code;
+
+    sqlite3_bind_int64(body, 1, cube_row(number, g->block));
+    code = sqlite3_step(body);
+    if (code == SQLITE_ROW)
+        return db_column(body, 0);
+    if (code != SQLITE_DONE)
+        g->p->facts.rc = read_failed(g->p->answer->reader, &g->p->facts.fail);
+    return STRV("");
+}
+
+/* False where it is zero throughout, and after a failure. */
+static bool get_numbers(struct adding *g, unsigned number, int64_t *out)
+{
+    struct strv bytes = stored(g, number);
+    struct facts *f = &g->p->facts;
+
+    if (bytes.n && fact_decode_numbers(bytes, f->n, out) != RC_OK)
+        f->rc = read_damaged(&f->fail);
+    sqlite3_reset(f->reader->cubes.body);
+    return bytes.n && f->rc == RC_OK;
+}
+
+static bool get_amounts(struct adding *g, unsigned number, money_int *out)
+{
+    struct strv bytes = stored(g, number);
+    struct facts *f = &g->p->facts;
+
+    if (bytes.n && fact_decode_amounts(bytes, f->n, out) != RC_OK)
+        f->rc = read_damaged(&f->fail);
+    sqlite3_reset(f->reader->cubes.body);
+    return bytes.n && f->rc == RC_OK;
+}
+
+/* A column that is to be added, its values in place. */
+static void take_count(struct adding *g, const struct sums_field *field)
+{
+    if (!g->count[g->n_counts])
+        g->count[g->n_counts] = xcalloc(FACT_BLOCK, sizeof(int64_t));
+    if (get_numbers(g, field->number, g->count[g->n_counts]))
+        g->count_field[g->n_counts++] = *field;
+}
+
+static void take_amount(struct adding *g, const struct sums_field *field)
+{
+    if (!g->amount[g->n_amounts])
+        g->amount[g->n_amounts] = xcalloc(FACT_BLOCK, sizeof(money_int));
+    if (get_amounts(g, field->number, g->amount[g->n_amounts]))
+        g->amount_offset[g->n_amounts++] = field->offset;
+}
+
+/* Row after row, since the sums of many rows are far apart: each is fetched once. */
+static void add_columns(struct adding *g)
+{
+    const struct fact_pick *p = g->p;
+
+    for (size_t i = 0; p->facts.rc == RC_OK && i < p->facts.n; i++) {
+        char *s;
+
+        if (p->row[i] == PICK_NONE)
+            continue;
+        s = (char *)sums_at(p, i);
+        for (size_t k = 0; k < g->n_counts; k++) {
+            uint64_t n = (uint64_t)g->count[k][i];
+            uint64_t *to = (uint64_t *)(void *)(s + g->count_field[k].offset);
+
+            if (g->count_field[k].is_most)
+                *to = n > *to ? n : *to;
+            else if (__builtin_add_overflow(*to, n, to))
+                *to = UINT64_MAX;
+        }
+        for (size_t k = 0; k < g->n_amounts; k++) {
+            struct money *to = (struct money *)(void *)(s + g->amount_offset[k]);
+
+            *to = ledger_money_add(*to, (struct money){g->amount[k][i]});
+        }
+    }
+}
+
+/* Before `priced` is added: it says whether the row has any yet. */
+static void add_extremes(struct adding *g, const struct sums_field *priced)
+{
+    const struct fact_pick *p = g->p;
+    size_t bytes = p->facts.n * sizeof(g->least[0]);
+
+    if (!get_numbers(g, priced->number, g->priced))
+        return;
+    if (!get_amounts(g, CUBE_COST_MIN, g->least))
+        memset(g->least, 0, bytes);
+    if (!get_amounts(g, CUBE_COST_MAX, g->most))
+        memset(g->most, 0, bytes);
+    for (size_t i = 0; p->facts.rc == RC_OK && i < p->facts.n; i++) {
+        struct ledger_sums *s;
+
+        if (p->row[i] == PICK_NONE || g->priced[i] == 0)
+            continue;
+        s = sums_at(p, i);
+        if (s->priced == 0 || g->least[i] < s->cost_min.atto)
+            s->cost_min.atto = g->least[i];
+        if (s->priced == 0 || g->most[i] > s->cost_max.atto)
+            s->cost_max.atto = g->most[i];
+        if (__builtin_add_overflow(s->priced, (uint64_t)g->priced[i], &s->priced))
+            s->priced = UINT64_MAX;
+    }
+}
+
+static unsigned number_of(size_t offset)
+{
+    struct sums_field f = {0};
+
+    for (unsigned k = 0; ledger_sums_count(k, &f) && f.offset != offset; k++)
+        ;
+    return f.number;
+}
+
+/* Bands are keys of the rows: their sums are those of the rows. */
+static void add_bands(struct adding *g)
+{
+    static const size_t offsets[4] = {
+        offsetof(struct ledger_sums, requests), offsetof(struct ledger_sums, priced),
+        offsetof(struct ledger_sums, tokens) + USAGE_INPUT * sizeof(uint64_t),
+        offsetof(struct ledger_sums, tokens) + USAGE_OUTPUT * sizeof(uint64_t)};
+    const struct fact_pick *p = g->p;
+    const int64_t *band = facts_number(&g->p->facts, FACT_BAND);
+    struct sums_field cost;
+
+    for (size_t i = 0; band && i < p->facts.n; i++) {
+        if (band[i] < 0 || band[i] >= LEDGER_BANDS)
+            g->p->facts.rc = read_damaged(&g->p->facts.fail);
+    }
+    for (unsigned k = 0; k < 4 && p->facts.rc == RC_OK; k++) {
+        if (!get_numbers(g, number_of(offsets[k]), g->number))
+            continue;
+        for (size_t i = 0; i < p->facts.n; i++) {
+            struct ledger_band one = {0};
+            uint64_t n = (uint64_t)g->number[i];
+
+            if (p->row[i] == PICK_NONE)
+                continue;
+            *(k == 0   ? &one.requests
+              : k == 1 ? &one.priced
+              : k == 2 ? &one.input_tokens
+                       : &one.output_tokens) = n;
+            ledger_band_add(&p->answer->rows[p->row[i]].bands[band ? band[i] : 0], &one);
+        }
+    }
+    if (!ledger_sums_amount(0, &cost) || !get_amounts(g, cost.number, g->least))
+        return;
+    for (size_t i = 0; i < p->facts.n; i++) {
+        const struct ledger_band one = {.cost = {g->least[i]}};
+
+        if (p->row[i] != PICK_NONE)
+            ledger_band_add(&p->answer->rows[p->row[i]].bands[band ? band[i] : 0], &one);
+    }
+}
+
+static bool is_spared(unsigned want, size_t offset)
+{
+    bool is_tokens = offset >= offsetof(struct ledger_sums, tokens) &&
+                     offset < offsetof(struct ledger_sums, cost);
+    bool is_transport = offset >= offsetof(struct ledger_sums, latency_us) &&
+                        offset <= offsetof(struct ledger_sums, bytes_out);
+
+    is_transport |= offset == offsetof(struct ledger_sums, provider_costs) ||
+                    offset == offsetof(struct ledger_sums, provider_cost);
+    return (is_tokens && want & LEDGER_SPARE_TOKENS) ||
+           (is_transport && want & LEDGER_SPARE_TRANSPORT);
+}
+
+static void add_block(struct adding *g)
+{
+    const struct fact_pick *p = g->p;
+    const unsigned want = p->answer->want;
+    struct sums_field field;
+
+    g->n_counts = g->n_amounts = 0;
+    for (unsigned k = 0; p->facts.rc == RC_OK && ledger_sums_count(k, &field); k++) {
+        ASSERT(g->n_counts < CUBE_COUNTS_MAX);
+        if (field.offset == offsetof(struct ledger_sums, priced))
+            add_extremes(g, &field);
+        else if (!is_spared(want, field.offset))
+            take_count(g, &field);
+    }
+    for (unsigned k = 0; p->facts.rc == RC_OK && ledger_sums_amount(k, &field); k++) {
+        ASSERT(g->n_amounts < CUBE_AMOUNTS_MAX);
+        if (!is_spared(want, field.offset))
+            take_amount(g, &field);
+    }
+    add_columns(g);
+    if (p->facts.rc == RC_OK && want & LEDGER_WANT_BANDS)
+        add_bands(g);
+}
+
+static void adding_free(struct adding *g)
+{
+    for (size_t k = 0; g && k < CUBE_COUNTS_MAX; k++)
+        free(g->count[k]);
+    for (size_t k = 0; g && k < CUBE_AMOUNTS_MAX; k++)
+        free(g->amount[k]);
+    free(g);
+}
+
+static void add_cube(struct adding *g, const struct cube_place *c)
+{
+    struct fact_pick *p = g->p;
+    int64_t from_us = c->day * rollup_width_us(LEVEL_DAY);
+    struct fact_place place = {.is_cube = true,
+                               .first_us = from_us,
+                               .last_us = from_us + rollup_width_us(LEVEL_DAY) - 1};
+
+    for (int64_t at = 0; p->facts.rc == RC_OK && at < cube_blocks(c->n, FACT_BLOCK); at++) {
+        int64_t left = c->n - at * FACT_BLOCK;
+
+        place.block = g->block = c->first + at;
+        place.n = (size_t)(left < FACT_BLOCK ? left : FACT_BLOCK);
+        facts_stand_at(&p->facts, &place);
+        if (!pick_here(p) || p->facts.rc != RC_OK)
+            continue;
+        p->answer->cube_rows += p->n_picked;
+        add_block(g);
+    }
+    p->facts.place = NULL;
+}
+
+enum rc answer_add_cubes(struct fact_pick *p, int64_t from_us, int64_t to_us, struct fail *fail)
+{
+    const struct answer *a = p->answer;
+    const struct cube_index *x = &a->reader->cubes;
+    int64_t day_us = rollup_width_us(LEVEL_DAY);
+    struct adding *g = NULL;
+    enum rc rc;
+
+    for (size_t i = 0; i < x->n[a->cube_kind] && p->facts.rc == RC_OK; i++) {
+        const struct cube_place *c = &x->days[a->cube_kind][i];
+
+        if (c->day < rollup_bucket(LEVEL_DAY, from_us) || c->day * day_us < from_us ||
+            c->day >= rollup_bucket(LEVEL_DAY, to_us) || !is_usable(a, c))
+            continue;
+        if (!g)
+            g = xcalloc(1, sizeof(*g));
+        g->p = p;
+        pick_leave_out(p, c);
+        add_cube(g, c);
+    }
+    adding_free(g);
+    rc = p->facts.rc;
+    if (rc != RC_OK)
+        *fail = p->facts.fail;
+    return rc;
+}

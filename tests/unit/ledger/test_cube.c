@@ -1,0 +1,330 @@
+/*
+ * test_cube.c - days that are added up: answers from them are those from the lines, also of
+ * what came later; older ledgers get them; deleted days lose them; damage is named.
+ */
+#include "tests/unit/ledger/kit.h"
+
+#include <sqlite3.h>
+
+#include "metering/ledger/cube.h"
+#include "metering/ledger/fact.h"
+
+#define US_PER_HOUR (INT64_C(3600) * US_PER_SECOND)
+
+/* Two days that are over, and enough of a third for a block that is all of it. */
+enum { DAYS = 3, DAY_RECORDS = 5500, CUBES = 2 * CUBE_KINDS, LATE = 300 };
+
+static int64_t ask_sql(const struct kit_dir *d, const char *sql)
+{
+    sqlite3_stmt *stmt;
+    sqlite3 *db;
+    int64_t n;
+
+    assert_int_equal(sqlite3_open(d->db, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    n = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return n;
+}
+
+static void run_sql(const struct kit_dir *d, const char *sql)
+{
+    char *error = NULL;
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(d->db, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, &error) != SQLITE_OK)
+        fail_msg("%s", error);
+    sqlite3_close(db);
+}
+
+/* n records that end on the day, mostly. */
+static void write_day(struct journal *j, struct ledger *l, int day, int n, uint64_t seed)
+{
+    for (int i = 0; i < n; i++) {
+        struct record r;
+
+        kit_record(&seed, KIT_START_US + day * US_PER_DAY, US_PER_DAY, &r);
+        r.is_repeat = i % 7 == 0;
+        r.is_cacheable = i % 5 == 0;
+        assert_int_equal(journal_end(j, &r), RC_OK);
+        if (i % 1000 == 0) {
+            kit_flush(j);
+            ledger_catch_up(l);
+        }
+    }
+    kit_flush(j);
+    ledger_catch_up(l);
+}
+
+static void wait_for_cubes(const struct kit_dir *d, int64_t n)
+{
+    int64_t until = clock_mono_us() + 600 * US_PER_SECOND;
+
+    while (ask_sql(d, "SELECT count(*) FROM cube_day") < n && clock_mono_us() < until)
+        usleep(20000);
+    assert_int_equal(ask_sql(d, "SELECT count(*) FROM cube_day"), n);
+}
+
+/* Takes what is journalled already, and looks for days at once. */
+static void add_up(const struct kit_dir *d, int64_t n)
+{
+    struct ledger *l = kit_start(d, NULL, NULL);
+
+    wait_for_cubes(d, n);
+    ledger_stop(l);
+}
+
+static void make_ledger(struct kit_dir *d)
+{
+    struct ledger *l;
+    struct journal *j;
+
+    kit_dir_make(d);
+    l = kit_start(d, NULL, NULL);
+    j = kit_journal(d, 0);
+    for (int day = 0; day < DAYS; day++)
+        write_day(j, l, day, DAY_RECORDS, 70 + (uint64_t)day);
+    journal_close(j);
+    ledger_stop(l);
+    add_up(d, CUBES);
+}
+
+/* ---- questions -------------------------------------------------------------------------- */
+
+struct asked {
+    const char *by[3];
+    const char *field; /* a condition on it, or NULL */
+    struct strv value[2];
+    enum ledger_op op;
+    unsigned want;
+    enum period grain;
+    bool from_cubes;
+};
+
+static const struct asked asked[] = {
+    {{"team"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
+    {{"team", "model", "outcome"}, NULL, {{0}}, 0, LEDGER_WANT_BANDS, PERIOD_DAY, true},
+    {{"token_band", "repeat"}, "cacheable", {{"yes", 3}}, LEDGER_EQ, 0, PERIOD_TOTAL, true},
+    {{"team"}, "task", {{"", 0}}, LEDGER_EQ, LEDGER_WANT_BANDS, PERIOD_TOTAL, true},
+    {{"team"}, "task", {{"", 0}}, LEDGER_NE, 0, PERIOD_TOTAL, true},
+    {{"team"}, "task", {{"t*", 2}}, LEDGER_GLOB, 0, PERIOD_TOTAL, false},
+    {{"customer"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
+    {{"customer", "team"}, "team", {{"search", 6}, {"", 0}}, LEDGER_EQ, 0, PERIOD_DAY, true},
+    {{"team"}, "customer", {{"acme", 4}, {"", 0}}, LEDGER_NE, 0, PERIOD_TOTAL, true},
+    {{"customer"}, "model", {{"gpt*", 4}}, LEDGER_GLOB, 0, PERIOD_TOTAL, false},
+    {{"customer"}, NULL, {{0}}, 0, LEDGER_WANT_PERCENTILES, PERIOD_TOTAL, false},
+    {{"user"}, NULL, {{0}}, 0, LEDGER_SPARE_TOKENS, PERIOD_TOTAL, true},
+    {{"user"}, NULL, {{0}}, 0, LEDGER_SPARE_TRANSPORT, PERIOD_DAY, true},
+    {{"user", "team"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, false},
+    {{"cell"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
+    {{"cell", "team"}, "tier", {{"", 0}}, LEDGER_EQ, 0, PERIOD_MONTH, true},
+};
+enum { ASKED = sizeof(asked) / sizeof(*asked), OF_CUSTOMERS = 6 };
+
+static struct ledger_field field(const char *name)
+{
+    struct ledger_field f;
+
+    assert_true(ledger_field_parse(strv_z(name), &f));
+    return f;
+}
+
+static void make_question(const struct asked *a, const struct zone *zone, int64_t from_us,
+                          int64_t to_us, struct ledger_question *q)
+{
+    *q = (struct ledger_question){.grain = a->grain, .zone = zone, .want = a->want};
+    ledger_filter_init(&q->filter, from_us, to_us);
+    for (size_t i = 0; i < 3 && a->by[i]; i++)
+        q->by[q->n_by++] = field(a->by[i]);
+    if (a->field)
+        assert_int_equal(ledger_filter_add(&q->filter, field(a->field), a->op, a->value,
+                                           a->value[1].p ? 2 : 1),
+                         RC_OK);
+}
+
+/* What is spared may be anything. */
+static void forget_spared(struct ledger_sums *s, unsigned want)
+{
+    if (want & LEDGER_SPARE_TOKENS) {
+        memset(s->tokens, 0, sizeof(s->tokens));
+        memset(s->reported, 0, sizeof(s->reported));
+    }
+    if (want & LEDGER_SPARE_TRANSPORT) {
+        s->provider_costs = s->latency_us = s->latency_max_us = s->first_bytes = 0;
+        s->first_byte_us = s->first_byte_max_us = s->bytes_in = s->bytes_out = 0;
+        s->provider_cost = MONEY_ZERO;
+    }
+}
+
+static void assert_same(struct ledger_row *a, struct ledger_row *b, size_t n_by, unsigned want)
+{
+    forget_spared(&a->sums, want);
+    forget_spared(&b->sums, want);
+    assert_int_equal(a->start_us, b->start_us);
+    for (size_t i = 0; i < n_by; i++)
+        assert_true(strv_eq(a->value[i], b->value[i]));
+    assert_true(ledger_sums_equal(&a->sums, &b->sums));
+    if (want & LEDGER_WANT_BANDS)
+        assert_memory_equal(a->bands, b->bands, LEDGER_BANDS * sizeof(*a->bands));
+}
+
+/* Rows of cubes that answered; the answer is that from the lines. */
+static uint64_t compare(struct ledger_reader *r, const struct ledger_question *q)
+{
+    struct ledger_question of_lines = *q;
+    struct ledger_rows fast, slow;
+    struct fail fail;
+    uint64_t n;
+
+    of_lines.want |= LEDGER_WANT_LINES;
+    assert_int_equal(ledger_read_sums(r, q, &fast, &fail), RC_OK);
+    assert_int_equal(ledger_read_sums(r, &of_lines, &slow, &fail), RC_OK);
+    assert_int_equal(slow.cube_rows, 0);
+    assert_int_equal(fast.n, slow.n);
+    for (size_t i = 0; i < fast.n; i++)
+        assert_same(&fast.at[i], &slow.at[i], q->n_by, q->want);
+    assert_same(&fast.total, &slow.total, 0, q->want);
+    n = fast.cube_rows;
+    ledger_rows_release(&fast);
+    ledger_rows_release(&slow);
+    return n;
+}
+
+static void check_question(struct ledger_reader *r, const struct asked *a, bool has_cubes,
+                           const struct zone *zone, bool is_utc)
+{
+    bool fits = is_utc || a->grain != PERIOD_DAY; /* days of other zones are none of UTC */
+    struct ledger_question q;
+
+    make_question(a, zone, INT64_MIN, INT64_MAX, &q);
+    assert_int_equal(compare(r, &q) > 0, has_cubes && a->from_cubes && fits);
+}
+
+/* Each `step`th question from `first` on; the lines are slow. */
+static void check_answers(const struct kit_dir *d, size_t first, size_t step, bool has_cubes)
+{
+    struct zone *utc = zone_open("UTC");
+    struct ledger_reader *r = kit_read(d);
+
+    for (size_t i = first; i < ASKED; i += step)
+        check_question(r, &asked[i], has_cubes, utc, true);
+    kit_read_end(r);
+    zone_close(utc);
+}
+
+/* ---- tests ---------------------------------------------------------------------------- */
+
+static struct kit_dir shared;
+
+static int make_shared(void **state)
+{
+    (void)state;
+    make_ledger(&shared);
+    return 0;
+}
+
+static int remove_shared(void **state)
+{
+    (void)state;
+    kit_dir_remove(&shared);
+    return 0;
+}
+
+static void cubes_equal_lines(void **state)
+{
+    (void)state;
+    assert_int_equal(ask_sql(&shared, "SELECT count(*) FROM cube_day WHERE n>0"), CUBES);
+    check_answers(&shared, 0, 1, true);
+    kit_verify(&shared);
+}
+
+/* Of the two days one is whole, or none is. */
+static void ragged_ends_are_read_from_columns(void **state)
+{
+    struct zone *zone = zone_open("Asia/Kathmandu");
+    struct ledger_reader *r = kit_read(&shared);
+    struct ledger_question q;
+
+    (void)state;
+    assert_non_null(zone);
+    make_question(&asked[OF_CUSTOMERS], zone, KIT_START_US + 3 * US_PER_HOUR + 7,
+                  KIT_START_US + 2 * US_PER_DAY + 5 * US_PER_HOUR + 11, &q);
+    assert_true(compare(r, &q) > 0);
+    q.grain = PERIOD_DAY;
+    assert_int_equal(compare(r, &q), 0);
+    kit_read_end(r);
+    zone_close(zone);
+}
+
+/* Behind the block up to which a cube looked: in part of a block, and of whole ones. */
+static void what_comes_late_is_added(void **state)
+{
+    struct ledger *l = kit_start(&shared, NULL, NULL);
+    struct journal *j = kit_journal(&shared, 0);
+
+    (void)state;
+    write_day(j, l, 0, LATE, 80);
+    check_answers(&shared, 0, 6, true);
+    write_day(j, l, 1, FACT_BLOCK, 81);
+    journal_close(j);
+    ledger_stop(l);
+    check_answers(&shared, 1, 5, true);
+    kit_verify(&shared);
+}
+
+static void an_older_ledger_gets_cubes(void **state)
+{
+    (void)state;
+    run_sql(&shared, "DROP TABLE cube; DROP TABLE cube_day; PRAGMA user_version=4");
+    add_up(&shared, CUBES);
+    check_answers(&shared, 3, 8, true);
+    run_sql(&shared, "DELETE FROM cube; DELETE FROM cube_day");
+    check_answers(&shared, 6, 20, false);
+}
+
+/* Of a column, of a key, of the number of rows. */
+static const char *const damages[] = {
+    "DELETE FROM cube WHERE id=(SELECT min(id) FROM cube WHERE id>>44=32)",
+    "UPDATE cube SET body=x'ff' WHERE id>>44=196",
+    "UPDATE cube_day SET n=n-1",
+};
+
+static void damage_is_named(void **state)
+{
+    (void)state;
+    run_sql(&shared, "CREATE TABLE c AS SELECT * FROM cube;"
+                     "CREATE TABLE d AS SELECT * FROM cube_day");
+    for (size_t i = 0; i < sizeof(damages) / sizeof(*damages); i++) {
+        struct ledger_verdict v;
+        struct ledger_reader *r;
+        struct fail fail;
+
+        run_sql(&shared, damages[i]);
+        r = kit_read(&shared);
+        assert_int_equal(ledger_read_verify(r, NULL, NULL, &v, &fail), RC_OK);
+        assert_true(v.bad_cubes > 0);
+        assert_true(v.bad_cubes <= v.cubes);
+        assert_non_null(strstr(v.first, "the sums of day "));
+        assert_int_equal(v.bad_lines + v.bad_rollups + v.bad_tasks + v.bad_facts, 0);
+        kit_read_end(r);
+        run_sql(&shared, "DELETE FROM cube; DELETE FROM cube_day;"
+                         "INSERT INTO cube SELECT * FROM c; INSERT INTO cube_day SELECT * FROM d");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cubes_equal_lines),
+        cmocka_unit_test(ragged_ends_are_read_from_columns),
+        cmocka_unit_test(what_comes_late_is_added),
+        cmocka_unit_test(damage_is_named),
+        cmocka_unit_test(an_older_ledger_gets_cubes),
+    };
+
+    return cmocka_run_group_tests(tests, make_shared, remove_shared);
+}
