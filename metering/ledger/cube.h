@@ -32,7 +32,7 @@ enum cube_kind {
 enum {
     CUBE_ROWS_MAX = 1 << 16, /* of a day; with more there is no cube */
     CUBE_BLOCKS_LEAST = 2,   /* blocks of columns; a day of fewer is read from them */
-    CUBE_NUMBERS = 256,      /* numbers of columns: of sums_field, cost_min, cost_max, and keys */
+    CUBE_NUMBERS = 256, /* numbers of columns: of sums_field, cost_min, cost_max, and keys */
     CUBE_COST_MIN = 40,
     CUBE_COST_MAX = 41,
     CUBE_KEY = 192, /* plus enum fact_number */
@@ -57,9 +57,10 @@ struct cube_make;
 /* The cube of a kind of a day, of the blocks of columns up to number `through`. */
 struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t through);
 void cube_make_free(struct cube_make *m);
-/* Within a view: adds up `blocks` blocks more; *done: all. Views may differ from call to call. */
-enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned blocks, bool *done,
-                       struct fail *fail) RC_MUST;
+/* Within a view: adds up `blocks` blocks more; *done: all. Views may differ from call to call.
+ */
+enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned blocks,
+                       bool *done, struct fail *fail) RC_MUST;
 /* When it is done: rows, or CUBE_NONE. */
 int64_t cube_make_rows(const struct cube_make *m);
 enum cube_kind cube_make_kind(const struct cube_make *m);

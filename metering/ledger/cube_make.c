@@ -185,10 +185,11 @@ static void choose_rows(struct cube_make *m, struct fact_pick *p)
     }
 }
 
-/* ---- blocks -------------------------------------------------------------------------------- */
+/* ---- blocks --------------------------------------------------------------------------------
+ */
 
-enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned blocks, bool *done,
-                       struct fail *fail)
+enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned blocks,
+                       bool *done, struct fail *fail)
 {
     struct ledger_question q = {.grain = PERIOD_TOTAL};
     struct answer a = {.reader = r, .q = &q, .cube_kind = CUBE_KINDS};
@@ -235,7 +236,8 @@ enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned bl
 static int compare_keys(const void *a, const void *b, void *arg)
 {
     const struct cube_make *m = arg;
-    const struct cube_key *x = &m->keys[*(const uint32_t *)a], *y = &m->keys[*(const uint32_t *)b];
+    const struct cube_key *x = &m->keys[*(const uint32_t *)a],
+                          *y = &m->keys[*(const uint32_t *)b];
 
     /* Subjects first: rows of an answer are met in one order day after day. */
     if (x->subject != y->subject)
@@ -317,7 +319,7 @@ static enum rc give_block(struct giving *g, struct fail *fail)
         for (size_t i = 0; i < g->n; i++) {
             const char *sums = (const char *)&g->m->rows[g->order[i]].sums;
 
-            g->number[i] = (int64_t)*(const uint64_t *)(const void *)(sums + field.offset);
+            g->number[i] = (int64_t) * (const uint64_t *)(const void *)(sums + field.offset);
         }
         rc = give_numbers(g, field.number, fail);
     }
@@ -354,7 +356,8 @@ enum rc cube_make_columns(struct cube_make *m, cube_column_fn *fn, void *arg, st
     return rc;
 }
 
-/* ---- what is to be made ------------------------------------------------------------------- */
+/* ---- what is to be made -------------------------------------------------------------------
+ */
 
 static bool has_cube(const struct cube_index *x, enum cube_kind kind, int64_t day)
 {
@@ -364,11 +367,13 @@ static bool has_cube(const struct cube_index *x, enum cube_kind kind, int64_t da
 /* Blocks of which the day's requests may be. */
 static size_t blocks_of_day(const struct fact_index *x, int64_t day)
 {
-    int64_t from_us = day * rollup_width_us(LEVEL_DAY), to_us = from_us + rollup_width_us(LEVEL_DAY);
+    int64_t from_us = day * rollup_width_us(LEVEL_DAY),
+            to_us = from_us + rollup_width_us(LEVEL_DAY);
     size_t n = 0;
 
     for (size_t i = 0; i < x->n; i++)
-        n += x->blocks[i].block && x->blocks[i].last_us >= from_us && x->blocks[i].first_us < to_us;
+        n += x->blocks[i].block && x->blocks[i].last_us >= from_us &&
+             x->blocks[i].first_us < to_us;
     return n;
 }
 

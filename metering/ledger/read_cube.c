@@ -13,7 +13,8 @@
 #include "base/check.h"
 #include "base/xalloc.h"
 
-/* ---- what there is -------------------------------------------------------------------------- */
+/* ---- what there is --------------------------------------------------------------------------
+ */
 
 void cube_index_release(struct cube_index *x)
 {
@@ -91,7 +92,8 @@ const struct cube_place *cube_find(const struct cube_index *x, enum cube_kind ki
     return low < x->n[kind] && x->days[kind][low].day == day ? &x->days[kind][low] : NULL;
 }
 
-/* ---- which kind answers ------------------------------------------------------------------------ */
+/* ---- which kind answers
+ * ------------------------------------------------------------------------ */
 
 static bool is_of_no_task(const struct ledger_condition *c)
 {
@@ -169,7 +171,8 @@ bool answer_has_cube(const struct answer *a, int64_t day)
     return c && is_usable(a, c);
 }
 
-/* ---- adding --------------------------------------------------------------------------------------- */
+/* ---- adding
+ * --------------------------------------------------------------------------------------- */
 
 enum {
     CUBE_COUNTS_MAX = 128,

@@ -10,10 +10,12 @@
 /* Within a view: which cubes there are. */
 enum rc cubes_look(struct ledger_reader *r, struct fail *fail) RC_MUST;
 /* The cube of a day, also where it says that there is none; NULL: not looked at yet. */
-const struct cube_place *cube_find(const struct cube_index *x, enum cube_kind kind, int64_t day);
+const struct cube_place *cube_find(const struct cube_index *x, enum cube_kind kind,
+                                   int64_t day);
 
 /* The kind that answers the question as far as it goes; CUBE_KINDS: none does. */
-enum rc answer_cube_kind(const struct answer *a, enum cube_kind *out, struct fail *fail) RC_MUST;
+enum rc answer_cube_kind(const struct answer *a, enum cube_kind *out,
+                         struct fail *fail) RC_MUST;
 /* Whether the answer has a cube for the day of UTC that lies in one of its periods. */
 bool answer_has_cube(const struct answer *a, int64_t day);
 /*

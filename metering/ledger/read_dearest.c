@@ -109,7 +109,8 @@ static enum rc find(struct answer *a, struct dearest *d, struct fail *fail)
 
 bool read_dearest_can(const struct ledger_filter *f, uint64_t limit, uint64_t offset)
 {
-    bool can = limit > 0 && limit <= DEAREST_MAX && offset <= DEAREST_MAX - limit && !f->by_start;
+    bool can =
+        limit > 0 && limit <= DEAREST_MAX && offset <= DEAREST_MAX - limit && !f->by_start;
 
     for (size_t i = 0; i < f->n_where; i++)
         can &= pick_knows(&f->where[i].field);

@@ -51,8 +51,8 @@ static enum rc verify_cube(struct ledger_reader *r, enum cube_kind kind,
         v->bad_cubes++;
         if (!v->first[0])
             snprintf(v->first, sizeof(v->first),
-                     "the sums of day %" PRId64 " (kind %d) differ from its requests", place->day,
-                     (int)kind);
+                     "the sums of day %" PRId64 " (kind %d) differ from its requests",
+                     place->day, (int)kind);
         rc = RC_OK;
     }
     cube_make_free(m);

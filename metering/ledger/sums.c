@@ -188,15 +188,15 @@ bool ledger_sums_count(unsigned i, struct sums_field *out)
     i -= COUNT_FIELDS;
     if (i < OUTCOME_COUNT) {
         *out = (struct sums_field){
-            PART_OUTCOMES + i, offsetof(struct ledger_sums, by_outcome) + i * sizeof(uint64_t), false};
+            PART_OUTCOMES + i, offsetof(struct ledger_sums, by_outcome) + i * sizeof(uint64_t),
+            false};
         return true;
     }
     i -= OUTCOME_COUNT;
     if (i <= USAGE_ESTIMATED) {
-        *out = (struct sums_field){PART_USAGE_SOURCES + i,
-                                   offsetof(struct ledger_sums, by_usage_source) +
-                                       i * sizeof(uint64_t),
-                                   false};
+        *out = (struct sums_field){
+            PART_USAGE_SOURCES + i,
+            offsetof(struct ledger_sums, by_usage_source) + i * sizeof(uint64_t), false};
         return true;
     }
     i -= USAGE_ESTIMATED + 1;
@@ -206,10 +206,9 @@ bool ledger_sums_count(unsigned i, struct sums_field *out)
                                      offsetof(struct ledger_sums, tokens) +
                                          usage * sizeof(uint64_t),
                                      false}
-               : (struct sums_field){COLUMN_REPORTED + (wire_usage((enum usage_field)usage) & 31),
-                                     offsetof(struct ledger_sums, reported) +
-                                         usage * sizeof(uint64_t),
-                                     false};
+               : (struct sums_field){
+                     COLUMN_REPORTED + (wire_usage((enum usage_field)usage) & 31),
+                     offsetof(struct ledger_sums, reported) + usage * sizeof(uint64_t), false};
     return i < 2 * USAGE_COUNT;
 }
 

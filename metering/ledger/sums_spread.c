@@ -149,7 +149,7 @@ static const struct {
     const char *name;
     uint64_t most;
 } band_table[LEDGER_BANDS] = {
-    {"unknown", 0},    {"0-1k", 1000},       {"1-4k", 4000},        {"4-16k", 16000},
+    {"unknown", 0},    {"0-1k", 1000},      {"1-4k", 4000},        {"4-16k", 16000},
     {"16-64k", 64000}, {"64-256k", 256000}, {">256k", UINT64_MAX},
 };
 

@@ -311,8 +311,9 @@ static void damage_is_named(void **state)
         assert_non_null(strstr(v.first, "the sums of day "));
         assert_int_equal(v.bad_lines + v.bad_rollups + v.bad_tasks + v.bad_facts, 0);
         kit_read_end(r);
-        run_sql(&shared, "DELETE FROM cube; DELETE FROM cube_day;"
-                         "INSERT INTO cube SELECT * FROM c; INSERT INTO cube_day SELECT * FROM d");
+        run_sql(&shared,
+                "DELETE FROM cube; DELETE FROM cube_day;"
+                "INSERT INTO cube SELECT * FROM c; INSERT INTO cube_day SELECT * FROM d");
     }
 }
 
