@@ -22,6 +22,7 @@ from kit.procs import Process, tollgate_binary, wait_for
 from kit.settled import at_rest, budget, settled_books
 
 KILLS = int(os.environ.get("TOLLGATE_KILLS", "8"))
+EXACT = 50      # calls at least that end whole between the kills
 OUTAGE_S = float(os.environ.get("TOLLGATE_OUTAGE_S", "2"))
 DAY = {"name": "day", "unit": "usd", "limit": "1000000", "window": "day"}
 
@@ -54,6 +55,8 @@ def test_c7_killed_at_random_moments(gateways, provider, own_redis, say, redis_t
     for kill in range(KILLS):
         load = Load(gateway, 8, seed=seed + kill)
         time.sleep(chance.uniform(0.05, 0.6))
+        if kill % 2:   # on a slow machine the others come before anything is answered
+            wait_for("whole answers", lambda: len(load.answered) > EXACT * 2 / KILLS, 60, 0.01)
         gateway.kill()
         load.stop()
         answered += load.answered
@@ -69,7 +72,7 @@ def test_c7_killed_at_random_moments(gateways, provider, own_redis, say, redis_t
         gateway.start()
     books = settled_books(gateway, provider, answered)
     interrupted = len([r for r in books.records if r["outcome"] == "interrupted"])
-    assert interrupted > 0 and books.exact > 50
+    assert interrupted > 0 and books.exact > EXACT
     assert gateway.cli("audit").rstrip().endswith("everything agrees")
     say(f"killed {KILLS} times (leases {leases}, twice in a row {twice}, tail torn {torn}, Redis "
         f"emptied {emptied}; seed {seed}): {interrupted} requests cut off; {books}; reserved 0, "
