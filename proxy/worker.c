@@ -140,13 +140,14 @@ static void open_letter(struct worker *w, struct letter *letter)
         for (size_t i = 0; i < old->generation->config->n_upstreams; i++)
             upstream_pool_retire(old->at[i]);
         pools_unref(old);
+        xchg_look_at_sockets(w);
         break;
     }
     case LETTER_DRAIN:
         w->draining = true;
         stop_listening(w);
         close_idle_conns(w);
-        xchg_drain_sockets(w);
+        xchg_look_at_sockets(w);
         break;
     case LETTER_STOP:
         w->draining = w->stopping = true;

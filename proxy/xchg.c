@@ -383,13 +383,15 @@ void xchg_stop_all(struct worker *w)
         xchg_wake(LIST_OBJECT(at, struct xchg, live), WAKE_STOP);
 }
 
-void xchg_drain_sockets(struct worker *w)
+void xchg_look_at_sockets(struct worker *w)
 {
     LIST_FOREACH (at, &w->live) {
         struct xchg *x = LIST_OBJECT(at, struct xchg, live);
 
-        if (x->state == &S_SOCKET)
+        if (x->state == &S_SOCKET) {
+            x->socket->is_checked = false;
             xchg_again(x);
+        }
     }
 }
 

@@ -45,9 +45,10 @@ void xchg_journal_synced(struct worker *w);
 void xchg_reap(struct worker *w);
 /* Frees the pool. */
 void xchg_pool_free(struct worker *w);
+/* The process takes no more, or a configuration is new: WebSockets whose time has come are closed,
+ * those on which an answer runs when it has ended. */
+void xchg_look_at_sockets(struct worker *w);
 /* Every running exchange of the worker: WAKE_STOP. */
-/* The process takes no more: WebSockets that rest are closed, others when they do. */
-void xchg_drain_sockets(struct worker *w);
 void xchg_stop_all(struct worker *w);
 /* Wakes those whose deadline has come; false where no exchange runs. */
 bool xchg_check_deadlines(struct worker *w);

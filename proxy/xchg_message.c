@@ -95,10 +95,21 @@ static enum rc take_message(struct xchg *x)
         drop(x);
         return RC_OK;
     }
+    if (s->stale) {
+        socket_refuse(s, REFUSE_INVALID_KEY, STRV(SOCKET_STALE), x->id_text, ask.event_id,
+                      ask.lane);
+        stat_add(&x->worker->stats.refused[REFUSE_INVALID_KEY], 1);
+        drop(x);
+        return RC_OK;
+    }
     if (!names_allowed(x, &ask)) {
         drop(x);
         return RC_OK;
     }
+    if (ask.kind != LIVE_CREATES && ask.hears.is_said)
+        s->hears = ask.hears;
+    if (ask.kind != LIVE_CREATES && ask.speaks.is_said)
+        s->speaks = ask.speaks;
     if (ask.has_session_max)
         s->session_max = ask.session_max;
     if (ask.kind == LIVE_CREATES) {
@@ -112,7 +123,7 @@ static enum rc take_message(struct xchg *x)
         xchg_within(s->spare->x, SOCKET_SPARE_MS);
     }
     s->text_bytes += ask.text_bytes;
-    s->audio_bytes += ask.audio_bytes;
+    s->audio_bytes += live_sound_bytes(&s->hears, ask.audio_bytes);
     return s->gate == GATE_NONE ? forward(x) : RC_OK;
 }
 

@@ -347,6 +347,8 @@ static enum step after_rounds(struct xchg *x, enum side up, enum side down)
         turns_end(s, END_UPSTREAM_GONE);
     if (s->hopeless)
         return hang_up(x, END_REFUSED, WS_CODE_POLICY, WS_CODE_GOING_AWAY, strv_z(s->why));
+    if (s->stale && !turns_run(s))
+        return hang_up(x, END_OK, WS_CODE_POLICY, WS_CODE_GOING_AWAY, STRV(SOCKET_STALE));
     if (x->worker->draining && !turns_run(s))
         return hang_up(x, END_OK, WS_CODE_GOING_AWAY, WS_CODE_GOING_AWAY,
                        STRV("the gateway is shutting down"));
@@ -356,12 +358,28 @@ static enum step after_rounds(struct xchg *x, enum side up, enum side down)
     return STEP_WAIT;
 }
 
+static void check_key(struct xchg *x)
+{
+    struct socket *s = x->socket;
+    const struct upstream_config *upstream;
+    const struct key_config *key;
+    int64_t now_us = clock_wall_us();
+
+    if (s->is_checked && (s->stale || now_us < s->good_until_us))
+        return;
+    key = socket_key(s, x->worker->pools->generation->config, now_us, &upstream);
+    s->is_checked = true;
+    s->stale = key == NULL;
+    s->good_until_us = key ? key->expires_us : 0;
+}
+
 static enum step st_socket(struct xchg *x)
 {
     enum side up, down;
 
     if (x->socket->ending)
         return finish(x);
+    check_key(x);
     if (x->socket->from_upstream.fault != WS_OK) /* behind the head of its handshake */
         return fault_of(x, false);
     up = socket_pump_up(x);

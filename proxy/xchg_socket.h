@@ -31,6 +31,8 @@ enum {
 /* Bytes of one message of a server's; a client's has the maximum of bodies. */
 #define SOCKET_MESSAGE_MAX_BYTES (UINT64_C(1) << 30)
 
+#define SOCKET_STALE "the key of this connection is valid no more"
+
 /* What becomes of the message that waits in x->body. */
 enum gate {
     GATE_NONE = 0, /* none waits */
@@ -58,7 +60,8 @@ struct turn {
     bool cut;      /* told to end early */
     enum end_reason end; /* with over */
     uint64_t audio_in;   /* tokens of sound that it hears, about */
-    uint64_t audio_out;  /* base64 of sound that it has said */
+    uint64_t audio_out;  /* sound that it has said, as live_sound_bytes has it */
+    struct live_sound speaks;
     struct tap_result seen;
 };
 
@@ -93,7 +96,12 @@ struct socket {
     char transcriber[REQUEST_MODEL_MAX_BYTES];
     uint64_t session_max;    /* bound of each answer; 0: none */
     uint64_t context_tokens; /* that the last answer has read and added */
-    uint64_t text_bytes, audio_bytes; /* said since */
+    uint64_t text_bytes, audio_bytes; /* said since; sound as live_sound_bytes has it */
+    struct live_sound hears, speaks;
+    /* Its key, by the configuration in force: looked up once after each reload, and when it
+     * expires. A stale one gets no further message through, and is closed once no answer runs. */
+    bool is_checked, stale;
+    int64_t good_until_us;
 };
 
 /* ---- the handshake (xchg_upgrade.c) ---- */
@@ -131,6 +139,10 @@ enum side { SIDE_WAITS = 0, SIDE_MORE, SIDE_GONE, SIDE_BAD, SIDE_OTHER_GONE };
 enum side socket_pump_up(struct xchg *x);
 
 /* ---- its calls (xchg_turn.c) ---- */
+/* Its key and upstream, as the newest configuration has them, or NULL: no more, or not for each
+ * other. */
+const struct key_config *socket_key(const struct socket *s, const struct config *config,
+                                    int64_t now_us, const struct upstream_config **upstream);
 /* A new one, of nobody's asking yet. */
 struct turn *turn_make(struct socket *s);
 /* One more that the server began may be counted; false where that is abuse: the connection then

@@ -40,6 +40,18 @@ static const struct key_config *same_key(const struct config *config,
     return NULL;
 }
 
+const struct key_config *socket_key(const struct socket *s, const struct config *config,
+                                    int64_t now_us, const struct upstream_config **upstream)
+{
+    const struct key_config *key = same_key(config, s->x->key);
+
+    *upstream = config_upstream(config, strv_z(s->x->upstream->name));
+    if (!*upstream || !key || key->disabled || key->expires_us <= now_us ||
+        !key_allows_upstream(key, strv_z((*upstream)->name)))
+        return NULL;
+    return key;
+}
+
 struct turn *turn_make(struct socket *s)
 {
     struct xchg *parent = s->x;
@@ -56,9 +68,9 @@ struct turn *turn_make(struct socket *s)
     x->head.method = parent->head.method;
     x->head.minor = parent->head.minor;
     x->route = s->call;
-    x->upstream = config_upstream(x->config, strv_z(parent->upstream->name));
-    x->key = same_key(x->config, parent->key);
-    if (!x->upstream || !x->key || x->key->disabled || x->key->expires_us <= x->start_wall_us) {
+    t->speaks = s->speaks;
+    x->key = socket_key(s, x->config, x->start_wall_us, &x->upstream);
+    if (!x->key) {
         t->stale = true;
         x->upstream = parent->upstream; /* for the record and the words */
         x->key = parent->key;
@@ -113,6 +125,8 @@ void turn_open(struct socket *s, const struct live_ask *ask, struct strv message
     s->gated = t;
     turn_keep_text(t->event_id, sizeof(t->event_id), ask->event_id);
     turn_keep_text(t->lane, sizeof(t->lane), ask->lane);
+    if (ask->speaks.is_said)
+        t->speaks = ask->speaks;
     x->bytes_in = message.n;
     if (s->protocol->kind == LIVE_RESPONSES) {
         if (protocol_scan_request(s->x->upstream->protocol, &s->call, message, x->worker->shapes,
@@ -184,7 +198,7 @@ static enum step st_turn_start(struct xchg *x)
     if (t->owed) /* it happens all the same */
         return xchg_go(x, &S_ADMIT);
     if (t->stale)
-        return xchg_refuse(x, REFUSE_INVALID_KEY, "the key of this connection is valid no more");
+        return xchg_refuse(x, REFUSE_INVALID_KEY, SOCKET_STALE);
     if (t->end == END_REFUSED)
         return xchg_refuse(x, REFUSE_BAD_REQUEST, "the message is not what this endpoint takes");
     if (x->worker->draining)
@@ -290,7 +304,7 @@ void turns_end(struct socket *s, enum end_reason reason)
         if (t->spare)
             t->end = END_OK;
         else if (!t->over)
-            t->end = reason;
+            t->end = t->cut ? END_CUT : reason;
         t->over = true;
         if (t->x->end == END_NONE)
             t->x->end = t->end;

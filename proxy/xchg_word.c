@@ -120,7 +120,7 @@ static void add(struct turn *t, const struct live_word *word)
     note_begun(t, word);
     t->x->bytes_out += t->socket->message_bytes;
     t->seen.output_bytes += word->text_bytes;
-    t->audio_out += word->audio_bytes;
+    t->audio_out += live_sound_bytes(&t->speaks, word->audio_bytes);
     if (tap_result(word->tap)->has_usage) {
         take_counts(t, word);
         t->seen.usage_is_final = false; /* the answer goes on */
@@ -154,7 +154,7 @@ static void end_answer(struct socket *s, const struct live_word *word)
     note_begun(t, word);
     t->x->bytes_out += s->message_bytes;
     t->seen.output_bytes += word->text_bytes;
-    t->audio_out += word->audio_bytes;
+    t->audio_out += live_sound_bytes(&t->speaks, word->audio_bytes);
     if (tap_result(word->tap)->has_usage || !t->seen.has_usage) {
         take_counts(t, word);
     } else { /* told before: that was the last */
@@ -215,12 +215,17 @@ static void fails(struct socket *s, const struct live_word *word)
     end(t, END_OK, NULL);
 }
 
+/* What the client has asked for itself stands: this may have been said before it was heard. */
 static void keep_session(struct socket *s, const struct live_word *word)
 {
     if (word->model[0] != '\0')
         turn_keep_text(s->served, sizeof(s->served), word->model);
     if (word->transcriber[0] != '\0')
         turn_keep_text(s->transcriber, sizeof(s->transcriber), word->transcriber);
+    if (word->hears.is_said && !s->hears.is_said)
+        s->hears = word->hears;
+    if (word->speaks.is_said && !s->speaks.is_said)
+        s->speaks = word->speaks;
 }
 
 void turn_word(struct socket *s, const struct live_word *word)

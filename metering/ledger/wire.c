@@ -56,7 +56,8 @@ static const unsigned char usage_number[USAGE_COUNT] = {
     [USAGE_CODE] = 13,          [USAGE_IMAGES] = 14,       [USAGE_AUDIO_MS] = 15,
     [USAGE_CHARACTERS] = 16,    [USAGE_SEARCH_UNITS] = 17, [USAGE_INPUT_VIDEO] = 18,
     [USAGE_CITATION] = 19,      [USAGE_PAGES] = 20,        [USAGE_X_SEARCH] = 21,
-    [USAGE_MAPS] = 22,          [USAGE_VIDEO_MS] = 23,
+    [USAGE_MAPS] = 22,          [USAGE_VIDEO_MS] = 23,     [USAGE_CACHE_AUDIO] = 24,
+    [USAGE_CACHE_IMAGE] = 25,
 };
 
 unsigned wire_meter(enum meter m)

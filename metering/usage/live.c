@@ -19,6 +19,41 @@ enum {
     GOOGLE_OUT_BYTES = 2000,
 };
 
+enum {
+    PCM_RATE = 24000,
+    PCM_RATE_MIN = 1000, /* a lower one is taken for this */
+    G711_LONGER = 6,     /* 48,000 bytes a second against 8,000 */
+};
+
+bool live_sound_parse(const char *name, struct live_sound *out)
+{
+    static const struct {
+        const char *name;
+        bool is_g711;
+    } NAMES[] = {{"pcm16", false},     {"audio/pcm", false},  {"g711_ulaw", true},
+                 {"g711_alaw", true},  {"audio/pcmu", true},  {"audio/pcma", true}};
+
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
+        if (strcmp(name, NAMES[i].name) == 0) {
+            out->is_said = true;
+            out->is_g711 = NAMES[i].is_g711;
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t live_sound_bytes(const struct live_sound *s, uint64_t base64_bytes)
+{
+    uint64_t rate = s->rate > PCM_RATE_MIN ? s->rate : PCM_RATE_MIN, out;
+
+    if (s->is_g711)
+        return base64_bytes > UINT64_MAX / G711_LONGER ? UINT64_MAX : base64_bytes * G711_LONGER;
+    if (s->rate == 0 || s->rate >= PCM_RATE) /* a faster one would make it shorter: not believed */
+        return base64_bytes;
+    return __builtin_mul_overflow(base64_bytes, PCM_RATE, &out) ? UINT64_MAX : out / rate;
+}
+
 static uint64_t divide_up(uint64_t a, uint64_t b)
 {
     return a / b + (a % b != 0);

@@ -38,6 +38,19 @@ const struct live_protocol *live_protocol(const struct endpoint *endpoint);
  * text, or too long. Empty where the query names none. */
 bool live_query_model(struct strv query, char out[REQUEST_MODEL_MAX_BYTES], struct strv *model);
 
+/*
+ * What base64 of sound comes to as PCM of 24,000 samples a second, in which tokens are told: 16
+ * bits a sample of what OpenAI's "pcm16" and "audio/pcm" are unless a rate is given, 8 bits and
+ * 8,000 samples of G.711 ("g711_ulaw", "g711_alaw", "audio/pcmu", "audio/pcma"), so that a byte
+ * of it is as long as six.
+ */
+struct live_sound {
+    bool is_said;   /* otherwise the preset: PCM */
+    bool is_g711;
+    uint32_t rate;  /* of PCM, samples a second; 0: 24,000 */
+};
+uint64_t live_sound_bytes(const struct live_sound *s, uint64_t base64_bytes);
+
 enum { LIVE_ID_MAX_BYTES = 128, LIVE_LANE_MAX_BYTES = 64 };
 
 /* ---- from the client ----------------------------------------------------------------- */
@@ -58,6 +71,7 @@ struct live_ask {
     bool has_max_output;  /* bounds the answer */
     bool has_session_max; /* bounds all answers from now on; 0: none does */
     uint64_t max_output, session_max;
+    struct live_sound hears, speaks; /* of the session; of one answer with LIVE_CREATES */
     uint64_t text_bytes;  /* that the conversation has more of */
     uint64_t audio_bytes; /* likewise, in base64 */
     bool has_state;       /* names an answer or conversation that the provider keeps */
@@ -85,6 +99,7 @@ struct live_word {
     int status;                       /* LIVE_FAILS: as HTTP has it; 0: not said */
     char model[REQUEST_MODEL_MAX_BYTES];       /* of the session; "": not said */
     char transcriber[REQUEST_MODEL_MAX_BYTES]; /* likewise */
+    struct live_sound hears, speaks;           /* likewise */
     uint64_t text_bytes;  /* generated */
     uint64_t audio_bytes; /* likewise, in base64 */
     /* Counts, model, tier and end as far as the message tells; valid until the next. */
@@ -113,7 +128,11 @@ enum rc live_refusal(enum live_kind kind, enum refusal r, struct strv message,
 /* Appends the message that ends an answer early. RC_STATE where there is none. */
 enum rc live_cancel(enum live_kind kind, const char *response_id, struct buf *out) RC_MUST;
 
-/* Tokens that so much sound has at the most, by the base64 that carries it. */
+/* The format that a member of a message names; true where it is one of sound. */
+bool live_sound_parse(const char *name, struct live_sound *out);
+
+/* Tokens that so much sound has at the most, by the base64 that carries it (OpenAI's:
+ * live_sound_bytes of it). */
 uint64_t live_input_audio_tokens(enum live_kind kind, uint64_t base64_bytes);
 uint64_t live_output_audio_tokens(enum live_kind kind, uint64_t base64_bytes);
 

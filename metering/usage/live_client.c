@@ -32,6 +32,13 @@ enum node {
     N_INPUT,
     N_MEDIA,
     N_TOOLS,
+    N_SESSION_OUTPUT,
+    N_HEARD_AS,
+    N_SPOKEN_AS,
+    N_HEARS,
+    N_SPEAKS,
+    N_HEARS_RATE,
+    N_SPEAKS_RATE,
     N_COUNT,
 };
 
@@ -62,6 +69,8 @@ static const struct jscan_edge RESPONSE_EDGES[] = {
     JSCAN_EDGE("instructions", N_TEXT),
     JSCAN_EDGE("input", N_TEXT),
     JSCAN_EDGE("tools", N_TEXT),
+    JSCAN_EDGE("output_audio_format", N_SPEAKS),
+    JSCAN_EDGE("audio", N_SESSION_AUDIO),
 };
 static const struct jscan_edge SESSION_EDGES[] = {
     JSCAN_EDGE("model", N_MODEL),
@@ -70,11 +79,19 @@ static const struct jscan_edge SESSION_EDGES[] = {
     JSCAN_EDGE("instructions", N_TEXT),
     JSCAN_EDGE("tools", N_TEXT),
     JSCAN_EDGE("input_audio_transcription", N_TRANSCRIPTION),
+    JSCAN_EDGE("input_audio_format", N_HEARS),
+    JSCAN_EDGE("output_audio_format", N_SPEAKS),
     JSCAN_EDGE("audio", N_SESSION_AUDIO),
 };
-static const struct jscan_edge SESSION_AUDIO_EDGES[] = {JSCAN_EDGE("input", N_SESSION_INPUT)};
+static const struct jscan_edge SESSION_AUDIO_EDGES[] = {
+    JSCAN_EDGE("input", N_SESSION_INPUT), JSCAN_EDGE("output", N_SESSION_OUTPUT)};
 static const struct jscan_edge SESSION_INPUT_EDGES[] = {
-    JSCAN_EDGE("transcription", N_TRANSCRIPTION)};
+    JSCAN_EDGE("transcription", N_TRANSCRIPTION), JSCAN_EDGE("format", N_HEARD_AS)};
+static const struct jscan_edge SESSION_OUTPUT_EDGES[] = {JSCAN_EDGE("format", N_SPOKEN_AS)};
+static const struct jscan_edge HEARD_AS_EDGES[] = {JSCAN_EDGE("type", N_HEARS),
+                                                   JSCAN_EDGE("rate", N_HEARS_RATE)};
+static const struct jscan_edge SPOKEN_AS_EDGES[] = {JSCAN_EDGE("type", N_SPEAKS),
+                                                    JSCAN_EDGE("rate", N_SPEAKS_RATE)};
 static const struct jscan_edge TRANSCRIPTION_EDGES[] = {JSCAN_EDGE("model", N_TRANSCRIBER)};
 static const struct jscan_edge SETUP_EDGES[] = {
     JSCAN_EDGE("model", N_MODEL),
@@ -120,13 +137,20 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_INPUT] = {JSCAN_EDGES(INPUT_EDGES), N_TEXT, 0, JSCAN_ENTER},
     [N_MEDIA] = {.flags = 0},
     [N_TOOLS] = {NULL, 0, N_TEXT, N_TEXT, JSCAN_ENTER | JSCAN_COUNT},
+    [N_SESSION_OUTPUT] = {JSCAN_EDGES(SESSION_OUTPUT_EDGES), 0, 0, 0},
+    [N_HEARD_AS] = {JSCAN_EDGES(HEARD_AS_EDGES), 0, 0, 0},
+    [N_SPOKEN_AS] = {JSCAN_EDGES(SPOKEN_AS_EDGES), 0, 0, 0},
+    [N_HEARS] = {.flags = JSCAN_WANT},
+    [N_SPEAKS] = {.flags = JSCAN_WANT},
+    [N_HEARS_RATE] = {.flags = JSCAN_WANT},
+    [N_SPEAKS_RATE] = {.flags = JSCAN_WANT},
 };
 
 struct reading {
     struct jscan scan;
     struct live_ask *ask;
     enum live_kind kind;
-    uint32_t seen; /* bit per node that may stand only once */
+    uint64_t seen; /* bit per node that may stand only once */
     bool bad;
     bool has_type, creates, feeds;
     bool turn_ends;
@@ -134,9 +158,9 @@ struct reading {
 
 static void once(struct reading *r, uint8_t node)
 {
-    if (r->seen & 1U << node)
+    if (r->seen & UINT64_C(1) << node)
         r->bad = true;
-    r->seen |= 1U << node;
+    r->seen |= UINT64_C(1) << node;
 }
 
 /* A string's text, terminated; false where it is none, or does not fit. */
@@ -198,6 +222,22 @@ static void take_cap(const struct jscan_event *e, bool *has, uint64_t *most)
     }
 }
 
+static void take_sound(const struct jscan_event *e, struct live_sound *sound)
+{
+    char name[LIVE_ID_MAX_BYTES];
+
+    if (take_text(e, name, sizeof(name)))
+        (void)live_sound_parse(name, sound);
+}
+
+static void take_rate(const struct jscan_event *e, struct live_sound *sound)
+{
+    uint64_t n;
+
+    if (e->type == JSCAN_NUMBER && jscan_count(e->text, &n) == JSCAN_COUNT_OK && n <= UINT32_MAX)
+        sound->rate = (uint32_t)n;
+}
+
 static void on_value(struct reading *r, const struct jscan_event *e)
 {
     struct live_ask *a = r->ask;
@@ -237,9 +277,24 @@ static void on_value(struct reading *r, const struct jscan_event *e)
         once(r, N_TURN_ENDS);
         r->turn_ends = e->type == JSCAN_TRUE;
         break;
+    case N_HEARS:
+        take_sound(e, &a->hears);
+        break;
+    case N_SPEAKS:
+        take_sound(e, &a->speaks);
+        break;
+    case N_HEARS_RATE:
+        take_rate(e, &a->hears);
+        break;
+    case N_SPEAKS_RATE:
+        take_rate(e, &a->speaks);
+        break;
     case N_SKIP:
     case N_ROOT:
     case N_RESPONSE:
+    case N_SESSION_OUTPUT:
+    case N_HEARD_AS:
+    case N_SPOKEN_AS:
     case N_SESSION:
     case N_SESSION_AUDIO:
     case N_SESSION_INPUT:
@@ -284,8 +339,8 @@ static void on_event(void *arg, const struct jscan_event *e)
 /* One of the members that name Google's messages; several are no message. */
 static bool is_google(const struct reading *r)
 {
-    const uint32_t all = 1U << N_SETUP | 1U << N_CONTENT | 1U << N_INPUT | 1U << N_TOOLS;
-    uint32_t seen = r->seen & all;
+    const uint64_t all = 1U << N_SETUP | 1U << N_CONTENT | 1U << N_INPUT | 1U << N_TOOLS;
+    uint64_t seen = r->seen & all;
 
     return seen != 0 && (seen & (seen - 1)) == 0;
 }

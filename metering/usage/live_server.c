@@ -36,6 +36,13 @@ enum node {
     N_DATA,
     N_TOOL_CALL,
     N_USAGE,
+    N_SPEECH,
+    N_HEARD_AS,
+    N_SPOKEN_AS,
+    N_HEARS,
+    N_SPEAKS,
+    N_HEARS_RATE,
+    N_SPEAKS_RATE,
     N_COUNT,
 };
 
@@ -57,9 +64,17 @@ static const struct jscan_edge RESPONSE_EDGES[] = {JSCAN_EDGE("id", N_RESPONSE_I
 static const struct jscan_edge ERROR_EDGES[] = {JSCAN_EDGE("event_id", N_EVENT_ID)};
 static const struct jscan_edge SESSION_EDGES[] = {
     JSCAN_EDGE("model", N_MODEL), JSCAN_EDGE("input_audio_transcription", N_TRANSCRIPTION),
-    JSCAN_EDGE("audio", N_AUDIO)};
-static const struct jscan_edge AUDIO_EDGES[] = {JSCAN_EDGE("input", N_INPUT)};
-static const struct jscan_edge INPUT_EDGES[] = {JSCAN_EDGE("transcription", N_TRANSCRIPTION)};
+    JSCAN_EDGE("audio", N_AUDIO), JSCAN_EDGE("input_audio_format", N_HEARS),
+    JSCAN_EDGE("output_audio_format", N_SPEAKS)};
+static const struct jscan_edge AUDIO_EDGES[] = {JSCAN_EDGE("input", N_INPUT),
+                                                JSCAN_EDGE("output", N_SPEECH)};
+static const struct jscan_edge INPUT_EDGES[] = {JSCAN_EDGE("transcription", N_TRANSCRIPTION),
+                                                JSCAN_EDGE("format", N_HEARD_AS)};
+static const struct jscan_edge SPEECH_EDGES[] = {JSCAN_EDGE("format", N_SPOKEN_AS)};
+static const struct jscan_edge HEARD_AS_EDGES[] = {JSCAN_EDGE("type", N_HEARS),
+                                                   JSCAN_EDGE("rate", N_HEARS_RATE)};
+static const struct jscan_edge SPOKEN_AS_EDGES[] = {JSCAN_EDGE("type", N_SPEAKS),
+                                                    JSCAN_EDGE("rate", N_SPEAKS_RATE)};
 static const struct jscan_edge TRANSCRIPTION_EDGES[] = {JSCAN_EDGE("model", N_TRANSCRIBER)};
 static const struct jscan_edge CONTENT_EDGES[] = {
     JSCAN_EDGE("turnComplete", N_TURN_ENDS), JSCAN_EDGE("modelTurn", N_TURN),
@@ -92,6 +107,13 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_DATA] = {.flags = JSCAN_WANT},
     [N_TOOL_CALL] = {.flags = JSCAN_ENTER},
     [N_USAGE] = {.flags = JSCAN_ENTER},
+    [N_SPEECH] = {JSCAN_EDGES(SPEECH_EDGES), 0, 0, 0},
+    [N_HEARD_AS] = {JSCAN_EDGES(HEARD_AS_EDGES), 0, 0, 0},
+    [N_SPOKEN_AS] = {JSCAN_EDGES(SPOKEN_AS_EDGES), 0, 0, 0},
+    [N_HEARS] = {.flags = JSCAN_WANT},
+    [N_SPEAKS] = {.flags = JSCAN_WANT},
+    [N_HEARS_RATE] = {.flags = JSCAN_WANT},
+    [N_SPEAKS_RATE] = {.flags = JSCAN_WANT},
 };
 
 struct live {
@@ -137,6 +159,22 @@ static void take_text(const struct jscan_event *e, char *out, size_t size)
     out[n] = '\0';
 }
 
+static void take_sound(const struct jscan_event *e, struct live_sound *sound)
+{
+    char name[LIVE_ID_MAX_BYTES];
+
+    take_text(e, name, sizeof(name));
+    (void)live_sound_parse(name, sound);
+}
+
+static void take_rate(const struct jscan_event *e, struct live_sound *sound)
+{
+    uint64_t n;
+
+    if (e->type == JSCAN_NUMBER && jscan_count(e->text, &n) == JSCAN_COUNT_OK && n <= UINT32_MAX)
+        sound->rate = (uint32_t)n;
+}
+
 static void on_value(struct live *l, const struct jscan_event *e)
 {
     struct live_word *w = &l->word;
@@ -176,6 +214,21 @@ static void on_value(struct live *l, const struct jscan_event *e)
     case N_TURN_ENDS:
         l->turn_ends = l->turn_ends || e->type == JSCAN_TRUE;
         break;
+    case N_HEARS:
+        take_sound(e, &w->hears);
+        break;
+    case N_SPEAKS:
+        take_sound(e, &w->speaks);
+        break;
+    case N_HEARS_RATE:
+        take_rate(e, &w->hears);
+        break;
+    case N_SPEAKS_RATE:
+        take_rate(e, &w->speaks);
+        break;
+    case N_SPEECH:
+    case N_HEARD_AS:
+    case N_SPOKEN_AS:
     case N_SKIP:
     case N_ROOT:
     case N_RESPONSE:

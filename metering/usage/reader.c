@@ -283,8 +283,9 @@ bool usage_set_modalities(struct usage *u, const struct raw_counts *c, uint64_t 
         {RAW_IN_AUDIO, USAGE_INPUT_AUDIO, 0},   {RAW_IN_IMAGE, USAGE_INPUT_IMAGE, 0},
         {RAW_IN_VIDEO, USAGE_INPUT_VIDEO, 0},   {RAW_REASONING, USAGE_REASONING, 1},
         {RAW_OUT_AUDIO, USAGE_OUTPUT_AUDIO, 2}, {RAW_OUT_IMAGE, USAGE_OUTPUT_IMAGE, 2},
+        {RAW_CACHED_AUDIO, USAGE_CACHE_AUDIO, 3}, {RAW_CACHED_IMAGE, USAGE_CACHE_IMAGE, 3},
     };
-    uint64_t rooms[] = {input, output, output};
+    uint64_t rooms[] = {input, output, output, u->n[USAGE_CACHE_READ]};
     bool fits = true;
 
     for (size_t i = 0; i < sizeof(PARTS) / sizeof(PARTS[0]); i++) {

@@ -40,7 +40,9 @@
     X(RAW_PAGES)                                                                               \
     X(RAW_SEARCH_UNITS)                                                                        \
     X(RAW_IN_VIDEO)                                                                            \
-    X(RAW_CITATION)
+    X(RAW_CITATION)                                                                            \
+    X(RAW_CACHED_AUDIO)                                                                        \
+    X(RAW_CACHED_IMAGE)
 
 enum raw_count {
 #define RAW_ID(id) id,

@@ -33,6 +33,8 @@ enum node {
     N_IN_DETAIL,
     N_OUT_DETAILS,
     N_OUT_DETAIL,
+    N_CACHE_DETAILS,
+    N_CACHE_DETAIL,
     N_MODALITY,
     N_MODALITY_TOKENS,
     N_INTERACTION,
@@ -119,6 +121,7 @@ static const struct jscan_edge USAGE_EDGES[] = {
     JSCAN_EDGE("toolUsePromptTokenCount", N_RAW + RAW_TOOL_INPUT),
     JSCAN_EDGE("promptTokensDetails", N_IN_DETAILS),
     JSCAN_EDGE("promptTokenDetails", N_IN_DETAILS),
+    JSCAN_EDGE("cacheTokensDetails", N_CACHE_DETAILS),
     JSCAN_EDGE("candidatesTokensDetails", N_OUT_DETAILS),
     JSCAN_EDGE("responseTokensDetails", N_OUT_DETAILS),
     JSCAN_EDGE("serviceTier", N_TIER),
@@ -130,6 +133,7 @@ static const struct jscan_edge USAGE_EDGES[] = {
     JSCAN_EDGE("total_thought_tokens", N_RAW + RAW_REASONING),
     JSCAN_EDGE("total_tool_use_tokens", N_RAW + RAW_TOOL_INPUT),
     JSCAN_EDGE("input_tokens_by_modality", N_IN_DETAILS),
+    JSCAN_EDGE("cached_tokens_by_modality", N_CACHE_DETAILS),
     JSCAN_EDGE("output_tokens_by_modality", N_OUT_DETAILS),
     JSCAN_EDGE("grounding_tool_count", N_GROUNDS),
 };
@@ -161,6 +165,8 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_IN_DETAIL] = {JSCAN_EDGES(DETAIL_EDGES), 0, 0, JSCAN_ENTER},
     [N_OUT_DETAILS] = {.item = N_OUT_DETAIL},
     [N_OUT_DETAIL] = {JSCAN_EDGES(DETAIL_EDGES), 0, 0, JSCAN_ENTER},
+    [N_CACHE_DETAILS] = {.item = N_CACHE_DETAIL},
+    [N_CACHE_DETAIL] = {JSCAN_EDGES(DETAIL_EDGES), 0, 0, JSCAN_ENTER},
     [N_MODALITY] = {.flags = JSCAN_WANT},
     [N_MODALITY_TOKENS] = {.flags = JSCAN_WANT},
     [N_INTERACTION] = {JSCAN_EDGES(INTERACTION_EDGES), 0, 0, 0},
@@ -234,22 +240,21 @@ static void on_traffic(struct reading *r, const struct jscan_event *e)
 }
 
 /* Of one line of a list of modalities; video is told apart in the input alone. */
-static enum raw_count count_of(uint8_t modality, bool input)
+static enum raw_count count_of(uint8_t modality, enum node detail)
 {
-    switch (modality) {
-    case MODALITY_AUDIO:
-        return input ? RAW_IN_AUDIO : RAW_OUT_AUDIO;
-    case MODALITY_IMAGE:
-        return input ? RAW_IN_IMAGE : RAW_OUT_IMAGE;
-    case MODALITY_VIDEO:
-        return input ? RAW_IN_VIDEO : RAW_COUNT;
-    }
-    return RAW_COUNT;
+    static const enum raw_count INPUT[] = {RAW_COUNT, RAW_IN_IMAGE, RAW_IN_AUDIO, RAW_IN_VIDEO};
+    static const enum raw_count OUTPUT[] = {RAW_COUNT, RAW_OUT_IMAGE, RAW_OUT_AUDIO, RAW_COUNT};
+    static const enum raw_count CACHED[] = {RAW_COUNT, RAW_CACHED_IMAGE, RAW_CACHED_AUDIO,
+                                            RAW_COUNT};
+
+    return detail == N_IN_DETAIL      ? INPUT[modality]
+           : detail == N_CACHE_DETAIL ? CACHED[modality]
+                                      : OUTPUT[modality];
 }
 
-static void on_detail(struct reading *r, const struct jscan_event *e, bool input)
+static void on_detail(struct reading *r, const struct jscan_event *e)
 {
-    enum raw_count id = count_of(r->modality, input);
+    enum raw_count id = count_of(r->modality, (enum node)e->node);
 
     if (e->what == JSCAN_AT_ENTER) {
         r->modality = MODALITY_OTHER;
@@ -456,10 +461,9 @@ static void on_event(void *arg, const struct jscan_event *e)
         reading_root(r, e);
     } else if (e->node == N_USAGE) {
         reading_usage(r, e);
-    } else if (e->node == N_IN_DETAIL) {
-        on_detail(r, e, true);
-    } else if (e->node == N_OUT_DETAIL) {
-        on_detail(r, e, false);
+    } else if (e->node == N_IN_DETAIL || e->node == N_CACHE_DETAIL ||
+               e->node == N_OUT_DETAIL) {
+        on_detail(r, e);
     } else if (e->node == N_GROUND) {
         on_ground(r, e);
     } else if (e->node == N_VIDEO) {

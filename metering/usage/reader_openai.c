@@ -39,6 +39,7 @@ enum node {
     N_OTHER,
     N_USAGE,
     N_IN_DETAILS,
+    N_CACHED_DETAILS,
     N_WRITE_DETAILS,
     N_OUT_DETAILS,
     N_TOOLS_USED,
@@ -202,6 +203,11 @@ static const struct jscan_edge IN_DETAILS_EDGES[] = {
     JSCAN_EDGE("audio_tokens", N_RAW + RAW_IN_AUDIO),
     JSCAN_EDGE("image_tokens", N_RAW + RAW_IN_IMAGE),
     JSCAN_EDGE("video_tokens", N_RAW + RAW_IN_VIDEO),
+    JSCAN_EDGE("cached_tokens_details", N_CACHED_DETAILS),
+};
+static const struct jscan_edge CACHED_DETAILS_EDGES[] = {
+    JSCAN_EDGE("audio_tokens", N_RAW + RAW_CACHED_AUDIO),
+    JSCAN_EDGE("image_tokens", N_RAW + RAW_CACHED_IMAGE),
 };
 static const struct jscan_edge WRITE_DETAILS_EDGES[] = {
     JSCAN_EDGE("ttl_30m_tokens", N_RAW + RAW_WRITE_5M),
@@ -252,6 +258,7 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_OTHER] = {NULL, 0, N_OTHER, N_OTHER, JSCAN_WANT},
     [N_USAGE] = {JSCAN_EDGES(USAGE_EDGES), 0, 0, JSCAN_ENTER},
     [N_IN_DETAILS] = {JSCAN_EDGES(IN_DETAILS_EDGES), 0, 0, 0},
+    [N_CACHED_DETAILS] = {JSCAN_EDGES(CACHED_DETAILS_EDGES), 0, 0, 0},
     [N_WRITE_DETAILS] = {JSCAN_EDGES(WRITE_DETAILS_EDGES), 0, 0, 0},
     [N_OUT_DETAILS] = {JSCAN_EDGES(OUT_DETAILS_EDGES), 0, 0, 0},
     [N_TOOLS_USED] = {JSCAN_EDGES(TOOLS_USED_EDGES), 0, 0, 0},

@@ -56,9 +56,17 @@ static bool take(uint64_t *whole, uint64_t part, uint64_t *meter)
     return fits;
 }
 
+/* What of a part was not read from the cache. */
+static uint64_t fresh(const struct usage *u, enum usage_field part, enum usage_field cached)
+{
+    return u->n[part] > u->n[cached] ? u->n[part] - u->n[cached] : 0;
+}
+
 bool usage_to_quantities(const struct usage *u, struct quantities *out)
 {
-    uint64_t input = u->n[USAGE_INPUT], output = u->n[USAGE_OUTPUT];
+    uint64_t input = u->n[USAGE_INPUT], output = u->n[USAGE_OUTPUT], cached = 0;
+    uint64_t audio = fresh(u, USAGE_INPUT_AUDIO, USAGE_CACHE_AUDIO);
+    uint64_t image = fresh(u, USAGE_INPUT_IMAGE, USAGE_CACHE_IMAGE);
     uint64_t *q = out->n;
     bool fits = true;
 
@@ -66,17 +74,19 @@ bool usage_to_quantities(const struct usage *u, struct quantities *out)
     /* A part without its whole is the whole. */
     if (!usage_has(u, USAGE_INPUT))
         input = u->n[USAGE_CACHE_READ] + u->n[USAGE_CACHE_WRITE_5M] +
-                u->n[USAGE_CACHE_WRITE_1H] + u->n[USAGE_INPUT_AUDIO] +
-                u->n[USAGE_INPUT_IMAGE] + u->n[USAGE_INPUT_VIDEO];
+                u->n[USAGE_CACHE_WRITE_1H] + audio + image + u->n[USAGE_INPUT_VIDEO];
     if (!usage_has(u, USAGE_OUTPUT))
         output = u->n[USAGE_REASONING] + u->n[USAGE_OUTPUT_AUDIO] + u->n[USAGE_OUTPUT_IMAGE];
-    fits &= take(&input, u->n[USAGE_CACHE_READ], &q[METER_CACHE_READ]);
+    fits &= take(&input, u->n[USAGE_CACHE_READ], &cached);
+    fits &= take(&cached, u->n[USAGE_CACHE_AUDIO], &q[METER_CACHE_READ_AUDIO]);
+    fits &= take(&cached, u->n[USAGE_CACHE_IMAGE], &q[METER_CACHE_READ_IMAGE]);
+    q[METER_CACHE_READ] = cached;
     fits &= take(&input, u->n[USAGE_CACHE_WRITE_5M], &q[METER_CACHE_WRITE]);
     fits &= take(&input, u->n[USAGE_CACHE_WRITE_1H], &q[METER_CACHE_WRITE_1H]);
-    /* Audio and image counts take in their cached share, and no field says how large it is:
-     * what does not fit beside the cache was read from it, and that is no fault. */
-    (void)take(&input, u->n[USAGE_INPUT_AUDIO], &q[METER_IN_AUDIO]);
-    (void)take(&input, u->n[USAGE_INPUT_IMAGE], &q[METER_IN_IMAGE]);
+    /* Where no field says how large the cached share of audio and images is, what does not fit
+     * beside the cache was read from it, and that is no fault. */
+    (void)take(&input, audio, &q[METER_IN_AUDIO]);
+    (void)take(&input, image, &q[METER_IN_IMAGE]);
     (void)take(&input, u->n[USAGE_INPUT_VIDEO], &q[METER_IN_VIDEO]);
     fits &= u->n[USAGE_INPUT_AUDIO] + u->n[USAGE_INPUT_IMAGE] + u->n[USAGE_INPUT_VIDEO] <=
                 u->n[USAGE_INPUT] ||

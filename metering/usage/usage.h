@@ -38,7 +38,9 @@
     X(USAGE_PAGES, "pages")                                                                    \
     X(USAGE_X_SEARCH, "x_search_requests")                                                     \
     X(USAGE_MAPS, "maps_requests")                                                             \
-    X(USAGE_VIDEO_MS, "video_seconds") /* generated; kept in milliseconds */
+    X(USAGE_VIDEO_MS, "video_seconds") /* generated; kept in milliseconds */                   \
+    X(USAGE_CACHE_AUDIO, "cache_read_audio_tokens") /* of cache reads and of audio */          \
+    X(USAGE_CACHE_IMAGE, "cache_read_image_tokens")
 
 enum usage_field {
 #define USAGE_ID(id, name) id,

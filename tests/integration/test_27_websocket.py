@@ -39,11 +39,11 @@ def metric(gateway, name):
     return int(value)
 
 
-def budget(gateway, name):
+def budget(gateway, name, tags=()):
     """What is spent of a limit, and reserved, once nothing is."""
     def settled():
         connection = gateway.request("GET", "/_tollgate/budget",
-                                     [("Authorization", f"Bearer {calls.KEY}")])
+                                     [("Authorization", f"Bearer {calls.KEY}"), *tags])
         row, = [r for r in connection.json()["budgets"] if r["budget"] == name]
         held, = [v for k, v in row.items() if k.startswith("reserved_")]
         spent, = [v for k, v in row.items() if k.startswith("spent_")]

@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -35,7 +36,12 @@ static void queue_event(struct session *s, struct call *c, struct jsonw *w, uint
 static void put_usage(struct session *s, struct call *c, struct jsonw *w)
 {
     const char *in = s->speech == REALTIME ? "input_token_details" : "input_tokens_details";
+    struct strv raw = sim_text(c->r, "Raw-Usage");
     jsonw_key(w, STRV("usage"));
+    if (raw.n > 0) {
+        jsonw_raw(w, raw);
+        return;
+    }
     jsonw_object(w);
     put_number(w, "total_tokens", c->counts.input + c->counts.output);
     put_number(w, "input_tokens", c->counts.input);
@@ -92,23 +98,39 @@ static void event_of(struct session *s, struct call *c, struct jsonw *w, const c
         put_text(w, "stream_id", lane);
 }
 
+/* What an event adds: words, or so many bytes of sound. */
+static void put_delta(const struct session *s, struct jsonw *w, struct strv words)
+{
+    uint64_t sound = sim_number(s->request, "Sound-Bytes", 0);
+    if (sound == 0) {
+        put_text(w, "delta", words);
+        return;
+    }
+    char *base64 = xcalloc(1, sound + 1);
+    memset(base64, 'A', sound);
+    put_text(w, "delta", strv_make(base64, sound));
+    free(base64);
+}
+
 static void queue_answer(struct session *s, struct call *c, struct strv lane)
 {
     struct jsonw w;
     uint64_t step = call_step(c);
     const char *status = c->limited ? "incomplete" : "completed";
+    const char *delta = sim_has(s->request, "Sound-Bytes") ? "response.output_audio.delta"
+                                                           : "response.output_text.delta";
     event_of(s, c, &w, "response.created", lane);
     put_response(s, c, &w, "in_progress");
     queue_event(s, c, &w, 0, false);
     for (uint64_t at = 0; at < c->visible; at += step) {
         uint64_t to = at + step < c->visible ? at + step : c->visible;
-        event_of(s, c, &w, "response.output_text.delta", lane);
+        event_of(s, c, &w, delta, lane);
         if (s->speech == REALTIME)
             put_text(&w, "response_id", strv_z(c->response_id));
         put_text(&w, "item_id", STRV("item_1"));
         put_number(&w, "output_index", 0);
         put_number(&w, "content_index", 0);
-        put_text(&w, "delta", call_text(c, at, to));
+        put_delta(s, &w, call_text(c, at, to));
         if (s->speech == RESPONSES) {
             jsonw_key(&w, STRV("logprobs"));
             jsonw_array(&w);

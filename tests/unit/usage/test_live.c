@@ -174,6 +174,74 @@ static void test_words(void **state)
     }
 }
 
+/* Both ways of naming formats, of sessions and of one answer; a rate; what is no format. */
+static void test_sound(void **state)
+{
+    static const struct {
+        const char *session;    /* or all of the message, where it begins so */
+        uint64_t hears, speaks; /* what 8,000 bytes come to */
+    } CASES[] = {
+        {"'input_audio_format':'g711_ulaw'", 48000, 8000},
+        {"'output_audio_format':'g711_alaw','input_audio_format':'pcm16'", 8000, 48000},
+        {"'audio':{'input':{'format':{'type':'audio/pcmu'}},"
+         "'output':{'format':{'type':'audio/pcma'}}}", 48000, 48000},
+        {"'audio':{'input':{'format':{'type':'audio/pcm','rate':8000}}}", 24000, 8000},
+        {"'audio':{'input':{'format':{'rate':1,'type':'audio/pcm'}},"
+         "'output':{'format':{'rate':96000}}}", 192000, 8000},
+        {"{'type':'response.create','response':{'audio':{'output':{'format':"
+         "{'type':'audio/pcmu'}}}}}", 8000, 48000},
+        {"'input_audio_format':'opus'", 8000, 8000},
+        {"'input_audio_format':7", 8000, 8000},
+    };
+    const struct live_sound g711 = {.is_g711 = true}, slow = {.rate = 1001};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        bool whole = CASES[i].session[0] == '{';
+        struct live_ask ask;
+        char text[256];
+
+        snprintf(text, sizeof(text), "%s%s%s",
+                 whole ? "" : "{'type':'session.update','session':{", CASES[i].session,
+                 whole ? "" : "}}");
+        for (char *p = text; *p; p++)
+            *p = *p == '\'' ? '"' : *p;
+        live_read_ask(LIVE_REALTIME, strv_z(text), &ask);
+        assert_int_not_equal(ask.kind, LIVE_STRANGE);
+        assert_int_equal(live_sound_bytes(&ask.hears, 8000), CASES[i].hears);
+        assert_int_equal(live_sound_bytes(&ask.speaks, 8000), CASES[i].speaks);
+    }
+    assert_true(live_sound_bytes(&g711, UINT64_MAX / 2) == UINT64_MAX);
+    assert_true(live_sound_bytes(&slow, UINT64_MAX / 2) == UINT64_MAX);
+}
+
+/* The same, as a server tells of its session. */
+static void test_sound_of_server(void **state)
+{
+    static const char *const TEXTS[] = {
+        "{\"type\":\"session.created\",\"session\":{\"input_audio_format\":\"g711_ulaw\","
+        "\"output_audio_format\":\"pcm16\"}}",
+        "{\"type\":\"session.updated\",\"session\":{\"audio\":{\"input\":{\"format\":{"
+        "\"type\":\"audio/pcma\"}},\"output\":{\"format\":{\"type\":\"audio/pcm\"}}}}}"};
+    const struct protocol *p = protocol_find(STRV("openai"));
+    const struct live_word *word;
+    struct route route;
+    struct live *l;
+
+    (void)state;
+    protocol_route(p, STRV("GET"), STRV("/v1/realtime"), STRV_NONE, &route);
+    route.endpoint = live_protocol(route.endpoint)->answer;
+    l = live_new(LIVE_REALTIME, p, &route);
+    for (size_t i = 0; i < sizeof(TEXTS) / sizeof(TEXTS[0]); i++) {
+        live_begin(l);
+        live_feed(l, strv_z(TEXTS[i]));
+        word = live_end(l);
+        assert_true(word->hears.is_said && word->hears.is_g711);
+        assert_true(word->speaks.is_said && !word->speaks.is_g711);
+    }
+    live_free(l);
+}
+
 static void test_query(void **state)
 {
     static const struct {
@@ -227,7 +295,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_asks), cmocka_unit_test(test_ask_details),
-        cmocka_unit_test(test_words), cmocka_unit_test(test_query),
+        cmocka_unit_test(test_words), cmocka_unit_test(test_sound),
+        cmocka_unit_test(test_sound_of_server), cmocka_unit_test(test_query),
         cmocka_unit_test(test_own_words)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);

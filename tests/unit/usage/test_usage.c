@@ -88,6 +88,32 @@ static void test_quantities_are_disjoint(void **state)
     assert_int_equal(q.n[METER_AUDIO_SEC], 1500);
 }
 
+/* The cached share of sound and pictures has rates of its own. */
+static void test_cached_parts(void **state)
+{
+    struct usage u = {.has = 0};
+    struct quantities q;
+
+    (void)state;
+    usage_set(&u, USAGE_INPUT, 1000);
+    usage_set(&u, USAGE_CACHE_READ, 600);
+    usage_set(&u, USAGE_INPUT_AUDIO, 500);
+    usage_set(&u, USAGE_INPUT_IMAGE, 90);
+    usage_set(&u, USAGE_CACHE_AUDIO, 400);
+    usage_set(&u, USAGE_CACHE_IMAGE, 60);
+    assert_true(usage_to_quantities(&u, &q));
+    assert_int_equal(q.n[METER_CACHE_READ_AUDIO], 400);
+    assert_int_equal(q.n[METER_CACHE_READ_IMAGE], 60);
+    assert_int_equal(q.n[METER_CACHE_READ], 140);
+    assert_int_equal(q.n[METER_IN_AUDIO], 100);
+    assert_int_equal(q.n[METER_IN_IMAGE], 30);
+    assert_int_equal(q.n[METER_IN], 270);
+    usage_set(&u, USAGE_CACHE_AUDIO, 601); /* more of it than there is */
+    assert_false(usage_to_quantities(&u, &q));
+    assert_int_equal(q.n[METER_CACHE_READ_AUDIO], 600);
+    assert_int_equal(q.n[METER_CACHE_READ], 0);
+}
+
 /* Whatever the counts: the meters of a side add up to that side. */
 static void test_sides_add_up(void **state)
 {
@@ -108,7 +134,7 @@ static void test_sides_add_up(void **state)
         fits = usage_to_quantities(&u, &q);
         input = q.n[METER_IN] + q.n[METER_CACHE_READ] + q.n[METER_CACHE_WRITE] +
                 q.n[METER_CACHE_WRITE_1H] + q.n[METER_IN_AUDIO] + q.n[METER_IN_IMAGE] +
-                q.n[METER_IN_VIDEO];
+                q.n[METER_IN_VIDEO] + q.n[METER_CACHE_READ_AUDIO] + q.n[METER_CACHE_READ_IMAGE];
         output = q.n[METER_OUT] + q.n[METER_OUT_REASONING] + q.n[METER_OUT_AUDIO] +
                  q.n[METER_OUT_IMAGE];
         assert_int_equal(input, u.n[USAGE_INPUT]);
@@ -116,6 +142,7 @@ static void test_sides_add_up(void **state)
         must_fit =
             u.n[USAGE_CACHE_READ] + u.n[USAGE_CACHE_WRITE_5M] + u.n[USAGE_CACHE_WRITE_1H] <=
                 u.n[USAGE_INPUT] &&
+            u.n[USAGE_CACHE_AUDIO] + u.n[USAGE_CACHE_IMAGE] <= u.n[USAGE_CACHE_READ] &&
             u.n[USAGE_INPUT_AUDIO] + u.n[USAGE_INPUT_IMAGE] + u.n[USAGE_INPUT_VIDEO] <=
                 u.n[USAGE_INPUT] &&
             u.n[USAGE_REASONING] + u.n[USAGE_OUTPUT_AUDIO] + u.n[USAGE_OUTPUT_IMAGE] <=
@@ -143,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),        cmocka_unit_test(test_absent_is_not_zero),
         cmocka_unit_test(test_tiers),        cmocka_unit_test(test_quantities_are_disjoint),
+        cmocka_unit_test(test_cached_parts),
         cmocka_unit_test(test_sides_add_up), cmocka_unit_test(test_parts_without_their_whole),
     };
 

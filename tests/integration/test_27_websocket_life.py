@@ -1,0 +1,314 @@
+"""Sessions on WebSockets and what happens beside them: reloads, keys that go, Redis away, budgets
+that run out in the middle, the process's end, HTTP/2; and what sound comes to."""
+
+import json
+import re
+import signal
+import time
+from decimal import Decimal
+
+import pytest
+
+from kit import calls
+from kit.http2 import Answer, Connection
+from kit.procs import wait_for
+from kit.websocket import Closed, connect
+from test_27_websocket import CREATE, RESPONSES, budget, create, split
+
+OTHER = "tg_other_key_00112233445566"
+MODEL = "gpt-realtime"
+PCM_SECOND = 64000    # base64 of 24,000 samples of 16 bits
+G711_SECOND = 10668   # of 8,000 of 8 bits
+IN_TOKENS, OUT_TOKENS = 10, 20   # that a second comes to
+
+
+def closed_with(socket):
+    with pytest.raises(Closed) as closed:
+        while True:
+            socket.event()
+    return closed.value
+
+
+def in_force(gateway, n):
+    """The n-th configuration is served by all workers."""
+    wait_for("reload", lambda: gateway.log().count("configuration in force") >= n)
+    time.sleep(0.2)
+
+
+# ---- reloads, keys ------------------------------------------------------------------------------
+
+def test_reload_drops_no_session(gateways, provider):
+    """An answer goes on over a reload, the session too; its next call has the new limits."""
+    gateway = gateways()
+    with connect(gateway, RESPONSES, sim={"Event-Delay-Ms": "40"}) as socket:
+        socket.send(create())
+        socket.event("response.created")
+        gateway.config["limits"] = [{"name": "one", "unit": "requests", "limit": 1,
+                                     "window": "day"}]
+        gateway.write()
+        gateway.reload()
+        in_force(gateway, 1)
+        socket.event("response.completed")
+        socket.send(create())
+        socket.event("response.completed")
+        socket.send(create())
+        assert socket.event("error")["error"]["code"] == "budget_exhausted"
+        assert socket.close() == 1000
+    turns, _ = split(gateway, 3)
+    assert [r["outcome"] for r in turns] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("how", ["revoked", "removed", "upstream", "expired"])
+def test_key_that_goes_in_mid_session(gateways, provider, how):
+    """What runs is finished, nothing more goes up, and then the connection is closed with 1008."""
+    config = gateways.config()
+    config["keys"].append({"name": "other", "secret": OTHER})
+    slow = how in ("expired", "revoked")   # takes a test longer than a short answer
+    expires = int(time.time()) + 3
+    if how == "expired":
+        config["keys"][-1]["expires"] = time.strftime("%Y-%m-%dT%H:%M:%SZ",
+                                                      time.gmtime(expires))
+    gateway = gateways(config)
+    key = OTHER
+    if how == "revoked":
+        key = re.search(r"tg_[A-Za-z0-9_-]+", gateway.cli("key", "create", "--name", "made"))[0]
+        gateway.reload()
+        in_force(gateway, 1)
+    rests = connect(gateway, RESPONSES, key=key)
+    stays = connect(gateway, RESPONSES)
+    runs = connect(gateway, RESPONSES, key=key, sim={
+        "Event-Delay-Ms": "150", "Output-Tokens": "600" if slow else "16"})
+    runs.send(create())
+    runs.event("response.created")
+    if how == "revoked":
+        gateway.cli("key", "revoke", "made")
+    elif how == "removed":
+        del gateway.config["keys"][-1]
+    elif how == "upstream":
+        gateway.config["keys"][-1]["upstreams"] = ["anthropic"]
+    else:
+        time.sleep(max(0, expires + 0.1 - time.time()))
+        rests.send({"type": "response.steer"})   # who says nothing is not looked at
+    if how != "expired":
+        gateway.write()
+        gateway.reload()
+        in_force(gateway, 2 if how == "revoked" else 1)
+    closed = closed_with(rests)
+    assert closed.code == 1008 and "valid no more" in closed.reason
+    runs.send(create(event_id="late"))
+    error = runs.event("error")["error"]
+    assert error["code"] == "invalid_key" and error["event_id"] == "late"
+    if slow:   # it goes on
+        runs.event("response.output_text.delta")
+        runs.connection.reset()
+    else:
+        runs.event("response.completed")
+        assert closed_with(runs).code == 1008
+    stays.send(create())
+    stays.event("response.completed")
+    assert stays.close() == 1000
+    records = gateway.records(5)
+    assert sorted(r["outcome"] for r in records if r["endpoint"] == "responses") == \
+        ["client_abort" if slow else "ok", "ok"]
+    assert sum(r.body.count(b"response.create") for r in provider.requests()) == 2
+
+
+# ---- Redis away ---------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("on_failure", ["local", "refuse", "allow"])
+def test_redis_away(gateways, provider, own_redis, on_failure):
+    gateway = gateways(redis=own_redis, counters={"on_failure": on_failure, "timeout_ms": 100},
+                       limits=[{"name": "day", "unit": "requests", "limit": 50,
+                                "window": "day"}])
+    with connect(gateway, RESPONSES) as socket:
+        socket.send(create())
+        socket.event("response.completed")
+        own_redis.kill()
+        for _ in range(3):
+            socket.send(create())
+            event = socket.event("response.completed", "error")
+            if on_failure == "refuse":
+                assert event["error"]["code"] == "counters_unavailable"
+            else:
+                assert event["type"] == "response.completed"
+        own_redis.start()
+
+        def served():
+            socket.send(create())
+            return socket.event("response.completed", "error")["type"] != "error"
+        wait_for("service again on the same connection", served, 20, 0.2)
+        assert socket.close() == 1000
+    bills = len(provider.billed())
+    turns, _ = split(gateway, bills + 1)
+    assert all(r["outcome"] == "ok" for r in turns)
+    if on_failure != "allow":   # every call that was made is in the counters in the end
+        wait_for("all settled", lambda: budget(gateway, "day") >= bills, 15, 0.3)
+
+
+# ---- budgets ------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("path", [RESPONSES, f"/openai/v1/realtime?model={MODEL}"])
+def test_outgrown_and_cut(gateways, provider, path):
+    """No room for the rest of an answer without a bound: the protocol's own error event."""
+    realtime = "realtime" in path
+    gateway = gateways(counters={"output_floor": 16}, workers=1, limits=[
+        {"name": "small", "unit": "output_tokens", "limit": 300, "window": "day",
+         "match": {"feature": "tiny"}, "on_exhausted": "cut"}])
+    message = CREATE if realtime else create()
+    with connect(gateway, path, sim={"Output-Tokens": "20"}) as socket:
+        for _ in range(25):   # how little such calls take is learnt
+            socket.send(message)
+            socket.event("response.done", "response.completed")
+        socket.close()
+    with connect(gateway, path, headers=[("X-Tollgate-Feature", "tiny")],
+                 sim={"Output-Tokens": "4000", "Event-Delay-Ms": "2"}) as socket:
+        socket.send(message)
+        error = socket.event("error", "response.done", "response.completed")
+        assert error["type"] == "error" and error["error"]["code"] == "budget_exhausted"
+        assert "small" in error["error"]["message"]
+        if realtime:   # it can be told to stop, and the session stays
+            seen = [r for r in provider.requests() if b"response.cancel" in r.body]
+            wait_for("the cancel upstream", lambda: seen or [
+                r for r in provider.requests() if b"response.cancel" in r.body])
+            socket.close()
+        else:
+            assert closed_with(socket).code == 1008
+    records = gateway.records(28)
+    record, = [r for r in records if r.get("feature") == "tiny" and
+               not r["endpoint"].endswith(".connect")]
+    assert record["outcome"] == "cut" and 100 < record["usage"]["output_tokens"] <= 400
+    assert budget(gateway, "small", [("X-Tollgate-Feature", "tiny")]) == record["usage"]["output_tokens"]
+
+
+# ---- the process's end --------------------------------------------------------------------------
+
+def test_drain_is_bounded(gateways, provider):
+    """An answer that takes longer than drain_seconds is cut, recorded, and told with 1001."""
+    gateway = gateways(drain_seconds=1)
+    with connect(gateway, RESPONSES, sim={"Event-Delay-Ms": "500", "Output-Tokens": "60"}) as socket:
+        socket.send(create())
+        socket.event("response.output_text.delta")
+        gateway.process.signal(signal.SIGTERM)
+        assert closed_with(socket).code == 1001
+    assert gateway.process.wait() == 0
+    record, = [r for r in gateway.export() if r["endpoint"] == "responses"]
+    assert record["outcome"] in ("upstream_abort", "client_abort", "interrupted", "cut")
+    assert record["usage_source"] == "estimated" and Decimal(record["cost_usd"]) > 0
+
+
+def test_second_sigterm(gateways, provider):
+    gateway = gateways()
+    with connect(gateway, RESPONSES, sim={"Hang": "1"}) as socket:
+        socket.send(create(30, max_output_tokens=50))
+        wait_for("the call upstream", lambda: provider.requests() and
+                 b"response.create" in provider.requests()[0].body)
+        gateway.process.signal(signal.SIGTERM)
+        time.sleep(0.3)
+        gateway.process.signal(signal.SIGTERM)
+        assert closed_with(socket).code in (1001, None)
+    assert gateway.process.wait() == 0
+    records = gateway.export()
+    assert sorted(r["endpoint"] for r in records) == ["responses", "responses.connect"]
+
+
+def test_draining_opens_no_session(gateways, provider):
+    """While an answer holds the end up, its own connection asks for no other."""
+    gateway = gateways(workers=1)
+    with connect(gateway, RESPONSES, sim={"Event-Delay-Ms": "60"}) as socket:
+        socket.send(create())
+        socket.event("response.created")
+        gateway.process.signal(signal.SIGTERM)
+        wait_for("draining", lambda: "draining" in gateway.log())
+        socket.send(create(event_id="late"))
+        error = socket.event("error")["error"]
+        assert error["code"] == "draining" and error["event_id"] == "late"
+        socket.event("response.completed")
+        assert closed_with(socket).code == 1001
+    assert gateway.process.wait() == 0
+
+
+# ---- HTTP/2 -------------------------------------------------------------------------------------
+
+def test_http2_offers_no_websocket(gateway, provider):
+    """Extended CONNECT (RFC 8441) is not offered, so that clients take HTTP/1.1 for it; who asks
+    all the same is refused, and the connection goes on."""
+    with Connection(gateway) as connection:
+        key = [("authorization", f"Bearer {calls.KEY}")]
+        plain = connection.request("GET", RESPONSES, key)
+        connection.wait(plain)
+        answer = connection.answers[plain]
+        assert answer.status == 403 and answer.header("x-tollgate-denied") == "endpoint_not_allowed"
+        assert b"HTTP/1.1" in answer.body
+        assert connection.h2.remote_settings.get(8, 0) == 0   # SETTINGS_ENABLE_CONNECT_PROTOCOL
+    with Connection(gateway, validate=False) as connection:
+        stream = connection.h2.get_next_available_stream_id()
+        connection.answers[stream] = Answer()
+        connection.h2.send_headers(stream, [
+            (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"),
+            (":path", RESPONSES), (":authority", "localhost"),
+            ("sec-websocket-version", "13"), ("authorization", f"Bearer {calls.KEY}")])
+        connection.flush()
+        connection.wait(stream)
+        assert connection.answers[stream].reset == 1   # PROTOCOL_ERROR
+        after = connection.request("GET", "/_tollgate/healthz", [])
+        connection.wait(after)
+        assert connection.answers[after].status == 200
+    assert provider.requests() == []
+
+
+# ---- sound --------------------------------------------------------------------------------------
+
+FORMATS = {
+    "preset": (None, PCM_SECOND),
+    "pcm": ({"audio": {"input": {"format": {"type": "audio/pcm", "rate": 24000}},
+                       "output": {"format": {"type": "audio/pcm"}}}}, PCM_SECOND),
+    "ulaw": ({"audio": {"input": {"format": {"type": "audio/pcmu"}},
+                        "output": {"format": {"type": "audio/pcmu"}}}}, G711_SECOND),
+    "alaw, as it was written before": (
+        {"input_audio_format": "g711_alaw", "output_audio_format": "g711_alaw"}, G711_SECOND),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_sound_is_estimated_by_its_format(gateway, provider, name):
+    """A session that breaks off: ten seconds heard, five said, in tokens of the format's speed."""
+    session, second = FORMATS[name]
+    sim = {"Sound-Bytes": str(second), "Output-Tokens": "8", "Event-Delay-Ms": "50",
+           "Raw-Usage": "null"}
+    with connect(gateway, sim=sim) as socket:
+        socket.event("session.created")
+        if session:
+            socket.send({"type": "session.update", "session": session})
+            socket.event("session.updated")
+        for _ in range(10):
+            socket.send({"type": "input_audio_buffer.append", "audio": "A" * second})
+        socket.send(CREATE)
+        for _ in range(5):
+            socket.event("response.output_audio.delta")
+        socket.connection.reset()
+    turns, _ = split(gateway, 2)
+    record, = turns
+    assert record["usage_source"] == "estimated" and record["outcome"] == "client_abort"
+    heard, said = (record["usage"][f"{side}_audio_tokens"] for side in ("input", "output"))
+    assert 10 * IN_TOKENS <= heard <= 10 * IN_TOKENS + 1
+    assert 5 * OUT_TOKENS <= said <= 7 * OUT_TOKENS
+
+
+def test_cached_sound(gateway, provider):
+    """Of what was read from the cache, sound has a rate of its own."""
+    usage = {"total_tokens": 1010, "input_tokens": 1000, "output_tokens": 10,
+             "input_token_details": {
+                 "text_tokens": 400, "audio_tokens": 600, "cached_tokens": 700,
+                 "cached_tokens_details": {"text_tokens": 200, "audio_tokens": 500}},
+             "output_token_details": {"text_tokens": 4, "audio_tokens": 6}}
+    path = "/openai/v1/realtime?model=gpt-realtime-mini"
+    with connect(gateway, path, sim={"Raw-Usage": json.dumps(usage)}) as socket:
+        socket.send(CREATE)
+        socket.event("response.done")
+        socket.close()
+    (record,), _ = split(gateway, 2)
+    assert record["usage"]["cache_read_tokens"] == 700
+    assert record["usage"]["cache_read_audio_tokens"] == 500
+    lines = {line["unit"]: int(line["quantity"]) for line in record["cost_lines"]}
+    assert lines == {"in": 200, "cache_read": 200, "cache_read_audio": 500, "in_audio": 100,
+                     "out": 4, "out_audio": 6}
