@@ -96,8 +96,9 @@ static enum rc audit_derived(struct audit *a, struct ledger_verdict *v, struct f
                  rollups);
     snprintf(found, sizeof(found),
              "%" PRIu64 " lines for %s USD, %" PRIu64 " rollups, %" PRIu64
-             " tasks, %" PRIu64 " requests by column, %" PRIu64 " sums of days",
-             v->lines, cost, v->rollups, v->tasks, v->facts, v->cubes);
+             " tasks, %" PRIu64 " requests by column, %" PRIu64 " sums of days, %" PRIu64
+             " thresholds reached",
+             v->lines, cost, v->rollups, v->tasks, v->facts, v->cubes, v->crossings);
     tell(a, "ledger", found, v->first);
     return RC_OK;
 }

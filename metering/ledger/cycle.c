@@ -179,6 +179,7 @@ static enum rc apply_note(struct ledger *l, struct segment *s, const struct segm
 {
     struct task_note task;
     struct denied_note denied;
+    struct crossing_note crossing;
 
     if (e->kind == JOURNAL_OUTCOME && task_note_decode(e->payload, &task) == RC_OK) {
         saw(s, task.at_us);
@@ -187,6 +188,10 @@ static enum rc apply_note(struct ledger *l, struct segment *s, const struct segm
     if (e->kind == JOURNAL_DENIED && denied_note_decode(e->payload, &denied) == RC_OK) {
         saw(s, denied.at_us);
         return is_new ? ingest_denied(l->in, &denied, fail) : RC_OK;
+    }
+    if (e->kind == JOURNAL_CROSSED && crossing_note_decode(e->payload, &crossing) == RC_OK) {
+        saw(s, crossing.at_us);
+        return is_new ? ingest_crossing(l->in, &crossing, fail) : RC_OK;
     }
     if (is_new)
         bad_entry(l, s, "note");
@@ -211,6 +216,7 @@ static enum rc apply(struct ledger *l, struct segment *s, const struct segment_e
         return apply_record(l, s, e, is_new, fail);
     case JOURNAL_OUTCOME:
     case JOURNAL_DENIED:
+    case JOURNAL_CROSSED:
         return apply_note(l, s, e, is_new, fail);
     }
     return RC_OK;

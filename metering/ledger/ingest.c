@@ -236,6 +236,28 @@ enum rc ingest_denied(struct ingest *in, const struct denied_note *note, struct 
     return db_run(add, fail, "write a count of refusals");
 }
 
+enum rc ingest_crossing(struct ingest *in, const struct crossing_note *note, struct fail *fail)
+{
+    const struct strv texts[] = {note->limit, note->scope, note->teller};
+    sqlite3_stmt *add = in->sql[SQL_CROSSING_ADD];
+
+    for (int i = 0; i < 3; i++) {
+        int64_t word;
+        enum rc rc = ingest_word(in, texts[i], &word, fail);
+
+        if (rc != RC_OK)
+            return rc;
+        sqlite3_bind_int64(add, 1 + i, word);
+    }
+    sqlite3_bind_int64(add, 4, note->start_us);
+    sqlite3_bind_int64(add, 5, note->end_us);
+    sqlite3_bind_int64(add, 6, note->percent);
+    sqlite3_bind_int64(add, 7, (int64_t)note->amount);
+    sqlite3_bind_int64(add, 8, (int64_t)note->spent);
+    sqlite3_bind_int64(add, 9, note->at_us);
+    return db_run(add, fail, "write a threshold that was reached");
+}
+
 enum rc ingest_position(struct ingest *in, const char *segment, uint64_t position,
                         struct fail *fail)
 {

@@ -124,6 +124,13 @@ static enum rc drop_closed(struct ingest *in, int64_t kept_from_us, size_t max,
     return db_run(drop, fail, "delete tasks");
 }
 
+/* Of windows that are over: few, so all at once. */
+static enum rc drop_crossings(struct ingest *in, int64_t kept_from_us, struct fail *fail)
+{
+    sqlite3_bind_int64(in->sql[SQL_CROSSING_DROP], 1, kept_from_us);
+    return db_run(in->sql[SQL_CROSSING_DROP], fail, "delete thresholds of old windows");
+}
+
 static enum rc raise(struct ingest *in, struct strv name, int64_t value, struct fail *fail)
 {
     db_bind_text(in->sql[SQL_STATE_RAISE], 1, name);
@@ -149,6 +156,8 @@ enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_
         rc = drop_line(in, &lines[i], kept_from_us, fail);
     if (rc == RC_OK && *n < max)
         rc = drop_closed(in, kept_from_us, max, fail);
+    if (rc == RC_OK && *n < max)
+        rc = drop_crossings(in, kept_from_us, fail);
     if (rc == RC_OK && *n < max)
         rc = ingest_drop_facts(in, kept_from_us, FACT_BLOCKS_DROPPED, fail);
     if (rc == RC_OK && *n < max)

@@ -299,6 +299,16 @@ enum rc journal_denied(struct journal *j, const struct denied_note *note)
     return entry_end(j, at, JOURNAL_DENIED, rc);
 }
 
+enum rc journal_crossed(struct journal *j, const struct crossing_note *note)
+{
+    size_t at;
+    enum rc rc = entry_start(j, &at);
+
+    if (rc == RC_OK)
+        rc = crossing_note_encode(note, &j->pending);
+    return entry_end(j, at, JOURNAL_CROSSED, rc);
+}
+
 /*
  * A write that was cut short leaves part of an entry on disk; the rest of it is
  * the first of what the next write appends, so that the entry becomes whole.

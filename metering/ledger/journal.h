@@ -37,6 +37,7 @@ enum journal_kind {
     JOURNAL_END = 2, /* the record, complete */
     JOURNAL_OUTCOME = 3, /* a task's outcome */
     JOURNAL_DENIED = 4,  /* counts of refusals since the last: not spend */
+    JOURNAL_CROSSED = 5, /* a threshold of a budget was reached */
 };
 
 /* PUT /_tollgate/tasks/<id>/outcome */
@@ -58,6 +59,19 @@ struct denied_note {
     struct strv code; /* refusal_code */
     struct strv key, team, feature, environment, limit;
     uint64_t count;
+};
+
+/*
+ * A threshold of a budget was reached: once a window and amount, whoever sees it and however
+ * often.  Window, scope and amounts are the limit's own, in its unit (money: nano-USD).
+ */
+struct crossing_note {
+    int64_t at_us; /* when it was seen */
+    struct strv limit, scope;
+    int64_t start_us, end_us;
+    unsigned percent;       /* of amount */
+    uint64_t amount, spent; /* what the limit was, and what was spent of it then */
+    struct strv teller;     /* the owner (proxy/owner.h) whose alerts tell of it */
 };
 
 struct journal;
@@ -87,6 +101,7 @@ enum rc journal_begin(struct journal *j, const struct record *r) RC_MUST;
 enum rc journal_end(struct journal *j, const struct record *r) RC_MUST;
 enum rc journal_task(struct journal *j, const struct task_note *note) RC_MUST;
 enum rc journal_denied(struct journal *j, const struct denied_note *note) RC_MUST;
+enum rc journal_crossed(struct journal *j, const struct crossing_note *note) RC_MUST;
 /* Anything collected? */
 bool journal_is_dirty(const struct journal *j);
 /*
@@ -111,10 +126,12 @@ uint64_t journal_written(const struct journal *j);
 uint64_t journal_synced(const struct journal *j);
 int journal_sync_event(const struct journal *j);
 
-/* The payloads of the two notes; views look into bytes. RC_BAD for what was not so written. */
+/* The payloads of the notes; views look into bytes. RC_BAD for what was not so written. */
 enum rc task_note_encode(const struct task_note *note, struct buf *out) RC_MUST;
 enum rc task_note_decode(struct strv bytes, struct task_note *out) RC_MUST;
 enum rc denied_note_encode(const struct denied_note *note, struct buf *out) RC_MUST;
 enum rc denied_note_decode(struct strv bytes, struct denied_note *out) RC_MUST;
+enum rc crossing_note_encode(const struct crossing_note *note, struct buf *out) RC_MUST;
+enum rc crossing_note_decode(struct strv bytes, struct crossing_note *out) RC_MUST;
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * journal_note.c - the small payloads of the journal: task outcomes and refusals.
+ * journal_note.c - the small payloads of the journal: task outcomes, refusals, thresholds.
  * Numbers are varints, texts have their length before them.
  */
 #include "metering/ledger/journal.h"
@@ -103,4 +103,38 @@ enum rc denied_note_decode(struct strv bytes, struct denied_note *out)
     out->environment = get_text(&in);
     out->limit = get_text(&in);
     return in.bad || in.p != in.end ? RC_BAD : RC_OK;
+}
+
+enum rc crossing_note_encode(const struct crossing_note *note, struct buf *out)
+{
+    const uint64_t numbers[] = {wire_zigzag(note->at_us),  wire_zigzag(note->start_us),
+                                wire_zigzag(note->end_us), note->percent,
+                                note->amount,              note->spent};
+    const struct strv texts[] = {note->limit, note->scope, note->teller};
+    enum rc rc = RC_OK;
+
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && rc == RC_OK; i++)
+        rc = put_number(out, numbers[i]);
+    return rc == RC_OK ? put_texts(out, texts, 3) : rc;
+}
+
+enum rc crossing_note_decode(struct strv bytes, struct crossing_note *out)
+{
+    struct wire_in in = wire_in(bytes);
+    uint64_t percent;
+
+    out->at_us = wire_unzigzag(wire_get_u64(&in));
+    out->start_us = wire_unzigzag(wire_get_u64(&in));
+    out->end_us = wire_unzigzag(wire_get_u64(&in));
+    percent = wire_get_u64(&in);
+    out->amount = wire_get_u64(&in);
+    out->spent = wire_get_u64(&in);
+    out->limit = get_text(&in);
+    out->scope = get_text(&in);
+    out->teller = get_text(&in);
+    if (in.bad || in.p != in.end || percent > UINT32_MAX || out->amount > INT64_MAX ||
+        out->spent > INT64_MAX)
+        return RC_BAD;
+    out->percent = (unsigned)percent;
+    return RC_OK;
 }

@@ -302,6 +302,34 @@ typedef bool ledger_denied_fn(const struct ledger_denied *denied, void *arg);
 enum rc ledger_read_denied(struct ledger_reader *r, const struct ledger_filter *filter,
                            ledger_denied_fn *fn, void *arg, struct fail *fail) RC_MUST;
 
+/* ---- thresholds of budgets ------------------------------------------------ */
+
+/* As struct crossing_note says; views live during the call. */
+struct ledger_crossing {
+    struct strv limit, scope, teller;
+    int64_t start_us, end_us, at_us;
+    unsigned percent;
+    uint64_t amount, spent;
+};
+/* False ends the reading. */
+typedef bool ledger_crossing_fn(const struct ledger_crossing *c, void *arg);
+
+/*
+ * The thresholds that were reached in one window of a limit (start_us and end_us as
+ * limit_window_at gives them), of all its scopes.  limit empty: of all limits and windows.
+ * Those of windows that ended before kept_from_us are deleted.
+ */
+enum rc ledger_read_crossings(struct ledger_reader *r, struct strv limit, int64_t start_us,
+                              int64_t end_us, ledger_crossing_fn *fn, void *arg,
+                              struct fail *fail) RC_MUST;
+/*
+ * The one that was reached last in one scope's window; *found: false where none was.  Of those
+ * reached at one moment the highest.  Texts of out live as long as the reader.
+ */
+enum rc ledger_read_crossed(struct ledger_reader *r, struct strv limit, struct strv scope,
+                            int64_t start_us, int64_t end_us, struct ledger_crossing *out,
+                            bool *found, struct fail *fail) RC_MUST;
+
 /* ---- audit --------------------------------------------------------------- */
 
 enum { LEDGER_FIRST_BYTES = 400 };
@@ -316,6 +344,7 @@ struct ledger_verdict {
     uint64_t cubes;     /* sums of days by customer, user, tags, class */
     uint64_t bad_cubes; /* of those: differ from what the columns add up to */
     uint64_t bad_facts; /* requests whose columns differ from their records */
+    uint64_t crossings, bad_crossings; /* thresholds reached; those that cannot have been */
     struct money lines_cost, rollups_cost;
     char first[LEDGER_FIRST_BYTES]; /* what the first of them is; empty: none */
 };

@@ -181,6 +181,10 @@ enum rc verify_facts(struct ledger_reader *r, struct ledger_verdict *v,
 enum rc verify_cubes(struct ledger_reader *r, struct ledger_verdict *v,
                      struct fail *fail) RC_MUST;
 
+/* read_crossing.c: counts thresholds that cannot have been reached. */
+enum rc verify_crossings(struct ledger_reader *r, struct ledger_verdict *v,
+                         struct fail *fail) RC_MUST;
+
 /* read_kept.c, within a view: what is known of deleted lines. */
 enum rc read_kept_from(struct ledger_reader *r, struct fail *fail) RC_MUST;
 /*

@@ -76,6 +76,40 @@ static enum rc compare_record(struct auditing *a, const struct segment *s, uint6
     return rc;
 }
 
+struct sought {
+    const struct crossing_note *note;
+    bool found;
+};
+
+static bool is_sought(const struct ledger_crossing *c, void *arg)
+{
+    struct sought *sought = arg;
+
+    sought->found = c->percent == sought->note->percent &&
+                    c->amount == sought->note->amount &&
+                    strv_eq(c->scope, sought->note->scope);
+    return !sought->found;
+}
+
+static enum rc compare_crossing(struct auditing *a, const struct segment *s, uint64_t at,
+                                struct strv payload, struct fail *fail)
+{
+    struct crossing_note note;
+    struct sought sought = {.note = &note};
+    enum rc rc;
+
+    if (crossing_note_decode(payload, &note) != RC_OK) {
+        say_bad(a, s, at, "a threshold that is not understood");
+        return RC_OK;
+    }
+    rc = ledger_read_crossings(a->reader, note.limit, note.start_us, note.end_us, is_sought,
+                               &sought, fail);
+    if (rc == RC_OK && !sought.found && note.end_us >= a->reader->kept_from_us)
+        say_bad(a, s, at, "%u %% of limit \"" STRV_FMT "\" is not in the ledger", note.percent,
+                STRV_ARG(strv_head(note.limit, 65)));
+    return rc;
+}
+
 /* To the end of what is whole. */
 static enum rc audit_segment(struct auditing *a, struct segment *s, uint64_t taken,
                              struct fail *fail)
@@ -102,6 +136,8 @@ static enum rc audit_segment(struct auditing *a, struct segment *s, uint64_t tak
             a->verdict->waiting++;
         else if (entry.kind == JOURNAL_END)
             rc = compare_record(a, s, at, entry.payload, fail);
+        else if (entry.kind == JOURNAL_CROSSED)
+            rc = compare_crossing(a, s, at, entry.payload, fail);
     }
     if (rc == RC_BAD || rc == RC_EOF) {
         uint64_t size = segment_size(s);

@@ -94,9 +94,21 @@ static const char *const version_5 =
     " PRIMARY KEY(day, kind)) WITHOUT ROWID;"
     "PRAGMA user_version=5;";
 
+/*
+ * Thresholds of budgets that were reached: each once, whoever saw it first.  A limit that was
+ * raised has thresholds of its own, so its amount is part of which one it is.
+ */
+static const char *const version_6 =
+    "CREATE TABLE crossing(limit_name INTEGER NOT NULL, start_us INTEGER NOT NULL,"
+    " end_us INTEGER NOT NULL, scope INTEGER NOT NULL, percent INTEGER NOT NULL,"
+    " amount INTEGER NOT NULL, spent INTEGER NOT NULL, at_us INTEGER NOT NULL,"
+    " teller INTEGER NOT NULL,"
+    " PRIMARY KEY(limit_name, start_us, end_us, scope, percent, amount)) WITHOUT ROWID;"
+    "PRAGMA user_version=6;";
+
 /* Element v makes version v + 1 of version v. */
 static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2, version_3,
-                                                         version_4, version_5};
+                                                         version_4, version_5, version_6};
 
 int64_t rollup_width_us(enum rollup_level level)
 {

@@ -270,6 +270,16 @@ static void notes_round_trip(void **state)
                                  STRV("month"), 12345};
     struct task_note task_back;
     struct denied_note denied_back;
+    struct crossing_note crossing = {.at_us = KIT_START_US + 1,
+                                     .limit = STRV("month"),
+                                     .scope = STRV("team=search"),
+                                     .start_us = INT64_MIN,
+                                     .end_us = INT64_MAX,
+                                     .percent = 80,
+                                     .amount = INT64_MAX,
+                                     .spent = 7,
+                                     .teller = STRV("ab12")};
+    struct crossing_note crossing_back;
     struct buf out;
 
     (void)state;
@@ -289,6 +299,22 @@ static void notes_round_trip(void **state)
     for (size_t n = 0; n < buf_len(&out); n++)
         assert_int_equal(denied_note_decode(strv_head(buf_view(&out), n), &denied_back),
                          RC_BAD);
+    buf_clear(&out);
+    assert_int_equal(crossing_note_encode(&crossing, &out), RC_OK);
+    assert_int_equal(crossing_note_decode(buf_view(&out), &crossing_back), RC_OK);
+    assert_true(crossing_back.start_us == INT64_MIN && crossing_back.end_us == INT64_MAX);
+    assert_true(crossing_back.amount == INT64_MAX && crossing_back.spent == 7);
+    assert_int_equal(crossing_back.percent, 80);
+    assert_true(crossing_back.at_us == crossing.at_us);
+    assert_true(strv_eq(crossing_back.scope, crossing.scope) &&
+                strv_eq(crossing_back.teller, crossing.teller));
+    for (size_t n = 0; n < buf_len(&out); n++)
+        assert_int_equal(crossing_note_decode(strv_head(buf_view(&out), n), &crossing_back),
+                         RC_BAD);
+    buf_clear(&out);
+    crossing.amount = (uint64_t)INT64_MAX + 1; /* no column holds it */
+    assert_int_equal(crossing_note_encode(&crossing, &out), RC_OK);
+    assert_int_equal(crossing_note_decode(buf_view(&out), &crossing_back), RC_BAD);
     buf_release(&out);
 }
 

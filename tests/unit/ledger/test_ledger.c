@@ -755,6 +755,110 @@ static void refusals_are_counted_once(void **state)
     kit_dir_remove(&d);
 }
 
+struct reached {
+    unsigned n;
+};
+
+static bool add_reached(const struct ledger_crossing *c, void *arg)
+{
+    struct reached *r = arg;
+
+    r->n++;
+    assert_true(c->spent * 100 >= c->amount * c->percent);
+    return true;
+}
+
+static struct reached reached_of(struct ledger_reader *reader, struct strv limit,
+                                 int64_t start_us, int64_t end_us)
+{
+    struct reached r = {0};
+    struct fail fail;
+
+    assert_int_equal(
+        ledger_read_crossings(reader, limit, start_us, end_us, add_reached, &r, &fail), RC_OK);
+    return r;
+}
+
+/* Whoever says it and however often, also from a segment that is read again. */
+static void thresholds_are_reached_once(void **state)
+{
+    const int64_t day = 24 * 3600 * INT64_C(1000000), start = KIT_START_US / day * day;
+    struct ledger_crossing last;
+    struct ledger_verdict verdict;
+    sqlite3 *db;
+    struct ledger_reader *reader;
+    struct kit_dir d;
+    struct fail fail;
+    bool found;
+
+    (void)state;
+    kit_dir_make(&d);
+    for (int run = 0; run < 2; run++) {
+        struct ledger *l = kit_start(&d, NULL, NULL);
+        struct journal *j = kit_journal(&d, 0);
+        uint64_t seed = 1 + (unsigned)run;
+        struct record open;
+
+        kit_record(&seed, KIT_START_US, 1, &open);
+        assert_int_equal(journal_begin(j, &open), RC_OK);
+        for (unsigned percent = 50; percent <= 100; percent += 25) {
+            struct crossing_note note = {.at_us = start + percent + run,
+                                         .limit = STRV("day"),
+                                         .scope = STRV("team=search"),
+                                         .start_us = start,
+                                         .end_us = start + day,
+                                         .percent = percent,
+                                         .amount = 200,
+                                         .spent = 2 * percent,
+                                         .teller = STRV("me")};
+
+            assert_int_equal(journal_crossed(j, &note), RC_OK);
+            assert_int_equal(journal_crossed(j, &note), RC_OK);
+            note.scope = STRV_NONE;
+            if (percent == 50)
+                assert_int_equal(journal_crossed(j, &note), RC_OK);
+        }
+        kit_flush(j);
+        ledger_catch_up(l);
+        journal_close(j);
+        ledger_stop(l);
+    }
+    reader = kit_read(&d);
+    assert_int_equal(reached_of(reader, STRV("day"), start, start + day).n, 4);
+    assert_int_equal(reached_of(reader, STRV("day"), start - day, start).n, 0);
+    assert_int_equal(reached_of(reader, STRV("month"), start, start + day).n, 0);
+    assert_int_equal(reached_of(reader, STRV_NONE, 0, 0).n, 4);
+    assert_int_equal(ledger_read_crossed(reader, STRV("day"), STRV("team=search"), start,
+                                         start + day, &last, &found, &fail),
+                     RC_OK);
+    assert_true(found && last.percent == 100 && last.at_us == start + 100 && last.spent == 200);
+    assert_true(strv_eq(last.teller, STRV("me")));
+    assert_int_equal(ledger_read_crossed(reader, STRV("day"), STRV_NONE, start, start + day,
+                                         &last, &found, &fail),
+                     RC_OK);
+    assert_true(found && last.percent == 50);
+    assert_int_equal(ledger_read_crossed(reader, STRV("day"), STRV("team=other"), start,
+                                         start + day, &last, &found, &fail),
+                     RC_OK);
+    assert_false(found);
+    assert_int_equal(ledger_read_verify(reader, NULL, NULL, &verdict, &fail), RC_OK);
+    assert_int_equal(verdict.crossings, 4);
+    assert_int_equal(verdict.bad_crossings, 0);
+    kit_read_end(reader);
+    assert_int_equal(sqlite3_open(d.db, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "UPDATE crossing SET spent=99 WHERE percent=50 AND scope<>0",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    reader = kit_read(&d);
+    assert_int_equal(ledger_read_verify(reader, NULL, NULL, &verdict, &fail), RC_OK);
+    assert_int_equal(verdict.bad_crossings, 1);
+    assert_non_null(strstr(verdict.first, "50 % of limit \"day\" of \"team=search\""));
+    kit_read_end(reader);
+    kit_dir_remove(&d);
+}
+
 static void foreign_and_newer_files_are_refused(void **state)
 {
     struct ledger_options options = {0};
@@ -798,6 +902,7 @@ int main(void)
         cmocka_unit_test(a_killed_writer_loses_nothing),
         cmocka_unit_test(the_first_outcome_stands),
         cmocka_unit_test(refusals_are_counted_once),
+        cmocka_unit_test(thresholds_are_reached_once),
         cmocka_unit_test(foreign_and_newer_files_are_refused),
     };
 
