@@ -197,7 +197,9 @@ void alert_store_open(struct alert_store *s, const char *path)
                  "file=%s", bad);
         free(bad);
         s->n_firing = s->n_waiting = 0;
+        s->was_lost = true;
     }
+    s->was_lost = s->was_lost || !text;
     cJSON_Delete(json);
     free(text);
     s->dirty = false;

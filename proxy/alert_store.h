@@ -45,6 +45,7 @@ struct alert_store {
     struct alert_waiting *waiting;
     size_t n_waiting, cap_waiting;
     int64_t digest_us; /* the last weekly digest's hour; 0: none was ever due */
+    bool was_lost; /* there was none when it was opened, or it could not be read */
     bool dirty;
 };
 

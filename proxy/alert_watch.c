@@ -148,24 +148,35 @@ static void name_level(struct alert_condition *c, const char *basis)
                strchr(c->group, ':'), basis, c->level);
 }
 
+/* Notes every threshold that is reached, and gives the highest; others: those below it. */
+static unsigned note_thresholds(const struct alert_watch *w, const struct outlook *o,
+                                char *others, size_t size, enum crossing_told *told)
+{
+    unsigned level = 0;
+    size_t n = 0;
+
+    for (size_t i = 0; i < o->def->n_alerts; i++) {
+        if (o->spent * 100 < o->amount * (money_int)o->def->alerts[i])
+            continue;
+        if (level)
+            n += (size_t)snprintf(others + n, size - n, "%s%u %%", n ? ", " : "", level);
+        level = o->def->alerts[i];
+        *told = crossings_note(w->crossings, o, level);
+    }
+    return level;
+}
+
 static void tell_threshold(const struct alert_watch *w, const struct outlook *o)
 {
     struct alert_condition c;
     char spent[CELL_TEXT], limit[CELL_TEXT], others[96] = "";
-    size_t n = 0;
-    bool enforced = o->def->mode == LIMIT_ENFORCE;
+    bool enforced = o->def->mode == LIMIT_ENFORCE, has_others;
 
     start_budget(o, "budget", &c);
-    for (size_t i = 0; i < o->def->n_alerts; i++) {
-        if (o->spent * 100 < o->amount * (money_int)o->def->alerts[i])
-            continue;
-        if (c.level)
-            n += (size_t)snprintf(others + n, sizeof(others) - n, "%s%u %%", n ? ", " : "",
-                                  c.level);
-        c.level = o->def->alerts[i];
-    }
+    c.level = note_thresholds(w, o, others, sizeof(others), &c.told);
     if (c.level == 0)
         return;
+    has_others = others[0] != '\0';
     alert_init(&c.alert, c.level >= 100 ? "budget.exhausted" : "budget.threshold",
                c.level >= 100  ? SEVERITY_CRITICAL
                : c.level >= 80 ? SEVERITY_WARNING
@@ -180,7 +191,7 @@ static void tell_threshold(const struct alert_watch *w, const struct outlook *o)
                (long long)(o->spent * 100 / o->amount));
     alert_text(c.alert.text, sizeof(c.alert.text),
                "%s of %s is spent: %u %% is passed%s%s%s%s.", spent, limit, c.level,
-               n ? " (and " : "", others, n ? ")" : "",
+               has_others ? " (and " : "", others, has_others ? ")" : "",
                c.level >= 100 && enforced ? "; further requests are refused" : "");
     budget_fields(&c.alert, o);
     budget_tags(&c.alert, o);
@@ -232,11 +243,14 @@ static void tell_forecast(const struct alert_watch *w, const struct outlook *o)
 static bool on_outlook(const struct outlook *o, void *arg)
 {
     const struct alert_watch *w = arg;
+    struct outlook all = *o;
 
     if (o->def->n_alerts == 0 || o->amount == 0)
         return true;
-    tell_threshold(w, o);
-    tell_forecast(w, o);
+    all.spent += crossings_others(w->crossings, o);
+    tell_threshold(w, &all);
+    if (w->config->alerts.n_channels > 0)
+        tell_forecast(w, o);
     return true;
 }
 

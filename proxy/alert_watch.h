@@ -9,6 +9,7 @@
 
 #include "metering/ledger/ledger_read.h"
 #include "proxy/alert.h"
+#include "proxy/crossings.h"
 
 /* A condition that holds. */
 struct alert_condition {
@@ -16,6 +17,7 @@ struct alert_condition {
     unsigned level;
     int64_t expires_us; /* when it is over by itself; 0: never */
     bool twice;         /* it must hold at two looks in a row */
+    enum crossing_told told; /* of a threshold: whether that is news */
     struct alert alert; /* to tell where it is new */
 };
 typedef void alert_condition_fn(const struct alert_condition *c, void *arg);
@@ -29,6 +31,7 @@ struct alert_watch {
     alert_condition_fn *fn;
     alert_level_fn *level;
     void *arg;
+    struct crossings *crossings; /* for alert_watch_budgets */
 };
 
 /* Budgets: thresholds (groups "budget:...") and, where asked for, forecasts ("forecast:..."),

@@ -129,6 +129,21 @@ static void hold(struct alerts *a, const char *group)
     memcpy(a->holding[a->n_holding++], group, ALERT_KEY_MAX);
 }
 
+/* What was told is lost, but the ledger has that this gateway told it: not again. */
+static void remember(struct alerts *a, const struct alert_condition *c)
+{
+    struct alert_firing *f = alert_store_find(&a->store, c->group);
+
+    if (!f)
+        f = alert_store_add(&a->store, c->group);
+    if (!f)
+        return;
+    f->level = c->level;
+    f->expires_us = c->expires_us;
+    f->told = c->alert;
+    f->seen = true;
+}
+
 static void on_condition(const struct alert_condition *c, void *arg)
 {
     struct alerts *a = arg;
@@ -136,8 +151,14 @@ static void on_condition(const struct alert_condition *c, void *arg)
 
     if (f)
         f->seen = true;
+    if (a->config->alerts.n_channels == 0 || c->told == CROSSING_ELSEWHERE)
+        return;
     if (alert_is_muted(a->config, &c->alert, a->now_us))
         return; /* what still holds when that ends is told then */
+    if (a->store.was_lost && c->told == CROSSING_NOTED && (!f || f->level < c->level)) {
+        remember(a, c);
+        return;
+    }
     if (f) {
         if (c->level > f->level) {
             fire(a, f, c);
@@ -228,6 +249,7 @@ static void look_for_trouble(struct alerts *a, const struct alert_watch *w)
 
 static enum rc look_at_ledger(struct alerts *a, const struct alert_watch *w, bool slow)
 {
+    int64_t start;
     struct fail fail = {.rc = RC_OK};
     struct ledger_reader *reader = ledger_read_open(a->config->ledger_path, &fail);
     enum rc rc;
@@ -236,9 +258,13 @@ static enum rc look_at_ledger(struct alerts *a, const struct alert_watch *w, boo
         return RC_IO;
     rc = ledger_read_begin(reader, &fail);
     if (rc == RC_OK) {
+        crossings_begin(a->crossings, a->config, server_owner(a->server, &start), reader,
+                        a->now_us);
         rc = alert_watch_budgets(w, reader, slow, &fail);
-        if (rc == RC_OK)
+        if (rc == RC_OK) {
             settle(a, budget_kinds);
+            a->store.was_lost = false;
+        }
         if (rc == RC_OK && slow)
             rc = alert_watch_anomalies(w, reader, &fail);
         if (rc == RC_OK && slow)
@@ -246,6 +272,8 @@ static enum rc look_at_ledger(struct alerts *a, const struct alert_watch *w, boo
         if (rc == RC_OK && slow)
             settle(a, slow_kinds);
         ledger_read_end(reader);
+        /* What is told must be in the store before the ledger says that it was. */
+        crossings_end(a->crossings, rc == RC_OK && alert_store_save(&a->store) == RC_OK);
     }
     ledger_read_close(reader);
     if (rc != RC_OK)
@@ -310,7 +338,8 @@ static void look(struct alerts *a)
                             .now_us = a->now_us,
                             .fn = on_condition,
                             .level = level_of,
-                            .arg = a};
+                            .arg = a,
+                            .crossings = a->crossings};
     bool slow;
 
     a->burst = xcalloc(a->config->alerts.n_channels + 1, sizeof(*a->burst));
@@ -320,8 +349,8 @@ static void look(struct alerts *a)
     if (ledger_catch_up_within(a->server->ledger, CATCH_UP_MS) != RC_OK)
         log_line(LOG_DEBUG, "alerts", "looks at a ledger that lags", "ms=%d", CATCH_UP_MS);
     look_for_trouble(a, &w);
-    slow = a->looks++ % SLOW_EVERY == 0;
-    if (look_at_ledger(a, &w, slow) == RC_OK)
+    slow = a->config->alerts.n_channels > 0 && a->looks++ % SLOW_EVERY == 0;
+    if (look_at_ledger(a, &w, slow) == RC_OK && a->config->alerts.n_channels > 0)
         look_for_digest(a, &w);
     /* Forecasts are not looked at each time: what held at their last look still waits. */
     for (size_t i = 0; !slow && i < a->n_pending; i++) {
@@ -378,6 +407,15 @@ static bool rest(struct alerts *a)
     return !stopping;
 }
 
+static bool has_thresholds(const struct config *config)
+{
+    for (size_t i = 0; i < limit_set_count(config->limits); i++) {
+        if (limit_set_at(config->limits, i)->n_alerts > 0)
+            return true;
+    }
+    return false;
+}
+
 static void *run(void *arg)
 {
     struct alerts *a = arg;
@@ -390,8 +428,9 @@ static void *run(void *arg)
         struct generation *g = server_generation(a->server);
         a->config = g->config;
         a->now_us = clock_wall_us();
-        /* Without a channel nobody is told, and nothing is remembered as told. */
-        if (a->config->alerts.n_channels > 0 && clock_mono_us() >= next) {
+        /* Without a channel thresholds are noted, nobody is told, and nothing is as told. */
+        if ((a->config->alerts.n_channels > 0 || has_thresholds(a->config)) &&
+            clock_mono_us() >= next) {
             next = clock_mono_us() + a->config->alerts.every_s * US_PER_SECOND;
             look(a);
         }
@@ -413,6 +452,7 @@ struct alerts *alerts_start(struct server *server)
     a->server = server;
     alert_store_open(&a->store, path);
     free(path);
+    a->crossings = crossings_new();
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->wake, NULL);
     ASSERT(pthread_create(&a->thread, NULL, run, a) == 0);
@@ -432,6 +472,7 @@ void alerts_stop(struct alerts *a)
     pthread_cond_destroy(&a->wake);
     pthread_mutex_destroy(&a->lock);
     alert_store_close(&a->store);
+    crossings_free(a->crossings);
     free(a->pending);
     free(a);
 }

@@ -18,6 +18,7 @@ struct alerts {
     pthread_cond_t wake;
     bool stopping; /* under lock */
     struct alert_store store;
+    struct crossings *crossings;
     const struct config *config; /* of this look */
     int64_t now_us;
     char (*pending)[ALERT_KEY_MAX]; /* groups that held at the last look, and must twice */

@@ -49,7 +49,7 @@ enum rc ingest_record(struct ingest *in, const struct record *r, struct strv bod
 enum rc ingest_task(struct ingest *in, const struct task_note *note, struct fail *fail) RC_MUST;
 enum rc ingest_denied(struct ingest *in, const struct denied_note *note,
                       struct fail *fail) RC_MUST;
-/* One that is there already changes nothing. */
+/* One that is there already stays, but for a teller that it has not. */
 enum rc ingest_crossing(struct ingest *in, const struct crossing_note *note,
                         struct fail *fail) RC_MUST;
 /* Where a segment has been read to. */

@@ -55,8 +55,9 @@
       "INSERT INTO denied(bucket, code, key, team, feature, environment, limit_name, count) "  \
       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8) ON CONFLICT DO UPDATE SET count=count+excluded.count")  \
     X(SQL_CROSSING_ADD,                                                                        \
-      "INSERT OR IGNORE INTO crossing(limit_name, scope, teller, start_us, end_us, percent, "  \
-      "amount, spent, at_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)")                              \
+      "INSERT INTO crossing(limit_name, scope, teller, start_us, end_us, percent, amount, "    \
+      "spent, at_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9) ON CONFLICT DO UPDATE SET "            \
+      "teller=excluded.teller WHERE teller=0")                                                 \
     X(SQL_CROSSING_DROP, "DELETE FROM crossing WHERE end_us<?1")                               \
     X(SQL_SEGMENT_PUT, "REPLACE INTO segment(name, position) VALUES(?1,?2)")                   \
     X(SQL_SEGMENT_DROP, "DELETE FROM segment WHERE name=?1")                                   \

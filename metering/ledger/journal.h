@@ -38,6 +38,7 @@ enum journal_kind {
     JOURNAL_OUTCOME = 3, /* a task's outcome */
     JOURNAL_DENIED = 4,  /* counts of refusals since the last: not spend */
     JOURNAL_CROSSED = 5, /* a threshold of a budget was reached */
+    JOURNAL_LAST = JOURNAL_CROSSED,
 };
 
 /* PUT /_tollgate/tasks/<id>/outcome */
@@ -71,7 +72,8 @@ struct crossing_note {
     int64_t start_us, end_us;
     unsigned percent;       /* of amount */
     uint64_t amount, spent; /* what the limit was, and what was spent of it then */
-    struct strv teller;     /* the owner (proxy/owner.h) whose alerts tell of it */
+    struct strv teller;     /* the owner (proxy/owner.h) whose alerts tell of it; empty: nobody
+                               does yet.  A later note of the same threshold may name one */
 };
 
 struct journal;

@@ -137,7 +137,7 @@ static enum rc entry_at(const struct segment *s, struct segment_window *w, uint6
     if (bytes.n < whole)
         return RC_EOF;
     if (crc32c(0, bytes.p + 8, whole - 8) != get_u32(bytes.p + 4) ||
-        bytes.p[8] < JOURNAL_BEGIN || bytes.p[8] > JOURNAL_DENIED)
+        bytes.p[8] < JOURNAL_BEGIN || bytes.p[8] > JOURNAL_LAST)
         return RC_BAD;
     out->kind = (enum journal_kind)bytes.p[8];
     out->payload = strv_make(bytes.p + JOURNAL_ENTRY_OVERHEAD, length);

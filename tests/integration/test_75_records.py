@@ -4,6 +4,7 @@ Numbers C7, C8, C9, C33 are those of the complaints about other gateways that th
 TOLLGATE_KILLS, TOLLGATE_OUTAGE_S and TOLLGATE_SOAK_S make the long runs by hand.
 """
 
+import contextlib
 import os
 import random
 import re
@@ -25,6 +26,8 @@ KILLS = int(os.environ.get("TOLLGATE_KILLS", "8"))
 EXACT = 50      # calls at least that end whole between the kills
 OUTAGE_S = float(os.environ.get("TOLLGATE_OUTAGE_S", "2"))
 DAY = {"name": "day", "unit": "usd", "limit": "1000000", "window": "day"}
+MARKS = {"name": "marks", "unit": "requests", "limit": 1000, "window": "day", "mode": "warn",
+         "alerts": [1, 2, 3, 5, 10, 20, 50, 100]}
 
 
 def crash_while_starting(gateway, after_s):
@@ -33,6 +36,12 @@ def crash_while_starting(gateway, after_s):
                       gateway.folder)
     time.sleep(after_s)
     process.kill()
+
+
+def reached(gateway):
+    """The thresholds of MARKS that the ledger says were reached."""
+    with contextlib.closing(sqlite3.connect(f"file:{gateway.folder}/var/ledger.db?mode=ro", uri=True)) as db:
+        return [row[0] for row in db.execute("SELECT percent FROM crossing ORDER BY percent")]
 
 
 def damage_tail(gateway, chance):
@@ -49,7 +58,7 @@ def damage_tail(gateway, chance):
 def test_c7_killed_at_random_moments(gateways, provider, own_redis, say, redis_too, leases):
     seed = int(os.environ.get("TOLLGATE_SEED", str(time.time_ns() % 1000000)))
     chance = random.Random(seed)
-    gateway = gateways(redis=own_redis, limits=[DAY], counters={
+    gateway = gateways(redis=own_redis, limits=[DAY, MARKS], alerts={"every_seconds": 1}, counters={
         "on_failure": "local", "leases": leases})
     answered, interrupted, emptied, twice, torn = [], 0, 0, 0, 0
     for kill in range(KILLS):
@@ -73,7 +82,9 @@ def test_c7_killed_at_random_moments(gateways, provider, own_redis, say, redis_t
     books = settled_books(gateway, provider, answered)
     interrupted = len([r for r in books.records if r["outcome"] == "interrupted"])
     assert interrupted > 0 and books.exact > EXACT
-    assert gateway.cli("audit").rstrip().endswith("everything agrees")
+    due = [p for p in MARKS["alerts"] if len(books.records) * 100 >= MARKS["limit"] * p]
+    wait_for(f"thresholds {due}", lambda: reached(gateway) == due, 30, 0.2)
+    assert due and gateway.cli("audit").rstrip().endswith("everything agrees")
     say(f"killed {KILLS} times (leases {leases}, twice in a row {twice}, tail torn {torn}, Redis "
         f"emptied {emptied}; seed {seed}): {interrupted} requests cut off; {books}; reserved 0, "
         "spent equals the ledger")

@@ -1,0 +1,113 @@
+"""Thresholds of budgets: each reached once a window, in the journal and the ledger, whoever looks."""
+
+import os
+import sqlite3
+import time
+
+import pytest
+
+from kit import calls, receivers
+from kit.procs import wait_for
+
+LIMIT = {"name": "ten", "per": ["team"], "unit": "requests", "limit": 10, "window": "month", "mode": "warn",
+         "alerts": [50, 80, 100]}
+
+
+@pytest.fixture
+def hooks():
+    receiver = receivers.Receiver()
+    yield receiver
+    receiver.stop()
+
+
+def alerts(hooks=None):
+    if not hooks:
+        return {"every_seconds": 1}
+    return {"every_seconds": 1, "digest_day": "never", "routes": [{"match": {}, "channels": ["hook"]}],
+            "channels": [{"name": "hook", "type": "webhook", "url": hooks.url("/hook"), "secret": "s-4471",
+                          "allow_private": True}]}
+
+
+def send(gateway, n):
+    for _ in range(n):
+        assert calls.send(gateway, calls.chat()).status == 200
+
+
+def reached(gateway):
+    """What the ledger has: percent, spent, amount, limit, scope, teller."""
+    db = sqlite3.connect(f"file:{gateway.folder}/var/ledger.db?mode=ro", uri=True)
+    try:
+        return db.execute("SELECT percent, spent, amount, l.text, s.text, t.text FROM crossing "
+                          "JOIN word l ON l.id=limit_name JOIN word s ON s.id=scope "
+                          "LEFT JOIN word t ON t.id=teller ORDER BY percent").fetchall()
+    finally:
+        db.close()
+
+
+def wait_reached(gateway, percents):
+    wait_for(f"{percents}", lambda: [row[0] for row in reached(gateway)] == percents, 40, 0.2)
+    return reached(gateway)
+
+
+def test_noted_once_without_anybody_to_tell(gateways):
+    gateway = gateways(limits=[LIMIT], alerts=alerts())
+    send(gateway, 4)
+    time.sleep(1.5)
+    assert reached(gateway) == []
+    send(gateway, 2)
+    row, = wait_reached(gateway, [50])
+    assert row == (50, 6, 10, "ten", "team=search", None)
+    gateway.kill()
+    gateway.start()
+    send(gateway, 5)
+    rows = wait_reached(gateway, [50, 80, 100])
+    assert rows[0] == row and [r[1] for r in rows[1:]] == [11, 11]
+    gateway.stop()
+    gateway.start()
+    time.sleep(2)
+    assert reached(gateway) == rows
+    assert "3 thresholds reached" in gateway.cli("audit")
+    gateway.stop()
+    with sqlite3.connect(f"{gateway.folder}/var/ledger.db") as db:
+        db.execute("UPDATE crossing SET spent=7 WHERE percent=80")
+    said = gateway.cli("audit", code=1)
+    assert 'DISAGREES: 80 % of limit "ten" of "team=search"' in said
+
+
+def test_a_lost_memory_of_what_was_told_repeats_nothing(gateways, hooks):
+    gateway = gateways(limits=[LIMIT], alerts=alerts(hooks))
+    send(gateway, 6)
+    wait_for("the alert", lambda: hooks.taken("/hook"), 20)
+    row, = wait_reached(gateway, [50])
+    assert row[5]  # whose alerts told
+    gateway.stop()
+    os.remove(f"{gateway.folder}/var/alerts.json")
+    gateway.start()
+    time.sleep(2.5)
+    assert len(hooks.taken("/hook")) == 1
+    send(gateway, 2)
+    wait_for("the next", lambda: len(hooks.taken("/hook")) == 2, 20)
+    assert hooks.taken("/hook")[1]["dedup_key"].endswith(":80")
+
+
+def test_several_gateways_tell_once_of_what_they_spent_together(gateways, hooks, redis):
+    nodes = [gateways(redis=redis, name=name, node=name, limits=[LIMIT], alerts=alerts(hooks))
+             for name in ("east", "west")]
+    for node in nodes:
+        send(node, 3)
+    rows = [wait_reached(node, [50]) for node in nodes]
+    assert [row[0][1] for row in rows] == [6, 6]  # each knows of the other's
+    assert rows[0][0][5] == rows[1][0][5]         # and who tells
+    wait_for("the alert", lambda: hooks.taken("/hook"), 20)
+    for node in nodes:
+        node.stop()
+        node.start()
+    time.sleep(2.5)
+    assert len(hooks.taken("/hook")) == 1
+    for node in nodes:
+        send(node, 2)
+    for node in nodes:
+        wait_reached(node, [50, 80, 100])
+    time.sleep(1.5)
+    levels = [told["dedup_key"].rsplit(":", 1)[1] for told in hooks.taken("/hook")]
+    assert len(levels) == len(set(levels)) and levels[-1] == "100"
