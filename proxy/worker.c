@@ -157,6 +157,7 @@ static void open_letter(struct worker *w, struct letter *letter)
         break;
     case LETTER_MARK:
         limiter_itemize(w->limiter);
+        xchg_restore(w);
         w->mark = letter->mark; /* reached with this turn's write */
         break;
     case LETTER_DESK:

@@ -410,6 +410,9 @@ bool xchg_check_deadlines(struct worker *w)
     return !list_is_empty(&w->live);
 }
 
+/* Longer than Redis may take to answer. */
+enum { RESTORE_AGAIN_US = 5000000 };
+
 void xchg_tick(struct worker *w)
 {
     int64_t now_us = clock_mono_us();
@@ -419,8 +422,33 @@ void xchg_tick(struct worker *w)
 
         if (x->reserved && now_us >= x->extend_us) {
             x->extend_us = now_us + LIMIT_DEADLINE_S * US_PER_SECOND / 3;
+            if (x->is_in_doubt) {
+                limiter_restore(w->limiter, &x->admission);
+                grow_restore(x);
+            }
+            x->is_in_doubt = false;
             limiter_extend(w->limiter, &x->admission);
             grow_extend(x);
+        }
+    }
+}
+
+/*
+ * What is admitted now was perhaps reserved before, and is told only now: it is looked at once
+ * more, when every such answer has come.
+ */
+void xchg_restore(struct worker *w)
+{
+    int64_t now_us = clock_mono_us();
+
+    LIST_FOREACH (at, &w->live) {
+        struct xchg *x = LIST_OBJECT(at, struct xchg, live);
+
+        x->is_in_doubt = true;
+        x->extend_us = now_us + RESTORE_AGAIN_US;
+        if (x->reserved) {
+            limiter_restore(w->limiter, &x->admission);
+            grow_restore(x);
         }
     }
 }

@@ -54,5 +54,7 @@ void xchg_stop_all(struct worker *w);
 bool xchg_check_deadlines(struct worker *w);
 /* Streams that live long keep their reservations: once a second. */
 void xchg_tick(struct worker *w);
+/* Redis may have lost what live exchanges reserved, and is about to be put in order. */
+void xchg_restore(struct worker *w);
 
 #endif

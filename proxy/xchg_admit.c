@@ -256,7 +256,8 @@ static enum step st_admit(struct xchg *x)
         break;
     }
     x->reserved = true;
-    x->extend_us = x->worker->now_us + LIMIT_DEADLINE_S * US_PER_SECOND / 3;
+    if (!x->is_in_doubt)
+        x->extend_us = x->worker->now_us + LIMIT_DEADLINE_S * US_PER_SECOND / 3;
     return xchg_go(x, x->turn && x->turn->spare ? &S_TURN : &S_BEGIN);
 }
 

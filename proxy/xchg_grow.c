@@ -187,6 +187,12 @@ void grow_extend(struct xchg *x)
         limiter_extend(x->worker->limiter, &s->admission);
 }
 
+void grow_restore(struct xchg *x)
+{
+    for (struct growth_step *s = x->growth ? x->growth->steps : NULL; s; s = s->next)
+        limiter_restore(x->worker->limiter, &s->admission);
+}
+
 void grow_settle(struct xchg *x)
 {
     static const struct limit_amounts nothing;

@@ -189,6 +189,7 @@ struct xchg {
     uint64_t sync_note; /* of the journal: BEGIN is on disk when it has come so far */
     bool begun;     /* BEGIN is journalled: an END must follow */
     int64_t extend_us; /* when the reservation's deadline is moved next */
+    bool is_in_doubt;  /* Redis may have lost it: it is restored then, too */
     struct socket *socket; /* it asked for a WebSocket, or became one; else NULL */
     struct turn *turn;     /* it is a call on one; else NULL */
     struct growth *growth; /* of a stream without a bound (xchg_grow.c); NULL: none yet */
@@ -403,6 +404,8 @@ bool grow_check(struct xchg *x);
 enum step grow_cut(struct xchg *x);
 /* The deadlines of what was reserved in addition. */
 void grow_extend(struct xchg *x);
+/* As limiter_restore, for its steps. */
+void grow_restore(struct xchg *x);
 /* What was reserved in addition goes back: the exchange's own settlement has all. */
 void grow_settle(struct xchg *x);
 

@@ -58,8 +58,10 @@ enum {
     LIMIT_NAME_SPACE_MAX_BYTES = 64,
     LIMIT_BATCH_MAX = 256, /* operations in one script call */
     LIMIT_OWNER_MAX_BYTES = 32,
+    LIMIT_DOUBT_S = 30, /* reservations that nobody affirms after a rebuild: see limiter_restore */
     LIMIT_HELD_MAX = 1 << 20, /* reservations that limit_adopt looks at; others end by deadline */
     LIMIT_HOLD_S = 30 * 86400, /* work whose result nobody collects; then its worst case is spent */
+    LIMIT_TELLER_KEEP_S = 400 * 86400, /* how long it is known who tells of a threshold */
     LIMIT_COUNTED_KEEP_S = 35 * 86400, /* how long it is known what was counted of a work */
 };
 
@@ -273,6 +275,13 @@ void limiter_cancel(struct limiter *l, struct admission *a);
 void limiter_settle(struct limiter *l, struct admission *a, const struct limit_amounts *actual);
 /* A live stream: its reservations' deadlines move LIMIT_DEADLINE_S ahead. */
 void limiter_extend(struct limiter *l, const struct admission *a);
+/*
+ * The shared counters may have lost a live request's reservation, or have one whose settlement
+ * they lost: it is made anew where it is not there, and affirmed where it is.  For every
+ * request that was admitted, after limiter_itemize: what limit_adopt finds of this start and
+ * nobody affirms within LIMIT_DOUBT_S is given back.
+ */
+void limiter_restore(struct limiter *l, const struct admission *a);
 /* Settlement of a reservation that an earlier process left behind (see recovery in ledger.h).
  */
 void limiter_settle_id(struct limiter *l, const struct uuid *id,
@@ -382,6 +391,16 @@ enum rc limit_look(const struct limiter_options *options, struct limit_memory *m
                    size_t n) RC_MUST;
 
 /*
+ * Who tells that so many per cent of amount are spent in a counter: out is the owner of the
+ * first of the processes sharing Redis that asked, whoever asks later.  Kept until a day after
+ * the window's end, at most LIMIT_TELLER_KEEP_S.  Memory engine: options.owner.  Blocks and
+ * fails as limit_look; out is options.owner then too.
+ */
+enum rc limit_teller(const struct limiter_options *options, const struct limit_set *set,
+                     const struct limit_counter *counter, uint64_t amount, unsigned percent,
+                     int64_t now_us, char out[LIMIT_OWNER_MAX_BYTES + 1]) RC_MUST;
+
+/*
  * Sets what is spent in n counters; n may be 0.  Reservations stay; concurrent limits have
  * nothing spent and are passed over.  Scope, start_us and end_us as in limit_claim; reserved
  * is not read.  Blocks; errors as limit_read, RC_BAD for a limit that the set has not,
@@ -420,8 +439,8 @@ enum rc limit_part_turn(const struct limiter_options *options, enum limit_part *
 /*
  * Goes through what Redis holds reserved for options.owner: what an earlier start left is
  * settled by what fn fills in (zero for a request that the ledger has no record of; fn's
- * failure ends it), leases are given back; what this start holds is reserved anew, also where it
- * had expired.  Blocks and fails as limit_part_turn.
+ * failure ends it), leases are given back; what this start holds is reserved for LIMIT_DOUBT_S
+ * (limiter_restore), also where it had expired.  Blocks and fails as limit_part_turn.
  */
 typedef enum rc limit_taken_fn(const struct uuid *id, struct limit_amounts *taken, void *arg);
 enum rc limit_adopt(const struct limiter_options *options, limit_taken_fn *fn,

@@ -92,6 +92,11 @@ void limit_memory_free(struct limit_memory *m)
     free(m);
 }
 
+struct table *memory_counters(struct limit_memory *m)
+{
+    return &m->counters;
+}
+
 const char *memory_node(const struct limit_memory *m)
 {
     return m->node;
@@ -236,7 +241,7 @@ static void expire_list(struct limit_memory *m, struct held_shard *s, struct lis
 }
 
 /* Ends what is past its time; costs one load where nothing is. */
-static void held_sweep(struct limit_memory *m, int64_t now_us)
+void memory_sweep(struct limit_memory *m, int64_t now_us)
 {
     if (now_us < atomic_load(&m->earliest_us))
         return;
@@ -342,7 +347,7 @@ static enum limit_verdict reserve_from(struct limit_memory *m, const struct uuid
     enum limit_verdict verdict = LIMIT_OK;
     struct held *h;
 
-    held_sweep(m, now_us);
+    memory_sweep(m, now_us);
     set = shards_of_claims(claims, n, hashes);
     pthread_mutex_lock(&s->lock);
     h = *held_place(s, id, hash);
@@ -439,7 +444,7 @@ bool memory_settle(struct limit_memory *m, const struct uuid *id,
     struct held **at;
     bool is_held;
 
-    held_sweep(m, now_us);
+    memory_sweep(m, now_us);
     pthread_mutex_lock(&s->lock);
     at = held_place(s, id, hash);
     is_held = *at != NULL;
@@ -460,7 +465,7 @@ void memory_extend(struct limit_memory *m, const struct uuid *id)
     struct held_shard *s = &m->held[shard_of(hash)];
     struct held *h;
 
-    held_sweep(m, now_us);
+    memory_sweep(m, now_us);
     pthread_mutex_lock(&s->lock);
     h = *held_place(s, id, hash);
     if (h && !h->is_expired && !h->is_kept) {
@@ -469,142 +474,6 @@ void memory_extend(struct limit_memory *m, const struct uuid *id)
         list_push_back(&s->live, &h->due);
     }
     pthread_mutex_unlock(&s->lock);
-}
-
-/* ---- Redis' counters as last seen ------------------------------------------------ */
-
-void memory_mirror(struct limit_memory *m, struct strv key, const struct counter_shape *shape,
-                   uint64_t taken)
-{
-    struct claim_ref claim = {.key = key, .shape = *shape};
-    uint64_t hash = limit_hash(key), set = UINT64_C(1) << shard_of(hash);
-    int64_t now_us = clock_mono_us();
-    struct counter *c;
-
-    table_lock(&m->counters, set);
-    if (taken > 0)
-        c = table_get_mirror(&m->counters, &claim, hash, now_us);
-    else
-        c = table_find(&m->counters, key, hash);
-    if (c) {
-        c->mirror = taken;
-        c->mirror_us = now_us;
-    }
-    table_unlock(&m->counters, set);
-}
-
-void memory_mirror_settle(struct limit_memory *m, const struct claim_ref *claims, size_t n,
-                          const struct limit_amounts *actual)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint64_t hash = limit_hash(claims[i].key), set = UINT64_C(1) << shard_of(hash);
-        struct counter *c;
-
-        table_lock(&m->counters, set);
-        c = table_find(&m->counters, claims[i].key, hash);
-        if (c)
-            c->mirror = value_add(value_sub(c->mirror, claims[i].amount),
-                                  value_settled(actual, claims[i].unit));
-        table_unlock(&m->counters, set);
-    }
-}
-
-void memory_unspend(struct limit_memory *m, struct strv key, uint64_t amount,
-                    int64_t started_us)
-{
-    uint64_t hash = limit_hash(key), set = UINT64_C(1) << shard_of(hash);
-    struct counter *c;
-
-    table_lock(&m->counters, set);
-    c = table_find(&m->counters, key, hash);
-    if (c) {
-        counter_roll(c, clock_mono_us());
-        counter_unspend(c, amount, started_us);
-    }
-    table_unlock(&m->counters, set);
-}
-
-/* ---- reading and setting ---------------------------------------------------------- */
-
-struct seen {
-    struct limit_counter counter;
-    char *key;
-};
-
-static size_t shard_copy(struct table_shard *s, const struct limit_set *set, int64_t now_us,
-                         struct seen **out)
-{
-    int64_t mono = clock_mono_us();
-    struct seen *seen;
-    size_t n = 0;
-
-    pthread_mutex_lock(&s->lock);
-    seen = xcalloc(s->n, sizeof(*seen));
-    LIST_FOREACH (at, &s->all) {
-        struct counter *c = LIST_OBJECT(at, struct counter, place);
-        char *key = xmemdupz(c->key, c->n);
-
-        counter_roll(c, mono);
-        if (!limit_key_match(set, strv_make(key, c->n), now_us, &seen[n].counter) ||
-            (c->spent == 0 && c->reserved == 0)) {
-            free(key);
-            continue;
-        }
-        seen[n].counter.spent = seen[n].counter.own = c->spent;
-        seen[n].counter.reserved = c->reserved;
-        seen[n++].key = key;
-    }
-    pthread_mutex_unlock(&s->lock);
-    *out = seen;
-    return n;
-}
-
-void memory_read(struct limit_memory *m, const struct limit_set *set, int64_t now_us,
-                 limit_counter_fn *fn, void *arg)
-{
-    held_sweep(m, clock_mono_us());
-    for (int i = 0; i < TABLE_SHARDS; i++) {
-        struct seen *seen;
-        size_t n = shard_copy(&m->counters.shards[i], set, now_us, &seen);
-
-        for (size_t k = 0; k < n; k++) {
-            fn(&seen[k].counter, arg);
-            free(seen[k].key);
-        }
-        free(seen);
-    }
-}
-
-void memory_look(struct limit_memory *m, const struct claim_ref *claim, uint64_t *spent,
-                 uint64_t *reserved)
-{
-    uint64_t hash = limit_hash(claim->key), set = UINT64_C(1) << shard_of(hash);
-    struct counter *c;
-
-    *spent = *reserved = 0;
-    held_sweep(m, clock_mono_us());
-    table_lock(&m->counters, set);
-    c = table_find(&m->counters, claim->key, hash);
-    if (c) {
-        counter_roll(c, clock_mono_us());
-        *spent = c->spent;
-        *reserved = c->reserved;
-    }
-    table_unlock(&m->counters, set);
-}
-
-bool memory_write(struct limit_memory *m, const struct claim_ref *claim, uint64_t spent)
-{
-    uint64_t hash = limit_hash(claim->key), set = UINT64_C(1) << shard_of(hash);
-    int64_t now_us = clock_mono_us();
-    struct counter *c;
-
-    table_lock(&m->counters, set);
-    c = table_get(&m->counters, claim, hash, now_us);
-    if (c)
-        counter_set_spent(c, spent, now_us);
-    table_unlock(&m->counters, set);
-    return c != NULL;
 }
 
 void memory_size(struct limit_memory *m, size_t *counters, size_t *reservations)

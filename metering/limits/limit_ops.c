@@ -178,3 +178,11 @@ void batch_free(struct redis_engine *e, struct batch *b)
     free(b->keys);
     free(b);
 }
+
+void op_push_return(struct redis_engine *e, const struct uuid *id)
+{
+    struct limit_op *op = op_new(e, OP_SETTLE, id, NULL, 0);
+
+    op->settled_us = clock_wall_us();
+    op_keep(e, op);
+}

@@ -235,6 +235,28 @@ enum rc limit_write(const struct limiter_options *options, struct limit_memory *
 
 /* ---- whose turn --------------------------------------------------------------------------- */
 
+/* Asks a script of its own connection: the owner's name, then n numbers. */
+static enum rc ask_as_owner(const struct limiter_options *options, const char *script,
+                            const int64_t *numbers, size_t n, long long *out)
+{
+    struct reader r = {0};
+    char texts[ARGS_MAX][NUMBER_TEXT];
+    const char *args[ARGS_MAX];
+    enum rc rc;
+
+    *out = 0;
+    if (!options->redis_url)
+        return RC_STATE;
+    rc = reader_open(&r, options);
+    args[0] = r.owner;
+    for (size_t i = 0; i < n; i++)
+        args[1 + i] = number(texts[i], numbers[i]);
+    if (rc == RC_OK)
+        rc = ask(&r, script, args, 1 + n, out);
+    reader_close(&r);
+    return rc;
+}
+
 enum rc limit_part_turn(const struct limiter_options *options, enum limit_part *part)
 {
     static const char script[] =
@@ -252,31 +274,20 @@ enum rc limit_part_turn(const struct limiter_options *options, enum limit_part *
         "return rolling == '-1' and 2 or 1\n";
     static const enum limit_part parts[] = {LIMIT_PART_READY, LIMIT_PART_BEHIND,
                                             LIMIT_PART_MISSING};
-    struct reader r = {0};
-    char text[NUMBER_TEXT];
-    long long n = 0;
-    enum rc rc;
+    long long n;
+    enum rc rc = ask_as_owner(options, script, &options->start, 1, &n);
 
-    *part = LIMIT_PART_READY;
-    if (!options->redis_url)
-        return RC_STATE;
-    rc = reader_open(&r, options);
-    if (rc == RC_OK) {
-        const char *args[] = {r.owner, number(text, options->start)};
-
-        rc = ask(&r, script, args, 2, &n);
-    }
-    if (rc == RC_OK && n >= 0 && n <= 2)
-        *part = parts[n];
-    reader_close(&r);
+    *part = rc == RC_OK && n >= 0 && n <= 2 ? parts[n] : LIMIT_PART_READY;
     return rc;
 }
 
 enum rc limit_rebuild_ask(const struct limiter_options *options, unsigned *nodes)
 {
     static const char script[] =
-        "local P = KEYS[1]\n"
-        "local live = redis.call('ZRANGEBYSCORE', P .. 'n', ARGV[2], '+inf')\n"
+        "local P, time = KEYS[1], redis.call('TIME')\n"
+        "local since = tonumber(time[1]) * 1000000 - ARGV[2]\n"
+        "local live = redis.call('ZRANGEBYSCORE', P .. 'n', string.format('%.0f', since),\n"
+        "                        '+inf')\n"
         "for _, owner in ipairs(live) do\n"
         "    redis.call('DEL', P .. 'u:' .. owner)\n"
         "end\n"
@@ -286,25 +297,11 @@ enum rc limit_rebuild_ask(const struct limiter_options *options, unsigned *nodes
         "    redis.call('SET', P .. 'w', #live, 'PX', ARGV[3])\n"
         "end\n"
         "return #live\n";
-    struct reader r = {0};
-    char numbers[2][NUMBER_TEXT];
-    long long n = 0;
-    enum rc rc;
+    const int64_t numbers[] = {LIMIT_NODE_LIVE_S * US_PER_SECOND, LIMIT_REBUILD_MS};
+    long long n;
+    enum rc rc = ask_as_owner(options, script, numbers, 2, &n);
 
-    *nodes = 0;
-    if (!options->redis_url)
-        return RC_STATE;
-    rc = reader_open(&r, options);
-    if (rc == RC_OK) {
-        const char *args[] = {
-            r.owner, number(numbers[0], r.now_us - LIMIT_NODE_LIVE_S * US_PER_SECOND),
-            number(numbers[1], LIMIT_REBUILD_MS)};
-
-        rc = ask(&r, script, args, 3, &n);
-    }
-    if (rc == RC_OK)
-        *nodes = (unsigned)n;
-    reader_close(&r);
+    *nodes = rc == RC_OK ? (unsigned)n : 0;
     return rc;
 }
 
@@ -315,18 +312,10 @@ enum rc limit_is_ready(const struct limiter_options *options, bool *ready)
         "    return 0\n"
         "end\n"
         "return redis.call('EXISTS', KEYS[1] .. 'o')\n";
-    struct reader r = {0};
-    long long n = 0;
-    enum rc rc;
+    long long n;
+    enum rc rc = ask_as_owner(options, script, NULL, 0, &n);
 
-    *ready = false;
-    if (!options->redis_url)
-        return RC_STATE;
-    rc = reader_open(&r, options);
-    if (rc == RC_OK)
-        rc = ask(&r, script, NULL, 0, &n);
     *ready = rc == RC_OK && n == 1;
-    reader_close(&r);
     return rc;
 }
 

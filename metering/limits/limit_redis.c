@@ -14,17 +14,7 @@
 
 #include <limits.lua.h>
 
-static const struct limit_amounts nothing;
-
 /* ---- answers --------------------------------------------------------------------- */
-
-static void push_return(struct redis_engine *e, const struct uuid *id)
-{
-    struct limit_op *op = op_new(e, OP_SETTLE, id, NULL, 0);
-
-    op->settled_us = clock_wall_us();
-    op_keep(e, op);
-}
 
 /* The admission leaves the engine; what was sent for it is returned. */
 static void detach(struct redis_engine *e, struct admission *a)
@@ -37,7 +27,7 @@ static void detach(struct redis_engine *e, struct admission *a)
     a->op = NULL;
     op->a = NULL;
     if (op->is_sent)
-        push_return(e, &a->id);
+        op_push_return(e, &a->id);
     else
         op_free(e, op);
 }
@@ -63,137 +53,6 @@ static void publish_state(struct redis_engine *e)
 }
 
 /* ---- replies ---------------------------------------------------------------------- */
-
-struct numbers {
-    const struct redisReply *reply;
-    size_t at;
-    bool is_bad;
-};
-
-static int64_t next_number(struct numbers *n)
-{
-    const struct redisReply *element;
-
-    if (n->at >= n->reply->elements) {
-        n->is_bad = true;
-        return 0;
-    }
-    element = n->reply->element[n->at++];
-    if (element->type != REDIS_REPLY_INTEGER)
-        n->is_bad = true;
-    return element->integer;
-}
-
-static uint64_t next_amount(struct numbers *n)
-{
-    int64_t billions = next_number(n), rest = next_number(n);
-
-    if (billions < 0 || rest < 0)
-        return 0;
-    return value_add((uint64_t)billions * UINT64_C(1000000000), (uint64_t)rest);
-}
-
-/* Notes what the reply says of each reservation. */
-static void read_verdicts(struct redis_engine *e, struct batch *b, struct numbers *n)
-{
-    LIST_FOREACH_SAFE (at, &b->ops) {
-        struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
-        int64_t code;
-
-        if (op->type == OP_LEASE) {
-            op->order.granted = next_amount(n);
-            op->order.most = next_amount(n);
-            continue;
-        }
-        if (op->type == OP_CLAIM) {
-            op->answer = next_number(n) == 1 ? REDIS_ADMITTED : REDIS_DENIED;
-            op->known = (uint64_t)next_number(n);
-            continue;
-        }
-        if (op->type != OP_RESERVE)
-            continue;
-        code = next_number(n);
-        if (code == 0) {
-            op->answer = REDIS_ADMITTED;
-            op->warned = (unsigned)next_number(n);
-        } else if (code > 0 && code <= (int64_t)op->n) {
-            op->answer = REDIS_DENIED;
-            op->refusal.claim = (unsigned)code - 1;
-            op->refusal.spent = next_amount(n);
-            op->refusal.reserved = next_amount(n);
-            op->refusal.resets_in_us = next_number(n);
-        } else if (code == -1) {
-            /* The reply of the first time was lost, and it was not admitted then. */
-            list_remove(&op->node);
-            op->is_sent = false;
-            list_push_front(&e->queue, &op->node);
-            if (!op->a)
-                op_free(e, op);
-            continue;
-        } else {
-            n->is_bad = true;
-        }
-        if (n->is_bad)
-            op->answer = REDIS_AWAY;
-    }
-}
-
-static void read_counters(struct redis_engine *e, const struct batch *b, struct numbers *n)
-{
-    for (unsigned i = 0; i < b->n_keys && !n->is_bad; i++) {
-        const struct counter_key *key = b->keys[i];
-        int64_t billions = next_number(n), rest = next_number(n);
-
-        if (billions >= 0 && rest >= 0)
-            memory_mirror(e->memory, strv_make(key->text, key->n), &key->shape,
-                          value_add((uint64_t)billions * UINT64_C(1000000000), (uint64_t)rest));
-    }
-}
-
-/* Redis has what was counted here meanwhile. */
-static void forget_local(struct redis_engine *e, const struct limit_op *op)
-{
-    if (op->type == OP_FORCE)
-        memory_settle(e->memory, &op->id, NULL, 0, &nothing, 0);
-    for (unsigned i = 0; op->type == OP_SETTLE && op->is_local && i < op->n; i++) {
-        const struct counter_key *key = op->claims[i].key;
-
-        memory_unspend(e->memory, strv_make(key->text, key->n),
-                       value_settled(&op->actual, op->claims[i].unit), op->started_us);
-    }
-}
-
-/* The batch is applied.  Wakes may reserve, settle and cancel, which only queues. */
-static void finish(struct redis_engine *e, struct batch *b, struct numbers *n)
-{
-    read_verdicts(e, b, n);
-    read_counters(e, b, n);
-    list_remove(&b->node);
-    LIST_FOREACH (at, &b->ops) {
-        struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
-
-        op_unkeep(e, op);
-        forget_local(e, op);
-        if (op->type == OP_LEASE && !n->is_bad)
-            lease_answer(e, op);
-    }
-    LIST_FOREACH (at, &b->ops) {
-        struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
-        struct admission *a = op->a;
-
-        if (op->type == OP_CLAIM && !n->is_bad)
-            work_answer(op, op->answer == REDIS_ADMITTED);
-        if (!a)
-            continue;
-        op->a = NULL;
-        a->op = NULL;
-        list_remove(&a->queued);
-        if (op->answer == REDIS_AWAY)
-            push_return(e, &a->id);
-        e->answer(e->arg, a, op->answer, op->warned, &op->refusal);
-    }
-    batch_free(e, b);
-}
 
 /* The script fails with this batch again and again: the others must go on. */
 static void lose(struct redis_engine *e, struct batch *b, const char *why)
@@ -270,9 +129,9 @@ static void on_empty(struct redis_engine *e)
     answer_all_away(e);
 }
 
-static void on_applied(struct redis_engine *e, struct batch *b, struct numbers *n)
+static void on_applied(struct redis_engine *e, struct batch *b, struct reply_numbers *n)
 {
-    int64_t nodes = next_number(n);
+    int64_t nodes = reply_number(n);
 
     if (nodes > 0)
         atomic_store(&e->nodes, (unsigned)nodes);
@@ -281,7 +140,7 @@ static void on_applied(struct redis_engine *e, struct batch *b, struct numbers *
     if (b->seq >= e->itemize_seq)
         e->itemize_seq = 0;
     link_good(e);
-    finish(e, b, n);
+    reply_finish(e, b, n);
     if (n->is_bad)
         log_line(LOG_ERROR, "limits", "redis gave a reply that the script cannot give", "%s",
                  "");
@@ -301,7 +160,7 @@ static struct batch *first_on_wire(struct redis_engine *e)
 static void on_reply(struct redisAsyncContext *redis, void *reply, void *arg)
 {
     struct redis_engine *e = arg;
-    struct numbers n = {.reply = reply};
+    struct reply_numbers n = {.reply = reply};
     struct batch *b;
 
     if (redis != e->link.redis || !reply)
@@ -317,7 +176,7 @@ static void on_reply(struct redisAsyncContext *redis, void *reply, void *arg)
     } else if (n.reply->type != REDIS_REPLY_ARRAY) {
         on_error(e, b, "ERR not an array");
     } else {
-        switch (next_number(&n)) {
+        switch (reply_number(&n)) {
         case 0: /* applied */
         case 1: /* applied before */
             on_applied(e, b, &n);
@@ -540,6 +399,16 @@ void redis_engine_force(struct redis_engine *e, struct admission *a,
     op->started_us = a->started_us;
     op->lasts_us = LIMIT_DEADLINE_S * US_PER_SECOND;
     a->op = op;
+    op_keep(e, op);
+}
+
+void redis_engine_restore(struct redis_engine *e, const struct admission *a,
+                          const struct claim_ref *claims, size_t n)
+{
+    struct limit_op *op = op_new(e, OP_FORCE, &a->id, claims, n);
+
+    op->started_us = a->started_us;
+    op->lasts_us = LIMIT_DEADLINE_S * US_PER_SECOND;
     op_keep(e, op);
 }
 

@@ -254,9 +254,25 @@ bool redis_engine_is_up(const struct redis_engine *e);
 /* A reservation that is asked for now would be waited for. */
 bool redis_engine_can_wait(const struct redis_engine *e);
 
+/* Reserves again what may be lost, or affirms it. */
+void redis_engine_restore(struct redis_engine *e, const struct admission *a,
+                          const struct claim_ref *claims, size_t n);
 /* Keeps a work's worst case reserved; started_us: of the request that began it. */
 void redis_engine_hold(struct redis_engine *e, const struct uuid *work,
                        const struct claim_ref *claims, size_t n, int64_t started_us);
+
+/* ---- limit_reply.c: what the script answered ----------------------------------- */
+
+struct redisReply;
+/* An array of integers that is read from its start. */
+struct reply_numbers {
+    const struct redisReply *reply;
+    size_t at;
+    bool is_bad; /* it ended too soon, or an element was none */
+};
+int64_t reply_number(struct reply_numbers *n);
+/* The batch is applied, and freed.  Wakes may reserve, settle and cancel, which only queues. */
+void reply_finish(struct redis_engine *e, struct batch *b, struct reply_numbers *n);
 
 /* ---- limit_work.c: what was counted of a work ---------------------------------- */
 
@@ -308,6 +324,8 @@ void op_free(struct redis_engine *e, struct limit_op *op);
 /* Moves operations from the queue to a new batch, which may stay empty. */
 struct batch *batch_new(struct redis_engine *e);
 void batch_free(struct redis_engine *e, struct batch *b);
+/* Queues the return of what was perhaps reserved for an id that nobody waits for. */
+void op_push_return(struct redis_engine *e, const struct uuid *id);
 /* A SETTLE or FORCE is queued; false, and freed, where LIMIT_UNSETTLED_MAX_BYTES are. */
 bool op_keep(struct redis_engine *e, struct limit_op *op);
 /* Redis has it, or nobody wants it: no longer counted as unsettled. */

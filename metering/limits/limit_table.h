@@ -53,4 +53,8 @@ void table_remove(struct table *t, struct counter *c);
 struct counter *table_get_mirror(struct table *t, const struct claim_ref *claim, uint64_t hash,
                                  int64_t now_us);
 
+/* The memory engine's counters; its reservations past their deadline expire. */
+struct table *memory_counters(struct limit_memory *m);
+void memory_sweep(struct limit_memory *m, int64_t now_us);
+
 #endif

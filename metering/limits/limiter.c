@@ -261,6 +261,17 @@ void limiter_extend(struct limiter *l, const struct admission *a)
         redis_engine_extend(l->redis, &a->id);
 }
 
+void limiter_restore(struct limiter *l, const struct admission *a)
+{
+    struct claim_ref claims[LIMIT_CLAIMS_MAX];
+
+    if (!l->redis || a->verdict != LIMIT_OK || a->settled || a->n_claims == 0 || a->leased ||
+        a->op)
+        return;
+    limit_claims(a, claims);
+    redis_engine_restore(l->redis, a, claims, a->n_claims);
+}
+
 void limiter_settle_id(struct limiter *l, const struct uuid *id,
                        const struct limit_amounts *actual)
 {

@@ -34,9 +34,9 @@ local instance, node, seq, base, heartbeat, await = m[2], m[3], m[4], m[5], m[6]
 local now, deadline, keep, sweep_max, node_live = m[8], m[9], m[10], m[11], m[12]
 local lease_deadline, lease_share = m[13], m[14]
 local owner, start = m[15], m[16]
-local counted_keep = m[17]
-local n_keys, n_ops = m[18], m[19]
-local keys_at = 19
+local counted_keep, doubt = m[17], m[18]
+local n_keys, n_ops = m[19], m[20]
+local keys_at = 20
 local ids_at = keys_at + 4 * n_keys
 local ops_at = ids_at + n_ops
 
@@ -283,7 +283,8 @@ end
 
 -- ---- reservations: state, time, warned, owner and its start, then claims of seven --------
 
-local LIVE, EXPIRED = 1, 2
+-- In doubt: whoever holds it says so soon, or it goes as if it had never been.
+local LIVE, EXPIRED, DOUBTED = 1, 2, 3
 local held, stored, ends, touched, extended = {}, {}, {}, {}, {}
 
 local function read_held(ids, from, to)
@@ -328,6 +329,10 @@ local function sweep()
             r[1] = EXPIRED
             ended = ended + keep
             ends[id] = ended
+        elseif r and r[1] == DOUBTED then
+            each_claim(r, function(c, unit, h, l)
+                change(c, r[2], minus, 3, h, l)
+            end)
         end
         if not r or ended <= now then
             held[id], stored[id] = nil, true
@@ -358,9 +363,23 @@ local function take(id, at, n, time, mask, lasts)
     held[id], touched[id], ends[id] = r, true, now + lasts
 end
 
+local function is_reserved(r)
+    return r[1] ~= EXPIRED
+end
+
+local function affirm(id, lasts)
+    local r = held[id]
+    if r[1] == DOUBTED then
+        r[1], touched[id], ends[id] = LIVE, true, now + lasts
+    end
+end
+
 local function reserve(id, at, n)
     local mask, bit, claim = 0, 1, at
     if held[id] then
+        if not again then
+            affirm(id, deadline)
+        end
         return answer(0, held[id][3])
     end
     if again then
@@ -393,7 +412,7 @@ local function settle(id, at, n, time, settled)
     if r then
         each_claim(r, function(c, unit, h, l)
             local counts = unit ~= CONCURRENT and not is_known(c, settled)
-            if r[1] == LIVE then
+            if is_reserved(r) then
                 change(c, r[2], minus, 3, h, l)
             elseif counts then
                 change(c, r[2], minus, 1, h, l, r[4])
@@ -416,8 +435,8 @@ end
 
 --[[
 Of the batch's owner: what an earlier start left is settled by what the ledger has of it
-(nothing for what it does not know); what this start holds is reserved for a while again, also
-where it had expired.  Of another owner: nothing; nor of work that goes on (its ids are of
+(nothing for what it does not know); what this start holds is in doubt, also where it had
+expired: its settlement may be what was lost.  Of another owner: nothing; nor of work that goes on (its ids are of
 version 8), which no ledger knows anything of.
 ]]
 local function adopt(id, at)
@@ -435,9 +454,8 @@ local function adopt(id, at)
             end
             change(c, r[2], plus, 3, h, l)
         end)
-        r[1] = LIVE
     end
-    touched[id], ends[id] = true, now + deadline
+    r[1], touched[id], ends[id] = DOUBTED, true, now + doubt
 end
 
 local epoch
@@ -567,13 +585,13 @@ local function lease(id, at)
     local gh, gl, mh, ml = 0, 0, 0, 0
 
     if again then
-        if r and r[1] == LIVE then
+        if r and is_reserved(r) then
             gh, gl = minus(r[11], r[12], bh, bl)
             mh, ml = plus(gh, gl, kh, kl)
         end
         return answer(gh, gl, mh, ml)
     end
-    if r and r[1] == LIVE then
+    if r and is_reserved(r) then
         change(c, r[2], minus, 3, r[11], r[12])
     elseif r then
         change(c, r[2], minus, 1, r[11], r[12], owner)
@@ -638,7 +656,9 @@ for i = 1, n_ops do
         reserve(id, at + 2, n)
         at = at + 2 + 7 * n
     elseif type == FORCE then
-        if not again and not held[id] then
+        if not again and held[id] then
+            affirm(id, m[at + 4])
+        elseif not again then
             take(id, at + 4, n, now - m[at + 3], 0, m[at + 4])
         end
         at = at + 4 + 7 * n
@@ -648,7 +668,8 @@ for i = 1, n_ops do
         end
         at = at + 4 + 12 + 2 * n
     elseif type == EXTEND then
-        if not again and held[id] and held[id][1] == LIVE then
+        if not again and held[id] and is_reserved(held[id]) then
+            affirm(id, deadline)
             ends[id], extended[id] = now + deadline, true
         end
         at = at + 2

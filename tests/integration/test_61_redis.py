@@ -25,22 +25,19 @@ def several(name, count, **members):
     return {"name": name, "unit": "requests", "limit": count, "window": "day", **members}
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    folder = tmp_path / "cluster"
-    folder.mkdir()
-    made = Cluster(folder)
-    yield made
-    made.stop()
+def standing(kind):
+    """A fixture: a set of servers in a folder of its own, gone after the test."""
+    @pytest.fixture(name=kind.__name__.lower())
+    def servers(tmp_path):
+        folder = tmp_path / kind.__name__.lower()
+        folder.mkdir()
+        made = kind(folder)
+        yield made
+        made.stop()
+    return servers
 
 
-@pytest.fixture
-def sentinels(tmp_path):
-    folder = tmp_path / "sentinels"
-    folder.mkdir()
-    made = Sentinels(folder)
-    yield made
-    made.stop()
+cluster, sentinels = standing(Cluster), standing(Sentinels)
 
 
 @pytest.fixture
@@ -247,6 +244,31 @@ def test_replica_that_lags(gateways, provider, own_redis, line, tmp_path, say):
     say(f"20 of 30 acknowledged were lost with the master: {statuses.count(503)} refused until "
         "the counters were there again, overspent 0")
     replica.stop()
+
+
+def test_what_runs_while_redis_is_emptied_counts_at_once(gateways, provider, own_redis, say):
+    """Two calls hold both places: a Redis that forgot them is told before it admits a third."""
+    gateway = gateways(redis=own_redis, limits=[{"name": "two", "unit": "concurrent", "limit": 2}],
+                       counters=REFUSE)
+    running = [threading.Thread(target=calls.send, args=(gateway, calls.chat()),
+                                kwargs={"sim": {"Delay_Ms": 12000}, "timeout": 60}) for _ in range(2)]
+    for thread in running:
+        thread.start()
+    wait_for("both to run", lambda: provider.totals()["requests"] == 2, 20)
+    assert serves(gateway, 429)
+    own_redis.command("FLUSHALL")
+    statuses = []
+
+    def refused_by_the_limit():
+        statuses.append(calls.send(gateway, calls.chat()).status)
+        return statuses[-1] == 429
+    wait_for("the counters to be there again", refused_by_the_limit, 9, 0.02)
+    assert set(statuses) <= {429, 503}, statuses
+    assert all(thread.is_alive() for thread in running)
+    for thread in running:
+        thread.join(60)
+    wait_for("room", lambda: serves(gateway), 10, 0.1)
+    say(f"emptied under two running calls: {statuses.count(503)} refused until both were reserved again")
 
 
 def own_hosts(path):

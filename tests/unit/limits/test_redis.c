@@ -526,6 +526,106 @@ static void test_await_rebuild(void **state)
     limit_set_free(set);
 }
 
+static int64_t script_clock_us;
+
+static int64_t script_clock(void)
+{
+    return script_clock_us;
+}
+
+static enum rc nothing_taken(const struct uuid *id, struct limit_amounts *taken, void *arg)
+{
+    (void)id;
+    (void)taken;
+    (void)arg;
+    return RC_OK;
+}
+
+/*
+ * A replica takes over that lacks the last moments: what was reserved in them is reserved
+ * again, and what was settled in them is given back soon, since nobody affirms it.
+ */
+static void test_lost_moments(void **state)
+{
+    /* What a replica has heard so far, and that it goes on from there. */
+    static const char replicate[] =
+        "local n = 0 for _, k in ipairs(redis.call('KEYS', '*')) do "
+        "redis.call('HSET', 'replica', k, redis.call('DUMP', k)) n = n + 1 end return n";
+    static const char take_over[] =
+        "local all = redis.call('HGETALL', 'replica') redis.call('FLUSHALL') "
+        "for i = 1, #all, 2 do redis.call('RESTORE', all[i], 0, all[i + 1]) end return #all";
+    struct limit_def defs[] = {def_of("budget", UNIT_USD, 1000, "total"),
+                               def_of("parallel", UNIT_CONCURRENT, 10, NULL)};
+    struct limit_set *set = limit_set_new(defs, 2, utc);
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    struct limit_amounts actual = amounts(3, 0, 1, 1);
+    struct limit_counter counter = {
+        .scope = STRV(""), .start_us = INT64_MIN, .end_us = INT64_MAX, .spent = 3};
+    struct request over, live, lost, probe;
+    struct limiter *l;
+    enum limit_part part;
+    struct sum sum;
+
+    (void)state;
+    need_server();
+    redis_ask(&server, "FLUSHALL");
+    o.await_rebuild = true;
+    o.owner = "0123456789abcdef";
+    o.start = 7;
+    assert_int_equal(limit_part_turn(&o, &part), RC_OK);
+    assert_int_equal(limit_write(&o, NULL, set, NULL, 0, 1), RC_OK);
+    l = limiter_new(&o, NULL);
+    script_clock_us = clock_wall_us();
+    limiter_redis(l)->clock = script_clock;
+    request_init(&over, set, &subject, amounts(10, 0, 1, 1), clock_wall_us());
+    request_init(&live, set, &subject, amounts(20, 0, 1, 1), clock_wall_us());
+    request_init(&lost, set, &subject, amounts(40, 0, 1, 1), clock_wall_us());
+    request_init(&probe, set, &subject, amounts(0, 0, 0, 0), clock_wall_us());
+    limiter_reserve(l, &over.a);
+    limiter_reserve(l, &live.a);
+    until_decided(l, &live);
+    assert_true(redis_ask(&server, "EVAL %s 0", replicate) > 0);
+    limiter_reserve(l, &lost.a);
+    until_decided(l, &lost);
+    limiter_settle(l, &over.a, &actual);
+    until_settled(l);
+    assert_true(redis_ask(&server, "EVAL %s 0", take_over) > 0);
+    limiter_reserve(l, &probe.a); /* it is noticed */
+    until_decided(l, &probe);
+    assert_int_equal(limit_part_turn(&o, &part), RC_OK);
+    assert_int_equal(part, LIMIT_PART_BEHIND);
+    limiter_itemize(l);
+    limiter_restore(l, &live.a);
+    limiter_restore(l, &lost.a);
+    assert_int_equal(limit_adopt(&o, nothing_taken, NULL), RC_OK);
+    assert_int_equal(limit_write(&o, NULL, set, &counter, 1, clock_wall_us()), RC_OK);
+    until_settled(l);
+    sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    assert_int_equal(sum.spent, 3);
+    assert_int_equal(sum.reserved, 10 + 20 + 40);
+    script_clock_us += (LIMIT_DOUBT_S + 60) * US_PER_SECOND;
+    limiter_extend(l, &live.a);
+    for (int i = 0; i < 20; i++)
+        turn(base, &l, 1);
+    sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    assert_int_equal(sum.spent, 3);
+    assert_int_equal(sum.reserved, 20 + 40);
+    assert_int_equal(sum_of(&o, NULL, set, 1, clock_wall_us()).reserved, 2);
+    limiter_settle(l, &live.a, &actual);
+    limiter_settle(l, &lost.a, &actual);
+    until_settled(l);
+    sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    assert_int_equal(sum.spent, 9);
+    assert_int_equal(sum.reserved, 0);
+    request_fini(&over);
+    request_fini(&live);
+    request_fini(&lost);
+    request_fini(&probe);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
 /* What was admitted locally, sent in vain and settled before the rebuild is in its figures. */
 static void test_rebuild_and_replay(void **state)
 {
@@ -658,13 +758,6 @@ static void test_shares(void **state)
     limiter_free(l[0]);
     limiter_free(l[1]);
     limit_set_free(set);
-}
-
-static int64_t script_clock_us;
-
-static int64_t script_clock(void)
-{
-    return script_clock_us;
 }
 
 /* A process dies: what it reserved counts as spent, and a late settlement corrects. */
@@ -1121,6 +1214,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cut_connections, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_await_rebuild, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_lost_moments, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rebuild_and_replay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_look, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shares, set_up, tear_down),

@@ -1,0 +1,146 @@
+/*
+ * limit_look.c - the counters in memory, looked at and set from outside: by reports, by a
+ * rebuild, and by the Redis engine, which keeps here what Redis last said of them.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/xalloc.h"
+#include "metering/limits/limit_table.h"
+
+/* ---- Redis' counters as last seen ------------------------------------------------ */
+
+void memory_mirror(struct limit_memory *m, struct strv key, const struct counter_shape *shape,
+                   uint64_t taken)
+{
+    struct claim_ref claim = {.key = key, .shape = *shape};
+    uint64_t hash = limit_hash(key), set = UINT64_C(1) << shard_of(hash);
+    int64_t now_us = clock_mono_us();
+    struct counter *c;
+
+    table_lock(memory_counters(m), set);
+    if (taken > 0)
+        c = table_get_mirror(memory_counters(m), &claim, hash, now_us);
+    else
+        c = table_find(memory_counters(m), key, hash);
+    if (c) {
+        c->mirror = taken;
+        c->mirror_us = now_us;
+    }
+    table_unlock(memory_counters(m), set);
+}
+
+void memory_mirror_settle(struct limit_memory *m, const struct claim_ref *claims, size_t n,
+                          const struct limit_amounts *actual)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t hash = limit_hash(claims[i].key), set = UINT64_C(1) << shard_of(hash);
+        struct counter *c;
+
+        table_lock(memory_counters(m), set);
+        c = table_find(memory_counters(m), claims[i].key, hash);
+        if (c)
+            c->mirror = value_add(value_sub(c->mirror, claims[i].amount),
+                                  value_settled(actual, claims[i].unit));
+        table_unlock(memory_counters(m), set);
+    }
+}
+
+void memory_unspend(struct limit_memory *m, struct strv key, uint64_t amount,
+                    int64_t started_us)
+{
+    uint64_t hash = limit_hash(key), set = UINT64_C(1) << shard_of(hash);
+    struct counter *c;
+
+    table_lock(memory_counters(m), set);
+    c = table_find(memory_counters(m), key, hash);
+    if (c) {
+        counter_roll(c, clock_mono_us());
+        counter_unspend(c, amount, started_us);
+    }
+    table_unlock(memory_counters(m), set);
+}
+
+/* ---- reading and setting ---------------------------------------------------------- */
+
+struct seen {
+    struct limit_counter counter;
+    char *key;
+};
+
+static size_t shard_copy(struct table_shard *s, const struct limit_set *set, int64_t now_us,
+                         struct seen **out)
+{
+    int64_t mono = clock_mono_us();
+    struct seen *seen;
+    size_t n = 0;
+
+    pthread_mutex_lock(&s->lock);
+    seen = xcalloc(s->n, sizeof(*seen));
+    LIST_FOREACH (at, &s->all) {
+        struct counter *c = LIST_OBJECT(at, struct counter, place);
+        char *key = xmemdupz(c->key, c->n);
+
+        counter_roll(c, mono);
+        if (!limit_key_match(set, strv_make(key, c->n), now_us, &seen[n].counter) ||
+            (c->spent == 0 && c->reserved == 0)) {
+            free(key);
+            continue;
+        }
+        seen[n].counter.spent = seen[n].counter.own = c->spent;
+        seen[n].counter.reserved = c->reserved;
+        seen[n++].key = key;
+    }
+    pthread_mutex_unlock(&s->lock);
+    *out = seen;
+    return n;
+}
+
+void memory_read(struct limit_memory *m, const struct limit_set *set, int64_t now_us,
+                 limit_counter_fn *fn, void *arg)
+{
+    memory_sweep(m, clock_mono_us());
+    for (int i = 0; i < TABLE_SHARDS; i++) {
+        struct seen *seen;
+        size_t n = shard_copy(&memory_counters(m)->shards[i], set, now_us, &seen);
+
+        for (size_t k = 0; k < n; k++) {
+            fn(&seen[k].counter, arg);
+            free(seen[k].key);
+        }
+        free(seen);
+    }
+}
+
+void memory_look(struct limit_memory *m, const struct claim_ref *claim, uint64_t *spent,
+                 uint64_t *reserved)
+{
+    uint64_t hash = limit_hash(claim->key), set = UINT64_C(1) << shard_of(hash);
+    struct counter *c;
+
+    *spent = *reserved = 0;
+    memory_sweep(m, clock_mono_us());
+    table_lock(memory_counters(m), set);
+    c = table_find(memory_counters(m), claim->key, hash);
+    if (c) {
+        counter_roll(c, clock_mono_us());
+        *spent = c->spent;
+        *reserved = c->reserved;
+    }
+    table_unlock(memory_counters(m), set);
+}
+
+bool memory_write(struct limit_memory *m, const struct claim_ref *claim, uint64_t spent)
+{
+    uint64_t hash = limit_hash(claim->key), set = UINT64_C(1) << shard_of(hash);
+    int64_t now_us = clock_mono_us();
+    struct counter *c;
+
+    table_lock(memory_counters(m), set);
+    c = table_get(memory_counters(m), claim, hash, now_us);
+    if (c)
+        counter_set_spent(c, spent, now_us);
+    table_unlock(memory_counters(m), set);
+    return c != NULL;
+}
