@@ -247,7 +247,7 @@ def test_replica_that_lags(gateways, provider, own_redis, line, tmp_path, say):
 
 
 def test_what_runs_while_redis_is_emptied_counts_at_once(gateways, provider, own_redis, say):
-    """Two calls hold both places: a Redis that forgot them is told before it admits a third."""
+    """Two calls hold both places: a Redis that forgot them is told, by each worker at its next poll."""
     gateway = gateways(redis=own_redis, limits=[{"name": "two", "unit": "concurrent", "limit": 2}],
                        counters=REFUSE)
     running = [threading.Thread(target=calls.send, args=(gateway, calls.chat()),
@@ -263,12 +263,13 @@ def test_what_runs_while_redis_is_emptied_counts_at_once(gateways, provider, own
         statuses.append(calls.send(gateway, calls.chat()).status)
         return statuses[-1] == 429
     wait_for("the counters to be there again", refused_by_the_limit, 9, 0.02)
-    assert set(statuses) <= {429, 503}, statuses
+    assert set(statuses) <= {200, 429, 503} and statuses.count(200) <= 5, statuses
     assert all(thread.is_alive() for thread in running)
     for thread in running:
         thread.join(60)
     wait_for("room", lambda: serves(gateway), 10, 0.1)
-    say(f"emptied under two running calls: {statuses.count(503)} refused until both were reserved again")
+    say(f"emptied under two running calls: {statuses.count(503)} refused, {statuses.count(200)} admitted "
+        "until both were reserved again")
 
 
 def own_hosts(path):
