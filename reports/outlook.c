@@ -287,6 +287,22 @@ static enum rc tell_limit(struct budget_look *b, size_t limit, const struct coun
     return RC_OK;
 }
 
+static bool wants_history(const struct budget_look *b, const struct limit_def *def)
+{
+    struct ledger_question q;
+
+    if (!(b->want & OUTLOOK_FORECASTS) || def->period == PERIOD_HOUR ||
+        def->period == PERIOD_TOTAL)
+        return false;
+    if (!(b->want & OUTLOOK_QUICK) || !limit_question(def, 0, 0, &q))
+        return true;
+    for (size_t i = 0; i < q.n_by; i++) {
+        if (!ledger_field_outlives_lines(&q.by[i]))
+            return false;
+    }
+    return true;
+}
+
 static enum rc look_at_limit(struct budget_look *b, size_t limit, struct fail *fail)
 {
     const struct limit_def *def = limit_set_at(b->limits, limit);
@@ -314,8 +330,7 @@ static enum rc look_at_limit(struct budget_look *b, size_t limit, struct fail *f
         rc = RC_LIMIT;
     if (rc != RC_OK || !known || list.n == 0)
         goto out;
-    if ((b->want & OUTLOOK_FORECASTS) && def->period != PERIOD_HOUR &&
-        def->period != PERIOD_TOTAL) {
+    if (wants_history(b, def)) {
         sq.step = step_of(start, end);
         sq.steps = history_of(sq.step);
         if (!horizon_of(b->zone, sq.step, b->now_us, end, &horizon)) {

@@ -51,6 +51,7 @@ enum rc outlook_tags(struct ledger_reader *reader, const struct ledger_filter *f
 enum outlook_want {
     OUTLOOK_FORECASTS = 1,   /* else only what is spent, which is much quicker */
     OUTLOOK_WITH_ALERTS = 2, /* limits with alert thresholds alone */
+    OUTLOOK_QUICK = 4,       /* forecasts where sums tell the history, without single requests */
 };
 enum rc outlook_budgets(struct ledger_reader *reader, const struct limit_set *limits,
                         const struct zone *zone, int64_t now_us, unsigned want, outlook_fn *fn,

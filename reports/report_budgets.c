@@ -3,7 +3,8 @@
  *
  * Each counter of a limit's current window is shown twice: as the live counters have
  * it (through report_sources.counters) and as the ledger's lines add up.  While
- * requests run, or wait in the journal, the two may differ; settled they agree.
+ * requests run, or wait in the journal, the two may differ; settled they agree.  The
+ * forecast to the window's end is that of the report on forecasts.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "base/xalloc.h"
 #include "metering/limits/limit.h"
 #include "reports/limit_spent.h"
+#include "reports/outlook.h"
 #include "reports/report_int.h"
 
 enum {
@@ -29,6 +31,8 @@ struct budget {
     uint64_t spent, reserved, ledger;
     uint64_t amount; /* the limit now */
     int64_t now_us;
+    bool has_forecast;
+    money_int forecast; /* atto-USD, or the limit's unit */
 };
 
 struct budgets {
@@ -89,6 +93,22 @@ static void on_spent(const struct limit_counter *c, void *arg)
         to->ledger = c->spent;
 }
 
+/* One more of the same counter: merge brings them together. */
+static bool on_outlook(const struct outlook *o, void *arg)
+{
+    struct budgets *b = arg;
+    struct budget *to;
+
+    if (!o->has_forecast)
+        return true;
+    to = add(b, o->limit, o->scope, o->from_us, o->to_us);
+    if (!to)
+        return false;
+    to->has_forecast = true;
+    to->forecast = o->forecast;
+    return true;
+}
+
 static enum rc ask_ledger(struct budgets *b, size_t limit)
 {
     const struct run *run = b->run;
@@ -143,6 +163,8 @@ static void merge(struct budgets *b)
             to->spent += b->at[i].spent;
             to->reserved += b->at[i].reserved;
             to->ledger += b->at[i].ledger;
+            to->forecast += b->at[i].forecast;
+            to->has_forecast |= b->at[i].has_forecast;
             continue;
         }
         *to = b->at[i];
@@ -167,6 +189,8 @@ enum budget_column {
      */
     BUDGET_AMOUNTS,
     BUDGET_USED = BUDGET_AMOUNTS + 10,
+    BUDGET_FORECAST, /* in USD and as a count */
+    BUDGET_FORECAST_RATIO = BUDGET_FORECAST + 2,
     BUDGET_BURN, /* an hour: in USD and as a count */
     BUDGET_RUNS_OUT = BUDGET_BURN + 2,
     BUDGET_STATUS,
@@ -194,6 +218,10 @@ static void budget_columns(struct sheet *t)
         sheet_column(t, names[i][2], names[i][3], COLUMN_COUNT, COLUMN_SPARSE);
     }
     sheet_column(t, "used_ratio", "used", COLUMN_RATIO, COLUMN_PER_CENT);
+    sheet_column(t, "forecast_usd", "forecast USD", COLUMN_MONEY, COLUMN_SPARSE);
+    sheet_column(t, "forecast_count", "forecast", COLUMN_COUNT, COLUMN_SPARSE);
+    sheet_column(t, "forecast_ratio", "of limit", COLUMN_RATIO,
+                 COLUMN_PER_CENT | COLUMN_SPARSE);
     sheet_column(t, "burn_usd_per_hour", "USD/h", COLUMN_MONEY, COLUMN_SPARSE);
     sheet_column(t, "burn_count_per_hour", "an hour", COLUMN_COUNT, COLUMN_SPARSE);
     sheet_column(t, "runs_out", "runs out", COLUMN_TIME, COLUMN_SPARSE);
@@ -242,6 +270,20 @@ static void put_amounts(const struct budget *b, bool known, uint64_t spent, stru
     put_amount(b, 4, b->has_ledger, b->ledger, c);
     if (known)
         c[BUDGET_USED] = cell_ratio(spent, limit);
+}
+
+static void put_forecast(const struct budget *b, struct cell *c)
+{
+    bool usd = b->def->unit == UNIT_USD;
+
+    if (!b->has_forecast)
+        return;
+    if (usd)
+        c[BUDGET_FORECAST] = cell_money((struct money){b->forecast});
+    else
+        c[BUDGET_FORECAST + 1] = cell_count((uint64_t)b->forecast);
+    c[BUDGET_FORECAST_RATIO] =
+        cell_ratio(b->forecast, (money_int)b->amount * (usd ? ATTO_PER_NANO : 1));
 }
 
 /*
@@ -303,6 +345,7 @@ static enum rc put_row(struct run *run, const struct budget *b)
         c[BUDGET_END] = cell_time(b->end_us);
     }
     put_amounts(b, known, spent, c);
+    put_forecast(b, c);
     if (known)
         put_pace(b, spent, c);
     return RC_OK;
@@ -343,6 +386,25 @@ static enum rc refuse_words(struct run *run)
     return p->has_cohort ? run_refuses(run, "cohort", "it is a word of tasks") : RC_OK;
 }
 
+static enum rc ask_all(struct budgets *b, size_t n)
+{
+    struct run *run = b->run;
+    const struct report_sources *s = run->sources;
+    enum rc rc = RC_OK;
+
+    for (size_t i = 0; rc == RC_OK && i < n; i++) {
+        rc = ask_ledger(b, i);
+        if (rc == RC_OK)
+            add_untouched(b, i);
+        if (rc == RC_OK)
+            rc = b->rc;
+    }
+    if (rc == RC_OK && n)
+        rc = outlook_budgets(run->reader, s->limits, s->zone, run->params->now_us,
+                             OUTLOOK_FORECASTS | OUTLOOK_QUICK, on_outlook, b, &run->fail);
+    return rc == RC_OK ? b->rc : rc;
+}
+
 enum rc report_budgets(struct run *run)
 {
     const struct report_sources *s = run->sources;
@@ -361,13 +423,7 @@ enum rc report_budgets(struct run *run)
         run->note = "The live counters could not be read: spent is what the ledger has.";
     if (n == 0)
         run->note = "There are no limits in the configuration.";
-    for (size_t i = 0; rc == RC_OK && i < n; i++) {
-        rc = ask_ledger(&b, i);
-        if (rc == RC_OK)
-            add_untouched(&b, i);
-        if (rc == RC_OK)
-            rc = b.rc;
-    }
+    rc = ask_all(&b, n);
     if (rc == RC_OK) {
         merge(&b);
         cover(run, &b);
