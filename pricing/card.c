@@ -192,3 +192,26 @@ const struct candidate *card_contract(const struct book *book, const struct mode
     }
     return NULL;
 }
+
+bool price_variant_of(const struct book *book, const struct price_query *query,
+                      struct price_variant *out)
+{
+    const struct price_period *period;
+    const struct model *model;
+    const struct card *card;
+    enum price_match match;
+    struct asked asked;
+    unsigned flags = 0;
+
+    *out = (struct price_variant){.ctx_min = 0};
+    model = card_find_model(book, query, &match);
+    period = model ? card_period(model, query->at_us) : NULL;
+    if (!period)
+        return false;
+    asked = card_asked(book, model, query, match);
+    card = card_choose(period, &asked, 0, &flags);
+    out->ctx_min = card->ctx_min;
+    out->window = card->window ? card->window->text : STRV_NONE;
+    out->other = card->details;
+    return true;
+}

@@ -179,6 +179,16 @@ void cost_add(struct cost *sum, const struct cost *part);
  */
 void price_usage(const struct book *book, const struct price_query *query, struct cost *out);
 
+/* What beside model, tier and region makes the price that a query gets. */
+struct price_variant {
+    uint64_t ctx_min;   /* least input tokens; 0: any */
+    struct strv window; /* time of the day, as text; empty: any */
+    struct strv other;  /* conditions on details, as text; empty: none */
+};
+/* False, and nothing of it, where the book does not price the query. Views of the book. */
+bool price_variant_of(const struct book *book, const struct price_query *query,
+                      struct price_variant *out);
+
 /*
  * The most that a call can cost: input tokens at the dearest of input and cache
  * write rates, output at the dearest of output rates, over every card that may come

@@ -3,6 +3,7 @@
  */
 #include "reports/focus.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ enum {
     KEY_MAX_BYTES = 32 << 10,
     OUT_MAX_BYTES = 1 << 20,
     MERGE_AT = 1 << 16, /* charges held before those of a kind are put together */
+    DIGITS_MAX = 24,
 };
 
 /* A charge that waits for its period's end. Its key's parts are joined. */
@@ -239,16 +241,23 @@ static enum rc hold(struct focus *f, uint64_t quantity, struct money amount)
 
 /* ---- records ---------------------------------------------------------------------------- */
 
+static struct price_query query_of(const struct record *r)
+{
+    return (struct price_query){
+        .provider = strv_head(r->price_id, strv_find(r->price_id, '/')),
+        .upstream = r->subject.dim[DIM_UPSTREAM],
+        .model = r->model,
+        .model_requested = r->model_requested,
+        .tier = usage_priced_tier(r->service_tier),
+        .region = r->region,
+        .at_us = r->start_us,
+        .input_total = r->usage.n[USAGE_INPUT]};
+}
+
 /* List rates of a record's lines: its own where no contract changed them, else the book's. */
 static bool list_rates(const struct focus *f, const struct record *r, struct money *out)
 {
-    struct price_query query = {.upstream = r->subject.dim[DIM_UPSTREAM],
-                                .model = r->model,
-                                .model_requested = r->model_requested,
-                                .tier = usage_priced_tier(r->service_tier),
-                                .region = r->region,
-                                .at_us = r->start_us,
-                                .input_total = r->usage.n[USAGE_INPUT]};
+    struct price_query query = query_of(r);
     struct cost *cost;
     bool known;
 
@@ -261,7 +270,6 @@ static bool list_rates(const struct focus *f, const struct record *r, struct mon
     if (!f->options.list)
         return false;
     cost = xcalloc(1, sizeof(*cost));
-    query.provider = strv_head(r->price_id, strv_find(r->price_id, '/'));
     price_usage(f->options.list, &query, cost);
     known = money_cmp(cost->contracted, r->list_cost) == 0 && cost->n_lines == r->n_lines;
     for (size_t i = 0; known && i < cost->n_lines; i++) {
@@ -331,7 +339,9 @@ static struct strv model_of(const struct record *r)
 static enum rc make_key(struct focus *f, const struct record *r, size_t line, struct money list,
                         bool list_known)
 {
-    char rate[MONEY_TEXT], list_rate[MONEY_TEXT], id[UUID_TEXT] = "";
+    char rate[MONEY_TEXT], list_rate[MONEY_TEXT], id[UUID_TEXT] = "", context[DIGITS_MAX] = "";
+    const struct price_query query = query_of(r);
+    struct price_variant variant = {.ctx_min = 0};
     bool estimated = r->usage_source != USAGE_PROVIDER;
     const struct strv *dim = r->subject.dim;
     struct strv part[FOCUS_KEYS] = {
@@ -361,6 +371,12 @@ static enum rc make_key(struct focus *f, const struct record *r, size_t line, st
     part[FOCUS_RATE] = strv_z(rate);
     part[FOCUS_LIST_RATE] = strv_z(list_rate);
     part[FOCUS_REQUEST_ID] = strv_z(id);
+    if (f->options.list)
+        (void)price_variant_of(f->options.list, &query, &variant);
+    if (variant.ctx_min)
+        (void)snprintf(context, sizeof(context), "%" PRIu64, variant.ctx_min);
+    part[FOCUS_CONTEXT] = strv_z(context);
+    part[FOCUS_VARIANT] = variant.window.n ? variant.window : variant.other;
     buf_clear(&f->key);
     for (size_t i = 0; rc == RC_OK && i < FOCUS_KEYS; i++) {
         /* Models come from providers: what would end a part is left out. */

@@ -27,6 +27,8 @@ enum focus_key {
     FOCUS_REQUEST_ID, /* of grain request */
     FOCUS_CLASS,      /* "Correction", or empty */
     FOCUS_REGION,     /* as served; empty: not told */
+    FOCUS_CONTEXT,    /* least input tokens of its price, as digits; empty: any */
+    FOCUS_VARIANT,    /* what else makes its price; empty: nothing */
     FOCUS_KEYS,
 };
 

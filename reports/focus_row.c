@@ -333,6 +333,10 @@ static enum rc sku(const struct charge *c, bool price, struct buf *out)
         rc = buf_printf(&text, "/" STRV_FMT, STRV_ARG(tier));
     if (rc == RC_OK && price && c->key[FOCUS_REGION].n)
         rc = buf_printf(&text, "/geo-" STRV_FMT, STRV_ARG(c->key[FOCUS_REGION]));
+    if (rc == RC_OK && price && c->key[FOCUS_CONTEXT].n)
+        rc = buf_printf(&text, "/ctx-" STRV_FMT, STRV_ARG(c->key[FOCUS_CONTEXT]));
+    if (rc == RC_OK && price && c->key[FOCUS_VARIANT].n)
+        rc = buf_printf(&text, "/" STRV_FMT, STRV_ARG(c->key[FOCUS_VARIANT]));
     return put_joined(&text, rc, out);
 }
 
@@ -367,8 +371,10 @@ CELL(details)
     jsonw_start(&w, &text);
     jsonw_object(&w);
     member(&w, "x_CacheTtl", strv_z(m->ttl));
+    member(&w, "x_InputTokensFrom", c->key[FOCUS_CONTEXT]);
     member(&w, "x_ModelDeveloper", seller(c->key[FOCUS_PROVIDER], false));
     member(&w, "x_ModelId", c->key[FOCUS_MODEL]);
+    member(&w, "x_PriceVariant", c->key[FOCUS_VARIANT]);
     member(&w, "x_ServiceTier", c->key[FOCUS_TIER].n ? c->key[FOCUS_TIER] : STRV("standard"));
     member(&w, "x_TokenCacheAction", strv_z(m->cache));
     member(&w, "x_TokenDirection", strv_z(m->direction));

@@ -77,6 +77,7 @@ class Checker:
         self.columns = {**COLUMNS, **BY_VERSION[version]}
         self.problems = []
         self.sku_of_price, self.details_of_price, self.category_of_service = {}, {}, {}
+        self.list_of_price = {}
         self.totals = {"BilledCost": Decimal(0), "EffectiveCost": Decimal(0),
                        "ListCost": Decimal(0), "ContractedCost": Decimal(0)}
         self.rows = 0
@@ -180,6 +181,12 @@ class Checker:
         self.once(row, self.sku_of_price, line, "SkuPriceId", "SkuId")
         self.once(row, self.details_of_price, line, "SkuPriceId", "SkuPriceDetails")
         self.once(row, self.category_of_service, line, "ServiceName", "ServiceCategory")
+        # One price: it changes with time alone, which the entry of the price sheet tells.
+        if line.get("x_ListPriceSource") == "book" and line["ChargeClass"] != "Correction":
+            entry = line["SkuPriceId"], line["x_PriceSheetEntry"]
+            before = self.list_of_price.setdefault(entry, line["ListUnitPrice"])
+            if before != line["ListUnitPrice"]:
+                self.wrong(row, f"{entry} has two list prices: {before}, {line['ListUnitPrice']}")
 
     def once(self, row, seen, line, name, has_one):
         before = seen.setdefault(line[name], line[has_one])

@@ -144,6 +144,37 @@ def test_regions_and_invoice_numbers(gateways, provider, tmp_path):
         assert told == {("openai", "us", "us", "INV-77"), ("anthropic", "", "", "")}
 
 
+STEPS = {"schema": "tollgate-prices/1", "version": "1", "currency": "USD", "sources": {},
+         "units": {"in": {"per": 1000000, "of": "token"}, "out": {"per": 1000000, "of": "token"}},
+         "providers": {"openai": {"models": [{
+             "id": "stepwise", "kind": "chat", "ids": ["stepwise"], "prices": [{
+                 "from": None, "to": None, "rates": {"in": "2", "out": "8"},
+                 "variants": [{"when": {"ctx_min": 100}, "rates": {"in": "4", "out": "12"}}]}]}]}}}
+
+
+@pytest.mark.parametrize("contract", [False, True])
+def test_a_price_has_an_id_of_its_own(gateways, provider, tmp_path, contract):
+    """Steps of context are prices of one SKU, each with its SkuPriceId, also under a contract."""
+    book = tmp_path / "steps.json"
+    book.write_text(json.dumps(STEPS))
+    prices = {"book": [*gateways.config()["prices"]["book"], str(book)]}
+    if contract:
+        prices["rules"] = [{"match": {"model": "stepwise"}, "multiplier": "0.5"}]
+    gateway = gateways(prices=prices)
+    for words in (20, 60, 150, 300):
+        assert calls.send(gateway, calls.chat(model="stepwise", words=words)).status == 200
+    gateway.records(4)
+    for version in ("1.2", "1.4"):
+        path = export(gateway, "steps.csv", "--focus-version", version)
+        assert check(path, version, gateway.report("spend")["total"]["cost_usd"]).problems == []
+        told = {(row["SkuId"], row["SkuPriceId"], Decimal(row["ListUnitPrice"]), Decimal(row["x_RequestCount"]))
+                for row in read(path)}
+        assert told == {("openai/stepwise/in", "openai/stepwise/in/standard", 2, 2),
+                        ("openai/stepwise/in", "openai/stepwise/in/standard/ctx-100", 4, 2),
+                        ("openai/stepwise/out", "openai/stepwise/out/standard", 8, 2),
+                        ("openai/stepwise/out", "openai/stepwise/out/standard/ctx-100", 12, 2)}
+
+
 def test_same_ledger_same_bytes(spent):
     with open(export(spent, "a.csv"), "rb") as a, open(export(spent, "b.csv"), "rb") as b:
         assert a.read() == b.read()
