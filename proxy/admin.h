@@ -25,7 +25,7 @@
 enum {
     ADMIN_CONNECTIONS_MAX = 256,
     ADMIN_QUEUE_MAX = 16,            /* reports waiting or running; more get 503 */
-    ADMIN_HEAD_MAX_BYTES = 16 << 10, /* of a request */
+    ADMIN_HEAD_MAX_BYTES = 64 << 10, /* of a request: links to lines may be long */
     ADMIN_BODY_MAX_BYTES = 8 << 10,  /* the sign-in form alone has one */
     ADMIN_METRICS_MAX_BYTES = 8 << 20,
     ADMIN_REPORT_MAX_BYTES = 64 << 20,

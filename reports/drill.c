@@ -6,7 +6,8 @@
 #include "base/datetime.h"
 #include "reports/report_int.h"
 
-enum { DRILL_MAX_BYTES = 16 << 10 };
+/* Leaves room for the other lines of a head that the admin listener takes. */
+enum { DRILL_MAX_BYTES = 48 << 10 };
 
 #define TRY(call)                                                                              \
     do {                                                                                       \
@@ -17,10 +18,8 @@ enum { DRILL_MAX_BYTES = 16 << 10 };
 
 void drill_start(struct drill *d, const struct run *run)
 {
-    d->from_us = run->params->from_us;
-    d->to_us = run->params->to_us;
-    d->n = 0;
-    d->is_exact = true;
+    *d = (struct drill){
+        .from_us = run->params->from_us, .to_us = run->params->to_us, .is_exact = true};
 }
 
 void drill_period(struct drill *d, int64_t start_us, int64_t end_us)
@@ -64,7 +63,8 @@ static enum rc put_encoded(struct buf *out, struct strv text)
     return RC_OK;
 }
 
-/* A value as `where` reads it: commas and backslashes escaped, the absent one by its name. */
+/* A value as `where` reads it: commas and backslashes escaped, the absent one by its name;
+ * semicolons too, which end combinations. */
 static enum rc put_value(struct buf *out, struct strv value)
 {
     if (value.n == 0)
@@ -72,11 +72,18 @@ static enum rc put_value(struct buf *out, struct strv value)
     if (strv_eq(value, STRV("(untagged)")))
         TRY(put_encoded(out, STRV("\\")));
     for (size_t i = 0; i < value.n; i++) {
-        if (value.p[i] == ',' || value.p[i] == '\\')
+        if (value.p[i] == ',' || value.p[i] == ';' || value.p[i] == '\\')
             TRY(put_encoded(out, STRV("\\")));
         TRY(put_encoded(out, strv_make(&value.p[i], 1)));
     }
     return RC_OK;
+}
+
+static enum rc put_name(struct buf *out, const struct ledger_field *field)
+{
+    if (field->id == FIELD_TAG)
+        TRY(put_encoded(out, STRV("tag:")));
+    return put_encoded(out, ledger_field_name(field));
 }
 
 static enum rc put_condition(struct buf *out, const struct ledger_condition *c)
@@ -85,14 +92,31 @@ static enum rc put_condition(struct buf *out, const struct ledger_condition *c)
         [LEDGER_EQ] = {"=", 1}, [LEDGER_NE] = {"!=", 2}, [LEDGER_GLOB] = {"~", 1}};
 
     TRY(buf_append_strv(out, STRV("&where=")));
-    if (c->field.id == FIELD_TAG)
-        TRY(put_encoded(out, STRV("tag:")));
-    TRY(put_encoded(out, ledger_field_name(&c->field)));
+    TRY(put_name(out, &c->field));
     TRY(put_encoded(out, ops[c->op]));
     for (size_t i = 0; i < c->n_values; i++) {
         if (i)
             TRY(buf_append(out, ",", 1));
         TRY(put_value(out, c->values[i]));
+    }
+    return RC_OK;
+}
+
+static enum rc put_tuples(struct buf *out, const char *word, const struct drill_tuples *t)
+{
+    if (t->n == 0 || t->n_by == 0)
+        return RC_OK;
+    TRY(buf_printf(out, "&%s=", word));
+    for (size_t i = 0; i < t->n_by; i++) {
+        if (i)
+            TRY(buf_append(out, ",", 1));
+        TRY(put_name(out, &t->by[i]));
+    }
+    TRY(put_encoded(out, STRV("=")));
+    for (size_t i = 0; i < t->n * t->n_by; i++) {
+        if (i)
+            TRY(put_encoded(out, i % t->n_by ? STRV(",") : STRV(";")));
+        TRY(put_value(out, t->value[i / t->n_by][i % t->n_by]));
     }
     return RC_OK;
 }
@@ -114,6 +138,14 @@ static enum rc put_query(const struct run *run, const struct drill *d, struct bu
                                            .values = &d->at[i].value,
                                            .n_values = 1};
         TRY(put_condition(out, &c));
+    }
+    TRY(put_tuples(out, "only", &d->only));
+    TRY(put_tuples(out, "except", &d->except));
+    if (d->waste)
+        TRY(buf_printf(out, "&waste=%s", d->waste));
+    if (d->charge.n) {
+        TRY(buf_append_strv(out, STRV("&charge=")));
+        TRY(put_encoded(out, d->charge));
     }
     return RC_OK;
 }

@@ -208,29 +208,34 @@ enum rc group_keys(struct run *run, const struct group *g, struct cell *row)
     return rc;
 }
 
-/* What is left of a period, where one field is grouped by: none of the values shown. */
-static void drill_rest(struct drill *d, const struct run *run, const struct groups *g,
-                       const struct group *other)
+/* What is left of a period: lines of none of the combinations shown in it. */
+static enum rc link_rest(struct run *run, const struct groups *g, const struct group *other,
+                         struct cell *row)
 {
     const struct report_params *p = run->params;
+    const struct strv **value = xcalloc(g->n + 1, sizeof(*value));
+    struct drill d;
+    enum rc rc;
 
-    drill_period(d, other->start_us, other->end_us);
-    d->is_exact = p->n_by == 1 && p->grain == PERIOD_TOTAL;
-    for (size_t i = 0; d->is_exact && i < g->n; i++) {
-        if (g->at[i].row)
-            drill_add(d, p->by[0], LEDGER_NE, g->at[i].row->value[0]);
+    drill_start(&d, run);
+    drill_period(&d, other->start_us, other->end_us);
+    for (size_t i = 0; i < g->n; i++) {
+        if (g->at[i].row && g->at[i].start_us == other->start_us)
+            value[d.except.n++] = g->at[i].row->value;
     }
+    d.except.by = p->by;
+    d.except.n_by = p->n_by;
+    d.except.value = value;
+    rc = drill_cell(run, &d, &row[run->lines]);
+    free(value);
+    return rc;
 }
 
 enum rc group_link(struct run *run, const struct groups *g, size_t i, struct cell *row)
 {
-    struct drill d;
-
     if (g->at[i].row)
         return drill_row(run, g->at[i].row, run->params->by, run->params->n_by, row);
-    drill_start(&d, run);
-    drill_rest(&d, run, g, &g->at[i]);
-    return drill_cell(run, &d, &row[run->lines]);
+    return link_rest(run, g, &g->at[i], row);
 }
 
 /* ---- questions ---------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "reports/period.h"
+#include "reports/params_int.h"
 #include "reports/words.h"
 
 static const char *const formats[FORMAT_COUNT] = {"table", "csv", "json", "html"};
@@ -144,7 +145,7 @@ static const char *slip_of(struct strv name, const char *const *names, size_t n)
  * tag that nobody has: what is one or two edits from a known name must be written
  * "tag:" where it is meant.
  */
-static enum rc set_field(struct report_params *p, const char *word, struct strv name,
+enum rc params_field(struct report_params *p, const char *word, struct strv name,
                          struct ledger_field *out, struct buf *error)
 {
     const char *names[DIM_COUNT + 16];
@@ -178,7 +179,7 @@ static enum rc set_by(struct report_params *p, struct strv value, struct buf *er
         enum rc rc;
         if (p->n_by == PARAMS_BY_MAX)
             return words_bad(error, "by", name, "is one field too many: at most 8");
-        rc = set_field(p, "by", name, &field, error);
+        rc = params_field(p, "by", name, &field, error);
         if (rc != RC_OK)
             return rc;
         for (size_t i = 0; i < p->n_by; i++) {
@@ -256,7 +257,7 @@ static enum rc set_where(struct report_params *p, struct strv value, struct buf 
         return words_bad(error, "where", value,
                    "is no condition (team=search,billing or environment!=dev or model~gpt-*)");
     }
-    rc = set_field(p, "where", strv_head(value, n_name), &c->field, error);
+    rc = params_field(p, "where", strv_head(value, n_name), &c->field, error);
     if (rc != RC_OK)
         return rc;
     values = arena_alloc(&p->arena, PARAMS_WHERE_VALUES_MAX * sizeof(*values));
@@ -359,6 +360,27 @@ static enum rc set_models(struct report_params *p, struct strv value, struct buf
     return keep(p, &p->models, value, error);
 }
 
+static enum rc set_only(struct report_params *p, struct strv value, struct buf *error)
+{
+    return params_tuples(p, "only", value, &p->only, error);
+}
+
+static enum rc set_except(struct report_params *p, struct strv value, struct buf *error)
+{
+    p->except.is_except = true;
+    return params_tuples(p, "except", value, &p->except, error);
+}
+
+static enum rc set_waste(struct report_params *p, struct strv value, struct buf *error)
+{
+    return keep(p, &p->waste, value, error);
+}
+
+static enum rc set_charge(struct report_params *p, struct strv value, struct buf *error)
+{
+    return keep(p, &p->charge, value, error);
+}
+
 static const struct word {
     const char *name;
     char letter; /* 0: none */
@@ -393,6 +415,13 @@ static const struct word {
      "savings: models to compare with (default: the next smaller of each)"},
     {"against", 0, false, set_against, "PERIOD",
      "spend, variance, unit-economics: previous, 2026-10, 2026-10-01..2026-10-15; or plan"},
+    {"only", 0, false, set_only, "FIELDS=VALUES",
+     "lines: of these combinations: team,model=search,gpt-4o;labs,o3"},
+    {"except", 0, false, set_except, "FIELDS=VALUES", "lines: of none of these combinations"},
+    {"waste", 0, false, set_waste, "CLASS",
+     "lines: of that class of the report waste, or superseded"},
+    {"charge", 0, false, set_charge, "PRICE",
+     "lines: what one price charged: meter=in,rate=2.5,tier=batch,class=correction"},
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
 
@@ -423,6 +452,8 @@ static bool is_given(const struct report_params *p, const struct word *word)
            (word->set == set_cohort && p->has_cohort) ||
            (word->set == set_scope && p->has_scope) ||
            (word->set == set_models && p->models.n) ||
+           (word->set == set_only && p->only.n) || (word->set == set_except && p->except.n) ||
+           (word->set == set_waste && p->waste.n) || (word->set == set_charge && p->charge.n) ||
            (word->set == set_against && p->against.n);
 }
 

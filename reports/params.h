@@ -60,6 +60,8 @@ struct report_params {
     size_t n_imports;
     bool has_scope;
     enum report_scope scope;
+    struct ledger_tuples only, except; /* of lines; n 0: not given */
+    struct strv waste, charge;         /* of lines; empty: not given */
 
     /* of params_resolve */
     const struct zone *zone;

@@ -287,6 +287,11 @@ static enum rc check_words(const struct entry *entry, const struct report_params
                    "unit-economics");
         return RC_BAD;
     }
+    if ((params->only.n || params->except.n || params->waste.n || params->charge.n) &&
+        entry->fill != report_lines) {
+        SAY(error, "only, except, waste and charge are words of lines");
+        return RC_BAD;
+    }
     if (params->models.n && entry->fill != report_savings) {
         SAY(error, "models does not go with this report: it is a word of savings");
         return RC_BAD;

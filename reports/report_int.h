@@ -78,6 +78,15 @@ struct drill {
         struct strv value; /* borrowed */
     } at[DRILL_MAX];
     size_t n;
+    /* Lines of none of the combinations of these fields, or (only) of one of them. */
+    struct drill_tuples {
+        const struct ledger_field *by;
+        size_t n_by;
+        const struct strv *const *value; /* n of them: n_by values each */
+        size_t n;
+    } only, except;
+    const char *waste;  /* of this class of the report on waste, by tasks' first lines; or NULL */
+    struct strv charge; /* what this price charged; or empty */
     bool is_exact; /* false: no query shows just these lines */
 };
 /* The report's whole period, no further condition. */

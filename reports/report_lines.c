@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "reports/lines_pick.h"
 #include "reports/report_int.h"
 
 enum line_column {
@@ -34,6 +35,8 @@ enum line_column {
     LINE_REQUESTS,
     LINE_CORRECTS,
     LINE_REASON,
+    LINE_QUANTITY, /* both where one price is asked for alone */
+    LINE_CHARGED,
 };
 
 static const struct {
@@ -49,7 +52,7 @@ static const struct {
 };
 enum { LINE_TOKENS = sizeof(line_tokens) / sizeof(line_tokens[0]) };
 
-static void line_columns(struct sheet *t)
+static void line_columns(struct sheet *t, bool of_one_price)
 {
     const unsigned adds = COLUMN_ADDS, machine = COLUMN_MACHINE;
     const unsigned rare = COLUMN_SPARSE;
@@ -85,6 +88,10 @@ static void line_columns(struct sheet *t)
     sheet_column(t, "requests", "requests", COLUMN_COUNT, adds | machine);
     sheet_column(t, "corrects", "corrects", COLUMN_TEXT, rare | COLUMN_KEY);
     sheet_column(t, "reason", "reason", COLUMN_TEXT, rare | COLUMN_KEY);
+    if (of_one_price) {
+        sheet_column(t, "quantity", "quantity", COLUMN_COUNT, adds);
+        sheet_column(t, "charged_usd", "charged USD", COLUMN_MONEY, adds);
+    }
 }
 
 struct lines {
@@ -93,6 +100,10 @@ struct lines {
     uint64_t tokens[LINE_TOKENS];
     uint64_t n, max;
     uint64_t requests, unknown, unpriced;
+    struct lines_pick *pick; /* NULL: all that are read */
+    bool is_counted;         /* the total is that of the lines read: no sums tell it */
+    struct ledger_sums total;
+    struct charged charged, all_charged; /* of the rows, of all */
     enum rc rc;
 };
 
@@ -141,18 +152,47 @@ static void put_names(struct lines *l, const struct record *r, struct cell *c)
     }
 }
 
+/* Of lines that no sums tell of, the total; false where it is told in (other) alone. */
+static bool count(struct lines *l, const struct record *r, const struct charged *charged)
+{
+    uint64_t top = l->run->params->top;
+    struct ledger_sums one;
+
+    ledger_sums_of(r, &one);
+    ledger_sums_add(&l->total, &one);
+    l->all_charged.amount = money_add(l->all_charged.amount, charged->amount);
+    l->all_charged.quantity += charged->quantity;
+    return top == 0 || l->n < top;
+}
+
+static void put_charged(struct lines *l, const struct charged *charged, struct cell *c)
+{
+    if (l->run->params->charge.n == 0)
+        return;
+    c[LINE_QUANTITY] = cell_count(charged->quantity);
+    c[LINE_CHARGED] = cell_money(charged->amount);
+    l->charged.quantity += charged->quantity;
+    l->charged.amount = money_add(l->charged.amount, charged->amount);
+}
+
 static bool on_line(uint64_t seq, const struct record *r, void *arg)
 {
+    struct charged charged = {0, MONEY_ZERO};
     struct lines *l = arg;
     struct cell *c;
 
     (void)seq;
+    if (l->pick && !lines_pick_holds(l->pick, r, &charged))
+        return true;
+    if (l->is_counted && !count(l, r, &charged))
+        return true;
     if (l->n == l->max || sheet_row(&l->run->sheet, &c) != RC_OK) {
         l->rc = RC_LIMIT;
         return false;
     }
     l->n++;
     put_names(l, r, c);
+    put_charged(l, &charged, c);
     for (unsigned i = 0; i < LINE_TOKENS; i++) {
         if (!usage_has(&r->usage, line_tokens[i].field) || r->is_correction)
             continue;
@@ -201,6 +241,10 @@ static enum rc put_other(struct lines *l, const struct ledger_sums *s)
     for (unsigned i = 0; i < LINE_TOKENS; i++)
         rest.tokens[line_tokens[i].field] = s->tokens[line_tokens[i].field] - l->tokens[i];
     total_cells(&rest, c);
+    if (l->run->params->charge.n) {
+        c[LINE_QUANTITY] = cell_count(l->all_charged.quantity - l->charged.quantity);
+        c[LINE_CHARGED] = cell_money(money_sub(l->all_charged.amount, l->charged.amount));
+    }
     return sheet_text(&l->run->sheet, STRV("(other)"), &c[LINE_ID]);
 }
 
@@ -212,6 +256,50 @@ static enum ledger_order order_of(const struct report_params *p)
         !p->ascending)
         return LEDGER_NEWEST;
     return LEDGER_OLDEST;
+}
+
+static bool is_chosen(const struct report_params *p)
+{
+    return p->only.n || p->except.n || lines_pick_is_asked(p);
+}
+
+/* The lines of the filter, and what the rows leave of the total. */
+static enum rc put_lines(struct lines *l, const struct ledger_filter *filter,
+                         const struct ledger_sums *sums)
+{
+    struct run *run = l->run;
+    const struct report_params *p = run->params;
+    enum rc rc = ledger_read_lines(run->reader, filter, order_of(p), l->is_counted ? 0 : p->top,
+                                   0, on_line, l, &run->fail);
+
+    if (rc == RC_OK)
+        rc = l->rc;
+    if (rc == RC_OK && l->n < sums->requests + sums->corrections)
+        rc = put_other(l, sums);
+    if (rc != RC_OK)
+        return rc;
+    total_cells(sums, run->sheet.total);
+    if (p->charge.n) {
+        run->sheet.total[LINE_QUANTITY] = cell_count(l->all_charged.quantity);
+        run->sheet.total[LINE_CHARGED] = cell_money(l->all_charged.amount);
+    }
+    return RC_OK;
+}
+
+/* Lines that conditions alone do not choose: each is looked at, and counted. */
+static enum rc put_chosen(struct lines *l, struct ledger_filter *filter)
+{
+    struct report_params *p = l->run->params;
+    enum rc rc = lines_pick_new(l->run, &l->pick);
+
+    l->is_counted = true;
+    p->only.passes_tasks = p->waste.n > 0;
+    filter->only = p->only.n ? &p->only : NULL;
+    filter->but = p->except.n ? &p->except : NULL;
+    if (rc == RC_OK)
+        rc = put_lines(l, filter, &l->total);
+    lines_pick_free(l->pick);
+    return rc;
 }
 
 enum rc report_lines(struct run *run)
@@ -229,19 +317,14 @@ enum rc report_lines(struct run *run)
         return run_refuses(run, "grain", "a line is one record");
     if (p->has_cohort)
         return run_refuses(run, "cohort", "it is a word of tasks");
+    line_columns(&run->sheet, p->charge.n > 0);
     params_filter(p, &q.filter);
+    if (is_chosen(p))
+        return put_chosen(&lines, &q.filter);
     rc = ledger_read_sums(run->reader, &q, &rows, &run->fail);
     if (rc != RC_OK)
         return rc;
-    line_columns(&run->sheet);
-    rc = ledger_read_lines(run->reader, &q.filter, order_of(p), p->top, 0, on_line, &lines,
-                           &run->fail);
-    if (rc == RC_OK)
-        rc = lines.rc;
-    if (rc == RC_OK && lines.n < rows.total.sums.requests + rows.total.sums.corrections)
-        rc = put_other(&lines, &rows.total.sums);
-    if (rc == RC_OK)
-        total_cells(&rows.total.sums, run->sheet.total);
+    rc = put_lines(&lines, &q.filter, &rows.total.sums);
     ledger_rows_release(&rows);
     return rc;
 }

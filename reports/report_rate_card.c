@@ -37,7 +37,7 @@ enum card_column {
     CARD_BOOK,
 };
 
-enum { BOOK_CHARS = 12, UNIT_BYTES = 64 };
+enum { BOOK_CHARS = 12, UNIT_BYTES = 64, CHARGE_MAX_BYTES = 4096 };
 
 static void card_columns(struct sheet *t)
 {
@@ -140,17 +140,38 @@ static enum rc put_names(struct run *run, const struct rate *rate, struct cell *
     return rc == RC_OK ? put_meter(run, key[RATE_METER], c) : rc;
 }
 
-/* Its lines, where no other price was charged to the same requests. */
+/* The lines that were charged it, each with what it was charged of it (charged_usd). */
 static enum rc put_link(struct run *run, const struct rate *rate, struct cell *row)
 {
+    static const char *const names[] = {[RATE_TIER] = "tier",
+                                        [RATE_METER] = "meter",
+                                        [RATE_RATE] = "rate",
+                                        [RATE_CLASS] = "class"};
     const struct strv *key = rate->valued.value;
+    struct buf charge;
     struct drill d;
+    enum rc rc = RC_OK;
 
     drill_start(&d, run);
     drill_add(&d, (struct ledger_field){.id = FIELD_UPSTREAM}, LEDGER_EQ, key[RATE_UPSTREAM]);
-    drill_add(&d, (struct ledger_field){.id = FIELD_PRICE_STATUS}, LEDGER_EQ, STRV("none"));
-    d.is_exact &= !key[RATE_PRICE_ID].n;
-    return drill_cell(run, &d, &row[run->lines]);
+    if (!key[RATE_PRICE_ID].n) {
+        drill_add(&d, (struct ledger_field){.id = FIELD_PRICE_STATUS}, LEDGER_EQ, STRV("none"));
+        return drill_cell(run, &d, &row[run->lines]);
+    }
+    drill_add(&d, (struct ledger_field){.id = FIELD_PRICE_ID}, LEDGER_EQ, key[RATE_PRICE_ID]);
+    buf_init(&charge, CHARGE_MAX_BYTES);
+    for (unsigned k = RATE_TIER; rc == RC_OK && k < RATE_KEYS; k++) {
+        if (key[k].n)
+            rc = buf_printf(&charge, "%s%s=" STRV_FMT, buf_len(&charge) ? "," : "", names[k],
+                            STRV_ARG(key[k]));
+    }
+    if (rc == RC_OK && buf_len(&charge) == 0)
+        rc = buf_append_strv(&charge, STRV("meter=")); /* no meter, of the usual tier */
+    d.charge = buf_view(&charge);
+    if (rc == RC_OK)
+        rc = drill_cell(run, &d, &row[run->lines]);
+    buf_release(&charge);
+    return rc;
 }
 
 static enum rc put_row(struct run *run, const struct rate *rate)

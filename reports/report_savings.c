@@ -38,6 +38,14 @@ struct saving {
     const struct savings_decision *decision; /* NULL: nobody has said anything */
     bool has_realised;
     struct money realised;
+    struct saving_part *parts;
+    size_t n_parts;
+};
+
+/* The question's fields of rows that a finding is made of. */
+struct saving_part {
+    struct valued valued; /* the finding's values, then Q_FIELDS */
+    struct saving_part *next;
 };
 
 /* The requests of one combination of the report's fields. */
@@ -51,6 +59,7 @@ struct savings {
     struct run *run;
     int64_t from_us, to_us;
     struct by_value found, scopes;
+    struct by_value parts; /* combinations that each finding was made of */
     size_t n_by; /* the report's own fields */
     enum rc rc;
 };
@@ -94,6 +103,24 @@ static void saving_columns(struct sheet *t)
     sheet_column(t, "note", "note", COLUMN_TEXT, COLUMN_SPARSE);
 }
 
+static void add_part(struct savings *s, struct saving *to, const struct strv *field)
+{
+    struct strv value[PARAMS_BY_MAX + SAVING_KEYS + Q_FIELDS];
+    size_t n = s->n_by + SAVING_KEYS, before = s->parts.n;
+    struct saving_part *part;
+
+    memcpy(value, to->valued.value, n * sizeof(*value));
+    memcpy(value + n, field, Q_FIELDS * sizeof(*value));
+    part = by_value_at(&s->parts, value);
+    if (!part) {
+        s->rc = RC_LIMIT;
+    } else if (s->parts.n > before) {
+        part->next = to->parts;
+        to->parts = part;
+        to->n_parts++;
+    }
+}
+
 static void found(struct savings *s, const struct strv *by, const char *rule,
                   const struct strv keys[SAVING_KEYS], uint64_t requests, struct money cost,
                   struct money saved)
@@ -115,6 +142,8 @@ static void found(struct savings *s, const struct strv *by, const char *rule,
     to->requests += requests;
     to->cost = money_add(to->cost, cost);
     to->saved = money_add(to->saved, saved);
+    if (keys)
+        add_part(s, to, by + s->n_by);
 }
 
 /* ---- prices ------------------------------------------------------------------------------------ */
@@ -277,6 +306,7 @@ static enum rc ask(struct savings *s)
 
     by_value_init(&s->found, s->n_by + SAVING_KEYS, sizeof(struct saving));
     by_value_init(&s->scopes, s->n_by, sizeof(struct scope));
+    by_value_init(&s->parts, s->n_by + SAVING_KEYS + Q_FIELDS, sizeof(struct saving_part));
     params_filter(p, &filter);
     filter.from_us = s->from_us;
     filter.to_us = s->to_us;
@@ -304,6 +334,7 @@ static enum rc ask(struct savings *s)
 
 static void release(struct savings *s)
 {
+    by_value_release(&s->parts);
     by_value_release(&s->found);
     by_value_release(&s->scopes);
 }
@@ -416,32 +447,46 @@ static int by_saving(const void *a, const void *b, void *n)
     return c;
 }
 
+/* The combinations that the finding is made of; cacheable and repeated ones within them. */
+static enum rc link_parts(struct run *run, const struct savings *s, const struct saving *saving,
+                          struct drill *d, struct cell *out)
+{
+    const struct strv **value = xcalloc(saving->n_parts + 1, sizeof(*value));
+    const struct strv *key = saving->valued.value + s->n_by;
+    struct ledger_field by[Q_FIELDS];
+    enum rc rc;
+
+    for (unsigned i = 0; i < Q_FIELDS; i++)
+        by[i] = (struct ledger_field){.id = question_fields[i]};
+    for (size_t i = 0; i < s->n_by; i++)
+        drill_add(d, run->params->by[i], LEDGER_EQ, saving->valued.value[i]);
+    if (strv_eq(key[KEY_RULE], STRV("duplicate")))
+        drill_add(d, (struct ledger_field){.id = FIELD_REPEAT}, LEDGER_EQ, STRV("yes"));
+    if (strv_eq(key[KEY_RULE], STRV("cache")))
+        drill_add(d, (struct ledger_field){.id = FIELD_CACHEABLE}, LEDGER_EQ, STRV("yes"));
+    for (const struct saving_part *p = saving->parts; p; p = p->next)
+        value[d->only.n++] = p->valued.value + s->n_by + SAVING_KEYS;
+    d->only.by = by;
+    d->only.n_by = Q_FIELDS;
+    d->only.value = value;
+    rc = drill_cell(run, d, out);
+    free(value);
+    return rc;
+}
+
 static enum rc put_link(struct run *run, const struct savings *s, const struct saving *saving,
                         struct cell *row)
 {
-    const struct strv *key = saving->valued.value + s->n_by;
+    const struct strv *const value = saving->valued.value;
     struct drill d;
 
     drill_start(&d, run);
-    for (size_t i = 0; i < s->n_by; i++)
-        drill_add(&d, run->params->by[i], LEDGER_EQ, saving->valued.value[i]);
-    drill_add(&d, (struct ledger_field){.id = FIELD_UPSTREAM}, LEDGER_EQ, key[KEY_UPSTREAM]);
-    drill_add(&d, (struct ledger_field){.id = FIELD_MODEL}, LEDGER_EQ, key[KEY_MODEL]);
-    if (key[KEY_ENVIRONMENT].n)
-        drill_add(&d, (struct ledger_field){.id = FIELD_ENVIRONMENT}, LEDGER_EQ,
-                  key[KEY_ENVIRONMENT]);
-    if (strv_eq(key[KEY_RULE], STRV("truncated")))
-        drill_add(&d, (struct ledger_field){.id = FIELD_OUTCOME}, LEDGER_EQ, key[KEY_RULE]);
-    if (strv_eq(key[KEY_RULE], STRV("duplicate")))
-        drill_add(&d, (struct ledger_field){.id = FIELD_REPEAT}, LEDGER_EQ, STRV("yes"));
-    if (strv_eq(key[KEY_RULE], STRV("cache")))
-        drill_add(&d, (struct ledger_field){.id = FIELD_CACHEABLE}, LEDGER_EQ, STRV("yes"));
-    for (unsigned o = 0; strv_eq(key[KEY_RULE], STRV("error")) && o < OUTCOME_COUNT; o++) {
-        if (!outcome_is_error((enum outcome)o))
-            drill_add(&d, (struct ledger_field){.id = FIELD_OUTCOME}, LEDGER_NE,
-                      strv_z(outcome_name((enum outcome)o)));
-    }
-    d.is_exact &= !strv_eq(key[KEY_RULE], STRV("retry"));
+    if (saving->n_parts)
+        return link_parts(run, s, saving, &d, &row[run->lines]);
+    /* By tasks' first lines; of what was decided and is not found there are no lines. */
+    d.waste = "superseded";
+    d.only = (struct drill_tuples){run->params->by, s->n_by, &value, 1};
+    d.is_exact = strv_eq(value[s->n_by + KEY_RULE], STRV("retry"));
     return drill_cell(run, &d, &row[run->lines]);
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/xalloc.h"
 #include "reports/by_value.h"
 #include "reports/report_int.h"
 #include "reports/task_sums.h"
@@ -308,23 +309,30 @@ static int by_cost(const void *a, const void *b, void *n_by)
     return c;
 }
 
-/* Lines of a group can be shown where the group says which tasks they are of. */
-static enum rc put_link(struct run *run, const struct task_group *g, struct cell *row)
+/* The period's lines of the group, by their own fields; g NULL: of none that is shown. */
+static enum rc put_link(struct run *run, const struct tasks *t, const struct task_group *g,
+                        struct cell *row)
 {
     const struct report_params *p = run->params;
+    const struct strv **value = xcalloc(t->groups.n + 1, sizeof(*value));
     struct drill d;
+    enum rc rc;
 
     drill_start(&d, run);
-    d.is_exact = p->cohort == COHORT_SPEND && g != NULL;
-    for (size_t i = 0; g && i < p->n_by; i++) {
-        d.is_exact &= p->by[i].id == FIELD_TASK || p->by[i].id == FIELD_TEAM;
+    for (size_t i = 0; g && i < p->n_by; i++)
         drill_add(&d, p->by[i], LEDGER_EQ, g->valued.value[i]);
-    }
-    return drill_cell(run, &d, &row[run->lines]);
+    for (; !g && d.except.n < p->top; d.except.n++)
+        value[d.except.n] = t->groups.at[d.except.n]->value;
+    d.except.by = p->by;
+    d.except.n_by = p->n_by;
+    d.except.value = value;
+    rc = drill_cell(run, &d, &row[run->lines]);
+    free(value);
+    return rc;
 }
 
-static enum rc put_row(struct run *run, const struct task_group *g, struct task_sums *sums,
-                       const struct part_sums *spend, size_t keys)
+static enum rc put_row(struct run *run, const struct tasks *t, const struct task_group *g,
+                       struct task_sums *sums, const struct part_sums *spend, size_t keys)
 {
     struct cell *row;
     enum rc rc = sheet_row(&run->sheet, &row);
@@ -335,7 +343,7 @@ static enum rc put_row(struct run *run, const struct task_group *g, struct task_
     if (rc != RC_OK)
         return rc;
     task_cells(sums, spend, row + keys);
-    return put_link(run, g, row);
+    return put_link(run, t, g, row);
 }
 
 static void add_spend(struct part_sums *to, const struct part_sums *from)
@@ -363,14 +371,14 @@ static enum rc put_rows(struct run *run, struct tasks *t)
         task_sums_merge(&total, &g->sums);
         add_spend(&spend, &g->spend);
         if (i < shown) {
-            rc = put_row(run, g, &g->sums, &g->spend, keys);
+            rc = put_row(run, t, g, &g->sums, &g->spend, keys);
         } else {
             task_sums_merge(&other, &g->sums);
             add_spend(&other_spend, &g->spend);
         }
     }
     if (rc == RC_OK && shown < n) {
-        rc = put_row(run, NULL, &other, &other_spend, keys);
+        rc = put_row(run, t, NULL, &other, &other_spend, keys);
         run->n_others = 1;
     }
     task_cells(&total, &spend, run->sheet.total + keys);

@@ -1,39 +1,13 @@
 /*
- * report_waste.c - what was paid for nothing.
- *
- * Every request of the period is in one class, the first that fits:
- *   retry           a later attempt of the same work superseded it
- *   error           it ended in an error
- *   failed_task, abandoned_task   what else such tasks spent
- *   cancelled       the client left, or a limit cut it
- *   truncated       it hit its output bound
- *   refused         the model declined
- *   duplicate       the same request had been answered within a day
- *   useful          all else
- * so that the rows sum to the ledger.
+ * report_waste.c - what was paid for nothing: every request of the period in one class
+ * (waste.h), so that the rows sum to the ledger.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "reports/by_value.h"
 #include "reports/report_int.h"
-
-enum waste_class {
-    WASTE_RETRY = 0,
-    WASTE_ERROR,
-    WASTE_FAILED,
-    WASTE_ABANDONED,
-    WASTE_CANCELLED,
-    WASTE_TRUNCATED,
-    WASTE_REFUSED,
-    WASTE_DUPLICATE,
-    WASTE_USEFUL,
-    WASTE_CLASSES,
-};
-
-static const char *const class_names[WASTE_CLASSES] = {
-    "retry",     "error",   "failed_task", "abandoned_task", "cancelled",
-    "truncated", "refused", "duplicate",   "useful"};
+#include "reports/waste.h"
 
 enum waste_column { WASTE_CLASS = 0, WASTE_REQUESTS, WASTE_COST, WASTE_SHARE, WASTE_UNPRICED };
 
@@ -70,44 +44,6 @@ static void add(struct waste_sums *to, const struct waste_sums *from)
     to->cost = money_add(to->cost, from->cost);
 }
 
-/* The class that the outcome alone gives. */
-static enum waste_class class_of(enum outcome o)
-{
-    switch (o) {
-    case OUTCOME_PROVIDER_ERROR:
-    case OUTCOME_UPSTREAM_ABORT:
-    case OUTCOME_TIMEOUT:
-    case OUTCOME_INTERRUPTED:
-        return WASTE_ERROR;
-    case OUTCOME_CLIENT_ABORT:
-    case OUTCOME_CUT:
-        return WASTE_CANCELLED;
-    case OUTCOME_TRUNCATED:
-        return WASTE_TRUNCATED;
-    case OUTCOME_REFUSED:
-        return WASTE_REFUSED;
-    case OUTCOME_OK:
-    case OUTCOME_COUNT:
-        break;
-    }
-    return WASTE_USEFUL;
-}
-
-static enum waste_class class_in_task(const struct ledger_attempt *a, enum task_outcome task)
-{
-    enum waste_class class = class_of(a->outcome);
-
-    if (a->is_superseded)
-        return WASTE_RETRY;
-    if (class == WASTE_ERROR)
-        return class;
-    if (task == TASK_FAILED)
-        return WASTE_FAILED;
-    if (task == TASK_ABANDONED)
-        return WASTE_ABANDONED;
-    return class == WASTE_USEFUL && a->is_repeat ? WASTE_DUPLICATE : class;
-}
-
 /* ---- the questions --------------------------------------------------------------------------- */
 
 static bool on_task(const struct ledger_task *task, void *arg)
@@ -125,14 +61,11 @@ static bool on_task(const struct ledger_task *task, void *arg)
         const struct ledger_attempt *a = &task->attempt[i];
         const struct waste_sums one = {1, a->is_priced, a->cost};
 
-        add(&g->class[class_in_task(a, task->outcome)], &one);
+        add(&g->class[waste_in_task(a, task->outcome)], &one);
         rest.cost = money_sub(rest.cost, a->cost);
     }
     /* Corrections of attempts that the question does not see. */
-    add(&g->class[task->outcome == TASK_FAILED      ? WASTE_FAILED
-                  : task->outcome == TASK_ABANDONED ? WASTE_ABANDONED
-                                                    : WASTE_USEFUL],
-        &rest);
+    add(&g->class[waste_rest(task->outcome)], &rest);
     return true;
 }
 
@@ -153,7 +86,7 @@ static void add_lines(struct waste_group *g, const struct ledger_sums *s, enum o
 {
     const struct waste_sums repeats = {s->repeats, s->repeats, s->repeat_cost};
     struct waste_sums rest = {s->requests, s->priced, s->cost};
-    enum waste_class class = class_of(outcome);
+    enum waste_class class = waste_of(outcome);
 
     if (class == WASTE_USEFUL) {
         rest.requests -= repeats.requests;
@@ -227,60 +160,16 @@ static int by_waste(const void *a, const void *b, void *n_by)
     return c;
 }
 
-/* Outcomes whose class is another than this one are none of it. */
-static void drill_outcomes(struct drill *d, enum waste_class class, bool is_class)
-{
-    for (unsigned o = 0; o < OUTCOME_COUNT; o++) {
-        if ((class_of((enum outcome)o) == class) != is_class)
-            drill_add(d, (struct ledger_field){.id = FIELD_OUTCOME}, LEDGER_NE,
-                      strv_z(outcome_name((enum outcome)o)));
-    }
-}
-
-/*
- * The lines of a class, where no class before it has taken any of those that the
- * conditions choose: which attempts were superseded no condition can say.
- */
+/* A class is told by its name, and the group by the values of each task's first line. */
 static enum rc put_link(struct run *run, const struct waste_group *g, enum waste_class class,
                         struct cell *row)
 {
-    const struct report_params *p = run->params;
-    const struct ledger_field task = {.id = FIELD_TASK_OUTCOME}, repeat = {.id = FIELD_REPEAT};
-    uint64_t taken = g->class[WASTE_RETRY].requests;
+    const struct strv *const value = g->valued.value;
     struct drill d;
 
     drill_start(&d, run);
-    for (size_t i = 0; i < p->n_by; i++)
-        drill_add(&d, p->by[i], LEDGER_EQ, g->valued.value[i]);
-    if (class > WASTE_ABANDONED)
-        taken += g->class[WASTE_FAILED].requests + g->class[WASTE_ABANDONED].requests;
-    switch (class) {
-    case WASTE_ERROR:
-    case WASTE_CANCELLED:
-    case WASTE_TRUNCATED:
-    case WASTE_REFUSED:
-        drill_outcomes(&d, class, true);
-        break;
-    case WASTE_FAILED:
-    case WASTE_ABANDONED:
-        drill_add(&d, task, LEDGER_EQ,
-                  strv_z(task_outcome_name(class == WASTE_FAILED ? TASK_FAILED
-                                                                 : TASK_ABANDONED)));
-        drill_outcomes(&d, WASTE_ERROR, false);
-        break;
-    case WASTE_DUPLICATE:
-    case WASTE_USEFUL:
-        drill_outcomes(&d, WASTE_USEFUL, true);
-        drill_add(&d, repeat, LEDGER_EQ, class == WASTE_DUPLICATE ? STRV("yes") : STRV("no"));
-        break;
-    case WASTE_RETRY:
-    case WASTE_CLASSES:
-        break;
-    }
-    d.is_exact &= taken == 0 && class != WASTE_RETRY;
-    /* A task counts in the group of its first line: only its own fields say where that is. */
-    for (size_t i = 0; g->n_tasks && i < p->n_by; i++)
-        d.is_exact &= p->by[i].id == FIELD_TASK || p->by[i].id == FIELD_TEAM;
+    d.waste = waste_class_name(class);
+    d.only = (struct drill_tuples){run->params->by, run->params->n_by, &value, 1};
     return drill_cell(run, &d, &row[run->lines]);
 }
 
@@ -296,7 +185,7 @@ static enum rc put_group(struct run *run, const struct waste_group *g, size_t ke
         for (size_t i = 0; rc == RC_OK && i < keys; i++)
             rc = run_value(run, g->valued.value[i], &row[i]);
         if (rc == RC_OK)
-            rc = sheet_text(&run->sheet, strv_z(class_names[k]), &row[keys + WASTE_CLASS]);
+            rc = sheet_text(&run->sheet, strv_z(waste_class_name((enum waste_class)k)), &row[keys + WASTE_CLASS]);
         if (rc != RC_OK)
             break;
         sum_cells(&g->class[k], row + keys);

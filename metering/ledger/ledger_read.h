@@ -94,12 +94,23 @@ struct ledger_condition {
     size_t n_values;
 };
 
+/* Combinations of values, of which a line must have one, or none. */
+struct ledger_tuples {
+    struct ledger_field by[LEDGER_GROUP_MAX];
+    size_t n_by;
+    const struct strv *value; /* n times n_by, in order (strv_cmp, the first field first) */
+    size_t n;
+    bool is_except;    /* none of them */
+    bool passes_tasks; /* lines of a task are not looked at: all pass */
+};
+
 /* All conditions must hold. */
 struct ledger_filter {
     int64_t from_us, to_us; /* [from, to); INT64_MIN and INT64_MAX: unbounded */
     bool by_start;          /* windows of limits: a line belongs to when it started */
     struct ledger_condition where[LEDGER_CONDITIONS_MAX];
     size_t n_where;
+    const struct ledger_tuples *only, *but; /* NULL: any; ledger_read_lines alone knows them */
 };
 
 /* Starts with no condition. */

@@ -283,14 +283,52 @@ bool combo_matches(const struct ledger_filter *f, const struct combo *c)
     return true;
 }
 
+/* Where the line's values are among the tuples of a list in order. */
+static bool is_among(const struct ledger_tuples *t, const struct strv *value)
+{
+    size_t low = 0, high = t->n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int c = 0;
+
+        for (size_t i = 0; c == 0 && i < t->n_by; i++)
+            c = strv_cmp(value[i], t->value[middle * t->n_by + i]);
+        if (c == 0)
+            return true;
+        if (c < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return false;
+}
+
+static enum rc tuples_hold(struct ledger_reader *r, const struct ledger_tuples *t,
+                           const struct line *line, const struct combo *c, bool *out,
+                           struct fail *fail)
+{
+    struct strv value[LEDGER_GROUP_MAX];
+    enum rc rc = RC_OK;
+
+    *out = true;
+    if (!t || (t->passes_tasks && line->task != 0))
+        return RC_OK;
+    for (size_t i = 0; rc == RC_OK && i < t->n_by; i++)
+        rc = line_value(r, line, c, &t->by[i], &value[i], fail);
+    *out = rc == RC_OK && is_among(t, value) != t->is_except;
+    return rc;
+}
+
 enum rc line_matches(struct ledger_reader *r, const struct ledger_filter *f,
                      const struct line *line, const struct combo *c, bool *out,
                      struct fail *fail)
 {
+    enum rc rc;
+
     *out = false;
     for (size_t i = 0; i < f->n_where; i++) {
         struct strv value;
-        enum rc rc;
 
         if (field_is_of_combo(&f->where[i].field))
             continue;
@@ -300,6 +338,6 @@ enum rc line_matches(struct ledger_reader *r, const struct ledger_filter *f,
         if (!condition_holds(&f->where[i], value))
             return RC_OK;
     }
-    *out = true;
-    return RC_OK;
+    rc = tuples_hold(r, f->only, line, c, out, fail);
+    return rc == RC_OK && *out ? tuples_hold(r, f->but, line, c, out, fail) : rc;
 }

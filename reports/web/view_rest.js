@@ -98,19 +98,31 @@ function details(row, width) {
     return { column: "id", button, beneath };
 }
 
+/* What chooses lines beside conditions, for people: a link from another report brought it. */
+function chosen(words) {
+    const says = [words.get("waste") && `Requests of the class ${words.get("waste").replace(/_/g, " ")} of the report on waste, ` +
+                      "as their task tells",
+                  words.get("except") && "What a table left out as (other)",
+                  words.get("only") && !words.get("waste") && "The requests that one finding was made of",
+                  words.get("charge") && `What one price charged: ${words.get("charge").replace(/,/g, ", ")}`].filter(Boolean);
+
+    return says.length ? h("p", { class: "about" }, says.join("; ") + ". ",
+        h("a", { href: href("/lines", changed({ waste: null, except: null, only: null, charge: null })) }, "All lines")) : null;
+}
+
 export const lines = {
     path: "/lines", title: "Lines", main: ["lines", { sort: "end:desc", top: "100" }],
     render(words, signal) {
         return [panel({ title: "Lines", wide: true, hideTitle: true }, async () => {
             const answer = await report("lines", words, signal);
             if (!answer.rows.length)
-                return empty();
+                return [chosen(words), empty()];
             const shown = answer.rows.filter((r) => r.id !== "(other)").length;
-            return [table(answer, {
+            return [chosen(words), table(answer, {
                 caption: `${count(shown)} of ${count(answer.total.requests)} requests` +
                     (shown < answer.total.requests ? "; the rest is the row (other)" : ""),
-                columns: ["end", "team", "feature", "model", "task", "outcome", "cost_usd", "input_tokens",
-                          "output_tokens", "latency_ms", "id"],
+                columns: ["end", "team", "feature", "model", "task", "outcome", "cost_usd", "charged_usd", "quantity",
+                          "input_tokens", "output_tokens", "latency_ms", "id"],
                 links: { task: (row) => (row.task ? href("/lines", changed(
                     { where: condition("task", row.task) }, common())) : null) },
                 more: (row, width) => (row.id === "(other)" ? null : details(row, width)), sortable: true }),

@@ -4,20 +4,11 @@
  */
 #include "reports/books.h"
 #include "reports/sheet.h"
-#include "tests/unit/reports/fixture.h"
+#include "tests/unit/reports/any.h"
 
 enum { LEDGERS = 4, RECORDS = 120, TEXT_MAX = 8192 };
 
 static struct fixture f;
-static uint64_t seed;
-
-static uint64_t next(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed;
-}
 
 static const char *const teams[] = {"search", "billing", "labs", "=1+1", ""};
 static const char *const pools[] = {"by-cost", "by-tokens", "by-requests", "by-weight", "equal"};
@@ -31,13 +22,13 @@ static void make_ledger(void)
     metered = 0;
     for (size_t i = 0; i < RECORDS; i++) {
         struct record r = fixture_record(at("2026-10-01T00:00:00Z") +
-                                         (int64_t)(next() % (uint64_t)(31 * US_PER_DAY)));
+                                         (int64_t)(any() % (uint64_t)(31 * US_PER_DAY)));
 
-        r.subject.dim[DIM_TEAM] = strv_z(teams[next() % TEAMS]);
-        r.subject.dim[DIM_FEATURE] = next() % 4 ? STRV("answer") : STRV("guardrail");
-        usage_set(&r.usage, USAGE_INPUT, next() % 100000);
-        usage_set(&r.usage, USAGE_OUTPUT, next() % 1000);
-        fixture_set_cost(&r, (money_int)(next() >> 4) * (money_int)(next() % 7));
+        r.subject.dim[DIM_TEAM] = strv_z(teams[any() % TEAMS]);
+        r.subject.dim[DIM_FEATURE] = any() % 4 ? STRV("answer") : STRV("guardrail");
+        usage_set(&r.usage, USAGE_INPUT, any() % 100000);
+        usage_set(&r.usage, USAGE_OUTPUT, any() % 1000);
+        fixture_set_cost(&r, (money_int)(any() >> 4) * (money_int)(any() % 7));
         metered += r.cost.atto;
         fixture_add(&f, &r);
     }
@@ -71,11 +62,11 @@ static void make_books(void)
     for (size_t p = 0; p < POOLS; p++) {
         pool_costs[p] = 0;
         for (unsigned i = 0; i < 3; i++) {
-            struct money m = {(money_int)(next() >> 2) * (money_int)(next() % 1000)};
+            struct money m = {(money_int)(any() >> 2) * (money_int)(any() % 1000)};
             char digits[MONEY_TEXT];
 
             if (i == 2)
-                m.atto = -(money_int)(next() % 1000000007);
+                m.atto = -(money_int)(any() % 1000000007);
             money_format(m, digits);
             pool_costs[p] += m.atto;
             n += (size_t)snprintf(text + n, sizeof(text) - n, "2026-10,%s,i%u,%s\n", pools[p], i,
@@ -86,9 +77,9 @@ static void make_books(void)
     n = (size_t)snprintf(text, sizeof(text), "pool,team,from,to,weight\n");
     for (size_t t = 0; t < TEAMS - 1; t++) {
         n += (size_t)snprintf(text + n, sizeof(text) - n, "by-weight,%s,2026-01-01,,%u\n",
-                              teams[t], 1 + (unsigned)(next() % 97));
+                              teams[t], 1 + (unsigned)(any() % 97));
         n += (size_t)snprintf(text + n, sizeof(text) - n, "by-weight,%s,2026-10-%02u,,%u\n",
-                              teams[t], 2 + (unsigned)(next() % 28), (unsigned)(next() % 97));
+                              teams[t], 2 + (unsigned)(any() % 28), (unsigned)(any() % 97));
     }
     must_import(BOOKS_WEIGHTS, text);
     must_import(BOOKS_ACCOUNTS, "team,cost_centre,gl_account\n*,CC0,6000\nsearch,CC1,6100\n");
@@ -158,7 +149,7 @@ static void test_nothing_is_lost_by_any_method(void **state)
 {
     (void)state;
     for (uint64_t l = 0; l < LEDGERS; l++) {
-        seed = 77003 * (l + 1);
+        any_start(77003 * (l + 1));
         make_ledger();
         make_books();
         check_allocation();

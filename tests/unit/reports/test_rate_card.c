@@ -3,7 +3,7 @@
  * that of the requests' own cost lines, whichever way it was read.
  */
 #include "pricing/price.h"
-#include "tests/unit/reports/fixture.h"
+#include "tests/unit/reports/any.h"
 
 enum { RECORDS = 400, KINDS_MAX = 64 };
 
@@ -23,7 +23,6 @@ static const char book_json[] =
 
 static struct fixture f;
 static struct book *book;
-static uint64_t seed = 7;
 
 /* What the records' own lines say of each price. */
 static struct kind {
@@ -34,14 +33,6 @@ static struct kind {
 static size_t n_kinds;
 static uint64_t unpriced;
 static money_int whole;
-
-static uint64_t next(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed;
-}
 
 static void note(const struct record *r)
 {
@@ -69,7 +60,7 @@ static void note(const struct record *r)
 
 static void add_one(const char *model, const char *tier)
 {
-    int64_t end = at("2026-11-01T00:00:00Z") + (int64_t)(next() % (uint64_t)(20 * US_PER_DAY));
+    int64_t end = at("2026-11-01T00:00:00Z") + (int64_t)(any() % (uint64_t)(20 * US_PER_DAY));
     struct record r = fixture_record(end);
     struct price_query query = {.provider = STRV("openai"),
                                 .upstream = STRV("openai"),
@@ -81,10 +72,10 @@ static void add_one(const char *model, const char *tier)
     r.subject.dim[DIM_MODEL] = r.model = r.model_requested = strv_z(model);
     r.service_tier = strv_z(tier);
     query.at_us = r.start_us;
-    query.quantities.n[METER_IN] = 1 + next() % 3000;
-    query.quantities.n[METER_OUT] = 1 + next() % 500;
+    query.quantities.n[METER_IN] = 1 + any() % 3000;
+    query.quantities.n[METER_OUT] = 1 + any() % 500;
     if (strcmp(model, "plain") == 0)
-        query.quantities.n[METER_CACHE_READ] = next() % 2 * 77;
+        query.quantities.n[METER_CACHE_READ] = any() % 2 * 77;
     query.input_total = query.quantities.n[METER_IN] + query.quantities.n[METER_CACHE_READ];
     price_usage(book, &query, cost);
     record_set_cost(&r, cost, STRV("0123"));
