@@ -45,6 +45,9 @@ struct export_run {
     struct focus *focus;
     struct long_job job;
     struct books_table invoices; /* imported numbers, for FOCUS */
+    struct books_table commitments;
+    struct focus_commitment *committed; /* of that table */
+    size_t n_committed;
     uint64_t done;
     enum rc rc; /* of the line that could not be written */
 };
@@ -154,6 +157,33 @@ static void leave_out_deleted(struct ledger_reader *reader, struct ledger_filter
     fprintf(stderr, "tollgate export: lines that ended before %s are deleted\n", from);
 }
 
+static bool pass_line(uint64_t seq, const struct record *record, void *arg)
+{
+    struct export_run *e = arg;
+
+    (void)seq;
+    focus_pass(e->focus, record);
+    return !long_job_stopped();
+}
+
+/* What was used of commitments before the period: their terms' requests so far. */
+static enum rc pass_commitments(struct export_run *e, struct ledger_reader *reader,
+                                const struct ledger_filter *filter, struct fail *fail)
+{
+    struct ledger_filter before;
+
+    ledger_filter_init(&before, filter->from_us, filter->from_us);
+    for (size_t i = 0; i < e->n_committed; i++) {
+        const struct focus_commitment *c = &e->committed[i];
+        if (c->to_us > filter->from_us && c->from_us < before.from_us)
+            before.from_us = c->from_us;
+    }
+    e->rc = e->focus ? focus_purchases(e->focus, filter->from_us, filter->to_us) : RC_OK;
+    return before.from_us == before.to_us
+               ? RC_OK
+               : ledger_read_lines(reader, &before, LEDGER_OLDEST, 0, 0, pass_line, e, fail);
+}
+
 static int export_lines(struct export_run *e, const char *path, struct ledger_filter *filter)
 {
     struct fail fail = {0};
@@ -167,14 +197,20 @@ static int export_lines(struct export_run *e, const char *path, struct ledger_fi
         long_job_start(&e->job, "tollgate export", most_lines(reader));
         leave_out_deleted(reader, filter);
         if (give_header(e))
+            rc = pass_commitments(e, reader, filter, &fail);
+        if (rc == RC_OK && e->rc == RC_OK)
             rc = ledger_read_lines(reader, filter, LEDGER_OLDEST, 0, 0, give_line, e, &fail);
     }
     ledger_read_end(reader);
     ledger_read_close(reader);
     if (rc != RC_OK)
         return complain(&fail, path);
-    if (e->rc == RC_OK && e->focus && !long_job_stopped())
-        e->rc = focus_finish(e->focus);
+    if (e->rc == RC_OK && e->focus && !long_job_stopped()) {
+        int64_t now_us = clock_wall_us(); /* a term that goes on has left nothing yet */
+
+        e->rc = focus_finish(e->focus, filter->from_us,
+                             filter->to_us < now_us ? filter->to_us : now_us);
+    }
     if (e->rc == RC_LIMIT) {
         fprintf(stderr, "tollgate export: a charge period has too many rows, or an amount is "
                         "too large: ask for a shorter period or --grain hour\n");
@@ -280,6 +316,50 @@ static struct strv invoice_of(struct strv account, int64_t month_us, void *arg)
     return STRV_NONE;
 }
 
+/* Days of commitments are the provider's: UTC. */
+static void read_commitments(struct export_run *e, struct zone *utc)
+{
+    const struct books_table *t = &e->commitments;
+
+    e->committed = xcalloc(t->csv.n_rows + 1, sizeof(*e->committed));
+    for (size_t r = 0; r < t->csv.n_rows; r++) {
+        struct focus_commitment *c = &e->committed[e->n_committed];
+        int64_t end;
+
+        *c = (struct focus_commitment){
+            .id = books_field(t, BOOKS_COMMITMENTS, r, "id"),
+            .name = books_field(t, BOOKS_COMMITMENTS, r, "name"),
+            .provider = books_field(t, BOOKS_COMMITMENTS, r, "provider"),
+            .account = books_field(t, BOOKS_COMMITMENTS, r, "account")};
+        if (books_when(utc, books_field(t, BOOKS_COMMITMENTS, r, "from"), &c->from_us, &end) &&
+            books_when(utc, books_field(t, BOOKS_COMMITMENTS, r, "to"), &c->to_us, &end) &&
+            money_parse(books_field(t, BOOKS_COMMITMENTS, r, "amount_usd"), &c->amount) == RC_OK)
+            e->n_committed++;
+    }
+}
+
+/* What finance imported for this; false where it cannot be read, which is said. */
+static bool read_books(struct export_run *e)
+{
+    const char *dir = e->config->state_dir;
+    struct zone *utc = zone_open("UTC");
+    struct fail fail;
+    bool good = books_read(dir, BOOKS_INVOICES, &e->invoices, &fail) == RC_OK &&
+                books_read(dir, BOOKS_COMMITMENTS, &e->commitments, &fail) == RC_OK;
+
+    if (good)
+        read_commitments(e, utc);
+    else
+        (void)complain(&fail, dir);
+    zone_close(utc);
+    if (good && e->n_committed && e->params.n_where) {
+        fprintf(stderr, "tollgate export: --where does not go with imported commitments: what "
+                        "they cover depends on all requests of their account\n");
+        good = false;
+    }
+    return good;
+}
+
 /* The book as its sources have it, without this installation's contracts. */
 static struct book *list_book(const struct config *config)
 {
@@ -311,27 +391,31 @@ static int export_focus(struct export_run *e, const char *path,
                         struct ledger_filter *filter)
 {
     struct book *book = list_book(e->config);
-    const struct focus_options options = {.version = e->focus_version,
+    struct focus_options options = {.version = e->focus_version,
                                           .grain = e->grain,
                                           .list = book,
                                           .account = account_of,
                                           .invoice = invoice_of,
                                           .write = write_text,
                                           .arg = e};
-    struct fail fail;
-    int status;
+    int status = EXIT_USAGE;
 
-    if (books_read(e->config->state_dir, BOOKS_INVOICES, &e->invoices, &fail) != RC_OK) {
-        book_free(book);
-        return close_output(e, complain(&fail, e->config->state_dir));
+    if (!read_books(e)) {
+        status = close_output(e, status);
+        goto out;
     }
+    options.commitments = e->committed;
+    options.n_commitments = e->n_committed;
     e->focus = focus_new(&options);
     status = export_lines(e, path, filter);
     if (status == EXIT_GOOD && !long_job_stopped())
         say_counts(focus_counts(e->focus));
     status = close_output(e, status);
     focus_free(e->focus);
+out:
+    free(e->committed);
     books_release(&e->invoices);
+    books_release(&e->commitments);
     book_free(book);
     return status;
 }

@@ -31,11 +31,12 @@ enum books_kind {
     BOOKS_DECISIONS,   /* what was made of a finding of the report savings, and by whom */
     BOOKS_ADJUSTMENTS, /* what a forecast cannot know: launches, changes of price */
     BOOKS_INVOICES,    /* number of the invoice of an account's month */
+    BOOKS_COMMITMENTS, /* spend that was committed, and paid, beforehand */
     BOOKS_KINDS,
 };
 
 enum {
-    BOOKS_COLUMNS_MAX = 10,
+    BOOKS_COLUMNS_MAX = 12,
     BOOKS_ROWS_MAX = 1000000, /* of one kind */
     BOOKS_FAULTS_MAX = 20,    /* told of one file */
 };

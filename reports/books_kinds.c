@@ -94,6 +94,11 @@ static const char *check_rule(struct strv v)
     return savings_rule(v) ? NULL : "is no rule of the report savings";
 }
 
+static const char *check_scope(struct strv v)
+{
+    return savings_scope_is_valid(v) ? NULL : "is no scope (feature=chat,customer=acme)";
+}
+
 static const char *check_state(struct strv v)
 {
     return strv_eq(v, STRV("open")) || strv_eq(v, STRV("accepted")) ||
@@ -160,7 +165,8 @@ static const struct books_column decisions[] = {
     {"model", "as the report has it", SCOPE, check_value},
     {"alternative", "as the report has it", SCOPE, check_value},
     {"environment", "as the report has it", SCOPE, check_value},
-    {"team", "of the report by team; empty: of the report of all", SCOPE, check_value},
+    {"team", "of the report by team", SCOPE, check_value},
+    {"scope", "of a report by other fields: feature=chat,customer=acme", SCOPE, check_scope},
     {"state", "open, accepted, done, dismissed", WANTED, check_state},
     {"owner", "who sees to it", OPTIONAL, check_value},
     {"since", "day from which the state holds", WANTED, check_date},
@@ -184,6 +190,17 @@ static const struct books_column invoices[] = {
     {NULL, NULL, false, false, NULL},
 };
 
+static const struct books_column commitments[] = {
+    {"id", "the contract's or credit's number", KEY, check_value},
+    {"account", "billing account, as in BillingAccountId of the FOCUS export", WANTED, check_value},
+    {"provider", "who sold it, as the price book names them: openai", OPTIONAL, check_name},
+    {"name", "what it is called", OPTIONAL, check_value},
+    {"from", "first day of its term", WANTED, check_date},
+    {"to", "first day after its term", WANTED, check_date},
+    {"amount_usd", "dollars committed and paid", WANTED, check_amount},
+    {NULL, NULL, false, false, NULL},
+};
+
 static const struct {
     const char *name;
     const struct books_column *columns;
@@ -194,6 +211,7 @@ static const struct {
     [BOOKS_DECISIONS] = {"decisions", decisions},
     [BOOKS_ADJUSTMENTS] = {"adjustments", adjustments},
     [BOOKS_INVOICES] = {"invoices", invoices},
+    [BOOKS_COMMITMENTS] = {"commitments", commitments},
 };
 
 const char *books_kind_name(enum books_kind kind)

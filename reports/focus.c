@@ -100,7 +100,7 @@ enum rc focus_header(struct focus *f)
     bool first = true;
 
     for (size_t i = 0; rc == RC_OK && (column = focus_column_at(i)); i++) {
-        if (!(column->versions & 1U << f->options.version))
+        if (!focus_column_is_of(column, f->options.version, f->options.n_commitments > 0))
             continue;
         rc = buf_printf(&f->out, "%s%s", first ? "" : ",", column->name);
         first = false;
@@ -133,6 +133,10 @@ static struct charge charge_of(const struct focus *f, const struct held *h)
     (void)meter_parse(c.key[FOCUS_METER], &c.meter);
     c.rate = number(c.key[FOCUS_RATE]);
     c.list_rate = number(c.key[FOCUS_LIST_RATE]);
+    for (size_t i = 0; c.key[FOCUS_COMMITMENT].n && i < f->options.n_commitments; i++) {
+        if (strv_eq(f->options.commitments[i].id, c.key[FOCUS_COMMITMENT]))
+            c.commitment = &f->options.commitments[i];
+    }
     return c;
 }
 
@@ -161,7 +165,7 @@ static enum rc write_charge(struct focus *f, const struct held *h)
         c.invoice_id = f->options.invoice(
             account.billing_id.n ? account.billing_id : c.key[FOCUS_UPSTREAM],
             focus_month(c.from_us, 0), f->options.arg);
-    rc = focus_row(f->options.version, &c, &account, &f->out);
+    rc = focus_row(f->options.version, f->options.n_commitments > 0, &c, &account, &f->out);
     if (rc == RC_OK && c.key[FOCUS_CLASS].n) { /* what is added, not a rate times a quantity */
         f->counts.list = money_add(f->counts.list, c.amount);
         f->counts.contracted = money_add(f->counts.contracted, c.amount);
@@ -179,7 +183,9 @@ static enum rc write_charge(struct focus *f, const struct held *h)
 out:
     if (rc != RC_OK)
         return rc;
-    f->counts.billed = money_add(f->counts.billed, c.amount);
+    if (!c.commitment)
+        f->counts.billed = money_add(f->counts.billed, c.amount);
+    f->counts.effective = money_add(f->counts.effective, c.amount);
     f->counts.rows++;
     return send(f, OUT_MAX_BYTES - FOCUS_ROW_MAX_BYTES);
 }
@@ -337,7 +343,7 @@ static struct strv model_of(const struct record *r)
 }
 
 static enum rc make_key(struct focus *f, const struct record *r, size_t line, struct money list,
-                        bool list_known)
+                        bool list_known, struct strv commitment)
 {
     char rate[MONEY_TEXT], list_rate[MONEY_TEXT], id[UUID_TEXT] = "", context[DIGITS_MAX] = "";
     const struct price_query query = query_of(r);
@@ -361,6 +367,7 @@ static enum rc make_key(struct focus *f, const struct record *r, size_t line, st
         [FOCUS_TAGS] = buf_view(&f->tags),
         [FOCUS_CLASS] = r->is_correction ? STRV("Correction") : STRV(""),
         [FOCUS_REGION] = r->region,
+        [FOCUS_COMMITMENT] = commitment,
     };
     enum rc rc = RC_OK;
 
@@ -410,9 +417,97 @@ static enum rc enter_period(struct focus *f, const struct record *r)
     return rc;
 }
 
+/* ---- commitments ------------------------------------------------------------------------ */
+
+static struct strv account_of(const struct focus *f, struct strv upstream)
+{
+    struct focus_account account = {.billing_id = STRV_NONE};
+
+    if (f->options.account)
+        f->options.account(upstream, &account, f->options.arg);
+    return account.billing_id.n ? account.billing_id : upstream;
+}
+
+/* The commitment that covers the record, which has then used it; empty: none. */
+static struct strv cover(struct focus *f, const struct record *r)
+{
+    struct money cost = MONEY_ZERO;
+    struct strv account;
+
+    if (f->options.n_commitments == 0 || r->is_correction || r->price_status == PRICE_NONE)
+        return STRV_NONE;
+    account = account_of(f, r->subject.dim[DIM_UPSTREAM]);
+    for (size_t i = 0; i < r->n_lines; i++)
+        cost = money_add(cost, r->lines[i].amount);
+    for (size_t i = 0; i < f->options.n_commitments; i++) {
+        struct focus_commitment *c = &f->options.commitments[i];
+        struct money used = money_add(c->used, cost);
+
+        if (c->is_used_up || r->end_us < c->from_us || r->end_us >= c->to_us ||
+            !strv_eq(c->account, account))
+            continue;
+        if (money_cmp(used, c->amount) <= 0) {
+            c->used = used;
+            return c->id;
+        }
+        c->is_used_up = true;
+    }
+    return STRV_NONE;
+}
+
+void focus_pass(struct focus *f, const struct record *r)
+{
+    (void)cover(f, r);
+}
+
+/* A row about the commitment itself, on one day of its term. */
+static enum rc write_commitment(struct focus *f, const struct focus_commitment *commitment,
+                                enum focus_kind kind, int64_t day_us, struct money amount)
+{
+    struct focus_account account = {.billing_id = commitment->account};
+    struct charge c = {.from_us = day_us,
+                       .to_us = day_us + US_PER_DAY,
+                       .amount = amount,
+                       .kind = kind,
+                       .commitment = commitment};
+    enum rc rc;
+
+    c.key[FOCUS_PROVIDER] = commitment->provider.n ? commitment->provider : commitment->account;
+    c.key[FOCUS_COST_SOURCE] = STRV("invoiced");
+    c.key[FOCUS_TAGS] = STRV("{}");
+    if (f->options.invoice && kind == FOCUS_PURCHASE)
+        c.invoice_id = f->options.invoice(commitment->account, focus_month(day_us, 0),
+                                          f->options.arg);
+    rc = focus_row(f->options.version, true, &c, &account, &f->out);
+    if (rc != RC_OK)
+        return rc;
+    if (kind == FOCUS_PURCHASE)
+        f->counts.billed = money_add(f->counts.billed, amount);
+    else
+        f->counts.effective = money_add(f->counts.effective, amount);
+    f->counts.list = money_add(f->counts.list, amount);
+    f->counts.contracted = money_add(f->counts.contracted, amount);
+    f->counts.rows++;
+    return send(f, OUT_MAX_BYTES - FOCUS_ROW_MAX_BYTES);
+}
+
+enum rc focus_purchases(struct focus *f, int64_t from_us, int64_t to_us)
+{
+    enum rc rc = RC_OK;
+
+    for (size_t i = 0; rc == RC_OK && i < f->options.n_commitments; i++) {
+        const struct focus_commitment *c = &f->options.commitments[i];
+
+        if (c->from_us >= from_us && c->from_us < to_us)
+            rc = write_commitment(f, c, FOCUS_PURCHASE, c->from_us, c->amount);
+    }
+    return rc;
+}
+
 enum rc focus_add(struct focus *f, const struct record *r)
 {
     struct money list[METER_COUNT];
+    struct strv commitment = cover(f, r);
     bool known;
     enum rc rc;
 
@@ -432,16 +527,24 @@ enum rc focus_add(struct focus *f, const struct record *r)
     if (rc == RC_OK)
         rc = make_tags(f, r);
     for (size_t i = 0; rc == RC_OK && i < r->n_lines; i++) {
-        rc = make_key(f, r, i, list[i], known);
+        rc = make_key(f, r, i, list[i], known, commitment);
         if (rc == RC_OK)
             rc = hold(f, r->lines[i].quantity, r->lines[i].amount);
     }
     return rc;
 }
 
-enum rc focus_finish(struct focus *f)
+enum rc focus_finish(struct focus *f, int64_t from_us, int64_t to_us)
 {
     enum rc rc = flush(f);
+
+    for (size_t i = 0; rc == RC_OK && i < f->options.n_commitments; i++) {
+        const struct focus_commitment *c = &f->options.commitments[i];
+        struct money left = money_sub(c->amount, c->used);
+
+        if (c->to_us > from_us && c->to_us <= to_us && left.atto > 0)
+            rc = write_commitment(f, c, FOCUS_UNUSED, c->to_us - US_PER_DAY, left);
+    }
 
     return rc == RC_OK ? send(f, 1) : rc;
 }
@@ -510,12 +613,13 @@ enum rc focus_metadata(const struct focus *f, int64_t now_us, const char *versio
     put_count(&w, "x_PartlyPricedRequests", f->counts.partly);
     put_count(&w, "x_ChargesWithoutListPrice", f->counts.list_unknown);
     put_money(&w, "x_TotalBilledCost", f->counts.billed);
+    put_money(&w, "x_TotalEffectiveCost", f->counts.effective);
     put_money(&w, "x_TotalContractedCost", f->counts.contracted);
     put_money(&w, "x_TotalListCost", f->counts.list);
     jsonw_key(&w, STRV("ColumnDefinition"));
     jsonw_array(&w);
     for (size_t i = 0; (column = focus_column_at(i)); i++) {
-        if (column->versions & 1U << f->options.version)
+        if (focus_column_is_of(column, f->options.version, f->options.n_commitments > 0))
             put_column(&w, column);
     }
     jsonw_end(&w);

@@ -15,6 +15,7 @@
 #define REPORTS_FOCUS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -42,6 +43,18 @@ struct focus_account {
 typedef void focus_account_fn(struct strv upstream, struct focus_account *out, void *arg);
 /* The invoice of an account and a month (its first instant, UTC); empty: none is known yet. */
 typedef struct strv focus_invoice_fn(struct strv account, int64_t month_us, void *arg);
+/*
+ * Spend that was paid beforehand.  It covers the requests of its account that end in its term,
+ * in that order and each whole, until one does not fit: from then on none.  What it covers is
+ * billed at nothing; the purchase is a row, and so is what the term left unused.
+ */
+struct focus_commitment {
+    struct strv id, name, account, provider;
+    int64_t from_us, to_us;
+    struct money amount;
+    struct money used;  /* so far */
+    bool is_used_up;
+};
 /* Takes rows, several at once, with their line ends. False ends the export with RC_IO. */
 typedef bool focus_write_fn(struct strv text, void *arg);
 
@@ -53,6 +66,8 @@ struct focus_options {
     focus_invoice_fn *invoice; /* NULL: no invoice is known */
     focus_write_fn *write;
     void *arg;
+    struct focus_commitment *commitments; /* borrowed; what is used of them is written here */
+    size_t n_commitments;
 };
 
 struct focus_counts {
@@ -61,7 +76,7 @@ struct focus_counts {
     uint64_t partly;   /* requests some of whose quantities have no rate */
     uint64_t
         list_unknown; /* charges whose list price is not known: the contracted one stands */
-    struct money billed, list, contracted; /* contracted and list rounded to 10^-18 */
+    struct money billed, effective, list, contracted; /* the last two rounded to 10^-18 */
 };
 
 struct focus;
@@ -72,8 +87,12 @@ void focus_free(struct focus *f);
 enum rc focus_header(struct focus *f) RC_MUST;
 /* One record; in order of end. RC_LIMIT: too many rows in a period, or an amount too large. */
 enum rc focus_add(struct focus *f, const struct record *r) RC_MUST;
-/* Writes what is held. */
-enum rc focus_finish(struct focus *f) RC_MUST;
+/* A record of before the export's period: it may use up commitments. In order of end. */
+void focus_pass(struct focus *f, const struct record *r);
+/* Rows of the commitments whose term begins in [from, to): before all records. */
+enum rc focus_purchases(struct focus *f, int64_t from_us, int64_t to_us) RC_MUST;
+/* Writes what is held, then what terms that end in (from, to] left unused. */
+enum rc focus_finish(struct focus *f, int64_t from_us, int64_t to_us) RC_MUST;
 const struct focus_counts *focus_counts(const struct focus *f);
 /* The metadata that belongs beside the data: one JSON object. */
 enum rc focus_metadata(const struct focus *f, int64_t now_us, const char *version,

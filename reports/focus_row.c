@@ -18,6 +18,7 @@ enum {
     DECIMALS_OF_MS = 3,
     DIGITS = 48,
 };
+#define DOLLAR ((money_int)NANO_PER_USD * ATTO_PER_NANO)
 
 #define TRY(call)                                                                              \
     do {                                                                                       \
@@ -189,11 +190,17 @@ static enum rc put_product(struct money rate, const struct charge *c, struct buf
         return csvw_text(out, text);                                                            \
     }
 
+/* A row about a commitment itself: dollars at a dollar each. */
+static bool is_own(const struct charge *c)
+{
+    return c->kind != FOCUS_USAGE;
+}
+
 TEXT_CELL(nothing, STRV_NONE)
-TEXT_CELL(usage, STRV("Usage"))
-TEXT_CELL(usage_based, STRV("Usage-Based"))
+TEXT_CELL(charge_category, c->kind == FOCUS_PURCHASE ? STRV("Purchase") : STRV("Usage"))
+TEXT_CELL(frequency, c->kind == FOCUS_PURCHASE ? STRV("One-Time") : STRV("Usage-Based"))
 TEXT_CELL(usd, STRV("USD"))
-TEXT_CELL(standard, STRV("Standard"))
+TEXT_CELL(pricing_category, c->commitment ? STRV("Committed") : STRV("Standard"))
 TEXT_CELL(category, STRV("AI and Machine Learning"))
 TEXT_CELL(subcategory, STRV("Generative AI"))
 TEXT_CELL(billing_id, a->billing_id.n ? a->billing_id : c->key[FOCUS_UPSTREAM])
@@ -201,8 +208,8 @@ TEXT_CELL(billing_name, a->billing_name)
 TEXT_CELL(sub_id, a->sub_id)
 /* Where there is an account, FOCUS wants a name for it. */
 TEXT_CELL(sub_name, a->sub_name.n ? a->sub_name : a->sub_id)
-TEXT_CELL(unit, strv_z(focus_unit(c->meter)))
-TEXT_CELL(meter, strv_z(focus_meter_words(c->meter)))
+TEXT_CELL(unit, is_own(c) ? STRV_NONE : strv_z(focus_unit(c->meter)))
+TEXT_CELL(meter, is_own(c) ? STRV("Commitment") : strv_z(focus_meter_words(c->meter)))
 TEXT_CELL(seller, seller(c->key[FOCUS_PROVIDER], false))
 TEXT_CELL(service, seller(c->key[FOCUS_PROVIDER], true))
 TEXT_CELL(cost_source, c->key[FOCUS_COST_SOURCE])
@@ -219,6 +226,16 @@ TEXT_CELL(class, c->key[FOCUS_CLASS])
 TEXT_CELL(region, c->key[FOCUS_REGION].n ? c->key[FOCUS_REGION] : a->region)
 TEXT_CELL(invoice_id, c->invoice_id)
 TEXT_CELL(tags, c->key[FOCUS_TAGS])
+TEXT_CELL(commitment_category, c->commitment ? STRV("Spend") : STRV_NONE)
+TEXT_CELL(commitment_id, c->commitment ? c->commitment->id : STRV_NONE)
+TEXT_CELL(commitment_name, !c->commitment          ? STRV_NONE
+                           : c->commitment->name.n ? c->commitment->name
+                                                   : c->commitment->id)
+TEXT_CELL(commitment_type, c->commitment ? STRV("Prepaid Spend") : STRV_NONE)
+TEXT_CELL(commitment_unit, c->commitment ? STRV("USD") : STRV_NONE)
+TEXT_CELL(commitment_status, !c->commitment || c->kind == FOCUS_PURCHASE ? STRV_NONE
+                             : c->kind == FOCUS_UNUSED                   ? STRV("Unused")
+                                                                         : STRV("Used"))
 
 #define MONEY_CELL(name, digits, decimals)                                                     \
     CELL(name)                                                                                 \
@@ -228,12 +245,35 @@ TEXT_CELL(tags, c->key[FOCUS_TAGS])
     }
 
 MONEY_CELL(amount, c->amount.atto, DECIMALS_OF_RATE)
-MONEY_CELL(rate, c->rate.atto, DECIMALS_OF_RATE)
-MONEY_CELL(list_rate, c->list_rate.atto, DECIMALS_OF_RATE)
-MONEY_CELL(consumed, (money_int)c->quantity, meter_is_time(c->meter) ? DECIMALS_OF_MS : 0)
-MONEY_CELL(priced, (money_int)c->quantity,
-           DECIMALS_OF_MILLION + (meter_is_time(c->meter) ? DECIMALS_OF_MS : 0))
+/* What a commitment covers was billed with its purchase, whose own cost is that of its use. */
+MONEY_CELL(billed, c->commitment && c->kind != FOCUS_PURCHASE ? 0 : c->amount.atto,
+           DECIMALS_OF_RATE)
+MONEY_CELL(effective, c->kind == FOCUS_PURCHASE ? 0 : c->amount.atto, DECIMALS_OF_RATE)
+MONEY_CELL(rate, is_own(c) ? DOLLAR : c->rate.atto, DECIMALS_OF_RATE)
+MONEY_CELL(list_rate, is_own(c) ? DOLLAR : c->list_rate.atto, DECIMALS_OF_RATE)
 MONEY_CELL(requests, (money_int)c->requests, 0)
+
+CELL(consumed)
+{
+    (void)a;
+    return is_own(c) ? RC_OK
+                     : put_decimal((money_int)c->quantity,
+                                   meter_is_time(c->meter) ? DECIMALS_OF_MS : 0, out);
+}
+
+CELL(priced)
+{
+    unsigned decimals =
+        DECIMALS_OF_MILLION + (meter_is_time(c->meter) ? (unsigned)DECIMALS_OF_MS : 0U);
+
+    return is_own(c) ? put_amount(c, a, out)
+                     : put_decimal((money_int)c->quantity, decimals, out);
+}
+
+CELL(commitment_quantity)
+{
+    return c->commitment ? put_amount(c, a, out) : RC_OK;
+}
 
 /* What a correction adds is no product of its rate: FOCUS allows that for this class alone. */
 static bool is_correction(const struct charge *c)
@@ -243,12 +283,14 @@ static bool is_correction(const struct charge *c)
 
 CELL(list_cost)
 {
-    return is_correction(c) ? put_amount(c, a, out) : put_product(c->list_rate, c, out);
+    return is_correction(c) || is_own(c) ? put_amount(c, a, out)
+                                         : put_product(c->list_rate, c, out);
 }
 
 CELL(contracted_cost)
 {
-    return is_correction(c) ? put_amount(c, a, out) : put_product(c->rate, c, out);
+    return is_correction(c) || is_own(c) ? put_amount(c, a, out)
+                                         : put_product(c->rate, c, out);
 }
 
 CELL(from)
@@ -293,6 +335,8 @@ CELL(next_month)
 CELL(pricing_unit)
 {
     (void)a;
+    if (is_own(c))
+        return csvw_text(out, STRV("USD"));
     return buf_printf(out, "1000000 %s", focus_unit(c->meter));
 }
 
@@ -313,6 +357,12 @@ CELL(description)
 
     (void)a;
     buf_init(&text, FOCUS_ROW_MAX_BYTES);
+    if (is_own(c))
+        return put_joined(&text,
+                          buf_printf(&text, "%s commitment " STRV_FMT,
+                                     c->kind == FOCUS_PURCHASE ? "Purchase of" : "Unused part of",
+                                     STRV_ARG(c->commitment->id)),
+                          out);
     rc = buf_printf(&text, "%s for " STRV_FMT, focus_meter_words(c->meter),
                     STRV_ARG(c->key[FOCUS_MODEL]));
     if (rc == RC_OK && tier.n)
@@ -327,6 +377,12 @@ static enum rc sku(const struct charge *c, bool price, struct buf *out)
     enum rc rc;
 
     buf_init(&text, FOCUS_ROW_MAX_BYTES);
+    if (is_own(c))
+        return put_joined(&text,
+                          buf_printf(&text, STRV_FMT "/commitment/" STRV_FMT "%s",
+                                     STRV_ARG(c->commitment->account),
+                                     STRV_ARG(c->commitment->id), price ? "/prepaid" : ""),
+                          out);
     rc = buf_printf(&text, STRV_FMT "/" STRV_FMT "/%s", STRV_ARG(c->key[FOCUS_PROVIDER]),
                     STRV_ARG(c->key[FOCUS_MODEL]), meter_name(c->meter));
     if (rc == RC_OK && price)
@@ -367,6 +423,8 @@ CELL(details)
     struct buf text;
 
     (void)a;
+    if (is_own(c))
+        return RC_OK;
     buf_init(&text, FOCUS_ROW_MAX_BYTES);
     jsonw_start(&w, &text);
     jsonw_object(&w);
@@ -384,33 +442,41 @@ CELL(details)
 
 /* ---- columns ---------------------------------------------------------------------------- */
 
-enum { ALL = 1 << FOCUS_1_2 | 1 << FOCUS_1_4, OLD = 1 << FOCUS_1_2, NEW = 1 << FOCUS_1_4 };
+enum { ALL = 1 << FOCUS_1_2 | 1 << FOCUS_1_4, OLD = 1 << FOCUS_1_2, NEW = 1 << FOCUS_1_4,
+       COMMITTED = ALL | FOCUS_IF_COMMITTED };
 
 static const struct focus_column columns[] = {
-    {"BilledCost", ALL, FOCUS_DECIMAL, put_amount},
+    {"BilledCost", ALL, FOCUS_DECIMAL, put_billed},
     {"BillingAccountId", ALL, FOCUS_TEXT, put_billing_id},
     {"BillingAccountName", ALL, FOCUS_TEXT, put_billing_name},
     {"BillingCurrency", ALL, FOCUS_TEXT, put_usd},
     {"BillingPeriodEnd", ALL, FOCUS_TIME, put_next_month},
     {"BillingPeriodStart", ALL, FOCUS_TIME, put_month},
-    {"ChargeCategory", ALL, FOCUS_TEXT, put_usage},
+    {"ChargeCategory", ALL, FOCUS_TEXT, put_charge_category},
     {"ChargeClass", ALL, FOCUS_TEXT, put_class},
     {"ChargeDescription", ALL, FOCUS_TEXT, put_description},
-    {"ChargeFrequency", ALL, FOCUS_TEXT, put_usage_based},
+    {"ChargeFrequency", ALL, FOCUS_TEXT, put_frequency},
     {"ChargePeriodEnd", ALL, FOCUS_TIME, put_to},
     {"ChargePeriodStart", ALL, FOCUS_TIME, put_from},
+    {"CommitmentDiscountCategory", COMMITTED, FOCUS_TEXT, put_commitment_category},
+    {"CommitmentDiscountId", COMMITTED, FOCUS_TEXT, put_commitment_id},
+    {"CommitmentDiscountName", COMMITTED, FOCUS_TEXT, put_commitment_name},
+    {"CommitmentDiscountQuantity", COMMITTED, FOCUS_DECIMAL, put_commitment_quantity},
+    {"CommitmentDiscountStatus", COMMITTED, FOCUS_TEXT, put_commitment_status},
+    {"CommitmentDiscountType", COMMITTED, FOCUS_TEXT, put_commitment_type},
+    {"CommitmentDiscountUnit", COMMITTED, FOCUS_TEXT, put_commitment_unit},
     {"ConsumedQuantity", ALL, FOCUS_DECIMAL, put_consumed},
     {"ConsumedUnit", ALL, FOCUS_TEXT, put_unit},
     {"ContractedCost", ALL, FOCUS_DECIMAL, put_contracted_cost},
     {"ContractedUnitPrice", ALL, FOCUS_DECIMAL, put_rate},
-    {"EffectiveCost", ALL, FOCUS_DECIMAL, put_amount},
+    {"EffectiveCost", ALL, FOCUS_DECIMAL, put_effective},
     {"HostProviderName", NEW, FOCUS_TEXT, put_seller},
     {"InvoiceDetailId", NEW, FOCUS_TEXT, put_nothing},
     {"InvoiceId", ALL, FOCUS_TEXT, put_invoice_id},
     {"InvoiceIssuerName", ALL, FOCUS_TEXT, put_seller},
     {"ListCost", ALL, FOCUS_DECIMAL, put_list_cost},
     {"ListUnitPrice", ALL, FOCUS_DECIMAL, put_list_rate},
-    {"PricingCategory", ALL, FOCUS_TEXT, put_standard},
+    {"PricingCategory", ALL, FOCUS_TEXT, put_pricing_category},
     {"PricingQuantity", ALL, FOCUS_DECIMAL, put_priced},
     {"PricingUnit", ALL, FOCUS_TEXT, put_pricing_unit},
     {"ProviderName", OLD, FOCUS_TEXT, put_seller},
@@ -446,14 +512,21 @@ const struct focus_column *focus_column_at(size_t i)
     return i < sizeof(columns) / sizeof(columns[0]) ? &columns[i] : NULL;
 }
 
-enum rc focus_row(enum focus_version version, const struct charge *c,
+bool focus_column_is_of(const struct focus_column *c, enum focus_version version,
+                        bool has_commitments)
+{
+    return (c->versions & 1U << version) &&
+           (has_commitments || !(c->versions & FOCUS_IF_COMMITTED));
+}
+
+enum rc focus_row(enum focus_version version, bool has_commitments, const struct charge *c,
                   const struct focus_account *account, struct buf *out)
 {
     const struct focus_column *column;
     bool first = true;
 
     for (size_t i = 0; (column = focus_column_at(i)); i++) {
-        if (!(column->versions & 1U << version))
+        if (!focus_column_is_of(column, version, has_commitments))
             continue;
         if (!first)
             TRY(buf_append(out, ",", 1));

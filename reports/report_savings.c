@@ -341,20 +341,35 @@ static void release(struct savings *s)
 
 /* ---- decisions ----------------------------------------------------------------------------------- */
 
-/* Whether decisions can be matched: they know findings of all, and of teams. */
-static bool knows_decisions(const struct run *run, size_t n_by)
+/* The values of the report's fields that a decision is about; false where it is of others. */
+static bool scope_of(const struct savings *s, const struct savings_decision *d,
+                     struct strv *value)
 {
-    return n_by == 0 || (n_by == 1 && run->params->by[0].id == FIELD_TEAM);
+    const struct report_params *p = s->run->params;
+
+    if (d->n_scope != s->n_by)
+        return false;
+    for (size_t i = 0; i < s->n_by; i++) {
+        size_t k = 0;
+
+        while (k < d->n_scope && !strv_eq(ledger_field_name(&p->by[i]),
+                                          ledger_field_name(&d->scope[k].field)))
+            k++;
+        if (k == d->n_scope || (p->by[i].id != FIELD_TAG &&
+                                !run_wants(s->run, p->by[i].id, d->scope[k].value)))
+            return false;
+        value[i] = d->scope[k].value;
+    }
+    return true;
 }
 
 /* The decision's finding; those that are no longer found are made, with nothing to save. */
 static struct saving *decided(struct savings *s, const struct savings_decision *d)
 {
-    struct strv value[1 + SAVING_KEYS];
+    struct strv value[PARAMS_BY_MAX + SAVING_KEYS];
 
-    if ((s->n_by == 0 && d->team.n) || (s->n_by == 1 && !run_wants(s->run, FIELD_TEAM, d->team)))
+    if (!scope_of(s, d, value))
         return NULL;
-    value[0] = d->team;
     memcpy(value + s->n_by, d->key, sizeof(d->key));
     return by_value_at(&s->found, value);
 }
@@ -561,7 +576,7 @@ enum rc report_savings(struct run *run)
                                 &run->fail);
     if (rc == RC_OK)
         rc = ask(&s);
-    if (rc == RC_OK && knows_decisions(run, s.n_by))
+    if (rc == RC_OK)
         rc = decide(&s, &decisions);
     keys = run_key_columns(run);
     saving_columns(&run->sheet);

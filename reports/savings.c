@@ -30,6 +30,58 @@ const struct savings_rule *savings_rule(struct strv name)
     return NULL;
 }
 
+/* ---- decisions -------------------------------------------------------------------------- */
+
+enum { SCOPES_MAX_BYTES = 64 << 20, SCOPE_MAX_BYTES = 4096 };
+
+/* One more field and value; "(untagged)" is the absent one. False: too many, or one twice. */
+static bool add_scope(struct savings_decision *d, struct strv name, struct strv value)
+{
+    struct ledger_field field;
+
+    if (d->n_scope == SAVINGS_SCOPE_MAX || !ledger_field_parse(name, &field))
+        return false;
+    for (size_t i = 0; i < d->n_scope; i++) {
+        if (strv_eq(ledger_field_name(&d->scope[i].field), ledger_field_name(&field)))
+            return false;
+    }
+    d->scope[d->n_scope].field = field;
+    d->scope[d->n_scope++].value = strv_eq(value, STRV("(untagged)")) ? STRV("") : value;
+    return true;
+}
+
+static bool read_scope(struct strv text, struct savings_decision *d, struct arena *arena)
+{
+    while (text.n) {
+        size_t equals = strv_find(text, '='), i = equals + 1, n = 0;
+        char *value = equals < text.n ? arena_alloc(arena, text.n) : NULL;
+
+        if (!value)
+            return false;
+        for (; i < text.n && text.p[i] != ','; i++) {
+            i += text.p[i] == '\\' && i + 1 < text.n;
+            value[n++] = text.p[i];
+        }
+        if (n == 0 || !add_scope(d, strv_head(text, equals), strv_make(value, n)))
+            return false;
+        text = strv_skip(text, i < text.n ? i + 1 : i);
+    }
+    return true;
+}
+
+bool savings_scope_is_valid(struct strv text)
+{
+    struct savings_decision *d = xcalloc(1, sizeof(*d));
+    struct arena arena;
+    bool good;
+
+    arena_init(&arena, SCOPE_MAX_BYTES);
+    good = read_scope(text, d, &arena) && d->n_scope > 0;
+    arena_release(&arena);
+    free(d);
+    return good;
+}
+
 enum rc savings_decisions_read(const char *state_dir, const struct zone *zone,
                                struct savings_decisions *out, struct fail *fail)
 {
@@ -41,14 +93,21 @@ enum rc savings_decisions_read(const char *state_dir, const struct zone *zone,
     rc = books_read(state_dir, BOOKS_DECISIONS, &out->table, fail);
     if (rc != RC_OK)
         return rc;
+    arena_init(&out->arena, SCOPES_MAX_BYTES);
     out->at = xcalloc(out->table.csv.n_rows + 1, sizeof(*out->at));
     for (size_t r = 0; r < out->table.csv.n_rows; r++) {
         struct savings_decision *d = &out->at[out->n];
+        struct strv team = books_field(&out->table, BOOKS_DECISIONS, r, "team");
         int64_t end_us;
+
+        *d = (struct savings_decision){.n_scope = 0};
+        if (team.n && !add_scope(d, STRV("team"), team))
+            continue;
+        if (!read_scope(books_field(&out->table, BOOKS_DECISIONS, r, "scope"), d, &out->arena))
+            continue;
 
         for (unsigned k = 0; k < SAVING_KEYS; k++)
             d->key[k] = books_field(&out->table, BOOKS_DECISIONS, r, names[k]);
-        d->team = books_field(&out->table, BOOKS_DECISIONS, r, "team");
         d->state = books_field(&out->table, BOOKS_DECISIONS, r, "state");
         d->owner = books_field(&out->table, BOOKS_DECISIONS, r, "owner");
         d->note = books_field(&out->table, BOOKS_DECISIONS, r, "note");
@@ -63,6 +122,8 @@ enum rc savings_decisions_read(const char *state_dir, const struct zone *zone,
 void savings_decisions_release(struct savings_decisions *d)
 {
     free(d->at);
+    if (d->at)
+        arena_release(&d->arena);
     books_release(&d->table);
 }
 

@@ -11,9 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/rc.h"
 #include "base/strv.h"
 #include "base/zone.h"
+#include "metering/ledger/ledger_read.h"
 #include "pricing/money.h"
 #include "reports/books.h"
 
@@ -35,8 +37,16 @@ enum saving_key {
     SAVING_KEYS
 };
 
+enum { SAVINGS_SCOPE_MAX = 8 };
+
 struct savings_decision {
-    struct strv key[SAVING_KEYS], team; /* views into the table */
+    struct strv key[SAVING_KEYS]; /* views into the table */
+    /* The group that the finding is of: fields and values of the report's `by`; 0: of all. */
+    struct {
+        struct ledger_field field;
+        struct strv value;
+    } scope[SAVINGS_SCOPE_MAX];
+    size_t n_scope;
     struct strv state, owner, note;
     int64_t since_us;
     bool is_done;
@@ -45,7 +55,10 @@ struct savings_decisions {
     struct books_table table;
     struct savings_decision *at;
     size_t n;
+    struct arena arena; /* values of scopes */
 };
+/* Whether it is "feature=chat,customer=acme", values escaped as those of `where`. */
+bool savings_scope_is_valid(struct strv text);
 /* Release in any case. */
 enum rc savings_decisions_read(const char *state_dir, const struct zone *zone,
                                struct savings_decisions *out, struct fail *fail) RC_MUST;

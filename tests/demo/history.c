@@ -71,6 +71,16 @@ static struct strv text_or_empty(const char *text)
     return text ? strv_z(text) : STRV("");
 }
 
+/* One cost line, after a contract that leaves so many per cent. */
+static void put_line(struct record *r, enum meter meter, uint64_t n, uint64_t nano, unsigned per_cent)
+{
+    money_int each = (money_int)nano * ATTO_PER_NANO / 100 * per_cent;
+
+    r->lines[r->n_lines++] =
+        (struct record_line){meter, n, {each * 1000000}, {each * (money_int)n}};
+    r->cost.atto += each * (money_int)n;
+}
+
 static void put_price(struct record *r, const struct model *m, uint64_t in, uint64_t out)
 {
     usage_set(&r->usage, USAGE_INPUT, in);
@@ -81,8 +91,8 @@ static void put_price(struct record *r, const struct model *m, uint64_t in, uint
     r->list_cost.atto =
         ((money_int)in * m->in_nano + (money_int)out * m->out_nano) * ATTO_PER_NANO;
     /* A contract of 7 % off where it is OpenAI's. */
-    r->cost.atto =
-        strcmp(m->upstream, "openai") == 0 ? r->list_cost.atto * 93 / 100 : r->list_cost.atto;
+    put_line(r, METER_IN, in, m->in_nano, strcmp(m->upstream, "openai") == 0 ? 93 : 100);
+    put_line(r, METER_OUT, out, m->out_nano, strcmp(m->upstream, "openai") == 0 ? 93 : 100);
 }
 
 struct texts {

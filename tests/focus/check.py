@@ -61,6 +61,16 @@ BY_VERSION = {
     "1.4": {"ServiceProviderName": (TEXT, False, None, True), "HostProviderName": (TEXT, False, None, True),
             "InvoiceDetailId": (TEXT, True, None, False)},
 }
+# Of files that know commitments.
+COMMITTED = {
+    "CommitmentDiscountCategory": (TEXT, True, {"Spend", "Usage"}, False),
+    "CommitmentDiscountId": (TEXT, True, None, False),
+    "CommitmentDiscountName": (TEXT, True, None, False),
+    "CommitmentDiscountQuantity": (DECIMAL, True, None, False),
+    "CommitmentDiscountStatus": (TEXT, True, {"Used", "Unused"}, False),
+    "CommitmentDiscountType": (TEXT, True, None, False),
+    "CommitmentDiscountUnit": (TEXT, True, None, False),
+}
 GONE = {"1.2": {"ServiceProviderName", "HostProviderName", "InvoiceDetailId"},
         "1.4": {"ProviderName", "PublisherName"}}
 # Keys that SkuPriceDetails may have without x_; ours need none of them.
@@ -74,7 +84,7 @@ PLACEHOLDERS = {"unknown", "n/a", "na", "null", "none", "(untagged)", "not appli
 class Checker:
     def __init__(self, version):
         self.version = version
-        self.columns = {**COLUMNS, **BY_VERSION[version]}
+        self.columns = {**COLUMNS, **COMMITTED, **BY_VERSION[version]}
         self.problems = []
         self.sku_of_price, self.details_of_price, self.category_of_service = {}, {}, {}
         self.list_of_price = {}
@@ -155,11 +165,18 @@ class Checker:
         numbers = self.cells(row, line)
         for name in self.totals:
             self.totals[name] += numbers.get(name) or 0
-        if line["ChargeCategory"] == "Usage":
-            for name in ("PricingQuantity", "PricingUnit", "PricingCategory", "ConsumedQuantity",
-                         "ConsumedUnit", "ListUnitPrice", "ContractedUnitPrice", "SkuId", "SkuPriceId"):
+        unused = line.get("CommitmentDiscountStatus") == "Unused"
+        if line["ChargeCategory"] == "Usage" and not unused:
+            for name in ("ConsumedQuantity", "ConsumedUnit"):
                 if line[name] == "":
                     self.wrong(row, f"{name} is empty on usage")
+        elif line["ConsumedQuantity"] or line["ConsumedUnit"]:
+            self.wrong(row, "something was consumed, and it is no usage")
+        if line["ChargeCategory"] in ("Usage", "Purchase"):
+            for name in ("PricingQuantity", "PricingUnit", "PricingCategory", "ListUnitPrice", "ContractedUnitPrice", "SkuId", "SkuPriceId"):
+                if line[name] == "":
+                    self.wrong(row, f"{name} is empty on usage")
+        self.commitment(row, line, numbers)
         for cost, price in (("ListCost", "ListUnitPrice"), ("ContractedCost", "ContractedUnitPrice")):
             if line["ChargeClass"] != "Correction" and None not in (
                     numbers.get(cost), numbers.get(price), numbers.get("PricingQuantity")):
@@ -187,6 +204,22 @@ class Checker:
             before = self.list_of_price.setdefault(entry, line["ListUnitPrice"])
             if before != line["ListUnitPrice"]:
                 self.wrong(row, f"{entry} has two list prices: {before}, {line['ListUnitPrice']}")
+
+    def commitment(self, row, line, numbers):
+        bought = line["ChargeCategory"] == "Purchase"
+        if not line.get("CommitmentDiscountId"):
+            if any(line.get(name) for name in COMMITTED) or line["PricingCategory"] == "Committed":
+                self.wrong(row, "part of a commitment that has no id")
+            return
+        for name in COMMITTED:
+            if (line[name] == "") != (bought and name == "CommitmentDiscountStatus"):
+                self.wrong(row, f"{name} is {line[name]!r} on a row of a commitment")
+        if line["PricingCategory"] != "Committed":
+            self.wrong(row, "PricingCategory is not Committed")
+        if bought and (numbers["EffectiveCost"] or line["ChargeFrequency"] == "Usage-Based"):
+            self.wrong(row, "a purchase for later has a cost of its own, or the frequency of usage")
+        if not bought and numbers["BilledCost"]:
+            self.wrong(row, "what was paid beforehand is billed again")
 
     def once(self, row, seen, line, name, has_one):
         before = seen.setdefault(line[name], line[has_one])

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -20,6 +21,7 @@ sys.path.insert(0, os.path.join(procs.ROOT, "tests", "focus"))
 
 from check import Checker, check  # noqa: E402
 
+HISTORY = os.path.join(os.path.dirname(procs.provider_binary()), "history")
 PYTHON = os.path.join(procs.ROOT, "build", "venv-focus", "bin", "python")
 # What the official validator (2.2.1) reports on correct files, by rule, and why that is its own fault.
 FALSE_FAILURES = {
@@ -173,6 +175,62 @@ def test_a_price_has_an_id_of_its_own(gateways, provider, tmp_path, contract):
                         ("openai/stepwise/in", "openai/stepwise/in/standard/ctx-100", 4, 2),
                         ("openai/stepwise/out", "openai/stepwise/out/standard", 8, 2),
                         ("openai/stepwise/out", "openai/stepwise/out/standard/ctx-100", 12, 2)}
+
+
+@pytest.mark.skipif(not os.path.exists(HISTORY), reason=f"no {HISTORY}")
+@pytest.mark.parametrize("version", ["1.2", "1.4"])
+def test_commitments(gateways, tmp_path, version):
+    """What was paid beforehand: the purchase, what it covered billed at nothing, and what was left of it."""
+    state = tmp_path / "terms" / "var"
+    state.mkdir(parents=True)
+    subprocess.run([HISTORY, str(state), "20", "60"], check=True, timeout=120)
+    gateway = gateways(name="terms")
+    today = datetime.now(timezone.utc).date()
+    day = [today - timedelta(days=n) for n in range(21)]
+
+    def cost(*words):
+        return Decimal(gateway.report("spend", "--tz", "UTC", *words)["total"]["cost_usd"])
+    term = "--from", str(day[12]), "--to", str(day[6])
+    first = cost(*term, "--where", "upstream=openai") / 2
+    second = cost(*term, "--where", "upstream=anthropic") * 2
+    bought = {"C-1": Decimal(f"{first:.18f}"), "C-2": Decimal(f"{second:.18f}"), "C-3": Decimal(9)}
+    file = tmp_path / "commitments.csv"
+    file.write_text("id,account,provider,name,from,to,amount_usd\n"
+                    f"C-1,openai,openai,Half of it,{day[12]},{day[6]},{bought['C-1']:f}\n"
+                    f"C-2,anthropic,anthropic,,{day[12]},{day[6]},{bought['C-2']:f}\n"
+                    f"C-3,nobody,,,{day[3]},{today + timedelta(days=400)},9\n")
+    gateway.cli("import", "commitments", str(file))
+    path = export(gateway, "committed.csv", "--focus-version", version)
+    checker = check(path, version)
+    assert checker.problems == []
+    rows = read(path)
+
+    def told(name, status, column="EffectiveCost"):
+        return sum(Decimal(row[column]) for row in rows if row["CommitmentDiscountId"] == name and
+                   (row["CommitmentDiscountStatus"] or row["ChargeCategory"]) == status)
+    assert {name: told(name, "Purchase", "BilledCost") for name in bought} == bought
+    for name in ("C-1", "C-2"):
+        assert 0 < told(name, "Used") and told(name, "Used") + told(name, "Unused") == bought[name]
+    assert told("C-2", "Used") * 2 == bought["C-2"]
+    # The term of C-3 goes on: what it leaves is not known yet.
+    assert told("C-3", "Used") == told("C-3", "Unused") == 0
+    # Metered cost is the ledger's whoever paid it, and is billed once: with the purchase, or by itself.
+    metered = [row for row in rows if row["x_CostSource"] != "invoiced"]
+    whole = cost("--from", "2000-01-01", "--to", str(today + timedelta(days=2)))
+    assert sum(Decimal(row["EffectiveCost"]) for row in metered) == whole
+    assert sum(Decimal(row["BilledCost"]) for row in metered) == whole - told("C-1", "Used") - told("C-2", "Used")
+    with open(path + ".metadata.json", encoding="utf-8") as metadata:
+        said = json.load(metadata)
+    assert Decimal(said["x_TotalBilledCost"]) == checker.totals["BilledCost"]
+    assert Decimal(said["x_TotalEffectiveCost"]) == checker.totals["EffectiveCost"]
+    # The same from later on: what went before has used up its part.
+    later = read(export(gateway, "later.csv", "--grain", "request", "--from", f"{day[9]}T13:00:00Z"))
+    all_of_it = {(row["x_RequestId"], row["SkuPriceId"]): row["CommitmentDiscountId"]
+                 for row in read(export(gateway, "whole.csv", "--grain", "request"))}
+    assert len({row["CommitmentDiscountId"] for row in later}) >= 3
+    assert all(all_of_it[row["x_RequestId"], row["SkuPriceId"]] == row["CommitmentDiscountId"]
+               for row in later if row["x_RequestId"])
+    gateway.cli("export", "--format", "focus", "--where", "team=search", code=2)
 
 
 def test_same_ledger_same_bytes(spent):

@@ -67,6 +67,7 @@ static int teardown(void **state)
 }
 
 #define HEADER "rule,upstream,model,alternative,environment,team,state,owner,since,note\n"
+#define SCOPES "rule,upstream,model,alternative,environment,scope,state,owner,since,note\n"
 
 static const char *text_of(const cJSON *row, const char *name)
 {
@@ -123,6 +124,35 @@ static void test_done_is_measured(void **state)
     cJSON_Delete(json);
 }
 
+/* Any fields that the report is grouped by say which finding is meant. */
+static void test_decided_of_any_scope(void **state)
+{
+    char why[512];
+    cJSON *json;
+
+    (void)state;
+    assert_int_equal(
+        import(BOOKS_DECISIONS,
+               SCOPES "error,openai,model-1,,,\"key=key,team=search\",done,kim,2026-11-10,\n"
+                      "error,openai,model-1,,,customer=(untagged),accepted,lee,2026-11-10,\n"
+                      "error,openai,model-1,,,\"key=a\\,b\",dismissed,max,2026-11-10,\n",
+               why, sizeof(why)),
+        RC_OK);
+    json = fixture_json(&f, "savings", "month=2026-11&by=team,key");
+    assert_string_equal(text_of(row_with(json, "team", "search"), "owner"), "kim");
+    assert_true(amount(row_with(json, "team", "search"), "realised_usd") ==
+                (8 * 5 - 1 * 5) * CENT);
+    assert_string_equal(text_of(row_with(json, "team", "billing"), "owner"), "");
+    cJSON_Delete(json);
+    json = fixture_json(&f, "savings", "month=2026-11&by=customer");
+    assert_string_equal(text_of(row_with(json, "customer", "(untagged)"), "owner"), "lee");
+    cJSON_Delete(json);
+    json = fixture_json(&f, "savings", "month=2026-11&by=key");
+    assert_string_equal(text_of(row_with(json, "key", "a,b"), "state"), "dismissed");
+    assert_string_equal(text_of(row_with(json, "key", "key"), "state"), "open");
+    cJSON_Delete(json);
+}
+
 static void test_what_is_no_longer_found_stays(void **state)
 {
     char why[512];
@@ -151,6 +181,8 @@ static void test_faulty_files(void **state)
     } cases[] = {
         {HEADER "luck,,,,,,open,,2026-11-10,\n", "d.csv:2: column 1 (rule)"},
         {HEADER "retry,,,,,,maybe,,2026-11-10,\n", "d.csv:2: column 7 (state)"},
+        {SCOPES "retry,,,,,chat,open,,2026-11-10,\n", "d.csv:2: column 6 (scope)"},
+        {SCOPES "retry,,,,,\"team=a,team=b\",open,,2026-11-10,\n", "d.csv:2: column 6 (scope)"},
         {HEADER "retry,,,,,,open,,soon,\n", "d.csv:2: column 9 (since)"},
         {HEADER "retry,,,,,,open,,,\n", "is missing"},
         {"rule,state\nretry,open\n", "\"since\" is missing"},
@@ -181,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nobody_has_said_anything),
         cmocka_unit_test(test_done_is_measured),
+        cmocka_unit_test(test_decided_of_any_scope),
         cmocka_unit_test(test_what_is_no_longer_found_stays),
         cmocka_unit_test(test_faulty_files),
         cmocka_unit_test(test_realised),
