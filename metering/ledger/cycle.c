@@ -97,9 +97,8 @@ static void note_begin(struct ledger *l, struct segment *s, const struct uuid *i
 {
     struct begun *begun;
 
-    if (dict_get(&l->open, bytes_of(id)))
+    if (!dict_add(&l->open, bytes_of(id), (int64_t)(intptr_t)s))
         return; /* read again */
-    dict_put(&l->open, bytes_of(id), (int64_t)(intptr_t)s);
     s->open++;
     if (!l->begun)
         return;
@@ -112,18 +111,13 @@ static void note_begin(struct ledger *l, struct segment *s, const struct uuid *i
 
 static void note_end(struct ledger *l, const struct record *r)
 {
-    int64_t *at = dict_get(&l->open, bytes_of(&r->id));
+    int64_t at;
 
-    if (!at)
+    if (!dict_take(&l->open, bytes_of(&r->id), &at))
         return;
-    ((struct segment *)(intptr_t)*at)->open--;
-    dict_remove(&l->open, bytes_of(&r->id));
-    if (!l->begun)
-        return;
-    at = dict_get(l->begun, bytes_of(&r->id));
-    if (at)
-        free((struct begun *)(intptr_t)*at);
-    dict_remove(l->begun, bytes_of(&r->id));
+    ((struct segment *)(intptr_t)at)->open--;
+    if (l->begun && dict_take(l->begun, bytes_of(&r->id), &at))
+        free((struct begun *)(intptr_t)at);
 }
 
 static void bad_entry(struct ledger *l, struct segment *s, const char *what)
@@ -145,32 +139,32 @@ static void saw(struct segment *s, int64_t us)
 static enum rc apply_record(struct ledger *l, struct segment *s, const struct segment_entry *e,
                             bool is_new, struct fail *fail)
 {
-    struct record r;
+    struct record *r = &l->record;
     bool was_new = false;
     enum rc rc;
 
     /* Of a BEGIN the rest is looked at only where its END never comes: see recover.c. */
-    rc = e->kind == JOURNAL_BEGIN && !l->begun ? record_decode_id(e->payload, &r)
-                                               : record_decode(e->payload, &r);
+    rc = e->kind == JOURNAL_BEGIN && !l->begun ? record_decode_id(e->payload, r)
+                                               : record_decode(e->payload, r);
     if (rc != RC_OK) {
         if (is_new)
             bad_entry(l, s, "record");
         return RC_OK;
     }
     if (e->kind == JOURNAL_BEGIN) {
-        saw(s, r.start_us);
-        note_begin(l, s, &r.id, e->payload);
+        saw(s, r->start_us);
+        note_begin(l, s, &r->id, e->payload);
         return RC_OK;
     }
-    saw(s, r.end_us);
+    saw(s, r->end_us);
     if (is_new) {
-        rc = ingest_record(l->in, &r, e->payload, &was_new, fail);
+        rc = ingest_record(l->in, r, e->payload, &was_new, fail);
         if (rc != RC_OK)
             return rc;
         l->batch.ingested += was_new;
         l->batch.duplicates += !was_new;
     }
-    note_end(l, &r);
+    note_end(l, r);
     return RC_OK;
 }
 

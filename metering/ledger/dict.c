@@ -48,12 +48,27 @@ void dict_init(struct dict *d)
     *d = (struct dict){0};
 }
 
+static inline bool is_near(const struct dict_slot *s)
+{
+    return s->key_n <= DICT_SHORT_BYTES;
+}
+
+static inline const char *key_of(const struct dict_slot *s)
+{
+    return is_near(s) ? s->key.near : s->key.far;
+}
+
+static void empty(struct dict_slot *s)
+{
+    if (s->hash && !is_near(s))
+        free(s->key.far);
+    *s = (struct dict_slot){0};
+}
+
 void dict_clear(struct dict *d)
 {
-    for (size_t i = 0; i < d->cap; i++) {
-        free(d->slots[i].key);
-        d->slots[i] = (struct dict_slot){0};
-    }
+    for (size_t i = 0; i < d->cap && d->n > 0; i++)
+        empty(&d->slots[i]);
     d->n = 0;
 }
 
@@ -73,7 +88,7 @@ static size_t find(const struct dict *d, struct strv key, uint64_t hash)
         const struct dict_slot *s = &d->slots[at];
 
         if (s->hash == 0 || (s->hash == hash && s->key_n == key.n &&
-                             (key.n == 0 || memcmp(s->key, key.p, key.n) == 0)))
+                             (key.n == 0 || memcmp(key_of(s), key.p, key.n) == 0)))
             return at;
     }
 }
@@ -97,13 +112,14 @@ static void grow(struct dict *d)
         const struct dict_slot *s = &d->slots[i];
 
         if (s->hash)
-            wide.slots[find(&wide, strv_make(s->key, s->key_n), s->hash)] = *s;
+            wide.slots[find(&wide, strv_make(key_of(s), s->key_n), s->hash)] = *s;
     }
     free(d->slots);
     *d = wide;
 }
 
-void dict_put(struct dict *d, struct strv key, int64_t value)
+/* The slot of the key; a new one's value is to be set. */
+static struct dict_slot *slot_for(struct dict *d, struct strv key, bool *is_new)
 {
     uint64_t hash = hash_of(key);
     struct dict_slot *s;
@@ -111,16 +127,38 @@ void dict_put(struct dict *d, struct strv key, int64_t value)
     if (d->n >= d->cap / 2)
         grow(d);
     s = &d->slots[find(d, key, hash)];
-    if (s->hash == 0) {
-        *s = (struct dict_slot){
-            .hash = hash, .key = xmemdupz(key.n ? key.p : "", key.n), .key_n = key.n};
-        d->n++;
-    }
-    s->value = value;
+    *is_new = s->hash == 0;
+    if (!*is_new)
+        return s;
+    s->hash = hash;
+    s->key_n = key.n;
+    if (!is_near(s))
+        s->key.far = xmemdupz(key.p, key.n);
+    else if (key.n)
+        memcpy(s->key.near, key.p, key.n);
+    d->n++;
+    return s;
+}
+
+void dict_put(struct dict *d, struct strv key, int64_t value)
+{
+    bool is_new;
+
+    slot_for(d, key, &is_new)->value = value;
+}
+
+bool dict_add(struct dict *d, struct strv key, int64_t value)
+{
+    bool is_new;
+    struct dict_slot *s = slot_for(d, key, &is_new);
+
+    if (is_new)
+        s->value = value;
+    return is_new;
 }
 
 /* Closes the gap, so that no later key of the same run is cut off (Knuth 6.4, algorithm R). */
-bool dict_remove(struct dict *d, struct strv key)
+bool dict_take(struct dict *d, struct strv key, int64_t *value)
 {
     size_t mask = d->cap - 1, gap, at;
 
@@ -129,7 +167,8 @@ bool dict_remove(struct dict *d, struct strv key)
     gap = find(d, key, hash_of(key));
     if (d->slots[gap].hash == 0)
         return false;
-    free(d->slots[gap].key);
+    *value = d->slots[gap].value;
+    empty(&d->slots[gap]);
     for (at = (gap + 1) & mask; d->slots[at].hash; at = (at + 1) & mask) {
         size_t home = d->slots[at].hash & mask;
 
@@ -143,13 +182,20 @@ bool dict_remove(struct dict *d, struct strv key)
     return true;
 }
 
+bool dict_remove(struct dict *d, struct strv key)
+{
+    int64_t value;
+
+    return dict_take(d, key, &value);
+}
+
 bool dict_next(const struct dict *d, size_t *at, struct strv *key, int64_t *value)
 {
     while (*at < d->cap) {
         const struct dict_slot *s = &d->slots[(*at)++];
 
         if (s->hash) {
-            *key = strv_make(s->key, s->key_n);
+            *key = strv_make(key_of(s), s->key_n);
             *value = s->value;
             return true;
         }

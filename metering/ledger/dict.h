@@ -14,10 +14,15 @@
 
 #include "base/strv.h"
 
+enum { DICT_SHORT_BYTES = 16 }; /* keys of so many are kept in the table itself */
+
 struct dict_slot {
     uint64_t hash; /* 0: free */
-    char *key;
     size_t key_n;
+    union {
+        char *far;
+        char near[DICT_SHORT_BYTES];
+    } key;
     int64_t value;
 };
 
@@ -34,8 +39,12 @@ void dict_clear(struct dict *d);
 int64_t *dict_get(const struct dict *d, struct strv key);
 /* Adds the key, or gives it a new value. */
 void dict_put(struct dict *d, struct strv key, int64_t value);
+/* False, and nothing changed, where it is in it already. */
+bool dict_add(struct dict *d, struct strv key, int64_t value);
 /* False where it is not in it. */
 bool dict_remove(struct dict *d, struct strv key);
+/* The same, and what it was. */
+bool dict_take(struct dict *d, struct strv key, int64_t *value);
 /* Walks: start with *at = 0; false at the end. The dict is not changed meanwhile. */
 bool dict_next(const struct dict *d, size_t *at, struct strv *key, int64_t *value);
 

@@ -125,10 +125,11 @@ static unsigned width_for(uint64_t most)
                                 : 8;
 }
 
-static void pack(char *to, unsigned width, uint64_t value)
+/* Eight bytes, whatever the width of the column: the next value covers what is too many. */
+static inline void pack(char *to, uint64_t value)
 {
     value = htole64(value);
-    memcpy(to, &value, width);
+    memcpy(to, &value, sizeof(value));
 }
 
 enum rc fact_encode_numbers(const int64_t *v, size_t n, struct buf *out)
@@ -145,9 +146,9 @@ enum rc fact_encode_numbers(const int64_t *v, size_t n, struct buf *out)
     width = width_for((uint64_t)most - (uint64_t)least);
     p = xmalloc(HEAD_BYTES + n * width + sizeof(uint64_t));
     p[0] = (char)width;
-    pack(p + 1, 8, (uint64_t)least);
+    pack(p + 1, (uint64_t)least);
     for (size_t i = 0; i < n && width; i++)
-        pack(p + HEAD_BYTES + i * width, width, (uint64_t)v[i] - (uint64_t)least);
+        pack(p + HEAD_BYTES + i * width, (uint64_t)v[i] - (uint64_t)least);
     rc = buf_append(out, p, HEAD_BYTES + n * width);
     free(p);
     return rc;
@@ -192,18 +193,18 @@ enum rc fact_encode_amounts(const money_int *v, size_t n, struct buf *out)
     }
     p = xmalloc(AMOUNT_HEAD_BYTES + n * width + sizeof(uint64_t));
     p[0] = (char)width;
-    pack(p + 1, 8, (uint64_t)least);
-    pack(p + 9, 8, (uint64_t)((money_bits)least >> 64));
-    pack(p + 17, 8, divisor);
+    pack(p + 1, (uint64_t)least);
+    pack(p + 9, (uint64_t)((money_bits)least >> 64));
+    pack(p + 17, divisor);
     for (size_t i = 0; i < n && width; i++) {
         char *to = p + AMOUNT_HEAD_BYTES + i * width;
         money_bits d = (money_bits)v[i] - (money_bits)least;
 
         if (width == WIDEST) {
-            pack(to, 8, (uint64_t)d);
-            pack(to + 8, 8, (uint64_t)(d >> 64));
+            pack(to, (uint64_t)d);
+            pack(to + 8, (uint64_t)(d >> 64));
         } else {
-            pack(to, width, (uint64_t)d / divisor);
+            pack(to, (uint64_t)d / divisor);
         }
     }
     rc = buf_append(out, p, AMOUNT_HEAD_BYTES + n * width);

@@ -96,17 +96,37 @@ static struct combo_parts parts_of(const struct record *r)
     };
 }
 
+/* The parts one behind the other, texts with their lengths. */
+static enum rc join_parts(const struct combo_parts *parts, struct buf *out)
+{
+    size_t most = sizeof(parts->number);
+    char *start, *p;
+    enum rc rc;
+
+    for (int i = 0; i < COMBO_TEXTS; i++)
+        most += WIRE_U64_BYTES + parts->text[i].n;
+    rc = buf_reserve(out, most);
+    if (rc != RC_OK)
+        return rc;
+    start = buf_tail(out);
+    memcpy(start, parts->number, sizeof(parts->number));
+    p = start + sizeof(parts->number);
+    for (int i = 0; i < COMBO_TEXTS; i++) {
+        p += wire_make_u64(p, parts->text[i].n);
+        p = strv_copy(p, parts->text[i]);
+    }
+    buf_commit(out, (size_t)(p - start));
+    return RC_OK;
+}
+
 enum rc ingest_combo(struct ingest *in, const struct record *r, int64_t *id, struct fail *fail)
 {
     struct combo_parts parts = parts_of(r);
     const int64_t *known;
-    enum rc rc = RC_OK;
+    enum rc rc;
 
     buf_clear(&in->scratch);
-    for (int i = 0; i < COMBO_TEXTS && rc == RC_OK; i++)
-        rc = put_text(&in->scratch, parts.text[i]);
-    if (rc == RC_OK)
-        rc = buf_append(&in->scratch, (const char *)parts.number, sizeof(parts.number));
+    rc = join_parts(&parts, &in->scratch);
     if (rc != RC_OK) {
         *fail = (struct fail){.rc = rc, .doing = "store a record of this size"};
         return rc;

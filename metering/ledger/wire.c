@@ -1,5 +1,8 @@
 #include "metering/ledger/wire.h"
 
+#include <endian.h>
+#include <string.h>
+
 /* Once shipped, a number is never given to another meter or field. */
 enum { METER_NUMBERS = 128, USAGE_NUMBERS = 32 };
 
@@ -139,7 +142,40 @@ size_t wire_make_money(char *p, struct money m)
     return n + wire_make_u64(p + n, (uint64_t)v);
 }
 
-uint64_t wire_get_long_u64(struct wire_in *in)
+/* What is read at once: a varint of up to 63 bits. */
+enum { AT_ONCE = 9 };
+
+/*
+ * The length of a varint of up to AT_ONCE bytes, all of which can be read; 0: it is longer, or
+ * not the shortest form.  Eight bytes are loaded, cut behind the first that ends a number, and
+ * their groups of seven bits moved together in three steps.
+ */
+static inline size_t read_at_once(const unsigned char *p, uint64_t *v)
+{
+    uint64_t w, ends, top = 0;
+    size_t n = AT_ONCE;
+
+    memcpy(&w, p, sizeof(w));
+    w = le64toh(w);
+    ends = ~w & UINT64_C(0x8080808080808080);
+    if (ends) {
+        n = (size_t)__builtin_ctzll(ends) / 8 + 1;
+        w &= UINT64_MAX >> (64 - 8 * n);
+    } else if (p[8] < 0x80) {
+        top = (uint64_t)p[8] << 56;
+    } else {
+        return 0;
+    }
+    if (p[n - 1] == 0 && n > 1)
+        return 0;
+    w = (w & UINT64_C(0x007f007f007f007f)) | (w & UINT64_C(0x7f007f007f007f00)) >> 1;
+    w = (w & UINT64_C(0x00003fff00003fff)) | (w & UINT64_C(0x3fff00003fff0000)) >> 2;
+    w = (w & UINT64_C(0x000000000fffffff)) | (w & UINT64_C(0x0fffffff00000000)) >> 4;
+    *v = w | top;
+    return n;
+}
+
+static uint64_t get_any_u64(struct wire_in *in)
 {
     uint64_t v = 0;
 
@@ -163,8 +199,19 @@ uint64_t wire_get_long_u64(struct wire_in *in)
     return 0;
 }
 
-/* Amounts beyond 63 bits: those above some nine dollars. */
-static struct money get_wide_money(struct wire_in *in)
+uint64_t wire_get_long_u64(struct wire_in *in)
+{
+    uint64_t v;
+    size_t n = in->end - in->p >= AT_ONCE ? read_at_once(in->p, &v) : 0;
+
+    if (n == 0)
+        return get_any_u64(in);
+    in->p += n;
+    return v;
+}
+
+/* Also beyond 63 bits: those above some nine dollars. */
+static struct money get_any_money(struct wire_in *in)
 {
     money_bits v = 0;
 
@@ -194,34 +241,13 @@ static struct money get_wide_money(struct wire_in *in)
 
 struct money wire_get_money(struct wire_in *in)
 {
-    const unsigned char *p = in->p;
-    size_t most = (size_t)(in->end - p) < 9 ? (size_t)(in->end - p) : 9;
-    uint64_t v = 0;
+    uint64_t v;
+    size_t n = in->end - in->p >= AT_ONCE ? read_at_once(in->p, &v) : 0;
 
-    for (size_t i = 0; i < most; i++) {
-        v |= (uint64_t)(p[i] & 0x7f) << (7 * i);
-        if (p[i] & 0x80)
-            continue;
-        if (p[i] == 0 && i > 0)
-            break;
-        in->p = p + i + 1;
-        return (struct money){wire_unzigzag(v)};
-    }
-    return get_wide_money(in); /* also what is bad */
-}
-
-struct strv wire_get_bytes(struct wire_in *in, uint64_t n)
-{
-    struct strv bytes;
-
-    if (n > (uint64_t)(in->end - in->p)) {
-        in->bad = true;
-        in->p = in->end;
-        return STRV_NONE;
-    }
-    bytes = strv_make((const char *)in->p, (size_t)n);
+    if (n == 0)
+        return get_any_money(in);
     in->p += n;
-    return bytes;
+    return (struct money){wire_unzigzag(v)};
 }
 
 size_t wire_make_usage(char *p, const struct usage *u)

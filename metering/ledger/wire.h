@@ -57,7 +57,18 @@ static inline uint64_t wire_get_u64(struct wire_in *in)
     return in->p < in->end && *in->p < 0x80 ? *in->p++ : wire_get_long_u64(in);
 }
 struct money wire_get_money(struct wire_in *in);
-struct strv wire_get_bytes(struct wire_in *in, uint64_t n);
+static inline struct strv wire_get_bytes(struct wire_in *in, uint64_t n)
+{
+    struct strv bytes = strv_make((const char *)in->p, (size_t)n);
+
+    if (n > (uint64_t)(in->end - in->p)) {
+        in->bad = true;
+        in->p = in->end;
+        return STRV_NONE;
+    }
+    in->p += n;
+    return bytes;
+}
 static inline bool wire_at_end(const struct wire_in *in)
 {
     return in->bad || in->p == in->end;

@@ -123,12 +123,16 @@ static void amounts_of_any_width(void **state)
         for (int step = -1; step <= 1; step++) {
             for (int sign = -1; sign <= 1; sign += 2) {
                 struct money m = {(((money_int)1 << shift) + step) * sign}, back;
-                char bytes[WIRE_MONEY_BYTES + 1];
+                char bytes[WIRE_MONEY_BYTES + 16] = {0}; /* of which more can be read */
                 size_t n = wire_make_money(bytes, m);
                 struct wire_in in = wire_in(strv_make(bytes, n));
 
                 back = wire_get_money(&in);
                 assert_true(wire_at_end(&in) && !in.bad);
+                assert_int_equal(money_cmp(m, back), 0);
+                in = wire_in(strv_make(bytes, sizeof(bytes)));
+                back = wire_get_money(&in);
+                assert_true(!in.bad && in.p == (const unsigned char *)bytes + n);
                 assert_int_equal(money_cmp(m, back), 0);
                 in = wire_in(strv_make(bytes, n - 1));
                 wire_get_money(&in);
@@ -136,6 +140,9 @@ static void amounts_of_any_width(void **state)
                 bytes[n - 1] = (char)(bytes[n - 1] | 0x80); /* the same, not shortest */
                 bytes[n] = 0;
                 in = wire_in(strv_make(bytes, n + 1));
+                wire_get_money(&in);
+                assert_true(in.bad);
+                in = wire_in(strv_make(bytes, sizeof(bytes)));
                 wire_get_money(&in);
                 assert_true(in.bad);
             }
@@ -161,6 +168,61 @@ static void every_truncation_is_refused(void **state)
         assert_int_equal(record_decode(buf_view(&bytes), &b), RC_BAD);
         buf_release(&bytes);
     }
+}
+
+/* Each text of a record, and only it, comes back as itself: the decoder's table of places. */
+static void every_text_comes_back(void **state)
+{
+    struct record a = {.is_correction = true, .first_byte_us = -1}, b;
+    struct strv *const texts[] = {
+        &a.protocol,
+        &a.endpoint,
+        &a.method,
+        &a.model,
+        &a.service_tier,
+        &a.model_requested,
+        &a.price_id,
+        &a.book,
+        &a.provider_request_id,
+        &a.node,
+        &a.region,
+        &a.price_confidence,
+        &a.reason,
+        &a.priced_model,
+        &a.corrected_by,
+        &a.detail[0],
+        &a.detail[1],
+        &a.detail[2],
+        &a.detail[3],
+        &a.subject.dim[DIM_TEAM],
+        &a.subject.dim[DIM_FEATURE],
+        &a.subject.dim[DIM_ENVIRONMENT],
+        &a.subject.dim[DIM_CUSTOMER],
+        &a.subject.dim[DIM_USER],
+        &a.subject.dim[DIM_TASK],
+        &a.subject.dim[DIM_TASK_TYPE],
+        &a.subject.dim[DIM_KEY],
+        &a.subject.dim[DIM_MODEL],
+        &a.subject.dim[DIM_UPSTREAM],
+        &a.parts,
+    };
+    struct buf bytes;
+
+    (void)state;
+    memset(a.id.b, 7, sizeof(a.id.b));
+    memset(a.corrects.b, 8, sizeof(a.corrects.b));
+    buf_init(&bytes, RECORD_BYTES);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        buf_clear(&bytes);
+        *texts[i] = STRV("this one");
+        assert_int_equal(record_encode(&a, &bytes), RC_OK);
+        assert_int_equal(record_decode(buf_view(&bytes), &b), RC_OK);
+        for (size_t j = 0; j < sizeof(texts) / sizeof(*texts); j++)
+            assert_text(*texts[j],
+                        *(struct strv *)(void *)((char *)&b + ((char *)texts[j] - (char *)&a)));
+        *texts[i] = STRV_NONE;
+    }
+    buf_release(&bytes);
 }
 
 static void unknown_tags_are_skipped(void **state)
@@ -465,6 +527,7 @@ int main(void)
         cmocka_unit_test(an_id_is_read_or_refused),
         cmocka_unit_test(amounts_of_any_width),
         cmocka_unit_test(every_truncation_is_refused),
+        cmocka_unit_test(every_text_comes_back),
         cmocka_unit_test(unknown_tags_are_skipped),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(damage_is_harmless),

@@ -196,13 +196,17 @@ static void numbers_round_trip(void **state)
         uint64_t v = kit_random(&seed) >> kit_below(&seed, 64);
         struct money m = {(money_int)(kit_random(&seed) >> kit_below(&seed, 64)) *
                           (money_int)(kit_random(&seed) >> (5 + kit_below(&seed, 59)))};
-        char bytes[WIRE_MONEY_BYTES];
+        char bytes[WIRE_MONEY_BYTES + 16];
         struct wire_in in;
         size_t n = wire_make_u64(bytes, v);
 
         in = wire_in(strv_make(bytes, n));
         assert_int_equal(wire_get_u64(&in), v);
         assert_true(!in.bad && in.p == in.end);
+        memset(bytes + n, (int)kit_below(&seed, 256), sizeof(bytes) - n);
+        in = wire_in(strv_make(bytes, sizeof(bytes)));
+        assert_int_equal(wire_get_u64(&in), v);
+        assert_true(!in.bad && in.p == (const unsigned char *)bytes + n);
         if (kit_below(&seed, 2))
             m.atto = -m.atto;
         if (!wire_money_is_sane(m))
@@ -247,23 +251,39 @@ static void dict_agrees_with_an_array(void **state)
     assert_false(dict_remove(&d, STRV("x")));
     for (int i = 0; i < 100000; i++) {
         uint64_t key = kit_below(&seed, KEYS);
-        struct strv bytes = strv_make((const char *)&key, 1 + key % sizeof(key));
-        int64_t *at;
+        /* Of every length around that at which keys have storage of their own. */
+        char text[2 * DICT_SHORT_BYTES + sizeof(key)] = {0};
+        struct strv bytes = strv_make(text, sizeof(key) + key % (2 * DICT_SHORT_BYTES));
+        int64_t *at, was;
 
-        if (key > 255) /* so that the first bytes tell keys apart */
-            bytes.n = sizeof(key);
-        else
-            bytes.n = 1;
+        memcpy(text, &key, sizeof(key));
+        memcpy(text + bytes.n - sizeof(key), &key, sizeof(key));
         at = dict_get(&d, bytes);
         assert_int_equal(at ? *at : -1, there[key]);
-        if (kit_below(&seed, 3)) {
+        switch (kit_below(&seed, 5)) {
+        case 0:
+        case 1:
             dict_put(&d, bytes, i);
             n += there[key] < 0;
             there[key] = i;
-        } else {
+            break;
+        case 2:
+            assert_int_equal(dict_add(&d, bytes, i), there[key] < 0);
+            n += there[key] < 0;
+            there[key] = there[key] < 0 ? i : there[key];
+            break;
+        case 3:
             assert_int_equal(dict_remove(&d, bytes), there[key] >= 0);
             n -= there[key] >= 0;
             there[key] = -1;
+            break;
+        case 4:
+            was = -1;
+            assert_int_equal(dict_take(&d, bytes, &was), there[key] >= 0);
+            assert_int_equal(was, there[key]);
+            n -= there[key] >= 0;
+            there[key] = -1;
+            break;
         }
         assert_int_equal(d.n, n);
     }
