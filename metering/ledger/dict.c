@@ -69,7 +69,7 @@ void dict_clear(struct dict *d)
 {
     for (size_t i = 0; i < d->cap && d->n > 0; i++)
         empty(&d->slots[i]);
-    d->n = 0;
+    d->n = d->far_bytes = 0;
 }
 
 void dict_release(struct dict *d)
@@ -105,7 +105,8 @@ int64_t *dict_get(const struct dict *d, struct strv key)
 
 static void grow(struct dict *d)
 {
-    struct dict wide = {.cap = d->cap ? d->cap * 2 : DICT_FIRST_SLOTS, .n = d->n};
+    struct dict wide = {
+        .cap = d->cap ? d->cap * 2 : DICT_FIRST_SLOTS, .n = d->n, .far_bytes = d->far_bytes};
 
     wide.slots = xcalloc(wide.cap, sizeof(*wide.slots));
     for (size_t i = 0; i < d->cap; i++) {
@@ -132,10 +133,12 @@ static struct dict_slot *slot_for(struct dict *d, struct strv key, bool *is_new)
         return s;
     s->hash = hash;
     s->key_n = key.n;
-    if (!is_near(s))
+    if (!is_near(s)) {
         s->key.far = xmemdupz(key.p, key.n);
-    else if (key.n)
+        d->far_bytes += key.n;
+    } else if (key.n) {
         memcpy(s->key.near, key.p, key.n);
+    }
     d->n++;
     return s;
 }
@@ -168,6 +171,8 @@ bool dict_take(struct dict *d, struct strv key, int64_t *value)
     if (d->slots[gap].hash == 0)
         return false;
     *value = d->slots[gap].value;
+    if (!is_near(&d->slots[gap]))
+        d->far_bytes -= d->slots[gap].key_n;
     empty(&d->slots[gap]);
     for (at = (gap + 1) & mask; d->slots[at].hash; at = (at + 1) & mask) {
         size_t home = d->slots[at].hash & mask;

@@ -30,6 +30,7 @@ struct dict {
     struct dict_slot *slots;
     size_t cap; /* a power of two, or 0 */
     size_t n;
+    size_t far_bytes; /* of keys that are not in the table itself */
 };
 
 void dict_init(struct dict *d);

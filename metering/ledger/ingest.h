@@ -20,10 +20,12 @@ struct ingest;
 enum {
     LEDGER_OPEN_BUSY_MS = 10000, /* the longest wait for the lock when opening */
     INGEST_BUSY_MS = 100,        /* the longest wait for another's lock, then RC_AGAIN */
-    INGEST_WORDS_MAX = 1 << 17,  /* texts held in memory */
-    INGEST_COMBOS_MAX = 1 << 15, /* combinations held in memory */
-    INGEST_TASKS_MAX = 1 << 16,
-    INGEST_TAGSETS_MAX = 1 << 14,
+    /* Held in memory, of each kind; who makes up names fills no more than this. */
+    INGEST_WORDS_MAX = 1 << 16,
+    INGEST_COMBOS_MAX = 1 << 13,
+    INGEST_TASKS_MAX = 1 << 14,
+    INGEST_TAGSETS_MAX = 1 << 13,
+    INGEST_NAMES_BYTES = 4 << 20,  /* of their texts */
     INGEST_ROWS_MAX = 512,         /* collected before they are written */
     INGEST_BODIES_BYTES = 1 << 20, /* (the same) */
     INGEST_ROLLUPS_MAX = 1024,     /* added up in memory before they are written */

@@ -11,7 +11,7 @@
 
 static void keep(struct dict *cache, size_t max, struct strv key, int64_t id)
 {
-    if (cache->n >= max)
+    if (cache->n >= max || cache->far_bytes + key.n > INGEST_NAMES_BYTES)
         dict_clear(cache);
     dict_put(cache, key, id);
 }

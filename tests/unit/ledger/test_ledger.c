@@ -4,13 +4,14 @@
  */
 #include "tests/unit/ledger/kit.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 
-#include "metering/ledger/ingest.h"
+#include "metering/ledger/ingest_int.h"
 
 enum { KILL_ROUNDS = 12 };
 
@@ -885,6 +886,66 @@ static void foreign_and_newer_files_are_refused(void **state)
     kit_dir_remove(&d);
 }
 
+static int64_t number_of(const struct kit_dir *d, const char *sql)
+{
+    struct fail fail;
+    int64_t n = -1;
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(d->db, &db), SQLITE_OK);
+    assert_int_equal(db_query_int(db, sql, &n, &fail, "read the ledger"), RC_OK);
+    sqlite3_close(db);
+    return n;
+}
+
+/* Names that clients make up, as long as they may be: caches let go of them, tables do not. */
+static void made_up_names_fill_no_more_than_their_caches(void **state)
+{
+    enum { RECORDS = 1200, NAMES = 4 };
+    char text[NAMES][RECORD_TEXT_MAX_BYTES];
+    uint64_t seed = 31;
+    size_t most = 0;
+    struct ingest *in;
+    struct fail fail;
+    struct buf body;
+    struct kit_dir d;
+
+    (void)state;
+    kit_dir_make(&d);
+    in = ingest_open(d.db, &fail);
+    assert_non_null(in);
+    buf_init(&body, JOURNAL_ENTRY_MAX_BYTES);
+    assert_int_equal(ingest_begin(in, &fail), RC_OK);
+    for (uint64_t i = 0; i < RECORDS; i++) {
+        bool is_new;
+        struct record r;
+
+        kit_traffic(&seed, &r);
+        for (uint64_t k = 0; k < NAMES; k++) {
+            int n = snprintf(text[k], sizeof(text[k]), "%" PRIu64 ".%" PRIu64 " ", i, k);
+
+            memset(text[k] + n, 'x', sizeof(text[k]) - (size_t)n);
+            r.subject.dim[DIM_FEATURE + k] = strv_make(text[k], sizeof(text[k]));
+        }
+        r.subject.dim[DIM_TASK] = r.subject.dim[DIM_FEATURE];
+        buf_clear(&body);
+        assert_int_equal(record_encode(&r, &body), RC_OK);
+        assert_int_equal(ingest_record(in, &r, buf_view(&body), &is_new, &fail), RC_OK);
+        assert_true(in->words.far_bytes <= INGEST_NAMES_BYTES);
+        assert_true(in->combos.far_bytes <= INGEST_NAMES_BYTES);
+        assert_true(in->tasks.far_bytes <= INGEST_NAMES_BYTES);
+        most = in->words.n > most ? in->words.n : most;
+    }
+    assert_int_equal(ingest_commit(in, KIT_START_US, &fail), RC_OK);
+    assert_true(in->words.n < most && most < (size_t)RECORDS * NAMES);
+    ingest_close(in);
+    buf_release(&body);
+    assert_int_equal(kit_lines(&d), RECORDS);
+    assert_int_equal(number_of(&d, "SELECT count(*) FROM word WHERE length(text)=1024"),
+                     RECORDS * NAMES);
+    kit_dir_remove(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -904,6 +965,7 @@ int main(void)
         cmocka_unit_test(refusals_are_counted_once),
         cmocka_unit_test(thresholds_are_reached_once),
         cmocka_unit_test(foreign_and_newer_files_are_refused),
+        cmocka_unit_test(made_up_names_fill_no_more_than_their_caches),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -287,6 +287,16 @@ static void dict_agrees_with_an_array(void **state)
         }
         assert_int_equal(d.n, n);
     }
+    for (size_t at = 0, far = 0;;) {
+        struct strv key;
+        int64_t value;
+
+        if (!dict_next(&d, &at, &key, &value)) {
+            assert_int_equal(d.far_bytes, far);
+            break;
+        }
+        far += key.n > DICT_SHORT_BYTES ? key.n : 0;
+    }
     dict_release(&d);
 }
 
