@@ -44,7 +44,7 @@ struct ledger {
     size_t n_segments;
     struct segment_window window;
     struct dict open; /* id of a BEGIN without END: its segment */
-    struct record record; /* the one that is read now; too large to be cleared each time */
+    struct record record; /* that is read now: too large to be made each time */
     bool in_batch;
     size_t batch_entries, batch_bytes;
     size_t last_entries;       /* of the batch that was committed last */

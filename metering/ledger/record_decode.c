@@ -163,10 +163,38 @@ static void get_price(struct wire_in *in, uint64_t tag, struct strv value, struc
     }
 }
 
-static void get_field(struct wire_in *in, uint64_t tag, struct strv value, struct record *r)
+/* What ties the record to others: the one it corrects, those that it repeats. */
+static void get_mark(struct wire_in *in, uint64_t tag, struct strv value, struct record *r)
 {
     unsigned flags;
 
+    switch (tag) {
+    case TAG_CORRECTS:
+        r->is_correction = value.n == UUID_BYTES;
+        if (r->is_correction)
+            memcpy(r->corrects.b, value.p, UUID_BYTES);
+        else
+            in->bad = true;
+        break;
+    case TAG_WAS_UNPRICED:
+        r->was_unpriced = number(in, value, 1, false) != 0;
+        break;
+    case TAG_PROMPT:
+        r->prompt_hash = number(in, value, UINT64_MAX, false);
+        break;
+    case TAG_PREFIX:
+        r->prefix_hash = number(in, value, UINT64_MAX, false);
+        break;
+    case TAG_REPEATS:
+        flags = (unsigned)number(in, value, 3, false);
+        r->is_repeat = flags & 1;
+        r->is_cacheable = flags >> 1;
+        break;
+    }
+}
+
+static void get_field(struct wire_in *in, uint64_t tag, struct strv value, struct record *r)
+{
     switch (tag) {
     case TAG_PROVIDER_COST:
     case TAG_PRICE_STATUS:
@@ -226,25 +254,11 @@ static void get_field(struct wire_in *in, uint64_t tag, struct strv value, struc
         r->bytes_out = number(in, value, UINT64_MAX, false);
         break;
     case TAG_CORRECTS:
-        r->is_correction = value.n == UUID_BYTES;
-        if (r->is_correction)
-            memcpy(r->corrects.b, value.p, UUID_BYTES);
-        else
-            in->bad = true;
-        break;
     case TAG_WAS_UNPRICED:
-        r->was_unpriced = number(in, value, 1, false) != 0;
-        break;
     case TAG_PROMPT:
-        r->prompt_hash = number(in, value, UINT64_MAX, false);
-        break;
     case TAG_PREFIX:
-        r->prefix_hash = number(in, value, UINT64_MAX, false);
-        break;
     case TAG_REPEATS:
-        flags = (unsigned)number(in, value, 3, false);
-        r->is_repeat = flags & 1;
-        r->is_cacheable = flags >> 1;
+        get_mark(in, tag, value, r);
         break;
     }
 }
