@@ -4,7 +4,8 @@
  * Each counter of a limit's current window is shown twice: as the live counters have
  * it (through report_sources.counters) and as the ledger's lines add up.  While
  * requests run, or wait in the journal, the two may differ; settled they agree.  The
- * forecast to the window's end is that of the report on forecasts.
+ * forecast to the window's end is that of the report on forecasts, the last alert what the
+ * ledger has of the thresholds that were reached.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,8 @@ struct budget {
     int64_t now_us;
     bool has_forecast;
     money_int forecast; /* atto-USD, or the limit's unit */
+    int64_t alerted_us; /* when the last of its thresholds was reached; 0: none was */
+    unsigned alerted_percent;
 };
 
 struct budgets {
@@ -83,6 +86,12 @@ static void on_counter(const struct limit_counter *c, void *arg)
     to->reserved = c->reserved;
 }
 
+/* A limit whose thresholds are read. */
+struct crossed {
+    struct budgets *budgets;
+    size_t limit;
+};
+
 /* ---- the ledger's side ----------------------------------------------------------------- */
 
 static void on_spent(const struct limit_counter *c, void *arg)
@@ -107,6 +116,34 @@ static bool on_outlook(const struct outlook *o, void *arg)
     to->has_forecast = true;
     to->forecast = o->forecast;
     return true;
+}
+
+static bool on_crossing(const struct ledger_crossing *c, void *arg)
+{
+    struct crossed *crossed = arg;
+    struct budget *to =
+        add(crossed->budgets, crossed->limit, c->scope, c->start_us, c->end_us);
+
+    if (!to)
+        return false;
+    to->alerted_us = c->at_us;
+    to->alerted_percent = c->percent;
+    return true;
+}
+
+/* The thresholds that were reached in a limit's window of now. */
+static enum rc ask_crossings(struct budgets *b, size_t limit)
+{
+    const struct report_sources *s = b->run->sources;
+    const struct limit_def *def = limit_set_at(s->limits, limit);
+    struct crossed crossed = {b, limit};
+    int64_t start, end;
+    enum rc rc;
+
+    limit_window_at(def, s->zone, b->run->params->now_us, &start, &end);
+    rc = ledger_read_crossings(b->run->reader, strv_z(def->name), start, end, on_crossing,
+                               &crossed, &b->run->fail);
+    return rc == RC_OK ? b->rc : rc;
 }
 
 static enum rc ask_ledger(struct budgets *b, size_t limit)
@@ -145,6 +182,16 @@ static int by_limit(const void *a, const void *b)
     return strv_cmp(x->scope, y->scope);
 }
 
+/* The later of two; of those reached at one moment the higher. */
+static void keep_last_alert(struct budget *to, const struct budget *from)
+{
+    if (from->alerted_us < to->alerted_us ||
+        (from->alerted_us == to->alerted_us && from->alerted_percent <= to->alerted_percent))
+        return;
+    to->alerted_us = from->alerted_us;
+    to->alerted_percent = from->alerted_percent;
+}
+
 /*
  * One row a counter: what the counters and the ledger's rows said of it comes together.
  * A counter that is not there holds nothing, where counters could be read at all.
@@ -165,6 +212,7 @@ static void merge(struct budgets *b)
             to->ledger += b->at[i].ledger;
             to->forecast += b->at[i].forecast;
             to->has_forecast |= b->at[i].has_forecast;
+            keep_last_alert(to, &b->at[i]);
             continue;
         }
         *to = b->at[i];
@@ -194,6 +242,8 @@ enum budget_column {
     BUDGET_BURN, /* an hour: in USD and as a count */
     BUDGET_RUNS_OUT = BUDGET_BURN + 2,
     BUDGET_STATUS,
+    BUDGET_ALERT, /* the last threshold that was reached */
+    BUDGET_ALERT_AT,
 };
 
 static void budget_columns(struct sheet *t)
@@ -226,6 +276,9 @@ static void budget_columns(struct sheet *t)
     sheet_column(t, "burn_count_per_hour", "an hour", COLUMN_COUNT, COLUMN_SPARSE);
     sheet_column(t, "runs_out", "runs out", COLUMN_TIME, COLUMN_SPARSE);
     sheet_column(t, "status", "status", COLUMN_TEXT, COLUMN_KEY);
+    sheet_column(t, "last_alert_ratio", "last alert", COLUMN_RATIO,
+                 COLUMN_PER_CENT | COLUMN_SPARSE);
+    sheet_column(t, "last_alert", "at", COLUMN_TIME, COLUMN_SPARSE);
     t->has_total = false;
 }
 
@@ -346,6 +399,10 @@ static enum rc put_row(struct run *run, const struct budget *b)
     }
     put_amounts(b, known, spent, c);
     put_forecast(b, c);
+    if (b->alerted_us > 0) {
+        c[BUDGET_ALERT] = cell_ratio(b->alerted_percent, 100);
+        c[BUDGET_ALERT_AT] = cell_time(b->alerted_us);
+    }
     if (known)
         put_pace(b, spent, c);
     return RC_OK;
@@ -394,6 +451,8 @@ static enum rc ask_all(struct budgets *b, size_t n)
 
     for (size_t i = 0; rc == RC_OK && i < n; i++) {
         rc = ask_ledger(b, i);
+        if (rc == RC_OK)
+            rc = ask_crossings(b, i);
         if (rc == RC_OK)
             add_untouched(b, i);
         if (rc == RC_OK)

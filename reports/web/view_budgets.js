@@ -50,7 +50,7 @@ export function budgetList(answer, n) {
 }
 
 const COLUMNS = ["budget", "scope", "window", "mode", "limit_usd", "spent_usd", "reserved_usd", "remaining_usd",
-                 "ledger_spent_usd", "used_ratio", "forecast_usd", "forecast_ratio", "runs_out", "status", "window_end"];
+                 "ledger_spent_usd", "used_ratio", "forecast_usd", "forecast_ratio", "runs_out", "status", "last_alert_ratio", "last_alert", "window_end"];
 const COUNTS = COLUMNS.map((name) => name.replace(/_usd$/, "_count"));
 
 export const budgets = {

@@ -1,5 +1,6 @@
 """Thresholds of budgets: each reached once a window, in the journal and the ledger, whoever looks."""
 
+import json
 import os
 import sqlite3
 import time
@@ -49,18 +50,27 @@ def wait_reached(gateway, percents):
     return reached(gateway)
 
 
+def last_alerts(gateway):
+    rows = json.loads(gateway.cli("report", "budgets", "-o", "json"))["rows"]
+    assert all((row["last_alert"] is None) == (row["last_alert_ratio"] is None) for row in rows)
+    return [(row["scope"], row["last_alert_ratio"]) for row in rows
+            if row["last_alert"]]
+
+
 def test_noted_once_without_anybody_to_tell(gateways):
     gateway = gateways(limits=[LIMIT], alerts=alerts())
     send(gateway, 4)
     time.sleep(1.5)
-    assert reached(gateway) == []
+    assert reached(gateway) == [] == last_alerts(gateway)
     send(gateway, 2)
     row, = wait_reached(gateway, [50])
     assert row == (50, 6, 10, "ten", "team=search", None)
     gateway.kill()
     gateway.start()
+    assert last_alerts(gateway) == [("team=search", 0.5)]
     send(gateway, 5)
     rows = wait_reached(gateway, [50, 80, 100])
+    assert last_alerts(gateway) == [("team=search", 1)]
     assert rows[0] == row and [r[1] for r in rows[1:]] == [11, 11]
     gateway.stop()
     gateway.start()
