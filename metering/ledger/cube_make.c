@@ -380,6 +380,7 @@ static size_t blocks_of_day(const struct fact_index *x, int64_t day)
 enum rc cube_next(struct ledger_reader *r, struct cube_make **out, struct fail *fail)
 {
     const struct fact_place *last = NULL;
+    struct cube_make *made;
     int64_t newest, began_us = INT64_MIN, day = INT64_MIN;
     bool known;
     enum rc rc = facts_look(r, &known, fail);
@@ -407,11 +408,13 @@ enum rc cube_next(struct ledger_reader *r, struct cube_make **out, struct fail *
                 day = at;
         }
     }
-    for (int k = 0; k < CUBE_KINDS && day != INT64_MIN && !*out; k++) {
+    for (int k = 0; k < CUBE_KINDS && day != INT64_MIN; k++) {
         if (has_cube(&r->cubes, (enum cube_kind)k, day))
             continue;
-        *out = cube_make_new((enum cube_kind)k, day, last->block);
-        (*out)->is_too_many = blocks_of_day(&r->facts, day) < CUBE_BLOCKS_LEAST;
+        made = cube_make_new((enum cube_kind)k, day, last->block);
+        made->is_too_many = blocks_of_day(&r->facts, day) < CUBE_BLOCKS_LEAST;
+        *out = made;
+        break;
     }
     return RC_OK;
 }

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "base/check.h"
 #include "metering/ledger/ingest_int.h"
 #include "metering/ledger/wire.h"
 
@@ -109,6 +110,7 @@ static enum rc join_parts(const struct combo_parts *parts, struct buf *out)
     if (rc != RC_OK)
         return rc;
     start = buf_tail(out);
+    ASSERT(start != NULL);
     memcpy(start, parts->number, sizeof(parts->number));
     p = start + sizeof(parts->number);
     for (int i = 0; i < COMBO_TEXTS; i++) {

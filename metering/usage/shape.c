@@ -207,13 +207,12 @@ static void learn_event(void *arg, const struct jscan_event *e)
 {
     struct learner *l = arg;
     struct step step = {.type = (uint8_t)e->type, .node = e->node, .told = true};
-    uint64_t begin = e->begin, end = e->begin;
+    uint64_t begin = e->what == JSCAN_AT_LEAVE ? e->end : e->begin, end = begin;
 
     if (e->what == JSCAN_AT_ENTER) {
         step.kind = STEP_ENTER;
     } else if (e->what == JSCAN_AT_LEAVE) {
         step.kind = STEP_LEAVE;
-        begin = end = e->end;
     } else if (e->type == JSCAN_STRING) {
         step.kind = STEP_STRING;
         step.counted = (l->nodes[e->node].flags & JSCAN_COUNT) != 0;
