@@ -12,8 +12,8 @@
 #include "base/buf.h"
 #include "base/datetime.h"
 #include "base/jsonw.h"
+#include "base/state_file.h"
 #include "base/xalloc.h"
-#include "proxy/state_file.h"
 
 enum { LINE_MAX_BYTES = 16 << 10 };
 

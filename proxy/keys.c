@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "base/siphash.h"
+#include "base/state_file.h"
 #include "base/xalloc.h"
 #include "proxy/config.h"
 #include "proxy/config_json.h"
-#include "proxy/state_file.h"
 
 /* ---- look-up ---------------------------------------------------------------------- */
 

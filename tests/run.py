@@ -34,7 +34,8 @@ SECOND_RUN = ["-m", "not slow and not provider_only", "-k", "not sdk and not rep
 # a key of another user beside a gateway that runs.
 SANDBOX_RUN = ["-m", "not provider_only", "-k",
                "(test_10_start and not new_certificate) or "
-               "(test_25_http2 and test_shapes)"]
+               "(test_25_http2 and test_shapes) or "
+               "(test_92_reprice and new_price)"]
 RETRIED_MAX = 10  # tests that failed; more are no accident
 JOBS = min(4, os.cpu_count() or 1)
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/state_file.h"
 #include "base/xalloc.h"
 #include "metering/ledger/correction.h"
 #include "metering/ledger/ingest.h"
@@ -49,6 +50,7 @@ static enum rc take_lock(const char *journal_dir, int *fd, struct fail *fail)
     free(path);
     if (*fd < 0)
         return failed(fail, "open the journal folder's lock file");
+    state_file_own(*fd, journal_dir);
     if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
         return RC_OK;
     if (errno != EWOULDBLOCK)

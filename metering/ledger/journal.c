@@ -16,6 +16,7 @@
 #include "base/crc32c.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/state_file.h"
 #include "base/xalloc.h"
 #include "metering/ledger/journal_int.h"
 
@@ -100,6 +101,7 @@ static enum rc segment_create(struct journal *j, int *out, struct fail *fail)
     }
     if (fd < 0)
         return failed(fail, "make a journal segment");
+    state_file_own(fd, j->dir); /* a command's corrections */
     if (segment_fill(j->tail.dir_fd, fd, tmp, name, now, fail) != RC_OK) {
         unlinkat(j->tail.dir_fd, tmp, 0);
         close(fd);
