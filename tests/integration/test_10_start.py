@@ -173,6 +173,7 @@ def test_new_certificate_on_reload(gateway, certs):
             return connection.sock.getpeercert()["serialNumber"]
     before = serial()
     certs.leaf("renewed", "DNS:localhost,IP:127.0.0.1")
+    os.chmod(certs.path("renewed.key"), 0o644)  # the gateway may be another user's
     gateway.config["listen"]["proxy"].update(certificate=certs.path("renewed.pem"),
                                              private_key=certs.path("renewed.key"))
     gateway.write()

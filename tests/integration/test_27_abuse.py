@@ -16,7 +16,7 @@ from kit.procs import wait_for
 MIB = 1 << 20
 # What the process has beside what it holds for peers: program, ledger, threads, and what malloc
 # keeps of what was given back.
-CONSTANT_BYTES = 40 * MIB
+CONSTANT_BYTES = 48 * MIB
 IDLE = int(os.environ.get("TOLLGATE_TEST_IDLE", "2000"))   # 10000 takes half a minute
 
 
