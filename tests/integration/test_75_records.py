@@ -4,6 +4,7 @@ Numbers C7, C8, C9, C33 are those of the complaints about other gateways that th
 TOLLGATE_KILLS, TOLLGATE_OUTAGE_S and TOLLGATE_SOAK_S make the long runs by hand.
 """
 
+import contextlib
 import os
 import random
 import re
