@@ -38,13 +38,18 @@ def weeks(tmp_path_factory, certs, shared_provider):
     made.finish()
 
 
+def heed_ctrl_c():
+    """Tests that run in the background were told to ignore it, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def on_a_terminal(weeks, *words, until=None):
     """Runs it with a terminal as standard error; with `until` Ctrl-C is pressed once that is seen.
     Its exit status, and what it said there."""
     above, below = pty.openpty()
     process = subprocess.Popen([procs.tollgate_binary(), *words, "-c", weeks.config_path],
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=below,
-                               cwd=weeks.folder)
+                               cwd=weeks.folder, preexec_fn=heed_ctrl_c)
     os.close(below)
     said, pressed, end = "", False, time.monotonic() + 120
     try:
@@ -125,7 +130,7 @@ def test_a_report_that_takes_long_says_so(weeks):
     os.mkfifo(fifo)  # a file that comes slowly
     process = subprocess.Popen([procs.tollgate_binary(), *words[:-1], fifo, "-c", weeks.config_path],
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=below,
-                               cwd=weeks.folder)
+                               cwd=weeks.folder, preexec_fn=heed_ctrl_c)
     os.close(below)
     said = []
     try:
