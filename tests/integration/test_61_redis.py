@@ -257,13 +257,14 @@ def test_what_runs_while_redis_is_emptied_counts_at_once(gateways, provider, own
     wait_for("both to run", lambda: provider.totals()["requests"] == 2, 20)
     assert serves(gateway, 429)
     own_redis.command("FLUSHALL")
-    statuses = []
+    statuses, emptied = [], time.monotonic()
 
     def refused_by_the_limit():
         statuses.append(calls.send(gateway, calls.chat()).status)
         return statuses[-1] == 429
     wait_for("the counters to be there again", refused_by_the_limit, 9, 0.02)
-    assert set(statuses) <= {200, 429, 503} and statuses.count(200) <= 5, statuses
+    assert set(statuses) <= {200, 429, 503}, statuses
+    assert time.monotonic() - emptied < 4, statuses  # a poll is 100 ms
     assert all(thread.is_alive() for thread in running)
     for thread in running:
         thread.join(60)
