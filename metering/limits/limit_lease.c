@@ -24,6 +24,7 @@ struct lease {
     bool is_open;    /* Redis had room at the last answer */
     bool has_record; /* Redis holds something for it */
     bool is_low;     /* it ran low: asks for more before its time */
+    bool is_stale;   /* what Redis has of it is not what it is, though nothing was settled */
     uint64_t limit;
     uint64_t free;    /* to be taken */
     uint64_t held;    /* worst cases of requests that run */
@@ -150,6 +151,7 @@ static void tell(struct redis_engine *e, struct lease *l, uint64_t goal, int64_t
     l->goal = goal;
     l->spent = l->n_spent = 0;
     l->told_us = now_us;
+    l->is_stale = false;
     set_record(e, l, true);
     list_push_back(&e->queue, &op->node);
 }
@@ -270,6 +272,7 @@ static void settle_item(struct redis_engine *e, struct admission *a,
         a->claims[i].lease = NULL;
         l->running--;
         l->held -= a->amounts.n[l->unit];
+        l->is_stale = true;
     }
     limit_claims(a, claims);
     redis_engine_settle(e, a, claims, a->n_claims, actual, false);
@@ -278,6 +281,8 @@ static void settle_item(struct redis_engine *e, struct admission *a,
 void lease_settle(struct redis_engine *e, struct admission *a,
                   const struct limit_amounts *actual)
 {
+    if (e->is_draining)
+        e->lease_us = 0;
     if (e->itemize_seq > 0) {
         settle_item(e, a, actual);
         return;
@@ -296,8 +301,6 @@ void lease_settle(struct redis_engine *e, struct admission *a,
         l->n_spent++;
         stat_add(&e->unsettled, 1);
     }
-    if (e->is_draining)
-        e->lease_us = 0;
 }
 
 /* ---- ticks ------------------------------------------------------------------------- */
@@ -319,7 +322,7 @@ static bool look(struct redis_engine *e, struct lease *l, int64_t now_us)
         return l->running > 0 || l->idle < LEASE_IDLE_TICKS;
     }
     goal = goal_of(e, l, now_us);
-    if (l->n_spent > 0 || l->free > goal || goal > l->free + goal / 4 ||
+    if (l->n_spent > 0 || l->is_stale || l->free > goal || goal > l->free + goal / 4 ||
         (l->has_record && now_us - l->told_us >= LEASE_RENEW_MS * 1000))
         tell(e, l, goal, now_us);
     l->uses = 0;
@@ -389,7 +392,7 @@ static void tell_spent(struct redis_engine *e, struct lease *l)
     op_keep(e, op);
 }
 
-/* What runs stays held: the next message reserves for it again. */
+/* What runs stays held: the next message reserves for it again, and gives back the rest. */
 void lease_itemize(struct redis_engine *e)
 {
     e->itemize_seq = e->next_seq;
@@ -398,6 +401,7 @@ void lease_itemize(struct redis_engine *e)
 
         l->free = 0;
         l->is_open = false;
+        l->is_stale = l->has_record;
         if (l->n_spent > 0)
             tell_spent(e, l);
     }

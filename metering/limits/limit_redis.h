@@ -26,7 +26,7 @@ enum {
     RETRY_FIRST_MS = 100,
     RETRY_MAX_MS = 5000,
     STALL_CLOSE_MS = 3000, /* a connection that answers nothing so long is given up */
-    AWAIT_POLL_MS = 1000,  /* how often an empty Redis is asked whether it was rebuilt */
+    AWAIT_POLL_MS = 100,   /* how often an empty Redis is asked whether it was rebuilt */
     MOVING_POLL_MS = 10,   /* how often a slot that is being moved is asked for */
 
     LEASE_TICK_MS = 250,     /* how often what was taken from leases is told */

@@ -525,6 +525,102 @@ static void test_cut_connections(void **state)
     limit_set_free(set);
 }
 
+/* The part of the ledger that has so much is set anew, as a gateway does it. */
+static void rebuild(const struct limiter_options *o, struct limiter *l,
+                    const struct limit_set *set, uint64_t spent)
+{
+    struct limit_counter counter = {.scope = STRV(""), .spent = spent};
+    struct subject subject = subject_of("search", "k");
+    enum limit_part part;
+    struct request r;
+
+    request_init(&r, set, &subject, amounts(0, 0, 0, 0), clock_wall_us());
+    counter.start_us = r.a.claims[0].start_us;
+    counter.end_us = r.a.claims[0].end_us;
+    request_fini(&r);
+    assert_int_equal(limit_part_turn(o, &part), RC_OK);
+    assert_int_not_equal(part, LIMIT_PART_READY);
+    limiter_itemize(l);
+    usleep(2000);
+    assert_int_equal(limit_write(o, NULL, set, &counter, 1, clock_wall_us()), RC_OK);
+}
+
+/* Redis says so before a lease that changes in nothing would be told again. */
+static void until_sum(struct limiter *l, const struct limit_set *set, uint64_t spent,
+                      uint64_t reserved)
+{
+    int64_t until = clock_mono_us() + LEASE_RENEW_MS / 2 * 1000;
+    struct limiter_options o = options();
+    struct sum sum;
+
+    do {
+        turns(l, 20);
+        sum = sum_of(&o, NULL, set, 0, clock_wall_us());
+    } while ((sum.spent != spent || sum.reserved != reserved) && clock_mono_us() < until);
+    assert_int_equal(sum.spent, spent);
+    assert_int_equal(sum.reserved, reserved);
+}
+
+static void until_empty(struct limiter *l)
+{
+    struct limiter_stats stats;
+
+    redis_ask(&server, "FLUSHALL");
+    limiter_redis(l)->heartbeat_us = 0;
+    do {
+        turn(base, &l, 1);
+        limiter_stats(l, &stats);
+    } while (!stats.empty);
+    turns(l, 2 * LEASE_TICK_MS);
+}
+
+/*
+ * Redis loses everything while requests run on a lease: they are reserved again, and once they
+ * have ended, one by one since sums are not told then, nothing of the lease is left.
+ */
+static void test_emptied(void **state)
+{
+    enum { N = 5 };
+    struct limit_set *set = budget_of(UINT64_C(1) << 40);
+    struct subject subject = subject_of("search", "k");
+    struct limit_amounts took = amounts(40, 0, 1, 0);
+    struct limiter_options o = options();
+    struct request r[N];
+    struct limiter *l;
+    uint64_t spent;
+
+    (void)state;
+    o.await_rebuild = true;
+    o.owner = "0123456789abcdef";
+    o.start = 1;
+    l = limiter_new(&o, NULL);
+    rebuild(&o, l, set, 0);
+    spent = warm_up(l, set);
+    for (int i = 0; i < N; i++) {
+        request_init(&r[i], set, &subject, amounts(WORST, 0, 1, 1), clock_wall_us());
+        limiter_reserve(l, &r[i].a);
+        assert_int_equal(r[i].a.verdict, LIMIT_OK);
+        assert_true(r[i].a.leased);
+    }
+    until_sum(l, set, spent, N * WORST); /* what is idle was given back */
+    until_empty(l);
+    limiter_settle(l, &r[0].a, &took); /* before the rebuild, and in its figures */
+    spent += 40;
+    rebuild(&o, l, set, spent);
+    until_sum(l, set, spent, (N - 1) * WORST);
+    until_empty(l);
+    rebuild(&o, l, set, spent);
+    for (int i = 1; i < N; i++) /* after it, before Redis has heard that they run */
+        limiter_settle(l, &r[i].a, &took);
+    spent += (N - 1) * 40;
+    until_sum(l, set, spent, 0);
+    check_sums(set, spent);
+    for (int i = 0; i < N; i++)
+        request_fini(&r[i]);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
 /* A lease is of one window: the next one begins with its own. */
 static void test_window_edge(void **state)
 {
@@ -574,6 +670,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_dead, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cut_connections, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_emptied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_window_edge, set_up, tear_down),
     };
     int failed;

@@ -119,6 +119,51 @@ static void test_reserve_settle(void **state)
     limit_set_free(set);
 }
 
+/* All that a turn of the loop asks for is one script call, and all that it settles is another. */
+static void test_one_call_a_turn(void **state)
+{
+    enum { N = 100 };
+    struct limit_def defs[] = {def_of("month", UNIT_USD, UINT64_C(1) << 40, "month"),
+                               def_of("rpm", UNIT_REQUESTS, N, "60s"),
+                               def_of("parallel", UNIT_CONCURRENT, N, NULL)};
+    struct limit_set *set = limit_set_new(defs, 3, utc);
+    struct limit_amounts actual = amounts(25, 0, 1, 1);
+    struct subject subject = subject_of("search", "k");
+    struct limiter_stats before, between, after;
+    struct limiter_options o = options();
+    static struct request r[N];
+    struct redis_engine *e;
+    struct limiter *l;
+
+    (void)state;
+    need_server();
+    o.timeout_ms = 5000;
+    l = limiter_new(&o, NULL);
+    e = limiter_redis(l);
+    for (int i = 0; i < 5000 && (e->heartbeat_us == 0 || !list_is_empty(&e->batches)); i++)
+        turn(base, &l, 1); /* it has been heard of, and Redis knows the script */
+    limiter_stats(l, &before);
+    for (int i = 0; i < N; i++) {
+        request_init(&r[i], set, &subject, amounts(40, 0, 1, 1), clock_wall_us());
+        limiter_reserve(l, &r[i].a);
+    }
+    until_decided(l, &r[N - 1]);
+    limiter_stats(l, &between);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(r[i].a.verdict, LIMIT_OK);
+        limiter_settle(l, &r[i].a, &actual);
+    }
+    until_settled(l);
+    limiter_stats(l, &after);
+    assert_int_equal(between.script_calls - before.script_calls, 1);
+    assert_int_equal(after.script_calls - between.script_calls, 1);
+    assert_int_equal(sum_of(&o, NULL, set, 0, clock_wall_us()).spent, N * 25);
+    for (int i = 0; i < N; i++)
+        request_fini(&r[i]);
+    limiter_free(l);
+    limit_set_free(set);
+}
+
 /* Everything that one worker has to do with Redis, for a request that is admitted. */
 static struct limit_set *budget_of(uint64_t limit, enum on_failure on_failure)
 {
@@ -1206,6 +1251,7 @@ static void group_down(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_one_call_a_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reserve_settle, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_concurrent_processes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_all_or_none, set_up, tear_down),
