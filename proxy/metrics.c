@@ -367,6 +367,10 @@ static enum rc render_ledger(const struct ledger_stats *s, struct buf *out)
          s->expired},
         {"tollgate_ledger_waiting_bytes", "gauge", "Journalled, not yet in the ledger.",
          s->waiting_bytes},
+        {"tollgate_ledger_page_bytes", "gauge", "Pages of the ledger in its writer's memory.",
+         s->page_bytes},
+        {"tollgate_ledger_name_bytes", "gauge", "Names that the ledger's writer remembers.",
+         s->name_bytes},
     };
 
     TRY(render_list(list, sizeof(list) / sizeof(list[0]), out));

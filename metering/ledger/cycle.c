@@ -426,9 +426,9 @@ void ledger_remove_done(struct ledger *l)
     }
 }
 
-static void count_waiting(struct ledger *l)
+static void count_held(struct ledger *l)
 {
-    uint64_t waiting = 0;
+    uint64_t waiting = 0, pages, names;
 
     LIST_FOREACH (at, &l->segments) {
         const struct segment *s = LIST_OBJECT(at, struct segment, link);
@@ -438,8 +438,11 @@ static void count_waiting(struct ledger *l)
         if (size > s->committed && size > JOURNAL_HEADER_BYTES)
             waiting += size - s->committed;
     }
+    ingest_memory(l->in, &pages, &names);
     pthread_mutex_lock(&l->lock);
     l->stats.waiting_bytes = waiting;
+    l->stats.page_bytes = pages;
+    l->stats.name_bytes = names;
     l->stats.segments = l->n_segments;
     l->stats.lag_us = waiting ? clock_wall_us() - l->as_of_us : 0;
     pthread_mutex_unlock(&l->lock);
@@ -469,6 +472,6 @@ enum rc ledger_cycle(struct ledger *l, bool *more, struct fail *fail)
         *more = true;
         rc = RC_OK;
     }
-    count_waiting(l);
+    count_held(l);
     return rc;
 }

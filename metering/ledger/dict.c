@@ -72,6 +72,11 @@ void dict_clear(struct dict *d)
     d->n = d->far_bytes = 0;
 }
 
+size_t dict_bytes(const struct dict *d)
+{
+    return d->cap * sizeof(*d->slots) + d->far_bytes;
+}
+
 void dict_release(struct dict *d)
 {
     dict_clear(d);

@@ -35,6 +35,8 @@ struct dict {
 
 void dict_init(struct dict *d);
 void dict_release(struct dict *d);
+/* What it holds in memory, in bytes. */
+size_t dict_bytes(const struct dict *d);
 void dict_clear(struct dict *d);
 /* NULL where the key is not in it; valid until the next put, remove or clear. */
 int64_t *dict_get(const struct dict *d, struct strv key);

@@ -25,6 +25,7 @@ static const char *const settings = "PRAGMA page_size=8192;" /* of a new databas
                                     "PRAGMA journal_size_limit=67108864;"
                                     "PRAGMA cache_size=-65536;"
                                     "PRAGMA temp_store=MEMORY;";
+_Static_assert(INGEST_PAGES_BYTES == 65536 << 10, "what the settings say, in KiB");
 
 /* The file is private, and what SQLite puts beside it takes after it. */
 static void make_private(const char *path)
@@ -76,6 +77,16 @@ struct ingest *ingest_open(const char *path, struct fail *fail)
 out:
     ingest_close(in);
     return NULL;
+}
+
+void ingest_memory(const struct ingest *in, uint64_t *pages, uint64_t *names)
+{
+    int now = 0, most = 0;
+
+    (void)sqlite3_db_status(in->db, SQLITE_DBSTATUS_CACHE_USED, &now, &most, 0);
+    *pages = now > 0 ? (uint64_t)now : 0;
+    *names = dict_bytes(&in->words) + dict_bytes(&in->tagsets) + dict_bytes(&in->combos) +
+             dict_bytes(&in->tasks);
 }
 
 void ingest_close(struct ingest *in)

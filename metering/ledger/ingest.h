@@ -26,6 +26,7 @@ enum {
     INGEST_TASKS_MAX = 1 << 14,
     INGEST_TAGSETS_MAX = 1 << 13,
     INGEST_NAMES_BYTES = 4 << 20,  /* of their texts */
+    INGEST_PAGES_BYTES = 64 << 20, /* of the database (PRAGMA cache_size) */
     INGEST_ROWS_MAX = 512,         /* collected before they are written */
     INGEST_BODIES_BYTES = 1 << 20, /* (the same) */
     INGEST_ROLLUPS_MAX = 1024,     /* added up in memory before they are written */
@@ -68,6 +69,8 @@ enum rc ingest_commit(struct ingest *in, int64_t as_of_us, struct fail *fail) RC
 bool ingest_is_careful(const struct ingest *in);
 /* Undoes all since ingest_begin. Legal outside a transaction. */
 void ingest_rollback(struct ingest *in);
+/* What it holds in memory, in bytes: pages of the database, and names with their numbers. */
+void ingest_memory(const struct ingest *in, uint64_t *pages, uint64_t *names);
 
 /*
  * Outside a transaction: deletes, in one of its own, up to max lines that ended before

@@ -86,6 +86,8 @@ struct ledger_stats {
     uint64_t syncs, sync_failures;
     uint64_t segments;      /* files now in the journal folder */
     uint64_t waiting_bytes; /* journalled, not yet ingested */
+    uint64_t page_bytes;    /* of the database, in the writer's memory; at most INGEST_PAGES_BYTES */
+    uint64_t name_bytes;    /* of texts that it knows the numbers of (INGEST_*_MAX) */
     uint64_t expired;       /* lines deleted for their age, by this process */
     int64_t lag_us; /* since the time up to which all is ingested; 0 where nothing waits */
 };
