@@ -417,3 +417,43 @@ def test_quiet_hours_keep_what_only_informs(gateways, hooks):
     waiting, = state["waiting"]
     assert waiting["alert"]["key"].startswith("tollgate:low:")
     assert int(waiting["next_us"]) > (now + timedelta(minutes=80)).timestamp() * 1e6
+
+
+@pytest.mark.skipif(not os.path.exists(HISTORY), reason=f"no {HISTORY}")
+def test_an_anomaly_is_opened_and_closed_once(gateways, hooks, mailbox, tmp_path):
+    """Yesterday's spike is told to every channel once, and once more when it no longer counts as one."""
+    box = {"name": "mail", "type": "email", "url": mailbox.url, "from": "tollgate@example.com",
+           "to": ["a@example.com"], "require_tls": False, "allow_private": True}
+    state = tmp_path / "spike" / "var"
+    state.mkdir(parents=True)
+    subprocess.run([HISTORY, str(state), "45", "40", "1"], check=True, timeout=120)
+    route = [{"match": {"team": "labs"}, "channels": ["slack", "pager", "hook", "mail"]}, {"channels": []}]
+    gateway = gateways(name="spike", alerts=alerts(hooks, route, [box], anomaly_usd="0.01", anomaly_percent=5))
+
+    def told():
+        mails = [email.message_from_bytes(text, policy=email.policy.default) for _, _, text in mailbox.messages]
+        return ([(m["type"], m["status"]) for m in hooks.taken("/hook")],
+                [m["event_action"] for m in hooks.taken("/pager")],
+                len(hooks.taken("/slack-T0KEN")), len(mails))
+
+    def keys():
+        return {m["dedup_key"] for m in hooks.taken("/hook")} | {m["dedup_key"] for m in hooks.taken("/pager")}
+
+    opened = ([("anomaly.detected", "firing")], ["trigger"], 1, 1)
+    closed = ([*opened[0], ("anomaly.closed", "resolved")], ["trigger", "resolve"], 2, 2)
+    wait_for("the anomaly at every channel", lambda: told() == opened, 60, 0.3)
+    key, = keys()
+    gateway.stop()
+    gateway.start()
+    time.sleep(7)  # looks at it again, and says nothing
+    assert told() == opened
+    gateway.config["alerts"]["anomaly_usd"] = "1000000"
+    gateway.write()
+    gateway.reload()
+    wait_for("its end at every channel", lambda: told() == closed, 60, 0.3)
+    gateway.stop()
+    gateway.start()
+    time.sleep(7)
+    assert told() == closed and keys() == {key}
+    first, last = [email.message_from_bytes(text, policy=email.policy.default) for _, _, text in mailbox.messages]
+    assert last["In-Reply-To"] == first["Message-ID"] != last["Message-ID"]
