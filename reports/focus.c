@@ -1,15 +1,14 @@
 /*
- * focus.c - see focus.h: records become charges, charges of a kind in a period one row.
+ * focus.c - see focus.h: charges of a kind in a period become one row, or one row a bearer.
+ *
+ * What charges a record is made of: focus_record.c.  What a row holds: focus_row.c.
  */
 #include "reports/focus.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/datetime.h"
-#include "base/jsonw.h"
 #include "base/xalloc.h"
 #include "reports/focus_int.h"
 #include "reports/sheet.h"
@@ -17,25 +16,9 @@
 enum {
     KEY_MAX_BYTES = 32 << 10,
     OUT_MAX_BYTES = 1 << 20,
-    MERGE_AT = 1 << 16, /* charges held before those of a kind are put together */
-    DIGITS_MAX = 24,
-};
-
-/* A charge that waits for its period's end. Its key's parts are joined. */
-struct held {
-    char *key;
-    size_t n;
-    uint64_t quantity, requests;
-    struct money amount;
-};
-
-struct focus {
-    struct focus_options options;
-    struct focus_counts counts;
-    struct buf key, tags, out;
-    int64_t from_us, to_us; /* of what is held */
-    struct held *at;
-    size_t n, merged, cap;
+    MERGE_AT = 1 << 16,   /* charges held before those of a kind are put together */
+    PART_DECIMALS = 6,    /* that quantities get more when a charge is split */
+    PART_UNITS = 1000000, /* ten to that power */
 };
 
 const char *focus_version_name(enum focus_version version)
@@ -100,7 +83,7 @@ enum rc focus_header(struct focus *f)
     bool first = true;
 
     for (size_t i = 0; rc == RC_OK && (column = focus_column_at(i)); i++) {
-        if (!focus_column_is_of(column, f->options.version, f->options.n_commitments > 0))
+        if (!focus_column_is_of(column, &f->options))
             continue;
         rc = buf_printf(&f->out, "%s%s", first ? "" : ",", column->name);
         first = false;
@@ -119,20 +102,44 @@ static struct money number(struct strv digits)
     return (struct money){digits.n && digits.p[0] == '-' ? -n : n};
 }
 
+static uint64_t index_of(struct strv digits)
+{
+    uint64_t n = 0;
+
+    (void)strv_parse_u64(digits, UINT64_MAX, &n);
+    return n;
+}
+
+static enum focus_kind kind_of(struct strv name)
+{
+    if (strv_eq(name, STRV("delta")))
+        return FOCUS_DELTA;
+    return strv_eq(name, STRV("rest")) ? FOCUS_REST : FOCUS_USAGE;
+}
+
 static struct charge charge_of(const struct focus *f, const struct held *h)
 {
     struct charge c = {.from_us = f->from_us,
                        .to_us = f->to_us,
-                       .quantity = h->quantity,
-                       .requests = h->requests,
-                       .amount = h->amount};
+                       .month_us = focus_month(f->from_us, 0),
+                       .quantity = (money_int)h->quantity,
+                       .requests = (money_int)h->requests,
+                       .amount = h->amount,
+                       .list = h->list};
     struct strv rest = strv_make(h->key, h->n);
 
     for (size_t i = 0; i < FOCUS_KEYS; i++)
         (void)strv_split(&rest, '\x1f', &c.key[i]);
     (void)meter_parse(c.key[FOCUS_METER], &c.meter);
+    c.kind = kind_of(c.key[FOCUS_KIND]);
     c.rate = number(c.key[FOCUS_RATE]);
     c.list_rate = number(c.key[FOCUS_LIST_RATE]);
+    if (c.key[FOCUS_ORIGIN].n) {
+        c.from_us = (int64_t)number(c.key[FOCUS_ORIGIN]).atto;
+        c.to_us = c.from_us + (f->to_us - f->from_us);
+    }
+    if (c.key[FOCUS_SHARE].n)
+        c.set = focus_shares_set(f->options.shares, index_of(c.key[FOCUS_SHARE]));
     for (size_t i = 0; c.key[FOCUS_COMMITMENT].n && i < f->options.n_commitments; i++) {
         if (strv_eq(f->options.commitments[i].id, c.key[FOCUS_COMMITMENT]))
             c.commitment = &f->options.commitments[i];
@@ -150,12 +157,79 @@ static struct money as_money(money_int digits, unsigned decimals)
     return (struct money){divide_even(digits, by)};
 }
 
+static enum rc count_charge(struct focus *f, const struct charge *c)
+{
+    struct money list = c->list, contracted = c->amount;
+    money_int digits;
+    unsigned decimals;
+    enum rc rc = RC_OK;
+
+    if (c->kind == FOCUS_USAGE) {
+        rc = focus_product(c, c->list_rate, &digits, &decimals);
+        if (rc != RC_OK)
+            return rc;
+        list = as_money(digits, decimals);
+        rc = focus_product(c, c->rate, &digits, &decimals);
+        if (rc != RC_OK)
+            return rc;
+        contracted = as_money(digits, decimals);
+    }
+    f->counts.list = money_add(f->counts.list, list);
+    f->counts.contracted = money_add(f->counts.contracted, contracted);
+    if (!c->commitment)
+        f->counts.billed = money_add(f->counts.billed, c->amount);
+    f->counts.effective = money_add(f->counts.effective, c->amount);
+    f->counts.metered = money_add(f->counts.metered, c->amount);
+    return RC_OK;
+}
+
+static enum rc write_row(struct focus *f, const struct charge *c,
+                         const struct focus_account *account)
+{
+    enum rc rc = focus_row(&f->options, c, account, &f->out);
+
+    if (rc != RC_OK)
+        return rc;
+    f->counts.rows++;
+    return send(f, OUT_MAX_BYTES - FOCUS_ROW_MAX_BYTES);
+}
+
+/* A row for each bearer: their parts sum to the charge in every column that adds up. */
+static enum rc write_parts(struct focus *f, const struct charge *whole,
+                           const struct focus_account *account)
+{
+    struct focus_set *set = focus_shares_set(f->options.shares,
+                                             index_of(whole->key[FOCUS_SHARE]));
+    money_int *parts = xcalloc(4 * set->n, sizeof(*parts));
+    money_int *quantity = parts + set->n, *requests = quantity + set->n, *list = requests + set->n;
+    enum rc rc = RC_OK;
+
+    /* By what the set bore before, so that all its rows sum to what the report says of it. */
+    focus_set_share(set, whole->amount, parts);
+    focus_set_part(set, whole->quantity * PART_UNITS, quantity);
+    focus_set_part(set, whole->requests * PART_UNITS, requests);
+    focus_set_part(set, whole->list.atto, list);
+    for (size_t i = 0; rc == RC_OK && i < set->n; i++) {
+        struct charge part = *whole;
+
+        if (set->at[i].weight == 0)
+            continue;
+        part.finer = PART_DECIMALS;
+        part.bearer = &set->at[i];
+        part.amount.atto = parts[i];
+        part.quantity = quantity[i];
+        part.requests = requests[i];
+        part.list.atto = list[i];
+        rc = write_row(f, &part, account);
+    }
+    free(parts);
+    return rc;
+}
+
 static enum rc write_charge(struct focus *f, const struct held *h)
 {
     struct charge c = charge_of(f, h);
     struct focus_account account = {.billing_id = STRV_NONE};
-    money_int digits;
-    unsigned decimals;
     enum rc rc;
 
     if (f->options.account)
@@ -163,31 +237,12 @@ static enum rc write_charge(struct focus *f, const struct held *h)
     /* What corrects a month is on another invoice than the month was. */
     if (f->options.invoice && c.key[FOCUS_CLASS].n == 0)
         c.invoice_id = f->options.invoice(
-            account.billing_id.n ? account.billing_id : c.key[FOCUS_UPSTREAM],
-            focus_month(c.from_us, 0), f->options.arg);
-    rc = focus_row(f->options.version, f->options.n_commitments > 0, &c, &account, &f->out);
-    if (rc == RC_OK && c.key[FOCUS_CLASS].n) { /* what is added, not a rate times a quantity */
-        f->counts.list = money_add(f->counts.list, c.amount);
-        f->counts.contracted = money_add(f->counts.contracted, c.amount);
-        goto out;
-    }
-    if (rc == RC_OK)
-        rc = focus_product(c.list_rate, c.quantity, c.meter, &digits, &decimals);
+            account.billing_id.n ? account.billing_id : c.key[FOCUS_UPSTREAM], c.month_us,
+            f->options.arg);
+    rc = count_charge(f, &c);
     if (rc != RC_OK)
         return rc;
-    f->counts.list = money_add(f->counts.list, as_money(digits, decimals));
-    rc = focus_product(c.rate, c.quantity, c.meter, &digits, &decimals);
-    if (rc != RC_OK)
-        return rc;
-    f->counts.contracted = money_add(f->counts.contracted, as_money(digits, decimals));
-out:
-    if (rc != RC_OK)
-        return rc;
-    if (!c.commitment)
-        f->counts.billed = money_add(f->counts.billed, c.amount);
-    f->counts.effective = money_add(f->counts.effective, c.amount);
-    f->counts.rows++;
-    return send(f, OUT_MAX_BYTES - FOCUS_ROW_MAX_BYTES);
+    return c.set ? write_parts(f, &c, &account) : write_row(f, &c, &account);
 }
 
 /* ---- holding ---------------------------------------------------------------------------- */
@@ -213,6 +268,7 @@ static enum rc merge(struct focus *f)
             continue;
         }
         to->amount = money_add(to->amount, more->amount);
+        to->list = money_add(to->list, more->list);
         to->requests += more->requests;
         if (__builtin_add_overflow(to->quantity, more->quantity, &to->quantity))
             return RC_LIMIT;
@@ -222,7 +278,7 @@ static enum rc merge(struct focus *f)
     return f->n > FOCUS_PERIOD_ROWS_MAX ? RC_LIMIT : RC_OK;
 }
 
-static enum rc flush(struct focus *f)
+enum rc focus_flush(struct focus *f)
 {
     enum rc rc = merge(f);
 
@@ -232,7 +288,7 @@ static enum rc flush(struct focus *f)
     return rc;
 }
 
-static enum rc hold(struct focus *f, uint64_t quantity, struct money amount)
+enum rc focus_hold(struct focus *f, const struct held *charge)
 {
     struct strv key = buf_view(&f->key);
 
@@ -240,181 +296,11 @@ static enum rc hold(struct focus *f, uint64_t quantity, struct money amount)
         f->cap = f->cap ? f->cap * 2 : 1024;
         f->at = xrealloc(f->at, f->cap * sizeof(*f->at));
     }
-    f->at[f->n++] = (struct held){xmemdupz(key.p, key.n), key.n, quantity, 1, amount};
+    f->at[f->n] = *charge;
+    f->at[f->n].key = xmemdupz(key.p, key.n);
+    f->at[f->n++].n = key.n;
     /* Twice what was left after the last time: each charge is sorted a few times at most. */
     return f->n >= MERGE_AT && f->n >= 2 * f->merged ? merge(f) : RC_OK;
-}
-
-/* ---- records ---------------------------------------------------------------------------- */
-
-static struct price_query query_of(const struct record *r)
-{
-    return (struct price_query){
-        .provider = strv_head(r->price_id, strv_find(r->price_id, '/')),
-        .upstream = r->subject.dim[DIM_UPSTREAM],
-        .model = r->model,
-        .model_requested = r->model_requested,
-        .tier = usage_priced_tier(r->service_tier),
-        .region = r->region,
-        .at_us = r->start_us,
-        .input_total = r->usage.n[USAGE_INPUT]};
-}
-
-/* List rates of a record's lines: its own where no contract changed them, else the book's. */
-static bool list_rates(const struct focus *f, const struct record *r, struct money *out)
-{
-    struct price_query query = query_of(r);
-    struct cost *cost;
-    bool known;
-
-    for (size_t i = 0; i < r->n_lines; i++) {
-        out[i] = r->lines[i].rate;
-        query.quantities.n[r->lines[i].meter] = r->lines[i].quantity;
-    }
-    if (money_cmp(r->cost, r->list_cost) == 0)
-        return true;
-    if (!f->options.list)
-        return false;
-    cost = xcalloc(1, sizeof(*cost));
-    price_usage(f->options.list, &query, cost);
-    known = money_cmp(cost->contracted, r->list_cost) == 0 && cost->n_lines == r->n_lines;
-    for (size_t i = 0; known && i < cost->n_lines; i++) {
-        known = cost->lines[i].meter == r->lines[i].meter &&
-                cost->lines[i].quantity == r->lines[i].quantity;
-        if (known)
-            out[i] = cost->lines[i].rate;
-    }
-    for (size_t i = 0; !known && i < r->n_lines; i++)
-        out[i] = r->lines[i].rate;
-    free(cost);
-    return known;
-}
-
-/* Tags that a finance tool groups by; a tag that is not there is absent. */
-static enum rc make_tags(struct focus *f, const struct record *r)
-{
-    static const enum dimension standing[] = {DIM_CUSTOMER, DIM_ENVIRONMENT, DIM_FEATURE,
-                                              DIM_TASK_TYPE, DIM_TEAM};
-    struct jsonw w;
-
-    buf_clear(&f->tags);
-    jsonw_start(&w, &f->tags);
-    jsonw_object(&w);
-    for (size_t i = 0; i < sizeof(standing) / sizeof(standing[0]); i++) {
-        if (r->subject.dim[standing[i]].n == 0)
-            continue;
-        jsonw_key(&w, strv_z(dimension_name(standing[i])));
-        jsonw_string(&w, r->subject.dim[standing[i]]);
-    }
-    for (size_t i = 0; i < r->subject.n_free; i++) {
-        jsonw_key(&w, r->subject.free[i].name);
-        jsonw_string(&w, r->subject.free[i].value);
-    }
-    jsonw_end(&w);
-    return jsonw_finish(&w);
-}
-
-static void rate_text(struct money rate, char out[MONEY_TEXT])
-{
-    money_int n = rate.atto < 0 ? -rate.atto : rate.atto;
-    char digits[MONEY_TEXT];
-    size_t at = sizeof(digits);
-
-    digits[--at] = '\0';
-    do {
-        digits[--at] = (char)('0' + (int)(n % 10));
-        n /= 10;
-    } while (n > 0 && at > 1);
-    if (rate.atto < 0)
-        digits[--at] = '-';
-    memcpy(out, digits + at, sizeof(digits) - at);
-}
-
-/* The book's id of the model: "provider/MODEL@period". */
-static struct strv model_of(const struct record *r)
-{
-    struct strv id = strv_skip(r->price_id, strv_find(r->price_id, '/') + 1);
-
-    for (size_t i = id.n; i > 0; i--) {
-        if (id.p[i - 1] == '@')
-            return strv_head(id, i - 1);
-    }
-    return id.n ? id : r->subject.dim[DIM_MODEL];
-}
-
-static enum rc make_key(struct focus *f, const struct record *r, size_t line, struct money list,
-                        bool list_known, struct strv commitment)
-{
-    char rate[MONEY_TEXT], list_rate[MONEY_TEXT], id[UUID_TEXT] = "", context[DIGITS_MAX] = "";
-    const struct price_query query = query_of(r);
-    struct price_variant variant = {.ctx_min = 0};
-    bool estimated = r->usage_source != USAGE_PROVIDER;
-    const struct strv *dim = r->subject.dim;
-    struct strv part[FOCUS_KEYS] = {
-        [FOCUS_UPSTREAM] = dim[DIM_UPSTREAM],
-        [FOCUS_PROVIDER] = strv_head(r->price_id, strv_find(r->price_id, '/')),
-        [FOCUS_MODEL] = model_of(r),
-        [FOCUS_METER] = strv_z(meter_name(r->lines[line].meter)),
-        [FOCUS_TIER] = usage_priced_tier(r->service_tier),
-        [FOCUS_LIST_SOURCE] = list_known ? STRV("book") : STRV("contracted"),
-        [FOCUS_COST_SOURCE] = estimated ? STRV("estimated") : STRV("metered"),
-        [FOCUS_TEAM] = dim[DIM_TEAM],
-        [FOCUS_FEATURE] = dim[DIM_FEATURE],
-        [FOCUS_ENVIRONMENT] = dim[DIM_ENVIRONMENT],
-        [FOCUS_CREDENTIAL] = dim[DIM_KEY],
-        [FOCUS_SERVED_MODEL] = r->model.n ? r->model : r->model_requested,
-        [FOCUS_PRICE_ID] = r->price_id,
-        [FOCUS_TAGS] = buf_view(&f->tags),
-        [FOCUS_CLASS] = r->is_correction ? STRV("Correction") : STRV(""),
-        [FOCUS_REGION] = r->region,
-        [FOCUS_COMMITMENT] = commitment,
-    };
-    enum rc rc = RC_OK;
-
-    rate_text(r->lines[line].rate, rate);
-    rate_text(list, list_rate);
-    if (f->options.grain == FOCUS_REQUEST)
-        uuid_format(&r->id, id);
-    part[FOCUS_RATE] = strv_z(rate);
-    part[FOCUS_LIST_RATE] = strv_z(list_rate);
-    part[FOCUS_REQUEST_ID] = strv_z(id);
-    if (f->options.list)
-        (void)price_variant_of(f->options.list, &query, &variant);
-    if (variant.ctx_min)
-        (void)snprintf(context, sizeof(context), "%" PRIu64, variant.ctx_min);
-    part[FOCUS_CONTEXT] = strv_z(context);
-    part[FOCUS_VARIANT] = variant.window.n ? variant.window : variant.other;
-    buf_clear(&f->key);
-    for (size_t i = 0; rc == RC_OK && i < FOCUS_KEYS; i++) {
-        /* Models come from providers: what would end a part is left out. */
-        for (size_t k = 0; rc == RC_OK && k < part[i].n; k++) {
-            if ((unsigned char)part[i].p[k] >= ' ')
-                rc = buf_append(&f->key, &part[i].p[k], 1);
-        }
-        if (rc == RC_OK)
-            rc = buf_append(&f->key, "\x1f", 1);
-    }
-    return rc;
-}
-
-static enum rc enter_period(struct focus *f, const struct record *r)
-{
-    int64_t length = f->options.grain == FOCUS_HOUR ? 3600 * US_PER_SECOND : US_PER_DAY;
-    int64_t within = (r->end_us % length + length) % length;
-    enum rc rc;
-
-    if (f->options.grain != FOCUS_REQUEST && f->to_us != 0 && r->end_us >= f->from_us &&
-        r->end_us < f->to_us)
-        return RC_OK;
-    rc = flush(f);
-    f->from_us = r->end_us - within;
-    f->to_us = f->from_us + length;
-    if (f->options.grain == FOCUS_REQUEST) {
-        /* To the second, which is as fine as FOCUS says times. */
-        f->from_us = r->end_us - (r->end_us % US_PER_SECOND + US_PER_SECOND) % US_PER_SECOND;
-        f->to_us = f->from_us + US_PER_SECOND;
-    }
-    return rc;
 }
 
 /* ---- commitments ------------------------------------------------------------------------ */
@@ -428,8 +314,7 @@ static struct strv account_of(const struct focus *f, struct strv upstream)
     return account.billing_id.n ? account.billing_id : upstream;
 }
 
-/* The commitment that covers the record, which has then used it; empty: none. */
-static struct strv cover(struct focus *f, const struct record *r)
+struct strv focus_cover(struct focus *f, const struct record *r)
 {
     struct money cost = MONEY_ZERO;
     struct strv account;
@@ -457,7 +342,7 @@ static struct strv cover(struct focus *f, const struct record *r)
 
 void focus_pass(struct focus *f, const struct record *r)
 {
-    (void)cover(f, r);
+    (void)focus_cover(f, r);
 }
 
 /* A row about the commitment itself, on one day of its term. */
@@ -467,7 +352,9 @@ static enum rc write_commitment(struct focus *f, const struct focus_commitment *
     struct focus_account account = {.billing_id = commitment->account};
     struct charge c = {.from_us = day_us,
                        .to_us = day_us + US_PER_DAY,
+                       .month_us = focus_month(day_us, 0),
                        .amount = amount,
+                       .list = amount,
                        .kind = kind,
                        .commitment = commitment};
     enum rc rc;
@@ -478,7 +365,7 @@ static enum rc write_commitment(struct focus *f, const struct focus_commitment *
     if (f->options.invoice && kind == FOCUS_PURCHASE)
         c.invoice_id = f->options.invoice(commitment->account, focus_month(day_us, 0),
                                           f->options.arg);
-    rc = focus_row(f->options.version, true, &c, &account, &f->out);
+    rc = write_row(f, &c, &account);
     if (rc != RC_OK)
         return rc;
     if (kind == FOCUS_PURCHASE)
@@ -487,8 +374,7 @@ static enum rc write_commitment(struct focus *f, const struct focus_commitment *
         f->counts.effective = money_add(f->counts.effective, amount);
     f->counts.list = money_add(f->counts.list, amount);
     f->counts.contracted = money_add(f->counts.contracted, amount);
-    f->counts.rows++;
-    return send(f, OUT_MAX_BYTES - FOCUS_ROW_MAX_BYTES);
+    return RC_OK;
 }
 
 enum rc focus_purchases(struct focus *f, int64_t from_us, int64_t to_us)
@@ -504,39 +390,9 @@ enum rc focus_purchases(struct focus *f, int64_t from_us, int64_t to_us)
     return rc;
 }
 
-enum rc focus_add(struct focus *f, const struct record *r)
-{
-    struct money list[METER_COUNT];
-    struct strv commitment = cover(f, r);
-    bool known;
-    enum rc rc;
-
-    f->counts.requests += !r->is_correction;
-    if (r->was_unpriced && f->counts.unpriced > 0)
-        f->counts.unpriced--;
-    if (r->price_status == PRICE_NONE) {
-        f->counts.unpriced++;
-        return RC_OK;
-    }
-    f->counts.partly += r->price_status == PRICE_PARTIAL;
-    if (r->n_lines == 0)
-        return RC_OK;
-    known = list_rates(f, r, list);
-    f->counts.list_unknown += known ? 0 : r->n_lines;
-    rc = enter_period(f, r);
-    if (rc == RC_OK)
-        rc = make_tags(f, r);
-    for (size_t i = 0; rc == RC_OK && i < r->n_lines; i++) {
-        rc = make_key(f, r, i, list[i], known, commitment);
-        if (rc == RC_OK)
-            rc = hold(f, r->lines[i].quantity, r->lines[i].amount);
-    }
-    return rc;
-}
-
 enum rc focus_finish(struct focus *f, int64_t from_us, int64_t to_us)
 {
-    enum rc rc = flush(f);
+    enum rc rc = focus_flush(f);
 
     for (size_t i = 0; rc == RC_OK && i < f->options.n_commitments; i++) {
         const struct focus_commitment *c = &f->options.commitments[i];
@@ -545,85 +401,5 @@ enum rc focus_finish(struct focus *f, int64_t from_us, int64_t to_us)
         if (c->to_us > from_us && c->to_us <= to_us && left.atto > 0)
             rc = write_commitment(f, c, FOCUS_UNUSED, c->to_us - US_PER_DAY, left);
     }
-
     return rc == RC_OK ? send(f, 1) : rc;
-}
-
-/* ---- metadata --------------------------------------------------------------------------- */
-
-static void put_column(struct jsonw *w, const struct focus_column *column)
-{
-    static const char *const types[] = {"String", "Decimal", "DateTime", "JSON"};
-
-    jsonw_object(w);
-    jsonw_key(w, STRV("ColumnName"));
-    jsonw_string(w, strv_z(column->name));
-    jsonw_key(w, STRV("DataType"));
-    jsonw_string(w, strv_z(types[column->type]));
-    if (column->type == FOCUS_DECIMAL) {
-        jsonw_key(w, STRV("NumericPrecision"));
-        jsonw_uint(w, 38);
-        jsonw_key(w, STRV("NumberScale"));
-        jsonw_uint(w, 27);
-    }
-    jsonw_end(w);
-}
-
-static void put_count(struct jsonw *w, const char *name, uint64_t n)
-{
-    jsonw_key(w, strv_z(name));
-    jsonw_uint(w, n);
-}
-
-static void put_money(struct jsonw *w, const char *name, struct money m)
-{
-    char text[MONEY_TEXT];
-
-    money_format(m, text);
-    jsonw_key(w, strv_z(name));
-    jsonw_string(w, strv_z(text));
-}
-
-enum rc focus_metadata(const struct focus *f, int64_t now_us, const char *version,
-                       struct buf *out)
-{
-    const char *focus = focus_version_name(f->options.version);
-    const struct focus_column *column;
-    char text[DATETIME_TEXT];
-    struct jsonw w;
-    enum rc rc;
-
-    datetime_format_s(now_us, text);
-    jsonw_start(&w, out);
-    jsonw_object(&w);
-    jsonw_key(&w, STRV("DataGenerator"));
-    jsonw_string(&w, STRV("tollgate"));
-    jsonw_key(&w, STRV("DataGeneratorVersion"));
-    jsonw_string(&w, strv_z(version));
-    jsonw_key(&w, STRV("SchemaId"));
-    jsonw_string(&w, f->options.version == FOCUS_1_2 ? STRV("tollgate-focus-1.2-1")
-                                                     : STRV("tollgate-focus-1.4-1"));
-    jsonw_key(&w, STRV("FocusVersion"));
-    jsonw_string(&w, strv_z(focus));
-    jsonw_key(&w, STRV("CreationDate"));
-    jsonw_string(&w, strv_z(text));
-    put_count(&w, "x_Rows", f->counts.rows);
-    put_count(&w, "x_Requests", f->counts.requests);
-    put_count(&w, "x_UnpricedRequests", f->counts.unpriced);
-    put_count(&w, "x_PartlyPricedRequests", f->counts.partly);
-    put_count(&w, "x_ChargesWithoutListPrice", f->counts.list_unknown);
-    put_money(&w, "x_TotalBilledCost", f->counts.billed);
-    put_money(&w, "x_TotalEffectiveCost", f->counts.effective);
-    put_money(&w, "x_TotalContractedCost", f->counts.contracted);
-    put_money(&w, "x_TotalListCost", f->counts.list);
-    jsonw_key(&w, STRV("ColumnDefinition"));
-    jsonw_array(&w);
-    for (size_t i = 0; (column = focus_column_at(i)); i++) {
-        if (focus_column_is_of(column, f->options.version, f->options.n_commitments > 0))
-            put_column(&w, column);
-    }
-    jsonw_end(&w);
-    jsonw_end(&w);
-    rc = jsonw_finish(&w);
-    return rc == RC_OK ? buf_append(out, "\n", 1) : rc;
 }

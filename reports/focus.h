@@ -5,8 +5,13 @@
  * charge of one SKU price in a charge period with one set of tags.  Rows come out in
  * order of period, then of key: the same ledger gives the same bytes.  Costs are the
  * ledger's to the last digit; list and contracted cost are exactly unit price times
- * quantity.  Requests without a price are no rows (a cost cannot be unknown there);
- * they are counted.
+ * quantity, where a row has both.  Requests without a price are no rows (a cost cannot be
+ * unknown there); they are counted.  What a request cost beyond its cost lines is a row too:
+ * an adjustment without a SKU.
+ *
+ * A correction adds to an amount and to no quantity.  Where its request is of an earlier
+ * billing period it has the class Correction, the request's charge period and its own billing
+ * period; else it is an adjustment.
  *
  * Columns in order of their names, our own (x_) after them.  Keys of a later FOCUS
  * version carry x_ until then.
@@ -22,6 +27,8 @@
 #include "base/rc.h"
 #include "metering/ledger/record.h"
 #include "pricing/price.h"
+
+struct focus_shares; /* focus_shares.h */
 
 enum focus_version { FOCUS_1_2 = 0, FOCUS_1_4, FOCUS_VERSIONS };
 /* "1.2", "1.4" */
@@ -55,6 +62,8 @@ struct focus_commitment {
     struct money used;  /* so far */
     bool is_used_up;
 };
+/* When the request of a correction ended; false where its line is not to be had. */
+typedef bool focus_origin_fn(const struct uuid *id, int64_t *end_us, void *arg);
 /* Takes rows, several at once, with their line ends. False ends the export with RC_IO. */
 typedef bool focus_write_fn(struct strv text, void *arg);
 
@@ -64,19 +73,23 @@ struct focus_options {
     const struct book *list;   /* without contract rules; NULL: list prices are not looked up */
     focus_account_fn *account; /* NULL: the upstream's name is the account */
     focus_invoice_fn *invoice; /* NULL: no invoice is known */
+    focus_origin_fn *origin;   /* NULL: told from the id, which has the request's begin */
     focus_write_fn *write;
     void *arg;
     struct focus_commitment *commitments; /* borrowed; what is used of them is written here */
     size_t n_commitments;
+    struct focus_shares *shares; /* 1.4 alone: who bears pools; borrowed; NULL: nothing is split */
 };
 
 struct focus_counts {
-    uint64_t requests, rows;
+    uint64_t requests, rows; /* rows: origin charges split among bearers count as their parts */
     uint64_t unpriced; /* requests that are in no row */
+    uint64_t without_line; /* records that cost more, or less, than their lines */
     uint64_t partly;   /* requests some of whose quantities have no rate */
     uint64_t
         list_unknown; /* charges whose list price is not known: the contracted one stands */
     struct money billed, effective, list, contracted; /* the last two rounded to 10^-18 */
+    struct money metered; /* effective cost of all rows but those of commitments themselves */
 };
 
 struct focus;
@@ -85,8 +98,11 @@ struct focus *focus_new(const struct focus_options *options);
 void focus_free(struct focus *f);
 /* The header line. */
 enum rc focus_header(struct focus *f) RC_MUST;
-/* One record; in order of end. RC_LIMIT: too many rows in a period, or an amount too large. */
-enum rc focus_add(struct focus *f, const struct record *r) RC_MUST;
+/*
+ * One record, the ledger's line seq; in order of end. RC_LIMIT: too many rows in a period, or an
+ * amount too large.
+ */
+enum rc focus_add(struct focus *f, uint64_t seq, const struct record *r) RC_MUST;
 /* A record of before the export's period: it may use up commitments. In order of end. */
 void focus_pass(struct focus *f, const struct record *r);
 /* Rows of the commitments whose term begins in [from, to): before all records. */

@@ -27,98 +27,6 @@ enum {
             return try_rc;                                                                     \
     } while (0)
 
-/* ---- words --------------------------------------------------------------------------------
- */
-
-static const struct meter_words {
-    const char *unit, *words, *direction, *cache, *ttl;
-} meters[METER_COUNT] = {
-    [METER_IN] = {"Tokens", "Input Tokens", "Input", "Uncached", NULL},
-    [METER_OUT] = {"Tokens", "Output Tokens", "Output", NULL, NULL},
-    [METER_CACHE_READ] = {"Tokens", "Cache Read Input Tokens", "Input", "Read", NULL},
-    [METER_CACHE_WRITE] = {"Tokens", "Cache Write Input Tokens", "Input", "Write", "5m"},
-    [METER_CACHE_WRITE_1H] = {"Tokens", "Cache Write 1h Input Tokens", "Input", "Write", "1h"},
-    [METER_IN_AUDIO] = {"Tokens", "Audio Input Tokens", "Input", "Uncached", NULL},
-    [METER_IN_IMAGE] = {"Tokens", "Image Input Tokens", "Input", "Uncached", NULL},
-    [METER_IN_VIDEO] = {"Tokens", "Video Input Tokens", "Input", "Uncached", NULL},
-    [METER_CACHE_READ_AUDIO] = {"Tokens", "Cache Read Audio Tokens", "Input", "Read", NULL},
-    [METER_CACHE_READ_IMAGE] = {"Tokens", "Cache Read Image Tokens", "Input", "Read", NULL},
-    [METER_OUT_AUDIO] = {"Tokens", "Audio Output Tokens", "Output", NULL, NULL},
-    [METER_OUT_IMAGE] = {"Tokens", "Image Output Tokens", "Output", NULL, NULL},
-    [METER_OUT_VIDEO] = {"Tokens", "Video Output Tokens", "Output", NULL, NULL},
-    [METER_OUT_REASONING] = {"Tokens", "Reasoning Output Tokens", "Output", NULL, NULL},
-    [METER_OUT_CITATION] = {"Tokens", "Citation Output Tokens", "Output", NULL, NULL},
-    [METER_IN_CHAR] = {"Characters", "Input Characters", "Input", NULL, NULL},
-    [METER_OUT_CHAR] = {"Characters", "Output Characters", "Output", NULL, NULL},
-    [METER_AUDIO_SEC] = {"Seconds", "Audio Seconds", NULL, NULL, NULL},
-    [METER_VIDEO_SEC] = {"Seconds", "Video Seconds", NULL, NULL, NULL},
-    [METER_IN_VIDEO_SEC] = {"Seconds", "Video Input Seconds", "Input", NULL, NULL},
-    [METER_IMAGE] = {"Images", "Images", NULL, NULL, NULL},
-    [METER_IN_IMAGE_COUNT] = {"Images", "Input Images", "Input", NULL, NULL},
-    [METER_IMAGE_MEGAPIXEL] = {"Megapixels", "Image Megapixels", NULL, NULL, NULL},
-    [METER_OUT_GPIXEL] = {"Gigapixels", "Output Gigapixels", "Output", NULL, NULL},
-    [METER_IN_GPIXEL] = {"Gigapixels", "Input Gigapixels", "Input", NULL, NULL},
-    [METER_PAGE] = {"Pages", "Pages", NULL, NULL, NULL},
-    [METER_PAGE_ANNOTATED] = {"Pages", "Annotated Pages", NULL, NULL, NULL},
-    [METER_RERANK_SEARCH] = {"Searches", "Rerank Searches", NULL, NULL, NULL},
-    [METER_REQUEST] = {"Requests", "Requests", NULL, NULL, NULL},
-    [METER_WEB_SEARCH] = {"Searches", "Web Searches", NULL, NULL, NULL},
-    [METER_ENTERPRISE_WEB_SEARCH] = {"Searches", "Enterprise Web Searches", NULL, NULL, NULL},
-    [METER_MAPS_SEARCH] = {"Searches", "Maps Searches", NULL, NULL, NULL},
-    [METER_X_SEARCH] = {"Searches", "X Searches", NULL, NULL, NULL},
-    [METER_FILE_SEARCH] = {"Searches", "File Searches", NULL, NULL, NULL},
-    [METER_ATTACHMENT_SEARCH] = {"Searches", "Attachment Searches", NULL, NULL, NULL},
-    [METER_CODE_CALL] = {"Calls", "Code Execution Calls", NULL, NULL, NULL},
-    [METER_CODE_SESSION] = {"Sessions", "Code Execution Sessions", NULL, NULL, NULL},
-    [METER_CODE_SEC] = {"Seconds", "Code Execution Seconds", NULL, NULL, NULL},
-    [METER_TEXT_MESSAGE] = {"Messages", "Text Messages", NULL, NULL, NULL},
-    [METER_CACHE_STORAGE] = {"Token Hours", "Cache Storage Token Hours", NULL, NULL, NULL},
-    [METER_VECTOR_STORAGE] = {"Gigabyte Days", "Vector Storage Gigabyte Days", NULL, NULL,
-                              NULL},
-};
-
-const char *focus_unit(enum meter meter)
-{
-    return meters[meter].unit ? meters[meter].unit : "Units";
-}
-
-const char *focus_meter_words(enum meter meter)
-{
-    return meters[meter].words ? meters[meter].words : meter_name(meter);
-}
-
-/* Names of those who sell; others are called by the price book's name. */
-static const struct {
-    const char *provider, *name, *service;
-} sellers[] = {
-    {"openai", "OpenAI", "OpenAI API"},
-    {"anthropic", "Anthropic", "Anthropic API"},
-    {"gemini", "Google", "Gemini API"},
-    {"google", "Google", "Gemini API"},
-    {"vertex", "Google Cloud", "Vertex AI"},
-    {"vertex_ai", "Google Cloud", "Vertex AI"},
-    {"azure", "Microsoft", "Azure OpenAI Service"},
-    {"azure-openai", "Microsoft", "Azure OpenAI Service"},
-    {"bedrock", "AWS", "Amazon Bedrock"},
-    {"mistral", "Mistral AI", "Mistral API"},
-    {"cohere", "Cohere", "Cohere API"},
-    {"groq", "Groq", "GroqCloud API"},
-    {"xai", "xAI", "xAI API"},
-    {"deepseek", "DeepSeek", "DeepSeek API"},
-    {"perplexity", "Perplexity", "Perplexity API"},
-    {"together", "Together AI", "Together API"},
-    {"fireworks", "Fireworks AI", "Fireworks API"},
-};
-
-static struct strv seller(struct strv provider, bool service)
-{
-    for (size_t i = 0; i < sizeof(sellers) / sizeof(sellers[0]); i++) {
-        if (strv_eq(provider, strv_z(sellers[i].provider)))
-            return strv_z(service ? sellers[i].service : sellers[i].name);
-    }
-    return provider.n ? provider : STRV("unknown");
-}
-
 /* ---- cells ------------------------------------------------------------------------------ */
 
 /* digits x 10^-decimals, without needless zeros but with a point. */
@@ -158,20 +66,24 @@ static enum rc put_time(int64_t us, struct buf *out)
     return buf_append_strv(out, strv_z(text));
 }
 
-enum rc focus_product(struct money rate, uint64_t quantity, enum meter meter, money_int *digits,
-                      unsigned *decimals)
+static unsigned own_decimals(const struct charge *c)
 {
-    *decimals = DECIMALS_OF_RATE + DECIMALS_OF_MILLION +
-                (meter_is_time(meter) ? (unsigned)DECIMALS_OF_MS : 0U);
-    return __builtin_mul_overflow(rate.atto, (money_int)quantity, digits) ? RC_LIMIT : RC_OK;
+    return c->finer + (meter_is_time(c->meter) ? (unsigned)DECIMALS_OF_MS : 0U);
 }
 
-static enum rc put_product(struct money rate, const struct charge *c, struct buf *out)
+enum rc focus_product(const struct charge *c, struct money rate, money_int *digits,
+                      unsigned *decimals)
+{
+    *decimals = DECIMALS_OF_RATE + DECIMALS_OF_MILLION + own_decimals(c);
+    return __builtin_mul_overflow(rate.atto, c->quantity, digits) ? RC_LIMIT : RC_OK;
+}
+
+static enum rc put_product(const struct charge *c, struct money rate, struct buf *out)
 {
     money_int digits;
     unsigned decimals;
 
-    TRY(focus_product(rate, c->quantity, c->meter, &digits, &decimals));
+    TRY(focus_product(c, rate, &digits, &decimals));
     return put_decimal(digits, decimals, out);
 }
 
@@ -193,14 +105,43 @@ static enum rc put_product(struct money rate, const struct charge *c, struct buf
 /* A row about a commitment itself: dollars at a dollar each. */
 static bool is_own(const struct charge *c)
 {
-    return c->kind != FOCUS_USAGE;
+    return c->kind == FOCUS_PURCHASE || c->kind == FOCUS_UNUSED;
+}
+
+/* What has a quantity of its own; what a correction adds has none, nor what no line tells. */
+static bool has_quantity(const struct charge *c)
+{
+    return c->kind == FOCUS_USAGE;
+}
+
+/* A cell that a row without a SKU leaves empty. */
+static struct strv of_sku(const struct charge *c, struct strv text)
+{
+    return c->kind == FOCUS_REST ? STRV_NONE : text;
+}
+
+static struct strv category_of(const struct charge *c)
+{
+    switch (c->kind) {
+    case FOCUS_USAGE:
+    case FOCUS_UNUSED:
+        break;
+    case FOCUS_PURCHASE:
+        return STRV("Purchase");
+    case FOCUS_REST:
+        return STRV("Adjustment");
+    case FOCUS_DELTA: /* usage needs a quantity, but in corrections of what was invoiced */
+        return c->key[FOCUS_CLASS].n ? STRV("Usage") : STRV("Adjustment");
+    }
+    return STRV("Usage");
 }
 
 TEXT_CELL(nothing, STRV_NONE)
-TEXT_CELL(charge_category, c->kind == FOCUS_PURCHASE ? STRV("Purchase") : STRV("Usage"))
+TEXT_CELL(charge_category, category_of(c))
 TEXT_CELL(frequency, c->kind == FOCUS_PURCHASE ? STRV("One-Time") : STRV("Usage-Based"))
 TEXT_CELL(usd, STRV("USD"))
-TEXT_CELL(pricing_category, c->commitment ? STRV("Committed") : STRV("Standard"))
+TEXT_CELL(pricing_category,
+          of_sku(c, c->commitment ? STRV("Committed") : STRV("Standard")))
 TEXT_CELL(category, STRV("AI and Machine Learning"))
 TEXT_CELL(subcategory, STRV("Generative AI"))
 TEXT_CELL(billing_id, a->billing_id.n ? a->billing_id : c->key[FOCUS_UPSTREAM])
@@ -208,10 +149,10 @@ TEXT_CELL(billing_name, a->billing_name)
 TEXT_CELL(sub_id, a->sub_id)
 /* Where there is an account, FOCUS wants a name for it. */
 TEXT_CELL(sub_name, a->sub_name.n ? a->sub_name : a->sub_id)
-TEXT_CELL(unit, is_own(c) ? STRV_NONE : strv_z(focus_unit(c->meter)))
-TEXT_CELL(meter, is_own(c) ? STRV("Commitment") : strv_z(focus_meter_words(c->meter)))
-TEXT_CELL(seller, seller(c->key[FOCUS_PROVIDER], false))
-TEXT_CELL(service, seller(c->key[FOCUS_PROVIDER], true))
+TEXT_CELL(unit, has_quantity(c) ? strv_z(focus_unit(c->meter)) : STRV_NONE)
+TEXT_CELL(meter, of_sku(c, is_own(c) ? STRV("Commitment") : strv_z(focus_meter_words(c->meter))))
+TEXT_CELL(seller, focus_seller(c->key[FOCUS_PROVIDER], false))
+TEXT_CELL(service, focus_seller(c->key[FOCUS_PROVIDER], true))
 TEXT_CELL(cost_source, c->key[FOCUS_COST_SOURCE])
 TEXT_CELL(credential, c->key[FOCUS_CREDENTIAL])
 TEXT_CELL(environment, c->key[FOCUS_ENVIRONMENT])
@@ -249,25 +190,40 @@ MONEY_CELL(amount, c->amount.atto, DECIMALS_OF_RATE)
 MONEY_CELL(billed, c->commitment && c->kind != FOCUS_PURCHASE ? 0 : c->amount.atto,
            DECIMALS_OF_RATE)
 MONEY_CELL(effective, c->kind == FOCUS_PURCHASE ? 0 : c->amount.atto, DECIMALS_OF_RATE)
-MONEY_CELL(rate, is_own(c) ? DOLLAR : c->rate.atto, DECIMALS_OF_RATE)
-MONEY_CELL(list_rate, is_own(c) ? DOLLAR : c->list_rate.atto, DECIMALS_OF_RATE)
-MONEY_CELL(requests, (money_int)c->requests, 0)
+MONEY_CELL(requests, c->requests, c->finer)
+
+static enum rc put_price(const struct charge *c, struct money rate, struct buf *out)
+{
+    if (c->kind == FOCUS_REST)
+        return RC_OK;
+    return put_decimal(is_own(c) ? DOLLAR : rate.atto, DECIMALS_OF_RATE, out);
+}
+
+CELL(rate)
+{
+    (void)a;
+    return put_price(c, c->rate, out);
+}
+
+CELL(list_rate)
+{
+    (void)a;
+    return put_price(c, c->list_rate, out);
+}
 
 CELL(consumed)
 {
     (void)a;
-    return is_own(c) ? RC_OK
-                     : put_decimal((money_int)c->quantity,
-                                   meter_is_time(c->meter) ? DECIMALS_OF_MS : 0, out);
+    return has_quantity(c) ? put_decimal(c->quantity, own_decimals(c), out) : RC_OK;
 }
 
 CELL(priced)
 {
-    unsigned decimals =
-        DECIMALS_OF_MILLION + (meter_is_time(c->meter) ? (unsigned)DECIMALS_OF_MS : 0U);
-
-    return is_own(c) ? put_amount(c, a, out)
-                     : put_decimal((money_int)c->quantity, decimals, out);
+    if (is_own(c))
+        return put_amount(c, a, out);
+    return has_quantity(c)
+               ? put_decimal(c->quantity, DECIMALS_OF_MILLION + own_decimals(c), out)
+               : RC_OK;
 }
 
 CELL(commitment_quantity)
@@ -275,22 +231,16 @@ CELL(commitment_quantity)
     return c->commitment ? put_amount(c, a, out) : RC_OK;
 }
 
-/* What a correction adds is no product of its rate: FOCUS allows that for this class alone. */
-static bool is_correction(const struct charge *c)
-{
-    return c->key[FOCUS_CLASS].n > 0;
-}
-
 CELL(list_cost)
 {
-    return is_correction(c) || is_own(c) ? put_amount(c, a, out)
-                                         : put_product(c->list_rate, c, out);
+    (void)a;
+    return has_quantity(c) ? put_product(c, c->list_rate, out)
+                           : put_decimal(c->list.atto, DECIMALS_OF_RATE, out);
 }
 
 CELL(contracted_cost)
 {
-    return is_correction(c) || is_own(c) ? put_amount(c, a, out)
-                                         : put_product(c->rate, c, out);
+    return has_quantity(c) ? put_product(c, c->rate, out) : put_amount(c, a, out);
 }
 
 CELL(from)
@@ -323,13 +273,13 @@ int64_t focus_month(int64_t us, int more)
 CELL(month)
 {
     (void)a;
-    return put_time(focus_month(c->from_us, 0), out);
+    return put_time(c->month_us, out);
 }
 
 CELL(next_month)
 {
     (void)a;
-    return put_time(focus_month(c->from_us, 1), out);
+    return put_time(focus_month(c->month_us, 1), out);
 }
 
 CELL(pricing_unit)
@@ -337,6 +287,8 @@ CELL(pricing_unit)
     (void)a;
     if (is_own(c))
         return csvw_text(out, STRV("USD"));
+    if (!has_quantity(c))
+        return RC_OK;
     return buf_printf(out, "1000000 %s", focus_unit(c->meter));
 }
 
@@ -363,7 +315,9 @@ CELL(description)
                                      c->kind == FOCUS_PURCHASE ? "Purchase of" : "Unused part of",
                                      STRV_ARG(c->commitment->id)),
                           out);
-    rc = buf_printf(&text, "%s for " STRV_FMT, focus_meter_words(c->meter),
+    rc = buf_printf(&text, "%s%s for " STRV_FMT, c->kind == FOCUS_DELTA ? "Correction of " : "",
+                    c->kind == FOCUS_REST ? "Cost beyond its meters"
+                                          : focus_meter_words(c->meter),
                     STRV_ARG(c->key[FOCUS_MODEL]));
     if (rc == RC_OK && tier.n)
         rc = buf_printf(&text, " (" STRV_FMT ")", STRV_ARG(tier));
@@ -399,13 +353,13 @@ static enum rc sku(const struct charge *c, bool price, struct buf *out)
 CELL(sku_id)
 {
     (void)a;
-    return sku(c, false, out);
+    return c->kind == FOCUS_REST ? RC_OK : sku(c, false, out);
 }
 
 CELL(sku_price_id)
 {
     (void)a;
-    return sku(c, true, out);
+    return c->kind == FOCUS_REST ? RC_OK : sku(c, true, out);
 }
 
 static void member(struct jsonw *w, const char *name, struct strv value)
@@ -418,19 +372,19 @@ static void member(struct jsonw *w, const char *name, struct strv value)
 
 CELL(details)
 {
-    const struct meter_words *m = &meters[c->meter];
+    const struct focus_meter *m = focus_meter(c->meter);
     struct jsonw w;
     struct buf text;
 
     (void)a;
-    if (is_own(c))
+    if (is_own(c) || c->kind == FOCUS_REST)
         return RC_OK;
     buf_init(&text, FOCUS_ROW_MAX_BYTES);
     jsonw_start(&w, &text);
     jsonw_object(&w);
     member(&w, "x_CacheTtl", strv_z(m->ttl));
     member(&w, "x_InputTokensFrom", c->key[FOCUS_CONTEXT]);
-    member(&w, "x_ModelDeveloper", seller(c->key[FOCUS_PROVIDER], false));
+    member(&w, "x_ModelDeveloper", focus_seller(c->key[FOCUS_PROVIDER], false));
     member(&w, "x_ModelId", c->key[FOCUS_MODEL]);
     member(&w, "x_PriceVariant", c->key[FOCUS_VARIANT]);
     member(&w, "x_ServiceTier", c->key[FOCUS_TIER].n ? c->key[FOCUS_TIER] : STRV("standard"));
@@ -440,12 +394,104 @@ CELL(details)
     return put_joined(&text, jsonw_finish(&w), out);
 }
 
+/* ---- who bears it ----------------------------------------------------------------------- */
+
+static struct strv bearer_of(const struct charge *c)
+{
+    return c->bearer ? c->bearer->team : STRV_NONE;
+}
+
+TEXT_CELL(allocated_name, bearer_of(c))
+TEXT_CELL(allocated_method, c->bearer ? strv_z(focus_set_method(c->set)) : STRV_NONE)
+
+CELL(allocated_id)
+{
+    struct buf text;
+
+    (void)a;
+    if (bearer_of(c).n == 0)
+        return RC_OK;
+    buf_init(&text, FOCUS_ROW_MAX_BYTES);
+    return put_joined(&text, buf_printf(&text, "team/" STRV_FMT, STRV_ARG(c->bearer->team)), out);
+}
+
+/* A tag that the charge itself has is not said twice. */
+CELL(allocated_tags)
+{
+    struct jsonw w;
+    struct buf text;
+
+    (void)a;
+    if (bearer_of(c).n == 0 || strv_eq(c->bearer->team, c->key[FOCUS_TEAM]))
+        return RC_OK;
+    buf_init(&text, FOCUS_ROW_MAX_BYTES);
+    jsonw_start(&w, &text);
+    jsonw_object(&w);
+    member(&w, "team", c->bearer->team);
+    jsonw_end(&w);
+    return put_joined(&text, jsonw_finish(&w), out);
+}
+
+/* Digits x 10^-decimals as a JSON number. */
+static enum rc put_number(struct jsonw *w, money_int digits, unsigned decimals)
+{
+    struct buf text;
+    enum rc rc;
+
+    buf_init(&text, DIGITS);
+    rc = put_decimal(digits, decimals, &text);
+    if (rc == RC_OK)
+        jsonw_raw(w, buf_view(&text));
+    buf_release(&text);
+    return rc;
+}
+
+CELL(allocated_details)
+{
+    bool is_cost = c->bearer && c->set->driver == DRIVER_COST;
+    char from[DATETIME_TEXT];
+    struct jsonw w;
+    struct buf text;
+    enum rc rc, more;
+
+    (void)a;
+    if (!c->bearer)
+        return RC_OK;
+    buf_init(&text, FOCUS_ROW_MAX_BYTES);
+    jsonw_start(&w, &text);
+    jsonw_object(&w);
+    jsonw_key(&w, STRV("Elements"));
+    jsonw_array(&w);
+    jsonw_object(&w);
+    jsonw_key(&w, STRV("AllocatedRatio"));
+    rc = put_number(&w, c->bearer->ratio, ALLOCATION_RATIO_UNITS_LOG10);
+    if (c->bearer->team.n) {
+        member(&w, "UsageUnit", strv_z(focus_set_unit(c->set)));
+        jsonw_key(&w, STRV("UsageQuantity"));
+        more = put_number(&w, c->bearer->weight, is_cost ? DECIMALS_OF_RATE : 0);
+        rc = rc == RC_OK ? more : rc;
+    }
+    jsonw_end(&w);
+    jsonw_end(&w);
+    datetime_format_s(c->set->from_us, from);
+    member(&w, "x_From", strv_z(from));
+    member(&w, "x_Pool", c->set->pool);
+    jsonw_end(&w);
+    more = jsonw_finish(&w);
+    return put_joined(&text, rc == RC_OK ? more : rc, out);
+}
+
 /* ---- columns ---------------------------------------------------------------------------- */
 
 enum { ALL = 1 << FOCUS_1_2 | 1 << FOCUS_1_4, OLD = 1 << FOCUS_1_2, NEW = 1 << FOCUS_1_4,
-       COMMITTED = ALL | FOCUS_IF_COMMITTED };
+       COMMITTED = ALL | FOCUS_IF_COMMITTED, SHARED = NEW | FOCUS_IF_SHARED };
 
 static const struct focus_column columns[] = {
+    {"AllocatedMethodDetails", SHARED, FOCUS_JSON, put_allocated_details},
+    {"AllocatedMethodId", SHARED, FOCUS_TEXT, put_allocated_method},
+    {"AllocatedResourceId", SHARED, FOCUS_TEXT, put_allocated_id},
+    {"AllocatedResourceName", SHARED, FOCUS_TEXT, put_allocated_name},
+    {"AllocatedTags", SHARED, FOCUS_JSON, put_allocated_tags},
     {"BilledCost", ALL, FOCUS_DECIMAL, put_billed},
     {"BillingAccountId", ALL, FOCUS_TEXT, put_billing_id},
     {"BillingAccountName", ALL, FOCUS_TEXT, put_billing_name},
@@ -512,21 +558,21 @@ const struct focus_column *focus_column_at(size_t i)
     return i < sizeof(columns) / sizeof(columns[0]) ? &columns[i] : NULL;
 }
 
-bool focus_column_is_of(const struct focus_column *c, enum focus_version version,
-                        bool has_commitments)
+bool focus_column_is_of(const struct focus_column *c, const struct focus_options *options)
 {
-    return (c->versions & 1U << version) &&
-           (has_commitments || !(c->versions & FOCUS_IF_COMMITTED));
+    return (c->versions & 1U << options->version) &&
+           (options->n_commitments > 0 || !(c->versions & FOCUS_IF_COMMITTED)) &&
+           (options->shares || !(c->versions & FOCUS_IF_SHARED));
 }
 
-enum rc focus_row(enum focus_version version, bool has_commitments, const struct charge *c,
+enum rc focus_row(const struct focus_options *options, const struct charge *c,
                   const struct focus_account *account, struct buf *out)
 {
     const struct focus_column *column;
     bool first = true;
 
     for (size_t i = 0; (column = focus_column_at(i)); i++) {
-        if (!focus_column_is_of(column, version, has_commitments))
+        if (!focus_column_is_of(column, options))
             continue;
         if (!first)
             TRY(buf_append(out, ",", 1));

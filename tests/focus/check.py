@@ -71,7 +71,18 @@ COMMITTED = {
     "CommitmentDiscountType": (TEXT, True, None, False),
     "CommitmentDiscountUnit": (TEXT, True, None, False),
 }
-GONE = {"1.2": {"ServiceProviderName", "HostProviderName", "InvoiceDetailId"},
+# Of files in which charges are split among those who bear them.
+ALLOCATED = {
+    "AllocatedMethodDetails": (TEXT, True, None, False),
+    "AllocatedMethodId": (TEXT, True, None, False),
+    "AllocatedResourceId": (TEXT, True, None, False),
+    "AllocatedResourceName": (TEXT, True, None, False),
+    "AllocatedTags": (JSON, True, None, False),
+}
+# What adds up: the parts of a split charge sum to it. All else of them is the same.
+SUMMABLE = {"BilledCost", "EffectiveCost", "ListCost", "ContractedCost", "ConsumedQuantity", "PricingQuantity",
+            "CommitmentDiscountQuantity", "x_RequestCount"}
+GONE = {"1.2": {"ServiceProviderName", "HostProviderName", "InvoiceDetailId", *ALLOCATED},
         "1.4": {"ProviderName", "PublisherName"}}
 # Keys that SkuPriceDetails may have without x_; ours need none of them.
 DETAIL = re.compile(r"x_[A-Z][A-Za-z0-9]*$")
@@ -84,10 +95,11 @@ PLACEHOLDERS = {"unknown", "n/a", "na", "null", "none", "(untagged)", "not appli
 class Checker:
     def __init__(self, version):
         self.version = version
-        self.columns = {**COLUMNS, **COMMITTED, **BY_VERSION[version]}
+        self.columns = {**COLUMNS, **COMMITTED, **ALLOCATED, **BY_VERSION[version]}
         self.problems = []
         self.sku_of_price, self.details_of_price, self.category_of_service = {}, {}, {}
         self.list_of_price = {}
+        self.origins = {}  # of split charges: the sum of their ratios
         self.totals = {"BilledCost": Decimal(0), "EffectiveCost": Decimal(0),
                        "ListCost": Decimal(0), "ContractedCost": Decimal(0)}
         self.rows = 0
@@ -165,21 +177,11 @@ class Checker:
         numbers = self.cells(row, line)
         for name in self.totals:
             self.totals[name] += numbers.get(name) or 0
-        unused = line.get("CommitmentDiscountStatus") == "Unused"
-        if line["ChargeCategory"] == "Usage" and not unused:
-            for name in ("ConsumedQuantity", "ConsumedUnit"):
-                if line[name] == "":
-                    self.wrong(row, f"{name} is empty on usage")
-        elif line["ConsumedQuantity"] or line["ConsumedUnit"]:
-            self.wrong(row, "something was consumed, and it is no usage")
-        if line["ChargeCategory"] in ("Usage", "Purchase"):
-            for name in ("PricingQuantity", "PricingUnit", "PricingCategory", "ListUnitPrice", "ContractedUnitPrice", "SkuId", "SkuPriceId"):
-                if line[name] == "":
-                    self.wrong(row, f"{name} is empty on usage")
+        self.quantities(row, line)
         self.commitment(row, line, numbers)
+        self.allocation(row, line)
         for cost, price in (("ListCost", "ListUnitPrice"), ("ContractedCost", "ContractedUnitPrice")):
-            if line["ChargeClass"] != "Correction" and None not in (
-                    numbers.get(cost), numbers.get(price), numbers.get("PricingQuantity")):
+            if None not in (numbers.get(cost), numbers.get(price), numbers.get("PricingQuantity")):
                 product = EXACT.multiply(numbers[price], numbers["PricingQuantity"])
                 if product != numbers[cost]:
                     self.wrong(row, f"{cost} {numbers[cost]} is not {price} x PricingQuantity = {product}")
@@ -190,20 +192,86 @@ class Checker:
         if len(unit) == 2 and unit[0].isdigit() and unit[1] == line["ConsumedUnit"]:
             if numbers["PricingQuantity"] * int(unit[0]) != numbers["ConsumedQuantity"]:
                 self.wrong(row, "PricingQuantity is not ConsumedQuantity in its unit")
-        if not (line["BillingPeriodStart"] <= line["ChargePeriodStart"] < line["ChargePeriodEnd"]
-                <= line["BillingPeriodEnd"]):
+        if line["ChargeClass"] == "Correction":
+            if not line["ChargePeriodStart"] < line["ChargePeriodEnd"] <= line["BillingPeriodStart"]:
+                self.wrong(row, "what is corrected is not of an earlier billing period")
+        elif not (line["BillingPeriodStart"] <= line["ChargePeriodStart"] < line["ChargePeriodEnd"]
+                  <= line["BillingPeriodEnd"]):
             self.wrong(row, "the charge period is not within the billing period")
         if not line["BillingPeriodStart"].endswith("-01T00:00:00Z"):
             self.wrong(row, "the billing period is no calendar month")
-        self.once(row, self.sku_of_price, line, "SkuPriceId", "SkuId")
-        self.once(row, self.details_of_price, line, "SkuPriceId", "SkuPriceDetails")
+        if line["SkuPriceId"]:
+            self.once(row, self.sku_of_price, line, "SkuPriceId", "SkuId")
+            self.once(row, self.details_of_price, line, "SkuPriceId", "SkuPriceDetails")
         self.once(row, self.category_of_service, line, "ServiceName", "ServiceCategory")
         # One price: it changes with time alone, which the entry of the price sheet tells.
-        if line.get("x_ListPriceSource") == "book" and line["ChargeClass"] != "Correction":
+        if line.get("x_ListPriceSource") == "book" and line["PricingQuantity"]:
             entry = line["SkuPriceId"], line["x_PriceSheetEntry"]
             before = self.list_of_price.setdefault(entry, line["ListUnitPrice"])
             if before != line["ListUnitPrice"]:
                 self.wrong(row, f"{entry} has two list prices: {before}, {line['ListUnitPrice']}")
+
+    def quantities(self, row, line):
+        """What must be there, and what must not, by category, class and SKU."""
+        category, correction = line["ChargeCategory"], line["ChargeClass"] == "Correction"
+        unused = line.get("CommitmentDiscountStatus") == "Unused"
+        if category == "Usage" and not unused and not correction:
+            for name in ("ConsumedQuantity", "ConsumedUnit"):
+                if line[name] == "":
+                    self.wrong(row, f"{name} is empty on usage")
+        if category != "Usage" and (line["ConsumedQuantity"] or line["ConsumedUnit"]):
+            self.wrong(row, "something was consumed, and it is no usage")
+        if category in ("Usage", "Purchase") and not correction:
+            for name in ("PricingQuantity", "PricingUnit", "PricingCategory", "ListUnitPrice", "ContractedUnitPrice",
+                         "SkuId", "SkuPriceId"):
+                if line[name] == "":
+                    self.wrong(row, f"{name} is empty on {category}")
+        for name, other in (("ConsumedQuantity", "ConsumedUnit"), ("PricingQuantity", "PricingUnit")):
+            if (line[name] == "") != (line[other] == ""):
+                self.wrong(row, f"only one of {name} and {other} is there")
+        for name in ("ListUnitPrice", "ContractedUnitPrice"):  # said of 1.3 on
+            if (line[name] == "") != (line["SkuPriceId"] == ""):
+                self.wrong(row, f"only one of {name} and SkuPriceId is there")
+        for name in ("ConsumedQuantity", "PricingQuantity", "PricingCategory", "SkuId", "SkuMeter", "SkuPriceDetails"):
+            if line["SkuPriceId"] == "" and line[name]:
+                self.wrong(row, f"{name} is there without a SkuPriceId")
+
+    def allocation(self, row, line):
+        if not line.get("AllocatedMethodId"):
+            if any(line.get(name) for name in ALLOCATED):
+                self.wrong(row, "part of an allocation that has no method")
+            return
+        if (line["AllocatedResourceId"] == "") != (line["AllocatedResourceName"] == ""):
+            self.wrong(row, "only one of AllocatedResourceId and AllocatedResourceName is there")
+        try:
+            details = json.loads(line["AllocatedMethodDetails"], parse_float=Decimal, parse_int=Decimal)
+            elements = details["Elements"]
+            ratio = sum((element["AllocatedRatio"] for element in elements), Decimal(0))
+        except (ValueError, KeyError, TypeError):
+            self.wrong(row, "AllocatedMethodDetails has no elements with ratios")
+            return
+        if any("UsageQuantity" in element and "UsageUnit" not in element for element in elements):
+            self.wrong(row, "a UsageQuantity without a unit")
+        tags = json.loads(line["Tags"] or "{}")
+        for key, value in json.loads(line["AllocatedTags"] or "{}").items():
+            if tags.get(key) == value:
+                self.wrong(row, f"AllocatedTags repeats {key} of Tags")
+        # Pools, and times of other weights, share out charges of their own.
+        origin = self.origin(line) + (("x_Pool", details.get("x_Pool")), ("x_From", details.get("x_From")))
+        bearers = self.origins.setdefault(origin, {})
+        if line["AllocatedResourceId"] in bearers:
+            self.wrong(row, f"{line['AllocatedResourceId']!r} bears two parts of one charge")
+        bearers[line["AllocatedResourceId"]] = ratio
+
+    @staticmethod
+    def origin(line):
+        """What the parts of a split charge have in common."""
+        return tuple((name, text) for name, text in line.items() if name not in SUMMABLE and name not in ALLOCATED)
+
+    def finish(self):
+        for origin, bearers in self.origins.items():
+            if sum(bearers.values()) != 1:
+                self.wrong(0, f"the ratios of {dict(origin)['SkuPriceId']} sum to {sum(bearers.values())}")
 
     def commitment(self, row, line, numbers):
         bought = line["ChargeCategory"] == "Purchase"
@@ -239,6 +307,7 @@ def check(path, version="1.2", total=None):
                     checker.wrong(row, "not as many cells as columns")
                     continue
                 checker.line(row, line)
+            checker.finish()
     if total is not None and checker.totals["EffectiveCost"] != Decimal(total):
         checker.wrong(0, f"EffectiveCost sums to {checker.totals['EffectiveCost']}, the ledger to {total}")
     return checker
