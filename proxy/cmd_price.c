@@ -44,7 +44,7 @@ static void print_usage(void)
     puts("      --input-total N   cost: all input tokens, for context steps; the sum of the");
     puts("                        input meters by default");
     puts("      --strict          lint: doubts fail too");
-    puts("      --format FORMAT   of show and cost: table or json; of show also csv");
+    puts("  -o, --format FORMAT   of show and cost: table or json; of show also csv");
     puts("  -h, --help            this text");
     puts("\nexit status: 0 good, 1 the answer is no (nothing fits, not wholly priced, doubts), 2");
     puts("bad usage, book or configuration");
@@ -153,8 +153,7 @@ enum option_id {
     OPTION_COUNTED,
     OPTION_INPUT_TOTAL,
     OPTION_STRICT,
-    OPTION_UNIT,
-    OPTION_FORMAT
+    OPTION_UNIT
 };
 
 void price_no_meter(const char *verb, struct strv name)
@@ -209,7 +208,7 @@ static const struct option long_options[] = {
     {"input-total", required_argument, NULL, OPTION_INPUT_TOTAL},
     {"strict", no_argument, NULL, OPTION_STRICT},
     {"unit", required_argument, NULL, OPTION_UNIT},
-    {"format", required_argument, NULL, OPTION_FORMAT},
+    {"format", required_argument, NULL, 'o'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -310,7 +309,7 @@ static bool take_option(struct price_options *options, int c)
             return true;
         price_no_meter("show", strv_z(optarg));
         return false;
-    case OPTION_FORMAT:
+    case 'o':
         return take_format(options, optarg);
     default:
         return false;
@@ -374,7 +373,7 @@ int cmd_price(int argc, char **argv)
         return EXIT_USAGE;
     }
     optind = 1;
-    while ((c = getopt_long(argc - 1, argv + 1, "c:b:p:m:u:h", long_options, NULL)) != -1) {
+    while ((c = getopt_long(argc - 1, argv + 1, "c:b:p:m:u:o:h", long_options, NULL)) != -1) {
         if (c == 'h') {
             print_usage();
             return EXIT_GOOD;

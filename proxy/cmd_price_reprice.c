@@ -346,7 +346,6 @@ enum {
     OPTION_LAST,
     OPTION_WHERE,
     OPTION_TZ,
-    OPTION_FORMAT,
     OPTION_APPLY,
     OPTION_ALL,
     OPTION_REASON,
@@ -361,7 +360,7 @@ static const struct option long_options[] = {
     {"last", required_argument, NULL, OPTION_LAST},
     {"where", required_argument, NULL, OPTION_WHERE},
     {"tz", required_argument, NULL, OPTION_TZ},
-    {"format", required_argument, NULL, OPTION_FORMAT},
+    {"format", required_argument, NULL, 'o'},
     {"apply", no_argument, NULL, OPTION_APPLY},
     {"all", no_argument, NULL, OPTION_ALL},
     {"reason", required_argument, NULL, OPTION_REASON},
@@ -392,11 +391,11 @@ static bool take_option(struct run *run, int c, int at)
     default:
         break;
     }
-    if (c < OPTION_FROM || c > OPTION_FORMAT)
+    if (c != 'o' && (c < OPTION_FROM || c > OPTION_TZ))
         return false; /* getopt has said why */
-    run->has_period |= c <= OPTION_LAST;
-    if (params_set(&run->params, strv_z(long_options[at].name), strv_z(optarg), &run->error) ==
-        RC_OK)
+    run->has_period |= c >= OPTION_FROM && c <= OPTION_LAST;
+    if (params_set(&run->params, c == 'o' ? STRV("format") : strv_z(long_options[at].name),
+                   strv_z(optarg), &run->error) == RC_OK)
         return true;
     fprintf(stderr, "tollgate price reprice: " STRV_FMT "\n", STRV_ARG(buf_view(&run->error)));
     return false;
@@ -407,7 +406,7 @@ static int read_options(struct run *run, int argc, char **argv)
     int c, at = 0;
 
     optind = 1;
-    while ((c = getopt_long(argc, argv, "c:h", long_options, &at)) != -1) {
+    while ((c = getopt_long(argc, argv, "c:o:h", long_options, &at)) != -1) {
         if (c == 'h') {
             print_usage();
             return EXIT_GOOD;

@@ -180,6 +180,10 @@ def test_show_says_the_same_in_every_format():
         {("openai", "gpt-5.5", "exact", model["confidence"])}
     table = show("gpt-5.5", "-p", "openai")
     assert "\x1b" not in table and all(usd in table for _, _, usd, _ in told)
+    # the short form that reports have
+    for words in (["csv"], ["json"]):
+        assert show("gpt-5.5", "-p", "openai", "-o", *words) == \
+            show("gpt-5.5", "-p", "openai", "--format", *words)
 
 
 @pytest.mark.parametrize("words", [
