@@ -57,6 +57,7 @@ const char *price_flag_name(unsigned flag)
     static const char *const names[] = {
         "rounded-1e-18", "tier-derived", "no-tier",  "no-rate",   "ambiguous", "unseen-variant",
         "no-period",     "too-large",    "stand-in", "no-region", "compound",
+        "not-billed",
     };
 
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

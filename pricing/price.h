@@ -105,7 +105,8 @@ enum {
                                  * tells: the provider's stand-in for it was charged */
     PRICE_FLAG_NO_REGION = 512, /* the id's region has no price: that without region was used */
     PRICE_FLAG_COMPOUND = 1024, /* a sum of usages that were priced apart: models, answers */
-    PRICE_FLAGS = 2047,
+    PRICE_FLAG_NOT_BILLED = 2048, /* the provider charges nothing for it, or somebody else */
+    PRICE_FLAGS = 4095,
 };
 
 /* What a request may say beside its counts, and prices may depend on. */

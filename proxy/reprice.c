@@ -197,6 +197,10 @@ static enum rc one_line(struct reprice *r, const struct record *record)
         return rc;
     g->before = ledger_money_add(g->before, charged.cost);
     cost_clear(&cost);
+    if (record->price_flags & PRICE_FLAG_NOT_BILLED) {
+        g->after = ledger_money_add(g->after, charged.cost);
+        return RC_OK;
+    }
     if (record->price_flags & PRICE_FLAG_COMPOUND) {
         if (!price_parts(r->config, record, &cost)) {
             cost_clear(&cost);

@@ -265,6 +265,8 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
     a->body_done = a->framing.body == BODY_NONE ||
                    (a->framing.body == BODY_LENGTH && a->framing.length == 0);
     x->upstream_status = a->head.status;
+    x->deployed = config_deployment(
+        x->upstream, http1_value(&a->head, STRV("x-ms-deployment-name")));
     x->up_reusable = a->framing.keep_alive;
     id = strv_head(id, sizeof(x->provider_request_id) - 1);
     if (id.n > 0)

@@ -73,10 +73,11 @@ bool collect_is_asking(struct xchg *x)
     return false;
 }
 
-/* What it is kept under: a video's answer need not name itself where its path does. */
+/* What it is kept under: an answer need not name itself as its path does. */
 static struct strv kept_id(const struct xchg *x, const struct tap_result *seen)
 {
-    if (seen->kept_id[0] == '\0' && usage_has(&seen->usage, USAGE_VIDEO_MS))
+    if (x->route.is_by_path ||
+        (seen->kept_id[0] == '\0' && usage_has(&seen->usage, USAGE_VIDEO_MS)))
         return x->route.path_id;
     return strv_z(seen->kept_id);
 }

@@ -30,12 +30,15 @@ const struct tap_result *settle_seen(const struct xchg *x)
 }
 
 /*
- * The name to price an answer by first: what the operator says is deployed, what the path says
- * where that holds more than the answer (regions and profiles of Bedrock; a router's answer
- * says what it chose), else the served one.
+ * The name to price an answer by first: what the operator says is deployed (where Azure was short
+ * of capacity, under the name that it took instead), what the path says where that holds more than
+ * the answer (regions and profiles of Bedrock; a router's answer says what it chose), else the
+ * served one.
  */
 struct strv settle_model(const struct xchg *x, struct strv served)
 {
+    if (x->deployed.n > 0)
+        return x->deployed;
     if (x->model.n > 0 && x->model.p != x->facts.model.p)
         return x->model;
     if (protocol_prices_path(x->upstream->protocol) && x->route.path_model.n > 0 &&
@@ -236,6 +239,33 @@ static void count_fetched(struct xchg *x, const struct tap_result *seen)
     }
 }
 
+/* What the request alone tells of what the answer counts. */
+static void tell_apart(struct xchg *x)
+{
+    struct usage *u = &x->usage;
+
+    if (x->facts.annotates && usage_has(u, USAGE_PAGES))
+        usage_set(u, USAGE_ANNOTATED, u->n[USAGE_PAGES]);
+    if (x->facts.enterprise_search && usage_has(u, USAGE_WEB_SEARCH)) {
+        usage_set(u, USAGE_ENTERPRISE, u->n[USAGE_WEB_SEARCH]);
+        usage_set(u, USAGE_WEB_SEARCH, 0);
+    }
+}
+
+/* By the provider's own word it charges nothing for this call, or somebody else: what it counted
+ * stays on record, at no cost. */
+static void spare(struct xchg *x, const struct tap_result *seen)
+{
+    struct strv provider = x->upstream->provider;
+
+    if (!(seen->said_nothing && protocol_spares_refusals(provider)) &&
+        !(x->facts.bills_others && protocol_bills_others(provider)))
+        return;
+    cost_clear(&x->cost);
+    x->cost.status = PRICE_OK;
+    x->cost.flags = PRICE_FLAG_NOT_BILLED;
+}
+
 static void count_metered(struct xchg *x, const struct tap_result *seen)
 {
     x->usage_source = estimate_complete(
@@ -256,6 +286,7 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
     if (!x->turn) /* what a connection carries is not in the message */
         calibration_learn(x->worker->calibration, strv_z(x->upstream->name), x->model, &x->facts,
                           seen);
+    tell_apart(x);
     price(x, settle_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
           &x->cost);
     add_parts(x);
@@ -263,6 +294,7 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
     if (x->facts.server_state && x->usage_source != USAGE_PROVIDER &&
         !usage_has(&seen->usage, USAGE_INPUT) && x->cost.status == PRICE_OK)
         x->cost.status = PRICE_PARTIAL;
+    spare(x, seen);
 }
 
 void settle_count(struct xchg *x)
@@ -291,6 +323,10 @@ void settle_count(struct xchg *x)
         break;
     case ENDPOINT_METERED:
         count_metered(x, seen);
+        break;
+    case ENDPOINT_UNTOLD:
+        if (x->upstream_status >= 400)
+            free_of_charge(x);
         break;
     case ENDPOINT_UNKNOWN:
         break; /* unknown it stays */

@@ -175,6 +175,7 @@ struct xchg {
     struct route route;
     struct request_facts facts;
     struct strv model; /* what it is priced and limited as: facts.model, or what is deployed so */
+    struct strv deployed; /* likewise, of the deployment that the answer names; empty: none */
     uint64_t prompt_hash, prefix_hash; /* of the body; 0: none */
     bool asked_usage;
 

@@ -26,7 +26,8 @@ static unsigned length_class(uint64_t n)
 static bool is_additive(const struct usage *u)
 {
     static const enum usage_field charged_once[] = {
-        USAGE_WEB_SEARCH, USAGE_MAPS, USAGE_AUDIO_MS, USAGE_VIDEO_MS, USAGE_IMAGES};
+        USAGE_WEB_SEARCH, USAGE_ENTERPRISE, USAGE_MAPS, USAGE_AUDIO_MS,
+        USAGE_VIDEO_MS,   USAGE_IMAGES};
     const uint64_t *n = u->n;
     uint64_t input = n[USAGE_CACHE_READ] + n[USAGE_CACHE_WRITE_5M] + n[USAGE_CACHE_WRITE_1H] +
                      n[USAGE_INPUT_AUDIO] + n[USAGE_INPUT_IMAGE] + n[USAGE_INPUT_VIDEO];
@@ -36,8 +37,10 @@ static bool is_additive(const struct usage *u)
             return false;
     }
     return input <= n[USAGE_INPUT] &&
-           n[USAGE_REASONING] + n[USAGE_OUTPUT_AUDIO] + n[USAGE_OUTPUT_IMAGE] <=
-               n[USAGE_OUTPUT];
+           n[USAGE_REASONING] + n[USAGE_OUTPUT_AUDIO] + n[USAGE_OUTPUT_IMAGE] +
+                   n[USAGE_OUTPUT_VIDEO] <=
+               n[USAGE_OUTPUT] &&
+           n[USAGE_ANNOTATED] <= n[USAGE_PAGES];
 }
 
 /* Which counts it has that are not zero: a card may be chosen by what is used. */

@@ -60,7 +60,8 @@ static const unsigned char usage_number[USAGE_COUNT] = {
     [USAGE_CHARACTERS] = 16,    [USAGE_SEARCH_UNITS] = 17, [USAGE_INPUT_VIDEO] = 18,
     [USAGE_CITATION] = 19,      [USAGE_PAGES] = 20,        [USAGE_X_SEARCH] = 21,
     [USAGE_MAPS] = 22,          [USAGE_VIDEO_MS] = 23,     [USAGE_CACHE_AUDIO] = 24,
-    [USAGE_CACHE_IMAGE] = 25,
+    [USAGE_CACHE_IMAGE] = 25,   [USAGE_OUTPUT_VIDEO] = 26, [USAGE_INPUT_IMAGES] = 27,
+    [USAGE_ANNOTATED] = 28,     [USAGE_ATTACHMENT] = 29,   [USAGE_ENTERPRISE] = 30,
 };
 
 unsigned wire_meter(enum meter m)

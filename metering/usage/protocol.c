@@ -102,6 +102,16 @@ bool protocol_goes_on(const struct protocol *p, struct strv provider)
     return p->goes_on;
 }
 
+bool protocol_spares_refusals(struct strv provider)
+{
+    return strv_eq(provider, STRV("anthropic"));
+}
+
+bool protocol_bills_others(struct strv provider)
+{
+    return strv_eq(provider, STRV("anthropic"));
+}
+
 bool protocol_prices_path(const struct protocol *p)
 {
     return p->prices_path;

@@ -27,6 +27,7 @@ enum endpoint_kind {
     ENDPOINT_FREE,    /* costs nothing by the provider's word (counting, listing, reading) */
     ENDPOINT_FETCHED, /* tells of an answer that another request had made: tapped, counted once */
     ENDPOINT_SOCKET,  /* opens a WebSocket, on which calls are made (live.h) */
+    ENDPOINT_UNTOLD,  /* costs what no answer tells (storage, by the day): passes, unknown */
     ENDPOINT_UNKNOWN, /* nothing here can meter it: `unknown_endpoints` decides */
 };
 
@@ -43,6 +44,7 @@ struct route {
     bool path_stream; /* the path itself says that the answer is a stream */
     struct strv region; /* where the path says that the model is served; empty: it does not */
     struct strv path_id; /* of what an ENDPOINT_FETCHED fetches; empty elsewhere */
+    bool is_by_path;     /* by that id it was begun, whatever id the answer has of its own */
     bool openai_path; /* the path is of the provider's OpenAI-compatible form */
 };
 
@@ -61,6 +63,11 @@ const char *protocol_book(const struct protocol *p);
  * stop it within a few tokens; answers in one piece nobody is known to stop.
  */
 bool protocol_goes_on(const struct protocol *p, struct strv provider);
+/* The provider (of the price book) does not bill a refusal in which nothing was said; others'
+ * word on that is not known. */
+bool protocol_spares_refusals(struct strv provider);
+/* It charges a call to the account that the request names instead, or refuses it. */
+bool protocol_bills_others(struct strv provider);
 /* The name in the path says more of the price than the one in the answer (Bedrock's regions and
  * profiles). */
 bool protocol_prices_path(const struct protocol *p);
@@ -102,6 +109,9 @@ struct request_facts {
     bool ranks;        /* it is charged by the search */
     bool later;        /* only accepted: other answers tell what it took */
     bool films;        /* it generates videos: `choices` of them, of video_ms each */
+    bool enterprise_search; /* searches are of Google's kind for enterprises */
+    bool annotates;         /* documents are read with annotations */
+    bool bills_others; /* asks the provider to charge a customer's account instead */
     uint64_t characters;
     uint64_t video_ms;             /* 0: not said */
     uint64_t audio_ms;             /* as far as the file tells its length, else by its size */

@@ -40,6 +40,8 @@ enum {
     ENTRY_FILE = 32768,      /* takes files, also of batches */
     ENTRY_JOB = 65536,       /* tells how far a batch is */
     ENTRY_VIDEO = 16384,     /* videos are generated, charged by their seconds, when done */
+    ENTRY_BY_PATH = 131072,  /* what is fetched is known by the id in its path, not its own */
+    ENTRY_WRAPPED = 262144,  /* the call is the body's member `request` */
 };
 
 /* An endpoint as the table has it; `endpoint` first, so that a route leads back to it. */

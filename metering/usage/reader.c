@@ -283,6 +283,7 @@ bool usage_set_modalities(struct usage *u, const struct raw_counts *c, uint64_t 
         {RAW_IN_AUDIO, USAGE_INPUT_AUDIO, 0},   {RAW_IN_IMAGE, USAGE_INPUT_IMAGE, 0},
         {RAW_IN_VIDEO, USAGE_INPUT_VIDEO, 0},   {RAW_REASONING, USAGE_REASONING, 1},
         {RAW_OUT_AUDIO, USAGE_OUTPUT_AUDIO, 2}, {RAW_OUT_IMAGE, USAGE_OUTPUT_IMAGE, 2},
+        {RAW_OUT_VIDEO, USAGE_OUTPUT_VIDEO, 2},
         {RAW_CACHED_AUDIO, USAGE_CACHE_AUDIO, 3}, {RAW_CACHED_IMAGE, USAGE_CACHE_IMAGE, 3},
     };
     uint64_t rooms[] = {input, output, output, u->n[USAGE_CACHE_READ]};
@@ -307,6 +308,7 @@ static const struct {
     {RAW_IMAGES, USAGE_IMAGES, true},          {RAW_AUDIO_MS, USAGE_AUDIO_MS, true},
     {RAW_VIDEO_MS, USAGE_VIDEO_MS, true},
     {RAW_PAGES, USAGE_PAGES, true},            {RAW_SEARCH_UNITS, USAGE_SEARCH_UNITS, true},
+    {RAW_IN_IMAGES, USAGE_INPUT_IMAGES, true}, {RAW_ATTACHMENT, USAGE_ATTACHMENT, false},
 };
 
 void usage_set_units(struct usage *u, const struct raw_counts *c)

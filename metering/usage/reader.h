@@ -42,7 +42,10 @@
     X(RAW_IN_VIDEO)                                                                            \
     X(RAW_CITATION)                                                                            \
     X(RAW_CACHED_AUDIO)                                                                        \
-    X(RAW_CACHED_IMAGE)
+    X(RAW_CACHED_IMAGE)                                                                        \
+    X(RAW_OUT_VIDEO)                                                                           \
+    X(RAW_IN_IMAGES)                                                                           \
+    X(RAW_ATTACHMENT)
 
 enum raw_count {
 #define RAW_ID(id) id,
@@ -167,16 +170,20 @@ struct reading {
     struct raw_counts metered, write;
     bool write_is_1h;
     bool fast;
+    bool has_blocks;  /* it has some content */
+    bool is_credited; /* what it wrote to the cache is charged as if it had been read */
     /* OpenAI's */
     uint64_t drawn;     /* images that came as events */
     bool is_perplexity; /* whose reasoning is beside its output */
     bool is_step;       /* the document tells of a step of a run, which tells of all */
     bool is_kept;       /* the provider keeps it, for requests that fetch it */
+    bool is_deferred;   /* the document names a request and may hold no more: xAI */
     uint64_t whole_text; /* bytes of text that each event repeats from its beginning */
     /* Google: one line of a list of modalities */
     uint64_t modality_tokens;
     uint8_t modality;
     bool has_modality_tokens;
+    bool has_maps; /* some of what it says stands on a place of Google Maps */
 
     /* What each document changes; all above changes by what documents say alone (repeat.h). */
     uint64_t documents;

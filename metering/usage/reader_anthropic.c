@@ -28,6 +28,9 @@ enum node {
     N_SPEED,
     N_GEO,
     N_ID,
+    N_CREDIT,
+    N_CREDIT_STATUS,
+    N_CREDIT_TYPE,
     N_ITERATIONS,
     N_ITERATION,
     N_ITERATION_TYPE,
@@ -50,6 +53,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("type", N_TYPE),
     JSCAN_EDGE("message", N_MESSAGE),
     JSCAN_EDGE("delta", N_DELTA),
+    JSCAN_EDGE("content_block", N_BLOCK),
     JSCAN_EDGE("error", N_ERROR),
     JSCAN_EDGE("result", N_RESULT),
     JSCAN_EDGE("id", N_ID),
@@ -81,7 +85,10 @@ static const struct jscan_edge USAGE_EDGES[] = {
     JSCAN_EDGE("speed", N_SPEED),
     JSCAN_EDGE("inference_geo", N_GEO),
     JSCAN_EDGE("iterations", N_ITERATIONS),
+    JSCAN_EDGE("fallback_credit", N_CREDIT),
 };
+static const struct jscan_edge CREDIT_EDGES[] = {JSCAN_EDGE("status", N_CREDIT_STATUS)};
+static const struct jscan_edge CREDIT_STATUS_EDGES[] = {JSCAN_EDGE("type", N_CREDIT_TYPE)};
 static const struct jscan_edge CREATION_EDGES[] = {
     JSCAN_EDGE("ephemeral_5m_input_tokens", N_RAW + RAW_WRITE_5M),
     JSCAN_EDGE("ephemeral_1h_input_tokens", N_RAW + RAW_WRITE_1H),
@@ -115,7 +122,7 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_ERROR] = {.flags = JSCAN_WANT | JSCAN_ENTER},
     [N_STOP] = {.flags = JSCAN_WANT},
     [N_DELTA] = {JSCAN_EDGES(DELTA_EDGES), 0, 0, 0},
-    [N_BLOCK] = {JSCAN_EDGES(BLOCK_EDGES), 0, N_BLOCK, 0},
+    [N_BLOCK] = {JSCAN_EDGES(BLOCK_EDGES), 0, N_BLOCK, JSCAN_ENTER},
     [N_CONTENT] = {NULL, 0, N_CONTENT, N_CONTENT, JSCAN_COUNT},
     [N_USAGE] = {JSCAN_EDGES(USAGE_EDGES), 0, 0, JSCAN_ENTER},
     [N_CREATION] = {JSCAN_EDGES(CREATION_EDGES), 0, 0, 0},
@@ -125,6 +132,9 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_SPEED] = {.flags = JSCAN_WANT},
     [N_GEO] = {.flags = JSCAN_WANT},
     [N_ID] = {.flags = JSCAN_WANT},
+    [N_CREDIT] = {JSCAN_EDGES(CREDIT_EDGES), 0, 0, 0},
+    [N_CREDIT_STATUS] = {JSCAN_EDGES(CREDIT_STATUS_EDGES), 0, 0, 0},
+    [N_CREDIT_TYPE] = {.flags = JSCAN_WANT},
     [N_ITERATIONS] = {.item = N_ITERATION, .flags = JSCAN_ENTER},
     [N_ITERATION] = {JSCAN_EDGES(ITERATION_EDGES), 0, 0, JSCAN_ENTER},
     [N_ITERATION_TYPE] = {.flags = JSCAN_WANT},
@@ -202,10 +212,28 @@ static void on_iteration(struct reading *r, const struct jscan_event *e)
     }
 }
 
+/* The provider takes back what the write to another model's cache cost beyond a read. */
+static void credit_writes(struct raw_counts *c)
+{
+    uint64_t split = c->n[RAW_WRITE_5M] + c->n[RAW_WRITE_1H];
+    uint64_t written = raw_has(c, RAW_WRITE) ? c->n[RAW_WRITE] : split;
+
+    if (c->n[RAW_CACHED] + written > USAGE_MAX_COUNT) {
+        c->odd = true;
+        return;
+    }
+    raw_set(c, RAW_CACHED, c->n[RAW_CACHED] + written);
+    raw_set(c, RAW_WRITE, 0);
+    raw_set(c, RAW_WRITE_5M, 0);
+    raw_set(c, RAW_WRITE_1H, 0);
+}
+
 static void to_usage(struct reading *r)
 {
     struct raw_counts c = r->counts;
 
+    if (r->is_credited)
+        credit_writes(&c);
     add_counts(&c, &r->compaction);
     r->result.inconsistent = !usage_of(&c, &r->result.usage);
     r->result.has_usage = usage_says_amount(&r->result.usage);
@@ -223,6 +251,8 @@ static void end_document(struct reading *r)
         r->result.usage_is_final = r->result.has_usage;
     else if (r->type == DOCUMENT_FINAL || (r->type == DOCUMENT_DELTA && r->has_counts))
         r->result.usage_is_final = r->result.has_usage && r->finish != TAP_END_NONE;
+    r->result.said_nothing = r->finish == TAP_END_REFUSED && !r->has_blocks &&
+                             r->compaction.has == 0 && (r->parts == NULL || r->parts->n == 0);
 }
 
 static void on_raw(struct reading *r, const struct jscan_event *e)
@@ -244,6 +274,11 @@ static void on_speed(struct reading *r, const struct jscan_event *e)
     r->fast = reading_is(e, "fast"); /* priced as a tier of its own */
     if (r->fast)
         memcpy(r->result.service_tier, "fast", sizeof("fast"));
+}
+
+static void on_credit(struct reading *r, const struct jscan_event *e)
+{
+    r->is_credited = reading_is(e, "redeemed");
 }
 
 static void on_geo(struct reading *r, const struct jscan_event *e)
@@ -273,6 +308,7 @@ static fact_fn *const FACTS[N_RAW] = {
     [N_SPEED] = on_speed,
     [N_GEO] = on_geo,
     [N_ID] = fact_id, /* of a batch, at its making */
+    [N_CREDIT_TYPE] = on_credit,
     [N_ITERATION_TYPE] = on_iteration_type,
     [N_ITERATION_MODEL] = on_iteration_model,
 };
@@ -287,6 +323,8 @@ static void on_event(void *arg, const struct jscan_event *e)
         reading_root(r, e);
     } else if (e->node == N_USAGE) {
         r->has_counts = true;
+    } else if (e->node == N_BLOCK) {
+        r->has_blocks = r->has_blocks || (e->what == JSCAN_AT_ENTER && e->type == JSCAN_OBJECT);
     } else if (e->node == N_ITERATIONS && e->what == JSCAN_AT_ENTER) {
         r->compaction = (struct raw_counts){.odd = false};
         parts_drop(r, PART_ITERATION);

@@ -40,6 +40,7 @@ static const struct jscan_edge BILLED_EDGES[] = {
     JSCAN_EDGE("input_tokens", NODE_RAW + RAW_INPUT),
     JSCAN_EDGE("output_tokens", NODE_RAW + RAW_OUTPUT),
     JSCAN_EDGE("image_tokens", NODE_RAW + RAW_IN_IMAGE),
+    JSCAN_EDGE("images", NODE_RAW + RAW_IN_IMAGES),
     JSCAN_EDGE("search_units", NODE_RAW + RAW_SEARCH_UNITS),
     JSCAN_EDGE("pages", NODE_RAW + RAW_PAGES),
 };

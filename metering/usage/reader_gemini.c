@@ -26,6 +26,9 @@ enum node {
     N_GROUNDING,
     N_QUERIES,
     N_QUERY,
+    N_CHUNKS,
+    N_CHUNK,
+    N_MAPS,
     N_USAGE,
     N_TIER,
     N_TRAFFIC,
@@ -110,7 +113,9 @@ static const struct jscan_edge PART_EDGES[] = {
     JSCAN_EDGE("functionCall", N_CALL),
     JSCAN_EDGE("executableCode", N_TEXT),
 };
-static const struct jscan_edge GROUNDING_EDGES[] = {JSCAN_EDGE("webSearchQueries", N_QUERIES)};
+static const struct jscan_edge GROUNDING_EDGES[] = {JSCAN_EDGE("webSearchQueries", N_QUERIES),
+                                                    JSCAN_EDGE("groundingChunks", N_CHUNKS)};
+static const struct jscan_edge CHUNK_EDGES[] = {JSCAN_EDGE("maps", N_MAPS)};
 static const struct jscan_edge USAGE_EDGES[] = {
     JSCAN_EDGE("promptTokenCount", N_RAW + RAW_INPUT),
     JSCAN_EDGE("candidatesTokenCount", N_RAW + RAW_OUTPUT),
@@ -158,6 +163,9 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_GROUNDING] = {JSCAN_EDGES(GROUNDING_EDGES), 0, 0, 0},
     [N_QUERIES] = {.item = N_QUERY},
     [N_QUERY] = {.flags = JSCAN_WANT},
+    [N_CHUNKS] = {.item = N_CHUNK},
+    [N_CHUNK] = {JSCAN_EDGES(CHUNK_EDGES), 0, 0, 0},
+    [N_MAPS] = {.flags = JSCAN_ENTER},
     [N_USAGE] = {JSCAN_EDGES(USAGE_EDGES), 0, 0, JSCAN_ENTER},
     [N_TIER] = {.flags = JSCAN_WANT},
     [N_TRAFFIC] = {.flags = JSCAN_WANT},
@@ -239,11 +247,12 @@ static void on_traffic(struct reading *r, const struct jscan_event *e)
     }
 }
 
-/* Of one line of a list of modalities; video is told apart in the input alone. */
+/* Of one line of a list of modalities; cached video is not told apart. */
 static enum raw_count count_of(uint8_t modality, enum node detail)
 {
     static const enum raw_count INPUT[] = {RAW_COUNT, RAW_IN_IMAGE, RAW_IN_AUDIO, RAW_IN_VIDEO};
-    static const enum raw_count OUTPUT[] = {RAW_COUNT, RAW_OUT_IMAGE, RAW_OUT_AUDIO, RAW_COUNT};
+    static const enum raw_count OUTPUT[] = {RAW_COUNT, RAW_OUT_IMAGE, RAW_OUT_AUDIO,
+                                            RAW_OUT_VIDEO};
     static const enum raw_count CACHED[] = {RAW_COUNT, RAW_CACHED_IMAGE, RAW_CACHED_AUDIO,
                                             RAW_COUNT};
 
@@ -355,6 +364,8 @@ static void end_document(struct reading *r)
     }
     if (r->has_searches)
         usage_set(&r->result.usage, USAGE_WEB_SEARCH, r->queries);
+    if (r->has_maps && !usage_has(&r->result.usage, USAGE_MAPS))
+        usage_set(&r->result.usage, USAGE_MAPS, 1); /* charged by the prompt */
     r->result.usage_is_final =
         r->result.has_usage && (!r->is_stream || r->finish != TAP_END_NONE);
     end_videos(r);
@@ -466,6 +477,8 @@ static void on_event(void *arg, const struct jscan_event *e)
         on_detail(r, e);
     } else if (e->node == N_GROUND) {
         on_ground(r, e);
+    } else if (e->node == N_MAPS) {
+        r->has_maps = r->has_maps || e->what == JSCAN_AT_ENTER;
     } else if (e->node == N_VIDEO) {
         r->data += e->what == JSCAN_AT_ENTER;
     } else if (e->node == N_ANSWER) {
@@ -477,6 +490,14 @@ static void on_event(void *arg, const struct jscan_event *e)
     }
 }
 
+/* The served tier, which the body of some answers leaves out. */
+static const struct reader_header HEADERS[] = {{"x-gemini-service-tier", RAW_COUNT}};
+
+static void end_headers(struct reading *r)
+{
+    (void)r;
+}
+
 const struct reader READER_GEMINI = {
     .nodes = NODES,
     .root = N_ROOT,
@@ -485,4 +506,7 @@ const struct reader READER_GEMINI = {
     .amounts = 1u << RAW_INPUT | 1u << RAW_OUTPUT | 1u << RAW_REASONING,
     .begin_document = begin_document,
     .end_document = end_document,
+    .headers = HEADERS,
+    .n_headers = sizeof(HEADERS) / sizeof(HEADERS[0]),
+    .end_headers = end_headers,
 };

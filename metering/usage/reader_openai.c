@@ -51,7 +51,7 @@ enum node {
     N_VIDEO,
     N_VIDEO_SECONDS,
     N_VIDEO_SIZE,
-    N_VIDEO_ID,
+    N_REQUEST_ID,
     N_ID,
     N_KEPT,
     N_DATA,
@@ -101,7 +101,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("seconds", N_VIDEO_SECONDS),
     JSCAN_EDGE("size", N_VIDEO_SIZE),
     JSCAN_EDGE("video", N_VIDEO),
-    JSCAN_EDGE("request_id", N_VIDEO_ID),
+    JSCAN_EDGE("request_id", N_REQUEST_ID),
     JSCAN_EDGE("conversation_id", N_ID),
 };
 /* A line of a batch holds the answer one level further in. */
@@ -193,6 +193,7 @@ static const struct jscan_edge USAGE_EDGES[] = {
     JSCAN_EDGE("citation_tokens", N_RAW + RAW_CITATION),
     JSCAN_EDGE("connector_tokens", N_RAW + RAW_TOOL_INPUT),
     JSCAN_EDGE("search_context_size", N_PERPLEXITY),
+    JSCAN_EDGE("connectors", N_TOOLS_USED),
 };
 static const struct jscan_edge IN_DETAILS_EDGES[] = {
     JSCAN_EDGE("cached_tokens", N_RAW + RAW_CACHED),
@@ -224,6 +225,12 @@ static const struct jscan_edge TOOLS_USED_EDGES[] = {
     JSCAN_EDGE("file_search_calls", N_RAW + RAW_FILE_SEARCH),
     JSCAN_EDGE("code_interpreter_calls", N_RAW + RAW_CODE),
     JSCAN_EDGE("x_search_calls", N_RAW + RAW_X_SEARCH),
+    JSCAN_EDGE("document_search_calls", N_RAW + RAW_ATTACHMENT),
+    /* Mistral's connectors */
+    JSCAN_EDGE("web_search", N_RAW + RAW_WEB_SEARCH),
+    JSCAN_EDGE("web_search_premium", N_RAW + RAW_WEB_SEARCH),
+    JSCAN_EDGE("code_interpreter", N_RAW + RAW_CODE),
+    JSCAN_EDGE("document_library", N_RAW + RAW_FILE_SEARCH),
 };
 static const struct jscan_edge COST_EDGES[] = {JSCAN_EDGE("total_cost", N_COST_TOTAL)};
 
@@ -270,7 +277,7 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_VIDEO] = {JSCAN_EDGES(VIDEO_EDGES), 0, 0, 0},
     [N_VIDEO_SECONDS] = {.flags = JSCAN_WANT},
     [N_VIDEO_SIZE] = {.flags = JSCAN_WANT},
-    [N_VIDEO_ID] = {.flags = JSCAN_WANT},
+    [N_REQUEST_ID] = {.flags = JSCAN_WANT},
     [N_ID] = {.flags = JSCAN_WANT},
     [N_KEPT] = {.flags = JSCAN_WANT},
     [N_DATA] = {.item = N_DATUM},
@@ -343,7 +350,7 @@ static void on_status(struct reading *r, const struct jscan_event *e)
     }
     r->result.pending = reading_is(e, "queued") || reading_is(e, "in_progress") ||
                  reading_is(e, "requires_action");
-    if (reading_is(e, "failed"))
+    if (reading_is(e, "failed") || reading_is(e, "FAILED")) /* Perplexity */
         r->error = true;
     else if (reading_is(e, "incomplete"))
         reading_finish(r, TAP_END_TRUNCATED);
@@ -397,6 +404,7 @@ static void begin_document(struct reading *r)
     r->duration = (struct raw_counts){.odd = false};
     r->is_step = false;
     r->is_done = false;
+    r->is_deferred = false;
 }
 
 static void end_document(struct reading *r)
@@ -420,6 +428,8 @@ static void end_document(struct reading *r)
         r->counts = r->before;
         r->has_counts = false;
     }
+    if (r->is_deferred && !r->has_choices && !r->error)
+        result->pending = true;
     reading_keep_cost(r);
     openai_to_usage(r);
     if (!r->has_counts)
@@ -513,11 +523,13 @@ static void on_video_size(struct reading *r, const struct jscan_event *e)
         (void)reading_text(e, r->result.size, sizeof(r->result.size));
 }
 
-/* xAI's name for it. */
-static void on_video_id(struct reading *r, const struct jscan_event *e)
+/* xAI's name for what is worked on: a video, or a chat that was deferred. */
+static void on_request_id(struct reading *r, const struct jscan_event *e)
 {
-    if (r->flags & ENTRY_VIDEO)
-        fact_id(r, e);
+    if (!(r->flags & (ENTRY_VIDEO | ENTRY_EDIT)))
+        return;
+    fact_id(r, e);
+    r->is_deferred = (r->flags & ENTRY_EDIT) && e->type == JSCAN_STRING;
 }
 
 static void on_tool_model(struct reading *r, const struct jscan_event *e)
@@ -559,7 +571,7 @@ static fact_fn *const FACTS[N_RAW] = {
     [N_DURATION] = on_duration,
     [N_VIDEO_SECONDS] = on_video_seconds,
     [N_VIDEO_SIZE] = on_video_size,
-    [N_VIDEO_ID] = on_video_id,
+    [N_REQUEST_ID] = on_request_id,
     [N_TOOL_MODEL] = on_tool_model,
     [N_SIDE_MODEL] = on_side_model,
     [N_PERPLEXITY] = on_search_context,
@@ -601,10 +613,18 @@ enum {
               1 << RAW_PAGES | 1 << RAW_SEARCH_UNITS,
 };
 
+/* Fireworks' count of what it read from its cache. */
+static const struct reader_header HEADERS[] = {{"fireworks-cached-prompt-tokens", RAW_CACHED}};
+
+static void end_headers(struct reading *r)
+{
+    (void)r;
+}
+
 #define READER                                                                                 \
     .nodes = NODES, .root = N_ROOT, .on_event = on_event, .facts = FACTS, .amounts = AMOUNTS,  \
     .begin_document = begin_document, .end_document = end_document, .finishes = FINISHES,      \
-    .types = TYPES
+    .types = TYPES, .headers = HEADERS, .n_headers = 1, .end_headers = end_headers
 
 const struct reader READER_OPENAI = {READER};
 const struct reader READER_RESPONSES = {READER, .has_terminator = true};

@@ -68,6 +68,8 @@ static void counts_to_usage(struct reading *r)
     room = input;
     if (raw_has(c, RAW_CACHED))
         fits &= usage_set_part(&u, USAGE_CACHE_READ, c->n[RAW_CACHED], &room);
+    else if (raw_has(&r->metered, RAW_CACHED))
+        fits &= usage_set_part(&u, USAGE_CACHE_READ, r->metered.n[RAW_CACHED], &room);
     fits &= set_writes(c, &u, &room);
     fits &= usage_set_modalities(&u, c, input, output);
     if (input > c->n[RAW_INPUT] && raw_has(c, RAW_AUDIO_MS) && !raw_has(c, RAW_IN_AUDIO) &&

@@ -266,7 +266,30 @@ static void on_state(struct reading *r, const struct jscan_event *e)
 
 static void on_background(struct reading *r, const struct jscan_event *e)
 {
-    r->facts->background = e->type == JSCAN_TRUE;
+    r->facts->background = r->facts->background || e->type == JSCAN_TRUE;
+}
+
+static void on_enterprise(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->enterprise_search = r->facts->enterprise_search || e->what == JSCAN_AT_ENTER;
+}
+
+static void on_annotation(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->annotates = r->facts->annotates || e->what == JSCAN_AT_ENTER;
+}
+
+static void on_billing(struct reading *r, const struct jscan_event *e)
+{
+    if (e->what != JSCAN_AT_LEAVE)
+        once(r, N_BILLING);
+}
+
+static void on_bill_to(struct reading *r, const struct jscan_event *e)
+{
+    if (e->what != JSCAN_AT_LEAVE)
+        once(r, N_BILL_TO);
+    r->facts->bills_others = strv_eq(word_of(e), STRV("user_profile"));
 }
 
 /* The requests of a batch name their models themselves; of several, none is the batch's. */
@@ -342,6 +365,10 @@ static void (*const FACTS[N_COUNT])(struct reading *r, const struct jscan_event 
     [N_PARAMS_CAP] = on_batch_cap,
     [N_STATE] = on_state,
     [N_BACKGROUND] = on_background,
+    [N_ENTERPRISE] = on_enterprise,
+    [N_ANNOTATION] = on_annotation,
+    [N_BILLING] = on_billing,
+    [N_BILL_TO] = on_bill_to,
     [N_REQUEST] = on_request,
 };
 
@@ -450,13 +477,13 @@ enum rc protocol_path_facts(const struct route *route, struct request_facts *out
     return route->path_model.n > 0 ? request_path_model(out, route->path_model) : RC_OK;
 }
 
-static void conclude_batch(struct reading *r)
+static void conclude_batch(struct reading *r, bool is_wrapped)
 {
     struct request_facts *f = r->facts;
 
     if (r->mixed_models)
         f->model = STRV_NONE;
-    if (f->later && !f->films)
+    if (f->later && !f->films && !is_wrapped)
         f->service_tier = STRV("batch");
     if (r->batch_cap > 0) {
         f->has_max_output = true;
@@ -481,7 +508,7 @@ static void conclude(struct reading *r, const struct protocol *p, const struct r
     f->stream = f->stream || route->path_stream;
     request_set_kind(f, entry);
     request_conclude_video(f);
-    conclude_batch(r);
+    conclude_batch(r, (entry->flags & ENTRY_WRAPPED) != 0);
     if (f->speaks)
         f->characters = count_characters(r->spoken);
     if (entry->flags & ENTRY_CAP_16) {
@@ -507,7 +534,9 @@ enum rc protocol_scan_request(const struct protocol *p, const struct route *rout
 
     memset(out, 0, sizeof(*out));
     out->choices = 1;
-    jscan_start(&r.scan, REQUEST_NODES, N_ROOT, false, on_event, &r);
+    jscan_start(&r.scan, REQUEST_NODES,
+                entry_of(route->endpoint)->flags & ENTRY_WRAPPED ? N_WRAPPED : N_ROOT, false,
+                on_event, &r);
     rc = shapes_feed(known, &r.scan, body);
     if (rc == RC_OK)
         rc = jscan_finish(&r.scan);

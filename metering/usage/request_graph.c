@@ -14,7 +14,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("system_instruction", N_CONTENT),
     JSCAN_EDGE("instructions", N_TEXT),
     JSCAN_EDGE("suffix", N_TEXT),
-    JSCAN_EDGE("tools", N_TEXT),
+    JSCAN_EDGE("tools", N_TOOLS),
     JSCAN_EDGE("functions", N_TEXT),
     JSCAN_EDGE("response_format", N_TEXT),
     JSCAN_EDGE("text", N_TEXT),
@@ -46,6 +46,8 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("cachedContent", N_STATE),
     JSCAN_EDGE("cached_content", N_STATE),
     JSCAN_EDGE("background", N_BACKGROUND),
+    JSCAN_EDGE("deferred", N_BACKGROUND), /* xAI */
+    JSCAN_EDGE("billing_policy", N_BILLING),
     JSCAN_EDGE("previous_interaction_id", N_STATE),
     JSCAN_EDGE("agent", N_MODEL_ID),
     JSCAN_EDGE("model_id", N_MODEL_ID),
@@ -73,9 +75,19 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("duration", N_SECONDS),
     /* what a search is to take in: Perplexity, OpenAI */
     JSCAN_EDGE("web_search_options", N_SEARCH_OPTIONS),
+    /* what documents are to be read with: Mistral */
+    JSCAN_EDGE("bbox_annotation_format", N_ANNOTATION),
+    JSCAN_EDGE("document_annotation_format", N_ANNOTATION),
 };
 static const struct jscan_edge SEARCH_EDGES[] = {
     JSCAN_EDGE("search_context_size", N_SEARCH_CTX)};
+/* Google's search for enterprises, which has its own price. */
+static const struct jscan_edge TOOLS_EDGES[] = {
+    JSCAN_EDGE("enterpriseWebSearch", N_ENTERPRISE),
+    JSCAN_EDGE("enterprise_web_search", N_ENTERPRISE),
+};
+static const struct jscan_edge WRAPPED_EDGES[] = {JSCAN_EDGE("request", N_ROOT)};
+static const struct jscan_edge BILLING_EDGES[] = {JSCAN_EDGE("bill_to", N_BILL_TO)};
 /* Of one request of a batch: what its own body would say. */
 static const struct jscan_edge PARAMS_EDGES[] = {
     JSCAN_EDGE("model", N_PARAMS_MODEL),      JSCAN_EDGE("messages", N_MESSAGES),
@@ -158,4 +170,10 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_SECONDS] = {.flags = JSCAN_WANT},
     [N_INPUT_FILE] = {.flags = JSCAN_WANT},
     [N_INPUT_FILES] = {.item = N_INPUT_FILE},
+    [N_TOOLS] = {JSCAN_EDGES(TOOLS_EDGES), N_TEXT, N_TOOLS, JSCAN_COUNT},
+    [N_ENTERPRISE] = {.flags = JSCAN_ENTER},
+    [N_ANNOTATION] = {.flags = JSCAN_ENTER},
+    [N_WRAPPED] = {JSCAN_EDGES(WRAPPED_EDGES), 0, 0, JSCAN_ENTER | JSCAN_FOLD},
+    [N_BILLING] = {JSCAN_EDGES(BILLING_EDGES), 0, 0, JSCAN_ENTER},
+    [N_BILL_TO] = {.flags = JSCAN_WANT | JSCAN_ENTER},
 };

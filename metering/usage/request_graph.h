@@ -45,10 +45,16 @@ enum request_node {
     N_SECONDS,
     N_INPUT_FILE,
     N_INPUT_FILES,
+    N_TOOLS,
+    N_ENTERPRISE,
+    N_ANNOTATION,
+    N_WRAPPED, /* a body whose call is one of its members */
+    N_BILLING,
+    N_BILL_TO,
     N_COUNT,
 };
 
-/* From N_ROOT on. */
+/* From N_ROOT on, or from N_WRAPPED. */
 extern const struct jscan_node REQUEST_NODES[N_COUNT];
 
 #endif

@@ -292,6 +292,7 @@ static const struct entry *find_route(const struct protocol *p, struct strv meth
         out->path_model = model_segment(found, path, from);
     if (found->endpoint.kind == ENDPOINT_FETCHED)
         out->path_id = wild_part(found, path, from);
+    out->is_by_path = (found->flags & ENTRY_BY_PATH) != 0;
     return found;
 }
 

@@ -18,6 +18,10 @@
     {                                                                                          \
         {name, ENDPOINT_FREE}, method, pattern, DIALECT_NONE, 0                                \
     }
+#define UNTOLD(name, method, pattern)                                                          \
+    {                                                                                          \
+        {name, ENDPOINT_UNTOLD}, method, pattern, DIALECT_NONE, 0                              \
+    }
 #define UNKNOWN(name, method, pattern)                                                         \
     {                                                                                          \
         {name, ENDPOINT_UNKNOWN}, method, pattern, DIALECT_NONE, 0                             \
@@ -30,6 +34,8 @@
 static const struct entry OPENAI[] = {
     METERED("chat.completions", "POST", "chat/completions", DIALECT_OPENAI, ENTRY_EDIT),
     METERED("chat.completions", "POST", "models/chat/completions", DIALECT_OPENAI, ENTRY_EDIT),
+    FETCHED("chat.completions.deferred", "GET", "chat/deferred-completion/*", DIALECT_OPENAI,
+            ENTRY_BY_PATH), /* xAI */
     METERED("responses", "POST", "responses", DIALECT_RESPONSES, 0),
     METERED("completions", "POST", "completions", DIALECT_OPENAI, ENTRY_EDIT | ENTRY_CAP_16),
     METERED("embeddings", "POST", "embeddings", DIALECT_OPENAI, ENTRY_EMBEDS),
@@ -97,6 +103,25 @@ static const struct entry OPENAI[] = {
     FREE("assistants", "POST", "assistants"),
     FREE("assistants", "POST", "assistants/*"),
     FREE("assistants", "DELETE", "assistants/*"),
+    /* Charged by the day, the gigabyte or the session. */
+    UNTOLD("vector_stores", "POST", "vector_stores"),
+    UNTOLD("vector_stores.search", "POST", "vector_stores/*/search"),
+    UNTOLD("vector_stores.files", "POST", "vector_stores/*/files"),
+    UNTOLD("vector_stores.files", "POST", "vector_stores/*/file_batches"),
+    FREE("vector_stores.cancel", "POST", "vector_stores/*/file_batches/*/cancel"),
+    FREE("vector_stores.update", "POST", "vector_stores/*"),
+    FREE("vector_stores.update", "POST", "vector_stores/*/files/*"),
+    FREE("vector_stores.delete", "DELETE", "vector_stores/*"),
+    FREE("vector_stores.delete", "DELETE", "vector_stores/*/files/*"),
+    UNTOLD("containers", "POST", "containers"),
+    FREE("containers.files", "POST", "containers/*/files"),
+    FREE("containers.delete", "DELETE", "containers/*"),
+    FREE("containers.delete", "DELETE", "containers/*/files/*"),
+    FREE("skills", "POST", "skills"),
+    FREE("skills", "POST", "skills/*"),
+    FREE("skills", "POST", "skills/*/versions"),
+    FREE("skills.delete", "DELETE", "skills/*"),
+    FREE("skills.delete", "DELETE", "skills/*/versions/*"),
     FREE("conversations", "POST", "conversations"),
     FREE("conversations", "POST", "conversations/*"),
     FREE("conversations", "POST", "conversations/*/items"),
@@ -113,6 +138,18 @@ static const struct entry OPENAI[] = {
 };
 
 static const struct entry HOSTS[] = {
+    /* Perplexity */
+    METERED("chat.completions", "POST", "sonar", DIALECT_OPENAI, 0),
+    METERED("responses", "POST", "agent", DIALECT_RESPONSES, 0),
+    FETCHED("responses.fetched", "GET", "agent/*", DIALECT_RESPONSES, 0),
+    METERED("chat.completions.async", "POST", "async/chat/completions", DIALECT_OPENAI,
+            ENTRY_LATER | ENTRY_WRAPPED),
+    METERED("chat.completions.async", "POST", "async/sonar", DIALECT_OPENAI,
+            ENTRY_LATER | ENTRY_WRAPPED),
+    FETCHED("chat.completions.async.fetched", "GET", "async/chat/completions/*", DIALECT_OPENAI,
+            ENTRY_BY_PATH),
+    FETCHED("chat.completions.async.fetched", "GET", "async/sonar/*", DIALECT_OPENAI,
+            ENTRY_BY_PATH),
     /* Servers of open models, on paths of their own. */
     METERED("generate", "POST", "generate", DIALECT_SERVER, 0),
     METERED("generate", "POST", "generate_stream", DIALECT_SERVER, ENTRY_STREAMS),
@@ -174,6 +211,10 @@ static const struct entry ANTHROPIC[] = {
     FREE("models", "GET", "models/*"),
     FREE("files", "POST", "files"),
     FREE("files", "DELETE", "files/*"),
+    FREE("skills", "POST", "skills"),
+    FREE("skills", "POST", "skills/*/versions"),
+    FREE("skills.delete", "DELETE", "skills/*"),
+    FREE("skills.delete", "DELETE", "skills/*/versions/*"),
     UNKNOWN("sessions", "POST", "sessions"),
 };
 
@@ -259,8 +300,8 @@ static const struct entry GOOGLE_PLAIN[] = {
     FREE("interactions.cancel", "POST", "interactions/*/cancel"),
     FREE("interactions.delete", "DELETE", "interactions/*"),
     /* Kept tokens are billed by the hour, which no answer tells. */
-    FREE("cachedContents", "POST", "cachedContents"),
-    FREE("cachedContents", "PATCH", "cachedContents/*"),
+    UNTOLD("cachedContents", "POST", "cachedContents"),
+    UNTOLD("cachedContents", "PATCH", "cachedContents/*"),
     FREE("cachedContents", "DELETE", "cachedContents/*"),
     FREE("files", "POST", "files"),
     FREE("files", "DELETE", "files/*"),

@@ -69,6 +69,7 @@ struct tap_result {
     char work_id[TAP_ID_MAX_BYTES]; /* the answer's own, by which others may fetch it; "": none */
     char kept_id[TAP_ID_MAX_BYTES]; /* of an answer with usage that can be fetched again, which
                                      * tells the same usage again; "": it cannot */
+    bool said_nothing;   /* Anthropic's model refused before it had said anything */
     bool work_over;      /* it tells of work of which nothing more will come, done or not */
     char size[16];       /* of a video, where that has its price; "": not said */
     uint64_t videos;     /* that came without their length; usage has the longest they may be */

@@ -84,7 +84,7 @@ static void on_answer(struct reading *r)
     r->counts = r->compaction = (struct raw_counts){.odd = false};
     r->has_counts = r->error = r->terminator = false;
     r->finish = TAP_END_NONE;
-    r->has_searches = false;
+    r->has_searches = r->has_maps = r->has_blocks = r->is_credited = false;
     r->queries = 0;
     parts_drop(r, PART_ITERATION);
 }

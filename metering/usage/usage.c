@@ -67,7 +67,7 @@ bool usage_to_quantities(const struct usage *u, struct quantities *out)
     uint64_t input = u->n[USAGE_INPUT], output = u->n[USAGE_OUTPUT], cached = 0;
     uint64_t audio = fresh(u, USAGE_INPUT_AUDIO, USAGE_CACHE_AUDIO);
     uint64_t image = fresh(u, USAGE_INPUT_IMAGE, USAGE_CACHE_IMAGE);
-    uint64_t *q = out->n;
+    uint64_t *q = out->n, pages;
     bool fits = true;
 
     *out = (struct quantities){{0}};
@@ -76,7 +76,8 @@ bool usage_to_quantities(const struct usage *u, struct quantities *out)
         input = u->n[USAGE_CACHE_READ] + u->n[USAGE_CACHE_WRITE_5M] +
                 u->n[USAGE_CACHE_WRITE_1H] + audio + image + u->n[USAGE_INPUT_VIDEO];
     if (!usage_has(u, USAGE_OUTPUT))
-        output = u->n[USAGE_REASONING] + u->n[USAGE_OUTPUT_AUDIO] + u->n[USAGE_OUTPUT_IMAGE];
+        output = u->n[USAGE_REASONING] + u->n[USAGE_OUTPUT_AUDIO] + u->n[USAGE_OUTPUT_IMAGE] +
+                 u->n[USAGE_OUTPUT_VIDEO];
     fits &= take(&input, u->n[USAGE_CACHE_READ], &cached);
     fits &= take(&cached, u->n[USAGE_CACHE_AUDIO], &q[METER_CACHE_READ_AUDIO]);
     fits &= take(&cached, u->n[USAGE_CACHE_IMAGE], &q[METER_CACHE_READ_IMAGE]);
@@ -94,6 +95,7 @@ bool usage_to_quantities(const struct usage *u, struct quantities *out)
     q[METER_IN] = input;
     fits &= take(&output, u->n[USAGE_OUTPUT_AUDIO], &q[METER_OUT_AUDIO]);
     fits &= take(&output, u->n[USAGE_OUTPUT_IMAGE], &q[METER_OUT_IMAGE]);
+    fits &= take(&output, u->n[USAGE_OUTPUT_VIDEO], &q[METER_OUT_VIDEO]);
     fits &= take(&output, u->n[USAGE_REASONING], &q[METER_OUT_REASONING]);
     q[METER_OUT] = output;
     q[METER_WEB_SEARCH] = u->n[USAGE_WEB_SEARCH];
@@ -105,7 +107,12 @@ bool usage_to_quantities(const struct usage *u, struct quantities *out)
     q[METER_IN_CHAR] = u->n[USAGE_CHARACTERS];
     q[METER_RERANK_SEARCH] = u->n[USAGE_SEARCH_UNITS];
     q[METER_OUT_CITATION] = u->n[USAGE_CITATION];
-    q[METER_PAGE] = u->n[USAGE_PAGES];
+    pages = u->n[USAGE_PAGES];
+    fits &= take(&pages, u->n[USAGE_ANNOTATED], &q[METER_PAGE_ANNOTATED]);
+    q[METER_PAGE] = pages;
+    q[METER_IN_IMAGE_COUNT] = u->n[USAGE_INPUT_IMAGES];
+    q[METER_ATTACHMENT_SEARCH] = u->n[USAGE_ATTACHMENT];
+    q[METER_ENTERPRISE_WEB_SEARCH] = u->n[USAGE_ENTERPRISE];
     q[METER_X_SEARCH] = u->n[USAGE_X_SEARCH];
     q[METER_MAPS_SEARCH] = u->n[USAGE_MAPS];
     q[METER_VIDEO_SEC] = u->n[USAGE_VIDEO_MS];

@@ -40,7 +40,12 @@
     X(USAGE_MAPS, "maps_requests")                                                             \
     X(USAGE_VIDEO_MS, "video_seconds") /* generated; kept in milliseconds */                   \
     X(USAGE_CACHE_AUDIO, "cache_read_audio_tokens") /* of cache reads and of audio */          \
-    X(USAGE_CACHE_IMAGE, "cache_read_image_tokens")
+    X(USAGE_CACHE_IMAGE, "cache_read_image_tokens")                                            \
+    X(USAGE_OUTPUT_VIDEO, "output_video_tokens")                                               \
+    X(USAGE_INPUT_IMAGES, "input_images")                                                      \
+    X(USAGE_ANNOTATED, "annotated_pages") /* of pages */                                       \
+    X(USAGE_ATTACHMENT, "attachment_search_requests")                                          \
+    X(USAGE_ENTERPRISE, "enterprise_web_search_requests")
 
 enum usage_field {
 #define USAGE_ID(id, name) id,

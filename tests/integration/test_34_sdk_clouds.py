@@ -29,7 +29,8 @@ def config(gateways, certs, provider, monkeypatch):
     return clouds.with_upstreams(
         gateways.config(),
         upstream("azure", "azure-openai",
-                 deployments={"chat-prod": "gpt-4o", "small": "text-embedding-3-small"}),
+                 deployments={"chat-prod": "gpt-4o", "small": "text-embedding-3-small",
+                              "overflow": "gpt-4o-mini"}),
         upstream("azure-bearer", "azure-openai", key_header="authorization", provider="azure"),
         upstream("vertex", "vertex"), upstream("bedrock", "bedrock"))
 
@@ -79,6 +80,14 @@ def test_azure_stream(gateway, provider):
                                                          stream=True))
     assert all(chunk.usage is None for chunk in chunks)
     four_views(gateway, provider, "azure", "chat-prod", True, "gpt-4o")
+
+
+def test_azure_spillover(gateway, provider):
+    """What another deployment answered, the one that was asked for being full, has its price."""
+    header = "x-ms-deployment-name: %s"
+    azure(gateway).chat.completions.create(
+        model="chat-prod", messages=chat(), extra_headers={"X-Sim-Header": header % "overflow"})
+    four_views(gateway, provider, "azure", "chat-prod", False, "gpt-4o-mini")
 
 
 def test_azure_bearer(gateway, provider):

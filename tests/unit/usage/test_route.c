@@ -52,7 +52,8 @@ static void test_routes(void **state)
         F = ENDPOINT_FREE,
         G = ENDPOINT_FETCHED,
         S = ENDPOINT_SOCKET,
-        U = ENDPOINT_UNKNOWN
+        U = ENDPOINT_UNKNOWN,
+        N = ENDPOINT_UNTOLD
     };
     static const struct {
         const char *protocol, *method, *path;
@@ -100,6 +101,21 @@ static void test_routes(void **state)
          "/v1/projects/p/locations/l/publishers/google/models/v:fetchPredictOperation", G,
          "predictLongRunning.fetched", "v", false},
         {"openai", "POST", "/v1/batches", M, "batches", "", false},
+        {"openai", "GET", "/v1/chat/deferred-completion/d", G, "chat.completions.deferred", "",
+         false},
+        {"openai", "POST", "/async/chat/completions", M, "chat.completions.async", "", false},
+        {"openai", "GET", "/async/chat/completions/a", G, "chat.completions.async.fetched", "",
+         false},
+        {"openai", "POST", "/v1/async/sonar", M, "chat.completions.async", "", false},
+        {"openai", "POST", "/v1/sonar", M, "chat.completions", "", false},
+        {"openai", "POST", "/v1/agent", M, "responses", "", false},
+        {"openai", "POST", "/v1/vector_stores", N, "vector_stores", "", false},
+        {"openai", "POST", "/v1/vector_stores/vs/search", N, "vector_stores.search", "", false},
+        {"openai", "POST", "/v1/vector_stores/vs", F, "vector_stores.update", "", false},
+        {"openai", "POST", "/v1/containers", N, "containers", "", false},
+        {"openai", "POST", "/v1/containers/c/files", F, "containers.files", "", false},
+        {"openai", "POST", "/v1/skills/s/versions", F, "skills", "", false},
+        {"anthropic", "POST", "/v1/skills", F, "skills", "", false},
         {"openai", "GET", "/v1/realtime", S, "realtime.connect", "", false},
         {"openai", "POST", "/v1/realtime", U, "realtime", "", false},
         {"openai", "POST", "/v1/realtime/client_secrets", U, "realtime", "", false},
@@ -154,7 +170,7 @@ static void test_routes(void **state)
         {"gemini", "GET", "/ws/google.ai.x.BidiGenerateMusic", U, "live", "", false},
         {"gemini", "POST", "/v1beta/interactions", M, "interactions", "", false},
         {"gemini", "GET", "/v1beta/interactions/i", G, "interactions.fetched", "", false},
-        {"gemini", "POST", "/v1beta/cachedContents", F, "cachedContents", "", false},
+        {"gemini", "POST", "/v1beta/cachedContents", N, "cachedContents", "", false},
         {"gemini", "POST", "/upload/v1beta/files", F, "files", "", false},
         {"gemini", "GET", "/download/v1beta/files/f:download", G, "files.content", "", false},
         {"gemini", "GET", "/v1beta/files/:download", F, "read", "", false},

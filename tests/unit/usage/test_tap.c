@@ -159,6 +159,9 @@ static void check_result(const cJSON *vector, const struct tap_result *got)
     assert_int_equal(got->inconsistent, is_true(vector, "inconsistent"));
     assert_int_equal(got->undecodable, is_true(vector, "undecodable"));
     assert_string_equal(ENDS[got->end], text_of(vector, "end"));
+    assert_int_equal(got->said_nothing, is_true(vector, "said_nothing"));
+    if (cJSON_HasObjectItem(vector, "pending"))
+        assert_string_equal(got->pending ? got->work_id : "", text_of(vector, "pending"));
     if (cJSON_HasObjectItem(vector, "framing"))
         assert_string_equal(FRAMINGS[got->framing], text_of(vector, "framing"));
     assert_string_equal(got->model, text_of(vector, "model"));

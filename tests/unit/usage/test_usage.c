@@ -136,7 +136,8 @@ static void test_sides_add_up(void **state)
                 q.n[METER_CACHE_WRITE_1H] + q.n[METER_IN_AUDIO] + q.n[METER_IN_IMAGE] +
                 q.n[METER_IN_VIDEO] + q.n[METER_CACHE_READ_AUDIO] + q.n[METER_CACHE_READ_IMAGE];
         output = q.n[METER_OUT] + q.n[METER_OUT_REASONING] + q.n[METER_OUT_AUDIO] +
-                 q.n[METER_OUT_IMAGE];
+                 q.n[METER_OUT_IMAGE] + q.n[METER_OUT_VIDEO];
+        assert_int_equal(q.n[METER_PAGE] + q.n[METER_PAGE_ANNOTATED], u.n[USAGE_PAGES]);
         assert_int_equal(input, u.n[USAGE_INPUT]);
         assert_int_equal(output, u.n[USAGE_OUTPUT]);
         must_fit =
@@ -145,8 +146,10 @@ static void test_sides_add_up(void **state)
             u.n[USAGE_CACHE_AUDIO] + u.n[USAGE_CACHE_IMAGE] <= u.n[USAGE_CACHE_READ] &&
             u.n[USAGE_INPUT_AUDIO] + u.n[USAGE_INPUT_IMAGE] + u.n[USAGE_INPUT_VIDEO] <=
                 u.n[USAGE_INPUT] &&
-            u.n[USAGE_REASONING] + u.n[USAGE_OUTPUT_AUDIO] + u.n[USAGE_OUTPUT_IMAGE] <=
-                u.n[USAGE_OUTPUT];
+            u.n[USAGE_REASONING] + u.n[USAGE_OUTPUT_AUDIO] + u.n[USAGE_OUTPUT_IMAGE] +
+                    u.n[USAGE_OUTPUT_VIDEO] <=
+                u.n[USAGE_OUTPUT] &&
+            u.n[USAGE_ANNOTATED] <= u.n[USAGE_PAGES];
         assert_int_equal(fits, must_fit);
     }
 }

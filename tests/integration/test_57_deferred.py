@@ -1,0 +1,181 @@
+"""What single providers do in their own way: chats that are put off, calls that nobody bills or
+somebody else, storage that no answer prices, searches and pages with prices of their own."""
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from kit import calls, exact
+from kit.config import BOOK
+from kit.procs import wait_for
+from test_51_other_measures import ask, http, record_of
+from test_52_collected import BUDGET, day, settled
+
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 200, "total_tokens": 1200}
+
+
+def with_provider(gateways, provider, protocol="openai", **more):
+    """Another upstream, whose models are priced as those of a provider of the book."""
+    config = gateways.config(limits=BUDGET)
+    config["upstreams"].append(
+        dict(config["upstreams"][0], name=provider, protocol=protocol, provider=provider, **more))
+    return gateways(config)
+
+
+def chat(name, usage=USAGE, **more):
+    return {"id": "c1", "object": "chat.completion", "model": name, "usage": usage, **more,
+            "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "hello"}}]}
+
+
+def held(gateway):
+    return wait_for("what is held", lambda: day(gateway)[1] > 0 and day(gateway)[1])
+
+
+def price(model, provider, **counts):
+    cost = exact.Book.folder(BOOK).cost({"provider": provider, "model": model, "at": "2026-11-21",
+                                         "usage": counts})["cost"]
+    return Decimal(cost.numerator) / Decimal(cost.denominator)
+
+
+# ---- work that is put off -------------------------------------------------------------------
+
+@pytest.mark.parametrize("name, model, begin, poll, wrap", [
+    ("xai", "grok-4", "v1/chat/completions", "v1/chat/deferred-completion/job-1",
+     lambda chat: chat),
+    ("perplexity", "sonar-deep-research", "async/chat/completions",
+     "async/chat/completions/job-1",
+     lambda chat: {"id": "job-1", "status": "COMPLETED", "model": chat["model"],
+                   "response": chat}),
+])
+def test_a_chat_that_is_put_off_counts_when_it_is_fetched(gateways, name, model, begin, poll, wrap):
+    gateway = with_provider(gateways, name)
+    body = {"model": model, "max_tokens": 5000, "messages": [{"role": "user", "content": "x"}]}
+    if name == "xai":
+        begun, body = {"request_id": "job-1"}, {**body, "deferred": True}
+    else:
+        begun, body = {"id": "job-1", "model": model, "status": "CREATED"}, {"request": body}
+    record = record_of(gateway, ask(gateway, "POST", f"/{name}/{begin}", body, http(begun)))
+    assert record["usage_source"] == "none" and record["cost_usd"] is None
+    assert record["model_requested"] == model
+    assert held(gateway) >= price(model, name, out=5000)
+    early = http("", status="202 Accepted") if name == "xai" else http(
+        {"id": "job-1", "status": "IN_PROGRESS", "model": model, "response": None})
+    assert record_of(gateway, ask(gateway, "GET", f"/{name}/{poll}", raw=early))[
+        "cost_usd"] == "0"
+    done = [record_of(gateway, ask(gateway, "GET", f"/{name}/{poll}",
+                                   raw=http(wrap(chat(model))))) for _ in range(2)]
+    assert [r["usage_source"] for r in done] == ["provider", "none"]
+    assert done[0]["usage"]["input_tokens"] == 1000 and done[0]["usage"]["output_tokens"] == 200
+    assert Decimal(done[0]["cost_usd"]) >= price(model, name, out=200, **{"in": 1000})
+    settled(gateway, Decimal(done[0]["cost_usd"]), Decimal(0), 4)
+
+
+def test_one_that_failed_is_given_back(gateways):
+    gateway = with_provider(gateways, "perplexity")
+    ask(gateway, "POST", "/perplexity/async/chat/completions",
+        {"request": {"model": "sonar", "messages": [{"role": "user", "content": "x"}]}},
+        http({"id": "job-2", "status": "CREATED"}))
+    held(gateway)
+    record_of(gateway, ask(gateway, "GET", "/perplexity/async/chat/completions/job-2",
+                           raw=http({"id": "job-2", "status": "FAILED", "response": None})))
+    settled(gateway, Decimal(0), Decimal(0), 2)
+
+
+# ---- what the provider itself does not charge ------------------------------------------------
+
+def message(**more):
+    return http({"type": "message", "model": "claude-haiku-4-5", "content": [],
+                 "stop_reason": "end_turn", "usage": {"input_tokens": 106, "output_tokens": 1},
+                 **more})
+
+
+def test_a_refusal_without_a_word_is_not_billed(gateways):
+    """Of Anthropic, who says so; its counts stay on record."""
+    gateway = with_provider(gateways, "vertex", "anthropic")
+    for upstream, free in (("anthropic", True), ("vertex", False)):
+        for said, stop, spared in (([], "refusal", free), ([], "end_turn", False),
+                                   ([{"type": "text", "text": "No."}], "refusal", False)):
+            record = record_of(gateway, ask(
+                gateway, "POST", f"/{upstream}/v1/messages", calls.messages().body,
+                message(content=said, stop_reason=stop), x_api_key=calls.KEY))
+            assert record["usage"] == {"input_tokens": 106, "output_tokens": 1}
+            assert record["usage_source"] == "provider"
+            assert (record["cost_usd"] == "0") == spared, (upstream, said, stop)
+            assert record["outcome"] == ("refused" if stop == "refusal" else "ok")
+
+
+def test_what_a_customer_pays_is_no_cost(gateways):
+    """Anthropic bills the account that is named, or refuses the call; who else is told so, may
+    not."""
+    gateway = with_provider(gateways, "vertex", "anthropic")
+    for upstream, free in (("anthropic", True), ("vertex", False)):
+        body = {**calls.messages().body, "billing_policy": {"bill_to": "user_profile"}}
+        record = record_of(gateway, ask(gateway, "POST", f"/{upstream}/v1/messages", body,
+                                        message(), x_api_key=calls.KEY))
+        assert record["usage"]["input_tokens"] == 106
+        assert (record["cost_usd"] == "0") == free
+    twice = json.dumps(calls.messages().body)[:-1] + (
+        ',"billing_policy":{"bill_to":"user_profile"},"billing_policy":{"bill_to":"app"}}')
+    answer = ask(gateway, "POST", "/anthropic/v1/messages", twice.encode(), message(),
+                 x_api_key=calls.KEY)
+    assert answer.status == 400
+
+
+# ---- what no answer prices --------------------------------------------------------------------
+
+@pytest.mark.parametrize("upstream, path, known", [
+    ("openai", "v1/vector_stores", False), ("openai", "v1/containers", False),
+    ("openai", "v1/vector_stores/vs_1/files", False), ("openai", "v1/skills", True),
+    ("openai", "v1/vector_stores/vs_1", True), ("anthropic", "v1/skills", True),
+    ("gemini", "v1beta/cachedContents", False),
+])
+def test_storage_passes_and_its_cost_is_unknown(gateway, upstream, path, known):
+    record = record_of(gateway, ask(gateway, "POST", f"/{upstream}/{path}", {"name": "x"},
+                                    http({"id": "y"})))
+    assert record["status"] == 200 and record["usage_source"] == "none"
+    assert record["cost_usd"] == ("0" if known else None)
+    refused = record_of(gateway, ask(gateway, "POST", f"/{upstream}/{path}", {"name": "x"},
+                                     http({"error": "no"}, status="400 Bad Request")))
+    assert refused["cost_usd"] == "0"
+
+
+# ---- prices of their own ------------------------------------------------------------------------
+
+def test_pages_with_annotations_cost_more(gateways):
+    gateway = with_provider(gateways, "mistral", "mistral")
+    answer = http({"pages": [], "model": "mistral-ocr-2512",
+                   "usage_info": {"pages_processed": 4, "doc_size_bytes": 9}})
+    body = {"model": "mistral-ocr-2512", "document": {"type": "document_url", "document_url": "u"}}
+    plain = record_of(gateway, ask(gateway, "POST", "/mistral/v1/ocr", body, answer))
+    assert Decimal(plain["cost_usd"]) == price("mistral-ocr-2512", "mistral", page=4)
+    body["document_annotation_format"] = {"type": "json_schema"}
+    noted = record_of(gateway, ask(gateway, "POST", "/mistral/v1/ocr", body, answer))
+    assert noted["usage"] == {"pages": 4, "annotated_pages": 4}
+    assert Decimal(noted["cost_usd"]) == price("mistral-ocr-2512", "mistral", page_annotated=4)
+
+
+def test_searches_for_enterprises_have_a_price_of_their_own(gateways):
+    gateway = with_provider(gateways, "vertex", "gemini")
+    answer = http({"modelVersion": "gemini-2.5-flash", "usageMetadata": {
+        "promptTokenCount": 1000, "candidatesTokenCount": 100, "totalTokenCount": 1100},
+        "candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP",
+                        "groundingMetadata": {"webSearchQueries": ["a", "b"]}}]})
+    for tool, meter in (("googleSearch", "web_search"),
+                        ("enterpriseWebSearch", "enterprise_web_search")):
+        record = record_of(gateway, ask(
+            gateway, "POST", "/vertex/v1beta/models/gemini-2.5-flash:generateContent",
+            {"contents": [{"parts": [{"text": "x"}]}], "tools": [{tool: {}}]}, answer,
+            x_goog_api_key=calls.KEY))
+        assert Decimal(record["cost_usd"]) == price(
+            "gemini-2.5-flash", "vertex", out=100, **{"in": 1000, meter: 1})
+
+
+def test_cache_hits_that_only_a_header_tells(gateways):
+    gateway = with_provider(gateways, "fireworks")
+    answer = http(chat("accounts/fireworks/models/deepseek-v3p1"),
+                  "application/json\r\nfireworks-cached-prompt-tokens: 900")
+    record = record_of(gateway, ask(gateway, "POST", "/fireworks/inference/v1/chat/completions",
+                                    calls.chat().body, answer))
+    assert record["usage"]["cache_read_tokens"] == 900
+    assert record["usage"]["input_tokens"] == 1000
