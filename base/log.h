@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/check.h"
 #include "base/strv.h"
 
 enum log_level {
@@ -30,7 +31,7 @@ void log_setup(enum log_level level, enum log_format format);
 bool log_wants(enum log_level level);
 
 /* One record; lines over 4 KiB are cut. Safe from any thread, one write each. */
-void log_line(enum log_level level, const char *component, const char *message,
+COLD void log_line(enum log_level level, const char *component, const char *message,
               const char *detail, ...) __attribute__((format(printf, 4, 5)));
 
 /* s in quotes with escapes, cut to fit size; returns out. For values of key=value. */

@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include "base/check.h"
+
 enum { PROBLEMS_MAX = 200 }; /* more are counted, not kept */
 
 struct problem {
@@ -26,7 +28,7 @@ struct problems {
 void problems_init(struct problems *list);
 void problems_release(struct problems *list);
 /* Text: what is wrong, then what to do. Lower case, no full stop. */
-void problems_add(struct problems *list, const char *file, int line, const char *format, ...)
+COLD void problems_add(struct problems *list, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* "file:line: text" of problem i, to a string that the caller frees. */
 char *problem_text(const struct problem *p);

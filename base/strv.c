@@ -122,6 +122,18 @@ bool strv_parse_u64(struct strv s, uint64_t max, uint64_t *out)
     return true;
 }
 
+char *strv_put_u64(char *p, uint64_t n)
+{
+    char digits[STRV_U64_BYTES];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    return strv_copy(p, strv_make(digits + at, sizeof(digits) - at));
+}
+
 bool strv_glob(struct strv pattern, struct strv text)
 {
     size_t p = 0, t = 0;

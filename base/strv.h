@@ -141,6 +141,10 @@ int strv_cmp(struct strv a, struct strv b);
  */
 bool strv_parse_u64(struct strv s, uint64_t max, uint64_t *out);
 
+enum { STRV_U64_BYTES = 20 };
+/* n in decimal at p, STRV_U64_BYTES at most, unterminated; gives the place behind. */
+char *strv_put_u64(char *p, uint64_t n);
+
 /* Glob with '*' (any run) and '?' (one byte); linear in pattern times text. */
 bool strv_glob(struct strv pattern, struct strv text);
 

@@ -235,7 +235,11 @@ size_t book_provider_index(const struct book *book, struct strv name)
 {
     size_t i = 0;
 
-    while (i < book->n_providers && !strv_eq(book->providers[i].name, name))
+    while (i < book->n_providers && book->providers[i].name.p != name.p) /* of book_provider */
+        i++;
+    if (i < book->n_providers && book->providers[i].name.n == name.n)
+        return i;
+    for (i = 0; i < book->n_providers && !strv_eq(book->providers[i].name, name);)
         i++;
     return i;
 }

@@ -181,8 +181,7 @@ static uint64_t used_meters(const struct quantities *q)
     uint64_t used = 0;
 
     for (unsigned m = 0; m < METER_COUNT; m++) {
-        if (q->n[m] != 0)
-            used |= meter_bit((enum meter)m);
+        used |= (uint64_t)(q->n[m] != 0) << m; /* no branch to be guessed wrong */
     }
     return used;
 }
@@ -231,29 +230,21 @@ static unsigned card_flags(const struct book *book, const struct card *card,
     return flags;
 }
 
-/* Quantities as they are charged: searches by prompt as one, what is below a minimum as that.
- */
-static struct quantities charged_quantities(const struct model *model,
-                                            const struct provider *provider,
-                                            const struct price_query *query)
+/* The quantity as it is charged: searches by prompt as one, what is below a minimum as that. */
+static uint64_t charged_quantity(const struct model *model, const struct provider *provider,
+                                 const struct price_query *query, enum meter m)
 {
-    static const enum meter by_prompt[] = {METER_ENTERPRISE_WEB_SEARCH, METER_MAPS_SEARCH};
-    struct quantities q = query->quantities;
+    const uint64_t by_prompt =
+        meter_bit(METER_ENTERPRISE_WEB_SEARCH) | meter_bit(METER_MAPS_SEARCH) |
+        (model->per_grounded_prompt ? meter_bit(METER_WEB_SEARCH) : 0);
+    uint64_t n = query->quantities.n[m];
 
-    if (model->per_grounded_prompt && q.n[METER_WEB_SEARCH] > 1)
-        q.n[METER_WEB_SEARCH] = 1;
-    for (size_t i = 0; i < sizeof(by_prompt) / sizeof(by_prompt[0]); i++) {
-        if (q.n[by_prompt[i]] > 1)
-            q.n[by_prompt[i]] = 1;
-    }
-    for (uint64_t left = query->counted ? provider->has_minimum : 0; left != 0;
-         left &= left - 1) {
-        unsigned m = (unsigned)__builtin_ctzll(left);
-
-        if (q.n[m] > 0 && q.n[m] < provider->minimum[m])
-            q.n[m] = provider->minimum[m];
-    }
-    return q;
+    if (n > 1 && (by_prompt & meter_bit(m)))
+        n = 1;
+    if (n > 0 && query->counted && (provider->has_minimum & meter_bit(m)) &&
+        n < provider->minimum[m])
+        n = provider->minimum[m];
+    return n;
 }
 
 /*
@@ -294,7 +285,6 @@ void price_usage(const struct book *book, const struct price_query *query, struc
     const struct candidate *rule;
     const struct model *model;
     const struct card *card;
-    struct quantities charged;
     struct asked asked;
     size_t tier;
     unsigned modifiers;
@@ -321,12 +311,12 @@ void price_usage(const struct book *book, const struct price_query *query, struc
     modifiers = card_modifiers(provider, card, &asked);
     list = card_set(book, model, card, tier, modifiers, 0);
     contracted = card_set(book, model, card, tier, modifiers, rule ? rule->adjustment : 0);
-    charged = charged_quantities(model, provider, query);
     for (uint64_t left = used; left != 0; left &= left - 1) {
         enum meter m = (enum meter)__builtin_ctzll(left);
 
-        if (!is_told_twice(contracted, &charged, m) &&
-            !add_line(book, list, contracted, m, charged.n[m], out))
+        if (!is_told_twice(contracted, &query->quantities, m) &&
+            !add_line(book, list, contracted, m, charged_quantity(model, provider, query, m),
+                      out))
             missing |= meter_bit(m);
     }
     missing = really_missing(book, missing, used & ~missing, contracted->mask);

@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 
+#include "base/check.h"
 #include "proxy/http1_chars.h"
 
 struct scan {
@@ -31,7 +32,7 @@ const char *http1_fault_text(enum http1_fault fault)
     return (size_t)fault < sizeof(text) / sizeof(text[0]) ? text[fault] : "unknown fault";
 }
 
-static enum parse_status bad(struct scan *s, enum http1_fault fault)
+COLD static enum parse_status bad(struct scan *s, enum http1_fault fault)
 {
     s->fault = fault;
     return PARSE_BAD;
@@ -41,7 +42,7 @@ static enum parse_status bad(struct scan *s, enum http1_fault fault)
  * The byte at s->p may not stand there, or there is none yet.  A CR may turn out
  * to be half a line end: both halves decide.
  */
-static enum parse_status unexpected(struct scan *s, enum http1_fault fault)
+COLD static enum parse_status unexpected(struct scan *s, enum http1_fault fault)
 {
     if (s->p == s->end)
         return PARSE_MORE;

@@ -32,14 +32,9 @@ static inline void put(struct writer *w, struct strv s)
 
 static void put_number(struct writer *w, uint64_t n)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
+    char digits[STRV_U64_BYTES];
 
-    do {
-        digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n > 0);
-    put(w, strv_make(digits + at, sizeof(digits) - at));
+    put(w, strv_make(digits, (size_t)(strv_put_u64(digits, n) - digits)));
 }
 
 static void put_field(struct writer *w, struct strv name, struct strv value)

@@ -108,7 +108,8 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     x->factors = calibration_look(x->worker->calibration, strv_z(x->upstream->name), x->model);
     input = prompt_tokens(
         x, estimate_scaled(estimate_input_tokens(&x->facts), x->factors.input_high));
-    x->max_output = output_bound(x, price_max_output(book, query.provider, query.model));
+    x->model_max = price_max_output(book, query.provider, query.model);
+    x->max_output = output_bound(x, x->model_max);
     if (upload_recall(x, &file)) {
         input = file.input;
         x->max_output = file.output;

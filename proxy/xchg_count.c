@@ -269,9 +269,7 @@ static void spare(struct xchg *x, const struct tap_result *seen)
 static void count_metered(struct xchg *x, const struct tap_result *seen)
 {
     x->usage_source = estimate_complete(
-        &x->facts, seen, x->upstream_status,
-        price_max_output(x->config->book, x->upstream->provider, x->model), &x->factors,
-        &x->usage);
+        &x->facts, seen, x->upstream_status, x->model_max, &x->factors, &x->usage);
     if (x->usage_source == USAGE_NONE && x->upstream_status >= 400) {
         x->cost.status = PRICE_OK; /* an error answer is not billed */
         return;

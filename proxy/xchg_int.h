@@ -181,6 +181,7 @@ struct xchg {
 
     /* admission */
     uint64_t max_output; /* bound of the whole answer, in tokens */
+    uint64_t model_max;  /* the model's own, for one answer; 0: not known */
     struct estimate_factors factors; /* as they were when it was admitted */
     struct usage worst_usage;
     struct usage assumed; /* what its record says, at worst_cost, where nobody lives to end it */
@@ -300,10 +301,10 @@ enum rc credential_make(struct xchg *x, const struct http_request_rewrite *rw,
 
 /* ---- own answers (xchg_reply.c) ---- */
 /* Refuses in the protocol's own error shape: message is one sentence. */
-enum step xchg_refuse(struct xchg *x, enum refusal refusal, const char *format, ...)
+COLD enum step xchg_refuse(struct xchg *x, enum refusal refusal, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* The budget's or cap's refusal, from admission.denial. */
-enum step xchg_refuse_limit(struct xchg *x);
+COLD enum step xchg_refuse_limit(struct xchg *x);
 /*
  * The most output tokens with which the request that a limit has just refused would have had
  * room in it; 0 where none would do, or where output does not matter.

@@ -182,15 +182,18 @@ static void scope_write(const struct limit_rule *r, const struct subject *subjec
 
 static void start_write(const struct limit_rule *r, int64_t start_us, struct text *t)
 {
-    char digits[LIMIT_START_MAX_BYTES];
-    int n = 1;
+    char digits[LIMIT_START_MAX_BYTES], *p = digits;
+    int64_t s = start_us / US_PER_SECOND;
 
-    if (r->has_window && r->def.period != PERIOD_TOTAL)
-        n = snprintf(digits, sizeof(digits), "%" PRId64, start_us / US_PER_SECOND);
-    else
-        digits[0] = '-';
-    text_add(t, strv_make(digits, (size_t)n));
-    text_add(t, STRV(":"));
+    if (!r->has_window || r->def.period == PERIOD_TOTAL) {
+        *p++ = '-';
+    } else {
+        if (s < 0)
+            *p++ = '-';
+        p = strv_put_u64(p, s < 0 ? (uint64_t)-s : (uint64_t)s);
+    }
+    *p++ = ':';
+    text_add(t, strv_make(digits, (size_t)(p - digits)));
 }
 
 /* ---- the set ----------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 #include "tests/unit/unit.h"
 
+#include <inttypes.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,6 +138,20 @@ static void test_numbers(void **state)
         if (strv_parse_u64(strv_z(cases[i].text), cases[i].max, &value) != cases[i].good)
             fail_msg("\"%s\"", cases[i].text);
         assert_true(value == (cases[i].good ? cases[i].value : 77));
+    }
+}
+
+static void test_numbers_written(void **state)
+{
+    static const uint64_t numbers[] = {0, 9, 10, 99, 100, 18446744073709551614u, UINT64_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        char text[STRV_U64_BYTES], expected[32];
+        size_t n = (size_t)(strv_put_u64(text, numbers[i]) - text);
+
+        assert_int_equal(snprintf(expected, sizeof(expected), "%" PRIu64, numbers[i]), n);
+        assert_memory_equal(text, expected, n);
     }
 }
 
@@ -304,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_views),     cmocka_unit_test(test_case),
         cmocka_unit_test(test_ascii),     cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_numbers_written),
         cmocka_unit_test(test_globs),     cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_tag_names), cmocka_unit_test(test_subjects),
     };
