@@ -97,8 +97,9 @@ static enum rc audit_derived(struct audit *a, struct ledger_verdict *v, struct f
     snprintf(found, sizeof(found),
              "%" PRIu64 " lines for %s USD, %" PRIu64 " rollups, %" PRIu64
              " tasks, %" PRIu64 " requests by column, %" PRIu64 " sums of days, %" PRIu64
-             " thresholds reached",
-             v->lines, cost, v->rollups, v->tasks, v->facts, v->cubes, v->crossings);
+             " of tasks, %" PRIu64 " thresholds reached",
+             v->lines, cost, v->rollups, v->tasks, v->facts, v->cubes, v->tallies,
+             v->crossings);
     tell(a, "ledger", found, v->first);
     return RC_OK;
 }

@@ -100,8 +100,10 @@ static bool is_among(const struct ledger_tuples *t, const struct strv *value)
 static bool is_of_class(const struct lines_pick *pick, const struct ledger_attempt *a,
                         enum task_outcome task)
 {
-    return pick->is_superseded ? a->is_superseded && !outcome_is_error(a->outcome)
-                               : waste_in_task(a, task) == pick->class;
+    enum ledger_part part = ledger_attempt_part(a);
+
+    return pick->is_superseded ? part == PART_SUPERSEDED
+                               : waste_in_task(part, task) == pick->class;
 }
 
 static bool on_task(const struct ledger_task *task, void *arg)

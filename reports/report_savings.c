@@ -282,13 +282,10 @@ static void look_at(struct savings *s, const struct ledger_row *row)
 /* Superseded attempts; those that ended in an error are findings of their own. */
 static bool on_task(const struct ledger_task *task, void *arg)
 {
+    const struct ledger_part_sum *again = &task->part[PART_SUPERSEDED];
     struct savings *s = arg;
 
-    for (size_t i = 0; i < task->n_attempts; i++) {
-        const struct ledger_attempt *a = &task->attempt[i];
-        if (a->is_superseded && !outcome_is_error(a->outcome))
-            found(s, task->value, "retry", NULL, 1, a->cost, a->cost);
-    }
+    found(s, task->value, "retry", NULL, again->requests, again->cost, again->cost);
     return s->rc == RC_OK;
 }
 

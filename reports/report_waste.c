@@ -57,12 +57,14 @@ static bool on_task(const struct ledger_task *task, void *arg)
         return false;
     }
     g->n_tasks++;
-    for (size_t i = 0; i < task->n_attempts; i++) {
-        const struct ledger_attempt *a = &task->attempt[i];
-        const struct waste_sums one = {1, a->is_priced, a->cost};
+    for (unsigned k = 0; k < LEDGER_PARTS; k++) {
+        const struct ledger_part_sum *part = &task->part[k];
+        const struct waste_sums sums = {part->requests, part->priced, part->cost};
 
-        add(&g->class[waste_in_task(a, task->outcome)], &one);
-        rest.cost = money_sub(rest.cost, a->cost);
+        if (part->requests == 0)
+            continue;
+        add(&g->class[waste_in_task((enum ledger_part)k, task->outcome)], &sums);
+        rest.cost = money_sub(rest.cost, part->cost);
     }
     /* Corrections of attempts that the question does not see. */
     add(&g->class[waste_rest(task->outcome)], &rest);

@@ -42,19 +42,38 @@ enum waste_class waste_of(enum outcome o)
     return WASTE_USEFUL;
 }
 
-enum waste_class waste_in_task(const struct ledger_attempt *a, enum task_outcome task)
+static enum waste_class of_part(enum ledger_part part)
 {
-    enum waste_class class = waste_of(a->outcome);
-
-    if (a->is_superseded)
+    switch (part) {
+    case PART_SUPERSEDED_ERROR:
+    case PART_SUPERSEDED:
         return WASTE_RETRY;
-    if (class == WASTE_ERROR)
+    case PART_ERROR:
+        return WASTE_ERROR;
+    case PART_CUT:
+        return WASTE_CANCELLED;
+    case PART_TRUNCATED:
+        return WASTE_TRUNCATED;
+    case PART_REFUSED:
+        return WASTE_REFUSED;
+    case PART_REPEAT:
+        return WASTE_DUPLICATE;
+    case PART_OK:
+    case LEDGER_PARTS:
+        break;
+    }
+    return WASTE_USEFUL;
+}
+
+enum waste_class waste_in_task(enum ledger_part part, enum task_outcome task)
+{
+    enum waste_class class = of_part(part);
+
+    if (class == WASTE_RETRY || class == WASTE_ERROR)
         return class;
     if (task == TASK_FAILED)
         return WASTE_FAILED;
-    if (task == TASK_ABANDONED)
-        return WASTE_ABANDONED;
-    return class == WASTE_USEFUL && a->is_repeat ? WASTE_DUPLICATE : class;
+    return task == TASK_ABANDONED ? WASTE_ABANDONED : class;
 }
 
 enum waste_class waste_rest(enum task_outcome task)

@@ -36,8 +36,8 @@ bool waste_class_parse(struct strv name, enum waste_class *out);
 
 /* The class that the outcome alone gives; a repeat that is useful is a duplicate. */
 enum waste_class waste_of(enum outcome outcome);
-/* The class of an attempt of a task with that outcome. */
-enum waste_class waste_in_task(const struct ledger_attempt *attempt, enum task_outcome task);
+/* The class of attempts of a task with that outcome. */
+enum waste_class waste_in_task(enum ledger_part part, enum task_outcome task);
 /* The class of what corrects attempts of the task that are not in the answer. */
 enum waste_class waste_rest(enum task_outcome task);
 

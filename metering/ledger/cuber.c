@@ -1,14 +1,17 @@
 /*
- * cuber.c - adds up days that are over (cube.h), while nothing else is to do.
+ * cuber.c - adds up tasks (tally.h) and days that are over (cube.h), while nothing else is to
+ * do.
  *
- * It reads by a connection of its own, some blocks of columns at a time, and writes a cube in
- * one transaction.  Until a day has its cubes, reports read its requests by column.
+ * It reads by a connection of its own, some blocks of columns at a time, and writes a cube, or
+ * the tallies of a block of tasks, in one transaction.  Until they are there, reports read
+ * requests by column.
  */
 #include "base/clock.h"
 #include "base/log.h"
 #include "metering/ledger/cube.h"
 #include "metering/ledger/ledger_int.h"
 #include "metering/ledger/ledger_read.h"
+#include "metering/ledger/tally.h"
 
 enum {
     CUBE_LOOK_US = 60000000, /* while there is nothing to add up */
@@ -18,9 +21,43 @@ enum {
 void ledger_forget_cube(struct ledger *l)
 {
     cube_make_free(l->cube);
+    tally_make_free(l->tally);
     ledger_read_close(l->cube_reader);
     l->cube = NULL;
+    l->tally = NULL;
     l->cube_reader = NULL;
+}
+
+/* Within a view. */
+static enum rc read_some(struct ledger *l, bool *done, struct fail *fail)
+{
+    enum rc rc = RC_OK;
+
+    if (!l->cube && !l->tally)
+        rc = tally_next(l->cube_reader, &l->tally, fail);
+    if (rc == RC_OK && !l->cube && !l->tally)
+        rc = cube_next(l->cube_reader, &l->cube, fail);
+    if (rc == RC_OK && l->tally)
+        rc = tally_make_step(l->tally, l->cube_reader, CUBE_STEP_BLOCKS, done, fail);
+    else if (rc == RC_OK && l->cube)
+        rc = cube_make_step(l->cube, l->cube_reader, CUBE_STEP_BLOCKS, done, fail);
+    return rc;
+}
+
+static enum rc store(struct ledger *l, struct fail *fail)
+{
+    enum rc rc = l->tally ? ingest_tally(l->in, l->tally, fail)
+                          : ingest_cube(l->in, l->cube, fail);
+
+    if (rc != RC_OK)
+        return rc;
+    l->tallies += l->tally != NULL;
+    l->cubes += l->cube != NULL;
+    tally_make_free(l->tally);
+    cube_make_free(l->cube);
+    l->tally = NULL;
+    l->cube = NULL;
+    return RC_OK;
 }
 
 static enum rc add_up(struct ledger *l, bool *more, struct fail *fail)
@@ -34,21 +71,10 @@ static enum rc add_up(struct ledger *l, bool *more, struct fail *fail)
     rc = l->cube_reader ? ledger_read_begin(l->cube_reader, fail) : fail->rc;
     if (rc != RC_OK)
         return rc;
-    if (!l->cube)
-        rc = cube_next(l->cube_reader, &l->cube, fail);
-    *more = rc == RC_OK && l->cube;
-    if (*more)
-        rc = cube_make_step(l->cube, l->cube_reader, CUBE_STEP_BLOCKS, &done, fail);
+    rc = read_some(l, &done, fail);
     ledger_read_end(l->cube_reader);
-    if (rc != RC_OK || !done)
-        return rc;
-    rc = ingest_cube(l->in, l->cube, fail);
-    if (rc != RC_OK)
-        return rc;
-    cube_make_free(l->cube);
-    l->cube = NULL;
-    l->cubes++;
-    return RC_OK;
+    *more = rc == RC_OK && (l->cube || l->tally);
+    return *more && done ? store(l, fail) : rc;
 }
 
 /* False where there is no more to do, or not now. */
@@ -63,16 +89,17 @@ static bool step(struct ledger *l)
         return false; /* locked: at the next pause */
     if (rc != RC_OK) {
         fail_text(&fail, text, sizeof(text));
-        log_line(LOG_WARN, "ledger", "days could not be added up for reports", "reason=\"%s\"",
+        log_line(LOG_WARN, "ledger", "days and tasks could not be added up for reports", "reason=\"%s\"",
                  text);
         more = false;
     }
     if (more)
         return true;
-    if (rc == RC_OK && l->cubes > 0)
-        log_line(LOG_INFO, "ledger", "days are added up for reports", "cubes=%llu",
-                 (unsigned long long)l->cubes);
-    l->cubes = 0;
+    if (rc == RC_OK && l->cubes + l->tallies > 0)
+        log_line(LOG_INFO, "ledger", "days and tasks are added up for reports",
+                 "cubes=%llu tallies=%llu", (unsigned long long)l->cubes,
+                 (unsigned long long)l->tallies);
+    l->cubes = l->tallies = 0;
     l->cube_at_us = clock_mono_us() + CUBE_LOOK_US;
     ledger_forget_cube(l);
     return false;

@@ -71,7 +71,7 @@ struct ingest *ingest_open(const char *path, struct fail *fail)
         if (!in->sql[i])
             goto out;
     }
-    if (ingest_facts_open(in, fail) != RC_OK)
+    if (ingest_facts_open(in, fail) != RC_OK || ingest_tallies_open(in, fail) != RC_OK)
         goto out;
     return in;
 out:
@@ -225,7 +225,8 @@ enum rc ingest_task(struct ingest *in, const struct task_note *note, struct fail
     sqlite3_bind_int64(close, 2, note->outcome);
     sqlite3_bind_int64(close, 3, note->at_us);
     sqlite3_bind_int64(close, 4, key);
-    return db_run(close, fail, "write a task's outcome");
+    rc = db_run(close, fail, "write a task's outcome");
+    return rc == RC_OK && sqlite3_changes(in->db) > 0 ? ingest_tally_again(in, task, fail) : rc;
 }
 
 enum rc ingest_denied(struct ingest *in, const struct denied_note *note, struct fail *fail)

@@ -89,6 +89,12 @@ enum rc ingest_seal(struct ingest *in, bool *more, struct fail *fail) RC_MUST;
 /* A transaction of its own: stores a day that is added up (cube.h). RC_AGAIN: locked. */
 struct cube_make;
 enum rc ingest_cube(struct ingest *in, struct cube_make *m, struct fail *fail) RC_MUST;
+/*
+ * The same of what a block of tasks came to (tally.h).  Nothing may be ingested between the view
+ * of its last step and this.
+ */
+struct tally_make;
+enum rc ingest_tally(struct ingest *in, struct tally_make *m, struct fail *fail) RC_MUST;
 
 /* Outside a transaction: all that was committed reaches the disk, so that its journal may go.
  */

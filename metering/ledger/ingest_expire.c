@@ -12,7 +12,7 @@
 #include "metering/ledger/ingest_int.h"
 
 /* In one transaction; a block is a few hundred kilobytes. */
-enum { FACT_BLOCKS_DROPPED = 64, CUBES_DROPPED = 8 };
+enum { FACT_BLOCKS_DROPPED = 64, CUBES_DROPPED = 8, TALLIES_DROPPED = 64 };
 
 struct old_line {
     int64_t end_us, seq, task;
@@ -162,6 +162,8 @@ enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_
         rc = ingest_drop_facts(in, kept_from_us, FACT_BLOCKS_DROPPED, fail);
     if (rc == RC_OK && *n < max)
         rc = ingest_drop_cubes(in, kept_from_us, CUBES_DROPPED, fail);
+    if (rc == RC_OK && *n < max)
+        rc = ingest_drop_tallies(in, kept_from_us, TALLIES_DROPPED, fail);
     if (rc == RC_OK)
         rc = db_run(in->sql[SQL_COMMIT], fail, "commit to the ledger");
     if (rc == RC_OK)

@@ -98,6 +98,15 @@
     X(SQL_CUBE_OLD, "SELECT day, kind, first, n FROM cube_day WHERE day<?1 LIMIT 1")           \
     X(SQL_CUBE_DROP, "DELETE FROM cube WHERE id=?1")                                           \
     X(SQL_CUBE_DAY_DROP, "DELETE FROM cube_day WHERE day=?1 AND kind=?2")                      \
+    X(SQL_TALLY_PUT, "INSERT INTO tally(id, body) VALUES(?1,?2)")                              \
+    X(SQL_TALLY_DROP, "DELETE FROM tally WHERE id=?1")                                         \
+    X(SQL_TALLY_BLOCK_PUT,                                                                     \
+      "REPLACE INTO tally_block(block, through, first_us, last_us, is_none) "                  \
+      "VALUES(?1,?2,?3,?4,?5)")                                                                \
+    X(SQL_TALLY_BLOCK_DROP, "DELETE FROM tally_block WHERE block=?1")                          \
+    X(SQL_TALLY_OLD, "SELECT block FROM tally_block WHERE first_us<?1 LIMIT 1")                \
+    X(SQL_TALLY_AGAIN, "INSERT OR IGNORE INTO tally_again(task) VALUES(?1)")                   \
+    X(SQL_TALLY_KNOWN, "DELETE FROM tally_again WHERE task>=?1 AND task<?2")                   \
     X(SQL_STATE_RAISE, "INSERT INTO state(name, value) VALUES(?1,?2) "                         \
                        "ON CONFLICT DO UPDATE SET value=max(value, excluded.value)")           \
     X(SQL_STATE_SET, "REPLACE INTO state(name, value) VALUES(?1,?2)")                          \
@@ -167,6 +176,7 @@ struct ingest {
     bool has_facts;       /* facts holds all of them */
     bool has_facts_begun; /* ... and some of the open transaction */
     bool is_behind;       /* they are more than a block: ingest_seal goes on */
+    int64_t tallied_below; /* tasks from here on have no tally */
 };
 
 /* ingest_word.c: numbers of texts and of what is made of them; 0 for what is absent. */
@@ -218,6 +228,15 @@ enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max,
 /* ingest_cube.c: sums of days whose lines are deleted, max of them. */
 enum rc ingest_drop_cubes(struct ingest *in, int64_t kept_from_us, int64_t max,
                           struct fail *fail) RC_MUST;
+
+/*
+ * ingest_tally.c: which tasks have a tally; that one has an outcome since; blocks of tasks of
+ * which a line is deleted, max of them: they are made anew of what is left.
+ */
+enum rc ingest_tallies_open(struct ingest *in, struct fail *fail) RC_MUST;
+enum rc ingest_tally_again(struct ingest *in, int64_t task, struct fail *fail) RC_MUST;
+enum rc ingest_drop_tallies(struct ingest *in, int64_t kept_from_us, int64_t max,
+                            struct fail *fail) RC_MUST;
 
 /* An amount as the two integers of a column; beyond their range the nearest that fits. */
 void ingest_split(struct money m, int64_t *nano, int64_t *rest);

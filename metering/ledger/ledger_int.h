@@ -57,8 +57,9 @@ struct ledger {
     uint64_t sealed;      /* blocks of facts made of old records */
     bool is_sealed;       /* there are no more */
     struct cube_make *cube;            /* being made */
-    struct ledger_reader *cube_reader; /* for it */
-    uint64_t cubes;                    /* made since that was told last */
+    struct tally_make *tally;          /* the same; one of them at a time */
+    struct ledger_reader *cube_reader; /* for both */
+    uint64_t cubes, tallies;           /* made since that was told last */
     int64_t cube_at_us;                /* monotonic: when to look for days again */
     struct dict *begun; /* while recovering: id: copy of the BEGIN, struct begun */
 
@@ -104,7 +105,7 @@ bool ledger_is_wanted(struct ledger *l);
 /* seal.c: makes blocks of facts of what an older version left, in the same way. */
 void ledger_seal(struct ledger *l, int pause_ms);
 
-/* cuber.c: adds up days that are over, in the same way. */
+/* cuber.c: adds up tasks, and days that are over, in the same way. */
 void ledger_add_up(struct ledger *l, int pause_ms);
 void ledger_forget_cube(struct ledger *l);
 

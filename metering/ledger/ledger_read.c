@@ -88,6 +88,7 @@ void ledger_read_close(struct ledger_reader *r)
     sqlite3_finalize(r->tasks.find);
     fact_index_release(&r->facts);
     cube_index_release(&r->cubes);
+    tally_index_release(&r->tallies);
     combos_release(r);
     texts_release(&r->words);
     texts_release(&r->tagsets);
@@ -125,7 +126,7 @@ enum rc ledger_read_begin(struct ledger_reader *r, struct fail *fail)
     if (rc != RC_OK)
         return rc;
     r->in_view = true;
-    r->facts.is_read = r->cubes.is_read = false;
+    r->facts.is_read = r->cubes.is_read = r->tallies.is_read = false;
     rc = db_query_int(r->db, "SELECT count(*) FROM state", &ignored, fail, "read the ledger");
     if (rc == RC_OK)
         rc = read_combos(r, fail);

@@ -253,6 +253,29 @@ struct ledger_attempt {
     struct money cost; /* with its corrections; zero where it is not priced */
 };
 
+/*
+ * What of a task an attempt is: the first that fits.  By numbers of their own, which are
+ * stored.
+ */
+enum ledger_part {
+    PART_SUPERSEDED_ERROR = 0, /* a later attempt superseded it, and it ended in an error */
+    PART_SUPERSEDED,
+    PART_ERROR,     /* outcome_is_error */
+    PART_CUT,       /* the client left, or a limit cut it */
+    PART_TRUNCATED, /* as the outcomes of these names */
+    PART_REFUSED,
+    PART_REPEAT, /* its answer had been given before */
+    PART_OK,
+    LEDGER_PARTS,
+};
+enum ledger_part ledger_attempt_part(const struct ledger_attempt *a);
+
+/* Attempts of one part; those whose cost is known, and that cost, with its corrections. */
+struct ledger_part_sum {
+    uint64_t requests, priced;
+    struct money cost;
+};
+
 struct ledger_task {
     struct strv team, task, task_type; /* task_type of the first line that has one */
     enum task_outcome outcome;
@@ -271,8 +294,12 @@ struct ledger_task {
     uint64_t late;       /* lines that ended after closed_us */
     struct money late_cost;
     const struct strv *value; /* of the fields asked for, from the task's first line */
-    /* The lines counted, in order of start; none where the task's own sums told it all (not with
-     * COHORT_SPEND). */
+    /*
+     * The lines counted.  With COHORT_SPEND alone: with the others the task's own sums may
+     * have told it all.
+     */
+    struct ledger_part_sum part[LEDGER_PARTS];
+    /* The same one by one, in order of start; never with LEDGER_TASK_COSTS. */
     const struct ledger_attempt *attempt;
     size_t n_attempts;
 };
@@ -287,9 +314,9 @@ typedef bool ledger_task_fn(const struct ledger_task *task, void *arg);
  */
 enum ledger_task_want {
     /*
-     * What tasks cost is all that is looked at: outcome, closed_us, value, attempts but for
-     * their ids, retry_cost, superseded, late, late_cost; of the sums requests, errors, priced,
-     * unpriced and cost.  All else may be empty, and the answer comes sooner.
+     * What tasks cost is all that is looked at: outcome, closed_us, value, retry_cost,
+     * superseded, late, late_cost, part; of the sums requests, errors, priced, unpriced and
+     * cost.  All else may be empty, and the answer comes sooner.
      */
     LEDGER_TASK_COSTS = 1,
 };
@@ -354,6 +381,7 @@ struct ledger_verdict {
     uint64_t bad_tasks;
     uint64_t cubes;     /* sums of days by customer, user, tags, class */
     uint64_t bad_cubes; /* of those: differ from what the columns add up to */
+    uint64_t tallies, bad_tallies; /* blocks of what tasks came to; those that differ */
     uint64_t bad_facts; /* requests whose columns differ from their records */
     uint64_t crossings, bad_crossings; /* thresholds reached; those that cannot have been */
     struct money lines_cost, rollups_cost;

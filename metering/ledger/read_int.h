@@ -77,6 +77,23 @@ struct cube_index {
     size_t n[CUBE_KINDS];
 };
 
+/* A block of what tasks came to (tally.h). */
+struct tally_place {
+    int64_t block, through;
+    int64_t first_us, last_us;
+    bool is_none;
+};
+
+/* What the view has of them, in order of block; and tasks with an outcome since. */
+struct tally_index {
+    sqlite3_stmt *body;
+    bool is_read;
+    struct tally_place *at;
+    size_t n;
+    int64_t *again;
+    size_t n_again;
+};
+
 /* What the view has of them; statements and tail are kept from view to view. */
 struct fact_index {
     sqlite3_stmt *body;
@@ -93,6 +110,7 @@ struct ledger_reader {
     sqlite3 *db;
     struct fact_index facts;
     struct cube_index cubes;
+    struct tally_index tallies;
     sqlite3_stmt *body, *line_of_id, *state;
     sqlite3_stmt *value_body, *task_outcome, *corrections;
     char prompt_text[2 * sizeof(uint64_t) + 1]; /* the last FIELD_PROMPT asked for */
@@ -172,6 +190,8 @@ enum rc line_cost(struct ledger_reader *r, const struct line *line, struct money
 
 /* read_cube.c */
 void cube_index_release(struct cube_index *x);
+/* read_tally.c */
+void tally_index_release(struct tally_index *x);
 /* read_fact.c */
 void fact_index_release(struct fact_index *x);
 /* read_verify_fact.c: counts facts that differ from their records. */
@@ -180,6 +200,10 @@ enum rc verify_facts(struct ledger_reader *r, struct ledger_verdict *v,
 /* read_verify_cube.c: counts days whose sums differ from their facts. */
 enum rc verify_cubes(struct ledger_reader *r, struct ledger_verdict *v,
                      struct fail *fail) RC_MUST;
+
+/* read_verify_tally.c: counts tasks whose tallies differ from their lines and outcomes. */
+enum rc verify_tallies(struct ledger_reader *r, struct ledger_verdict *v,
+                       struct fail *fail) RC_MUST;
 
 /* read_crossing.c: counts thresholds that cannot have been reached. */
 enum rc verify_crossings(struct ledger_reader *r, struct ledger_verdict *v,

@@ -16,6 +16,7 @@ struct task_reading {
     enum ledger_cohort cohort;
     const struct ledger_field *by;
     size_t n_by;
+    unsigned want; /* of enum ledger_task_want */
     ledger_task_fn *fn;
     void *arg;
     sqlite3_stmt *row, *of_task;
@@ -38,6 +39,8 @@ struct task_reading {
 enum rc task_room(struct task_reading *g, struct fail *fail) RC_MUST;
 /* What the next attempt supersedes, and where it stands for others. */
 void task_pair(struct task_reading *g, struct ledger_attempt *a);
+/* What follows from the attempts of the task at hand: superseded, retry_cost, part. */
+void task_add_up(struct task_reading *g);
 /* Tells the caller of the task at hand. */
 void task_give(struct task_reading *g);
 /* A task with all its lines, told where it is worth it. */

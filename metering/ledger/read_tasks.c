@@ -203,19 +203,59 @@ static bool task_matches(const struct task_reading *g)
     return true;
 }
 
-void task_give(struct task_reading *g)
+enum ledger_part ledger_attempt_part(const struct ledger_attempt *a)
+{
+    bool is_error = outcome_is_error(a->outcome);
+
+    if (a->is_superseded)
+        return is_error ? PART_SUPERSEDED_ERROR : PART_SUPERSEDED;
+    if (is_error)
+        return PART_ERROR;
+    switch (a->outcome) {
+    case OUTCOME_CLIENT_ABORT:
+    case OUTCOME_CUT:
+        return PART_CUT;
+    case OUTCOME_TRUNCATED:
+        return PART_TRUNCATED;
+    case OUTCOME_REFUSED:
+        return PART_REFUSED;
+    case OUTCOME_OK:
+    case OUTCOME_PROVIDER_ERROR:
+    case OUTCOME_UPSTREAM_ABORT:
+    case OUTCOME_TIMEOUT:
+    case OUTCOME_INTERRUPTED:
+    case OUTCOME_COUNT:
+        break;
+    }
+    return a->is_repeat ? PART_REPEAT : PART_OK;
+}
+
+void task_add_up(struct task_reading *g)
 {
     struct ledger_task *t = &g->task;
 
     for (size_t i = 0; i < g->n_attempts; i++) {
         const struct ledger_attempt *a = &g->attempts[i];
+        struct ledger_part_sum *part = &t->part[ledger_attempt_part(a)];
 
         t->superseded += a->is_superseded;
+        part->requests++;
+        part->priced += a->is_priced;
+        part->cost = ledger_money_add(part->cost, a->cost);
         if (a->is_superseded || outcome_is_error(a->outcome))
             t->retry_cost = ledger_money_add(t->retry_cost, a->cost);
     }
-    t->attempt = g->attempts;
-    t->n_attempts = g->n_attempts;
+}
+
+void task_give(struct task_reading *g)
+{
+    struct ledger_task *t = &g->task;
+
+    task_add_up(g);
+    if (!(g->want & LEDGER_TASK_COSTS)) {
+        t->attempt = g->attempts;
+        t->n_attempts = g->n_attempts;
+    }
     if (!g->fn(t, g->arg))
         g->is_ended = true;
 }
@@ -427,6 +467,7 @@ enum rc ledger_read_tasks(struct ledger_reader *r, const struct ledger_filter *f
                              .cohort = cohort,
                              .by = by,
                              .n_by = n_by,
+                             .want = want,
                              .fn = fn,
                              .arg = arg};
     bool by_column = false;

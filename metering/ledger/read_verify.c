@@ -372,6 +372,8 @@ enum rc ledger_read_verify(struct ledger_reader *r, ledger_progress_fn *progress
     if (rc == RC_OK)
         rc = verify_cubes(r, out, fail);
     if (rc == RC_OK)
+        rc = verify_tallies(r, out, fail);
+    if (rc == RC_OK)
         rc = verify_crossings(r, out, fail);
     if (rc == RC_OK)
         rc = verify_rest(&v, fail);

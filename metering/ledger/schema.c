@@ -106,9 +106,21 @@ static const char *const version_6 =
     " PRIMARY KEY(limit_name, start_us, end_us, scope, percent, amount)) WITHOUT ROWID;"
     "PRAGMA user_version=6;";
 
+/*
+ * What tasks came to (tally.h), of blocks of facts up to `through`; first_us, last_us: the least
+ * and the most end of a line.  tally_again: tasks that were given an outcome since.
+ */
+static const char *const version_7 =
+    "CREATE TABLE tally(id INTEGER PRIMARY KEY, body BLOB NOT NULL);"
+    "CREATE TABLE tally_block(block INTEGER PRIMARY KEY, through INTEGER NOT NULL,"
+    " first_us INTEGER NOT NULL, last_us INTEGER NOT NULL, is_none INTEGER NOT NULL);"
+    "CREATE TABLE tally_again(task INTEGER PRIMARY KEY);"
+    "PRAGMA user_version=7;";
+
 /* Element v makes version v + 1 of version v. */
 static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2, version_3,
-                                                         version_4, version_5, version_6};
+                                                         version_4, version_5, version_6,
+                                                         version_7};
 
 int64_t rollup_width_us(enum rollup_level level)
 {

@@ -294,6 +294,7 @@ static inline void kit_verify(const struct kit_dir *d)
     assert_int_equal(v.bad_tasks, 0);
     assert_int_equal(v.bad_facts, 0);
     assert_int_equal(v.bad_cubes, 0);
+    assert_int_equal(v.bad_tallies, 0);
     assert_int_equal(money_cmp(v.lines_cost, v.rollups_cost), 0);
     kit_read_end(r);
 }

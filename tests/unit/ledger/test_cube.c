@@ -279,7 +279,9 @@ static void what_comes_late_is_added(void **state)
 static void an_older_ledger_gets_cubes(void **state)
 {
     (void)state;
-    run_sql(&shared, "DROP TABLE crossing; DROP TABLE cube; DROP TABLE cube_day; PRAGMA user_version=4");
+    run_sql(&shared, "DROP TABLE tally; DROP TABLE tally_block; DROP TABLE tally_again;"
+                     "DROP TABLE crossing; DROP TABLE cube; DROP TABLE cube_day;"
+                     "PRAGMA user_version=4");
     add_up(&shared, CUBES);
     check_answers(&shared, 3, 8, true);
     run_sql(&shared, "DELETE FROM cube; DELETE FROM cube_day");

@@ -800,6 +800,7 @@ struct told {
     size_t n_tasks, n_lines;
     uint64_t sum;
     size_t n_by;
+    bool parts;
 };
 
 static void mix(struct told *t, const void *p, size_t n)
@@ -824,6 +825,11 @@ static bool tell_task(const struct ledger_task *task, void *arg)
     mix(t, &task->late_cost, sizeof(task->late_cost));
     for (size_t i = 0; s->requests && i < t->n_by; i++)
         mix(t, task->value[i].p, task->value[i].n);
+    for (unsigned k = 0; t->parts && k < LEDGER_PARTS; k++) {
+        mix(t, &task->part[k].requests, sizeof(task->part[k].requests));
+        mix(t, &task->part[k].priced, sizeof(task->part[k].priced));
+        mix(t, &task->part[k].cost, sizeof(task->part[k].cost));
+    }
     t->n_tasks++;
     t->n_lines += s->requests;
     return true;
@@ -848,6 +854,7 @@ static void task_costs_equal_lines(void **state)
         random_question(&seed, zone, true, &q);
         q.filter.by_start = false;
         fast->n_by = slow->n_by = (size_t)kit_below(&seed, 3);
+        fast->parts = slow->parts = cohort == COHORT_SPEND;
         if (kit_below(&seed, 3) == 0)
             assert_int_equal(
                 ledger_filter_add(&q.filter, field("customer"), LEDGER_NE, teams, 1), RC_OK);
