@@ -206,7 +206,7 @@ RACE_SRC     := $(shell grep -l 'pthread' $(UNIT_SRC) /dev/null 2>/dev/null)
 FUZZ_SECONDS ?= 60
 FUZZ_BIN     := $(FUZZ_SRC:tests/fuzz/%.c=$(O)/fuzz/%)
 
-.PHONY: race fuzzers benchers venv venv-focus test test-unit test-integration test-sandbox test-tsan fuzz lint demo bench
+.PHONY: race fuzzers benchers venv venv-focus axe test test-unit test-integration test-sandbox test-tsan fuzz lint demo bench
 race: $(RACE_SRC:tests/unit/%.c=$(O)/unit/%)
 
 define fuzz_bin
@@ -244,6 +244,15 @@ build/venv-focus/.made: tests/focus/requirements.txt
 	      mkdir -p build/venv-focus; }
 	@touch $@
 
+# Rules of accessibility for the dashboard's tests, from npm.
+AXE_VERSION := 4.14.1
+axe: build/axe/.made
+build/axe/.made:
+	@mkdir -p build/axe
+	@npm install --silent --no-audit --no-fund --prefix build/axe axe-core@$(AXE_VERSION) >/dev/null 2>&1 || \
+	    echo 'axe: not to be had (no npm, no network?): its test is skipped'
+	@touch $@
+
 # Everything, with the packages, programs and SDKs that it takes.  The last line says
 # how many passed.
 test: deps-test
@@ -251,7 +260,7 @@ test: deps-test
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=debug programs unit build/debug/provider build/debug/history
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=tsan race
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=fuzz fuzzers
-	@$(MAKE) --no-print-directory venv venv-focus
+	@$(MAKE) --no-print-directory venv venv-focus axe
 	@python3 tests/run.py \
 	    --unit $(UNIT_SRC:tests/unit/%.c=build/debug/unit/%) \
 	    --race $(RACE_SRC:tests/unit/%.c=build/tsan/unit/%) \

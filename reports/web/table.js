@@ -7,16 +7,19 @@ import { changed, has, here, href, linesHref } from "./url.js";
 /* Columns whose numbers lead to the lines behind them. */
 const LEADS = new Set(["requests", "cost_usd", "amount_usd", "actual_usd", "spent_usd", "task_cost_usd"]);
 
+/* More columns than that are printed small. */
+const MANY = 9;
+
 /* An amount as shown, with its exact value for the pointer, the clipboard and tests. */
 export function amount(value, shown) {
     return h("data", { value, title: showExact(parse(value)) + " exactly" }, shown);
 }
 
 function content(column, value, shown) {
-    if (shown === null || shown === undefined)
+    if (shown === null || shown === undefined || shown === "")
         return "";
     if (value === null || value === undefined)
-        return h("span", { "aria-label": "unknown" }, shown);
+        return h("span", { role: "img", "aria-label": "unknown" }, shown);
     if (column.kind === "money")
         return amount(value, shown);
     if (column.kind === "count")
@@ -26,7 +29,7 @@ function content(column, value, shown) {
 
 function cell(column, row, shown, links, isFirst) {
     const name = isFirst ? "th" : "td";
-    const inside = content(column, row[column.name], shown);
+    const inside = isFirst && row.id === "(other)" ? "(other)" : content(column, row[column.name], shown);
     const target = links[column.name]?.(row) ??
         (LEADS.has(column.name) && row.lines ? linesHref(row.lines) : null);
     const label = LEADS.has(column.name) && target ? `${shown}: show the lines` : null;
@@ -77,7 +80,7 @@ export function table(answer, options) {
     const id = freshId("caption");
 
     return h("div", { class: "wide", role: "region", tabindex: "0", "aria-labelledby": id },
-        h("table", {},
+        h("table", { class: width > MANY ? "many" : null },
             h("caption", { id }, options.caption),
             h("thead", {}, h("tr", {}, columns.map((c) => head(c, options.sortable)))),
             h("tbody", {}, answer.rows.map((row, i) => {

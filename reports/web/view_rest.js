@@ -88,8 +88,9 @@ function details(row, width) {
     const beneath = h("tr", { class: "detail", id, hidden: true }, h("td", { colspan: width },
         h("dl", { class: "members" }, members.map(([name, value]) =>
             h("div", {}, h("dt", {}, titleOf(name)), h("dd", {}, String(value)))))));
+    const short = "…" + row.id.slice(-6);
     const button = h("button", { type: "button", class: "plain tight", "aria-expanded": "false", "aria-controls": id,
-                                 "aria-label": `All of request ${row.id}` }, "…" + row.id.slice(-6));
+                                 "aria-label": `${short}, all of request ${row.id}` }, short);
 
     button.addEventListener("click", () => {
         beneath.hidden = !beneath.hidden;

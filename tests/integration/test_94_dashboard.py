@@ -111,8 +111,8 @@ def number(text):
 
 def same(shown, wanted, name):
     """A cell of the page beside the member of the report."""
-    if wanted is None:
-        assert shown["text"] in ("–", ""), (name, shown)
+    if wanted is None:  # the end of what is many requests: its row's name stands there
+        assert shown["text"] in ("–", "", "(other)" if name == "end" else "–"), (name, shown)
     elif name.endswith("_usd"):
         assert shown["exact"] == wanted, (name, shown)
         text = re.sub(r"[$,]", "", shown["text"]).replace("\u2212", "-")
@@ -388,6 +388,33 @@ def test_accessible(page, site):
         assert faults == [], path
 
 
+AXE = os.path.join(procs.ROOT, "build", "axe", "node_modules", "axe-core", "axe.min.js")
+
+
+@pytest.mark.skipif(not os.path.exists(AXE), reason="no axe-core: make axe")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(page, site, scheme):
+    """The rules of WCAG 2.2 A and AA that a program can judge, contrast too, and what is good practice."""
+    with open(AXE, encoding="utf-8") as file:
+        axe = file.read()
+    page.scheme(scheme)
+    try:
+        views = [(1360, "/"), (1360, "/budgets"), (390, "/statement"), (390, "/spend?by=team&grain=day")]
+        if scheme == "light":
+            views += [(1360, "/tasks"), (1360, "/lines?top=5"), (1360, "/reports?name=savings")]
+        for width, path in views:
+            page.size(width, 900)
+            show(page, site, path)
+            page.js(axe + ";0")
+            found = page.js("""axe.run({runOnly: {type: 'tag', values: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa',
+                'wcag22aa', 'best-practice']}}).then(r => r.violations.map(
+                    v => [v.id, v.impact, v.nodes.length, v.nodes[0].html.slice(0, 200), v.nodes[0].failureSummary]))""")
+            assert found == [], (path, width)
+    finally:
+        page.scheme("light")
+        page.size(1360, 900)
+
+
 def test_keyboard(chromium, site):
     """Sign in, skip to the content, narrow, turn a switch and sign out without a pointer."""
     page = chromium.page()
@@ -448,10 +475,30 @@ def test_narrow_dark_and_on_paper(page, site):
             assert page.js("document.documentElement.scrollWidth") <= width
             paper.append(page.js("getComputedStyle(document.body).backgroundColor"))
     assert paper[0] == paper[1] != paper[2] == paper[3]
-    page.scheme("light")
     page.size(1360, 900)
     show(page, site, "/statement")
     assert page.pdf().startswith(b"%PDF-")
+
+
+# Inner width of A4 on end with the browser's own margins, in CSS pixels.
+PAPER = 718
+
+
+@pytest.mark.parametrize("path", ["/", "/statement", "/spend?by=feature&grain=week", "/requests", "/tasks", "/models",
+                                  "/budgets", "/anomalies", "/lines?top=20"])
+def test_all_of_a_table_is_on_paper(page, site, path):
+    """Paper does not scroll: a column that does not fit is one that finance never sees."""
+    page.scheme("light", media="print")
+    try:
+        page.size(PAPER, 900)
+        show(page, site, path)
+        cut = page.js("""[...document.querySelectorAll('.wide')].filter(w => w.offsetParent &&
+            w.firstElementChild.getBoundingClientRect().right > innerWidth + 1).map(w => w.innerText.slice(0, 80))""")
+        assert cut == []
+        assert page.js("document.documentElement.scrollWidth") <= PAPER
+    finally:
+        page.scheme("light", media="screen")
+        page.size(1360, 900)
 
 
 def test_report_as_html_shares_the_styles(page, site):

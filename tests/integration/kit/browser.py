@@ -157,8 +157,8 @@ class Page:
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height,
                   deviceScaleFactor=scale, mobile=False)
 
-    def scheme(self, name):
-        self.send("Emulation.setEmulatedMedia",
+    def scheme(self, name, media="screen"):
+        self.send("Emulation.setEmulatedMedia", media=media,
                   features=[{"name": "prefers-color-scheme", "value": name}])
 
     def key(self, name, text=None):
