@@ -499,7 +499,8 @@ enum rc alert_digest(const struct alert_watch *w, struct ledger_reader *reader,
 {
     struct one_team t = {.team = team};
     char week[CELL_TEXT], before[CELL_TEXT], amount[CELL_TEXT];
-    enum rc rc = digest_make(reader, w->config->zone, w->now_us, pick_team, &t, fail);
+    enum rc rc = digest_make(reader, w->config->limits, w->config->zone, w->now_us, pick_team,
+                             &t, fail);
 
     *any = rc == RC_OK && t.any;
     if (!*any)
@@ -527,6 +528,10 @@ enum rc alert_digest(const struct alert_watch *w, struct ledger_reader *reader,
         alert_field(out, "Projected month end", "%s", amount);
     if (t.top[0])
         alert_field(out, "Moved most", "%s", t.top);
+    if (t.row.budget)
+        alert_field(out, "Nearest budget", "%s, %llu %% used", t.row.budget,
+                    (unsigned long long)((money_int)t.row.budget_spent * 100 /
+                                         (money_int)t.row.budget_limit));
     alert_field(out, "Open anomalies", "%u", t.row.anomalies);
     alert_tag(out, STRV("team"), team);
     return RC_OK;
@@ -556,7 +561,7 @@ enum rc alert_digest_teams(const struct alert_watch *w, struct ledger_reader *re
                            struct fail *fail)
 {
     struct team_list list = {arena, out, 0, max};
-    enum rc rc = digest_make(reader, w->config->zone, w->now_us, list_team, &list, fail);
+    enum rc rc = digest_make(reader, NULL, w->config->zone, w->now_us, list_team, &list, fail);
 
     *n = list.n;
     return rc;

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/datetime.h"
+#include "base/tag.h"
 #include "base/xalloc.h"
+#include "reports/limit_spent.h"
 #include "reports/oddities.h"
 #include "reports/outlook.h"
 #include "reports/render.h"
@@ -150,6 +152,104 @@ static bool on_oddity(const struct oddity *o, void *arg)
     return row != NULL;
 }
 
+/* ---- budgets ------------------------------------------------------------------------------ */
+
+struct looking {
+    struct work *work;
+    const struct limit_def *def;
+    int64_t now_us;
+};
+
+/* The team that a limit names for all its counters; empty: none, or by a glob. */
+static struct strv team_of_limit(const struct limit_def *def)
+{
+    for (size_t i = 0; i < def->n_match; i++) {
+        struct strv value = def->match[i].value;
+
+        if (strv_eq(def->match[i].name, STRV("team")) && strv_find(value, '*') == value.n &&
+            strv_find(value, '?') == value.n)
+            return value;
+    }
+    return STRV_NONE;
+}
+
+/* Value of a hexadecimal digit; 16: it is none. */
+static unsigned hex_of(char c)
+{
+    const char *digits = "0123456789ABCDEF", *at = c ? strchr(digits, c) : NULL;
+
+    return at ? (unsigned)(at - digits) : 16;
+}
+
+/* The team of a counter's scope (limit.h), in text; empty: its scope has none. */
+static struct strv team_of_scope(struct strv scope, char text[TAG_VALUE_MAX_BYTES])
+{
+    struct strv part;
+    size_t n = 0;
+
+    while (scope.n && strv_split(&scope, ',', &part)) {
+        if (!strv_starts(part, STRV("team=")))
+            continue;
+        part = strv_skip(part, sizeof("team=") - 1);
+        for (size_t i = 0; i < part.n && n < TAG_VALUE_MAX_BYTES; i++) {
+            unsigned high = i + 2 < part.n ? hex_of(part.p[i + 1]) : 16;
+            unsigned low = i + 2 < part.n ? hex_of(part.p[i + 2]) : 16;
+            bool is_code = part.p[i] == '%' && high < 16 && low < 16;
+
+            text[n++] = is_code ? (char)(high << 4 | low) : part.p[i];
+            i += is_code ? 2 : 0;
+        }
+        return strv_make(text, n);
+    }
+    return STRV_NONE;
+}
+
+static void on_spent(const struct limit_counter *c, void *arg)
+{
+    struct looking *l = arg;
+    char text[TAG_VALUE_MAX_BYTES];
+    struct strv team = team_of_limit(l->def);
+    uint64_t limit = limit_at(l->def, l->now_us);
+
+    if (team.n == 0)
+        team = team_of_scope(c->scope, text);
+    for (size_t i = 0; team.n && limit && i < l->work->n; i++) {
+        struct digest_row *row = &l->work->at[i];
+
+        if (!strv_eq(row->team, team) ||
+            (row->budget && (money_int)c->spent * (money_int)row->budget_limit <=
+                                (money_int)row->budget_spent * (money_int)limit))
+            continue;
+        row->budget = l->def->name;
+        row->budget_spent = c->spent;
+        row->budget_limit = limit;
+    }
+}
+
+static enum rc add_budgets(struct work *w, struct ledger_reader *reader,
+                           const struct limit_set *limits, const struct zone *zone,
+                           int64_t now_us, struct fail *fail)
+{
+    const struct limit_spent_question q = {.reader = reader,
+                                           .set = limits,
+                                           .zone = zone,
+                                           .now_us = now_us,
+                                           .until_us = INT64_MAX};
+    enum rc rc = RC_OK;
+
+    for (size_t i = 0; limits && rc == RC_OK && i < limit_set_count(limits); i++) {
+        const struct limit_def *def = limit_set_at(limits, i);
+        struct looking l = {w, def, now_us};
+        bool is_of_teams = team_of_limit(def).n > 0, known;
+
+        for (size_t k = 0; k < def->n_per; k++)
+            is_of_teams |= strv_eq(def->per[k], STRV("team"));
+        if (def->unit == UNIT_USD && !def->rolling && is_of_teams)
+            rc = limit_spent(&q, i, on_spent, &l, &known, fail);
+    }
+    return rc;
+}
+
 static int by_week(const void *a, const void *b)
 {
     const struct digest_row *x = a, *y = b;
@@ -158,8 +258,8 @@ static int by_week(const void *a, const void *b)
     return c ? c : strv_cmp(x->team, y->team);
 }
 
-enum rc digest_make(struct ledger_reader *reader, const struct zone *zone, int64_t now_us,
-                    digest_fn *fn, void *arg, struct fail *fail)
+enum rc digest_make(struct ledger_reader *reader, const struct limit_set *limits,
+                    const struct zone *zone, int64_t now_us, digest_fn *fn, void *arg, struct fail *fail)
 {
     static const struct ledger_field team = {.id = FIELD_TEAM};
     struct work w = {.rc = RC_OK};
@@ -189,6 +289,8 @@ enum rc digest_make(struct ledger_reader *reader, const struct zone *zone, int64
     }
     if (rc == RC_OK)
         rc = w.rc;
+    if (rc == RC_OK)
+        rc = add_budgets(&w, reader, limits, zone, now_us, fail);
     if (rc == RC_OK && w.n)
         qsort(w.at, w.n, sizeof(*w.at), by_week);
     for (size_t i = 0; rc == RC_OK && i < w.n && fn(&w.at[i], arg); i++)

@@ -7,6 +7,7 @@
 
 #include "base/zone.h"
 #include "metering/ledger/ledger_read.h"
+#include "metering/limits/limit.h"
 
 enum { DIGEST_TOP_TEXT = 200 };
 
@@ -19,14 +20,16 @@ struct digest_row {
     unsigned anomalies; /* notable ones of the week */
     char
         top[DIGEST_TOP_TEXT]; /* the model whose spend moved most: "gpt-x +12.3"; empty: none */
+    const char *budget;       /* in dollars, of this team, nearest to its limit; NULL: none */
+    uint64_t budget_spent, budget_limit; /* nano-USD, by the ledger */
 };
 
 /* Views live during the call. False ends the telling. */
 typedef bool digest_fn(const struct digest_row *row, void *arg);
 
 /* One row a team with spend in the two weeks or the month, dearest week first.  Amounts are of
- * priced requests.  Within the reader's view. */
-enum rc digest_make(struct ledger_reader *reader, const struct zone *zone, int64_t now_us,
-                    digest_fn *fn, void *arg, struct fail *fail) RC_MUST;
+ * priced requests.  limits: whose budgets are looked at; NULL: none.  Within the reader's view. */
+enum rc digest_make(struct ledger_reader *reader, const struct limit_set *limits,
+                    const struct zone *zone, int64_t now_us, digest_fn *fn, void *arg, struct fail *fail) RC_MUST;
 
 #endif

@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/datetime.h"
 #include "reports/oddities.h"
 #include "reports/report_int.h"
+
+enum { ID_MAX_BYTES = 8 << 10 };
 
 enum anomaly_column {
     ANOMALY_START = 0,
@@ -19,6 +22,7 @@ enum anomaly_column {
     ANOMALY_NOTABLE,
     ANOMALY_STATUS,
     ANOMALY_CAUSES,
+    ANOMALY_ID,
 };
 
 static void anomaly_columns(struct sheet *t)
@@ -42,11 +46,13 @@ static void anomaly_columns(struct sheet *t)
     sheet_column(t, "notable", "notable", COLUMN_BOOL, 0);
     sheet_column(t, "status", "status", COLUMN_TEXT, 0);
     sheet_column(t, "contributors", "what moved most", COLUMN_TEXT, 0);
+    sheet_column(t, "id", "id", COLUMN_TEXT, COLUMN_MACHINE);
     t->has_total = false;
 }
 
 struct rows {
     struct run *run;
+    const char *unit; /* what is looked at: "day", "hour", "budget" */
     size_t keys;
     enum rc rc;
 };
@@ -88,6 +94,33 @@ static enum rc put_keys(struct run *run, const struct oddity *o, struct cell *c)
     return rc;
 }
 
+/* "day:team=search:2026-11-18T00:00:00Z": of teams, what an alert's key ends with. */
+static enum rc put_id(struct run *run, const char *unit, const struct oddity *o, struct cell *out)
+{
+    const struct report_params *p = run->params;
+    char from[DATETIME_TEXT];
+    struct buf text;
+    enum rc rc;
+
+    datetime_format_s(o->from_us, from);
+    buf_init(&text, ID_MAX_BYTES);
+    rc = buf_printf(&text, "%s:", unit);
+    if (rc == RC_OK && o->def)
+        rc = buf_printf(&text, "%s:" STRV_FMT ":", o->def->name, STRV_ARG(o->scope));
+    for (size_t i = 0; rc == RC_OK && !o->def && i < p->n_by; i++) {
+        struct strv name = ledger_field_name(&p->by[i]);
+        struct strv value = o->value[i].n ? o->value[i] : STRV("(untagged)");
+
+        rc = buf_printf(&text, STRV_FMT "=" STRV_FMT ":", STRV_ARG(name), STRV_ARG(value));
+    }
+    if (rc == RC_OK)
+        rc = buf_append_strv(&text, strv_z(from));
+    if (rc == RC_OK)
+        rc = sheet_text(&run->sheet, buf_view(&text), out);
+    buf_release(&text);
+    return rc;
+}
+
 /* The lines of the days in question. */
 static enum rc put_link(struct run *run, const struct oddity *o, struct cell *c)
 {
@@ -123,6 +156,8 @@ static bool on_oddity(const struct oddity *o, void *arg)
         r->rc = sheet_text(t, o->open ? STRV("open") : STRV("closed"), &c[ANOMALY_STATUS]);
     if (r->rc == RC_OK && o->causes.n)
         r->rc = sheet_text(t, o->causes, &c[ANOMALY_CAUSES]);
+    if (r->rc == RC_OK)
+        r->rc = put_id(r->run, r->unit, o, &c[ANOMALY_ID]);
     return r->rc == RC_OK;
 }
 
@@ -168,6 +203,7 @@ enum rc report_anomalies(struct run *run)
 
     if (rc != RC_OK)
         return rc;
+    r.unit = budgets ? "budget" : q.step == PERIOD_HOUR ? "hour" : "day";
     params_filter(p, &filter);
     p->grain = PERIOD_TOTAL; /* a row says itself when it was */
     if (budgets) {

@@ -14,6 +14,8 @@ enum digest_column {
     DIGEST_MONTH,
     DIGEST_FORECAST,
     DIGEST_TOP,
+    DIGEST_BUDGET,
+    DIGEST_BUDGET_USED,
     DIGEST_ANOMALIES,
 };
 
@@ -28,6 +30,8 @@ static void digest_columns(struct sheet *t)
     sheet_column(t, "month_usd", "this month USD", COLUMN_MONEY, COLUMN_ADDS);
     sheet_column(t, "forecast_usd", "month end USD", COLUMN_MONEY, COLUMN_ADDS);
     sheet_column(t, "moved_most", "moved most", COLUMN_TEXT, 0);
+    sheet_column(t, "budget", "nearest budget", COLUMN_TEXT, 0);
+    sheet_column(t, "budget_used_ratio", "used", COLUMN_RATIO, COLUMN_PER_CENT);
     sheet_column(t, "anomalies", "anomalies", COLUMN_COUNT, COLUMN_ADDS);
 }
 
@@ -47,6 +51,9 @@ static void put_numbers(const struct digest_row *row, struct cell *c)
     c[DIGEST_MONTH] = cell_money(row->month);
     if (row->has_forecast)
         c[DIGEST_FORECAST] = cell_money(row->forecast);
+    if (row->budget)
+        c[DIGEST_BUDGET_USED] = cell_ratio((money_int)row->budget_spent,
+                                           (money_int)row->budget_limit);
     c[DIGEST_ANOMALIES] = cell_count(row->anomalies);
 }
 
@@ -60,6 +67,8 @@ static bool on_row(const struct digest_row *row, void *arg)
         r->rc = run_value(r->run, row->team, &c[DIGEST_TEAM]);
     if (r->rc == RC_OK && row->top[0])
         r->rc = sheet_text(&r->run->sheet, strv_z(row->top), &c[DIGEST_TOP]);
+    if (r->rc == RC_OK && row->budget)
+        r->rc = sheet_text(&r->run->sheet, strv_z(row->budget), &c[DIGEST_BUDGET]);
     if (r->rc != RC_OK)
         return false;
     put_numbers(row, c);
@@ -87,7 +96,7 @@ enum rc report_digest(struct run *run)
     if (p->has_cohort)
         return run_refuses(run, "cohort", "it is a word of tasks");
     digest_columns(&run->sheet);
-    rc = digest_make(run->reader, p->zone, p->now_us, on_row, &r, &run->fail);
+    rc = digest_make(run->reader, run->sources->limits, p->zone, p->now_us, on_row, &r, &run->fail);
     put_numbers(&r.sum, run->sheet.total);
     run->params->from_us = p->now_us - 14 * US_PER_DAY;
     run->params->to_us = p->now_us;
