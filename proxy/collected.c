@@ -89,6 +89,17 @@ void collected_set(struct collected *c, uint64_t key, uint64_t n)
     atomic_store(&slot_of(c, key)->n, n);
 }
 
+void collected_add(struct collected *c, uint64_t key, uint64_t n)
+{
+    struct slot *slot = slot_of(c, key);
+    uint64_t before = atomic_load(&slot->n), sum;
+
+    do {
+        if (__builtin_add_overflow(before, n, &sum))
+            sum = UINT64_MAX;
+    } while (!atomic_compare_exchange_weak(&slot->n, &before, sum));
+}
+
 bool collected_claim(struct collected *c, uint64_t key, uint64_t n)
 {
     struct slot *slot = slot_of(c, key);

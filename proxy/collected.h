@@ -39,6 +39,9 @@ uint64_t collected_known(struct collected *c, uint64_t key);
 /* So much of a key is counted, as others say, more or less than was thought here. */
 void collected_set(struct collected *c, uint64_t key, uint64_t n);
 
+/* So much more of a key; several threads may add to one. */
+void collected_add(struct collected *c, uint64_t key, uint64_t n);
+
 /*
  * True once for each n of a key, where ns come in their order: the nth (from 1) is to be
  * counted now, by this caller.  Any thread.

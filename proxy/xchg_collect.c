@@ -176,6 +176,18 @@ void collect_note(struct xchg *x, struct strv work, const char *what, uint64_t n
     collected_keep(collected, key);
 }
 
+void collect_note_more(struct xchg *x, struct strv work, const char *what, uint64_t n)
+{
+    struct collected *collected = server_collected(x->worker->server);
+    uint64_t key;
+
+    if (work.n == 0 || work.n >= TAP_ID_MAX_BYTES)
+        return;
+    key = note_key(x, work, what);
+    collected_add(collected, key, n);
+    collected_keep(collected, key);
+}
+
 uint64_t collect_noted(const struct xchg *x, struct strv work, const char *what)
 {
     if (work.n == 0 || work.n >= TAP_ID_MAX_BYTES)

@@ -358,6 +358,8 @@ void collect_failed(struct xchg *x);
 /* A number that is remembered of a work (an id that a provider gave) under a name; by this
  * gateway, also after its next start.  collect_noted: 0 where none is known. */
 void collect_note(struct xchg *x, struct strv work, const char *what, uint64_t n);
+/* The same, added to what was remembered under that name. */
+void collect_note_more(struct xchg *x, struct strv work, const char *what, uint64_t n);
 uint64_t collect_noted(const struct xchg *x, struct strv work, const char *what);
 /* Instead of a settlement, where the work goes on: its worst case stays reserved. */
 bool collect_hold(struct xchg *x);

@@ -5,6 +5,8 @@
  * Requests of a file are in no body that admission reads.  They pass here first, though: each
  * line is read as the request that it is, its bounds are added up, and the sum is kept like
  * what is known of collected work (collected.h): bounded, durable, by this gateway alone.
+ * Of a file that comes in parts each is read by itself and added to what is known of the upload;
+ * where a line is cut between two, both pieces count by their length.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,7 @@ struct upload {
     struct batch_file file;
     struct upload_bounds bounds;
     char model[REQUEST_MODEL_MAX_BYTES + 1]; /* of the last line that named one */
+    uint64_t nameless_bytes; /* of pieces of lines before the first that named one */
 };
 
 static uint64_t sum(uint64_t a, uint64_t b)
@@ -40,14 +43,13 @@ static struct strv model_of(struct upload *u, const struct request_facts *facts)
     return model;
 }
 
-static void on_line(void *arg, const struct request_facts *facts)
+static void count(struct upload *u, const struct request_facts *facts, struct strv model)
 {
-    struct upload *u = arg;
     const struct xchg *x = u->x;
     const struct book *book = x->config->book;
     struct price_query query = {.provider = x->upstream->provider,
                                 .upstream = strv_z(x->upstream->name),
-                                .model = model_of(u, facts),
+                                .model = model,
                                 .tier = STRV("batch"),
                                 .at_us = x->start_wall_us};
     uint64_t input = estimate_input_tokens(facts);
@@ -63,47 +65,95 @@ static void on_line(void *arg, const struct request_facts *facts)
         u->bounds.usd_nano = sum(u->bounds.usd_nano, (uint64_t)money_ceil_nano(most));
 }
 
+/* What stood before the first line with a name is taken for as much of that model. */
+static void count_nameless(struct upload *u)
+{
+    struct request_facts facts;
+
+    if (u->nameless_bytes == 0)
+        return;
+    memset(&facts, 0, sizeof(facts));
+    facts.choices = 1;
+    facts.text_bytes = u->nameless_bytes;
+    u->nameless_bytes = 0;
+    count(u, &facts, strv_z(u->model));
+}
+
+static void on_line(void *arg, const struct request_facts *facts)
+{
+    struct upload *u = arg;
+    struct strv model = model_of(u, facts);
+
+    if (model.n == 0 && facts->messages == 0) {
+        u->nameless_bytes = sum(u->nameless_bytes, facts->text_bytes);
+        return;
+    }
+    if (model.n > 0)
+        count_nameless(u);
+    count(u, facts, model);
+}
+
 void upload_feed(struct xchg *x, struct strv bytes)
 {
-    if (!x->route.endpoint || !protocol_takes_batch_files(&x->route))
+    enum upload_kind kind = x->route.endpoint ? protocol_upload_kind(&x->route) : UPLOAD_NONE;
+
+    if (kind != UPLOAD_FILE && kind != UPLOAD_PART)
         return;
     if (!x->upload) {
         x->upload = xcalloc(1, sizeof(*x->upload));
         x->upload->x = x;
-        batch_file_start(&x->upload->file, x->upstream->protocol, on_line, x->upload);
+        batch_file_start(&x->upload->file, x->upstream->protocol, kind == UPLOAD_PART, on_line,
+                         x->upload);
     }
     batch_file_feed(&x->upload->file, bytes);
 }
 
+/* What is known of a file, or of an upload whose parts have come so far. */
+static bool recall(const struct xchg *x, struct strv name, struct upload_bounds *out)
+{
+    *out = (struct upload_bounds){.requests = 0};
+    if (name.n == 0)
+        return false;
+    out->requests = sum(0, collect_noted(x, name, "requests"));
+    out->input = sum(0, collect_noted(x, name, "input"));
+    out->output = sum(0, collect_noted(x, name, "output"));
+    out->usd_nano = sum(0, collect_noted(x, name, "usd"));
+    return out->requests > 0;
+}
+
+static void keep(struct xchg *x, struct strv name, const struct upload_bounds *b,
+                 void (*note)(struct xchg *x, struct strv work, const char *what, uint64_t n))
+{
+    if (b->requests == 0 || name.n == 0)
+        return;
+    note(x, name, "input", b->input);
+    note(x, name, "output", b->output);
+    note(x, name, "usd", b->usd_nano);
+    note(x, name, "requests", b->requests);
+}
+
 void upload_kept(struct xchg *x, const struct tap_result *seen)
 {
-    struct strv file = strv_z(seen->work_id);
-    const struct upload_bounds *b;
+    enum upload_kind kind = protocol_upload_kind(&x->route);
+    struct upload_bounds joined;
 
-    if (!x->upload || x->upstream_status / 100 != 2)
+    if (kind == UPLOAD_NONE || x->upstream_status / 100 != 2)
         return;
-    batch_file_finish(&x->upload->file);
-    b = &x->upload->bounds;
-    if (b->requests == 0 || file.n == 0)
-        return;
-    collect_note(x, file, "input", b->input);
-    collect_note(x, file, "output", b->output);
-    collect_note(x, file, "usd", b->usd_nano);
-    collect_note(x, file, "requests", b->requests);
+    if (x->upload) {
+        batch_file_finish(&x->upload->file);
+        count_nameless(x->upload);
+    }
+    if (kind == UPLOAD_JOINED && recall(x, x->route.path_id, &joined))
+        keep(x, strv_z(seen->work_id), &joined, collect_note);
+    else if (kind == UPLOAD_PART && x->upload)
+        keep(x, x->route.path_id, &x->upload->bounds, collect_note_more);
+    else if (kind == UPLOAD_FILE && x->upload)
+        keep(x, strv_z(seen->work_id), &x->upload->bounds, collect_note);
 }
 
 bool upload_recall(const struct xchg *x, struct upload_bounds *out)
 {
-    struct strv file = x->facts.input_file;
-
-    *out = (struct upload_bounds){.requests = 0};
-    if (file.n == 0)
-        return false;
-    out->requests = collect_noted(x, file, "requests");
-    out->input = collect_noted(x, file, "input");
-    out->output = collect_noted(x, file, "output");
-    out->usd_nano = collect_noted(x, file, "usd");
-    return out->requests > 0;
+    return recall(x, x->facts.input_file, out);
 }
 
 void upload_release(struct xchg *x)

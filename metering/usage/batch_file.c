@@ -45,7 +45,8 @@ static void find_route(const struct protocol *p, const char *url, struct route *
         protocol_route(p, STRV("POST"), STRV("/v1/chat/completions"), STRV_NONE, out);
 }
 
-static void read_line(struct batch_file *f)
+/* False where it is no request. */
+static bool read_line(struct batch_file *f)
 {
     struct strv line = buf_view(&f->line);
     struct request request = {.to = 0};
@@ -55,26 +56,31 @@ static void read_line(struct batch_file *f)
 
     jscan_start(&scan, NODES, N_ROOT, false, on_event, &request);
     if (jscan_whole(&scan, line) != RC_OK || request.to <= request.from || request.to > line.n)
-        return;
+        return false;
     find_route(f->protocol, request.url, &route);
     line = strv_make(line.p + request.from, (size_t)(request.to - request.from));
-    if (route.endpoint->kind == ENDPOINT_METERED &&
-        protocol_scan_request(f->protocol, &route, line, NULL, &facts) == RC_OK)
-        f->fn(f->arg, &facts);
+    if (route.endpoint->kind != ENDPOINT_METERED ||
+        protocol_scan_request(f->protocol, &route, line, NULL, &facts) != RC_OK)
+        return false;
+    f->fn(f->arg, &facts);
+    return true;
+}
+
+static void tell_length(struct batch_file *f)
+{
+    struct request_facts facts;
+
+    memset(&facts, 0, sizeof(facts));
+    facts.choices = 1;
+    facts.text_bytes = f->line_bytes;
+    f->fn(f->arg, &facts);
 }
 
 static void end_line(struct batch_file *f)
 {
-    struct request_facts facts;
-
-    if (f->in_line && f->line_bytes > buf_len(&f->line)) {
-        memset(&facts, 0, sizeof(facts));
-        facts.choices = 1;
-        facts.text_bytes = f->line_bytes;
-        f->fn(f->arg, &facts);
-    } else if (f->in_line) {
-        read_line(f);
-    }
+    if (f->in_line &&
+        (f->line_bytes > buf_len(&f->line) || (!read_line(f) && f->is_part)))
+        tell_length(f);
     buf_clear(&f->line);
     f->line_bytes = 0;
     f->in_line = false;
@@ -92,10 +98,15 @@ static void keep(struct batch_file *f, struct strv bytes)
         buf_clear(&f->line);
 }
 
-void batch_file_start(struct batch_file *f, const struct protocol *protocol, batch_line_fn *fn,
-                      void *arg)
+void batch_file_start(struct batch_file *f, const struct protocol *protocol, bool is_part,
+                      batch_line_fn *fn, void *arg)
 {
-    *f = (struct batch_file){.protocol = protocol, .fn = fn, .arg = arg, .between = true};
+    *f = (struct batch_file){.protocol = protocol,
+                             .fn = fn,
+                             .arg = arg,
+                             .between = true,
+                             .is_part = is_part,
+                             .in_heads = is_part};
     buf_init(&f->line, BATCH_LINE_MAX_BYTES);
 }
 
@@ -103,6 +114,15 @@ void batch_file_start(struct batch_file *f, const struct protocol *protocol, bat
 static bool is_blank(char c)
 {
     return c != '\0' && strchr(" \t\r\xef\xbb\xbf", c) != NULL;
+}
+
+/* A line that begins with c is one of the file's. A form's heads end at an empty line, its parts
+ * at one that begins with hyphens, as no JSON does. */
+static bool begins_line(struct batch_file *f, char c)
+{
+    if (f->in_heads && c == '\n')
+        f->in_heads = false;
+    return c == '{' || (f->is_part && !f->in_heads && c != '-' && c != '\n');
 }
 
 void batch_file_feed(struct batch_file *f, struct strv bytes)
@@ -115,7 +135,7 @@ void batch_file_feed(struct batch_file *f, struct strv bytes)
             continue;
         }
         if (f->between)
-            f->in_line = bytes.p[0] == '{';
+            f->in_line = begins_line(f, bytes.p[0]);
         f->between = false;
         end = strv_find(bytes, '\n');
         if (f->in_line)

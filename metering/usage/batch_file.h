@@ -24,13 +24,17 @@ struct batch_file {
     void *arg;
     struct buf line;     /* of which some has come */
     uint64_t line_bytes; /* all of it, also what was not kept */
-    bool in_line;        /* it began with { */
+    bool in_line;        /* it began with {, or may have begun in the part before */
     bool between;        /* the next byte begins a line */
+    bool is_part, in_heads; /* a part of a file; of the form that it is in */
 };
 
-/* Borrows protocol and arg. */
-void batch_file_start(struct batch_file *f, const struct protocol *protocol, batch_line_fn *fn,
-                      void *arg);
+/*
+ * Borrows protocol and arg.  is_part: the file goes on before or behind, so that its first and last
+ * line may be cut: of such a piece its length is told, as of a line that is too long.
+ */
+void batch_file_start(struct batch_file *f, const struct protocol *protocol, bool is_part,
+                      batch_line_fn *fn, void *arg);
 /* The next bytes of the file, split anywhere. */
 void batch_file_feed(struct batch_file *f, struct strv bytes);
 /* The file has ended: a last line may have no end of its own. */

@@ -1,5 +1,7 @@
 #include "metering/usage/estimate.h"
 
+#include <string.h>
+
 enum {
     /* Text of any language, code and JSON: few tokens are shorter on the average. */
     INPUT_BYTES_PER_TOKEN = 3,
@@ -71,14 +73,48 @@ uint64_t estimate_scaled(uint64_t tokens, uint32_t factor)
                divide_up(tokens % ESTIMATE_ONE * factor, ESTIMATE_ONE));
 }
 
+/*
+ * What models are told that stands in no request, and what an image may be to them: as measured and
+ * documented, November 2026.  The first whose name is part of the model's holds.
+ */
+static const struct family {
+    const char *name;
+    uint16_t base, tools; /* of any call; of one that has tools */
+    uint16_t media;       /* of an image at its largest */
+} FAMILIES[] = {
+    {"claude-3", 0, 549, 1600},      {"claude-opus-4-7", 0, 549, 4784},
+    {"claude-opus-4-8", 0, 549, 4784}, {"claude-opus-4", 0, 549, 1600},
+    {"claude-sonnet-4", 0, 549, 1600}, {"claude-haiku-4", 0, 549, 1600},
+    {"claude", 0, 549, 4784},        {"grok-4", 683, 0, ESTIMATE_MEDIA_TOKENS},
+    {"deepseek", 0, 142, ESTIMATE_MEDIA_TOKENS},
+    {"qwen", 0, 245, ESTIMATE_MEDIA_TOKENS},
+    {"mistral", 0, 60, ESTIMATE_MEDIA_TOKENS},
+    {"gpt-5.1", 0, 103, ESTIMATE_MEDIA_TOKENS},
+    {"", 0, 24, ESTIMATE_MEDIA_TOKENS},
+};
+
+static const struct family *family_of(struct strv model)
+{
+    const struct family *f = FAMILIES;
+
+    while (f->name[0] != '\0' &&
+           (model.n == 0 || memmem(model.p, model.n, f->name, strlen(f->name)) == NULL))
+        f++;
+    return f;
+}
+
 uint64_t estimate_input_tokens(const struct request_facts *facts)
 {
+    const struct family *family = family_of(facts->model);
     uint64_t tokens = divide_up(facts->text_bytes, INPUT_BYTES_PER_TOKEN);
 
     tokens = add(tokens, times(facts->messages, MESSAGE_TOKENS));
     tokens = add(tokens, facts->listens && facts->audio_ms > 0
                              ? heard_tokens(facts)
-                             : times(facts->media_parts, ESTIMATE_MEDIA_TOKENS));
+                             : times(facts->media_parts, family->media));
+    tokens = add(tokens, add(family->base, facts->tool_tokens));
+    if (facts->has_tools)
+        tokens = add(tokens, family->tools);
     tokens = add(tokens, facts->carried_tokens);
     return add(tokens, REQUEST_TOKENS);
 }

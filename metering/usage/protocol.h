@@ -97,6 +97,8 @@ struct request_facts {
     uint64_t text_bytes;        /* bytes of prompt text: what an estimate starts from */
     uint64_t media_parts;       /* images, audio, files in the prompt */
     uint64_t messages;          /* messages, turns or inputs in the prompt */
+    uint64_t tool_tokens;    /* of tools that the provider describes itself, by their names */
+    bool has_tools;
     uint64_t carried_tokens;    /* what a connection has said before, which this call reads too */
     struct strv service_tier;
     bool server_state; /* history kept by the provider: the prompt cannot be estimated from here
@@ -136,8 +138,14 @@ enum rc protocol_scan_request(const struct protocol *p, const struct route *rout
                               struct strv body, struct shapes *known,
                               struct request_facts *out) RC_MUST;
 
-/* True where files are uploaded that may hold the requests of a batch (batch_file.h). */
-bool protocol_takes_batch_files(const struct route *route);
+/* Where files are uploaded that may hold the requests of a batch (batch_file.h). */
+enum upload_kind {
+    UPLOAD_NONE = 0,
+    UPLOAD_FILE,   /* in one piece; the answer's id is the file's */
+    UPLOAD_PART,   /* a piece of what the path names */
+    UPLOAD_JOINED, /* what the path names is a file now; the answer has the file's id */
+};
+enum upload_kind protocol_upload_kind(const struct route *route);
 
 /* The same of a request whose body nobody reads: what its path says. RC_BAD where that is no
  * model's name. */

@@ -41,6 +41,8 @@ enum {
     ENTRY_JOB = 65536,       /* tells how far a batch is */
     ENTRY_VIDEO = 16384,     /* videos are generated, charged by their seconds, when done */
     ENTRY_BY_PATH = 131072,  /* what is fetched is known by the id in its path, not its own */
+    ENTRY_PART = 524288,     /* takes a file piece by piece */
+    ENTRY_JOINED = 1048576,  /* makes a file of such pieces */
     ENTRY_WRAPPED = 262144,  /* the call is the body's member `request` */
 };
 

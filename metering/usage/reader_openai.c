@@ -52,6 +52,8 @@ enum node {
     N_VIDEO_SECONDS,
     N_VIDEO_SIZE,
     N_REQUEST_ID,
+    N_FILE,
+    N_FILE_ID,
     N_ID,
     N_KEPT,
     N_DATA,
@@ -102,11 +104,13 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("size", N_VIDEO_SIZE),
     JSCAN_EDGE("video", N_VIDEO),
     JSCAN_EDGE("request_id", N_REQUEST_ID),
+    JSCAN_EDGE("file", N_FILE),
     JSCAN_EDGE("conversation_id", N_ID),
 };
 /* A line of a batch holds the answer one level further in. */
 static const struct jscan_edge RESPONSE_EDGES[] = {
     BODY_EDGES, JSCAN_EDGE("body", N_RESPONSE), JSCAN_EDGE("data", N_DATA)};
+static const struct jscan_edge FILE_EDGES[] = {JSCAN_EDGE("id", N_FILE_ID)};
 static const struct jscan_edge VIDEO_EDGES[] = {JSCAN_EDGE("duration", N_VIDEO_SECONDS)};
 static const struct jscan_edge GROQ_EDGES[] = {JSCAN_EDGE("usage", N_USAGE),
                                                JSCAN_EDGE("error", N_ERROR)};
@@ -278,6 +282,8 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_VIDEO_SECONDS] = {.flags = JSCAN_WANT},
     [N_VIDEO_SIZE] = {.flags = JSCAN_WANT},
     [N_REQUEST_ID] = {.flags = JSCAN_WANT},
+    [N_FILE] = {JSCAN_EDGES(FILE_EDGES), 0, 0, 0},
+    [N_FILE_ID] = {.flags = JSCAN_WANT},
     [N_ID] = {.flags = JSCAN_WANT},
     [N_KEPT] = {.flags = JSCAN_WANT},
     [N_DATA] = {.item = N_DATUM},
@@ -532,6 +538,19 @@ static void on_request_id(struct reading *r, const struct jscan_event *e)
     r->is_deferred = (r->flags & ENTRY_EDIT) && e->type == JSCAN_STRING;
 }
 
+/* Of what was uploaded in parts the file's id counts, not the upload's. */
+static void on_id(struct reading *r, const struct jscan_event *e)
+{
+    if (!(r->flags & ENTRY_JOINED))
+        fact_id(r, e);
+}
+
+static void on_file_id(struct reading *r, const struct jscan_event *e)
+{
+    if (r->flags & ENTRY_JOINED)
+        fact_id(r, e);
+}
+
 static void on_tool_model(struct reading *r, const struct jscan_event *e)
 {
     (void)reading_text(e, r->tool_model, sizeof(r->tool_model));
@@ -554,7 +573,8 @@ static fact_fn *const FACTS[N_RAW] = {
     [N_TYPE] = on_type,
     [N_STATUS] = on_status,
     [N_OBJECT] = on_object,
-    [N_ID] = fact_id,
+    [N_ID] = on_id,
+    [N_FILE_ID] = on_file_id,
     [N_KEPT] = on_kept,
     [N_REASON] = on_incomplete,
     [N_FINISH] = fact_finish,

@@ -269,6 +269,27 @@ static void on_background(struct reading *r, const struct jscan_event *e)
     r->facts->background = r->facts->background || e->type == JSCAN_TRUE;
 }
 
+static void on_tool(struct reading *r, const struct jscan_event *e)
+{
+    r->facts->has_tools = r->facts->has_tools || e->type == JSCAN_OBJECT;
+}
+
+/* Tools that a provider describes to its model itself, in so many tokens: Anthropic's. */
+static void on_tool_type(struct reading *r, const struct jscan_event *e)
+{
+    static const struct {
+        const char *begins;
+        uint64_t tokens;
+    } OWN[] = {
+        {"computer_", 4500}, {"browser_", 6600}, {"text_editor_", 700}, {"bash_", 325}};
+    struct strv type = word_of(e);
+
+    for (size_t i = 0; i < sizeof(OWN) / sizeof(OWN[0]); i++) {
+        if (strv_starts(type, strv_z(OWN[i].begins)))
+            r->facts->tool_tokens += OWN[i].tokens;
+    }
+}
+
 static void on_enterprise(struct reading *r, const struct jscan_event *e)
 {
     r->facts->enterprise_search = r->facts->enterprise_search || e->what == JSCAN_AT_ENTER;
@@ -365,6 +386,8 @@ static void (*const FACTS[N_COUNT])(struct reading *r, const struct jscan_event 
     [N_PARAMS_CAP] = on_batch_cap,
     [N_STATE] = on_state,
     [N_BACKGROUND] = on_background,
+    [N_TOOLS] = on_tool,
+    [N_TOOL_TYPE] = on_tool_type,
     [N_ENTERPRISE] = on_enterprise,
     [N_ANNOTATION] = on_annotation,
     [N_BILLING] = on_billing,
@@ -466,9 +489,15 @@ void request_set_kind(struct request_facts *f, const struct entry *entry)
     f->server_state = f->server_state || (entry->flags & ENTRY_THREAD) != 0;
 }
 
-bool protocol_takes_batch_files(const struct route *route)
+enum upload_kind protocol_upload_kind(const struct route *route)
 {
-    return (entry_of(route->endpoint)->flags & ENTRY_FILE) != 0;
+    unsigned flags = entry_of(route->endpoint)->flags;
+
+    if (flags & ENTRY_JOINED)
+        return UPLOAD_JOINED;
+    if (flags & ENTRY_PART)
+        return UPLOAD_PART;
+    return flags & ENTRY_FILE ? UPLOAD_FILE : UPLOAD_NONE;
 }
 
 enum rc protocol_path_facts(const struct route *route, struct request_facts *out)

@@ -15,7 +15,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("instructions", N_TEXT),
     JSCAN_EDGE("suffix", N_TEXT),
     JSCAN_EDGE("tools", N_TOOLS),
-    JSCAN_EDGE("functions", N_TEXT),
+    JSCAN_EDGE("functions", N_TOOLS),
     JSCAN_EDGE("response_format", N_TEXT),
     JSCAN_EDGE("text", N_TEXT),
     JSCAN_EDGE("requests", N_REQUESTS),
@@ -31,7 +31,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("texts", N_PROMPT),
     JSCAN_EDGE("message", N_PROMPT),
     JSCAN_EDGE("chat_history", N_MESSAGES),
-    JSCAN_EDGE("toolConfig", N_TEXT),
+    JSCAN_EDGE("toolConfig", N_TOOL_CONFIG),
     JSCAN_EDGE("promptVariables", N_TEXT),
     JSCAN_EDGE("instances", N_MESSAGES),
     JSCAN_EDGE("n", N_CHOICES),
@@ -83,9 +83,11 @@ static const struct jscan_edge SEARCH_EDGES[] = {
     JSCAN_EDGE("search_context_size", N_SEARCH_CTX)};
 /* Google's search for enterprises, which has its own price. */
 static const struct jscan_edge TOOLS_EDGES[] = {
+    JSCAN_EDGE("type", N_TOOL_TYPE),
     JSCAN_EDGE("enterpriseWebSearch", N_ENTERPRISE),
     JSCAN_EDGE("enterprise_web_search", N_ENTERPRISE),
 };
+static const struct jscan_edge TOOL_CONFIG_EDGES[] = {JSCAN_EDGE("tools", N_TOOLS)};
 static const struct jscan_edge WRAPPED_EDGES[] = {JSCAN_EDGE("request", N_ROOT)};
 static const struct jscan_edge BILLING_EDGES[] = {JSCAN_EDGE("bill_to", N_BILL_TO)};
 /* Of one request of a batch: what its own body would say. */
@@ -170,7 +172,9 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_SECONDS] = {.flags = JSCAN_WANT},
     [N_INPUT_FILE] = {.flags = JSCAN_WANT},
     [N_INPUT_FILES] = {.item = N_INPUT_FILE},
-    [N_TOOLS] = {JSCAN_EDGES(TOOLS_EDGES), N_TEXT, N_TOOLS, JSCAN_COUNT},
+    [N_TOOLS] = {JSCAN_EDGES(TOOLS_EDGES), N_TEXT, N_TOOLS, JSCAN_COUNT | JSCAN_ENTER},
+    [N_TOOL_TYPE] = {.flags = JSCAN_WANT | JSCAN_COUNT},
+    [N_TOOL_CONFIG] = {JSCAN_EDGES(TOOL_CONFIG_EDGES), N_TEXT, 0, JSCAN_COUNT},
     [N_ENTERPRISE] = {.flags = JSCAN_ENTER},
     [N_ANNOTATION] = {.flags = JSCAN_ENTER},
     [N_WRAPPED] = {JSCAN_EDGES(WRAPPED_EDGES), 0, 0, JSCAN_ENTER | JSCAN_FOLD},

@@ -46,6 +46,8 @@ enum request_node {
     N_INPUT_FILE,
     N_INPUT_FILES,
     N_TOOLS,
+    N_TOOL_TYPE,
+    N_TOOL_CONFIG,
     N_ENTERPRISE,
     N_ANNOTATION,
     N_WRAPPED, /* a body whose call is one of its members */

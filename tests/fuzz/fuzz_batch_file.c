@@ -1,7 +1,7 @@
 /*
  * Files of batches: whatever the bytes, each line is told once and the same however they are
  * split, and no more than one line is ever held.  The first byte says how long the pieces are,
- * its lowest bit whose protocol reads the lines.
+ * its lowest bits whose protocol reads the lines and whether they are a part of a file.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -29,12 +29,13 @@ static void on_line(void *arg, const struct request_facts *facts)
         sum->models = sum->models * 31 + (unsigned char)facts->model.p[i];
 }
 
-static struct sum read_file(const struct protocol *p, struct strv text, size_t step)
+static struct sum read_file(const struct protocol *p, bool is_part, struct strv text,
+                            size_t step)
 {
     struct sum sum = {.lines = 0};
     struct batch_file file;
 
-    batch_file_start(&file, p, on_line, &sum);
+    batch_file_start(&file, p, is_part, on_line, &sum);
     while (text.n > 0) {
         struct strv piece = strv_head(text, step);
         char *copy = malloc(piece.n); /* of its own: a read past its end is seen */
@@ -61,8 +62,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         return 0;
     p = protocol_find(bytes[0] & 1u ? STRV("mistral") : STRV("openai"));
     text = strv_make((const char *)bytes + 1, n - 1);
-    whole = read_file(p, text, n);
-    pieces = read_file(p, text, bytes[0] / 2u + 1);
+    whole = read_file(p, bytes[0] & 2u, text, n);
+    pieces = read_file(p, bytes[0] & 2u, text, bytes[0] / 4u + 1);
     ASSERT(memcmp(&whole, &pieces, sizeof(whole)) == 0);
     return 0;
 }

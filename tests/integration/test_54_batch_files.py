@@ -125,6 +125,30 @@ def test_a_line_that_is_too_long_is_counted_by_its_length(gateways):
     assert held > Decimal(one.numerator) / Decimal(one.denominator)
 
 
+@pytest.mark.parametrize("cut", [1, 300, 2000])
+def test_a_file_that_comes_in_parts(gateways, cut):
+    """Wherever lines are cut: what is reserved is never less than of the file in one piece."""
+    gateway = gateways(limits=BUDGET)
+    content = file_of(request(n) for n in range(20))
+    assert ask(gateway, "POST", "/openai/v1/uploads",
+               {"purpose": "batch", "filename": "r.jsonl", "bytes": len(content),
+                "mime_type": "application/jsonl"},
+               http({"id": "upload_1", "object": "upload", "status": "pending"})).status == 200
+    for n, part in enumerate((content[:cut], content[cut:])):
+        body = forms.form(forms.file("data", part, "part", "application/octet-stream"))
+        record_of(gateway, ask(gateway, "POST", "/openai/v1/uploads/upload_1/parts", body,
+                               http({"id": f"part_{n}", "object": "upload.part"}), forms.KIND))
+    record_of(gateway, ask(gateway, "POST", "/openai/v1/uploads/upload_1/complete",
+                           {"part_ids": ["part_0", "part_1"]},
+                           http({"id": "upload_1", "object": "upload", "status": "completed",
+                                 "file": {"id": "file-8", "object": "file", "purpose": "batch"}})))
+    assert begin(gateway).status == 200
+    spent, held, _ = wait_for("what is held", lambda: day(gateway)[1] > 0 and day(gateway))
+    whole = output_price(20 * BOUND)
+    # a line that is cut has the bound of its model, in each of its pieces
+    assert spent == 0 and whole <= held < whole + 2 * output_price(16384) + whole / 5
+
+
 def test_a_budget_without_room_for_it(gateways, provider):
     gateway = gateways(limits=[{"name": "day", "unit": "usd", "limit": "0.05", "window": "day"}])
     upload(gateway, file_of(request(n) for n in range(20)))

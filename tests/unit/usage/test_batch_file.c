@@ -26,12 +26,12 @@ static void on_line(void *arg, const struct request_facts *facts)
                    facts->model.n ? facts->model.p : "");
 }
 
-static struct seen feed(struct strv bytes, size_t step)
+static struct seen feed_part(struct strv bytes, size_t step, bool is_part)
 {
     struct seen seen = {.n = 0};
     struct batch_file file;
 
-    batch_file_start(&file, protocol_find(STRV("openai")), on_line, &seen);
+    batch_file_start(&file, protocol_find(STRV("openai")), is_part, on_line, &seen);
     while (bytes.n > 0) {
         batch_file_feed(&file, strv_head(bytes, step));
         bytes = strv_skip(bytes, step < bytes.n ? step : bytes.n);
@@ -39,6 +39,11 @@ static struct seen feed(struct strv bytes, size_t step)
     batch_file_finish(&file);
     batch_file_release(&file);
     return seen;
+}
+
+static struct seen feed(struct strv bytes, size_t step)
+{
+    return feed_part(bytes, step, false);
 }
 
 #define LINE(model, bound)                                                                     \
@@ -84,11 +89,44 @@ static void test_a_long_line(void **state)
     free(text);
 }
 
+/* Lines that are cut between two parts: each piece is told by its length. */
+static void test_parts(void **state)
+{
+    static const char heads[] =
+        "--b\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n";
+    static const char end[] = "\r\n--b--\r\n";
+    static const char file[] = LINE("a", 10) "\n" LINE("b", 7) "\n" LINE("c", 3) "\n";
+    const size_t line = sizeof(LINE("a", 10));
+
+    (void)state;
+    for (size_t cut = 1; cut + 1 < sizeof(file); cut++) {
+        struct strv halves[] = {strv_make(file, cut),
+                                strv_make(file + cut, sizeof(file) - 1 - cut)};
+        struct seen sum = {.n = 0}, seen;
+        char text[1024];
+
+        for (int i = 0; i < 2; i++) {
+            int n = snprintf(text, sizeof(text), "%s%.*s%s", heads, (int)halves[i].n,
+                             halves[i].p, end);
+
+            seen = feed_part(strv_make(text, (size_t)n), cut, true);
+            sum.n += seen.n;
+            sum.bound += seen.bound;
+        }
+        /* Whole lines as they are; of the one that is cut two pieces, but for an empty one. */
+        assert_true(sum.n >= 3 && sum.n <= 4);
+        assert_true(sum.bound >= 10 && sum.bound <= 20);
+        if (cut == line - 1 || cut == line)
+            assert_int_equal(sum.bound, 20);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_a_long_line),
+        cmocka_unit_test(test_parts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,45 @@ static void test_input(void **state)
     assert_int_equal(estimate_input_tokens(&f), USAGE_MAX_COUNT);
 }
 
+/* What a model is told beside the request: read from bodies, so that both ends are tried. */
+static void test_families(void **state)
+{
+    static const struct {
+        const char *protocol, *path, *body;
+        unsigned more; /* than the same text of no family's, without tools and images */
+    } CASES[] = {
+        {"openai", "/v1/chat/completions", "{\"model\":\"m\"}", 0},
+        {"openai", "/v1/chat/completions", "{\"model\":\"m\",\"tools\":[]}", 0},
+        {"openai", "/v1/chat/completions", "{\"model\":\"m\",\"tools\":[{}]}", 24},
+        {"openai", "/v1/chat/completions", "{\"model\":\"gpt-5.1-codex\",\"functions\":[{}]}",
+         103},
+        {"openai", "/v1/chat/completions", "{\"model\":\"deepseek/deepseek-v4\",\"tools\":[{}]}",
+         142},
+        {"openai", "/v1/chat/completions", "{\"model\":\"qwen3-max\",\"tools\":[{}]}", 245},
+        {"mistral", "/v1/chat/completions", "{\"model\":\"mistral-large\",\"tools\":[{}]}", 60},
+        {"openai", "/v1/chat/completions", "{\"model\":\"grok-4-fast\"}", 683},
+        {"anthropic", "/v1/messages", "{\"model\":\"claude-sonnet-4-5\"}", 0},
+        {"anthropic", "/v1/messages", "{\"model\":\"claude-sonnet-4-5\",\"tools\":[{}]}", 549},
+        {"anthropic", "/v1/messages",
+         "{\"model\":\"claude-opus-5\",\"tools\":[{\"type\":\"computer_20250124\"}]}", 549 + 4500},
+        {"bedrock", "/model/us.anthropic.claude-haiku-4-5/converse",
+         "{\"toolConfig\":{\"tools\":[{}]}}", 549},
+    };
+    const uint64_t plain = estimate_input_tokens(&(struct request_facts){.choices = 1});
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        const struct protocol *p = protocol_find(strv_z(CASES[i].protocol));
+        struct request_facts f;
+        struct route route;
+
+        protocol_route(p, STRV("POST"), strv_z(CASES[i].path), STRV_NONE, &route);
+        assert_int_equal(protocol_scan_request(p, &route, strv_z(CASES[i].body), NULL, &f), RC_OK);
+        f.text_bytes = 0;
+        assert_int_equal(estimate_input_tokens(&f), plain + CASES[i].more);
+    }
+}
+
 static void test_max_output(void **state)
 {
     struct request_facts f = {.choices = 1};
@@ -369,6 +408,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_media),
         cmocka_unit_test(test_input),
+        cmocka_unit_test(test_families),
         cmocka_unit_test(test_max_output),
         cmocka_unit_test(test_output),
         cmocka_unit_test(test_complete),
