@@ -139,6 +139,26 @@ def test_the_simulated_operation(gateways, provider):
     assert spent == dollars("gemini", VEO, 6)
 
 
+def test_the_sdk_of_google_makes_one(gateways, certs, provider, monkeypatch):
+    """On Vertex, the only place where it does."""
+    genai = pytest.importorskip("google.genai")
+    from google.oauth2.credentials import Credentials
+    monkeypatch.setenv("SSL_CERT_FILE", certs.ca)
+    gateway = gateways(clouds.with_upstreams(
+        gateways.config(limits=BUDGET), clouds.upstream(certs, provider, "vertex", "vertex")))
+    client = genai.Client(
+        vertexai=True, project="p", location="us-central1",
+        credentials=Credentials(token=calls.KEY),
+        http_options=genai.types.HttpOptions(base_url=gateway.url + "/vertex"))
+    job = client.models.generate_videos(
+        model=VEO, source=genai.types.GenerateVideosSource(prompt="a duck"),
+        config=genai.types.GenerateVideosConfig(duration_seconds=6, number_of_videos=1))
+    assert not job.done
+    wait_for("the video", lambda: client.operations.get(job).done)
+    spent = wait_for("its cost", lambda: day(gateway)[1] == 0 and day(gateway)[0])
+    assert spent == dollars("vertex", VEO, 6)
+
+
 def operation(done, samples=1, name=f"models/{VEO}/operations/op1", **more):
     said = {"name": name}
     if done:
