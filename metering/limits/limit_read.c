@@ -64,24 +64,31 @@ static void counter_tell(struct reader *r, struct strv key, const redisReply *va
         r->fn(&c, r->arg);
 }
 
-/* A scan may name a key twice, rarely: each is told once. */
+/*
+ * A scan may name a key twice, rarely: each is told once.  The texts are one block: there may be
+ * many, and a large block is given back to the system when they have been read.
+ */
 struct names {
-    char **at;
+    char *text;
+    size_t text_n, text_max;
+    size_t *at; /* in text */
     size_t n, max;
 };
 
-static int name_order(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static void name_add(struct names *names, struct strv key)
 {
+    if (names->text_max - names->text_n <= key.n) {
+        names->text_max = 2 * names->text_max + key.n + 1;
+        names->text = xrealloc(names->text, names->text_max);
+    }
     if (names->n == names->max) {
         names->max = names->max ? names->max * 2 : 64;
         names->at = xrealloc(names->at, names->max * sizeof(names->at[0]));
     }
-    names->at[names->n++] = xmemdupz(key.p, key.n);
+    names->at[names->n++] = names->text_n;
+    memcpy(names->text + names->text_n, key.p, key.n);
+    names->text[names->text_n + key.n] = '\0';
+    names->text_n += key.n + 1;
 }
 
 static void take_name(struct reader *r, struct strv key, void *arg)
@@ -93,8 +100,30 @@ static void take_name(struct reader *r, struct strv key, void *arg)
         name_add(names, key);
 }
 
+static int name_order(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Each once, in order; *n of them, which look into names. */
+static const char **names_sorted(const struct names *names, size_t *n)
+{
+    const char **sorted = xcalloc(names->n + 1, sizeof(*sorted));
+    size_t unique = 0;
+
+    for (size_t i = 0; i < names->n; i++)
+        sorted[i] = names->text + names->at[i];
+    qsort(sorted, names->n, sizeof(*sorted), name_order);
+    for (size_t i = 0; i < names->n; i++) {
+        if (unique == 0 || strcmp(sorted[unique - 1], sorted[i]) != 0)
+            sorted[unique++] = sorted[i];
+    }
+    *n = unique;
+    return sorted;
+}
+
 /* Asks for a run of counters in one go. */
-static bool read_run(struct reader *r, char *const *names, size_t n)
+static bool read_run(struct reader *r, const char *const *names, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (redisAppendCommand(r->redis, "HGETALL %sc:%s", r->prefix, names[i]) != REDIS_OK)
@@ -116,6 +145,8 @@ enum rc limit_read(const struct limiter_options *options, struct limit_memory *m
 {
     struct reader r = {.set = set, .window_us = now_us, .fn = fn, .arg = arg};
     struct names names = {0};
+    const char **sorted = NULL;
+    size_t n = 0;
     enum rc rc;
 
     if (!options->redis_url) {
@@ -127,27 +158,15 @@ enum rc limit_read(const struct limiter_options *options, struct limit_memory *m
     rc = reader_open(&r, options);
     if (rc == RC_OK)
         rc = reader_scan(&r, "ZSCAN", "i", take_name, &names);
-    if (rc == RC_OK && names.n > 0) {
-        size_t unique = 0;
-
-        qsort(names.at, names.n, sizeof(names.at[0]), name_order);
-        for (size_t i = 0; i < names.n; i++) {
-            if (unique > 0 && strcmp(names.at[unique - 1], names.at[i]) == 0)
-                free(names.at[i]);
-            else
-                names.at[unique++] = names.at[i];
-        }
-        names.n = unique;
-    }
-    for (size_t i = 0; rc == RC_OK && i < names.n; i += SCAN_COUNT) {
-        size_t n = names.n - i < SCAN_COUNT ? names.n - i : SCAN_COUNT;
-
-        if (!read_run(&r, names.at + i, n))
+    if (rc == RC_OK)
+        sorted = names_sorted(&names, &n);
+    for (size_t i = 0; rc == RC_OK && i < n; i += SCAN_COUNT) {
+        if (!read_run(&r, sorted + i, n - i < SCAN_COUNT ? n - i : SCAN_COUNT))
             rc = RC_IO;
     }
-    for (size_t i = 0; i < names.n; i++)
-        free(names.at[i]);
+    free(sorted);
     free(names.at);
+    free(names.text);
     reader_close(&r);
     return rc;
 }
