@@ -80,6 +80,14 @@ uint64_t memory_preset(void)
     return half > LEAST_BYTES ? half : LEAST_BYTES;
 }
 
+void memory_heap(uint64_t *used, uint64_t *kept)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    *used = info.uordblks + info.hblkhd;
+    *kept = info.fordblks;
+}
+
 void memory_setup(void)
 {
     /* Left alone, malloc raises the first to 32 MB and keeps what large bodies took. */

@@ -418,6 +418,10 @@ static enum rc render_process(const struct metrics_view *view, struct buf *out)
         {"tollgate_reloads_total", "counter", "Configurations taken over.", view->reloads},
         {"tollgate_reload_failures_total", "counter", "Configurations refused.",
          view->reload_failures},
+        {"tollgate_heap_used_bytes", "gauge", "Memory that malloc has given out.",
+         view->heap_used},
+        {"tollgate_heap_kept_bytes", "gauge", "Memory that malloc keeps for the next who asks.",
+         view->heap_kept},
     };
     enum rc rc;
     struct buf labels;

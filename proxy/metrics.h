@@ -179,6 +179,7 @@ struct metrics_view {
     const char *version; /* of the program, for tollgate_build_info */
     int64_t started_us;  /* wall time at which the process started; 0: not shown */
     uint64_t reloads, reload_failures; /* of the configuration */
+    uint64_t heap_used, heap_kept;     /* bytes: see memory_heap */
     bool draining;
 };
 

@@ -25,6 +25,7 @@ static void show_metrics(struct buf *out, void *arg)
     struct limiter_stats *limiters = xcalloc(s->n_workers, sizeof(limiters[0]));
     struct ledger_stats ledger;
     struct alert_stats alerts;
+    uint64_t heap_used, heap_kept;
 
     for (unsigned i = 0; i < s->n_workers; i++) {
         struct worker *w = s->workers[i];
@@ -36,6 +37,7 @@ static void show_metrics(struct buf *out, void *arg)
     }
     ledger_stats(s->ledger, &ledger);
     alerts_stats(s->alerts, &alerts);
+    memory_heap(&heap_used, &heap_kept);
     if (metrics_render(&(struct metrics_view){.workers = workers,
                                               .n_workers = s->n_workers,
                                               .limiters = limiters,
@@ -44,6 +46,8 @@ static void show_metrics(struct buf *out, void *arg)
                                               .alerts = &alerts,
                                               .version = TOLLGATE_VERSION,
                                               .started_us = s->started_us,
+                                              .heap_used = heap_used,
+                                              .heap_kept = heap_kept,
                                               .reloads = atomic_load(&s->reloads),
                                               .reload_failures =
                                                   atomic_load(&s->reload_failures),
