@@ -113,6 +113,14 @@ static bool number_of(const cJSON *row, const char *column, bool *is_known, stru
     return cJSON_IsNull(item) || *is_known;
 }
 
+/* Spend of no task, in a report on tasks: there is nothing in it that could be too dear. */
+static bool is_without_tasks(const cJSON *row)
+{
+    const cJSON *tasks = cJSON_GetObjectItemCaseSensitive(row, "tasks");
+
+    return cJSON_IsNumber(tasks) && tasks->valuedouble < 1;
+}
+
 static enum rc read_cases(const cJSON *json, struct strv column, struct gate *out,
                           struct buf *error)
 {
@@ -134,8 +142,11 @@ static enum rc read_cases(const cJSON *json, struct strv column, struct gate *ou
     out->at = xcalloc(n + 1, sizeof(*out->at));
     row = n ? rows->child : cJSON_GetObjectItemCaseSensitive(json, "total");
     for (; row; row = n ? row->next : NULL) {
-        struct gate_case *c = &out->at[out->n++];
+        struct gate_case *c = &out->at[out->n];
 
+        if (n && is_without_tasks(row))
+            continue;
+        out->n++;
         name_of(row, c->name);
         if (!number_of(row, out->column, &c->is_known, &c->value)) {
             SAY(error, "the report %s has no amount \"%s\"", out->report, out->column);

@@ -150,6 +150,7 @@ static enum rc write_note(struct run *run, const struct reconcile *r)
 static enum rc refuse_words(struct run *run)
 {
     const struct report_params *p = run->params;
+    enum rc rc;
 
     if (p->has_cohort)
         return run_refuses(run, "cohort", "it is a word of tasks");
@@ -157,9 +158,11 @@ static enum rc refuse_words(struct run *run)
         return run_refuses(run, "by or grain", "rows are as fine as the provider's files");
     if (p->top)
         return run_refuses(run, "top", "every difference is shown");
-    return p->n_imports
-               ? RC_OK
-               : run_refuses(run, "no import", "name the provider's files with --import FILE");
+    if (p->n_imports)
+        return RC_OK;
+    rc = buf_printf(run->error, "there is nothing to compare the ledger with: name the provider's "
+                                "files on the command line with --import FILE");
+    return rc == RC_OK ? RC_BAD : rc;
 }
 
 static enum rc fill(struct run *run, const struct reconcile *r)

@@ -114,6 +114,9 @@ def test_gates(gateway, tmp_path):
     gateway.cli("report", "requests", "--fail-over", "0.000000001", "--junit", str(junit), code=1)
     assert ET.parse(junit).getroot().attrib["failures"] == "1"
     gateway.cli("report", "requests", "--fail-over", "cheap", code=2)
+    # What was spent without a task is a row of the report, and no task that costs too much.
+    assert any(row["tasks"] == 0 for row in gateway.report("tasks", "--by", "task_type")["rows"])
+    assert "UNKNOWN" not in gateway.cli("report", "tasks", "--by", "task_type", "--fail-over", "1000")
     gateway.cli("gate", "--baseline", str(baseline), "--save", "--by", "task_type")
     assert "0 of" in gateway.cli("gate", "--baseline", str(baseline), "--by", "task_type")
     report = json.loads(baseline.read_text())
