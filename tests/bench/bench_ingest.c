@@ -3,6 +3,7 @@
  *
  *   bench_ingest [RECORDS [FOLDER]]
  *   bench_ingest month RECORDS [FOLDER]
+ *   bench_ingest sums RECORDS [FOLDER]
  *   bench_ingest live RATE SECONDS [FOLDER]
  *   bench_ingest step RECORDS BATCH [FOLDER]
  *
@@ -10,7 +11,8 @@
  * models, a task for every tenth request), ingests them, and asks a month's report.
  * Prints one line a figure: name, value, unit.
  *
- * month: the month's traffic alone.  live: the ledger runs while RATE requests a second are
+ * month: the month's traffic alone.  sums: the same in pieces, and once a piece is in its single
+ * requests are deleted, as ledger.keep_days does: what stays of any number of them.  live: the ledger runs while RATE requests a second are
  * journalled; what its threads cost a record.  step: BATCH records, wait until they are in, and
  * so on: a fixed number of records a transaction, for instruction counts (callgrind
  * --toggle-collect=ingest_run).
@@ -23,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <sqlite3.h>
+
 #include "base/clock.h"
 #include "base/xalloc.h"
 #include "metering/ledger/ingest.h"
@@ -30,7 +34,7 @@
 #include "metering/ledger/ledger.h"
 #include "metering/ledger/ledger_read.h"
 
-enum { RECORDS = 1000000, COMBINATIONS = 200, MONTH_DAYS = 30 };
+enum { RECORDS = 1000000, COMBINATIONS = 200, MONTH_DAYS = 30, PIECE = 2000000, FLUSH = 1000 };
 
 /* 2026-03-01T00:00:00Z */
 static const int64_t month_us = INT64_C(1772323200) * 1000000;
@@ -157,21 +161,39 @@ static void ask(const char *db, const char *name, struct ledger_question *q)
     ledger_read_close(r);
 }
 
-static void ask_reports(const char *db)
+static struct ledger_question question_of(const struct zone *zone)
 {
-    struct zone *zone = zone_open("Europe/Berlin");
-    struct ledger_question q = {.zone = zone, .grain = PERIOD_MONTH};
+    struct ledger_question q = {.zone = zone};
 
     ledger_filter_init(&q.filter, month_us - 3600000000, month_us + INT64_C(40) * 86400000000);
     q.n_by = 2;
     q.by[0].id = FIELD_TEAM;
     q.by[1].id = FIELD_FEATURE;
+    return q;
+}
+
+static void ask_sums(const char *db)
+{
+    struct zone *zone = zone_open("Europe/Berlin");
+    struct ledger_question q = question_of(zone);
+
+    q.grain = PERIOD_MONTH;
     ask(db, "month by team, feature", &q);
     q.grain = PERIOD_DAY;
     ask(db, "days by team, feature", &q);
     q.grain = PERIOD_HOUR;
     q.n_by = 1;
     ask(db, "hours by team", &q);
+    zone_close(zone);
+}
+
+static void ask_reports(const char *db)
+{
+    struct zone *zone = zone_open("Europe/Berlin");
+    struct ledger_question q = question_of(zone);
+
+    ask_sums(db);
+    q.n_by = 1;
     q.grain = PERIOD_TOTAL;
     q.want = LEDGER_WANT_PERCENTILES;
     ask(db, "percentiles by team", &q);
@@ -228,6 +250,78 @@ static void write_some(struct journal *j, uint64_t from, uint64_t n, int64_t ste
     }
     if (journal_flush(j, &fail) != RC_OK)
         die(&fail);
+}
+
+static void change(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    bool is_done = sqlite3_open(path, &db) == SQLITE_OK &&
+                   sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK;
+
+    if (!is_done)
+        fprintf(stderr, "bench_ingest: %s\n", db ? sqlite3_errmsg(db) : "no memory");
+    sqlite3_close(db);
+    if (!is_done)
+        exit(1);
+}
+
+/* The sums stay, and numbers are not given twice. */
+static const char *const drop_requests =
+    "PRAGMA synchronous=OFF; BEGIN IMMEDIATE;"
+    "REPLACE INTO state(name, value) SELECT 'last_seq', max(seq) FROM record;"
+    "DELETE FROM record; DELETE FROM line; DELETE FROM fact; DELETE FROM fact_block; COMMIT";
+
+/* That they are gone is known: all days of the month are older than what is kept. */
+static void say_dropped(const char *path)
+{
+    char sql[128];
+
+    snprintf(sql, sizeof(sql),
+             "REPLACE INTO state(name, value) VALUES('kept_from_us', %" PRId64 ")",
+             month_us + (MONTH_DAYS + 1) * INT64_C(86400000000));
+    change(path, sql);
+}
+
+/* A month of n requests, of which the sums alone are kept. */
+static void ingest_sums(const char *folder, uint64_t n, char *db, size_t size)
+{
+    int64_t step_us = MONTH_DAYS * INT64_C(86400000000) / (int64_t)n, wall = 0, cpu = 0;
+    struct ledger_options options = {.sync = SYNC_NEVER, .path = db};
+    struct fail fail = {0};
+    char journal[256];
+    struct stat st;
+
+    snprintf(db, size, "%s/sums.db", folder);
+    snprintf(journal, sizeof(journal), "%s/sums", folder);
+    options.journal_dir = journal;
+    for (uint64_t done = 0; done < n; done += PIECE) {
+        struct journal *j = journal_open(journal, 0, &fail);
+        struct ledger *l;
+
+        if (!j)
+            die(&fail);
+        for (uint64_t at = done; at < n && at < done + PIECE; at += FLUSH)
+            write_some(j, at, at + FLUSH < n ? FLUSH : n - at, step_us);
+        journal_close(j);
+        wall -= clock_mono_us();
+        cpu -= cpu_us();
+        l = ledger_start(&options, NULL, NULL, &fail);
+        if (!l)
+            die(&fail);
+        ledger_catch_up(l);
+        ledger_stop(l);
+        wall += clock_mono_us();
+        cpu += cpu_us();
+        change(db, drop_requests);
+        fprintf(stderr, "\r%" PRIu64 " records", done + PIECE < n ? done + PIECE : n);
+    }
+    fprintf(stderr, "\r");
+    say_dropped(db);
+    print("records", (int64_t)n, "");
+    print("ingest", (int64_t)(n * 1000000 / (uint64_t)wall), "records/s of wall time");
+    print("ingest on one core", (int64_t)(n * 1000000 / (uint64_t)cpu), "records/s of CPU time");
+    if (stat(db, &st) == 0)
+        print("ledger of sums", (int64_t)(st.st_size >> 20), "MiB");
 }
 
 static int64_t thread_cpu_us(void)
@@ -303,7 +397,8 @@ static int live(int argc, char **argv, const char *folder)
 int main(int argc, char **argv)
 {
     bool is_live = argc > 1 && (strcmp(argv[1], "live") == 0 || strcmp(argv[1], "step") == 0);
-    bool is_month = argc > 2 && strcmp(argv[1], "month") == 0;
+    bool is_sums = argc > 2 && strcmp(argv[1], "sums") == 0;
+    bool is_month = is_sums || (argc > 2 && strcmp(argv[1], "month") == 0);
     int folder_at = is_live ? 4 : is_month ? 3 : 2, code = 0;
     uint64_t n = RECORDS;
     char folder[128] = "/tmp/tollgate-bench-XXXXXX", db[256], command[300];
@@ -318,6 +413,9 @@ int main(int argc, char **argv)
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
     if (is_live) {
         code = live(argc, argv, folder);
+    } else if (is_sums) {
+        ingest_sums(folder, n, db, sizeof(db));
+        ask_sums(db);
     } else {
         if (!is_month)
             ingest(folder, "hour", n, INT64_C(3600000000), db, sizeof(db));

@@ -4,20 +4,23 @@ The table in docs/testing.md says where each number is tested: those about budge
 tested beside their module are here.
 """
 
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import struct
+import subprocess
 import threading
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
 
 from kit import calls
 from kit.marked import Load
-from kit.procs import wait_for
+from kit.procs import provider_binary, wait_for
 from kit.redises import Relay
 
 DAY = {"name": "day", "unit": "usd", "limit": "1000000", "window": "day"}
@@ -386,6 +389,48 @@ def test_c28_which_budget_said_no(gateways):
 
 
 # ---- C10 --------------------------------------------------------------------------------------
+
+HISTORY = os.path.join(os.path.dirname(provider_binary()), "history")
+DAYS = 45
+SINGLE = ("record", "line", "fact", "fact_block", "cube", "cube_day", "carried", "correction", "task")
+
+
+@pytest.mark.skipif(not os.path.exists(HISTORY), reason=f"no {HISTORY}")
+def test_c10_a_months_sums_ask_no_single_request(gateways, tmp_path, say):
+    """A month by feature takes no longer for more requests: it is answered without any of them.
+
+    By hand TOLLGATE_C10_RECORDS=100000000 makes so many (600 bytes of disk each); in less room
+    `bench_ingest sums 100000000` does.
+    """
+    records = int(os.environ.get("TOLLGATE_C10_RECORDS", "45000"))
+    state = tmp_path / "long" / "var"
+    state.mkdir(parents=True)
+    subprocess.run([HISTORY, str(state), str(DAYS), str(records // DAYS)], check=True)
+    gateway = gateways(name="long")
+    gateway.stop()
+    first = datetime.now(timezone.utc).replace(day=1) - timedelta(days=1)
+    words = ["report", "spend", "--month", first.strftime("%Y-%m"), "--by", "feature",
+             "--grain", "month", "-o", "json"]
+    took = []
+    for _ in range(5):
+        begin = time.monotonic()
+        answer = json.loads(gateway.cli(*words))
+        took.append(time.monotonic() - begin)
+    counted = answer["total"]["requests"]
+    assert counted > records / 4 and len(answer["rows"]) > 5
+    with contextlib.closing(sqlite3.connect(state / "ledger.db", isolation_level=None)) as db:
+        last, = db.execute("SELECT max(seq) FROM record").fetchone()
+        for table in SINGLE:
+            db.execute(f"DELETE FROM {table}")
+        # as ledger.keep_days leaves it
+        db.executemany("REPLACE INTO state(name, value) VALUES(?, ?)", [
+            ("last_seq", last), ("kept_from_us", (int(time.time()) // 86400 + 1) * 86400 * 10**6)])
+    again = json.loads(gateway.cli(*words))
+    assert (again["rows"], again["total"]) == (answer["rows"], answer["total"])
+    assert min(took) < 1.0 or "release" not in HISTORY
+    say(f"a month by feature, {counted} of some {records} requests: {1000 * min(took):.0f} ms with the "
+        "program's start, and the same without any single request")
+
 
 
 def test_c10_no_request_waits_for_a_report(gateways, provider):
