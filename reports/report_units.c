@@ -75,46 +75,42 @@ static enum rc add_unit(struct units *u, const struct strv *value, const struct 
 
 /* ---- counted by the ledger ----------------------------------------------------------------- */
 
-static bool same_values(const struct strv *a, const struct strv *b, size_t n)
+struct counting {
+    struct units *u;
+    const char *name;
+    enum rc rc;
+};
+
+static bool on_distinct(const struct ledger_distinct *d, void *arg)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (!strv_eq(a[i], b[i]))
-            return false;
-    }
-    return true;
+    struct counting *c = arg;
+    const struct unit unit = {
+        .name = strv_z(c->name), .is_known = d->priced > 0, .count = d->n, .cost = d->cost};
+
+    c->rc = add_unit(c->u, d->value, &unit);
+    return c->rc == RC_OK;
 }
 
 /* Distinct values of a field, with the cost of the requests that have one. */
 static enum rc add_distinct(struct units *u, int64_t from_us, int64_t to_us,
-                            enum ledger_field_id field, const char *name)
+                            enum ledger_field_id id, const char *name)
 {
-    struct report_params *p = u->run->params;
-    size_t n_by = p->n_by;
-    struct ledger_rows rows;
-    enum rc rc = run_also_by(u->run, &field, 1);
+    const struct report_params *p = u->run->params;
+    const struct ledger_field field = {.id = id};
+    struct ledger_question q = {.n_by = p->n_by, .grain = PERIOD_TOTAL};
+    struct counting c = {.u = u, .name = name};
+    enum rc rc;
 
-    if (rc == RC_OK && p->n_by == n_by) /* asked for already: each is its own */
-        return RC_OK;
-    if (rc == RC_OK)
-        rc = run_sums_of(u->run, LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT, from_us, to_us, &rows);
-    p->n_by = n_by;
-    if (rc != RC_OK)
-        return rc;
-    for (size_t i = 0, end; rc == RC_OK && i < rows.n; i = end) {
-        struct unit unit = {.name = strv_z(name)};
-        for (end = i;
-             end < rows.n && same_values(rows.at[i].value, rows.at[end].value, n_by); end++) {
-            if (rows.at[end].value[n_by].n == 0)
-                continue;
-            unit.count++;
-            unit.cost = money_add(unit.cost, rows.at[end].sums.cost);
-            unit.is_known |= rows.at[end].sums.priced > 0;
-        }
-        if (unit.count)
-            rc = add_unit(u, rows.at[i].value, &unit);
+    for (size_t i = 0; i < p->n_by; i++) {
+        if (p->by[i].id == id) /* asked for already: each is its own */
+            return RC_OK;
     }
-    ledger_rows_release(&rows);
-    return rc;
+    params_filter(p, &q.filter);
+    q.filter.from_us = from_us;
+    q.filter.to_us = to_us;
+    memcpy(q.by, p->by, p->n_by * sizeof(q.by[0]));
+    rc = ledger_read_distinct(u->run->reader, &q, &field, on_distinct, &c, &u->run->fail);
+    return rc == RC_OK ? c.rc : rc;
 }
 
 /* ---- counted by finance ----------------------------------------------------------------------- */

@@ -876,6 +876,85 @@ static void task_costs_equal_lines(void **state)
     kit_read_end(r);
 }
 
+/* ---- how many there are -------------------------------------------------------------- */
+
+/* Groups as rows by the field say them, one after the other. */
+struct counted {
+    const struct ledger_rows *rows;
+    size_t n_by, at, groups;
+};
+
+static bool in_group(const struct counted *c, size_t i, const struct strv *value)
+{
+    for (size_t k = 0; k < c->n_by; k++) {
+        if (!strv_eq(c->rows->at[i].value[k], value[k]))
+            return false;
+    }
+    return true;
+}
+
+static bool compare_group(const struct ledger_distinct *d, void *arg)
+{
+    struct counted *c = arg;
+    uint64_t n = 0, priced = 0;
+    struct money cost = MONEY_ZERO;
+
+    while (c->at < c->rows->n && !in_group(c, c->at, d->value))
+        assert_int_equal(c->rows->at[c->at++].value[c->n_by].n, 0); /* of nobody */
+    for (; c->at < c->rows->n && in_group(c, c->at, d->value); c->at++) {
+        const struct ledger_row *row = &c->rows->at[c->at];
+
+        if (row->value[c->n_by].n == 0)
+            continue;
+        n++;
+        priced += row->sums.priced;
+        cost = money_add(cost, row->sums.cost);
+    }
+    assert_int_equal(d->n, n);
+    assert_int_equal(d->priced, priced);
+    assert_int_equal(money_cmp(d->cost, cost), 0);
+    c->groups++;
+    return true;
+}
+
+static void distinct_values_equal_rows(void **state)
+{
+    static const char *const by[] = {"team", "feature", "model", "customer", "zone", "prompt"};
+    struct ledger_reader *r = kit_read(&shared);
+    uint64_t seed = 61;
+    size_t groups = 0;
+
+    (void)state;
+    for (int i = 0; i < QUESTIONS; i++) {
+        struct ledger_field of = field(i % 4 ? "user" : "customer");
+        struct zone *zone = zone_open("UTC");
+        struct ledger_question q;
+        struct ledger_rows rows;
+        struct counted c;
+        struct fail fail;
+
+        random_question(&seed, zone, true, &q);
+        q.grain = PERIOD_TOTAL;
+        q.want = 0;
+        q.n_by = (size_t)kit_below(&seed, 3);
+        for (size_t k = 0; k < q.n_by; k++)
+            q.by[k] = field(by[(kit_below(&seed, 3) + 3 * k) % (i % 10 ? 5 : 6)]);
+        q.by[q.n_by] = of;
+        q.n_by++;
+        assert_int_equal(ledger_read_sums(r, &q, &rows, &fail), RC_OK);
+        q.n_by--;
+        c = (struct counted){.rows = &rows, .n_by = q.n_by};
+        assert_int_equal(ledger_read_distinct(r, &q, &of, compare_group, &c, &fail), RC_OK);
+        for (; c.at < rows.n; c.at++)
+            assert_int_equal(rows.at[c.at].value[c.n_by].n, 0);
+        groups += c.groups;
+        ledger_rows_release(&rows);
+        zone_close(zone);
+    }
+    assert_true(groups > QUESTIONS);
+    kit_read_end(r);
+}
+
 static void fields_by_name(void **state)
 {
     struct ledger_field f;
@@ -913,6 +992,7 @@ int main(void)
         cmocka_unit_test(rollups_equal_lines),
         cmocka_unit_test(facts_equal_lines),
         cmocka_unit_test(task_costs_equal_lines),
+        cmocka_unit_test(distinct_values_equal_rows),
         cmocka_unit_test(answers_equal_the_oracle),
         cmocka_unit_test(lines_are_chosen_and_ordered),
         cmocka_unit_test(the_dearest_are_the_same_by_columns),
