@@ -116,8 +116,8 @@ static bool is_blank(char c)
     return c != '\0' && strchr(" \t\r\xef\xbb\xbf", c) != NULL;
 }
 
-/* A line that begins with c is one of the file's. A form's heads end at an empty line, its parts
- * at one that begins with hyphens, as no JSON does. */
+/* A line that begins with c is one of the file's. A form's heads end at an empty line, its
+ * parts at one that begins with hyphens, as no JSON does. */
 static bool begins_line(struct batch_file *f, char c)
 {
     if (f->in_heads && c == '\n')

@@ -30,8 +30,8 @@ struct batch_file {
 };
 
 /*
- * Borrows protocol and arg.  is_part: the file goes on before or behind, so that its first and last
- * line may be cut: of such a piece its length is told, as of a line that is too long.
+ * Borrows protocol and arg.  is_part: the file goes on before or behind, so that its first and
+ * last line may be cut: of such a piece its length is told, as of a line that is too long.
  */
 void batch_file_start(struct batch_file *f, const struct protocol *protocol, bool is_part,
                       batch_line_fn *fn, void *arg);

@@ -74,8 +74,8 @@ uint64_t estimate_scaled(uint64_t tokens, uint32_t factor)
 }
 
 /*
- * What models are told that stands in no request, and what an image may be to them: as measured and
- * documented, November 2026.  The first whose name is part of the model's holds.
+ * What models are told that stands in no request, and what an image may be to them: as measured
+ * and documented, November 2026.  The first whose name is part of the model's holds.
  */
 static const struct family {
     const char *name;
