@@ -189,7 +189,11 @@ enum rc schema_check(sqlite3 *db, struct fail *fail)
     enum rc rc = version_of(db, &version, fail);
 
     if (rc == RC_OK && version != SCHEMA_VERSION) {
-        *fail = (struct fail){.rc = RC_STATE, .doing = "read this file: it is no ledger yet"};
+        *fail = (struct fail){
+            .rc = RC_STATE,
+            .doing = version == 0 ? "read this file: it is no ledger yet"
+                                  : "read a ledger of an earlier version: a gateway brings it up "
+                                    "to date when it starts"};
         return RC_STATE;
     }
     return rc;

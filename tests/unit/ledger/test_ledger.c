@@ -875,6 +875,13 @@ static void foreign_and_newer_files_are_refused(void **state)
     sqlite3_exec(db, "CREATE TABLE mine(a)", NULL, NULL, NULL);
     assert_null(ledger_start(&options, NULL, NULL, &fail));
     assert_int_equal(fail.rc, RC_STATE);
+    sqlite3_exec(db, "PRAGMA user_version=1", NULL, NULL, NULL);
+    assert_null(ledger_read_open(d.db, &fail));
+    assert_int_equal(fail.rc, RC_STATE);
+    assert_non_null(strstr(fail.doing, "earlier version"));
+    sqlite3_exec(db, "PRAGMA user_version=0", NULL, NULL, NULL);
+    assert_null(ledger_read_open(d.db, &fail));
+    assert_non_null(strstr(fail.doing, "no ledger yet"));
     sqlite3_exec(db, "DROP TABLE mine; PRAGMA user_version=99", NULL, NULL, NULL);
     assert_null(ledger_start(&options, NULL, NULL, &fail));
     assert_int_equal(fail.rc, RC_STATE);
