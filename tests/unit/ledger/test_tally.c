@@ -470,8 +470,7 @@ static void an_older_ledger_gets_them(void **state)
 
 /* Of a count, of bytes, of what is not said. */
 static const char *const damages[] = {
-    "UPDATE tally SET body=(SELECT body FROM tally WHERE id>>40=0 ORDER BY id LIMIT 1) "
-    "WHERE id>>40=10",
+    "UPDATE tally SET body=(SELECT max(body) FROM tally WHERE id>>40=0) WHERE id>>40=10",
     "UPDATE tally SET body=x'ff' WHERE id>>40=64",
     "DELETE FROM tally WHERE id>>40=1",
     "UPDATE tally_block SET through=1",
