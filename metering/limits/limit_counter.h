@@ -24,6 +24,7 @@ struct counter {
     uint64_t spent, reserved;
     uint64_t mirror; /* taken in Redis when last seen */
     int64_t mirror_us;
+    int64_t mirror_at_us; /* by Redis' clock */
     int64_t head;        /* ROLLING: number of the newest bucket */
     struct bucket *ring; /* ROLLING: the buckets head - buckets .. head, by number */
     unsigned refs;       /* reservations that point here */

@@ -137,9 +137,10 @@ void memory_extend(struct limit_memory *m, const struct uuid *id);
 void memory_hold(struct limit_memory *m, const struct uuid *id, const struct claim_ref *claims,
                  size_t n, int64_t started_us);
 
-/* Redis' counter as last seen: spent and reserved together. */
+/* Redis' counter as it was at at_us (Redis' clock): spent and reserved together.  Nothing where
+ * what it said a little later is known. */
 void memory_mirror(struct limit_memory *m, struct strv key, const struct counter_shape *shape,
-                   uint64_t taken);
+                   uint64_t taken, int64_t at_us);
 /* The mirrored counter gives back and takes, before Redis can say so. */
 void memory_mirror_settle(struct limit_memory *m, const struct claim_ref *claims, size_t n,
                           const struct limit_amounts *actual);
@@ -149,6 +150,10 @@ void memory_unspend(struct limit_memory *m, struct strv key, uint64_t amount,
 
 /* Identity of the process among those that share a Redis, as text. */
 const char *memory_node(const struct limit_memory *m);
+/* How many engines have something that they have not told Redis (limit_untold.c). */
+_Atomic unsigned *memory_untold(struct limit_memory *m);
+/* How often an engine's Redis answered again after it had failed. */
+_Atomic unsigned *memory_goods(struct limit_memory *m);
 
 void memory_read(struct limit_memory *m, const struct limit_set *set, int64_t now_us,
                  limit_counter_fn *fn, void *arg);

@@ -23,6 +23,7 @@ struct lease {
     bool enforce;
     bool is_open;    /* Redis had room at the last answer */
     bool has_record; /* Redis holds something for it */
+    bool is_untold;  /* Redis lost what it held for what runs: see limit_untold.c */
     bool is_low;     /* it ran low: asks for more before its time */
     bool is_stale;   /* what Redis has of it is not what it is, though nothing was settled */
     uint64_t limit;
@@ -70,6 +71,8 @@ static void lease_free(struct redis_engine *e, struct lease *l)
 {
     if (l->op)
         l->op->order.lease = NULL;
+    if (l->is_untold)
+        untold_done(e);
     l->key->lease = NULL;
     key_unref(e, l->key);
     list_remove(&l->node);
@@ -103,7 +106,7 @@ static uint64_t goal_of(const struct redis_engine *e, const struct lease *l, int
 {
     uint64_t ms = (uint64_t)((now_us - l->tick_us) / 1000), pace, goal;
 
-    if (e->is_draining || l->idle >= LEASE_IDLE_TICKS || !e->with_leases)
+    if (e->is_draining || l->idle >= LEASE_IDLE_TICKS || !e->with_leases || untold_by_others(e))
         return 0;
     if (l->uses == 0)
         return l->free < l->goal ? l->free : l->goal;
@@ -361,6 +364,9 @@ void lease_answer(struct redis_engine *e, struct limit_op *op)
     if (!l)
         return;
     lease_forget_op(op);
+    if (l->is_untold)
+        untold_done(e);
+    l->is_untold = false;
     l->free = value_add(l->free, order->granted);
     l->most = order->most;
     l->is_open = order->most >= order->least;
@@ -402,6 +408,11 @@ void lease_itemize(struct redis_engine *e)
         l->free = 0;
         l->is_open = false;
         l->is_stale = l->has_record;
+        if (l->has_record && l->held > 0 && !l->is_untold) {
+            untold_begin(e);
+            l->is_untold = l->is_low = true;
+            e->lease_us = 0;
+        }
         if (l->n_spent > 0)
             tell_spent(e, l);
     }

@@ -64,8 +64,10 @@ void link_good(struct redis_engine *e)
 {
     struct link *l = &e->link;
 
-    if (l->has_failed)
+    if (l->has_failed) {
         log_line(LOG_INFO, "limits", "counters in redis are back", "%s", "");
+        l->goods_seen = atomic_fetch_add(memory_goods(e->memory), 1) + 1;
+    }
     l->has_failed = false;
     l->redirects = 0;
     l->wait_us = RETRY_FIRST_MS * 1000;
@@ -234,21 +236,24 @@ void link_close(struct redis_engine *e)
 
 int64_t link_run(struct redis_engine *e, int64_t now_us)
 {
-    enum { LOOKUP_POLL_US = 50000 };
+    enum { LOOKUP_POLL_US = 50000, OTHERS_POLL_US = 100000 };
+    const unsigned goods = atomic_load(memory_goods(e->memory));
     struct link *l = &e->link;
 
     if (l->state == LINK_LOOKUP)
         finish_lookup(e, now_us);
     if (l->state == LINK_CONNECTING && now_us - l->started_us >= CONNECT_TIMEOUT_MS * 1000)
         link_fail(e, "connecting took too long");
-    if (l->state == LINK_DOWN && now_us >= l->retry_us)
+    /* Where another worker has just had an answer there is no reason to wait. */
+    if (l->state == LINK_DOWN && (now_us >= l->retry_us || goods != l->goods_seen))
         attempt(e, now_us);
+    l->goods_seen = goods;
     if (l->state == LINK_UP && l->target.kind == REDIS_CLUSTER && now_us >= l->refresh_us &&
         !topology_refresh(e))
         link_fail(e, "could not send");
     switch (l->state) {
     case LINK_DOWN:
-        return l->retry_us;
+        return l->retry_us < now_us + OTHERS_POLL_US ? l->retry_us : now_us + OTHERS_POLL_US;
     case LINK_LOOKUP:
         return now_us + LOOKUP_POLL_US;
     case LINK_CONNECTING:

@@ -11,8 +11,19 @@
 
 /* ---- Redis' counters as last seen ------------------------------------------------ */
 
+/*
+ * Workers hear of one counter in another order than Redis said it in: what it said later stands.
+ * Where its clock was set back, or another one took over, that is for so long at the most.
+ */
+static bool is_late(const struct counter *c, int64_t at_us)
+{
+    enum { LATE_US = 5000000 }; /* more than a reply may take */
+
+    return at_us < c->mirror_at_us && c->mirror_at_us - at_us < LATE_US;
+}
+
 void memory_mirror(struct limit_memory *m, struct strv key, const struct counter_shape *shape,
-                   uint64_t taken)
+                   uint64_t taken, int64_t at_us)
 {
     struct claim_ref claim = {.key = key, .shape = *shape};
     uint64_t hash = limit_hash(key), set = UINT64_C(1) << shard_of(hash);
@@ -24,9 +35,10 @@ void memory_mirror(struct limit_memory *m, struct strv key, const struct counter
         c = table_get_mirror(memory_counters(m), &claim, hash, now_us);
     else
         c = table_find(memory_counters(m), key, hash);
-    if (c) {
+    if (c && !is_late(c, at_us)) {
         c->mirror = taken;
         c->mirror_us = now_us;
+        c->mirror_at_us = at_us;
     }
     table_unlock(memory_counters(m), set);
 }

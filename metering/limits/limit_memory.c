@@ -47,6 +47,7 @@ struct limit_memory {
     struct table counters;
     struct held_shard held[HELD_SHARDS];
     _Atomic int64_t earliest_us; /* no reservation ends before */
+    _Atomic unsigned untold, goods; /* see memory_untold, memory_goods */
     char node[NODE_TEXT];
 };
 
@@ -100,6 +101,16 @@ struct table *memory_counters(struct limit_memory *m)
 const char *memory_node(const struct limit_memory *m)
 {
     return m->node;
+}
+
+_Atomic unsigned *memory_untold(struct limit_memory *m)
+{
+    return &m->untold;
+}
+
+_Atomic unsigned *memory_goods(struct limit_memory *m)
+{
+    return &m->goods;
 }
 
 static uint64_t shards_of_held(const struct held *h)

@@ -106,6 +106,8 @@ void op_free(struct redis_engine *e, struct limit_op *op)
         lease_forget_op(op);
     if (op->claim)
         op->claim->op = NULL;
+    if (op->is_untold)
+        untold_done(e);
     list_remove(&op->node);
     for (unsigned i = 0; i < op->n; i++)
         key_unref(e, op->claims[i].key);

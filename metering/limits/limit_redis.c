@@ -131,7 +131,7 @@ static void on_empty(struct redis_engine *e)
 
 static void on_applied(struct redis_engine *e, struct batch *b, struct reply_numbers *n)
 {
-    int64_t nodes = reply_number(n);
+    int64_t nodes = reply_number(n), at_us = reply_number(n);
 
     if (nodes > 0)
         atomic_store(&e->nodes, (unsigned)nodes);
@@ -140,7 +140,7 @@ static void on_applied(struct redis_engine *e, struct batch *b, struct reply_num
     if (b->seq >= e->itemize_seq)
         e->itemize_seq = 0;
     link_good(e);
-    reply_finish(e, b, n);
+    reply_finish(e, b, n, at_us);
     if (n->is_bad)
         log_line(LOG_ERROR, "limits", "redis gave a reply that the script cannot give", "%s",
                  "");
@@ -308,7 +308,8 @@ static void end_waits(struct redis_engine *e, int64_t now_us)
 
         if (now_us - a->started_us < e->timeout_us)
             return;
-        if (e->link.state == LINK_UP && e->replied_us < a->started_us)
+        if (e->link.state == LINK_UP && e->replied_us < a->started_us &&
+            !(a->op && a->op->is_parked))
             e->is_stalled = true;
         stat_add(&e->timeouts, 1);
         answer_away(e, a);
@@ -322,7 +323,7 @@ static int64_t earlier(int64_t a, int64_t b)
 
 int64_t redis_engine_run(struct redis_engine *e)
 {
-    int64_t now_us = clock_mono_us(), next, lease_us;
+    int64_t now_us = clock_mono_us(), next, lease_us, parked_us;
 
     link_run(e, now_us);
     end_waits(e, now_us);
@@ -337,10 +338,11 @@ int64_t redis_engine_run(struct redis_engine *e)
     }
     if (e->hold_us != 0 && now_us >= e->hold_us)
         e->hold_us = 0;
+    parked_us = untold_run(e, now_us);
     lease_us = lease_run(e, now_us);
     send_all(e, now_us);
     publish_state(e);
-    next = earlier(link_run(e, now_us), lease_us);
+    next = earlier(earlier(link_run(e, now_us), lease_us), parked_us);
     next = earlier(next, work_end_waits(e, now_us));
     if (!list_is_empty(&e->waiting)) {
         const struct admission *a = LIST_OBJECT(e->waiting.next, struct admission, queued);
@@ -380,7 +382,8 @@ bool redis_engine_reserve(struct redis_engine *e, struct admission *a,
     op->a = a;
     op->started_us = a->started_us;
     a->op = op;
-    list_push_back(&e->queue, &op->node);
+    if (!untold_park(e, op))
+        list_push_back(&e->queue, &op->node);
     list_push_back(&e->waiting, &a->queued);
     return true;
 }
@@ -388,6 +391,13 @@ bool redis_engine_reserve(struct redis_engine *e, struct admission *a,
 void redis_engine_cancel(struct redis_engine *e, struct admission *a)
 {
     detach(e, a);
+}
+
+/* Of what Redis does not know: until it is answered, other workers wait. */
+static void tells_anew(struct redis_engine *e, struct limit_op *op)
+{
+    op->is_untold = true;
+    untold_begin(e);
 }
 
 void redis_engine_force(struct redis_engine *e, struct admission *a,
@@ -399,6 +409,7 @@ void redis_engine_force(struct redis_engine *e, struct admission *a,
     op->started_us = a->started_us;
     op->lasts_us = LIMIT_DEADLINE_S * US_PER_SECOND;
     a->op = op;
+    tells_anew(e, op);
     op_keep(e, op);
 }
 
@@ -409,6 +420,7 @@ void redis_engine_restore(struct redis_engine *e, const struct admission *a,
 
     op->started_us = a->started_us;
     op->lasts_us = LIMIT_DEADLINE_S * US_PER_SECOND;
+    tells_anew(e, op);
     op_keep(e, op);
 }
 
@@ -419,6 +431,8 @@ void redis_engine_hold(struct redis_engine *e, const struct uuid *work,
 
     op->started_us = started_us;
     op->lasts_us = LIMIT_HOLD_S * US_PER_SECOND;
+    if (!redis_engine_is_up(e))
+        tells_anew(e, op);
     op_keep(e, op);
 }
 
@@ -427,6 +441,7 @@ void redis_engine_settle(struct redis_engine *e, struct admission *a,
                          const struct limit_amounts *actual, bool is_local)
 {
     struct limit_op *op = a->op;
+    bool is_untold = op != NULL;
 
     if (op) { /* Redis never heard of it, nor need it */
         op_unkeep(e, op);
@@ -434,6 +449,8 @@ void redis_engine_settle(struct redis_engine *e, struct admission *a,
     }
     op = op_new(e, OP_SETTLE, &a->id, claims, n);
     op->is_local = is_local;
+    if (is_untold)
+        tells_anew(e, op);
     op->started_us = a->started_us;
     op->settled_us = a->ended_us > 0 ? a->ended_us : clock_wall_us();
     op->actual = *actual;
@@ -488,6 +505,7 @@ struct redis_engine *redis_engine_new(const struct limiter_options *options,
     e->next_seq = 1;
     atomic_init(&e->nodes, 1);
     list_init(&e->queue);
+    list_init(&e->parked);
     list_init(&e->batches);
     list_init(&e->waiting);
     list_init(&e->asking);

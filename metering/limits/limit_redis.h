@@ -94,6 +94,8 @@ struct limit_op {
     enum op_type type;
     bool is_sent;  /* part of a batch */
     bool is_local; /* SETTLE: also counted by memory, until Redis has it */
+    bool is_untold; /* of what runs, or ran, and Redis does not know: see limit_untold.c */
+    bool is_parked; /* RESERVE: until other workers have told theirs */
     struct uuid id;
     struct admission *a; /* RESERVE: who waits; FORCE: who may settle before it is sent */
     struct work_claim *claim; /* CLAIM: who waits */
@@ -174,6 +176,7 @@ struct link {
     struct redisAsyncContext *redis; /* CONNECTING, UP */
     struct lookup *lookup;
     int64_t retry_us;   /* DOWN */
+    unsigned goods_seen; /* memory_goods when it was looked at last */
     int64_t started_us; /* CONNECTING */
     int64_t wait_us;    /* the next pause between attempts */
     bool was_up;
@@ -199,6 +202,8 @@ struct redis_engine {
     size_t keys_size, n_keys;
 
     struct list_node queue;   /* operations that are in no batch */
+    struct list_node parked;  /* reservations that wait for other workers, in order */
+    unsigned n_untold;        /* see limit_untold.c */
     struct list_node batches; /* not acknowledged, in order */
     struct list_node waiting; /* admissions, the oldest first */
     struct list_node asking;  /* work_claims, the oldest first */
@@ -261,6 +266,21 @@ void redis_engine_restore(struct redis_engine *e, const struct admission *a,
 void redis_engine_hold(struct redis_engine *e, const struct uuid *work,
                        const struct claim_ref *claims, size_t n, int64_t started_us);
 
+/* ---- limit_untold.c: what other workers have not told Redis yet ------------------- */
+
+enum { UNTOLD_LOOK_MS = 1 }; /* how often parked reservations look whether they may go */
+
+/* Something runs, or ran, of which Redis does not know: no other worker reserves before it does. */
+void untold_begin(struct redis_engine *e);
+/* One such thing was told and answered, or given up. */
+void untold_done(struct redis_engine *e);
+/* Another worker has something that Redis does not know. */
+bool untold_by_others(const struct redis_engine *e);
+/* Parks the reservation where another worker has something untold; false: it may go. */
+bool untold_park(struct redis_engine *e, struct limit_op *op);
+/* Queues what was parked where all is told; returns when to look again, INT64_MAX: never. */
+int64_t untold_run(struct redis_engine *e, int64_t now_us);
+
 /* ---- limit_reply.c: what the script answered ----------------------------------- */
 
 struct redisReply;
@@ -271,8 +291,10 @@ struct reply_numbers {
     bool is_bad; /* it ended too soon, or an element was none */
 };
 int64_t reply_number(struct reply_numbers *n);
-/* The batch is applied, and freed.  Wakes may reserve, settle and cancel, which only queues. */
-void reply_finish(struct redis_engine *e, struct batch *b, struct reply_numbers *n);
+/* The batch is applied, and freed; at_us: when, by Redis' clock.  Wakes may reserve, settle and
+ * cancel, which only queues. */
+void reply_finish(struct redis_engine *e, struct batch *b, struct reply_numbers *n,
+                  int64_t at_us);
 
 /* ---- limit_work.c: what was counted of a work ---------------------------------- */
 

@@ -77,7 +77,7 @@ static void read_verdicts(struct redis_engine *e, struct batch *b, struct reply_
 }
 
 static void read_counters(struct redis_engine *e, const struct batch *b,
-                          struct reply_numbers *n)
+                          struct reply_numbers *n, int64_t at_us)
 {
     for (unsigned i = 0; i < b->n_keys && !n->is_bad; i++) {
         const struct counter_key *key = b->keys[i];
@@ -85,7 +85,8 @@ static void read_counters(struct redis_engine *e, const struct batch *b,
 
         if (billions >= 0 && rest >= 0)
             memory_mirror(e->memory, strv_make(key->text, key->n), &key->shape,
-                          value_add((uint64_t)billions * UINT64_C(1000000000), (uint64_t)rest));
+                          value_add((uint64_t)billions * UINT64_C(1000000000), (uint64_t)rest),
+                          at_us);
     }
 }
 
@@ -102,10 +103,11 @@ static void forget_local(struct redis_engine *e, const struct limit_op *op)
     }
 }
 
-void reply_finish(struct redis_engine *e, struct batch *b, struct reply_numbers *n)
+void reply_finish(struct redis_engine *e, struct batch *b, struct reply_numbers *n,
+                  int64_t at_us)
 {
     read_verdicts(e, b, n);
-    read_counters(e, b, n);
+    read_counters(e, b, n, at_us);
     list_remove(&b->node);
     LIST_FOREACH (at, &b->ops) {
         struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);

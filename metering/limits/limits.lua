@@ -342,7 +342,8 @@ end
 
 -- ---- operations ------------------------------------------------------------------
 
-local reply = {again and 1 or 0, 0}
+-- Status, live processes (at a heartbeat), when; then what each operation and counter says.
+local reply = {again and 1 or 0, 0, now}
 
 local function answer(...)
     for i = 1, select('#', ...) do

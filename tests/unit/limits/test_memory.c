@@ -515,6 +515,41 @@ static void test_threads(void **state)
     }
 }
 
+/* What Redis said later stands, whichever worker hears of it first. */
+static void test_mirror_order(void **state)
+{
+    static const struct {
+        int64_t at_us;
+        uint64_t taken;
+        enum limit_verdict verdict; /* of 30 out of 100 then */
+    } said[] = {
+        {2000000, 80, LIMIT_DENIED}, {1999999, 10, LIMIT_DENIED}, {2000000, 70, LIMIT_OK},
+        {2000001, 71, LIMIT_DENIED}, {9000000, 90, LIMIT_DENIED}, {3999999, 10, LIMIT_OK},
+    };
+    struct limit_memory *m = limit_memory_new();
+    struct claim_ref claim = {.key = STRV("k"),
+                              .shape = {.kind = COUNTER_WINDOW, .end_us = INT64_MAX},
+                              .unit = UNIT_USD,
+                              .enforce = true,
+                              .amount = 30,
+                              .limit = 100};
+    struct limit_amounts nothing = {.n = {0}};
+    struct refusal refusal;
+    unsigned warned;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        struct uuid id = {.b = {(unsigned char)(i + 1)}};
+
+        memory_mirror(m, claim.key, &claim.shape, said[i].taken, said[i].at_us);
+        assert_int_equal(memory_reserve(m, &id, &claim, 1, 1, &warned, &refusal),
+                         said[i].verdict);
+        if (said[i].verdict == LIMIT_OK)
+            (void)memory_settle(m, &id, NULL, 0, &nothing, 0);
+    }
+    limit_memory_free(m);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -530,6 +565,7 @@ int main(void)
         TEST(test_bounded),
         TEST(test_full),
         TEST(test_write),
+        TEST(test_mirror_order),
         TEST(test_threads),
     };
 

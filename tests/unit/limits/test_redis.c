@@ -571,6 +571,60 @@ static void test_await_rebuild(void **state)
     limit_set_free(set);
 }
 
+/*
+ * Two workers of one process, and Redis loses everything: the first to find it in order again
+ * admits nothing before the other one has told what of its requests runs.
+ */
+static void test_workers_wait(void **state)
+{
+    struct limit_set *set = budget_of(100, ON_FAILURE_REFUSE);
+    struct limiter_options o = options();
+    struct subject subject = subject_of("search", "k");
+    struct limit_memory *memory = limit_memory_new();
+    struct limiter_stats stats;
+    struct request r[3];
+    struct limiter *l[2];
+
+    (void)state;
+    need_server();
+    o.timeout_ms = 5000;
+    o.await_rebuild = true;
+    assert_int_equal(limit_write(&o, NULL, set, NULL, 0, 1), RC_OK);
+    for (int i = 0; i < 3; i++)
+        request_init(&r[i], set, &subject, amounts(40, 0, 1, 0), clock_wall_us());
+    for (int i = 0; i < 2; i++) {
+        l[i] = limiter_new(&o, memory);
+        limiter_reserve(l[i], &r[i].a);
+        until_decided(l[i], &r[i]);
+        assert_int_equal(r[i].a.verdict, LIMIT_OK);
+    }
+    redis_ask(&server, "FLUSHALL");
+    for (int i = 0; i < 2; i++) {
+        limiter_redis(l[i])->heartbeat_us = 0;
+        do {
+            turn(base, &l[i], 1);
+            limiter_stats(l[i], &stats);
+        } while (!stats.empty);
+        limiter_restore(l[i], &r[i].a);
+    }
+    assert_int_equal(limit_write(&o, NULL, set, NULL, 0, clock_wall_us()), RC_OK);
+    until_settled(l[0]);
+    limiter_reserve(l[0], &r[2].a);
+    for (int i = 0; i < 50; i++) /* the other one does nothing meanwhile */
+        turn(base, &l[0], 1);
+    assert_int_equal(r[2].a.verdict, LIMIT_PENDING);
+    for (int i = 0; i < 5000 && r[2].a.verdict == LIMIT_PENDING; i++)
+        turn(base, l, 2);
+    assert_int_equal(r[2].a.verdict, LIMIT_DENIED);
+    assert_int_equal(r[2].a.denial.reserved, 80);
+    for (int i = 0; i < 2; i++)
+        limiter_free(l[i]);
+    for (int i = 0; i < 3; i++)
+        request_fini(&r[i]);
+    limit_memory_free(memory);
+    limit_set_free(set);
+}
+
 static int64_t script_clock_us;
 
 static int64_t script_clock(void)
@@ -1260,6 +1314,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cut_connections, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_await_rebuild, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_workers_wait, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lost_moments, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rebuild_and_replay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_look, set_up, tear_down),
