@@ -5,6 +5,8 @@
  * are batches of answers, each priced by itself; and some can be fetched again, which must
  * not count again.
  */
+#include <string.h>
+
 #include "base/check.h"
 #include "metering/ledger/record_part.h"
 #include "proxy/collected.h"
@@ -17,6 +19,8 @@ enum { STATUS_PARTIAL_CONTENT = 206 };
 struct batch {
     uint64_t key; /* in what is collected */
     uint64_t from, to; /* counted: all after from, up to to; to 0: none */
+    bool is_billed;    /* some of them are */
+    char region[32];   /* of the first of those */
     struct cost cost;
 };
 
@@ -110,35 +114,59 @@ static void keep_part(struct xchg *x, struct strv model, const struct usage *usa
     record_parts_add(x->parts, &part, &x->arena);
 }
 
-/* Parts by other models, each at rates of its own. */
-static void add_parts(struct xchg *x)
+/* Parts by other models, each at rates of its own; of an answer of a batch, at its tier. */
+static void add_parts(struct xchg *x, struct strv tier, bool is_answer, struct cost *sum)
 {
     struct tap_part part;
     struct cost cost UNCLEARED;
 
     for (size_t i = 0; x->tap && tap_part(x->tap, i, &part); i++) {
-        price(x, part.model, strv_z(settle_seen(x)->service_tier), part.usage, &cost);
-        cost_add(&x->cost, &cost);
-        keep_part(x, part.model, part.usage, false);
+        price(x, part.model, tier, part.usage, &cost);
+        cost_add(sum, &cost);
+        keep_part(x, part.model, part.usage, is_answer);
     }
 }
 
+/* By the provider's own word it charges nothing for an answer that said nothing. */
+static bool is_spared(const struct xchg *x, bool said_nothing)
+{
+    return said_nothing && protocol_spares_refusals(x->upstream->provider);
+}
+
 /* ---- batches -------------------------------------------------------------------- */
+
+/* A record has one region: of answers from several, none can be priced again. */
+static void keep_region(struct xchg *x)
+{
+    struct batch *batch = x->batch;
+    const char *region = settle_seen(x)->region;
+
+    if (!batch->is_billed)
+        memcpy(batch->region, region, sizeof(batch->region));
+    else if (x->parts && strcmp(batch->region, region) != 0)
+        x->parts->is_too_much = true;
+}
 
 static bool on_answer(void *arg, const struct tap_answer *answer)
 {
     struct xchg *x = arg;
     struct batch *batch = x->batch;
+    const struct strv tier = STRV("batch");
     struct cost cost;
 
     if (!collected_claim(server_collected(x->worker->server), batch->key, answer->n + 1))
         return false;
-    price(x, answer->model, STRV("batch"), answer->usage, &cost);
-    cost_add(&batch->cost, &cost);
-    keep_part(x, answer->model, answer->usage, true);
     if (batch->to == 0)
         batch->from = answer->n;
     batch->to = answer->n + 1;
+    if (is_spared(x, answer->said_nothing))
+        return true; /* what it counted stays on record */
+    keep_region(x);
+    batch->is_billed = true;
+    price(x, answer->model, tier, answer->usage, &cost);
+    cost_add(&batch->cost, &cost);
+    keep_part(x, answer->model, answer->usage, true);
+    add_parts(x, tier, true, &batch->cost);
     return true;
 }
 
@@ -155,6 +183,7 @@ void count_answers(struct xchg *x)
         return;
     batch->key = collected_key(strv_z(x->upstream->name), x->route.path_id);
     batch->from = batch->to = 0;
+    batch->is_billed = false;
     cost_clear(&batch->cost);
     x->batch = batch;
     tap_on_answer(x->tap, on_answer, x);
@@ -194,6 +223,22 @@ static void free_of_charge(struct xchg *x)
     x->cost.status = PRICE_OK; /* nothing was taken: free, not unknown */
 }
 
+static void not_billed(struct xchg *x)
+{
+    cost_clear(&x->cost);
+    x->cost.status = PRICE_OK;
+    x->cost.flags = PRICE_FLAG_NOT_BILLED;
+}
+
+/* The provider charges nothing for this call, or somebody else: what it counted stays on record,
+ * at no cost. */
+static void spare(struct xchg *x, const struct tap_result *seen)
+{
+    if (is_spared(x, seen->said_nothing) ||
+        (x->facts.bills_others && protocol_bills_others(x->upstream->provider)))
+        not_billed(x);
+}
+
 /* How long each video is that an operation made: as was asked for when it was begun. */
 static void count_videos(struct xchg *x, const struct tap_result *seen)
 {
@@ -224,7 +269,10 @@ static void count_fetched(struct xchg *x, const struct tap_result *seen)
         x->usage = seen->usage;
         x->usage_source = USAGE_PROVIDER;
         x->cost = batch->cost;
-        x->cost.flags |= PRICE_FLAG_COMPOUND; /* each answer by its own length and model */
+        if (batch->is_billed)
+            x->cost.flags |= PRICE_FLAG_COMPOUND; /* each answer by its own length and model */
+        else
+            not_billed(x);
         collect_done(x, x->answer.body_done);
     } else if (x->collecting.key != 0) {
         x->usage = seen->usage;
@@ -232,7 +280,8 @@ static void count_fetched(struct xchg *x, const struct tap_result *seen)
         count_videos(x, seen);
         price(x, settle_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
               &x->cost);
-        add_parts(x);
+        add_parts(x, strv_z(seen->service_tier), false, &x->cost);
+        spare(x, seen);
         collect_done(x, true);
     } else if (!seen->has_usage && seen->end == TAP_END_ERROR && x->upstream_status < 400) {
         collect_failed(x);
@@ -250,20 +299,6 @@ static void tell_apart(struct xchg *x)
         usage_set(u, USAGE_ENTERPRISE, u->n[USAGE_WEB_SEARCH]);
         usage_set(u, USAGE_WEB_SEARCH, 0);
     }
-}
-
-/* By the provider's own word it charges nothing for this call, or somebody else: what it counted
- * stays on record, at no cost. */
-static void spare(struct xchg *x, const struct tap_result *seen)
-{
-    struct strv provider = x->upstream->provider;
-
-    if (!(seen->said_nothing && protocol_spares_refusals(provider)) &&
-        !(x->facts.bills_others && protocol_bills_others(provider)))
-        return;
-    cost_clear(&x->cost);
-    x->cost.status = PRICE_OK;
-    x->cost.flags = PRICE_FLAG_NOT_BILLED;
 }
 
 static void count_metered(struct xchg *x, const struct tap_result *seen)
@@ -287,7 +322,7 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
     tell_apart(x);
     price(x, settle_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
           &x->cost);
-    add_parts(x);
+    add_parts(x, strv_z(seen->service_tier), false, &x->cost);
     /* What the provider kept of earlier turns is in no request: the estimate is a floor. */
     if (x->facts.server_state && x->usage_source != USAGE_PROVIDER &&
         !usage_has(&seen->usage, USAGE_INPUT) && x->cost.status == PRICE_OK)

@@ -90,6 +90,7 @@ struct tap_answer {
     uint64_t n;
     const struct usage *usage;
     struct strv model;
+    bool said_nothing; /* as of tap_result; its parts are those of tap_part, while it is told */
 };
 typedef bool tap_answer_fn(void *arg, const struct tap_answer *answer);
 

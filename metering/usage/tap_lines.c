@@ -4,6 +4,8 @@
  */
 #include "metering/usage/tap_int.h"
 
+#include <string.h>
+
 static void end_line(struct tap *tap)
 {
     struct reading *r = &tap->reading;
@@ -47,6 +49,7 @@ void tap_end_lines(struct tap *tap)
         return;
     if (begun && good)
         r->on_answer(r);
+    memcpy(r->result.region, tap->region, sizeof(tap->region));
     r->result.usage = tap->total;
     r->result.has_usage = r->result.usage_is_final = tap->total.has != 0;
 }
@@ -72,7 +75,8 @@ static void on_answer(struct reading *r)
     struct tap *tap = tap_of(r);
     struct tap_answer answer = {.n = tap->answers,
                                 .usage = &r->result.usage,
-                                .model = strv_z(r->result.model)};
+                                .model = strv_z(r->result.model),
+                                .said_nothing = r->result.said_nothing};
 
     if (r->result.has_usage) {
         tap->answers++;
@@ -86,7 +90,12 @@ static void on_answer(struct reading *r)
     r->finish = TAP_END_NONE;
     r->has_searches = r->has_maps = r->has_blocks = r->is_credited = false;
     r->queries = 0;
-    parts_drop(r, PART_ITERATION);
+    r->result.said_nothing = false;
+    if (r->result.region[0])
+        memcpy(tap->region, r->result.region, sizeof(tap->region));
+    r->result.region[0] = '\0';
+    if (r->parts != NULL)
+        r->parts->n = 0;
 }
 
 void tap_on_answer(struct tap *tap, tap_answer_fn *fn, void *arg)

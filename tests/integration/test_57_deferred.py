@@ -32,9 +32,9 @@ def held(gateway):
     return wait_for("what is held", lambda: day(gateway)[1] > 0 and day(gateway)[1])
 
 
-def price(model, provider, **counts):
+def price(model, provider, tier="", **counts):
     cost = exact.Book.folder(BOOK).cost({"provider": provider, "model": model, "at": "2026-11-21",
-                                         "usage": counts})["cost"]
+                                         "tier": tier, "usage": counts})["cost"]
     return Decimal(cost.numerator) / Decimal(cost.denominator)
 
 
@@ -103,6 +103,62 @@ def test_a_refusal_without_a_word_is_not_billed(gateways):
             assert record["usage_source"] == "provider"
             assert (record["cost_usd"] == "0") == spared, (upstream, said, stop)
             assert record["outcome"] == ("refused" if stop == "refusal" else "ok")
+
+
+def batch_line(said, stop, usage=None, model="claude-haiku-4-5"):
+    return json.dumps({"custom_id": "x", "result": {"type": "succeeded", "message": {
+        "type": "message", "model": model, "content": said, "stop_reason": stop,
+        "usage": usage or {"input_tokens": 106, "output_tokens": 1}}}}) + "\n"
+
+
+def batch(gateway, upstream, name, *lines):
+    return record_of(gateway, ask(
+        gateway, "GET", f"/{upstream}/v1/messages/batches/{name}/results",
+        raw=http("".join(lines), "application/x-jsonl"), x_api_key=calls.KEY))
+
+
+def test_a_refusal_without_a_word_is_not_billed_in_a_batch(gateways):
+    """As outside of one: what it counts is on record at no cost, what stands beside it is not free."""
+    gateway = with_provider(gateways, "vertex", "anthropic")
+    text = [{"type": "text", "text": "No."}]
+    silent, told, ended = (batch_line([], "refusal"), batch_line(text, "refusal"),
+                           batch_line([], "end_turn"))
+    one = price("claude-haiku-4-5", "anthropic", "batch", **{"in": 106, "out": 1})
+    cases = [((silent,), 0), ((told,), 1), ((ended,), 1), ((silent, told, silent, ended), 2),
+             ((told, silent), 1)]
+    for n, (lines, billed) in enumerate(cases):
+        record = batch(gateway, "anthropic", f"b{n}", *lines)
+        assert record["usage"] == {"input_tokens": 106 * len(lines), "output_tokens": len(lines)}
+        assert record["usage_source"] == "provider"
+        assert Decimal(record["cost_usd"]) == billed * one, lines
+        assert sum(p["answers"] for p in record.get("parts", [])) == billed
+    again = batch(gateway, "anthropic", "b0", silent)
+    assert again["cost_usd"] == "0" and "usage" not in again
+
+
+def test_an_advisor_in_a_batch_costs_the_price_of_batches(gateways):
+    gateway = gateways()
+    usage = {"input_tokens": 1000, "output_tokens": 100, "iterations": [
+        {"type": "advisor_message", "model": "claude-opus-4-5", "input_tokens": 2000,
+         "output_tokens": 50}]}
+    text = [{"type": "text", "text": "Yes."}]
+    record = batch(gateway, "anthropic", "b1", batch_line(text, "end_turn", usage),
+                   batch_line(text, "end_turn"))
+    assert record["usage"] == {"input_tokens": 1106, "output_tokens": 101}
+    assert Decimal(record["cost_usd"]) == \
+        price("claude-haiku-4-5", "anthropic", "batch", **{"in": 1106, "out": 101}) + \
+        price("claude-opus-4-5", "anthropic", "batch", **{"in": 2000, "out": 50})
+
+
+def test_where_one_answer_of_a_batch_was_served_is_not_the_next_ones_price(gateways):
+    gateway = gateways()
+    text, model = [{"type": "text", "text": "Yes."}], "claude-opus-4-6"
+    usage = {"input_tokens": 1000, "output_tokens": 100}
+    at_home = price(model, "anthropic", "batch", **{"in": 1000, "out": 100})
+    record = batch(gateway, "anthropic", "b1",
+                   batch_line(text, "end_turn", {**usage, "inference_geo": "us"}, model),
+                   batch_line(text, "end_turn", {**usage, "inference_geo": "global"}, model))
+    assert Decimal(record["cost_usd"]) == at_home * Decimal("2.1")
 
 
 def test_what_a_customer_pays_is_no_cost(gateways):
