@@ -77,30 +77,49 @@ uint64_t estimate_scaled(uint64_t tokens, uint32_t factor)
  * What models are told that stands in no request, and what an image may be to them: as measured
  * and documented, November 2026.  The first whose name is part of the model's holds.
  */
+#define NAME(text) {text, sizeof(text) - 1}
 static const struct family {
-    const char *name;
+    struct strv name;
     uint16_t base, tools; /* of any call; of one that has tools */
     uint16_t media;       /* of an image at its largest */
 } FAMILIES[] = {
-    {"claude-3", 0, 549, 1600},      {"claude-opus-4-7", 0, 549, 4784},
-    {"claude-opus-4-8", 0, 549, 4784}, {"claude-opus-4", 0, 549, 1600},
-    {"claude-sonnet-4", 0, 549, 1600}, {"claude-haiku-4", 0, 549, 1600},
-    {"claude", 0, 549, 4784},        {"grok-4", 683, 0, ESTIMATE_MEDIA_TOKENS},
-    {"deepseek", 0, 142, ESTIMATE_MEDIA_TOKENS},
-    {"qwen", 0, 245, ESTIMATE_MEDIA_TOKENS},
-    {"mistral", 0, 60, ESTIMATE_MEDIA_TOKENS},
-    {"gpt-5.1", 0, 103, ESTIMATE_MEDIA_TOKENS},
-    {"", 0, 24, ESTIMATE_MEDIA_TOKENS},
+    {NAME("claude-3"), 0, 549, 1600},
+    {NAME("claude-opus-4-7"), 0, 549, 4784},
+    {NAME("claude-opus-4-8"), 0, 549, 4784},
+    {NAME("claude-opus-4"), 0, 549, 1600},
+    {NAME("claude-sonnet-4"), 0, 549, 1600},
+    {NAME("claude-haiku-4"), 0, 549, 1600},
+    {NAME("claude"), 0, 549, 4784},
+    {NAME("grok-4"), 683, 0, ESTIMATE_MEDIA_TOKENS},
+    {NAME("deepseek"), 0, 142, ESTIMATE_MEDIA_TOKENS},
+    {NAME("qwen"), 0, 245, ESTIMATE_MEDIA_TOKENS},
+    {NAME("mistral"), 0, 60, ESTIMATE_MEDIA_TOKENS},
+    {NAME("gpt-5.1"), 0, 103, ESTIMATE_MEDIA_TOKENS},
 };
+#undef NAME
 
+static const struct family OTHERS = {.tools = 24, .media = ESTIMATE_MEDIA_TOKENS};
+
+static uint32_t letter(char c)
+{
+    return UINT32_C(1) << (c & 31);
+}
+
+/* Most models lack one of the two letters that most families begin with. */
 static const struct family *family_of(struct strv model)
 {
-    const struct family *f = FAMILIES;
+    uint32_t letters = 0;
 
-    while (f->name[0] != '\0' &&
-           (model.n == 0 || memmem(model.p, model.n, f->name, strlen(f->name)) == NULL))
-        f++;
-    return f;
+    for (size_t i = 0; i < model.n; i++)
+        letters |= letter(model.p[i]);
+    for (size_t i = 0; i < sizeof(FAMILIES) / sizeof(*FAMILIES); i++) {
+        const struct family *f = &FAMILIES[i];
+        uint32_t needed = letter(f->name.p[0]) | letter(f->name.p[1]);
+
+        if ((needed & ~letters) == 0 && memmem(model.p, model.n, f->name.p, f->name.n))
+            return f;
+    }
+    return &OTHERS;
 }
 
 uint64_t estimate_input_tokens(const struct request_facts *facts)
