@@ -25,15 +25,11 @@ static struct cost_line *line_for(struct cost *sum, const struct cost_line *part
     return other ? other : &sum->lines[METER_COUNT - 1];
 }
 
-static bool is_empty(const struct cost *cost)
-{
-    return cost->n_lines == 0 && cost->status == PRICE_NONE && cost->match == MATCH_NONE;
-}
-
 void cost_add(struct cost *sum, const struct cost *part)
 {
-    if (is_empty(sum)) {
+    if (!sum->begun) {
         *sum = *part;
+        sum->begun = true;
         return;
     }
     for (size_t i = 0; i < part->n_lines; i++) {

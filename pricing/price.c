@@ -198,6 +198,7 @@ void cost_clear(struct cost *out)
     out->confidence = STRV_NONE;
     out->match = MATCH_NONE;
     out->flags = 0;
+    out->begun = false;
 }
 
 /* Whether something names the region: the card, or a modifier that holds in it. */
@@ -290,6 +291,7 @@ void price_usage(const struct book *book, const struct price_query *query, struc
     unsigned modifiers;
 
     cost_clear(out);
+    out->begun = true;
     model = card_find_model(book, query, &out->match);
     if (!model)
         return;

@@ -158,9 +158,10 @@ struct cost {
         confidence; /* of the book's entry: confirmed, one-witness, disputed, single-source */
     enum price_match match;
     unsigned flags;
+    bool begun; /* something was priced, or could not be: what is added to it is not the first */
 };
 
-/* Nothing is priced: PRICE_NONE, no lines. */
+/* Nothing is priced: PRICE_NONE, no lines, not begun. */
 void cost_clear(struct cost *out);
 /*
  * Adds what was priced by itself: other answers, another model's part of one.  Lines of one

@@ -105,7 +105,7 @@ static bool price_parts(const struct config *config, const struct record *record
             !price_part(config, record, &part, &cost))
             return false;
         /* What stands beside the record's own usage comes after it. */
-        if (is_first && !part.is_answer && reprice_query(config, record, &query))
+        if (is_first && !part.is_answer && !part.is_share && reprice_query(config, record, &query))
             price_usage(config->book, &query, out);
         is_first = false;
         cost_add(out, &cost);

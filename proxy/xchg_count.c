@@ -94,11 +94,12 @@ static void price(const struct xchg *x, struct strv model, struct strv tier,
 }
 
 /* Remembers what was priced by itself: only so can the sum be priced again. */
-static void keep_part(struct xchg *x, struct strv model, const struct usage *usage,
-                      bool is_answer)
+static void keep_part(struct xchg *x, const struct tap_part *told, bool is_answer)
 {
-    struct record_part part = {.model = model,
+    const struct usage *usage = told->usage;
+    struct record_part part = {.model = told->model,
                                .is_answer = is_answer,
+                               .is_share = told->is_share,
                                .answers = 1,
                                .input_least = usage->n[USAGE_INPUT],
                                .input_most = usage->n[USAGE_INPUT],
@@ -123,8 +124,31 @@ static void add_parts(struct xchg *x, struct strv tier, bool is_answer, struct c
     for (size_t i = 0; x->tap && tap_part(x->tap, i, &part); i++) {
         price(x, part.model, tier, part.usage, &cost);
         cost_add(sum, &cost);
-        keep_part(x, part.model, part.usage, is_answer);
+        keep_part(x, &part, is_answer);
     }
+}
+
+/* The answer's usage is what several models took together. */
+static bool is_shared(const struct xchg *x)
+{
+    struct tap_part part;
+
+    return x->tap && x->usage_source == USAGE_PROVIDER && tap_part(x->tap, 0, &part) &&
+           part.is_share;
+}
+
+/* One answer: its usage at its model's rates, or at those of the models that share it, and what
+ * others took beside it. */
+static void price_answer(struct xchg *x, const struct tap_result *seen)
+{
+    struct strv tier = strv_z(seen->service_tier);
+
+    cost_clear(&x->cost);
+    if (!is_shared(x))
+        price(x, settle_model(x, strv_z(seen->model)), tier, &x->usage, &x->cost);
+    add_parts(x, tier, false, &x->cost);
+    if (is_shared(x))
+        x->cost.flags |= PRICE_FLAG_COMPOUND;
 }
 
 /* By the provider's own word it charges nothing for an answer that said nothing. */
@@ -151,6 +175,7 @@ static bool on_answer(void *arg, const struct tap_answer *answer)
 {
     struct xchg *x = arg;
     struct batch *batch = x->batch;
+    const struct tap_part whole = {.model = answer->model, .usage = answer->usage};
     const struct strv tier = STRV("batch");
     struct cost cost;
 
@@ -165,7 +190,7 @@ static bool on_answer(void *arg, const struct tap_answer *answer)
     batch->is_billed = true;
     price(x, answer->model, tier, answer->usage, &cost);
     cost_add(&batch->cost, &cost);
-    keep_part(x, answer->model, answer->usage, true);
+    keep_part(x, &whole, true);
     add_parts(x, tier, true, &batch->cost);
     return true;
 }
@@ -278,9 +303,7 @@ static void count_fetched(struct xchg *x, const struct tap_result *seen)
         x->usage = seen->usage;
         x->usage_source = USAGE_PROVIDER;
         count_videos(x, seen);
-        price(x, settle_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
-              &x->cost);
-        add_parts(x, strv_z(seen->service_tier), false, &x->cost);
+        price_answer(x, seen);
         spare(x, seen);
         collect_done(x, true);
     } else if (!seen->has_usage && seen->end == TAP_END_ERROR && x->upstream_status < 400) {
@@ -320,9 +343,7 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
         calibration_learn(x->worker->calibration, strv_z(x->upstream->name), x->model, &x->facts,
                           seen);
     tell_apart(x);
-    price(x, settle_model(x, strv_z(seen->model)), strv_z(seen->service_tier), &x->usage,
-          &x->cost);
-    add_parts(x, strv_z(seen->service_tier), false, &x->cost);
+    price_answer(x, seen);
     /* What the provider kept of earlier turns is in no request: the estimate is a floor. */
     if (x->facts.server_state && x->usage_source != USAGE_PROVIDER &&
         !usage_has(&seen->usage, USAGE_INPUT) && x->cost.status == PRICE_OK)

@@ -6,6 +6,7 @@
 
 enum {
     IS_ANSWER = 1,
+    IS_SHARE = 2,
     PART_BYTES = 5 * WIRE_U64_BYTES + RECORD_PART_MODEL_MAX_BYTES + WIRE_USAGE_BYTES,
 };
 
@@ -104,7 +105,7 @@ void record_parts_add(struct record_parts *parts, const struct record_part *one,
 
 static size_t make_part(char *p, const struct record_part *part)
 {
-    size_t n = wire_make_u64(p, part->is_answer ? IS_ANSWER : 0);
+    size_t n = wire_make_u64(p, part->is_answer ? IS_ANSWER : part->is_share ? IS_SHARE : 0);
 
     n += wire_make_u64(p + n, part->model.n);
     if (part->model.n > 0)
@@ -148,12 +149,13 @@ enum rc record_parts_next(struct strv *bytes, struct record_part *out)
     *out = (struct record_part){.answers = 0};
     kind = wire_get_u64(&in);
     out->is_answer = kind == IS_ANSWER;
+    out->is_share = kind == IS_SHARE;
     out->model = wire_get_bytes(&in, wire_get_u64(&in));
     out->answers = wire_get_u64(&in);
     out->input_least = wire_get_u64(&in);
     out->input_most = wire_get_u64(&in);
     wire_get_usage(&in, &out->usage);
-    if (in.bad || kind > IS_ANSWER || out->answers == 0 || out->input_least > out->input_most ||
+    if (in.bad || kind > IS_SHARE || out->answers == 0 || out->input_least > out->input_most ||
         out->input_most > USAGE_MAX_COUNT || out->model.n > RECORD_PART_MODEL_MAX_BYTES)
         return RC_BAD;
     *bytes = strv_skip(*bytes, (size_t)((const char *)in.p - bytes->p));

@@ -2,8 +2,8 @@
  * record_part.h - of a cost that is a sum: what was priced apart, so that it can be priced
  * again.
  *
- * The answers of a batch, and what other models took for an answer, have prices of their
- * own.  A record keeps them in groups: answers of one model whose counts may be added up
+ * The answers of a batch, what other models took for an answer, and the shares of models
+ * that answered together have prices of their own.  A record keeps them in groups: answers of one model whose counts may be added up
  * without changing what they cost, since every rate is a multiplication.  Where that is not
  * so (fees a request, charges by time with least quantities, a context step between two
  * lengths) an answer is a group of its own.  Groups beyond RECORD_PARTS_MAX are not kept,
@@ -24,7 +24,9 @@ enum { RECORD_PARTS_MAX = 24, RECORD_PART_MODEL_MAX_BYTES = 256 };
 
 struct record_part {
     struct strv model; /* as served; empty: not said */
-    bool is_answer;    /* of a batch, at its tier; else beside the record's own usage */
+    bool is_answer;    /* of a batch, at its tier */
+    bool is_share;     /* of the record's usage, which such parts add up to, at its tier; neither:
+                        * beside that usage */
     uint64_t answers;  /* alike ones that were added up; at least 1 */
     uint64_t input_least, input_most; /* all input tokens of the smallest and the largest one */
     struct usage usage;               /* of all of them */

@@ -205,6 +205,25 @@ void parts_add(struct reading *r, enum part_kind kind, const char *model,
     r->parts->n++;
 }
 
+void parts_check_shares(struct reading *r)
+{
+    const struct usage *u = &r->result.usage;
+    uint64_t input = 0, output = 0;
+    bool any = false;
+
+    for (size_t i = 0; r->parts != NULL && i < r->parts->n; i++) {
+        if (r->parts->at[i].kind != PART_SHARE)
+            continue;
+        any = true; /* each count is at most USAGE_MAX_COUNT */
+        input += r->parts->at[i].usage.n[USAGE_INPUT];
+        output += r->parts->at[i].usage.n[USAGE_OUTPUT];
+    }
+    if (!any || (input == u->n[USAGE_INPUT] && output == u->n[USAGE_OUTPUT]))
+        return;
+    parts_drop(r, PART_SHARE);
+    r->result.inconsistent = true;
+}
+
 void parts_drop(struct reading *r, enum part_kind kind)
 {
     size_t kept = 0;

@@ -120,7 +120,12 @@ struct reader {
 };
 
 /* What another model than the answer's did for it, at rates of its own. */
-enum part_kind { PART_ITERATION = 1, PART_SVG, PART_DRAWING };
+enum part_kind {
+    PART_ITERATION = 1,
+    PART_SVG,
+    PART_DRAWING,
+    PART_SHARE, /* not beside the usage: all of that is the sum of such parts */
+};
 
 enum { PARTS_MAX = 8 };
 
@@ -236,6 +241,11 @@ void parts_add(struct reading *r, enum part_kind kind, const char *model,
                const struct usage *usage);
 /* Forgets those of one kind: what follows replaces them. */
 void parts_drop(struct reading *r, enum part_kind kind);
+/*
+ * The usage is whole: shares that do not add up to it say nothing (Groq's streams tell of the
+ * whole under each model's name), and the result is inconsistent.
+ */
+void parts_check_shares(struct reading *r);
 
 /* The answer whose counts were read has an id, by which it may be fetched and told again. */
 void reading_keep_id(struct reading *r);

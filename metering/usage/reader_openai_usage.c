@@ -4,6 +4,8 @@
  */
 #include "metering/usage/reader_openai_int.h"
 
+#include <string.h>
+
 /*
  * Some providers count a part beside its whole; their own total gives it away.
  * xAI's chat: reasoning beside completion.  Mistral: audio beside the prompt.
@@ -133,6 +135,27 @@ void openai_to_usage(struct reading *r)
     add_video(r);
 }
 
+/* Several calls of one model are one share: no model of such systems is dearer by its length. */
+static bool add_to_share(struct reading *r, const struct usage *u)
+{
+    for (size_t i = 0; r->parts != NULL && i < r->parts->n; i++) {
+        struct usage *sum = &r->parts->at[i].usage;
+
+        if (r->parts->at[i].kind != PART_SHARE ||
+            strcmp(r->parts->at[i].model, r->iteration_model) != 0)
+            continue;
+        for (unsigned f = 0; f < USAGE_COUNT; f++) {
+            if (!usage_has(u, f))
+                continue;
+            if (sum->n[f] + u->n[f] > USAGE_MAX_COUNT)
+                return false;
+            usage_set(sum, f, sum->n[f] + u->n[f]);
+        }
+        return true;
+    }
+    return false;
+}
+
 void openai_add_side(struct reading *r, enum part_kind kind)
 {
     const struct raw_counts *c = &r->iteration;
@@ -148,5 +171,6 @@ void openai_add_side(struct reading *r, enum part_kind kind)
     (void)usage_set_modalities(&u, c, c->n[RAW_INPUT], c->n[RAW_OUTPUT]);
     if (kind == PART_DRAWING && !usage_has(&u, USAGE_OUTPUT_IMAGE))
         usage_set(&u, USAGE_OUTPUT_IMAGE, c->n[RAW_OUTPUT]);
-    parts_add(r, kind, r->iteration_model, &u);
+    if (kind != PART_SHARE || !add_to_share(r, &u))
+        parts_add(r, kind, r->iteration_model, &u);
 }

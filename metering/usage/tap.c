@@ -390,6 +390,7 @@ enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass)
     if (r->reader != NULL)
         rc = end_body(tap, clean, pass);
     tap->finished = true;
+    parts_check_shares(r);
     if (r->result.has_usage && r->terminator)
         r->result.usage_is_final = true;
     tap_end_text(tap);
@@ -405,7 +406,8 @@ bool tap_part(const struct tap *tap, size_t i, struct tap_part *out)
     if (r->parts == NULL || i >= r->parts->n)
         return false;
     *out = (struct tap_part){.model = strv_z(r->parts->at[i].model),
-                             .usage = &r->parts->at[i].usage};
+                             .usage = &r->parts->at[i].usage,
+                             .is_share = r->parts->at[i].kind == PART_SHARE};
     if (out->model.n == 0 && r->parts->at[i].kind == PART_DRAWING)
         out->model = strv_z(r->tool_model);
     return true;

@@ -76,10 +76,11 @@ struct tap_result {
     char search_ctx[16]; /* how much a search took in, where that has its price; "": not said */
 };
 
-/* What another model took for the answer, beside its usage and at rates of its own. */
+/* What another model took for the answer at rates of its own: beside its usage, or of it. */
 struct tap_part {
     struct strv model; /* empty: not said */
     const struct usage *usage;
+    bool is_share; /* of the usage, which is the sum of such parts and no model's own */
 };
 
 /*

@@ -178,6 +178,57 @@ def test_what_a_customer_pays_is_no_cost(gateways):
     assert answer.status == 400
 
 
+# ---- systems of several models -----------------------------------------------------------------
+
+def shares(*of):
+    """Groq's usage of a system: the whole, and what each model took of it."""
+    parts = [{"model": model, "usage": {"prompt_tokens": read, "completion_tokens": written,
+                                        "total_tokens": read + written}}
+             for model, read, written in of]
+    return {name: sum(p["usage"][name] for p in parts) for name in parts[0]["usage"]}, \
+        {"models": parts}
+
+
+def test_each_model_of_a_system_has_its_own_rates(gateways):
+    gateway = with_provider(gateways, "groq")
+    body = {"model": "groq/compound", "messages": [{"role": "user", "content": "x"}]}
+    models = ("llama-3.3-70b-versatile", "openai/gpt-oss-120b")
+
+    def record(usage, breakdown):
+        return record_of(gateway, ask(
+            gateway, "POST", "/groq/openai/v1/chat/completions", body,
+            http(chat("groq/compound", usage, usage_breakdown=breakdown))))
+
+    known = record(*shares((models[0], 226, 109), (models[1], 4903, 873), (models[0], 4, 1)))
+    assert known["model"] == "groq/compound" and known["usage_source"] == "provider"
+    assert (known["usage"]["input_tokens"], known["usage"]["output_tokens"]) == (5133, 983)
+    assert Decimal(known["cost_usd"]) == price(models[0], "groq", **{"in": 230, "out": 110}) + \
+        price(models[1], "groq", **{"in": 4903, "out": 873})
+    assert [p["model"] for p in known["parts"]] == list(models)
+    # What has no price makes the whole a floor, wherever it stands; of one that has none it is none.
+    for of in ((("nobody", 5, 5), (models[1], 10, 10)), ((models[1], 10, 10), ("nobody", 5, 5))):
+        floor = record(*shares(*of))
+        assert Decimal(floor["cost_usd"]) == price(models[1], "groq", **{"in": 10, "out": 10})
+        assert floor["price_status"] == "partial"
+    assert record(*shares(("nobody", 5, 5)))["cost_usd"] is None
+    # A breakdown that tells of the whole under each name is none.
+    usage, breakdown = shares((models[0], 226, 109))
+    breakdown["models"] *= 2
+    whole = record(usage, breakdown)
+    assert whole["cost_usd"] is None and "parts" not in whole
+
+
+def test_a_batch_with_a_line_that_has_no_price_is_a_floor(gateways):
+    gateway = gateways()
+    text = [{"type": "text", "text": "Yes."}]
+    lines = batch_line(text, "end_turn", model="nobody"), batch_line(text, "end_turn")
+    for n, order in enumerate((lines, lines[::-1])):
+        record = batch(gateway, "anthropic", f"b{n}", *order)
+        assert record["price_status"] == "partial"
+        assert Decimal(record["cost_usd"]) == \
+            price("claude-haiku-4-5", "anthropic", "batch", **{"in": 106, "out": 1})
+
+
 # ---- what no answer prices --------------------------------------------------------------------
 
 @pytest.mark.parametrize("upstream, path, known", [

@@ -348,6 +348,30 @@ def test_a_step_within_a_group_leaves_the_record_as_it_is(gateways, provider, tm
     assert "1 that were priced in parts" in done.stderr
 
 
+def test_shares_are_priced_again(gateways, provider, tmp_path):
+    """Of an answer that several models made together; the name that they have together has no
+    price."""
+    shop = Shop(gateways, tmp_path)
+    gateway = shop.start()
+    took = [("alpha", 1000, 100), ("beta", 3000, 50)]
+    record = record_of(gateway, ask(
+        gateway, "POST", "/openai/v1/chat/completions", {"model": "both", "messages": []},
+        http({"model": "both", "choices": [], "usage": {
+            "prompt_tokens": 4000, "completion_tokens": 150, "total_tokens": 4150},
+            "usage_breakdown": {"models": [{"model": model, "usage": {
+                "prompt_tokens": read, "completion_tokens": written}}
+                for model, read, written in took]}})))
+    assert len(record["parts"]) == 2 and record["price_status"] == "ok"
+    assert shop.reprice("--all")["total"]["changed"] == 0
+    shop.write(book_of(entry("alpha", (None, None, {"in": "7", "out": "0"})),
+                       entry("beta", (None, None, {"in": "11", "out": "13"}))))
+    shop.reprice("--apply", "--reason", "new rates")
+    change, = [r for r in gateway.export() if "corrects" in r]
+    assert Decimal(record["cost_usd"]) + Decimal(change["cost_usd"]) == \
+        Decimal(7 * 1000 + 11 * 3000 + 13 * 50) / 10**6
+    ledger_is_whole(gateway)
+
+
 def test_another_models_part_is_priced_again(gateways, provider, tmp_path):
     shop = Shop(gateways, tmp_path)
     gateway = shop.start()

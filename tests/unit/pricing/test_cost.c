@@ -54,13 +54,19 @@ static void test_lines_of_one_rate_are_one(void **state)
 
 static void test_what_has_no_price_makes_the_whole_partial(void **state)
 {
-    struct cost sum = one(METER_IN, 1, 1), part;
+    const struct cost priced = one(METER_IN, 1, 1);
+    struct cost sum, none;
 
     (void)state;
-    cost_clear(&part);
-    cost_add(&sum, &part);
-    assert_int_equal(sum.status, PRICE_PARTIAL);
-    check_sum(&sum);
+    cost_clear(&none);
+    for (int first = 0; first < 2; first++) { /* whichever of them comes first */
+        cost_clear(&sum);
+        cost_add(&sum, first ? &none : &priced);
+        cost_add(&sum, first ? &priced : &none);
+        assert_int_equal(sum.status, PRICE_PARTIAL);
+        assert_int_equal(sum.n_lines, 1);
+        check_sum(&sum);
+    }
 }
 
 /* More rates than lines: amounts still add up. */
