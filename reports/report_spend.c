@@ -110,6 +110,7 @@ enum request_column {
     REQUEST_ERROR_RATIO,
     REQUEST_RETRIES,
     REQUEST_LATENCY,
+    REQUEST_LATENCY_P95,
     REQUEST_UNPRICED,
     REQUEST_UNKNOWN,
 };
@@ -134,6 +135,7 @@ static void request_columns(struct sheet *t)
     sheet_column(t, "error_ratio", "error", COLUMN_RATIO, COLUMN_PER_CENT);
     sheet_column(t, "retries", "retries", COLUMN_COUNT, quality);
     sheet_column(t, "mean_latency_ms", "mean ms", COLUMN_RATIO, 0);
+    sheet_column(t, "p95_latency_ms", "p95 ms", COLUMN_COUNT, 0);
     sheet_column(t, "unpriced_requests", "unpriced", COLUMN_COUNT, quality);
     sheet_column(t, "unknown_usage_requests", "usage unknown", COLUMN_COUNT, quality);
 }
@@ -163,6 +165,8 @@ static void request_cells(const struct ledger_sums *s, const struct ledger_row *
     c[REQUEST_ERROR_RATIO] = cell_ratio(s->errors, s->requests);
     c[REQUEST_RETRIES] = cell_count(s->retries);
     c[REQUEST_LATENCY] = cell_ratio(s->latency_us, (money_int)s->requests * 1000);
+    if (row && row->has_latency)
+        c[REQUEST_LATENCY_P95] = cell_count(row->p95_latency_ms);
     c[REQUEST_UNPRICED] = cell_count(s->unpriced);
     c[REQUEST_UNKNOWN] = cell_count(s->by_usage_source[USAGE_NONE]);
 }
@@ -210,7 +214,10 @@ static enum rc ask_and_fill(struct run *run, bool requests)
 
     if (run->params->has_cohort)
         return run_refuses(run, "cohort", "it is a word of tasks");
-    rc = run_sums(run, requests ? LEDGER_WANT_PERCENTILES : LEDGER_SPARE_TRANSPORT, &rows);
+    rc = run_sums(run,
+                  requests ? LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY
+                           : LEDGER_SPARE_TRANSPORT,
+                  &rows);
     if (rc != RC_OK)
         return rc;
     rc = fill(run, requests, &rows);

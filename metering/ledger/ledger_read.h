@@ -31,6 +31,7 @@ enum {
     LEDGER_GROUP_MAX = 16,       /* fields of a grouping */
     LEDGER_ROWS_MAX = 2000000,   /* rows of one answer; more is RC_LIMIT */
     LEDGER_VALUES_MAX = 1 << 25, /* costs held to find percentiles; more is RC_LIMIT */
+    LEDGER_LATENCIES_MAX = 1 << 27, /* times held for the same; of more they stay unknown */
 };
 /* The longest that a request lasts: how far past a window lines are read by their start. */
 #define LEDGER_LONGEST_US (INT64_C(24) * 3600 * 1000000)
@@ -165,6 +166,7 @@ enum ledger_want {
     LEDGER_WANT_PERCENTILES = 8, /* row.percentile: exact, reads the lines */
     LEDGER_WANT_LINES = 16,      /* never use rollups or facts (audit, tests) */
     LEDGER_WANT_REQUESTS = 128,  /* no rollups, but facts: those of old lack the bands */
+    LEDGER_WANT_LATENCY = 256,   /* with PERCENTILES: row.p95_latency_ms */
     /* Parts of the sums that are not looked at, and may be zero: an answer may come sooner. */
     LEDGER_SPARE_TOKENS = 32,    /* tokens, reported */
     LEDGER_SPARE_TRANSPORT = 64, /* provider's costs, times, bytes */
@@ -197,6 +199,8 @@ struct ledger_row {
     struct ledger_meter_sum *meters;  /* METER_COUNT of them, or NULL */
     struct money
         percentile[LEDGER_PERCENTILES]; /* of priced requests; valid if sums.priced > 0 */
+    bool has_latency;
+    uint32_t p95_latency_ms; /* of all requests, in whole milliseconds, rounded down */
 };
 
 /* Rows in order of period, then of values (by bytes). Only rows with requests exist. */

@@ -8,6 +8,7 @@
 
 #include "base/xalloc.h"
 #include "metering/ledger/read_cube.h"
+#include "metering/ledger/read_latency.h"
 #include "metering/ledger/wire.h"
 
 enum rc answer_can_use_facts(const struct answer *a, bool *can, struct fail *fail)
@@ -343,8 +344,9 @@ static enum rc each_cost(struct fact_pick *p, const struct bucket_set *sets,
     return rc;
 }
 
-enum rc answer_each_cost(struct answer *a, const uint16_t *wanted, int64_t from_us,
-                         int64_t to_us, answer_cost_fn *fn, void *arg, struct fail *fail)
+enum rc answer_each_cost(struct answer *a, const uint16_t *wanted, struct latencies *latencies,
+                         int64_t from_us, int64_t to_us, answer_cost_fn *fn, void *arg,
+                         struct fail *fail)
 {
     enum rc rc = read_kept(a->reader, &a->q->filter, from_us, to_us, fail);
     struct fact_pick *p = rc == RC_OK ? pick_open(a, from_us, to_us, false, fail) : NULL;
@@ -357,6 +359,8 @@ enum rc answer_each_cost(struct answer *a, const uint16_t *wanted, int64_t from_
     while (rc == RC_OK && pick_next(p)) {
         a->fact_rows += p->n_picked;
         rc = each_cost(p, sets, fn, arg, fail);
+        if (rc == RC_OK && latencies)
+            rc = latencies_add_block(latencies, p, fail);
     }
     if (rc == RC_OK && p->facts.rc != RC_OK) {
         rc = p->facts.rc;

@@ -286,12 +286,14 @@ enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us,
                          struct fail *fail) RC_MUST;
 /*
  * The row and cost of each request in whose bucket (plus one) a percentile of its row, or of
- * the total, is wanted: LEDGER_PERCENTILES a row, the total last.
+ * the total, is wanted: LEDGER_PERCENTILES a row, the total last.  latencies, where it is not
+ * NULL, takes those of all requests in the same pass.
  */
+struct latencies;
 typedef enum rc answer_cost_fn(size_t row, struct money cost, unsigned bucket, void *arg,
                                struct fail *fail);
 enum rc answer_each_cost(struct answer *a, const uint16_t *wanted,
-                         int64_t from_us, int64_t to_us, answer_cost_fn *fn, void *arg,
-                         struct fail *fail) RC_MUST;
+                         struct latencies *latencies, int64_t from_us, int64_t to_us,
+                         answer_cost_fn *fn, void *arg, struct fail *fail) RC_MUST;
 
 #endif

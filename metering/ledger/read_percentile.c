@@ -1,5 +1,6 @@
 /*
- * read_percentile.c - exact percentiles of cost per request, by nearest rank.
+ * read_percentile.c - exact percentiles of cost per request, by nearest rank; beside them,
+ * where it is asked for, that of their times (read_latency.c).
  *
  * The histograms already say in which bucket each rank falls.  One pass over the
  * requests collects the costs of just those buckets; sorted, they give the value.
@@ -8,7 +9,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
-#include "metering/ledger/read_int.h"
+#include "metering/ledger/read_latency.h"
 
 static const unsigned percents[LEDGER_PERCENTILES] = {
     [LEDGER_P50] = 50, [LEDGER_P90] = 90, [LEDGER_P95] = 95, [LEDGER_P99] = 99};
@@ -26,6 +27,7 @@ struct picking {
     struct answer *answer;
     struct pick *picks; /* LEDGER_PERCENTILES a row; the total's are last */
     size_t held;
+    struct latencies *latencies; /* NULL: not asked for, or too many */
 };
 
 static void aim(const struct cost_histogram *h, struct pick *picks)
@@ -69,6 +71,15 @@ static enum rc offer(struct picking *g, struct pick *picks, struct money cost, u
     return RC_OK;
 }
 
+static enum rc collect_latency(struct picking *g, const struct line *line, size_t row,
+                               struct fail *fail)
+{
+    struct record record;
+    enum rc rc = read_body(g->answer->reader, line->seq, &record, fail);
+
+    return rc == RC_OK ? latencies_add(g->latencies, row, record.latency_us, fail) : rc;
+}
+
 static enum rc collect(const struct line *line, const struct combo *combo, void *arg,
                        struct fail *fail)
 {
@@ -76,14 +87,18 @@ static enum rc collect(const struct line *line, const struct combo *combo, void 
     struct answer *a = g->answer;
     struct ledger_row *row;
     struct money cost;
+    bool has_cost = line->is_priced && (!line->is_correction || line->is_late_price);
+    bool has_latency = g->latencies && !line->is_correction;
     unsigned bucket;
     enum rc rc;
 
     a->line_rows++;
-    if (!line->is_priced || (line->is_correction && !line->is_late_price))
+    if (!has_cost && !has_latency)
         return RC_OK;
     rc = answer_row(a, line, combo, false, &row, fail);
-    if (rc != RC_OK || !row)
+    if (rc == RC_OK && row && has_latency)
+        rc = collect_latency(g, line, (size_t)(row - a->rows), fail);
+    if (rc != RC_OK || !row || !has_cost)
         return rc;
     rc = line_cost(a->reader, line, &cost, fail);
     if (rc != RC_OK)
@@ -118,7 +133,7 @@ static enum rc collect_costs(struct picking *g, int64_t from_us, int64_t to_us,
         if (g->picks[i].rank > 0)
             wanted[i] = (uint16_t)(g->picks[i].bucket + 1);
     }
-    rc = answer_each_cost(g->answer, wanted, from_us, to_us, collect_cost, g, fail);
+    rc = answer_each_cost(g->answer, wanted, g->latencies, from_us, to_us, collect_cost, g, fail);
     free(wanted);
     return rc;
 }
@@ -149,6 +164,8 @@ enum rc answer_percentiles(struct answer *a, struct fail *fail)
     for (size_t i = 0; i < a->n_rows; i++)
         aim(a->rows[i].histogram, g.picks + i * LEDGER_PERCENTILES);
     aim(a->total.histogram, g.picks + a->n_rows * LEDGER_PERCENTILES);
+    if (a->q->want & LEDGER_WANT_LATENCY)
+        g.latencies = latencies_new(a);
     filter_end_bounds(&a->q->filter, &from_us, &to_us);
     rc = a->can_use_facts ? collect_costs(&g, from_us, to_us, fail)
                           : scan_lines(a->reader, &a->q->filter, from_us, to_us, LINES_BY_END,
@@ -157,6 +174,9 @@ enum rc answer_percentiles(struct answer *a, struct fail *fail)
         rc = choose(&a->rows[i], g.picks + i * LEDGER_PERCENTILES, fail);
     if (rc == RC_OK)
         rc = choose(&a->total, g.picks + a->n_rows * LEDGER_PERCENTILES, fail);
+    if (rc == RC_OK && g.latencies)
+        rc = latencies_finish(g.latencies, a, fail);
+    latencies_free(g.latencies);
     for (size_t i = 0; i < n * LEDGER_PERCENTILES; i++)
         free(g.picks[i].values);
     free(g.picks);

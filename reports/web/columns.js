@@ -6,7 +6,7 @@ const TITLES = {
     output_tokens: "Output tokens", mean_cost_usd: "Mean", min_cost_usd: "Least",
     p50_cost_usd: "p50", p90_cost_usd: "p90", p95_cost_usd: "p95", p99_cost_usd: "p99",
     max_cost_usd: "Most", p50_completed_usd: "p50 completed", p90_completed_usd: "p90 completed",
-    p95_completed_usd: "p95 completed", mean_latency_ms: "Mean latency, ms",
+    p95_completed_usd: "p95 completed", mean_latency_ms: "Mean latency, ms", p95_latency_ms: "p95 latency, ms",
     mean_first_byte_ms: "First byte, ms", max_latency_ms: "Longest, ms",
     cost_per_completed_task_usd: "Cost per completed task", retry_cost_usd: "Spent on retries",
     failure_cost_usd: "Spent on failures", error_ratio: "Errors", errors: "Failed requests",

@@ -39,7 +39,7 @@ export const requests = measure(
     { path: "/requests", title: "Cost per request", by: "model" }, "requests", "What a request costs",
     [["p50_cost_usd", "half cost at most (p50)"], ["p95_cost_usd", "19 of 20 cost at most (p95)"]],
     ["requests", "cost_usd", "mean_cost_usd", "p50_cost_usd", "p90_cost_usd", "p95_cost_usd", "p99_cost_usd",
-     "max_cost_usd", "tokens_per_request", "error_ratio", "mean_latency_ms", "unpriced_requests"], false);
+     "max_cost_usd", "tokens_per_request", "error_ratio", "mean_latency_ms", "p95_latency_ms", "unpriced_requests"], false);
 
 export const tasks = measure(
     { path: "/tasks", title: "Cost per task", by: "task_type",

@@ -150,7 +150,7 @@ static int64_t ask_sql(const struct kit_dir *d, const char *sql)
 
 static struct ledger_rows by_customer(struct ledger_reader *r, unsigned want)
 {
-    struct ledger_question q = {.n_by = 1, .want = want | LEDGER_WANT_PERCENTILES};
+    struct ledger_question q = {.n_by = 1, .want = want | LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY};
     struct ledger_rows rows;
     struct fail fail;
 
@@ -172,6 +172,8 @@ static void check_answer(const struct kit_dir *d, bool from_facts)
         assert_true(strv_eq(a.at[i].value[0], b.at[i].value[0]));
         assert_true(ledger_sums_equal(&a.at[i].sums, &b.at[i].sums));
         assert_memory_equal(a.at[i].percentile, b.at[i].percentile, sizeof(a.at[i].percentile));
+        assert_true(a.at[i].has_latency && b.at[i].has_latency);
+        assert_int_equal(a.at[i].p95_latency_ms, b.at[i].p95_latency_ms);
     }
     ledger_rows_release(&a);
     ledger_rows_release(&b);

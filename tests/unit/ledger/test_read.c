@@ -343,11 +343,29 @@ static void check_percentiles(const struct ledger_row *row, struct money *costs,
     assert_int_equal(money_cmp(row->sums.cost_max, costs[n - 1]), 0);
 }
 
+static int by_time(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void check_latency(const struct ledger_row *row, int64_t *us, size_t n)
+{
+    assert_int_equal(row->sums.requests, n);
+    assert_int_equal(row->has_latency, n > 0);
+    if (n == 0)
+        return;
+    qsort(us, n, sizeof(*us), by_time);
+    assert_int_equal(row->p95_latency_ms, us[(n * 95 + 99) / 100 - 1] / 1000);
+}
+
 static void check_row(const struct ledger_question *q, const struct ledger_row *row, bool total)
 {
     struct money *costs = xcalloc(LINES, sizeof(*costs));
+    int64_t *times = xcalloc(LINES, sizeof(*times));
     struct ledger_sums want = {0};
-    size_t n = 0;
+    size_t n = 0, n_times = 0;
 
     for (int i = 0; i < LINES; i++) {
         struct ledger_sums one;
@@ -358,9 +376,12 @@ static void check_row(const struct ledger_question *q, const struct ledger_row *
         ledger_sums_add(&want, &one);
         if (lines[i].price_status != PRICE_NONE)
             costs[n++] = lines[i].cost;
+        times[n_times++] = lines[i].latency_us;
     }
     assert_true(ledger_sums_equal(&want, &row->sums));
     check_percentiles(row, costs, n);
+    check_latency(row, times, n_times);
+    free(times);
     free(costs);
 }
 
@@ -377,7 +398,7 @@ static void answers_equal_the_oracle(void **state)
         struct fail fail;
 
         random_question(&seed, zone, i % 2, &q);
-        q.want = LEDGER_WANT_PERCENTILES;
+        q.want = LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY;
         assert_int_equal(ledger_read_sums(r, &q, &rows, &fail), RC_OK);
         for (size_t k = 0; k < rows.n && k < 50; k++)
             check_row(&q, &rows.at[k], false);

@@ -54,6 +54,7 @@ static void test_percentiles_are_costs_that_were(void **state)
     for (size_t i = 0; i < 10; i++) {
         struct record r = fixture_record(at("2026-11-05T10:00:00Z") + (int64_t)i);
         fixture_set_cost(&r, costs[i] * usd("0.01"));
+        r.latency_us = (12 - (int64_t)i) * 1000 - 1;
         if (i == 3)
             r.outcome = OUTCOME_PROVIDER_ERROR;
         fixture_add(&f, &r);
@@ -73,7 +74,8 @@ static void test_percentiles_are_costs_that_were(void **state)
     assert_count(row, "errors", 1);
     assert_true(member(row, "error_ratio")->valuedouble == 0.1);
     assert_true(member(row, "tokens_per_request")->valuedouble == 110);
-    assert_true(member(row, "mean_latency_ms")->valuedouble == 1500);
+    assert_true(member(row, "mean_latency_ms")->valuedouble == 7.499);
+    assert_count(row, "p95_latency_ms", 11);
     cJSON_Delete(json);
 }
 
