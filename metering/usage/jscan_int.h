@@ -51,10 +51,17 @@ static inline const char *skip_space(const char *p, const char *end)
     return p;
 }
 
+/* Over bytes that are no quote, backslash or (strict) control character, as far as its steps
+ * reach; at most to the first that is. Where the processor has wide vectors, 64 bytes a step. */
+const char *jscan_long_run(const char *p, const char *end, bool loose);
+
+enum { LONG_RUN_BYTES = 256 }; /* with so many to go it is worth a call */
+
 /* First quote, backslash or (strict) control character. */
 static inline const char *string_run(const char *p, const char *end, bool loose)
 {
 #ifdef __SSE2__
+    const char *near = end - p > LONG_RUN_BYTES ? p + LONG_RUN_BYTES : end;
     const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\');
     const __m128i control = _mm_set1_epi8(loose ? -1 : 0x1f);
 
@@ -68,6 +75,10 @@ static inline const char *string_run(const char *p, const char *end, bool loose)
         mask = _mm_movemask_epi8(stop);
         if (mask != 0)
             return p + __builtin_ctz((unsigned)mask);
+        if (p >= near) {
+            p = jscan_long_run(p, end, loose) - 16;
+            near = end;
+        }
     }
 #endif
     while (p < end && *p != '"' && *p != '\\' && (loose || (unsigned char)*p > 0x1f))

@@ -266,6 +266,39 @@ static void test_counts_decoded_bytes(void **state)
     assert_int_equal(jscan_counted(&s), 4); /* still open: the escape's first byte counts */
 }
 
+/* Runs of bytes are read by the word, by 16 and by 64: whatever ends one is seen at every place. */
+static void test_long_texts_end_where_they_end(void **state)
+{
+    enum { MOST = 700 };
+    static const char before[] = "{\"text\":\"";
+    char json[sizeof(before) + MOST + 8];
+    struct told t;
+    struct jscan s;
+
+    (void)state;
+    for (size_t n = 0; n < MOST; n++) {
+        size_t at = sizeof(before) - 1 + n, end;
+
+        memcpy(json, before, sizeof(before) - 1);
+        memset(json + sizeof(before) - 1, n % 2 ? 'x' : '\xe4', MOST);
+        end = at + (size_t)sprintf(json + at, "\"}");
+        assert_int_equal(scan(json, end, false, end, &t, &s), RC_OK);
+        assert_int_equal(s.counted_bytes, n);
+        end = at + (size_t)sprintf(json + at, "\\n!\"}");
+        assert_int_equal(scan(json, end, true, end, &t, &s), RC_OK);
+        assert_int_equal(s.counted_bytes, n + 2);
+        end = at + (size_t)sprintf(json + at, "\x1f\"}");
+        assert_int_equal(scan(json, end, false, end, &t, &s), RC_BAD);
+        end = at + (size_t)sprintf(json + at, " ~\x7f\"}");
+        assert_int_equal(scan(json, end, true, end, &t, &s), RC_OK);
+        assert_int_equal(s.counted_bytes, n + 3);
+        /* Of what nobody wants only where it ends is looked at. */
+        memcpy(json, "[[\"_____", sizeof(before) - 1);
+        end = at + (size_t)sprintf(json + at, "\x1f\"]]");
+        assert_int_equal(scan(json, end, true, end, &t, &s), RC_OK);
+    }
+}
+
 static void test_names_in_other_case_are_noticed(void **state)
 {
     static const struct {
@@ -366,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_depth_is_bounded),
         cmocka_unit_test(test_long_texts_are_cut),
         cmocka_unit_test(test_counts_decoded_bytes),
+        cmocka_unit_test(test_long_texts_end_where_they_end),
         cmocka_unit_test(test_names_in_other_case_are_noticed),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_unescape),
