@@ -250,16 +250,19 @@ static void look_for_trouble(struct alerts *a, const struct alert_watch *w)
 static enum rc look_at_ledger(struct alerts *a, const struct alert_watch *w, bool slow)
 {
     int64_t start;
+    const char *owner = server_owner(a->server, &start);
     struct fail fail = {.rc = RC_OK};
-    struct ledger_reader *reader = ledger_read_open(a->config->ledger_path, &fail);
+    struct ledger_reader *reader;
     enum rc rc;
 
+    if (!owner) /* nor is there anything new in it */
+        return RC_AGAIN;
+    reader = ledger_read_open(a->config->ledger_path, &fail);
     if (!reader)
         return RC_IO;
     rc = ledger_read_begin(reader, &fail);
     if (rc == RC_OK) {
-        crossings_begin(a->crossings, a->config, server_owner(a->server, &start), reader,
-                        a->now_us);
+        crossings_begin(a->crossings, a->config, owner, reader, a->now_us);
         rc = alert_watch_budgets(w, reader, slow, &fail);
         if (rc == RC_OK) {
             settle(a, budget_kinds);

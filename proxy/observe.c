@@ -61,10 +61,14 @@ static void show_metrics(struct buf *out, void *arg)
 static bool is_ready(struct buf *why, void *arg)
 {
     struct server *s = ((struct observe *)arg)->server;
+    struct strv what = STRV("draining");
 
-    if (!atomic_load(&s->draining))
-        return true;
-    if (buf_append(why, "draining", 8) != RC_OK)
+    if (!atomic_load(&s->draining)) {
+        if (ledger_is_open(s->ledger))
+            return true;
+        what = STRV("the ledger cannot be opened yet");
+    }
+    if (buf_append(why, what.p, what.n) != RC_OK)
         log_line(LOG_DEBUG, "observe", "no room", "for=reason");
     return false;
 }

@@ -30,7 +30,9 @@ struct rebuild {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     atomic_bool wanted;
-    uint64_t marks; /* asked of the workers so far; by the thread alone */
+    uint64_t marks; /* asked of the workers so far; by the thread alone, as what follows */
+    bool is_blind;        /* see limit_memory_set_blind */
+    bool is_shared_known; /* what Redis had was noted */
 };
 
 /* What is to be written. */
@@ -289,10 +291,9 @@ static unsigned nodes_known(const struct server *s)
 }
 
 /* RC_OK: this ledger's part of Redis' counters is in order. */
-static enum rc rebuild_redis(struct rebuild *r, bool workers_run)
+static enum rc rebuild_redis(struct rebuild *r, const struct config *config, bool workers_run)
 {
-    struct generation *g = server_generation(r->server);
-    struct task task = {.options = options_of(g->config), .until_us = INT64_MAX};
+    struct task task = {.options = options_of(config), .until_us = INT64_MAX};
     enum rc rc;
 
     task.options.owner = server_owner(r->server, &task.options.start);
@@ -308,7 +309,105 @@ static enum rc rebuild_redis(struct rebuild *r, bool workers_run)
             rc = written(r);
         }
         if (rc == RC_OK)
-            rc = set_and_tell(r, g->config, &task);
+            rc = set_and_tell(r, config, &task);
+    }
+    return rc;
+}
+
+static enum rc rebuild_memory(struct rebuild *r, const struct config *config)
+{
+    struct task task = {.part = LIMIT_PART_MISSING,
+                        .as_of_us = clock_wall_us(),
+                        .until_us = INT64_MAX};
+
+    return limit_set_count(config->limits) > 0 ? set_and_tell(r, config, &task) : RC_OK;
+}
+
+/* ---- what `local` goes on with --------------------------------------------------- */
+
+/* All that is in Redis: a limit that nobody has asked for since the start is known as well. */
+static enum rc note_shared(struct rebuild *r, const struct config *config)
+{
+    const struct limiter_options options = options_of(config);
+    struct found found = {0};
+    enum rc rc;
+
+    arena_init(&found.scopes, SCOPES_BYTES);
+    rc = limit_read(&options, NULL, config->limits, clock_wall_us(), on_spent, &found);
+    if (rc == RC_OK)
+        rc = limit_note(r->server->limit_memory, config->limits, found.at, found.n);
+    arena_release(&found.scopes);
+    free(found.at);
+    return rc;
+}
+
+/* Redis is away and has told nothing since the start: what this ledger has is spent at least. */
+static enum rc note_own(struct rebuild *r, const struct config *config)
+{
+    const struct task task = {.part = LIMIT_PART_MISSING,
+                              .as_of_us = clock_wall_us(),
+                              .until_us = INT64_MAX};
+    struct found found = {0};
+    struct fail fail;
+    enum rc rc = ledger_catch_up_within(r->server->ledger, CATCH_UP_MS);
+
+    arena_init(&found.scopes, SCOPES_BYTES);
+    if (rc == RC_OK)
+        rc = find(config, &task, &found, &fail);
+    if (rc == RC_OK)
+        rc = limit_note(r->server->limit_memory, config->limits, found.at, found.n);
+    arena_release(&found.scopes);
+    free(found.at);
+    return rc;
+}
+
+/* After an attempt at the shared counters; until there is something to go on with, none does. */
+static enum rc note_counters(struct rebuild *r, const struct config *config, enum rc attempt)
+{
+    enum rc rc = attempt;
+
+    if (attempt == RC_OK && !r->is_shared_known) {
+        rc = note_shared(r, config);
+        r->is_shared_known = rc == RC_OK;
+    }
+    if (r->is_blind && (r->is_shared_known || note_own(r, config) == RC_OK)) {
+        r->is_blind = false;
+        limit_memory_set_blind(r->server->limit_memory, false);
+    }
+    return rc;
+}
+
+/* ---- from the ledger ----------------------------------------------------------------- */
+
+/* It is open; workers are told whose part is theirs. */
+static bool has_ledger(struct rebuild *r)
+{
+    struct server *s = r->server;
+    int64_t start;
+
+    if (server_owner(s, &start))
+        return true;
+    if (!server_adopt_ledger(s))
+        return false;
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_post(s->workers[i], LETTER_OWN, NULL);
+    return true;
+}
+
+static enum rc rebuild(struct rebuild *r, bool workers_run)
+{
+    struct generation *g;
+    enum rc rc;
+
+    if (!has_ledger(r))
+        return RC_AGAIN;
+    g = server_generation(r->server);
+    if (g->config->counters_redis) {
+        rc = note_counters(r, g->config, rebuild_redis(r, g->config, workers_run));
+    } else {
+        rc = rebuild_memory(r, g->config);
+        r->is_blind = rc != RC_OK;
+        limit_memory_set_blind(r->server->limit_memory, r->is_blind);
     }
     generation_unref(g);
     return rc;
@@ -345,7 +444,7 @@ static void *run(void *arg)
         if (is_stopping(r))
             return NULL;
         /* Workers notice within a second that Redis is in order: no second question sooner. */
-        if (atomic_exchange(&r->wanted, false) && rebuild_redis(r, true) != RC_OK)
+        if (atomic_exchange(&r->wanted, false) && rebuild(r, true) != RC_OK)
             atomic_store(&r->wanted, true);
         rest(r, RETRY_MS);
     }
@@ -363,23 +462,17 @@ void rebuild_soon(struct rebuild *r)
 
 struct rebuild *rebuild_start(struct server *server)
 {
-    const struct config *config = server->current->config;
     struct rebuild *r = xcalloc(1, sizeof(*r));
 
     r->server = server;
+    r->is_blind = true;
+    limit_memory_set_blind(server->limit_memory, true);
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->wake, NULL);
-    if (!config->counters_redis) {
-        struct task task = {.part = LIMIT_PART_MISSING,
-                            .as_of_us = clock_wall_us(),
-                            .until_us = INT64_MAX};
-
-        if (limit_set_count(config->limits) > 0 && set_and_tell(r, config, &task) != RC_OK)
-            log_line(LOG_ERROR, "rebuild", "limits count from zero", "engine=%s", "memory");
-        return r;
-    }
-    if (rebuild_redis(r, false) != RC_OK)
+    if (rebuild(r, false) != RC_OK)
         atomic_store(&r->wanted, true);
+    else if (!server->current->config->counters_redis)
+        return r;
     r->has_thread = true;
     ASSERT(pthread_create(&r->thread, NULL, run, r) == 0);
     pthread_setname_np(r->thread, "rebuild");

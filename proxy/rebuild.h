@@ -21,9 +21,9 @@ struct rebuild;
 struct server;
 
 /*
- * Sets the counters where they are new (memory: always), then starts the thread that
- * Redis may need.  The ledger runs, workers do not yet.  What fails is logged; with Redis
- * the thread tries again.
+ * Sets the counters where they are new (memory: always), and notes what `local` goes on with; then
+ * starts the thread that Redis may need.  Workers do not run yet.  What fails is logged, and the
+ * thread tries again; so too where the ledger cannot be opened yet.
  */
 struct rebuild *rebuild_start(struct server *server);
 /* From a worker: Redis waits for this ledger's part. Cheap, may be called again and again. */

@@ -31,7 +31,11 @@
 #include "proxy/tokens.h"
 #include "proxy/worker.h"
 
-enum { LISTEN_BACKLOG = 4096, CHECK_MS = 20 };
+enum {
+    LISTEN_BACKLOG = 4096,
+    CHECK_MS = 20,
+    LEDGER_PATIENCE_MS = 1000, /* that a start waits for a ledger that somebody holds */
+};
 
 /* ---- what workers share ------------------------------------------------------------------- */
 
@@ -87,6 +91,8 @@ struct desk *server_desk(struct server *server)
 
 const char *server_owner(const struct server *s, int64_t *start)
 {
+    if (!atomic_load(&s->has_owner))
+        return NULL;
     *start = s->start;
     return s->owner;
 }
@@ -185,6 +191,29 @@ static bool open_collected(struct server *s)
     return false;
 }
 
+bool server_adopt_ledger(struct server *s)
+{
+    struct generation *g;
+    struct ledger_stats stats;
+    int64_t installation;
+
+    if (atomic_load(&s->has_owner))
+        return true;
+    if (!ledger_is_open(s->ledger))
+        return false;
+    g = server_generation(s);
+    ledger_identity(s->ledger, &installation, &s->start);
+    owner_name(g->config->node, installation, s->owner);
+    generation_unref(g);
+    atomic_store(&s->has_owner, true);
+    ledger_stats(s->ledger, &stats);
+    if (stats.interrupted > 0 || stats.torn_tails > 0)
+        log_line(LOG_WARN, "ledger", "recovered what an earlier process left",
+                 "interrupted=%" PRIu64 " torn_tails=%" PRIu64 " torn_bytes=%" PRIu64,
+                 stats.interrupted, stats.torn_tails, stats.torn_bytes);
+    return true;
+}
+
 static bool start_ledger(struct server *s)
 {
     const struct config *config = s->current->config;
@@ -193,9 +222,8 @@ static bool start_ledger(struct server *s)
                                      .sync = config->ledger_sync,
                                      .sync_interval_ms = config->ledger_sync_interval_ms,
                                      .ingest_interval_ms = 50,
-                                     .keep_days = config->ledger_keep_days};
-    struct ledger_stats stats;
-    int64_t installation;
+                                     .keep_days = config->ledger_keep_days,
+                                     .patience_ms = LEDGER_PATIENCE_MS};
     struct fail fail;
 
     s->ledger = ledger_start(&options, on_recovered, NULL, &fail);
@@ -207,13 +235,10 @@ static bool start_ledger(struct server *s)
                  config->ledger_path, why);
         return false;
     }
-    ledger_identity(s->ledger, &installation, &s->start);
-    owner_name(config->node, installation, s->owner);
-    ledger_stats(s->ledger, &stats);
-    if (stats.interrupted > 0 || stats.torn_tails > 0)
-        log_line(LOG_WARN, "ledger", "recovered what an earlier process left",
-                 "interrupted=%" PRIu64 " torn_tails=%" PRIu64 " torn_bytes=%" PRIu64,
-                 stats.interrupted, stats.torn_tails, stats.torn_bytes);
+    if (!server_adopt_ledger(s))
+        log_line(LOG_WARN, "ledger",
+                 "held by another program: serving; limits wait for what it says was spent",
+                 "path=%s", config->ledger_path);
     return true;
 }
 

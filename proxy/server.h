@@ -40,7 +40,10 @@ struct collected *server_collected(struct server *server);
 struct limit_memory *server_limit_memory(struct server *server);
 struct desk *server_desk(struct server *server);
 struct rebuild *server_rebuild(struct server *server);
-/* Whose part of shared counters is this gateway's (owner.h), and which start this is. */
+/*
+ * Whose part of shared counters is this gateway's (owner.h), and which start this is; NULL as long
+ * as the ledger, which knows, cannot be opened.
+ */
 const char *server_owner(const struct server *server, int64_t *start);
 /* The newest one: a reference that the caller gives back. */
 struct generation *server_generation(struct server *server);

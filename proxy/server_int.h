@@ -30,6 +30,7 @@ struct server {
     unsigned n_workers;
     int proxy_port;
     char *journal_dir;
+    atomic_bool has_owner;  /* the ledger is open, and with it known: */
     char owner[OWNER_TEXT]; /* of what is counted here (owner.h) */
     int64_t start;          /* of the ledger */
     struct ledger *ledger;
@@ -49,6 +50,9 @@ struct server {
     atomic_bool draining;
     atomic_uint_fast64_t reloads, reload_failures;
 };
+
+/* Whether the ledger is open; once it is, who owns what is counted here. Not by two at once. */
+bool server_adopt_ledger(struct server *s);
 
 /* What a recorded request takes of limits. */
 struct limit_amounts server_taken(const struct record *r);

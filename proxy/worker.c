@@ -130,6 +130,14 @@ static void close_idle_conns(struct worker *w)
     }
 }
 
+static void tell_owner(struct worker *w)
+{
+    int64_t start = 0;
+    const char *owner = server_owner(w->server, &start);
+
+    limiter_own(w->limiter, owner, start);
+}
+
 static void open_letter(struct worker *w, struct letter *letter)
 {
     switch (letter->kind) {
@@ -162,6 +170,9 @@ static void open_letter(struct worker *w, struct letter *letter)
         break;
     case LETTER_DESK:
         desk_job_deliver(letter->job);
+        break;
+    case LETTER_OWN:
+        tell_owner(w);
         break;
     case LETTER_TOKEN:
         if (w->pools->generation == letter->of) {
@@ -430,6 +441,8 @@ static int attach_redis(struct redisAsyncContext *redis, void *loop)
 static struct limiter *make_limiter(struct worker *w)
 {
     const struct config *config = w->pools->generation->config;
+    int64_t start = 0;
+    const char *owner = server_owner(w->server, &start);
     struct limiter_options options = {
         .redis_url = config->counters_redis ? config->redis_url : NULL,
         .timeout_ms = config->counters_timeout_ms,
@@ -440,7 +453,9 @@ static struct limiter *make_limiter(struct worker *w)
         .await_rebuild = true,
         .leases = config->counters_leases,
         .batch = (unsigned)config->counters_batch,
-        .owner = server_owner(w->server, &options.start),
+        .owner = owner,
+        .start = start,
+        .await_owner = !owner,
     };
 
     return limiter_new(&options, server_limit_memory(w->server));

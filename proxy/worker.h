@@ -99,7 +99,7 @@ struct worker {
 };
 
 /* What other threads may ask. */
-enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_MARK, LETTER_DESK, LETTER_TOKEN };
+enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_MARK, LETTER_DESK, LETTER_TOKEN, LETTER_OWN };
 
 /* Takes the listening socket; holds a reference of its own. NULL where the journal cannot be
  * opened (logged). */

@@ -92,7 +92,7 @@ struct corrector *corrector_open(const char *database, const char *journal_dir,
             goto out;
         return c;
     }
-    c->in = ingest_open(database, fail);
+    c->in = ingest_open(database, LEDGER_OPEN_BUSY_MS, fail);
     if (!c->in || read_as_of(database, &c->as_of_us, fail) != RC_OK)
         goto out;
     return c;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -426,6 +427,40 @@ void ledger_remove_done(struct ledger *l)
     }
 }
 
+static void tell_waiting(struct ledger *l, uint64_t waiting, uint64_t segments, int64_t since_us)
+{
+    pthread_mutex_lock(&l->lock);
+    l->stats.waiting_bytes = waiting;
+    l->stats.segments = segments;
+    l->stats.lag_us = waiting ? clock_wall_us() - since_us : 0;
+    pthread_mutex_unlock(&l->lock);
+}
+
+void ledger_count_unopened(struct ledger *l)
+{
+    int fd = openat(l->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    uint64_t waiting = 0, segments = 0;
+    struct dirent *entry;
+    struct stat about;
+
+    if (!dir) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if (!segment_name_is_valid(entry->d_name) ||
+            fstatat(l->dir_fd, entry->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
+        segments++;
+        if (about.st_size > JOURNAL_HEADER_BYTES)
+            waiting += (uint64_t)about.st_size;
+    }
+    closedir(dir);
+    tell_waiting(l, waiting, segments, l->started_us);
+}
+
 static void count_held(struct ledger *l)
 {
     uint64_t waiting = 0, pages, names;
@@ -439,12 +474,10 @@ static void count_held(struct ledger *l)
             waiting += size - s->committed;
     }
     ingest_memory(l->in, &pages, &names);
+    tell_waiting(l, waiting, l->n_segments, l->as_of_us);
     pthread_mutex_lock(&l->lock);
-    l->stats.waiting_bytes = waiting;
     l->stats.page_bytes = pages;
     l->stats.name_bytes = names;
-    l->stats.segments = l->n_segments;
-    l->stats.lag_us = waiting ? clock_wall_us() - l->as_of_us : 0;
     pthread_mutex_unlock(&l->lock);
 }
 

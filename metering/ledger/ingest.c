@@ -36,7 +36,7 @@ static void make_private(const char *path)
         close(fd);
 }
 
-struct ingest *ingest_open(const char *path, struct fail *fail)
+struct ingest *ingest_open(const char *path, int busy_ms, struct fail *fail)
 {
     struct ingest *in = xcalloc(1, sizeof(*in));
 
@@ -59,7 +59,7 @@ struct ingest *ingest_open(const char *path, struct fail *fail)
         db_failed(in->db, fail, "open the ledger");
         goto out;
     }
-    sqlite3_busy_timeout(in->db, LEDGER_OPEN_BUSY_MS);
+    sqlite3_busy_timeout(in->db, busy_ms);
     if (db_exec(in->db, settings, fail, "open the ledger") != RC_OK ||
         schema_migrate(in->db, fail) != RC_OK)
         goto out;

@@ -34,7 +34,7 @@ enum {
 };
 
 /* Opens or makes the database and migrates it; NULL with fail. */
-struct ingest *ingest_open(const char *path, struct fail *fail);
+struct ingest *ingest_open(const char *path, int busy_ms, struct fail *fail);
 /* Legal on NULL. */
 void ingest_close(struct ingest *in);
 

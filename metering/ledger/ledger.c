@@ -14,7 +14,7 @@
 #include "base/xalloc.h"
 #include "metering/ledger/ledger_int.h"
 
-enum { INGEST_INTERVAL_MS = 50, SYNC_INTERVAL_MS = 200 };
+enum { INGEST_INTERVAL_MS = 50, SYNC_INTERVAL_MS = 200, PATIENCE_MS = 10000, OPEN_PAUSE_MS = 50 };
 
 /* ---- opening ------------------------------------------------------------------ */
 
@@ -68,6 +68,49 @@ static struct timespec after_ms(int ms)
     return t;
 }
 
+/* ---- the database --------------------------------------------------------------- */
+
+/* Somebody holds the database, or its disk is full: that passes. */
+static bool will_pass(const struct fail *fail)
+{
+    return fail->rc == RC_AGAIN || fail->sys == ENOSPC;
+}
+
+/* Opens the database, where that is to be done yet, and completes what earlier processes left. */
+static enum rc open_up(struct ledger *l, struct fail *fail)
+{
+    enum rc rc;
+
+    if (!l->in)
+        l->in = ingest_open(l->path, OPEN_BUSY_MS, fail);
+    if (!l->in)
+        return fail->rc;
+    rc = ledger_recover(l, fail);
+    if (rc != RC_OK)
+        return rc;
+    dict_clear(&l->past);
+    pthread_mutex_lock(&l->lock);
+    l->is_open = true;
+    pthread_mutex_unlock(&l->lock);
+    return RC_OK;
+}
+
+/* What is in the way after patience_ms is left to the ingest thread. */
+static enum rc open_first(struct ledger *l, int patience_ms, struct fail *fail)
+{
+    int64_t until_us = clock_mono_us() + patience_ms * INT64_C(1000);
+    enum rc rc;
+
+    for (;;) {
+        rc = open_up(l, fail);
+        if (rc == RC_OK || !will_pass(fail))
+            return rc;
+        if (clock_mono_us() >= until_us)
+            return RC_OK;
+        nanosleep(&(struct timespec){.tv_nsec = OPEN_PAUSE_MS * 1000000L}, NULL);
+    }
+}
+
 /* ---- the ingest thread ---------------------------------------------------------- */
 
 static void tell_failure(struct ledger *l, const struct fail *fail)
@@ -81,8 +124,24 @@ static void tell_failure(struct ledger *l, const struct fail *fail)
         return;
     l->is_failing = true;
     fail_text(fail, text, sizeof(text));
-    log_line(LOG_WARN, "ledger", "the ledger is behind; the journal waits", "reason=\"%s\"",
-             text);
+    log_line(LOG_WARN, "ledger",
+             l->is_open ? "the ledger is behind; the journal waits"
+                        : "the ledger cannot be opened yet; the journal waits",
+             "path=%s reason=\"%s\"", l->path, text);
+}
+
+/* What is there to do, as far as a batch goes. */
+static enum rc work(struct ledger *l, bool *more, struct fail *fail)
+{
+    enum rc rc;
+
+    if (l->is_open)
+        return ledger_cycle(l, more, fail);
+    rc = open_up(l, fail);
+    *more = rc == RC_OK; /* what came meanwhile */
+    if (rc != RC_OK)
+        ledger_count_unopened(l);
+    return rc;
 }
 
 /* One cycle; how long to wait before the next: 0 at once. */
@@ -93,7 +152,7 @@ static int turn(struct ledger *l, int last_wait_ms)
     int pause_ms;
     bool more;
 
-    if (ledger_cycle(l, &more, &fail) != RC_OK) {
+    if (work(l, &more, &fail) != RC_OK) {
         int wait_ms = l->is_failing ? last_wait_ms * 2 : l->ingest_interval_ms;
 
         tell_failure(l, &fail);
@@ -158,6 +217,7 @@ static void release(struct ledger *l)
     ledger_forget_cube(l);
     ingest_close(l->in);
     dict_release(&l->open);
+    dict_release(&l->past);
     segment_window_release(&l->window);
     if (l->lock_fd >= 0)
         close(l->lock_fd);
@@ -189,12 +249,14 @@ struct ledger *ledger_start(const struct ledger_options *options,
     l->dir_fd = l->lock_fd = -1;
     list_init(&l->segments);
     dict_init(&l->open);
+    dict_init(&l->past);
+    l->recovered = recovered;
+    l->recovered_arg = arg;
+    l->started_us = clock_wall_us();
     segment_window_init(&l->window);
     init_threads(l);
-    if (open_folder(l, fail) != RC_OK)
-        goto out;
-    l->in = ingest_open(options->path, fail);
-    if (!l->in || ledger_recover(l, recovered, arg, fail) != RC_OK)
+    if (open_folder(l, fail) != RC_OK || ledger_note_past(l, fail) != RC_OK ||
+        open_first(l, options->patience_ms > 0 ? options->patience_ms : PATIENCE_MS, fail) != RC_OK)
         goto out;
     l->syncer = syncer_start(options->sync, interval_ms, fail);
     if (!l->syncer)
@@ -273,6 +335,16 @@ void ledger_catch_up(struct ledger *ledger)
 enum rc ledger_catch_up_within(struct ledger *ledger, int timeout_ms)
 {
     return catch_up(ledger, timeout_ms < 0 ? 0 : timeout_ms);
+}
+
+bool ledger_is_open(struct ledger *ledger)
+{
+    bool is_open;
+
+    pthread_mutex_lock(&ledger->lock);
+    is_open = ledger->is_open;
+    pthread_mutex_unlock(&ledger->lock);
+    return is_open;
 }
 
 void ledger_identity(const struct ledger *ledger, int64_t *installation, int64_t *start)

@@ -29,6 +29,7 @@ struct ledger_options {
     int sync_interval_ms;   /* for SYNC_INTERVAL; 200 */
     int ingest_interval_ms; /* the longest that an entry waits, ten times that under load; 50 */
     int keep_days; /* days of UTC after which lines are deleted; 0: never.  Rollups stay */
+    int patience_ms; /* the longest that ledger_start waits for a locked or full database; 10 s */
 };
 
 /*
@@ -47,6 +48,10 @@ struct ledger;
  * then starts the ingest and the sync thread.  Blocks while it does.  Journals are opened
  * after it.  path and journal_dir are copied.  A recovered record is told only once it is
  * durable, and again at the next start where this process dies before it has told all.
+ *
+ * A database that somebody holds locked, or whose disk is full, is waited for patience_ms; then
+ * the ingest thread does all of the above as soon as it can, and tells from there.  Until
+ * then ledger_is_open is false, and the journal waits.
  */
 struct ledger *ledger_start(const struct ledger_options *options,
                             ledger_recovered_fn *recovered, void *arg, struct fail *fail);
@@ -70,9 +75,12 @@ void ledger_catch_up(struct ledger *ledger);
 /* The same, for at most timeout_ms; RC_TIMEOUT where the database does not take it. */
 enum rc ledger_catch_up_within(struct ledger *ledger, int timeout_ms) RC_MUST;
 
+/* The database is open, and what earlier processes left is in it; then for ever. Any thread. */
+bool ledger_is_open(struct ledger *ledger);
+
 /*
  * A random number of this ledger, drawn when it was made, and how often it was started,
- * this time included: two processes of one ledger never have the same pair.
+ * this time included: two processes of one ledger never have the same pair.  Only once it is open.
  */
 void ledger_identity(const struct ledger *ledger, int64_t *installation, int64_t *start);
 

@@ -27,7 +27,7 @@ enum {
     EXPIRE_SHARE = 2,   /* of the pause between two cycles, one part in so many goes to it */
     EXPIRE_LOOK_US = 60000000, /* while nothing is too old */
     SEAL_SHARE = 2,            /* as EXPIRE_SHARE */
-    RECOVER_MS = 30000, /* the longest that start waits for a locked or full database */
+    OPEN_BUSY_MS = 250,        /* the longest that one attempt to open waits for another's lock */
 };
 
 struct ledger {
@@ -62,12 +62,17 @@ struct ledger {
     uint64_t cubes, tallies;           /* made since that was told last */
     int64_t cube_at_us;                /* monotonic: when to look for days again */
     struct dict *begun; /* while recovering: id: copy of the BEGIN, struct begun */
+    struct dict past;   /* until that is done: names of the segments of earlier processes */
+    ledger_recovered_fn *recovered;
+    void *recovered_arg;
+    int64_t started_us;
 
     pthread_t thread;
     bool has_thread;
     pthread_mutex_t lock;
     pthread_cond_t wake, told;
     bool is_stopping;     /* the rest under lock */
+    bool is_open;         /* the database is, and what earlier processes left is in it */
     uint64_t asked, done; /* catch-ups */
     struct ledger_stats stats;
 };
@@ -109,8 +114,12 @@ void ledger_seal(struct ledger *l, int pause_ms);
 void ledger_add_up(struct ledger *l, int pause_ms);
 void ledger_forget_cube(struct ledger *l);
 
-/* recover.c: all that earlier processes left, complete and durable. */
-enum rc ledger_recover(struct ledger *l, ledger_recovered_fn *recovered, void *arg,
-                       struct fail *fail) RC_MUST;
+/* While the database cannot be opened: how much waits, for ledger_stats. */
+void ledger_count_unopened(struct ledger *l);
+
+/* recover.c: notes what is there before this process has a journal. */
+enum rc ledger_note_past(struct ledger *l, struct fail *fail) RC_MUST;
+/* All that earlier processes left, complete and durable; one attempt. */
+enum rc ledger_recover(struct ledger *l, struct fail *fail) RC_MUST;
 
 #endif

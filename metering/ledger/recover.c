@@ -7,6 +7,7 @@
  * nothing.  Segments go once all is durable and told.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +20,6 @@
 #include "base/xalloc.h"
 #include "metering/ledger/journal_int.h"
 #include "metering/ledger/ledger_int.h"
-
-enum { PAUSE_MS = 50 };
 
 /* The record that a BEGIN becomes when nobody ended it. */
 static void interrupt(struct record *r, const struct segment *s)
@@ -103,6 +102,12 @@ static enum rc each_begun(struct ledger *l, ledger_recovered_fn *tell, void *arg
     return rc;
 }
 
+/* Of an earlier process: one of this one's, which is written on, may have been rotated meanwhile. */
+static bool is_past(const struct ledger *l, const struct segment *s)
+{
+    return dict_get(&l->past, strv_z(s->name)) != NULL;
+}
+
 /* All that can be read, in as many transactions as it takes. */
 static enum rc read_all(struct ledger *l, struct fail *fail)
 {
@@ -115,7 +120,7 @@ static enum rc read_all(struct ledger *l, struct fail *fail)
             struct segment *s = LIST_OBJECT(at, struct segment, link);
 
             segment_look(s);
-            if (rc == RC_OK && !s->is_live)
+            if (rc == RC_OK && is_past(l, s) && !s->is_live)
                 rc = ledger_read_segment(l, s, &more, fail);
         }
         if (rc == RC_OK && more)
@@ -203,47 +208,44 @@ static void forget_begun(struct ledger *l)
     l->begun = NULL;
 }
 
-/* Segments that never got their name: nothing was in them. */
-static void remove_unnamed(struct ledger *l)
+/* Segments that never got their name had nothing in them. */
+enum rc ledger_note_past(struct ledger *l, struct fail *fail)
 {
     int fd = openat(l->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
 
     if (!dir) {
+        *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the journal folder"};
         if (fd >= 0)
             close(fd);
-        return;
+        return RC_IO;
     }
     while ((entry = readdir(dir)) != NULL) {
-        if (strv_ends(strv_z(entry->d_name), STRV(JOURNAL_SUFFIX JOURNAL_TMP_SUFFIX)))
+        struct strv name = strv_z(entry->d_name);
+
+        if (strv_ends(name, STRV(JOURNAL_SUFFIX JOURNAL_TMP_SUFFIX)))
             unlinkat(l->dir_fd, entry->d_name, 0);
+        else if (segment_name_is_valid(entry->d_name))
+            dict_put(&l->past, name, 1);
     }
     closedir(dir);
+    return RC_OK;
 }
 
-enum rc ledger_recover(struct ledger *l, ledger_recovered_fn *recovered, void *arg,
-                       struct fail *fail)
+enum rc ledger_recover(struct ledger *l, struct fail *fail)
 {
-    int64_t deadline_us = clock_mono_us() + RECOVER_MS * INT64_C(1000);
     struct dict begun;
     enum rc rc;
 
-    remove_unnamed(l);
     dict_init(&begun);
     l->begun = &begun;
-    for (;;) {
-        rc = attempt(l, fail);
-        if (rc == RC_OK || clock_mono_us() >= deadline_us)
-            break;
-        ledger_undo(l);
-        nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
-    }
-    if (rc == RC_OK && recovered)
-        rc = each_begun(l, recovered, arg, fail);
+    rc = attempt(l, fail);
+    if (rc == RC_OK && l->recovered)
+        rc = each_begun(l, l->recovered, l->recovered_arg, fail);
     if (rc != RC_OK)
         ledger_undo(l);
-    if (begun.n)
+    if (rc == RC_OK && begun.n)
         log_line(LOG_WARN, "ledger", "completed what an earlier process had begun",
                  "requests=%zu", begun.n);
     forget_begun(l);

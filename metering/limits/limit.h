@@ -139,7 +139,7 @@ enum limit_verdict {
     LIMIT_PENDING = 0,
     LIMIT_OK,
     LIMIT_DENIED,      /* see denial */
-    LIMIT_UNAVAILABLE, /* counters cannot be reached and on_failure is refuse */
+    LIMIT_UNAVAILABLE, /* counters cannot be reached, or are not known, and on_failure does not allow */
 };
 
 /* Why, for the refusal's message; all in the limit's unit. */
@@ -224,6 +224,11 @@ struct limiter_options {
      */
     bool await_rebuild;
     /*
+     * owner and start are not known yet: Redis is told and asked nothing before limiter_own, and
+     * on_failure rules until then.
+     */
+    bool await_owner;
+    /*
      * Redis: the ledger in which is recorded what is spent here, at most LIMIT_OWNER_MAX_BYTES
      * of hexadecimal digits, and which start of it this is (rising). NULL: nobody's.
      */
@@ -245,6 +250,12 @@ const char *limiter_url_check(const char *url);
 struct limit_memory;
 struct limit_memory *limit_memory_new(void);
 void limit_memory_free(struct limit_memory *memory);
+/*
+ * What was spent before this process began is not known here: as long as it is not, nothing is
+ * admitted by the memory engine, nor by `local`, as if nothing had been; what `allow` lets pass
+ * passes, all else is LIMIT_UNAVAILABLE.  Any thread.
+ */
+void limit_memory_set_blind(struct limit_memory *memory, bool is_blind);
 
 /*
  * One per worker.  memory is the engine itself, or the Redis engine's local fallback:
@@ -259,6 +270,9 @@ struct limiter *limiter_new(const struct limiter_options *options, struct limit_
  * limiter_run until limiter_stats.unsettled is 0.  Never from a wake.
  */
 void limiter_free(struct limiter *l);
+
+/* Redis: what await_owner waits for; the name is copied.  Nothing where it is known. */
+void limiter_own(struct limiter *l, const char *owner, int64_t start);
 
 /*
  * Starts the reservation; the verdict may stand at once (no claims; memory
@@ -375,7 +389,7 @@ typedef void limit_counter_fn(const struct limit_counter *c, void *arg);
  * Calls fn for every counter of the set's current windows that is not at zero; the
  * counter's scope is borrowed.  Redis: opens its own connection, waits at most
  * timeout_ms (0: 1000) for each answer; RC_IO where it cannot be reached.  memory may
- * be NULL (another process): then RC_STATE for the memory engine.
+ * be NULL (another process): then RC_STATE for the memory engine; RC_AGAIN while it is blind.
  */
 enum rc limit_read(const struct limiter_options *options, struct limit_memory *memory,
                    const struct limit_set *set, int64_t now_us, limit_counter_fn *fn,
@@ -399,6 +413,14 @@ enum rc limit_look(const struct limiter_options *options, struct limit_memory *m
 enum rc limit_teller(const struct limiter_options *options, const struct limit_set *set,
                      const struct limit_counter *counter, uint64_t amount, unsigned percent,
                      int64_t now_us, char out[LIMIT_OWNER_MAX_BYTES + 1]) RC_MUST;
+
+/*
+ * What is known of n shared counters, for `local`, that Redis has told this process nothing of
+ * yet: spent and reserved, as in limit_read.  Those that it has are left as they are.  RC_BAD for a
+ * limit that the set has not.  Any thread; never blocks.
+ */
+enum rc limit_note(struct limit_memory *memory, const struct limit_set *set,
+                   const struct limit_counter *counters, size_t n) RC_MUST;
 
 /*
  * Sets what is spent in n counters; n may be 0.  Reservations stay; concurrent limits have

@@ -141,6 +141,8 @@ void memory_hold(struct limit_memory *m, const struct uuid *id, const struct cla
  * what it said a little later is known. */
 void memory_mirror(struct limit_memory *m, struct strv key, const struct counter_shape *shape,
                    uint64_t taken, int64_t at_us);
+/* The same of a counter that Redis has told nothing of yet, from elsewhere. */
+void memory_note(struct limit_memory *m, const struct claim_ref *claim, uint64_t taken);
 /* The mirrored counter gives back and takes, before Redis can say so. */
 void memory_mirror_settle(struct limit_memory *m, const struct claim_ref *claims, size_t n,
                           const struct limit_amounts *actual);
@@ -150,6 +152,8 @@ void memory_unspend(struct limit_memory *m, struct strv key, uint64_t amount,
 
 /* Identity of the process among those that share a Redis, as text. */
 const char *memory_node(const struct limit_memory *m);
+/* See limit_memory_set_blind. */
+bool memory_is_blind(const struct limit_memory *m);
 /* How many engines have something that they have not told Redis (limit_untold.c). */
 _Atomic unsigned *memory_untold(struct limit_memory *m);
 /* How often an engine's Redis answered again after it had failed. */

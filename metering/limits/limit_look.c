@@ -43,6 +43,21 @@ void memory_mirror(struct limit_memory *m, struct strv key, const struct counter
     table_unlock(memory_counters(m), set);
 }
 
+void memory_note(struct limit_memory *m, const struct claim_ref *claim, uint64_t taken)
+{
+    uint64_t hash = limit_hash(claim->key), set = UINT64_C(1) << shard_of(hash);
+    int64_t now_us = clock_mono_us();
+    struct counter *c;
+
+    table_lock(memory_counters(m), set);
+    c = table_get_mirror(memory_counters(m), claim, hash, now_us);
+    if (c && c->mirror_at_us == 0 && c->mirror < taken) {
+        c->mirror = taken;
+        c->mirror_us = now_us;
+    }
+    table_unlock(memory_counters(m), set);
+}
+
 void memory_mirror_settle(struct limit_memory *m, const struct claim_ref *claims, size_t n,
                           const struct limit_amounts *actual)
 {

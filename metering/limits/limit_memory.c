@@ -48,6 +48,7 @@ struct limit_memory {
     struct held_shard held[HELD_SHARDS];
     _Atomic int64_t earliest_us; /* no reservation ends before */
     _Atomic unsigned untold, goods; /* see memory_untold, memory_goods */
+    atomic_bool is_blind;           /* see limit_memory_set_blind */
     char node[NODE_TEXT];
 };
 
@@ -101,6 +102,16 @@ struct table *memory_counters(struct limit_memory *m)
 const char *memory_node(const struct limit_memory *m)
 {
     return m->node;
+}
+
+void limit_memory_set_blind(struct limit_memory *m, bool is_blind)
+{
+    atomic_store(&m->is_blind, is_blind);
+}
+
+bool memory_is_blind(const struct limit_memory *m)
+{
+    return atomic_load_explicit(&m->is_blind, memory_order_relaxed);
 }
 
 _Atomic unsigned *memory_untold(struct limit_memory *m)

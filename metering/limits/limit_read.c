@@ -152,6 +152,8 @@ enum rc limit_read(const struct limiter_options *options, struct limit_memory *m
     if (!options->redis_url) {
         if (!memory)
             return RC_STATE;
+        if (memory_is_blind(memory))
+            return RC_AGAIN;
         memory_read(memory, set, now_us, fn, arg);
         return RC_OK;
     }
@@ -198,6 +200,8 @@ enum rc limit_look(const struct limiter_options *options, struct limit_memory *m
 
     if (!options->redis_url && !memory)
         return RC_STATE;
+    if (!options->redis_url && memory_is_blind(memory))
+        return RC_AGAIN;
     if (options->redis_url)
         rc = reader_open(&r, options);
     for (size_t i = 0; rc == RC_OK && i < n; i++) {

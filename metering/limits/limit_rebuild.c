@@ -209,6 +209,22 @@ static enum rc write_redis(const struct limiter_options *options, const struct l
     return rc;
 }
 
+enum rc limit_note(struct limit_memory *memory, const struct limit_set *set,
+                   const struct limit_counter *counters, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char key[LIMIT_KEY_MAX_BYTES];
+        struct claim_ref claim;
+        uint64_t taken = value_add(counters[i].spent, counters[i].reserved);
+
+        if (!limit_counter_ref(set, &counters[i], key, &claim))
+            return RC_BAD;
+        if (claim.shape.kind != COUNTER_RUNNING && taken > 0)
+            memory_note(memory, &claim, taken);
+    }
+    return RC_OK;
+}
+
 enum rc limit_write(const struct limiter_options *options, struct limit_memory *memory,
                     const struct limit_set *set, const struct limit_counter *counters, size_t n,
                     int64_t as_of_us)

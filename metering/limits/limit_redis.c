@@ -47,9 +47,7 @@ static void answer_all_away(struct redis_engine *e)
 
 static void publish_state(struct redis_engine *e)
 {
-    bool is_up = e->link.state == LINK_UP && !e->is_stalled && e->hold_us == 0;
-
-    atomic_store_explicit(&e->is_up, is_up, memory_order_relaxed);
+    atomic_store_explicit(&e->is_up, redis_engine_is_up(e), memory_order_relaxed);
 }
 
 /* ---- replies ---------------------------------------------------------------------- */
@@ -276,7 +274,8 @@ static void send_all(struct redis_engine *e, int64_t now_us)
 {
     bool has_sent = false;
 
-    if (e->link.state != LINK_UP || e->hold_us != 0 || (e->must_replay && e->on_wire > 0))
+    if (e->link.state != LINK_UP || e->is_unowned || e->hold_us != 0 ||
+        (e->must_replay && e->on_wire > 0))
         return;
     e->must_replay = false;
     LIST_FOREACH (at, &e->batches) {
@@ -351,7 +350,7 @@ int64_t redis_engine_run(struct redis_engine *e)
     }
     if (e->hold_us != 0)
         next = earlier(next, e->hold_us);
-    if (e->link.state == LINK_UP)
+    if (e->link.state == LINK_UP && !e->is_unowned)
         next = earlier(next, e->on_wire > 0 ? now_us + STALL_CLOSE_MS * 1000
                              : e->hold_us   ? e->hold_us
                                             : e->heartbeat_us);
@@ -367,7 +366,7 @@ bool redis_engine_can_wait(const struct redis_engine *e)
     /* A slot is moved in milliseconds, as a rule. */
     if (e->moving_us != 0)
         is_held = clock_mono_us() - e->moving_us >= e->timeout_us;
-    return !e->is_stalled && !is_held && !atomic_load(&e->is_empty) &&
+    return !e->is_stalled && !is_held && !e->is_unowned && !atomic_load(&e->is_empty) &&
            (e->link.state == LINK_UP || !e->link.has_failed);
 }
 
@@ -475,7 +474,7 @@ void redis_engine_extend(struct redis_engine *e, const struct uuid *id)
 
 bool redis_engine_is_up(const struct redis_engine *e)
 {
-    return e->link.state == LINK_UP && !e->is_stalled && e->hold_us == 0;
+    return e->link.state == LINK_UP && !e->is_stalled && e->hold_us == 0 && !e->is_unowned;
 }
 
 struct redis_engine *redis_engine_new(const struct limiter_options *options,
@@ -492,6 +491,7 @@ struct redis_engine *redis_engine_new(const struct limiter_options *options,
     e->link.loop = options->loop;
     e->prefix = xasprintf("{%.*s}:", LIMIT_NAME_SPACE_MAX_BYTES, options->name_space);
     e->owner = options->owner ? xstrdup(options->owner) : NULL;
+    e->is_unowned = options->await_owner;
     e->start = options->start;
     e->timeout_us = (int64_t)options->timeout_ms * 1000;
     e->await_rebuild = options->await_rebuild;
@@ -518,6 +518,15 @@ struct redis_engine *redis_engine_new(const struct limiter_options *options,
     digest_hex(digest, sizeof(digest), e->sha);
     link_open(e);
     return e;
+}
+
+void redis_engine_own(struct redis_engine *e, const char *owner, int64_t start)
+{
+    if (!e->is_unowned)
+        return;
+    e->owner = xstrdup(owner);
+    e->start = start;
+    e->is_unowned = false;
 }
 
 void redis_engine_free(struct redis_engine *e)

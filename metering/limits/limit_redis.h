@@ -187,6 +187,7 @@ struct redis_engine {
     struct link link;
     char *prefix; /* "{name space}:" */
     char *owner;  /* of what is reserved and spent here; NULL: nobody in particular */
+    bool is_unowned; /* that is still to be told: nothing is sent before */
     int64_t start;
     int64_t timeout_us;
     bool await_rebuild;
@@ -236,6 +237,8 @@ struct redis_engine *redis_engine_new(const struct limiter_options *options,
                                       const struct redis_target *target,
                                       struct limit_memory *memory, redis_answer_fn *answer,
                                       void *arg);
+/* See limiter_own. */
+void redis_engine_own(struct redis_engine *e, const char *owner, int64_t start);
 /* Waiting admissions are answered REDIS_AWAY first. */
 void redis_engine_free(struct redis_engine *e);
 /* True: queued, answer will be called.  False: Redis is known to be away. */

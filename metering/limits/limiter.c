@@ -49,6 +49,12 @@ void limiter_free(struct limiter *l)
     free(l);
 }
 
+void limiter_own(struct limiter *l, const char *owner, int64_t start)
+{
+    if (l->redis)
+        redis_engine_own(l->redis, owner, start);
+}
+
 struct redis_engine *limiter_redis(struct limiter *l)
 {
     return l->redis;
@@ -94,42 +100,67 @@ static enum on_failure rule_of(const struct limiter *l, const struct admission *
     return own != ON_FAILURE_LOCAL ? own : l->on_failure;
 }
 
-/* The verdict without Redis. */
-static void decide_alone(struct limiter *l, struct admission *a)
+/*
+ * What on_failure makes of the claims: those that it allows are not enforced.  False: one may not
+ * be admitted.  *all_allow: none of them is asked.
+ */
+static bool apply_rules(const struct limiter *l, const struct admission *a,
+                        struct claim_ref *claims, bool *all_allow)
 {
-    struct claim_ref claims[LIMIT_CLAIMS_MAX], asked[LIMIT_CLAIMS_MAX];
-    struct refusal refusal;
-    unsigned nodes = atomic_load(&l->redis->nodes);
-    bool all_allow = true;
+    const bool is_blind = memory_is_blind(l->memory);
 
-    limit_claims(a, claims);
-    memcpy(asked, claims, a->n_claims * sizeof(claims[0]));
+    *all_allow = true;
     for (size_t i = 0; i < a->n_claims; i++) {
-        if (!asked[i].enforce || asked[i].amount == 0)
+        if (!claims[i].enforce || claims[i].amount == 0)
             continue;
         switch (rule_of(l, a, i)) {
         case ON_FAILURE_REFUSE:
-            a->verdict = LIMIT_UNAVAILABLE;
-            return;
+            return false;
         case ON_FAILURE_ALLOW:
-            asked[i].enforce = false;
+            claims[i].enforce = false;
             break;
         case ON_FAILURE_LOCAL:
-            all_allow = false;
+            if (is_blind)
+                return false;
+            *all_allow = false;
             break;
         }
     }
-    a->verdict = memory_reserve(l->memory, &a->id, asked, a->n_claims, nodes > 0 ? nodes : 1,
-                                &a->warned, &refusal);
+    return true;
+}
+
+/* The verdict without the counters; share as for memory_reserve. */
+static void decide_alone(struct limiter *l, struct admission *a, unsigned share)
+{
+    struct claim_ref claims[LIMIT_CLAIMS_MAX], asked[LIMIT_CLAIMS_MAX];
+    struct refusal refusal;
+    bool all_allow;
+
+    limit_claims(a, claims);
+    memcpy(asked, claims, a->n_claims * sizeof(claims[0]));
+    if (!apply_rules(l, a, asked, &all_allow)) {
+        a->verdict = LIMIT_UNAVAILABLE;
+        return;
+    }
+    a->verdict = memory_reserve(l->memory, &a->id, asked, a->n_claims, share, &a->warned, &refusal);
     if (a->verdict == LIMIT_UNAVAILABLE && all_allow)
         a->verdict = LIMIT_OK;
     if (a->verdict == LIMIT_DENIED)
         deny(l, a, claims, &refusal);
     if (a->verdict != LIMIT_OK)
         return;
-    a->local = true;
     stat_add(&l->local_admissions, 1);
+    if (!l->redis)
+        return;
+    a->local = true;
     redis_engine_force(l->redis, a, claims, a->n_claims);
+}
+
+static void decide_without_redis(struct limiter *l, struct admission *a)
+{
+    unsigned nodes = atomic_load(&l->redis->nodes);
+
+    decide_alone(l, a, nodes > 0 ? nodes : 1);
 }
 
 static void on_answer(void *arg, struct admission *a, enum redis_answer answer, unsigned warned,
@@ -152,7 +183,7 @@ static void on_answer(void *arg, struct admission *a, enum redis_answer answer, 
         deny(l, a, claims, refusal);
         break;
     case REDIS_AWAY:
-        decide_alone(l, a);
+        decide_without_redis(l, a);
         break;
     }
     if (a->wake)
@@ -169,7 +200,11 @@ static void reserve_each(struct limiter *l, struct admission *a)
     limit_claims(a, claims);
     if (l->redis) {
         if (!redis_engine_reserve(l->redis, a, claims, a->n_claims))
-            decide_alone(l, a);
+            decide_without_redis(l, a);
+        return;
+    }
+    if (memory_is_blind(l->memory)) {
+        decide_alone(l, a, 0);
         return;
     }
     a->verdict =

@@ -273,6 +273,27 @@ def test_redis_away(gateways, provider, own_redis, on_failure, how):
                  lambda: Decimal(budget_row(gateway)["spent_usd"]) >= spent, 15, 0.3)
 
 
+@pytest.mark.parametrize("redis_is", ["away since", "away later"])
+def test_local_after_a_start(gateways, provider, own_redis, redis_is):
+    """A process that has just begun knows what was spent before it, also of what nobody asks for."""
+    gateway = gateways(redis=own_redis, counters={"on_failure": "local", "timeout_ms": 100},
+                       limits=[{"name": "few", "unit": "requests", "limit": 5, "window": "day"}])
+    for _ in range(3):
+        assert calls.send(gateway, calls.chat()).status == 200
+    wait_for("records", lambda: len(gateway.export()) == 3)
+    if redis_is == "away since":
+        own_redis.kill()
+    gateway.kill()
+    gateway.start()
+    if redis_is == "away later":
+        own_redis.kill()
+    statuses = [calls.send(gateway, calls.chat()).status for _ in range(4)]
+    assert statuses[:2] == [200, 200] and set(statuses[2:]) <= {402, 429}, statuses
+    own_redis.start()
+    wait_for("what was admitted meanwhile to be told", lambda: int(
+        budget_row(gateway, "few")["spent_count"] or 0) == 5, 15, 0.3)
+
+
 def test_running_streams_do_not_feel_it(gateways, own_redis):
     gateway = gateways(redis=own_redis, limits=[limit(limit="50")])
     got = []

@@ -1,11 +1,14 @@
 """What must survive: a killed process, a torn file, a full disk, a ledger that somebody locks."""
 
+import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from decimal import Decimal
@@ -178,6 +181,100 @@ def test_locked_ledger_stops_no_traffic(gateways, provider):
         lock.execute("ROLLBACK")
         lock.close()
     gateway.records(31)
+
+
+HOLDER = """
+import sqlite3, sys
+lock = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
+lock.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def held_by_another(gateway):
+    """Another process holds the ledger locked."""
+    with subprocess.Popen([sys.executable, "-c", HOLDER, f"{gateway.folder}/var/ledger.db"], text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == "held\n"
+        yield
+        holder.stdin.close()
+
+
+def ready(gateway):
+    answer = gateway.admin("/readyz", token=False)
+    return answer.status, answer.body.decode().strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine, on_failure", [
+    ("memory", "local"), ("redis", "local"), ("redis", "allow")])
+def test_starts_while_the_ledger_is_locked(gateways, provider, own_redis, engine, on_failure):
+    """It serves and journals; limits know nothing until the ledger does, and nothing is lost."""
+    counters = {"on_failure": on_failure}
+    gateway = gateways(redis=own_redis if engine == "redis" else None,
+                       counters=counters if engine == "redis" else {},
+                       limits=[{"name": "hard", "match": {"feature": "x"}, "unit": "requests",
+                                "limit": 4, "window": "day"}])
+    limited = [("X-Tollgate-Feature", "x")]
+    answered, streams = [], []
+
+    def call(status, tags=()):
+        answer = calls.send(gateway, calls.chat(), tags=tags)
+        assert answer.status == status, answer
+        if status == 200:
+            answered.append(answer.header("x-tollgate-request-id"))
+        return answer
+
+    def stream(tags):
+        """One that runs when the process is killed, or while the ledger opens."""
+        def run():
+            try:
+                answer = calls.send(gateway, calls.chat(stream=True), tags=tags, timeout=30,
+                                    sim={"Event_Delay_Ms": 150, "Output_Tokens": 16})
+                if answer.complete and answer.status == 200:
+                    answered.append(answer.header("x-tollgate-request-id"))
+            except (OSError, client.Broken):
+                pass
+        before = provider.totals()["requests"]
+        streams.append(threading.Thread(target=run))
+        streams[-1].start()
+        wait_for("the stream to run", lambda: provider.totals()["requests"] > before)
+
+    call(200, limited)
+    stream(limited)                            # cut off: counts as well
+    gateway.records(1)
+    with held_by_another(gateway):
+        call(200, limited)
+        for _ in range(2):                     # the journals of several that never saw the ledger
+            gateway.kill()
+            gateway.start()
+            assert ready(gateway) == (503, "the ledger cannot be opened yet")
+            call(200)
+            unknown = call(200 if on_failure == "allow" else 503, limited)
+            if on_failure != "allow":
+                assert unknown.header("x-tollgate-denied") == "counters_unavailable"
+        assert len(gateway.export()) == 1
+        wait_for("the gauge", lambda: re.search(r"^tollgate_ledger_waiting_bytes [1-9]",
+                                                gateway.admin("/metrics", token=False).body.decode(),
+                                                re.M))
+        stream(())                             # from before to after
+    wait_for("the ledger to open", lambda: ready(gateway) == (200, "ready"))
+    wait_for("limits to be known, and used up", lambda: calls.send(
+        gateway, calls.chat(), tags=limited).status in (402, 429))
+    for each in streams:
+        each.join(30)
+    assert len(answered) == 5 or on_failure == "allow", "the last stream was cut"
+    wait_for("all bills", lambda: len(gateway.export()) == provider.totals()["billed"])
+    records = gateway.export()
+    assert len({r["id"] for r in records}) == len(records)
+    assert set(answered) <= {r["id"] for r in records}    # cut off where the kill came too soon
+    assert "interrupted" in [r["outcome"] for r in records]
+    held = [r for r in records if r.get("feature") == "x"]
+    assert len(held) == 4 if on_failure != "allow" else len(held) > 4
+    assert gateway.cli("audit").rstrip().endswith("everything agrees")
+    assert "recovered what an earlier process left" in gateway.log()
 
 
 def test_frozen_ledger_reader_blocks_nothing(gateways, provider):

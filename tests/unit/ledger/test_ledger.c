@@ -450,6 +450,89 @@ static void a_locked_database_only_delays(void **state)
     kit_dir_remove(&d);
 }
 
+/*
+ * Somebody holds the database while the ledger starts: it opens when that is over.  What an earlier
+ * process began is interrupted then; what this one began meanwhile is not, though its segment is closed.
+ */
+static void a_locked_database_delays_the_start(void **state)
+{
+    struct recovered found = {0};
+    struct ledger_options options = {.sync = SYNC_INTERVAL, .ingest_interval_ms = 2, .patience_ms = 50};
+    int64_t installation, start, second;
+    struct ledger_stats stats;
+    struct record cut, moved;
+    struct kit_dir d;
+    struct ledger *l;
+    struct journal *j;
+    sqlite3 *other;
+    uint64_t seed = 77;
+    struct fail fail;
+
+    (void)state;
+    kit_dir_make(&d);
+    options.path = d.db;
+    options.journal_dir = d.journal;
+    l = kit_start(&d, NULL, NULL);
+    ledger_identity(l, &installation, &start);
+    j = kit_journal(&d, 0);
+    put(j, &seed, 10);
+    kit_traffic(&seed, &cut);
+    assert_int_equal(journal_begin(j, &cut), RC_OK);
+    kit_flush(j);
+    ledger_catch_up(l);
+    journal_close(j);
+    ledger_stop(l);
+    assert_int_equal(sqlite3_open(d.db, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    l = ledger_start(&options, on_recovered, &found, &fail);
+    assert_non_null(l);
+    assert_false(ledger_is_open(l));
+    j = kit_journal(&d, 0);
+    put(j, &seed, 20);
+    kit_traffic(&seed, &moved);
+    assert_int_equal(journal_begin(j, &moved), RC_OK);
+    kit_flush(j);
+    journal_close(j);
+    assert_int_equal(ledger_catch_up_within(l, 300), RC_TIMEOUT);
+    ledger_stats(l, &stats);
+    assert_true(stats.failures > 0 && stats.waiting_bytes > 0 && stats.lag_us > 0);
+    assert_false(ledger_is_open(l));
+    assert_int_equal(found.n, 0);
+    assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    ledger_catch_up(l);
+    assert_true(ledger_is_open(l));
+    assert_int_equal(found.n, 1);
+    assert_memory_equal(&found.id[0], &cut.id, sizeof(cut.id));
+    assert_int_equal(kit_lines(&d), 31);
+    second = installation;
+    ledger_identity(l, &installation, &start);
+    assert_true(installation == second && start == 2);
+    j = kit_journal(&d, 0);
+    assert_int_equal(journal_end(j, &moved), RC_OK);
+    kit_flush(j);
+    ledger_catch_up(l);
+    assert_int_equal(kit_lines(&d), 32);
+    journal_close(j);
+    ledger_stop(l);
+    /* It never opened: nothing of it is lost, and the next start has it. */
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    l = ledger_start(&options, on_recovered, &found, &fail);
+    assert_non_null(l);
+    j = kit_journal(&d, 0);
+    put(j, &seed, 5);
+    journal_close(j);
+    assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    ledger_stop(l);
+    l = kit_start(&d, NULL, NULL);
+    ledger_stats(l, &stats);
+    assert_int_equal(stats.interrupted, 0);
+    assert_int_equal(kit_lines(&d), 37);
+    sqlite3_close(other);
+    ledger_stop(l);
+    kit_verify(&d);
+    kit_dir_remove(&d);
+}
+
 /* The database may not grow for a while, as on a full disk. */
 static void a_full_disk_only_delays(void **state)
 {
@@ -919,7 +1002,7 @@ static void made_up_names_fill_no_more_than_their_caches(void **state)
 
     (void)state;
     kit_dir_make(&d);
-    in = ingest_open(d.db, &fail);
+    in = ingest_open(d.db, LEDGER_OPEN_BUSY_MS, &fail);
     assert_non_null(in);
     buf_init(&body, JOURNAL_ENTRY_MAX_BYTES);
     assert_int_equal(ingest_begin(in, &fail), RC_OK);
@@ -965,6 +1048,7 @@ int main(void)
         cmocka_unit_test(what_was_begun_is_interrupted),
         cmocka_unit_test(recovery_twice_is_recovery_once),
         cmocka_unit_test(a_locked_database_only_delays),
+        cmocka_unit_test(a_locked_database_delays_the_start),
         cmocka_unit_test(a_full_disk_only_delays),
         cmocka_unit_test(rotated_segments_are_removed),
         cmocka_unit_test(a_killed_writer_loses_nothing),
