@@ -21,7 +21,9 @@
 #include "base/datetime.h"
 #include "base/xalloc.h"
 #include "metering/ledger/ledger_read.h"
+#include "metering/ledger/repair.h"
 #include "proxy/cmd_config.h"
+#include "proxy/long_job.h"
 #include "proxy/owner.h"
 #include "reports/limit_spent.h"
 
@@ -328,6 +330,49 @@ static enum rc audit_counters(struct audit *a, struct fail *fail)
     return rc;
 }
 
+/* ---- repair ------------------------------------------------------------------------------ */
+
+static bool on_record(uint64_t records, void *arg)
+{
+    return long_job_at(arg, records);
+}
+
+/* Lines that there are, for the progress; 0: so damaged that it cannot be said. */
+static uint64_t lines_of(const struct audit *a)
+{
+    struct ledger_as_of as_of = {0};
+    struct fail ignored;
+    struct ledger_reader *r = ledger_read_open(a->config->ledger_path, &ignored);
+
+    if (r && ledger_read_begin(r, &ignored) == RC_OK) {
+        if (ledger_read_as_of(r, &as_of, &ignored) != RC_OK)
+            as_of.seq = 0;
+        ledger_read_end(r);
+    }
+    ledger_read_close(r);
+    return as_of.seq;
+}
+
+/* Makes anew what is derived; what it is made of is told. */
+static enum rc repair(const struct audit *a, struct fail *fail)
+{
+    struct ledger_repair made;
+    struct long_job job;
+    enum rc rc;
+
+    long_job_start(&job, "repair", lines_of(a));
+    rc = ledger_repair(a->config->ledger_path, a->journal_dir, on_record, &job, &made, fail);
+    long_job_end(&job);
+    if (rc != RC_OK)
+        return rc;
+    printf("%-9s lines, rollups, tasks and columns were made anew of %" PRIu64 " records\n",
+           "repair", made.records);
+    if (made.unreadable > 0)
+        printf("%-9s %" PRIu64 " records cannot be read and are in no sum: restore a backup\n",
+               "repair", made.unreadable);
+    return RC_OK;
+}
+
 /* ---- the command --------------------------------------------------------------------------
  */
 
@@ -372,7 +417,7 @@ static enum rc audit_all(struct audit *a, struct fail *fail)
     return rc;
 }
 
-static int run(const char *file)
+static int run(const char *file, bool wants_repair)
 {
     struct config *config = cmd_load(file);
     struct audit a = {.config = config, .is_tty = isatty(STDERR_FILENO)};
@@ -384,8 +429,11 @@ static int run(const char *file)
     if (!config)
         return EXIT_USAGE;
     a.journal_dir = xasprintf("%s/journal", config->state_dir);
-    a.reader = ledger_read_open(config->ledger_path, &fail);
-    rc = a.reader ? audit_all(&a, &fail) : fail.rc;
+    rc = wants_repair ? repair(&a, &fail) : RC_OK;
+    if (rc == RC_OK)
+        a.reader = ledger_read_open(config->ledger_path, &fail);
+    if (rc == RC_OK)
+        rc = a.reader ? audit_all(&a, &fail) : fail.rc;
     clear_progress(&a);
     if (rc != RC_OK) {
         fail_text(&fail, why, sizeof(why));
@@ -409,9 +457,11 @@ static void print_usage(void)
     puts(
         "Proves that journal, ledger, rollups, tasks, counters and reports agree, on a "
         "gateway\n"
-        "that runs or one that does not, and names the first thing that does not. Only reads;\n"
-        "may be stopped at any time.\n");
+        "that runs or one that does not, and names the first thing that does not. Only reads,\n"
+        "unless told to repair; may be stopped at any time.\n");
     puts("  -c, --config FILE      the configuration");
+    puts("      --repair           with no gateway running: makes lines, rollups, tasks and columns\n"
+         "                         anew of the records first; stopped, it leaves all as it was");
     puts("  -h, --help             this text");
     puts("\nexit status: 0 all agrees, 1 something does not, 2 bad usage or nothing to read");
 }
@@ -421,8 +471,10 @@ int cmd_audit(int argc, char **argv)
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
         {"help", no_argument, NULL, 'h'},
+        {"repair", no_argument, NULL, 'R'},
         {NULL, 0, NULL, 0}};
     const char *file = NULL;
+    bool wants_repair = false;
     int c;
 
     while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
@@ -434,10 +486,12 @@ int cmd_audit(int argc, char **argv)
             return EXIT_USAGE;
         if (c == 'c')
             file = optarg;
+        if (c == 'R')
+            wants_repair = true;
     }
     if (optind < argc) {
         (void)fprintf(stderr, "tollgate audit: takes no arguments; see --help\n");
         return EXIT_USAGE;
     }
-    return file ? run(file) : cmd_no_file("audit");
+    return file ? run(file, wants_repair) : cmd_no_file("audit");
 }

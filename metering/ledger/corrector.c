@@ -7,15 +7,13 @@
  * database at once.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/check.h"
-#include "base/state_file.h"
 #include "base/xalloc.h"
 #include "metering/ledger/correction.h"
+#include "metering/ledger/folder_lock.h"
 #include "metering/ledger/ingest.h"
 
 enum {
@@ -39,25 +37,6 @@ static enum rc failed(struct fail *fail, const char *doing)
 {
     *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = doing};
     return RC_IO;
-}
-
-/* Holds the folder's lock where nobody does; -1 where somebody does. */
-static enum rc take_lock(const char *journal_dir, int *fd, struct fail *fail)
-{
-    char *path = xasprintf("%s/lock", journal_dir);
-
-    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    free(path);
-    if (*fd < 0)
-        return failed(fail, "open the journal folder's lock file");
-    state_file_own(*fd, journal_dir);
-    if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
-        return RC_OK;
-    if (errno != EWOULDBLOCK)
-        return failed(fail, "take the journal folder's lock");
-    close(*fd);
-    *fd = -1;
-    return RC_OK;
 }
 
 /* What the ledger says it is complete to: corrections change nothing in it. */
@@ -84,7 +63,7 @@ struct corrector *corrector_open(const char *database, const char *journal_dir,
     *fail = (struct fail){0};
     c->lock_fd = -1;
     buf_init(&c->bytes, BATCH_MAX_BYTES + JOURNAL_ENTRY_MAX_BYTES);
-    if (take_lock(journal_dir, &c->lock_fd, fail) != RC_OK)
+    if (folder_lock(journal_dir, &c->lock_fd, fail) != RC_OK)
         goto out;
     if (c->lock_fd < 0) {
         c->journal = journal_open(journal_dir, CORRECTOR_WORKER, fail);

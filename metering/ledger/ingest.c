@@ -95,6 +95,7 @@ void ingest_close(struct ingest *in)
         return;
     for (int i = 0; i < SQL_COUNT; i++)
         sqlite3_finalize(in->sql[i]);
+    sqlite3_finalize(in->stays);
     ingest_facts_close(in);
     sqlite3_close(in->db);
     ingest_rows_close(in);
@@ -170,23 +171,19 @@ static enum rc add_correction(struct ingest *in, const struct record *r, int64_t
     return db_run(add, fail, "write a correction");
 }
 
-enum rc ingest_record(struct ingest *in, const struct record *r, struct strv body, bool *is_new,
-                      struct fail *fail)
+/* All that is made of a record; where it is new, the record itself. */
+static enum rc write_record(struct ingest *in, const struct record *r, int64_t seq,
+                            struct strv body, struct fail *fail)
 {
     const struct strv *dim = r->subject.dim;
     struct ingest_row row = {.id = r->id,
-                             .seq = in->next_seq,
+                             .seq = seq,
                              .end_us = r->end_us,
                              .start_us = r->start_us,
                              .attempt = attempt_column(r),
                              .is_priced = r->price_status != PRICE_NONE};
-    bool is_there = false;
-    enum rc rc = in->is_careful ? look_for(in, &r->id, &is_there, fail) : RC_OK;
+    enum rc rc;
 
-    ASSERT(in->is_open);
-    *is_new = !is_there;
-    if (rc != RC_OK || is_there)
-        return rc;
     if (row.is_priced)
         ingest_split(r->cost, &row.cost_nano, &row.cost_rest);
     rc = ingest_combo(in, r, &row.ids[0], fail);
@@ -206,9 +203,31 @@ enum rc ingest_record(struct ingest *in, const struct record *r, struct strv bod
         rc = ingest_add_sums(in, r, row.ids[0], row.ids[3], fail);
     if (rc == RC_OK)
         rc = ingest_add_fact(in, &row, r, fail);
+    return rc;
+}
+
+enum rc ingest_record(struct ingest *in, const struct record *r, struct strv body, bool *is_new,
+                      struct fail *fail)
+{
+    bool is_there = false;
+    enum rc rc = in->is_careful ? look_for(in, &r->id, &is_there, fail) : RC_OK;
+
+    ASSERT(in->is_open);
+    *is_new = !is_there;
+    if (rc != RC_OK || is_there)
+        return rc;
+    rc = write_record(in, r, in->next_seq, body, fail);
     if (rc == RC_OK)
         in->next_seq++;
     return rc;
+}
+
+enum rc ingest_record_again(struct ingest *in, const struct record *r, int64_t seq,
+                            struct strv body, struct fail *fail)
+{
+    ASSERT(in->is_open);
+    in->is_repair = true;
+    return write_record(in, r, seq, body, fail);
 }
 
 enum rc ingest_task(struct ingest *in, const struct task_note *note, struct fail *fail)

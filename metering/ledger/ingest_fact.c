@@ -67,6 +67,14 @@ enum rc ingest_facts_begin(struct ingest *in, struct fail *fail)
     return rc;
 }
 
+void ingest_restart_facts(struct ingest *in)
+{
+    fact_block_clear(in->facts);
+    in->next_block = 1;
+    in->has_facts = in->has_facts_begun = true;
+    in->is_behind = false;
+}
+
 static void bounds(const int64_t *v, size_t n, bool skip_zero, int64_t *least, int64_t *most)
 {
     bool any = false;

@@ -152,6 +152,9 @@ struct ingest {
     sqlite3_stmt *sql[SQL_COUNT];
     bool is_open;     /* a transaction */
     int64_t next_seq; /* 0: to be asked for */
+    bool is_repair;   /* records are there already: what is made of them is written */
+    int64_t sums_from_us; /* of a repair: earlier requests are in rollups that stay */
+    sqlite3_stmt *stays;  /* of a repair: whether task ?1 has deleted lines in its sums */
 
     bool is_careful; /* a record of this batch is there already: look before each */
 
@@ -219,11 +222,20 @@ void ingest_facts_close(struct ingest *in);
 enum rc ingest_facts_begin(struct ingest *in, struct fail *fail) RC_MUST;
 enum rc ingest_add_fact(struct ingest *in, const struct ingest_row *row, const struct record *r,
                         struct fail *fail) RC_MUST;
+/* In a transaction that has deleted all blocks: the next record is the first of block 1. */
+void ingest_restart_facts(struct ingest *in);
 /* Undone: what was added since ingest_facts_begin. */
 void ingest_forget_facts(struct ingest *in);
 /* Blocks of which every line is deleted, max of them. */
 enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max,
                           struct fail *fail) RC_MUST;
+
+/*
+ * ingest.c: all that ingest_record writes but the record itself, which is there under this
+ * number.  Of a request before sums_from_us neither rollups nor its task, where that began then.
+ */
+enum rc ingest_record_again(struct ingest *in, const struct record *r, int64_t seq,
+                            struct strv body, struct fail *fail) RC_MUST;
 
 /* ingest_cube.c: sums of days whose lines are deleted, max of them. */
 enum rc ingest_drop_cubes(struct ingest *in, int64_t kept_from_us, int64_t max,

@@ -225,7 +225,7 @@ enum rc ingest_write_rows(struct ingest *in, struct fail *fail)
 
     if (in->n_rows == 0)
         return RC_OK;
-    rc = insert(in, SQL_RECORDS_ADD, fail);
+    rc = in->is_repair ? RC_OK : insert(in, SQL_RECORDS_ADD, fail);
     if (rc == RC_OK)
         rc = insert(in, SQL_LINES_ADD, fail);
     ingest_forget_rows(in);

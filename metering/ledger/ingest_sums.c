@@ -121,6 +121,12 @@ static enum rc write_task(struct ingest *in, struct task_sum *s, struct fail *fa
     int64_t known;
     enum rc rc;
 
+    if (in->stays) {
+        sqlite3_bind_int64(in->stays, 1, s->task);
+        rc = db_int(in->stays, &known, fail, "read a task");
+        if (rc != RC_STATE)
+            return rc;
+    }
     sqlite3_bind_int64(get, 1, s->task);
     if (sqlite3_step(get) != SQLITE_ROW) {
         rc = db_failed(in->db, fail, "read a task");
@@ -247,7 +253,8 @@ static enum rc add_task(struct ingest *in, const struct record *r, int64_t task,
 enum rc ingest_add_sums(struct ingest *in, const struct record *r, int64_t combo, int64_t task,
                         struct fail *fail)
 {
-    enum rc rc = add_rollup(in, r, combo, fail);
+    bool is_summed = in->is_repair && r->end_us < in->sums_from_us; /* with deleted ones */
+    enum rc rc = is_summed ? RC_OK : add_rollup(in, r, combo, fail);
 
     return rc == RC_OK && task ? add_task(in, r, task, fail) : rc;
 }

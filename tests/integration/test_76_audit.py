@@ -1,5 +1,6 @@
 """`tollgate audit`: content with what is right, live or stopped; names what is damaged."""
 
+import json
 import os
 import sqlite3
 import time
@@ -74,18 +75,56 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("what", DAMAGE)
-def test_damage_to_the_ledger_is_named(stopped, what):
+def damage(gateway, what):
+    """Does it; what must be named then."""
     sql, named = DAMAGE[what]
     sql = sql.replace("WHERE rowid_is_first", "WHERE level=0 AND bucket=(SELECT max(bucket) FROM "
                       "rollup WHERE level=0)")
-    database = sqlite3.connect(os.path.join(stopped.folder, "var", "ledger.db"))
+    database = sqlite3.connect(os.path.join(gateway.folder, "var", "ledger.db"))
     assert database.execute(sql).rowcount > 0
     database.commit()
     database.close()
+    return named
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damage_to_the_ledger_is_named(stopped, what):
+    named = damage(stopped, what)
     code, said = audit(stopped)
     assert code == 1 and named in said, said
     assert "DISAGREES" in said and "does not agree with itself" in said
+
+
+def answers(gateway):
+    """What reports say of it, but for the moment that they are of."""
+    said = []
+    for name, by in (("spend", "team,feature"), ("requests", "model"), ("tasks", "task")):
+        answer = json.loads(gateway.cli("report", name, "--by", by, "--format", "json"))
+        said.append([answer["rows"], answer["total"]])
+    return said
+
+
+@pytest.mark.parametrize("what", [w for w in DAMAGE if w != "record"])
+def test_damage_is_repaired(stopped, what):
+    before = answers(stopped)
+    damage(stopped, what)
+    code, said = audit(stopped, "--repair")
+    assert code == 0 and "made anew of 10 records" in said and "everything agrees" in said, said
+    assert answers(stopped) == before
+
+
+def test_what_cannot_be_repaired_is_told(stopped):
+    damage(stopped, "record")
+    code, said = audit(stopped, "--repair")
+    assert code == 1 and "1 records cannot be read" in said and "DISAGREES" in said, said
+
+
+def test_nothing_is_repaired_under_a_gateway_that_runs(gateways):
+    gateway = gateways()
+    some_traffic(gateway)
+    code, said = audit(gateway, "--repair")
+    assert code == 2 and "stop it first" in said, said
+    assert audit(gateway)[0] == 0
 
 
 def test_a_record_that_only_the_journal_has_is_named(gateways):

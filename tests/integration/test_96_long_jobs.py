@@ -76,15 +76,16 @@ def jobs(weeks):
                    r"tollgate export: \d+ of \d+ \(\d+ %\)"),
         "reprice": (["price", "reprice", "--all"], r"tollgate price reprice: \d+ of \d+ \(\d+ %\)"),
         "audit": (["audit"], r"audit: \d+ of \d+ lines"),
+        "repair": (["audit", "--repair"], r"repair: \d+ of \d+ \(\d+ %\)"),
         "reconcile": (["report", "reconcile", "--last", "60d", "--import", weeks.usage],
                       r"tollgate report: \d+ s"),
     }
 
 
-NAMES = ("export", "reprice", "audit", "reconcile")
+NAMES = ("export", "reprice", "audit", "repair", "reconcile")
 
 
-@pytest.mark.parametrize("name", NAMES[:3])
+@pytest.mark.parametrize("name", NAMES[:4])
 def test_says_how_far_it_is(weeks, name):
     words, says = jobs(weeks)[name]
     status, said = on_a_terminal(weeks, *words)
@@ -93,7 +94,7 @@ def test_says_how_far_it_is(weeks, name):
     assert said.split("\n")[-1].split("\r")[-1] in ("", "\x1b[K"), "what was shown is wiped"
 
 
-@pytest.mark.parametrize("name", NAMES[:3])
+@pytest.mark.parametrize("name", NAMES[:4])
 def test_ctrl_c_harms_nothing(weeks, name):
     words, says = jobs(weeks)[name]
     before = lines_of(weeks)
