@@ -167,11 +167,10 @@ static bool rewrite(struct collected *c, const char *path)
 
 enum rc collected_open(const char *state_dir, struct collected **out, struct fail *fail)
 {
-    struct collected *c = xmalloc(sizeof(*c));
+    struct collected *c = xcalloc(1, sizeof(*c)); /* mostly never touched */
     char *path = xasprintf("%s/collected", state_dir);
     bool good;
 
-    memset(c, 0, sizeof(*c));
     c->fd = open(path, O_RDONLY | O_CLOEXEC);
     good = c->fd >= 0 ? load(c) : errno == ENOENT;
     good = good && rewrite(c, path);

@@ -20,7 +20,9 @@
 struct collected;
 
 enum {
-    COLLECTED_MAX = 1 << 16, /* answers remembered; beyond, one of the same bucket goes */
+    /* Answers remembered; beyond, one of the same bucket goes.  The results of a batch that come
+     * in pages are an answer each, and some batches have 100,000. */
+    COLLECTED_MAX = 1 << 18,
 };
 
 /* Remembers what the file of an earlier process says; makes it where there is none. */

@@ -291,6 +291,7 @@ static void release(struct xchg *x)
     else
         hold_clear(&x->body);
     upload_release(x);
+    pages_release(x);
     buf_release(&x->answer.head_in);
     buf_release(&x->answer.pass);
     keep_or_release(&x->answer.held);

@@ -100,19 +100,26 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     const struct book *book = x->config->book;
     struct price_query query = worst_query(x);
     uint64_t input, output;
-    struct upload_bounds file;
+    struct upload_bounds batch;
     struct usage units;
     struct money most;
-    bool priced, tokens_priced;
+    bool priced, tokens_priced, brought = x->brought != NULL;
 
+    if (brought && x->brought->is_empty) { /* what is added to it is reserved then */
+        cost_clear(&x->worst_cost);
+        x->worst_cost.status = PRICE_OK;
+        return true;
+    }
     x->factors = calibration_look(x->worker->calibration, strv_z(x->upstream->name), x->model);
     input = prompt_tokens(
         x, estimate_scaled(estimate_input_tokens(&x->facts), x->factors.input_high));
     x->model_max = price_max_output(book, query.provider, query.model);
     x->max_output = output_bound(x, x->model_max);
-    if (upload_recall(x, &file)) {
-        input = file.input;
-        x->max_output = file.output;
+    if (brought)
+        batch = x->brought->bounds;
+    if (brought || upload_recall(x, &batch)) {
+        input = batch.input;
+        x->max_output = batch.output;
     }
     output = x->max_output;
     usage_set(&x->worst_usage, USAGE_INPUT, input);
@@ -123,9 +130,9 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     }
     query.input_total = input;
     tokens_priced = price_worst_case(book, &query, input, output, &most);
-    if (!tokens_priced && file.usd_nano > 0) { /* each request by its own model */
-        most = money_join((int64_t)file.usd_nano, 0);
-        tokens_priced = true;
+    if (brought || (!tokens_priced && batch.usd_nano > 0)) { /* each request by itself */
+        most = money_join((int64_t)batch.usd_nano, 0);
+        tokens_priced = batch.usd_nano > 0 || batch.unpriced == 0;
     }
     (void)estimate_units(&x->facts, &units);
     priced = price_units(x, &query, &units, tokens_priced, &most) || tokens_priced;

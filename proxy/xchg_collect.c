@@ -59,12 +59,15 @@ static void take_verdict(struct xchg *x)
 
 void collect_ask(struct xchg *x)
 {
-    if (x->route.endpoint->kind == ENDPOINT_FETCHED && x->route.path_id.n > 0)
+    if (x->route.endpoint->kind == ENDPOINT_FETCHED && x->route.path_id.n > 0 &&
+        !x->route.is_by_name)
         start(x, x->route.path_id, 0, 0);
 }
 
 bool collect_is_asking(struct xchg *x)
 {
+    if (x->pages && x->collecting.begun)
+        return pages_ask(x);
     if (!x->collecting.is_asking)
         return false;
     if (x->collecting.claim.verdict == WORK_PENDING)
@@ -104,6 +107,8 @@ bool collect_claim(struct xchg *x)
     c->key = 0;
     if (!x->upstream_tried || !x->tap)
         return false;
+    if (x->pages)
+        return pages_ask(x);
     if (count_claimed(x, &from, &to)) {
         start(x, x->route.path_id, from, to);
     } else if (is_kept(x, seen)) {
@@ -119,13 +124,14 @@ bool collect_claim(struct xchg *x)
 
 void collect_cancel(struct xchg *x)
 {
+    pages_cancel(x);
     if (!x->collecting.is_asking)
         return;
     limiter_claim_cancel(&x->collecting.claim);
     take_verdict(x);
 }
 
-static void give_back(struct xchg *x, const struct uuid *work)
+void collect_release(struct xchg *x, const struct uuid *work)
 {
     static const struct limit_amounts nothing;
 
@@ -140,7 +146,7 @@ void collect_done(struct xchg *x, bool all)
         return;
     collected_keep(server_collected(x->worker->server), c->key);
     if (all)
-        give_back(x, &c->claim.work);
+        collect_release(x, &c->claim.work);
 }
 
 void collect_failed(struct xchg *x)
@@ -152,7 +158,7 @@ void collect_failed(struct xchg *x)
     if (answer.n == 0)
         return;
     collected_work(strv_z(x->upstream->name), answer, &work);
-    give_back(x, &work);
+    collect_release(x, &work);
 }
 
 /* Stands for what is remembered of a work beside how much of it is counted. */
@@ -195,19 +201,34 @@ uint64_t collect_noted(const struct xchg *x, struct strv work, const char *what)
     return collected_known(server_collected(x->worker->server), note_key(x, work, what));
 }
 
+/* What a call adds to a work is held by itself: there may be more of them. */
+static void work_of_added(const struct xchg *x, struct uuid *work)
+{
+    struct strv first = x->brought ? x->brought->name : STRV_NONE, text = x->route.path_id;
+    char name[PAGES_NAME_BYTES];
+
+    if (first.n > 0)
+        pages_name(x->route.path_id, first, name, &text);
+    collected_work(strv_z(x->upstream->name), text, work);
+}
+
 bool collect_hold(struct xchg *x)
 {
     const struct tap_result *seen = settle_seen(x);
     struct strv upstream = strv_z(x->upstream->name);
     struct uuid work;
 
+    if (x->brought && x->brought->is_empty)
+        return false;
     if (!seen->pending || x->route.endpoint->kind != ENDPOINT_METERED ||
         x->usage_source != USAGE_NONE)
         return false;
     /* The answers that tell of videos do not all say how long they are. */
     if (x->facts.films && x->facts.video_ms > 0)
         collect_note(x, strv_z(seen->work_id), "ms", x->facts.video_ms);
-    if (seen->work_id[0] == '\0') {
+    if (x->route.path_id.n > 0) {
+        work_of_added(x, &work);
+    } else if (seen->work_id[0] == '\0') {
         work = x->id;
         work.b[6] = (unsigned char)((work.b[6] & 0x0f) | 0x80);
     } else if (collected_known(server_collected(x->worker->server),

@@ -171,6 +171,24 @@ static void keep_region(struct xchg *x)
         x->parts->is_too_much = true;
 }
 
+void count_line(struct xchg *x, const struct counted_line *line, struct counted_lines *sum)
+{
+    const struct tap_part whole = {.model = line->model, .usage = line->usage};
+    struct cost cost;
+
+    sum->n++;
+    usage_add(&sum->usage, line->usage);
+    if (line->has_cost)
+        sum->provider_cost = money_add(sum->provider_cost, line->cost);
+    sum->has_cost = sum->has_cost || line->has_cost;
+    if (is_spared(x, line->said_nothing))
+        return; /* what it counted stays on record */
+    sum->is_billed = true;
+    price(x, line->model, STRV("batch"), line->usage, &cost);
+    cost_add(&sum->cost, &cost);
+    keep_part(x, &whole, true);
+}
+
 static bool on_answer(void *arg, const struct tap_answer *answer)
 {
     struct xchg *x = arg;
@@ -203,6 +221,11 @@ void count_answers(struct xchg *x)
     if (x->route.endpoint->kind != ENDPOINT_FETCHED ||
         x->answer.head.status == STATUS_PARTIAL_CONTENT)
         return;
+    if (x->route.is_by_name) {
+        pages_start(x);
+        tap_on_answer(x->tap, pages_on_answer, x);
+        return;
+    }
     batch = arena_alloc(&x->arena, sizeof(*batch));
     if (!batch)
         return;
@@ -277,6 +300,22 @@ static void count_videos(struct xchg *x, const struct tap_result *seen)
         x->usage_source = USAGE_PARTIAL;
 }
 
+/* The answers of a page that nobody counted before. */
+static void count_page(struct xchg *x)
+{
+    const struct counted_lines *lines = pages_count(x);
+
+    if (lines->n == 0)
+        return;
+    x->usage = lines->usage;
+    x->usage_source = USAGE_PROVIDER;
+    x->cost = lines->cost;
+    if (lines->is_billed)
+        x->cost.flags |= PRICE_FLAG_COMPOUND;
+    else
+        not_billed(x);
+}
+
 /* What a fetched answer tells of, the first time. */
 static void count_fetched(struct xchg *x, const struct tap_result *seen)
 {
@@ -286,7 +325,9 @@ static void count_fetched(struct xchg *x, const struct tap_result *seen)
     upload_kept(x, seen);
     if (seen->work_over && x->upstream_status / 100 == 2)
         collect_failed(x);
-    if (x->upstream_status == STATUS_PARTIAL_CONTENT) {
+    if (x->pages) {
+        count_page(x);
+    } else if (x->upstream_status == STATUS_PARTIAL_CONTENT) {
         x->cost.status = PRICE_NONE;
     } else if (x->collecting.is_counted) {
         return;
@@ -326,6 +367,10 @@ static void tell_apart(struct xchg *x)
 
 static void count_metered(struct xchg *x, const struct tap_result *seen)
 {
+    if (x->brought && x->brought->is_empty) {
+        free_of_charge(x);
+        return;
+    }
     x->usage_source = estimate_complete(
         &x->facts, seen, x->upstream_status, x->model_max, &x->factors, &x->usage);
     if (x->usage_source == USAGE_NONE && x->upstream_status >= 400) {

@@ -224,6 +224,8 @@ struct xchg {
     struct record_parts *parts; /* of its cost, where that is a sum; NULL: it is none */
     struct upload *upload; /* a file of a batch that goes by; NULL: none does */
     struct batch *batch; /* of the answers that it fetches; NULL: it does not (xchg_count.c) */
+    struct pages *pages; /* the same of those that come in pages (xchg_pages.c) */
+    struct brought *brought; /* the requests of a batch, where its body has them; NULL: none */
     struct collecting collecting;
     bool counted; /* usage and cost stand */
     enum usage_source usage_source;
@@ -363,6 +365,27 @@ void collect_note_more(struct xchg *x, struct strv work, const char *what, uint6
 uint64_t collect_noted(const struct xchg *x, struct strv work, const char *what);
 /* Instead of a settlement, where the work goes on: its worst case stays reserved. */
 bool collect_hold(struct xchg *x);
+/* Nothing is held under that id any more; harmless where nothing is. */
+void collect_release(struct xchg *x, const struct uuid *work);
+
+/* ---- answers that come in pages (xchg_pages.c) ---- */
+enum { PAGES_NAME_BYTES = 1024 };
+/* What one of a batch's requests is known by: *text is a view into out, cut if too long. */
+void pages_name(struct strv batch, struct strv name, char out[PAGES_NAME_BYTES],
+                struct strv *text);
+void pages_start(struct xchg *x);
+bool pages_on_answer(void *arg, const struct tap_answer *answer);
+/* The page is over: claims what it told.  True: a verdict is awaited (WAKE_LIMIT), as may be the
+ * next call's. */
+bool pages_ask(struct xchg *x);
+/* Nobody waits any more; what is known here decides. */
+void pages_cancel(struct xchg *x);
+/* What was counted, once the verdicts stand; once. */
+const struct counted_lines *pages_count(struct xchg *x);
+/* The provider's own figure for that; false: it states none. */
+bool pages_provider_cost(const struct xchg *x, struct money *out);
+/* Legal at any time. */
+void pages_release(struct xchg *x);
 
 /* ---- files of batches (xchg_upload.c) ---- */
 /* What the requests of a file may take; sums end at UPLOAD_MAX. */
@@ -370,7 +393,16 @@ bool collect_hold(struct xchg *x);
 struct upload_bounds {
     uint64_t requests, input, output; /* tokens */
     uint64_t usd_nano;                /* of those whose lines name a model with a price */
+    uint64_t unpriced;                /* the others; not remembered */
 };
+/* What the body of a call that begins a batch, or adds to one, holds itself. */
+struct brought {
+    bool is_empty;               /* nothing: other calls add to the batch */
+    struct upload_bounds bounds; /* of its requests */
+    struct strv name;            /* the client's, of the first of them; empty: it has none */
+};
+/* Reads them from a body that is not of a form; in the arena, views stay. */
+void upload_read_body(struct xchg *x, struct strv body);
 /* The next bytes of the request's body, where that may be such a file. */
 void upload_feed(struct xchg *x, struct strv bytes);
 /* The provider took it, and gave it an id. */
@@ -381,6 +413,23 @@ bool upload_recall(const struct xchg *x, struct upload_bounds *out);
 void upload_release(struct xchg *x);
 
 /* ---- what it took (xchg_count.c) ---- */
+/* One answer of a batch, and what several come to. */
+struct counted_line {
+    struct strv model;
+    const struct usage *usage;
+    bool said_nothing, has_cost;
+    struct money cost; /* as the provider states it */
+};
+struct counted_lines {
+    uint64_t n;
+    bool is_billed; /* some of them are */
+    bool has_cost;
+    struct usage usage;
+    struct cost cost;
+    struct money provider_cost;
+};
+/* Priced at the tier of batches; parts beside it are not looked for. */
+void count_line(struct xchg *x, const struct counted_line *line, struct counted_lines *sum);
 /* Usage and cost from what the tap saw; once. */
 void settle_count(struct xchg *x);
 /* Which of a batch's answers were counted: all after from, up to to.  False: none. */

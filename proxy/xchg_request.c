@@ -323,6 +323,8 @@ static enum rc read_body(struct xchg *x, bool *packed, bool *unpacks)
                                                             &x->facts);
     if (rc == RC_OK)
         request_keep_facts(x);
+    if (rc == RC_OK && !protocol_is_form(type))
+        upload_read_body(x, body);
     buf_release(&unpacked);
     if (*packed) /* it travels as it came: nothing can be put into it */
         x->facts.can_ask_usage = false;

@@ -51,6 +51,18 @@ enum outcome settle_outcome(const struct xchg *x)
     return seen->end == TAP_END_REFUSED ? OUTCOME_REFUSED : OUTCOME_OK;
 }
 
+/* As the provider states it, of what is counted here. */
+static bool settle_provider_cost(const struct xchg *x, struct money *out)
+{
+    const struct tap_result *seen = settle_seen(x);
+
+    if (x->pages)
+        return pages_provider_cost(x, out);
+    if (seen->has_provider_cost)
+        *out = money_join(seen->provider_cost_atto_hi, seen->provider_cost_atto_lo);
+    return seen->has_provider_cost;
+}
+
 void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
 {
     const struct tap_result *seen = settle_seen(x);
@@ -82,15 +94,13 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
     r->outcome = outcome;
     r->usage = ended ? x->usage : x->assumed;
     r->usage_source = ended ? x->usage_source : (x->assumed.has ? USAGE_ESTIMATED : USAGE_NONE);
-    r->has_provider_cost = seen->has_provider_cost;
+    r->has_provider_cost = settle_provider_cost(x, &r->provider_cost);
     r->latency_us = now_us - x->start_us;
     r->first_byte_us = x->first_byte_us < 0 ? -1 : x->first_byte_us - x->start_us;
     r->bytes_in = x->bytes_in;
     r->bytes_out = x->bytes_out;
     r->node = strv_z(x->config->node);
     r->subject.dim[DIM_MODEL] = r->model;
-    if (seen->has_provider_cost)
-        r->provider_cost = money_join(seen->provider_cost_atto_hi, seen->provider_cost_atto_lo);
     record_set_cost(r, ended ? &x->cost : &x->worst_cost, strv_z(book_hash(x->config->book)));
     if (x->parts && (r->price_flags & PRICE_FLAG_COMPOUND))
         r->parts = record_parts_encode(x->parts, &x->arena);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/usage/batch_body.h"
 #include "metering/usage/batch_file.h"
 #include "metering/usage/estimate.h"
 #include "proxy/xchg_int.h"
@@ -43,6 +44,29 @@ static struct strv model_of(struct upload *u, const struct request_facts *facts)
     return model;
 }
 
+/* By images, seconds or the like; the dearer of both is kept in *most. */
+static bool price_units(const struct price_query *tokens, const struct book *book,
+                        const struct request_facts *facts, bool priced, struct money *most)
+{
+    struct price_query query = *tokens;
+    struct usage units;
+    struct cost cost;
+
+    if (query.model.n == 0 || !estimate_units(facts, &units))
+        return false;
+    (void)usage_to_quantities(&units, &query.quantities);
+    query.quantities.n[METER_REQUEST] = 1;
+    query.counted = true;
+    query.detail[DETAIL_QUALITY] = facts->quality;
+    query.detail[DETAIL_SIZE] = facts->size;
+    price_usage(book, &query, &cost);
+    if (cost.status == PRICE_NONE)
+        return false;
+    if (!priced || money_cmp(cost.contracted, *most) > 0)
+        *most = cost.contracted;
+    return true;
+}
+
 static void count(struct upload *u, const struct request_facts *facts, struct strv model)
 {
     const struct xchg *x = u->x;
@@ -56,13 +80,18 @@ static void count(struct upload *u, const struct request_facts *facts, struct st
     uint64_t output =
         estimate_max_output_tokens(facts, price_max_output(book, query.provider, query.model));
     struct money most;
+    bool priced;
 
     query.input_total = input;
     u->bounds.requests = sum(u->bounds.requests, 1);
     u->bounds.input = sum(u->bounds.input, input);
     u->bounds.output = sum(u->bounds.output, output);
-    if (query.model.n > 0 && price_worst_case(book, &query, input, output, &most))
+    priced = query.model.n > 0 && price_worst_case(book, &query, input, output, &most);
+    priced = price_units(&query, book, facts, priced, &most) || priced;
+    if (priced)
         u->bounds.usd_nano = sum(u->bounds.usd_nano, (uint64_t)money_ceil_nano(most));
+    else
+        u->bounds.unpriced = sum(u->bounds.unpriced, 1);
 }
 
 /* What stood before the first line with a name is taken for as much of that model. */
@@ -91,6 +120,33 @@ static void on_line(void *arg, const struct request_facts *facts)
     if (model.n > 0)
         count_nameless(u);
     count(u, facts, model);
+}
+
+static void on_request(void *arg, const struct request_facts *facts, struct strv id)
+{
+    struct upload *u = arg;
+    struct strv model = config_deployment(u->x->upstream, facts->model);
+
+    if (u->bounds.requests == 0)
+        u->x->brought->name = arena_strv(&u->x->arena, id);
+    if (model.n == 0)
+        model = facts->model.n > 0 ? facts->model : u->x->model;
+    count(u, facts, model);
+}
+
+void upload_read_body(struct xchg *x, struct strv body)
+{
+    struct upload u = {.x = x};
+    enum batch_body kind;
+
+    if (!x->facts.later || !(x->brought = arena_alloc(&x->arena, sizeof(*x->brought))))
+        return;
+    memset(x->brought, 0, sizeof(*x->brought));
+    kind = batch_body_read(x->upstream->protocol, &x->route, body, on_request, &u);
+    x->brought->bounds = u.bounds;
+    x->brought->is_empty = kind == BATCH_BODY_EMPTY;
+    if (kind == BATCH_BODY_OTHER)
+        x->brought = NULL;
 }
 
 void upload_feed(struct xchg *x, struct strv bytes)

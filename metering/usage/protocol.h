@@ -43,8 +43,9 @@ struct route {
         path_model;   /* model named in the path, still encoded; empty where in the body */
     bool path_stream; /* the path itself says that the answer is a stream */
     struct strv region; /* where the path says that the model is served; empty: it does not */
-    struct strv path_id; /* of what an ENDPOINT_FETCHED fetches; empty elsewhere */
+    struct strv path_id; /* of what an ENDPOINT_FETCHED fetches, or a call adds to; else empty */
     bool is_by_path;     /* by that id it was begun, whatever id the answer has of its own */
+    bool is_by_name;     /* answers of a batch, each counted by its request's name */
     bool openai_path; /* the path is of the provider's OpenAI-compatible form */
 };
 

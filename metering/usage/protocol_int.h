@@ -44,6 +44,9 @@ enum {
     ENTRY_PART = 524288,     /* takes a file piece by piece */
     ENTRY_JOINED = 1048576,  /* makes a file of such pieces */
     ENTRY_WRAPPED = 262144,  /* the call is the body's member `request` */
+    ENTRY_REQUESTS = 1 << 21, /* the requests of a batch may stand in the body */
+    ENTRY_ADDS = 1 << 22,     /* to a work that was begun before, which the path names */
+    ENTRY_BY_NAME = 1 << 23,  /* answers come in pages of any order: known by requests' names */
 };
 
 /* An endpoint as the table has it; `endpoint` first, so that a route leads back to it. */

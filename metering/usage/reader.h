@@ -200,6 +200,10 @@ struct reading {
     struct raw_counts duration; /* of the audio that a document transcribes, beside its usage */
     uint64_t data;              /* items of a document's list of results */
     char id[TAP_ID_MAX_BYTES];  /* of the document's answer */
+    /* of a batch: the client's name for the request of an answer; how far it is */
+    char name[JSCAN_TEXT_MAX + 1];
+    uint64_t requests, requests_left; /* the latter where has_left */
+    bool has_left, is_rejected;
     /* One answer of a batch was read; NULL: there are none. */
     void (*on_answer)(struct reading *r);
     struct jscan scan;

@@ -8,6 +8,8 @@
 #include "metering/usage/reader_openai_graph.h"
 #include "metering/usage/reader_openai_int.h"
 
+#include <string.h>
+
 enum { ITEM_NONE = 0, ITEM_SEARCH, ITEM_FILE_SEARCH, ITEM_CODE };
 
 enum { TICK_PLACES = 10 }; /* cost_in_usd_ticks: 10^-10 dollars */
@@ -122,6 +124,24 @@ static void begin_document(struct reading *r)
     r->is_deferred = false;
 }
 
+/* What was read comes to this; last: of a stream's last event. */
+static void take_usage(struct reading *r, bool last)
+{
+    struct tap_result *result = &r->result;
+
+    reading_keep_cost(r);
+    openai_to_usage(r);
+    if (!r->has_counts)
+        return;
+    reading_keep_id(r);
+    result->has_usage = usage_says_amount(&result->usage);
+    /* Running counts beside text are not the last word. */
+    result->usage_is_final =
+        !r->is_stream || last || !r->has_filled_choices || r->finish != TAP_END_NONE;
+    if (result->has_usage && (last || !r->is_stream))
+        openai_add_tools(r);
+}
+
 static void end_document(struct reading *r)
 {
     struct tap_result *result = &r->result;
@@ -145,17 +165,26 @@ static void end_document(struct reading *r)
     }
     if (r->is_deferred && !r->has_choices && !r->error)
         result->pending = true;
-    reading_keep_cost(r);
-    openai_to_usage(r);
-    if (!r->has_counts)
+    if (r->flags & ENTRY_JOB)
+        result->work_over = result->work_over || r->is_rejected ||
+                            (r->has_left && r->requests_left == 0 && r->requests > 0);
+    take_usage(r, last);
+}
+
+/* One of a list of answers to a batch: as if it stood alone. */
+static void on_result(struct reading *r, const struct jscan_event *e)
+{
+    if (r->on_answer == NULL) /* of another kind */
         return;
-    reading_keep_id(r);
-    result->has_usage = usage_says_amount(&result->usage);
-    /* Running counts beside text are not the last word. */
-    result->usage_is_final =
-        !r->is_stream || last || !r->has_filled_choices || r->finish != TAP_END_NONE;
-    if (result->has_usage && (last || !r->is_stream))
-        openai_add_tools(r);
+    if (e->what == JSCAN_AT_ENTER) {
+        begin_document(r);
+        r->counts = (struct raw_counts){.odd = false};
+        r->has_counts = r->has_cost = false;
+        r->result.model[0] = r->name[0] = r->id[0] = '\0';
+    } else if (e->what == JSCAN_AT_LEAVE) {
+        take_usage(r, false);
+        r->on_answer(r);
+    }
 }
 
 static void on_side(struct reading *r, const struct jscan_event *e)
@@ -232,6 +261,32 @@ static void on_ticks(struct reading *r, const struct jscan_event *e)
     reading_cost(r, e, TICK_PLACES);
 }
 
+static void on_name(struct reading *r, const struct jscan_event *e)
+{
+    size_t n = e->type == JSCAN_STRING ? e->text.n : 0; /* as it stands: it is only compared */
+
+    if (n > 0)
+        memcpy(r->name, e->text.p, n);
+    r->name[n] = '\0';
+}
+
+static void on_state_all(struct reading *r, const struct jscan_event *e)
+{
+    if (e->type != JSCAN_NUMBER || jscan_count(e->text, &r->requests) != JSCAN_COUNT_OK)
+        r->requests = 0;
+}
+
+static void on_state_left(struct reading *r, const struct jscan_event *e)
+{
+    r->has_left =
+        e->type == JSCAN_NUMBER && jscan_count(e->text, &r->requests_left) == JSCAN_COUNT_OK;
+}
+
+static void on_rejected(struct reading *r, const struct jscan_event *e)
+{
+    r->is_rejected = e->type == JSCAN_STRING && e->text.n > 0;
+}
+
 static void on_duration(struct reading *r, const struct jscan_event *e)
 {
     reading_seconds(&r->duration, RAW_AUDIO_MS, e);
@@ -239,7 +294,7 @@ static void on_duration(struct reading *r, const struct jscan_event *e)
 
 static void on_video_seconds(struct reading *r, const struct jscan_event *e)
 {
-    if (r->flags & ENTRY_VIDEO)
+    if (r->flags & (ENTRY_VIDEO | ENTRY_BATCH))
         reading_seconds(&r->duration, RAW_VIDEO_MS, e);
 }
 
@@ -314,6 +369,10 @@ static fact_fn *const FACTS[N_RAW] = {
     [N_REQUEST_ID] = on_request_id,
     [N_TOOL_MODEL] = on_tool_model,
     [N_SIDE_MODEL] = on_side_model,
+    [N_RESULT_NAME] = on_name,
+    [N_STATE_ALL] = on_state_all,
+    [N_STATE_LEFT] = on_state_left,
+    [N_REJECTED] = on_rejected,
     [N_PERPLEXITY] = on_search_context,
 };
 
@@ -337,6 +396,8 @@ static void on_event(void *arg, const struct jscan_event *e)
         on_item(r, e);
     else if (e->node == N_SVG || e->node == N_IMAGE_GEN)
         on_side(r, e);
+    else if (e->node == N_RESULT)
+        on_result(r, e);
     else if (e->node == N_SHARE)
         on_share(r, e);
     else if (e->node == N_SHARES && e->what == JSCAN_AT_ENTER)

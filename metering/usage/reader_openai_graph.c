@@ -18,6 +18,12 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("object", N_OBJECT),
     JSCAN_EDGE("x_groq", N_GROQ),
     JSCAN_EDGE("usage_breakdown", N_BREAKDOWN),
+    /* batches: answers in a list, or in lines; how far they are */
+    JSCAN_EDGE("results", N_RESULTS),
+    JSCAN_EDGE("custom_id", N_RESULT_NAME),
+    JSCAN_EDGE("batch_id", N_ID),
+    JSCAN_EDGE("state", N_STATE),
+    JSCAN_EDGE("cancel_by_xai_message", N_REJECTED),
     JSCAN_EDGE("message", N_DELTA),
     JSCAN_EDGE("moderation", N_OTHER),
     JSCAN_EDGE("prompt_filter_results", N_OTHER),
@@ -34,7 +40,15 @@ static const struct jscan_edge ROOT_EDGES[] = {
 };
 /* A line of a batch holds the answer one level further in. */
 static const struct jscan_edge RESPONSE_EDGES[] = {
-    BODY_EDGES, JSCAN_EDGE("body", N_RESPONSE), JSCAN_EDGE("data", N_DATA)};
+    BODY_EDGES, JSCAN_EDGE("body", N_RESPONSE), JSCAN_EDGE("data", N_DATA),
+    JSCAN_EDGE("video", N_VIDEO)};
+/* OpenRouter has the answer where a line has it, xAI in a member named by its endpoint. */
+static const struct jscan_edge RESULT_EDGES[] = {
+    JSCAN_EDGE("batch_request_id", N_RESULT_NAME), JSCAN_EDGE("custom_id", N_RESULT_NAME),
+    JSCAN_EDGE("batch_result", N_BATCH_RESULT), JSCAN_EDGE("response", N_RESPONSE)};
+static const struct jscan_edge BATCH_RESULT_EDGES[] = {JSCAN_EDGE("response", N_ANY_ANSWER)};
+static const struct jscan_edge STATE_EDGES[] = {JSCAN_EDGE("num_requests", N_STATE_ALL),
+                                                JSCAN_EDGE("num_pending", N_STATE_LEFT)};
 static const struct jscan_edge FILE_EDGES[] = {JSCAN_EDGE("id", N_FILE_ID)};
 static const struct jscan_edge VIDEO_EDGES[] = {JSCAN_EDGE("duration", N_VIDEO_SECONDS)};
 static const struct jscan_edge GROQ_EDGES[] = {JSCAN_EDGE("usage", N_USAGE),
@@ -237,6 +251,15 @@ const struct jscan_node OPENAI_NODES[N_COUNT] = {
     [N_SIDE_MODEL] = {.flags = JSCAN_WANT},
     [N_SIDE_IN_DETAILS] = {JSCAN_EDGES(SIDE_IN_DETAILS_EDGES), 0, 0, 0},
     [N_SIDE_OUT_DETAILS] = {JSCAN_EDGES(SIDE_OUT_DETAILS_EDGES), 0, 0, 0},
+    [N_RESULTS] = {.item = N_RESULT},
+    [N_RESULT] = {JSCAN_EDGES(RESULT_EDGES), 0, 0, JSCAN_ENTER},
+    [N_RESULT_NAME] = {.flags = JSCAN_WANT},
+    [N_BATCH_RESULT] = {JSCAN_EDGES(BATCH_RESULT_EDGES), 0, 0, 0},
+    [N_ANY_ANSWER] = {NULL, 0, N_RESPONSE, 0, 0},
+    [N_STATE] = {JSCAN_EDGES(STATE_EDGES), 0, 0, 0},
+    [N_STATE_ALL] = {.flags = JSCAN_WANT},
+    [N_STATE_LEFT] = {.flags = JSCAN_WANT},
+    [N_REJECTED] = {.flags = JSCAN_WANT},
     [N_BREAKDOWN] = {JSCAN_EDGES(BREAKDOWN_EDGES), 0, 0, 0},
     [N_SHARES] = {.item = N_SHARE, .flags = JSCAN_ENTER},
     [N_SHARE] = {JSCAN_EDGES(SHARE_EDGES), 0, 0, JSCAN_ENTER},

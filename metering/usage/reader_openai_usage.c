@@ -101,7 +101,11 @@ static void add_images(struct reading *r)
 {
     uint64_t n = r->is_stream ? r->drawn : r->data;
 
-    if (!(r->flags & ENTRY_IMAGES) || r->error || n == 0)
+    /* In a batch they are told by their list and their price. */
+    if (!(r->flags & ENTRY_IMAGES) &&
+        !((r->flags & ENTRY_BATCH) && r->has_cost && !r->has_counts))
+        return;
+    if (r->error || n == 0)
         return;
     usage_set(&r->result.usage, USAGE_IMAGES, n);
     r->has_counts = r->has_counts || r->has_cost;
@@ -119,7 +123,9 @@ static void add_duration(struct reading *r)
 /* A video tells its length from the start, and takes it when it is done. */
 static void add_video(struct reading *r)
 {
-    if (!(r->flags & ENTRY_VIDEO) || !r->is_done || r->error ||
+    bool is_told = (r->flags & ENTRY_VIDEO) ? r->is_done : r->has_cost;
+
+    if (!(r->flags & (ENTRY_VIDEO | ENTRY_BATCH)) || !is_told || r->error ||
         !raw_has(&r->duration, RAW_VIDEO_MS))
         return;
     usage_set(&r->result.usage, USAGE_VIDEO_MS, r->duration.n[RAW_VIDEO_MS]);

@@ -70,6 +70,8 @@ static const struct jscan_edge ROOT_EDGES[] = {
     /* batches: OpenAI, Mistral */
     JSCAN_EDGE("input_file_id", N_INPUT_FILE),
     JSCAN_EDGE("input_files", N_INPUT_FILES),
+    JSCAN_EDGE("batch_requests", N_REQUESTS), /* xAI */
+    JSCAN_EDGE("batch", N_BATCH),
     /* videos */
     JSCAN_EDGE("seconds", N_SECONDS),
     JSCAN_EDGE("duration", N_SECONDS),
@@ -94,7 +96,14 @@ static const struct jscan_edge BILLING_EDGES[] = {JSCAN_EDGE("bill_to", N_BILL_T
 static const struct jscan_edge PARAMS_EDGES[] = {
     JSCAN_EDGE("model", N_PARAMS_MODEL),      JSCAN_EDGE("messages", N_MESSAGES),
     JSCAN_EDGE("system", N_CONTENT),          JSCAN_EDGE("tools", N_TEXT),
-    JSCAN_EDGE("max_tokens", N_PARAMS_CAP),
+    JSCAN_EDGE("max_tokens", N_PARAMS_CAP),   JSCAN_EDGE("input", N_MESSAGES),
+    JSCAN_EDGE("prompt", N_CONTENT),
+};
+/* Gemini: the list stands in an object of the same name. */
+static const struct jscan_edge BATCH_EDGES[] = {
+    JSCAN_EDGE("inputConfig", N_BATCH),
+    JSCAN_EDGE("input_config", N_BATCH),
+    JSCAN_EDGE("requests", N_REQUESTS),
 };
 static const struct jscan_edge OPTIONS_EDGES[] = {JSCAN_EDGE("include_usage", N_INCLUDE)};
 static const struct jscan_edge CONFIG_EDGES[] = {
@@ -131,7 +140,10 @@ static const struct jscan_edge SOURCE_EDGES[] = {
 static const struct jscan_edge TIER_EDGES[] = {JSCAN_EDGE("type", N_TIER)};
 /* Of batchEmbedContents. */
 static const struct jscan_edge REQUEST_EDGES[] = {JSCAN_EDGE("content", N_MESSAGES),
-                                                  JSCAN_EDGE("params", N_PARAMS)};
+                                                  JSCAN_EDGE("params", N_PARAMS),
+                                                  JSCAN_EDGE("body", N_PARAMS),
+                                                  JSCAN_EDGE("request", N_CONTENT),
+                                                  JSCAN_EDGE("batch_request", N_ONE)};
 
 const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_ROOT] = {JSCAN_EDGES(ROOT_EDGES), 0, 0, JSCAN_WANT | JSCAN_ENTER | JSCAN_FOLD},
@@ -157,7 +169,9 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_TIER] = {.flags = JSCAN_WANT},
     [N_STATE] = {.flags = JSCAN_WANT | JSCAN_ENTER},
     [N_BACKGROUND] = {.flags = JSCAN_WANT},
-    [N_REQUESTS] = {.item = N_REQUEST},
+    [N_REQUESTS] = {JSCAN_EDGES(BATCH_EDGES), 0, N_REQUEST, 0},
+    [N_BATCH] = {JSCAN_EDGES(BATCH_EDGES), 0, 0, 0},
+    [N_ONE] = {NULL, 0, N_PARAMS, 0, 0},
     [N_REQUEST] = {JSCAN_EDGES(REQUEST_EDGES), 0, 0, JSCAN_ENTER},
     [N_TIER_OBJECT] = {JSCAN_EDGES(TIER_EDGES), 0, 0, JSCAN_WANT},
     [N_PARAMS] = {JSCAN_EDGES(PARAMS_EDGES), 0, 0, 0},

@@ -290,9 +290,10 @@ static const struct entry *find_route(const struct protocol *p, struct strv meth
         out->path_model = wild_part(found, path, from);
     else if (out->path_model.n == 0)
         out->path_model = model_segment(found, path, from);
-    if (found->endpoint.kind == ENDPOINT_FETCHED)
+    if (found->endpoint.kind == ENDPOINT_FETCHED || (found->flags & ENTRY_ADDS))
         out->path_id = wild_part(found, path, from);
     out->is_by_path = (found->flags & ENTRY_BY_PATH) != 0;
+    out->is_by_name = (found->flags & ENTRY_BY_NAME) != 0;
     return found;
 }
 

@@ -16,6 +16,7 @@
 #include "metering/usage/protocol.h"
 #include "metering/usage/tokenizer.h"
 #include "metering/usage/usage.h"
+#include "pricing/money.h"
 
 enum {
     TAP_MODEL_MAX_BYTES = 256,
@@ -89,9 +90,12 @@ struct tap_part {
  */
 struct tap_answer {
     uint64_t n;
-    const struct usage *usage;
+    const struct usage *usage; /* NULL: it has none; told only where it has a name */
     struct strv model;
     bool said_nothing; /* as of tap_result; its parts are those of tap_part, while it is told */
+    struct strv name;  /* the client's for its request, else the answer's id; or empty */
+    bool has_cost;     /* as the provider states it */
+    struct money cost;
 };
 typedef bool tap_answer_fn(void *arg, const struct tap_answer *answer);
 

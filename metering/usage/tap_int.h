@@ -92,6 +92,8 @@ struct tap {
     void *answer_arg;
     uint64_t answers;   /* read so far */
     struct usage total; /* of those that were not counted before */
+    bool has_cost;      /* the provider states some of their costs */
+    struct money cost;
     char region[sizeof(((struct tap_result *)0)->region)]; /* of the last that said where it was */
 
     struct tap_text text;

@@ -50,19 +50,14 @@ void tap_end_lines(struct tap *tap)
     if (begun && good)
         r->on_answer(r);
     memcpy(r->result.region, tap->region, sizeof(tap->region));
+    r->has_cost = tap->has_cost;
+    r->cost_atto = tap->cost.atto;
+    reading_keep_cost(r);
     r->result.usage = tap->total;
     r->result.has_usage = r->result.usage_is_final = tap->total.has != 0;
 }
 
 /* ---- batches ----------------------------------------------------------------- */
-
-static void add_usage(struct usage *sum, const struct usage *part)
-{
-    for (unsigned f = 0; f < USAGE_COUNT; f++) {
-        if (usage_has(part, f) && sum->n[f] + part->n[f] <= USAGE_MAX_COUNT)
-            usage_set(sum, f, sum->n[f] + part->n[f]);
-    }
-}
 
 static struct tap *tap_of(struct reading *r)
 {
@@ -74,15 +69,25 @@ static void on_answer(struct reading *r)
 {
     struct tap *tap = tap_of(r);
     struct tap_answer answer = {.n = tap->answers,
-                                .usage = &r->result.usage,
+                                .usage = r->result.has_usage ? &r->result.usage : NULL,
                                 .model = strv_z(r->result.model),
-                                .said_nothing = r->result.said_nothing};
+                                .said_nothing = r->result.said_nothing,
+                                .name = strv_z(r->name[0] ? r->name : r->id),
+                                .has_cost = r->has_cost,
+                                .cost = {r->cost_atto}};
 
-    if (r->result.has_usage) {
+    if (!(r->flags & ENTRY_BY_NAME))
+        answer.name = STRV_NONE;
+    if (r->result.has_usage)
         tap->answers++;
-        if (tap->answer_fn(tap->answer_arg, &answer))
-            add_usage(&tap->total, &r->result.usage);
+    if ((r->result.has_usage || answer.name.n > 0) &&
+        tap->answer_fn(tap->answer_arg, &answer) && r->result.has_usage) {
+        usage_add(&tap->total, &r->result.usage);
+        tap->has_cost = tap->has_cost || r->has_cost;
+        tap->cost = money_add(tap->cost, r->has_cost ? answer.cost : MONEY_ZERO);
     }
+    r->name[0] = '\0';
+    r->has_cost = r->result.has_provider_cost = false;
     r->result.usage = (struct usage){.has = 0};
     r->result.has_usage = false;
     r->counts = r->compaction = (struct raw_counts){.odd = false};

@@ -6,6 +6,14 @@ static const char *const FIELD_NAMES[USAGE_COUNT] = {
 #undef FIELD_NAME
 };
 
+void usage_add(struct usage *sum, const struct usage *part)
+{
+    for (unsigned f = 0; f < USAGE_COUNT; f++) {
+        if (usage_has(part, f) && sum->n[f] + part->n[f] <= USAGE_MAX_COUNT)
+            usage_set(sum, f, sum->n[f] + part->n[f]);
+    }
+}
+
 const char *usage_field_name(enum usage_field f)
 {
     return FIELD_NAMES[f];

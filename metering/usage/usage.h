@@ -79,6 +79,9 @@ static inline void usage_set(struct usage *u, enum usage_field f, uint64_t n)
     u->has |= 1u << f;
 }
 
+/* Adds what part has; a field that would pass USAGE_MAX_COUNT stays as it is. */
+void usage_add(struct usage *sum, const struct usage *part);
+
 const char *usage_field_name(enum usage_field f);
 /* True for the fields that are told in seconds and kept in milliseconds. */
 bool usage_is_time(enum usage_field f);
