@@ -468,7 +468,6 @@ int64_t alert_digest_due(const struct config *config, int64_t now_us)
 struct one_team {
     struct strv team; /* NULL: all */
     struct digest_row row;
-    char top[DIGEST_TOP_TEXT];
     bool any;
 };
 
@@ -483,6 +482,10 @@ static bool pick_team(const struct digest_row *row, void *arg)
         t->row.forecast = money_add(t->row.forecast, row->forecast);
         t->row.has_forecast = t->row.has_forecast || row->has_forecast;
         t->row.anomalies += row->anomalies;
+        if (money_cmp(row->saved, t->row.saved) > 0) {
+            t->row.saved = row->saved;
+            memcpy(t->row.saving, row->saving, sizeof(t->row.saving));
+        }
         t->any = true;
         return true;
     }
@@ -490,7 +493,6 @@ static bool pick_team(const struct digest_row *row, void *arg)
         return true;
     t->row = *row;
     t->any = true;
-    alert_text(t->top, sizeof(t->top), "%s", row->top);
     return false;
 }
 
@@ -499,8 +501,15 @@ enum rc alert_digest(const struct alert_watch *w, struct ledger_reader *reader,
 {
     struct one_team t = {.team = team};
     char week[CELL_TEXT], before[CELL_TEXT], amount[CELL_TEXT];
-    enum rc rc = digest_make(reader, w->config->limits, w->config->zone, w->now_us, pick_team,
-                             &t, fail);
+    const struct digest_question q = {.reader = reader,
+                                      .limits = w->config->limits,
+                                      .zone = w->config->zone,
+                                      .now_us = w->now_us,
+                                      .wants_savings = true,
+                                      .book = w->config->book,
+                                      .state_dir = w->config->state_dir,
+                                      .team = team};
+    enum rc rc = digest_make(&q, pick_team, &t, fail);
 
     *any = rc == RC_OK && t.any;
     if (!*any)
@@ -526,13 +535,16 @@ enum rc alert_digest(const struct alert_watch *w, struct ledger_reader *reader,
     dollars(t.row.forecast.atto, amount);
     if (t.row.has_forecast)
         alert_field(out, "Projected month end", "%s", amount);
-    if (t.top[0])
-        alert_field(out, "Moved most", "%s", t.top);
+    if (t.row.top[0])
+        alert_field(out, "Moved most", "%s", t.row.top);
     if (t.row.budget)
         alert_field(out, "Nearest budget", "%s, %llu %% used", t.row.budget,
                     (unsigned long long)((money_int)t.row.budget_spent * 100 /
                                          (money_int)t.row.budget_limit));
     alert_field(out, "Open anomalies", "%u", t.row.anomalies);
+    dollars(t.row.saved.atto, amount);
+    if (t.row.saving[0])
+        alert_field(out, "Top saving", "%s a month: %s", amount, t.row.saving);
     alert_tag(out, STRV("team"), team);
     return RC_OK;
 }
@@ -561,7 +573,9 @@ enum rc alert_digest_teams(const struct alert_watch *w, struct ledger_reader *re
                            struct fail *fail)
 {
     struct team_list list = {arena, out, 0, max};
-    enum rc rc = digest_make(reader, NULL, w->config->zone, w->now_us, list_team, &list, fail);
+    const struct digest_question q = {
+        .reader = reader, .zone = w->config->zone, .now_us = w->now_us};
+    enum rc rc = digest_make(&q, list_team, &list, fail);
 
     *n = list.n;
     return rc;

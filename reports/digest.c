@@ -11,8 +11,9 @@
 #include "reports/oddities.h"
 #include "reports/outlook.h"
 #include "reports/render.h"
+#include "reports/savings_find.h"
 
-enum { TEAMS_MAX = 20000, TEXT_BYTES = 8 << 20, MODEL_SHOWN = 100 };
+enum { TEAMS_MAX = 20000, TEXT_BYTES = 8 << 20, MODEL_SHOWN = 100, KEY_SHOWN = 70 };
 
 struct work {
     struct arena arena;
@@ -250,6 +251,88 @@ static enum rc add_budgets(struct work *w, struct ledger_reader *reader,
     return rc;
 }
 
+/* ---- savings ------------------------------------------------------------------------------ */
+
+static bool is_settled(const struct savings_decisions *decisions, struct strv team,
+                       const struct strv key[SAVING_KEYS])
+{
+    for (size_t i = 0; i < decisions->n; i++) {
+        const struct savings_decision *d = &decisions->at[i];
+        bool same = d->n_scope == 1 && d->scope[0].field.id == FIELD_TEAM &&
+                    strv_eq(d->scope[0].value, team);
+
+        for (unsigned k = 0; same && k < SAVING_KEYS; k++)
+            same = strv_eq(d->key[k], key[k]);
+        if (same && (d->is_done || strv_eq(d->state, STRV("dismissed"))))
+            return true;
+    }
+    return false;
+}
+
+/* "model gpt-4o, instead gpt-4o-mini: 120 requests of 3.2100 USD". */
+static void say_saving(struct digest_row *row, const struct saving *saving,
+                       const struct strv key[SAVING_KEYS], int64_t now_us)
+{
+    static const struct {
+        enum saving_key key;
+        const char *says;
+    } parts[] = {{KEY_UPSTREAM, " at "}, {KEY_MODEL, ", model "}, {KEY_OTHER, ", instead "},
+                 {KEY_ENVIRONMENT, ", environment "}};
+    char amount[CELL_TEXT];
+    size_t n = 0;
+
+    n += (size_t)snprintf(row->saving, sizeof(row->saving), STRV_FMT, STRV_ARG(key[KEY_RULE]));
+    for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+        if (key[parts[i].key].n)
+            n += (size_t)snprintf(row->saving + n, sizeof(row->saving) - n, "%s" STRV_FMT,
+                                  parts[i].says,
+                                  STRV_ARG(strv_head(key[parts[i].key], KEY_SHOWN)));
+    }
+    (void)money_format_fixed(saving->cost, 4, amount);
+    (void)snprintf(row->saving + n, sizeof(row->saving) - n, ": %llu requests of %.60s USD",
+                   (unsigned long long)saving->requests, amount);
+    row->saved = savings_monthly(saving, now_us - 7 * US_PER_DAY, now_us);
+}
+
+static enum rc add_savings(struct work *w, const struct digest_question *q, struct fail *fail)
+{
+    static const struct ledger_field team = {.id = FIELD_TEAM};
+    struct savings_decisions decisions = {.n = 0};
+    struct ledger_filter filter;
+    struct savings_question sq = {.reader = q->reader,
+                                  .book = q->book,
+                                  .filter = &filter,
+                                  .by = &team,
+                                  .n_by = 1,
+                                  .now_us = q->now_us};
+    struct savings savings = {.rc = RC_OK};
+    enum rc rc = RC_OK;
+
+    ledger_filter_init(&filter, q->now_us - 7 * US_PER_DAY, q->now_us);
+    if (q->team.p)
+        rc = ledger_filter_add(&filter, team, LEDGER_EQ, &q->team, 1);
+    if (rc == RC_OK)
+        rc = savings_decisions_read(q->state_dir, q->zone, &decisions, fail);
+    if (rc == RC_OK)
+        rc = savings_find(&sq, &savings, fail);
+    if (rc == RC_STATE && ledger_lines_are_gone(fail)) { /* all else can be said */
+        *fail = (struct fail){0};
+        rc = RC_OK;
+    }
+    savings_sort(&savings);
+    for (size_t i = 0; rc == RC_OK && i < savings.found.n; i++) {
+        const struct saving *saving = (const struct saving *)savings.found.at[i];
+        const struct strv *value = saving->valued.value;
+        struct digest_row *row = row_of(w, value[0]);
+
+        if (row && !row->saving[0] && !is_settled(&decisions, value[0], value + 1))
+            say_saving(row, saving, value + 1, q->now_us);
+    }
+    savings_release(&savings);
+    savings_decisions_release(&decisions);
+    return rc;
+}
+
 static int by_week(const void *a, const void *b)
 {
     const struct digest_row *x = a, *y = b;
@@ -258,39 +341,41 @@ static int by_week(const void *a, const void *b)
     return c ? c : strv_cmp(x->team, y->team);
 }
 
-enum rc digest_make(struct ledger_reader *reader, const struct limit_set *limits,
-                    const struct zone *zone, int64_t now_us, digest_fn *fn, void *arg, struct fail *fail)
+enum rc digest_make(const struct digest_question *q, digest_fn *fn, void *arg,
+                    struct fail *fail)
 {
     static const struct ledger_field team = {.id = FIELD_TEAM};
     struct work w = {.rc = RC_OK};
     struct ledger_filter filter;
-    struct oddity_question q = {.reader = reader,
-                                .filter = &filter,
-                                .by = &team,
-                                .n_by = 1,
-                                .step = PERIOD_DAY,
-                                .zone = zone,
-                                .now_us = now_us,
-                                .floor = ODDITY_FLOOR};
+    struct oddity_question oq = {.reader = q->reader,
+                                 .filter = &filter,
+                                 .by = &team,
+                                 .n_by = 1,
+                                 .step = PERIOD_DAY,
+                                 .zone = q->zone,
+                                 .now_us = q->now_us,
+                                 .floor = ODDITY_FLOOR};
     int64_t start, end;
     size_t waiting;
     enum rc rc;
 
     arena_init(&w.arena, TEXT_BYTES);
-    zone_period(zone, PERIOD_MONTH, now_us, &start, &end);
-    rc = add_weeks(&w, reader, now_us, fail);
+    zone_period(q->zone, PERIOD_MONTH, q->now_us, &start, &end);
+    rc = add_weeks(&w, q->reader, q->now_us, fail);
     if (rc == RC_OK) {
         ledger_filter_init(&filter, start, end);
-        rc = outlook_tags(reader, &filter, &team, 1, zone, now_us, on_outlook, &w, fail);
+        rc = outlook_tags(q->reader, &filter, &team, 1, q->zone, q->now_us, on_outlook, &w, fail);
     }
     if (rc == RC_OK) {
-        ledger_filter_init(&filter, now_us - 7 * US_PER_DAY, now_us);
-        rc = oddities_find(&q, on_oddity, &w, &waiting, fail);
+        ledger_filter_init(&filter, q->now_us - 7 * US_PER_DAY, q->now_us);
+        rc = oddities_find(&oq, on_oddity, &w, &waiting, fail);
     }
     if (rc == RC_OK)
-        rc = w.rc;
+        rc = add_budgets(&w, q->reader, q->limits, q->zone, q->now_us, fail);
+    if (rc == RC_OK && q->wants_savings)
+        rc = add_savings(&w, q, fail);
     if (rc == RC_OK)
-        rc = add_budgets(&w, reader, limits, zone, now_us, fail);
+        rc = w.rc;
     if (rc == RC_OK && w.n)
         qsort(w.at, w.n, sizeof(*w.at), by_week);
     for (size_t i = 0; rc == RC_OK && i < w.n && fn(&w.at[i], arg); i++)

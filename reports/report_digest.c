@@ -17,6 +17,8 @@ enum digest_column {
     DIGEST_BUDGET,
     DIGEST_BUDGET_USED,
     DIGEST_ANOMALIES,
+    DIGEST_SAVING,
+    DIGEST_SAVED,
 };
 
 static void digest_columns(struct sheet *t)
@@ -33,6 +35,8 @@ static void digest_columns(struct sheet *t)
     sheet_column(t, "budget", "nearest budget", COLUMN_TEXT, 0);
     sheet_column(t, "budget_used_ratio", "used", COLUMN_RATIO, COLUMN_PER_CENT);
     sheet_column(t, "anomalies", "anomalies", COLUMN_COUNT, COLUMN_ADDS);
+    sheet_column(t, "top_saving", "top saving", COLUMN_TEXT, COLUMN_SPARSE);
+    sheet_column(t, "top_saving_usd", "a month USD", COLUMN_MONEY, COLUMN_SPARSE);
 }
 
 struct rows {
@@ -57,6 +61,20 @@ static void put_numbers(const struct digest_row *row, struct cell *c)
     c[DIGEST_ANOMALIES] = cell_count(row->anomalies);
 }
 
+/* The lines of the last seven days. */
+static enum rc link_week(struct run *run, const struct strv *team, struct cell *out)
+{
+    static const struct ledger_field field = {.id = FIELD_TEAM};
+    struct drill d;
+
+    drill_start(&d, run);
+    d.from_us = run->params->now_us - 7 * US_PER_DAY;
+    d.to_us = run->params->now_us;
+    if (team)
+        drill_add(&d, field, LEDGER_EQ, *team);
+    return drill_cell(run, &d, out);
+}
+
 static bool on_row(const struct digest_row *row, void *arg)
 {
     struct rows *r = arg;
@@ -67,6 +85,12 @@ static bool on_row(const struct digest_row *row, void *arg)
         r->rc = run_value(r->run, row->team, &c[DIGEST_TEAM]);
     if (r->rc == RC_OK && row->top[0])
         r->rc = sheet_text(&r->run->sheet, strv_z(row->top), &c[DIGEST_TOP]);
+    if (r->rc == RC_OK && row->saving[0]) {
+        c[DIGEST_SAVED] = cell_money(row->saved);
+        r->rc = sheet_text(&r->run->sheet, strv_z(row->saving), &c[DIGEST_SAVING]);
+    }
+    if (r->rc == RC_OK)
+        r->rc = link_week(r->run, &row->team, &c[r->run->lines]);
     if (r->rc == RC_OK && row->budget)
         r->rc = sheet_text(&r->run->sheet, strv_z(row->budget), &c[DIGEST_BUDGET]);
     if (r->rc != RC_OK)
@@ -84,6 +108,13 @@ static bool on_row(const struct digest_row *row, void *arg)
 enum rc report_digest(struct run *run)
 {
     const struct report_params *p = run->params;
+    const struct digest_question q = {.reader = run->reader,
+                                      .limits = run->sources->limits,
+                                      .zone = p->zone,
+                                      .now_us = p->now_us,
+                                      .wants_savings = true,
+                                      .book = run->sources->book,
+                                      .state_dir = run->sources->state_dir};
     struct rows r = {.run = run, .sum = {.has_forecast = true}};
     enum rc rc;
 
@@ -96,9 +127,12 @@ enum rc report_digest(struct run *run)
     if (p->has_cohort)
         return run_refuses(run, "cohort", "it is a word of tasks");
     digest_columns(&run->sheet);
-    rc = digest_make(run->reader, run->sources->limits, p->zone, p->now_us, on_row, &r, &run->fail);
+    drill_column(run);
+    rc = digest_make(&q, on_row, &r, &run->fail);
     put_numbers(&r.sum, run->sheet.total);
     run->params->from_us = p->now_us - 14 * US_PER_DAY;
     run->params->to_us = p->now_us;
-    return rc == RC_OK ? r.rc : rc;
+    if (rc == RC_OK)
+        rc = r.rc;
+    return rc == RC_OK ? link_week(run, NULL, &run->sheet.total[run->lines]) : rc;
 }

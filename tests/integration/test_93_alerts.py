@@ -291,6 +291,17 @@ def test_digest_report(gateways, hooks):
     used = sorted(row["used_ratio"] for row in gateway.report("budgets")["rows"] if row["budget"] == "teams-month")
     assert {row["budget"] for row in report["rows"]} == {"teams-month"} and 0 < used[0] < used[1]
     assert sorted(row["budget_used_ratio"] for row in report["rows"]) == used
+    # The first row of what could be saved, with what it is made of; and the week's lines.
+    first = {}
+    for row in gateway.report("savings", "--last", "7d", "--by", "team")["rows"]:
+        first.setdefault(row["team"], row)
+    for row in report["rows"]:
+        best = first[row["team"]]
+        assert row["top_saving"].startswith(best["rule"]) and best["model"] in row["top_saving"]
+        assert f": {best['requests']} requests of " in row["top_saving"]
+        assert abs(Decimal(row["top_saving_usd"]) - Decimal(best["monthly_saving_usd"])) < Decimal("1e-6")
+        lines = gateway.admin(row["lines"]).json()
+        assert Decimal(lines["total"]["cost_usd"]) == Decimal(row["week_usd"])
 
 
 @pytest.mark.slow
@@ -310,6 +321,8 @@ def test_weekly_digest_once_a_week(gateways, hooks):
     mine, = settled(hooks, "/hook", 1, 20)
     assert mine["type"] == "digest.weekly" and mine["tags"] == {"team": "search"}
     assert "Projected month end" in mine["details"] or "This month" in mine["details"]
+    assert re.search(r"a month: model at \S+, model gpt-4o, instead gpt-4o-mini: 1 requests of 0\.\d+ USD",
+                     mine["details"]["Top saving"]), mine["details"]
     assert len(hooks.taken("/ops")) == 1
     gateway.stop()
     gateway.start()

@@ -76,6 +76,24 @@ static const char *text_of(const cJSON *row, const char *name)
     return cJSON_IsString(value) ? value->valuestring : "";
 }
 
+/* What the digest of the 14th says of a team. */
+static void check_digest(const char *team, const char *saving, money_int a_week)
+{
+    cJSON *json;
+    const cJSON *row;
+
+    f.sources.now_us = at("2026-11-14T10:00:00Z");
+    json = fixture_json(&f, "digest", "");
+    row = row_with(json, "team", team);
+    assert_string_equal(text_of(row, "top_saving"), saving);
+    if (saving[0])
+        assert_true(amount(row, "top_saving_usd") == (a_week * 30 + 3) / 7);
+    else
+        assert_true(cJSON_IsNull(member(row, "top_saving_usd")));
+    cJSON_Delete(json);
+    f.sources.now_us = 0;
+}
+
 static void test_nobody_has_said_anything(void **state)
 {
     cJSON *json = fixture_json(&f, "savings", "month=2026-11");
@@ -87,6 +105,8 @@ static void test_nobody_has_said_anything(void **state)
     assert_true(cJSON_IsNull(member(row, "realised_usd")));
     assert_true(amount(row, "saving_usd") == (4 * 5 + 1 * 5 + 2 * 3) * CENT);
     cJSON_Delete(json);
+    check_digest("search", "error at openai, model model-1: 1 requests of 0.0500 USD", 5 * CENT);
+    check_digest("billing", "", 0);
 }
 
 static void test_done_is_measured(void **state)
@@ -107,6 +127,7 @@ static void test_done_is_measured(void **state)
     assert_string_equal(text_of(row, "state"), "done");
     assert_string_equal(text_of(row, "owner"), "ada");
     assert_string_equal(text_of(row, "note"), "fixed");
+    check_digest("search", "", 0); /* it is seen to */
     /* 4 errors of 10 before make 8 of 20; one is left. */
     assert_true(amount(row, "realised_usd") == (8 * 5 - 1 * 5) * CENT);
     row = row_with(json, "team", "billing");

@@ -1,0 +1,293 @@
+#include "reports/savings_find.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "reports/models_like.h"
+#include "reports/params.h"
+#include "reports/rate_card.h"
+#include "reports/sheet.h"
+
+enum { MONTH_DAYS = 30 };
+
+const enum ledger_field_id saving_fields[Q_FIELDS] = {
+    FIELD_UPSTREAM, FIELD_MODEL,       FIELD_SERVICE_TIER,
+    FIELD_PRICE_ID, FIELD_ENVIRONMENT, FIELD_OUTCOME};
+
+static void add_part(struct savings *s, struct saving *to, const struct strv *field)
+{
+    struct strv value[PARAMS_BY_MAX + SAVING_KEYS + Q_FIELDS];
+    size_t n = s->q.n_by + SAVING_KEYS, before = s->parts.n;
+    struct saving_part *part;
+
+    memcpy(value, to->valued.value, n * sizeof(*value));
+    memcpy(value + n, field, Q_FIELDS * sizeof(*value));
+    part = by_value_at(&s->parts, value);
+    if (!part) {
+        s->rc = RC_LIMIT;
+    } else if (s->parts.n > before) {
+        part->next = to->parts;
+        to->parts = part;
+        to->n_parts++;
+    }
+}
+
+static void found(struct savings *s, const struct strv *by, const char *rule,
+                  const struct strv keys[SAVING_KEYS], uint64_t requests, struct money cost,
+                  struct money saved)
+{
+    struct strv value[PARAMS_BY_MAX + SAVING_KEYS];
+    struct saving *to;
+
+    if (requests == 0)
+        return;
+    memcpy(value, by, s->q.n_by * sizeof(*by));
+    for (unsigned k = KEY_UPSTREAM; k < SAVING_KEYS; k++)
+        value[s->q.n_by + k] = keys ? keys[k] : STRV("");
+    value[s->q.n_by + KEY_RULE] = strv_z(rule);
+    to = by_value_at(&s->found, value);
+    if (!to) {
+        s->rc = RC_LIMIT;
+        return;
+    }
+    to->requests += requests;
+    to->cost = money_add(to->cost, cost);
+    to->saved = money_add(to->saved, saved);
+    if (keys)
+        add_part(s, to, by + s->q.n_by);
+}
+
+/* ---- prices ------------------------------------------------------------------------------------ */
+
+/* What these quantities cost elsewhere; false where the book has no whole price for them. */
+static bool cost_of(const struct savings *s, const struct ledger_row *row,
+                    const struct strv *field, struct strv model, struct strv tier,
+                    const struct quantities *quantities, struct money *out)
+{
+    struct strv provider, own;
+    struct price_query query = {.upstream = field[Q_UPSTREAM],
+                                .model = model,
+                                .model_requested = model,
+                                .tier = tier,
+                                .region = STRV(""),
+                                .at_us = s->q.filter->to_us - 1,
+                                .quantities = *quantities};
+    struct cost *cost;
+    bool good;
+
+    if (!rate_card_split(field[Q_PRICE], &provider, &own))
+        return false;
+    if (query.at_us > s->q.now_us)
+        query.at_us = s->q.now_us;
+    query.provider = provider;
+    query.model = query.model_requested = model.n ? model : own;
+    /* Steps of context are met on average. */
+    query.input_total = row->sums.requests ? row->sums.tokens[USAGE_INPUT] / row->sums.requests : 0;
+    cost = xcalloc(1, sizeof(*cost));
+    price_usage(s->q.book, &query, cost);
+    good = cost->status == PRICE_OK && !(cost->flags & PRICE_FLAG_NO_TIER);
+    *out = cost->contracted;
+    free(cost);
+    return good;
+}
+
+static void quantities_of(const struct ledger_row *row, struct quantities *out)
+{
+    for (unsigned m = 0; m < METER_COUNT; m++)
+        out->n[m] = row->meters[m].quantity;
+}
+
+/* ---- rules --------------------------------------------------------------------------------------- */
+
+static void other_models(struct savings *s, const struct ledger_row *row,
+                         const struct strv *field)
+{
+    struct models_like like;
+    struct quantities quantities;
+    struct strv provider, own;
+
+    if (!rate_card_split(field[Q_PRICE], &provider, &own))
+        return;
+    models_like(s->q.book, provider, own, s->q.models, &like);
+    quantities_of(row, &quantities);
+    for (size_t i = 0; i < like.n; i++) {
+        struct strv other = strv_z(like.at[i]);
+        const struct strv keys[SAVING_KEYS] = {STRV(""), field[Q_UPSTREAM], field[Q_MODEL], other,
+                                              STRV("")};
+        struct money cost;
+
+        if (cost_of(s, row, field, other, field[Q_TIER], &quantities, &cost))
+            found(s, row->value, "model", keys, row->sums.requests, row->sums.cost,
+                  money_sub(row->sums.cost, cost));
+    }
+}
+
+/* Not production: nobody waits for the answer. */
+static bool can_wait(struct strv environment)
+{
+    return environment.n > 0 && !strv_starts(environment, STRV("prod")) &&
+           !strv_eq(environment, STRV("live"));
+}
+
+static void other_tiers(struct savings *s, const struct ledger_row *row,
+                        const struct strv *field)
+{
+    static const char *const tiers[] = {"batch", "flex"};
+    const struct strv keys[SAVING_KEYS] = {STRV(""), field[Q_UPSTREAM], field[Q_MODEL], STRV(""),
+                                          field[Q_ENVIRONMENT]};
+    struct quantities quantities;
+
+    if (!can_wait(field[Q_ENVIRONMENT]) ||
+        usage_priced_tier(field[Q_TIER]).n > 0)
+        return;
+    quantities_of(row, &quantities);
+    for (size_t i = 0; i < sizeof(tiers) / sizeof(*tiers); i++) {
+        struct money cost;
+        if (cost_of(s, row, field, STRV(""), strv_z(tiers[i]), &quantities, &cost))
+            found(s, row->value, tiers[i], keys, row->sums.requests, row->sums.cost,
+                  money_sub(row->sums.cost, cost));
+    }
+}
+
+static void better_cached(struct savings *s, const struct ledger_row *row,
+                          const struct strv *field)
+{
+    const struct strv keys[SAVING_KEYS] = {STRV(""), field[Q_UPSTREAM], field[Q_MODEL], STRV(""),
+                                          STRV("")};
+    uint64_t tokens = row->sums.cacheable * RECORD_PREFIX_TOKENS;
+    struct quantities plain = {0}, cached = {0};
+    struct money before, after;
+
+    if (tokens == 0)
+        return;
+    plain.n[METER_IN] = cached.n[METER_CACHE_READ] = tokens;
+    if (cost_of(s, row, field, STRV(""), field[Q_TIER], &plain, &before) &&
+        cost_of(s, row, field, STRV(""), field[Q_TIER], &cached, &after))
+        found(s, row->value, "cache", keys, row->sums.cacheable, before,
+              money_sub(before, after));
+}
+
+static void look_at(struct savings *s, const struct ledger_row *row)
+{
+    const struct strv *field = row->value + s->q.n_by;
+    const struct strv keys[SAVING_KEYS] = {STRV(""), field[Q_UPSTREAM], field[Q_MODEL], STRV(""),
+                                          STRV("")};
+    enum outcome outcome;
+
+    if (s->q.book && row->sums.priced > 0) {
+        other_models(s, row, field);
+        other_tiers(s, row, field);
+        better_cached(s, row, field);
+    }
+    if (!outcome_parse(field[Q_OUTCOME], &outcome))
+        return;
+    if (outcome == OUTCOME_TRUNCATED)
+        found(s, row->value, "truncated", keys, row->sums.requests, row->sums.cost,
+              row->sums.cost);
+    if (outcome_is_error(outcome))
+        found(s, row->value, "error", keys, row->sums.requests, row->sums.cost, row->sums.cost);
+    found(s, row->value, "duplicate", keys, row->sums.repeats, row->sums.repeat_cost,
+          row->sums.repeat_cost);
+}
+
+/* Superseded attempts; those that ended in an error are findings of their own. */
+static bool on_task(const struct ledger_task *task, void *arg)
+{
+    const struct ledger_part_sum *again = &task->part[PART_SUPERSEDED];
+    struct savings *s = arg;
+
+    found(s, task->value, "retry", NULL, again->requests, again->cost, again->cost);
+    return s->rc == RC_OK;
+}
+
+/* By the fields asked for and those of prices. */
+static enum rc ask_sums(struct savings *s, struct fail *fail)
+{
+    struct ledger_question *q = xcalloc(1, sizeof(*q));
+    size_t n_by = s->q.n_by;
+    struct ledger_rows rows;
+    enum rc rc;
+
+    q->filter = *s->q.filter;
+    q->n_by = n_by + Q_FIELDS;
+    q->grain = PERIOD_TOTAL;
+    q->want = LEDGER_WANT_METERS;
+    memcpy(q->by, s->q.by, n_by * sizeof(q->by[0]));
+    for (unsigned i = 0; i < Q_FIELDS; i++)
+        q->by[n_by + i] = (struct ledger_field){.id = saving_fields[i]};
+    rc = ledger_read_sums(s->q.reader, q, &rows, fail);
+    free(q);
+    if (rc != RC_OK)
+        return rc;
+    for (size_t i = 0; i < rows.n; i++) {
+        struct saving_scope *scope = by_value_at(&s->scopes, rows.at[i].value);
+
+        if (!scope) {
+            s->rc = RC_LIMIT;
+            break;
+        }
+        scope->requests += rows.at[i].sums.requests;
+        look_at(s, &rows.at[i]);
+    }
+    ledger_rows_release(&rows);
+    return s->rc;
+}
+
+enum rc savings_find(const struct savings_question *q, struct savings *out, struct fail *fail)
+{
+    enum rc rc;
+
+    *out = (struct savings){.q = *q};
+    by_value_init(&out->found, q->n_by + SAVING_KEYS, sizeof(struct saving));
+    by_value_init(&out->scopes, q->n_by, sizeof(struct saving_scope));
+    by_value_init(&out->parts, q->n_by + SAVING_KEYS + Q_FIELDS, sizeof(struct saving_part));
+    rc = ask_sums(out, fail);
+    if (rc == RC_OK)
+        rc = ledger_read_tasks(q->reader, q->filter, COHORT_SPEND, q->by, q->n_by,
+                               LEDGER_TASK_COSTS, on_task, out, fail);
+    return out->rc != RC_OK ? out->rc : rc;
+}
+
+void savings_release(struct savings *s)
+{
+    by_value_release(&s->parts);
+    by_value_release(&s->found);
+    by_value_release(&s->scopes);
+}
+
+/* ---- order ------------------------------------------------------------------------------- */
+
+static bool is_told(const struct saving *saving)
+{
+    return saving->saved.atto > 0 || saving->decision;
+}
+
+static int by_saving(const void *a, const void *b, void *n)
+{
+    const struct saving *x = *(struct saving *const *)a, *y = *(struct saving *const *)b;
+    int c = is_told(y) - is_told(x);
+
+    if (c == 0)
+        c = money_cmp(y->saved, x->saved);
+
+    for (size_t i = 0; c == 0 && i < *(const size_t *)n; i++)
+        c = strv_cmp(x->valued.value[i], y->valued.value[i]);
+    return c;
+}
+
+void savings_sort(struct savings *s)
+{
+    size_t n_values = s->q.n_by + SAVING_KEYS;
+
+    if (s->found.n)
+        qsort_r(s->found.at, s->found.n, sizeof(struct valued *), by_saving, &n_values);
+    while (s->found.n && !is_told((const struct saving *)s->found.at[s->found.n - 1]))
+        by_value_drop(&s->found);
+}
+
+struct money savings_monthly(const struct saving *saving, int64_t from_us, int64_t to_us)
+{
+    return (struct money){scale_even(saving->saved.atto, (uint64_t)(MONTH_DAYS * US_PER_DAY),
+                                     (uint64_t)(to_us - from_us))};
+}

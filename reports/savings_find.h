@@ -1,0 +1,65 @@
+/*
+ * savings_find.h - what could have cost less in a period, for the report of that name and the
+ * digest.
+ */
+#ifndef REPORTS_SAVINGS_FIND_H
+#define REPORTS_SAVINGS_FIND_H
+
+#include "pricing/price.h"
+#include "reports/by_value.h"
+#include "reports/savings.h"
+
+struct savings_question {
+    struct ledger_reader *reader;       /* within a view */
+    const struct book *book;            /* NULL: what other prices would save is not looked for */
+    const struct ledger_filter *filter; /* with the period */
+    const struct ledger_field *by;
+    size_t n_by;
+    struct strv models; /* as models_like */
+    int64_t now_us;
+};
+
+/* What the question groups by, behind the fields asked for. */
+enum saving_field { Q_UPSTREAM = 0, Q_MODEL, Q_TIER, Q_PRICE, Q_ENVIRONMENT, Q_OUTCOME, Q_FIELDS };
+extern const enum ledger_field_id saving_fields[Q_FIELDS];
+
+/* The question's fields of rows that a finding is made of. */
+struct saving_part {
+    struct valued valued; /* the finding's values, then Q_FIELDS */
+    struct saving_part *next;
+};
+
+struct saving {
+    struct valued valued; /* of the fields asked for, then SAVING_KEYS */
+    uint64_t requests;
+    struct money cost, saved;
+    const struct savings_decision *decision; /* NULL: nobody has said anything */
+    bool has_realised;
+    struct money realised;
+    struct saving_part *parts;
+    size_t n_parts;
+};
+
+/* The requests of one combination of the fields asked for. */
+struct saving_scope {
+    struct valued valued;
+    uint64_t requests;
+};
+
+struct savings {
+    struct savings_question q;
+    struct by_value found, scopes; /* of struct saving, of struct saving_scope */
+    struct by_value parts;         /* combinations that each finding was made of */
+    enum rc rc;
+};
+
+/* Release in any case. */
+enum rc savings_find(const struct savings_question *q, struct savings *out,
+                     struct fail *fail) RC_MUST;
+/* Largest first; what saves nothing, and was not decided on, goes. */
+void savings_sort(struct savings *s);
+void savings_release(struct savings *s);
+/* What it comes to in a month at the pace of [from, to); to > from. */
+struct money savings_monthly(const struct saving *saving, int64_t from_us, int64_t to_us);
+
+#endif
