@@ -18,11 +18,16 @@ function colours(isDark) {
 
 const money = (value) => show(parse(value), decimalsFor([parse(value)]));
 
-function ticks(value) {
-    const size = Math.abs(value);
-    const digits = size >= 100 || size === 0 ? 0 : size >= 1 ? 2 : 4;
+/* All of an axis with as many decimals as its step has, and cents whole. */
+function ticks(value, _, all) {
+    const step = all.length > 1 ? Math.abs(all[1].value - all[0].value) : Math.abs(value);
+    let digits = 0;
 
-    return "$" + value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    while (digits < 9 && Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-6)
+        digits++;
+    digits = digits === 1 ? 2 : digits;
+    return (value < 0 ? "\u2212$" : "$") + Math.abs(value).toLocaleString("en-US",
+        { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 function options(spec, isDark) {

@@ -61,7 +61,7 @@ export const budgets = {
             const answer = await asked;
             const rows = answer.rows.filter((r) => (r.unit === "usd") === unit);
             return rows.length ? table({ ...answer, rows }, {
-                caption: unit ? "Live counters, and the same by the ledger: alike once nothing runs"
+                caption: unit ? "Live counters, and the same by the ledger: alike once nothing runs. A forecast is of the counter's own history"
                               : "Caps on requests, tokens and calls at once",
                 columns: unit ? COLUMNS : ["unit", ...COUNTS], sortable: unit })
                 : h("p", { class: "empty" }, "None is configured.");

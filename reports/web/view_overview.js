@@ -60,7 +60,7 @@ async function tiles(words, signal, taskTile) {
              total.unpriced_requests ? `${count(total.unpriced_requests)} requests without a price` : "every request priced",
              href("/spend", changed({ by: "team" }, words))),
         end ? tile("Month end, forecast", dollars(end.forecast_usd), end.low_usd && end.high_usd
-            ? ["between ", dollars(end.low_usd), " and ", dollars(end.high_usd)] : null,
+            ? ["the teams' forecasts added up, between ", dollars(end.low_usd), " and ", dollars(end.high_usd)] : null,
             href("/reports", changed({ name: "forecast" }, common()))) : null,
         tile("Requests", h("data", { value: total.requests }, count(total.requests)),
              `${spend.rows.length} ${spend.rows.length === 1 ? "team" : "teams"}`, href("/requests", words)),

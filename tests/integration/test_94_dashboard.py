@@ -266,6 +266,25 @@ def click(page, selector):
     page.ready()
 
 
+
+# The labels of each chart's axis of amounts.
+AXES = """[...document.querySelectorAll('canvas')].map(c => Chart.getChart(c)).filter(c => c)
+  .map(c => c.scales[c.options.indexAxis === 'y' ? 'x' : 'y'].ticks.map(t => t.label))"""
+
+
+@pytest.mark.parametrize("path", ["/", "/spend?last=30d&by=model&grain=week", "/requests?last=30d", "/tasks?last=30d",
+                                  "/models?last=30d"])
+def test_amounts_of_an_axis_look_alike(page, site, path):
+    show(page, site, path)
+    axes = page.js(AXES)
+    assert axes
+    for labels in axes:
+        assert all(re.fullmatch(r"\$[\d,]+(\.\d\d+)?", label) for label in labels), labels
+        assert len({len(label.partition(".")[2]) for label in labels}) == 1, labels
+        values = [number(label) for label in labels]
+        assert len(set(values)) == len(values) and len({b - a for a, b in zip(values, values[1:])}) == 1, labels
+
+
 def test_drill_down_ends_at_the_lines(page, site):
     """From a team to its features to a model to the lines, whose sum is the number clicked."""
     show(page, site, "/spend")
