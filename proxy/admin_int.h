@@ -18,6 +18,7 @@
 
 #include "base/digest.h"
 #include "base/list.h"
+#include "metering/ledger/ledger_read.h"
 #include "proxy/admin.h"
 #include "proxy/metrics.h"
 #include "reports/params.h"
@@ -65,6 +66,10 @@ struct admin {
     /* report thread */
     pthread_t jobs_thread;
     pthread_cond_t jobs_wake;
+    /* Kept from report to report: texts and what else never changes is read once. Or NULL. */
+    struct ledger_reader *reader;
+    char *reader_path;
+    int64_t reader_used_us;
 
     int wake_fd;
 

@@ -3,7 +3,10 @@
  *
  * The lock is held to move jobs between lists, never while one runs.
  */
+#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -11,6 +14,8 @@
 #include "base/xalloc.h"
 #include "proxy/admin_int.h"
 #include "reports/report.h"
+
+enum { READER_KEPT_S = 60 };
 
 void admin_job_free(struct admin_job *job)
 {
@@ -167,6 +172,50 @@ static void live_upstream(struct strv name, struct reconcile_upstream *out, void
     out->account = strv_z(up->sub_account);
 }
 
+/* ---- the ledger ------------------------------------------------------------------------- */
+
+static void forget_reader(struct admin *a)
+{
+    ledger_read_close(a->reader);
+    free(a->reader_path);
+    a->reader = NULL;
+    a->reader_path = NULL;
+}
+
+/* Where it does not open, the report tries again, and says why. */
+static void open_reader(struct admin *a, const char *path)
+{
+    struct fail ignored;
+
+    if (a->reader && strcmp(a->reader_path, path) != 0)
+        forget_reader(a);
+    if (a->reader)
+        return;
+    a->reader = ledger_read_open(path, &ignored);
+    if (a->reader)
+        a->reader_path = xstrdup(path);
+}
+
+/* Under the lock, which is let go: what a reader remembers is not kept for long. */
+static void wait_for_job(struct admin *a)
+{
+    struct timespec until;
+
+    if (!a->reader) {
+        pthread_cond_wait(&a->jobs_wake, &a->lock);
+        return;
+    }
+    if (clock_mono_us() - a->reader_used_us < READER_KEPT_S * INT64_C(1000000)) {
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += READER_KEPT_S;
+        (void)pthread_cond_timedwait(&a->jobs_wake, &a->lock, &until);
+        return;
+    }
+    pthread_mutex_unlock(&a->lock);
+    forget_reader(a);
+    pthread_mutex_lock(&a->lock);
+}
+
 static void run_report(struct admin *a, struct admin_job *job)
 {
     struct live live = {.a = a};
@@ -175,7 +224,9 @@ static void run_report(struct admin *a, struct admin_job *job)
     void *held = NULL;
 
     live.config = a->sources.config_ref(&held, a->sources.arg);
+    open_reader(a, live.config->ledger_path);
     sources.ledger_path = live.config->ledger_path;
+    sources.reader = a->reader;
     sources.zone = live.config->zone;
     sources.state_dir = live.config->state_dir;
     sources.book = live.config->book;
@@ -186,6 +237,9 @@ static void run_report(struct admin *a, struct admin_job *job)
     sources.counters = a->sources.counters ? live_counters : NULL;
     sources.catch_up = a->sources.catch_up ? live_catch_up : NULL;
     job->rc = report_run(job->name, &job->params, &sources, &job->out, &job->error);
+    a->reader_used_us = clock_mono_us();
+    if (job->rc == RC_IO)
+        forget_reader(a); /* whatever failed: the next one begins anew */
     a->sources.config_unref(held, a->sources.arg);
     log_line(LOG_DEBUG, "admin", "report done", "report=" STRV_FMT " rc=%s us=%lld",
              STRV_ARG(job->name), rc_name(job->rc), (long long)(clock_mono_us() - started));
@@ -199,7 +253,7 @@ void *admin_jobs_run(void *admin)
     while (!a->stopping) {
         struct admin_job *job;
         if (list_is_empty(&a->queue)) {
-            pthread_cond_wait(&a->jobs_wake, &a->lock);
+            wait_for_job(a);
             continue;
         }
         job = LIST_OBJECT(a->queue.next, struct admin_job, node);
@@ -218,5 +272,6 @@ void *admin_jobs_run(void *admin)
         }
     }
     pthread_mutex_unlock(&a->lock);
+    forget_reader(a);
     return NULL;
 }

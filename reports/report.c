@@ -262,7 +262,9 @@ static enum rc run_entry(struct run *run, const struct entry *entry, struct buf 
 {
     enum rc rc;
 
-    run->reader = ledger_read_open(run->sources->ledger_path, &run->fail);
+    run->reader = run->sources->reader;
+    if (!run->reader)
+        run->reader = ledger_read_open(run->sources->ledger_path, &run->fail);
     if (!run->reader)
         return RC_IO;
     rc = ledger_read_begin(run->reader, &run->fail);
@@ -272,7 +274,8 @@ static enum rc run_entry(struct run *run, const struct entry *entry, struct buf 
             rc = entry->fill(run);
         ledger_read_end(run->reader);
     }
-    ledger_read_close(run->reader);
+    if (run->reader != run->sources->reader)
+        ledger_read_close(run->reader);
     run->reader = NULL;
     return rc == RC_OK ? finish(run, entry, out) : rc;
 }

@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/rc.h"
 #include "base/zone.h"
+#include "metering/ledger/ledger_read.h"
 #include "metering/limits/limit.h"
 #include "reports/oddities.h"
 #include "reports/params.h"
@@ -33,6 +34,8 @@ typedef enum rc report_counters_fn(limit_counter_fn *fn, void *fn_arg, void *arg
 /* What reports draw from. Borrowed for the call. */
 struct report_sources {
     const char *ledger_path;
+    /* The ledger, open and between two views; NULL: opened for this report alone. */
+    struct ledger_reader *reader;
     const struct zone *zone;        /* of days and months where no word says otherwise */
     const char *state_dir;          /* of books and closed months; NULL: none */
     const struct book *book;        /* prices, for what another model would cost; NULL: none */

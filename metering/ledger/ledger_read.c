@@ -46,7 +46,7 @@ struct ledger_reader *ledger_read_open(const char *path, struct fail *fail)
         goto out;
     }
     sqlite3_busy_timeout(r->db, READ_BUSY_MS);
-    if (db_exec(r->db, "PRAGMA cache_size=-65536; PRAGMA temp_store=FILE", fail,
+    if (db_exec(r->db, "PRAGMA cache_size=-4096; PRAGMA temp_store=FILE", fail,
                 "open the ledger") != RC_OK ||
         schema_check(r->db, fail) != RC_OK ||
         !prepare(r, &r->body, "SELECT body FROM record WHERE seq=?1", fail) ||
