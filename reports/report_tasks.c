@@ -201,16 +201,17 @@ static void tasks_release(struct tasks *t)
 /* ---- the questions
  * ------------------------------------------------------------------------------- */
 
-static bool on_task(const struct ledger_task *task, void *arg)
+static bool on_tasks(const struct ledger_task_sums *tasks, void *arg)
 {
     struct tasks *t = arg;
-    struct task_group *g = by_value_at(&t->groups, task->value);
+    struct task_group *g = by_value_at(&t->groups, tasks->value);
 
-    if (!g || ++t->n_tasks > TASKS_MAX) {
+    t->n_tasks += tasks->tasks;
+    if (!g || t->n_tasks > TASKS_MAX) {
         t->rc = RC_LIMIT;
         return false;
     }
-    task_sums_add(&g->sums, task);
+    task_sums_add(&g->sums, tasks);
     return true;
 }
 
@@ -221,8 +222,8 @@ static enum rc ask_cohort(struct run *run, struct tasks *t, enum ledger_cohort c
     enum rc rc;
 
     params_filter(p, &filter);
-    rc = ledger_read_tasks(run->reader, &filter, cohort, p->by, p->n_by,
-                           LEDGER_TASK_COSTS, on_task, t, &run->fail);
+    rc = ledger_read_task_sums(run->reader, &filter, cohort, p->by, p->n_by, LEDGER_TASK_EACH,
+                               on_tasks, t, &run->fail);
     return t->rc != RC_OK ? t->rc : rc;
 }
 

@@ -18,7 +18,6 @@ struct waste_sums {
 
 struct waste_group {
     struct valued valued;
-    uint64_t n_tasks;
     struct waste_sums class[WASTE_CLASSES];
 };
 
@@ -46,28 +45,25 @@ static void add(struct waste_sums *to, const struct waste_sums *from)
 
 /* ---- the questions --------------------------------------------------------------------------- */
 
-static bool on_task(const struct ledger_task *task, void *arg)
+static bool on_tasks(const struct ledger_task_sums *tasks, void *arg)
 {
     struct waste *w = arg;
-    struct waste_group *g = by_value_at(&w->groups, task->value);
-    struct waste_sums rest = {.cost = task->sums.cost};
+    struct waste_group *g = by_value_at(&w->groups, tasks->value);
+    struct waste_sums rest = {.cost = tasks->cost};
 
     if (!g) {
         w->rc = RC_LIMIT;
         return false;
     }
-    g->n_tasks++;
     for (unsigned k = 0; k < LEDGER_PARTS; k++) {
-        const struct ledger_part_sum *part = &task->part[k];
+        const struct ledger_part_sum *part = &tasks->part[k];
         const struct waste_sums sums = {part->requests, part->priced, part->cost};
 
-        if (part->requests == 0)
-            continue;
-        add(&g->class[waste_in_task((enum ledger_part)k, task->outcome)], &sums);
+        add(&g->class[waste_in_task((enum ledger_part)k, tasks->outcome)], &sums);
         rest.cost = money_sub(rest.cost, part->cost);
     }
     /* Corrections of attempts that the question does not see. */
-    add(&g->class[waste_rest(task->outcome)], &rest);
+    add(&g->class[waste_rest(tasks->outcome)], &rest);
     return true;
 }
 
@@ -78,8 +74,8 @@ static enum rc ask_tasks(struct run *run, struct waste *w)
     enum rc rc;
 
     params_filter(p, &filter);
-    rc = ledger_read_tasks(run->reader, &filter, COHORT_SPEND, p->by, p->n_by,
-                           LEDGER_TASK_COSTS, on_task, w, &run->fail);
+    rc = ledger_read_task_sums(run->reader, &filter, COHORT_SPEND, p->by, p->n_by, 0, on_tasks, w,
+                               &run->fail);
     return w->rc != RC_OK ? w->rc : rc;
 }
 

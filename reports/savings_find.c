@@ -192,12 +192,12 @@ static void look_at(struct savings *s, const struct ledger_row *row)
 }
 
 /* Superseded attempts; those that ended in an error are findings of their own. */
-static bool on_task(const struct ledger_task *task, void *arg)
+static bool on_tasks(const struct ledger_task_sums *tasks, void *arg)
 {
-    const struct ledger_part_sum *again = &task->part[PART_SUPERSEDED];
+    const struct ledger_part_sum *again = &tasks->part[PART_SUPERSEDED];
     struct savings *s = arg;
 
-    found(s, task->value, "retry", NULL, again->requests, again->cost, again->cost);
+    found(s, tasks->value, "retry", NULL, again->requests, again->cost, again->cost);
     return s->rc == RC_OK;
 }
 
@@ -244,8 +244,8 @@ enum rc savings_find(const struct savings_question *q, struct savings *out, stru
     by_value_init(&out->parts, q->n_by + SAVING_KEYS + Q_FIELDS, sizeof(struct saving_part));
     rc = ask_sums(out, fail);
     if (rc == RC_OK)
-        rc = ledger_read_tasks(q->reader, q->filter, COHORT_SPEND, q->by, q->n_by,
-                               LEDGER_TASK_COSTS, on_task, out, fail);
+        rc = ledger_read_task_sums(q->reader, q->filter, COHORT_SPEND, q->by, q->n_by, 0, on_tasks,
+                                   out, fail);
     return out->rc != RC_OK ? out->rc : rc;
 }
 

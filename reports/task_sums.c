@@ -35,18 +35,16 @@ static void add_completed(struct task_sums *s, const struct money *cost, size_t 
     s->n_completed += n;
 }
 
-void task_sums_add(struct task_sums *s, const struct ledger_task *task)
+void task_sums_add(struct task_sums *s, const struct ledger_task_sums *tasks)
 {
-    const struct ledger_sums *sums = &task->sums;
-    const struct part_sums one = {1,          sums->requests,  sums->errors, sums->priced,
-                                  sums->cost, task->retry_cost};
+    const struct part_sums some = {tasks->tasks,  tasks->requests, tasks->errors,
+                                   tasks->priced, tasks->cost,     tasks->retry_cost};
 
-    part_add(&s->part[task->outcome], &one);
-    s->unpriced += sums->unpriced;
-    s->late += task->late;
-    s->late_cost = money_add(s->late_cost, task->late_cost);
-    if (task->outcome == TASK_COMPLETED && (sums->priced > 0 || sums->requests == 0))
-        add_completed(s, &sums->cost, 1);
+    part_add(&s->part[tasks->outcome], &some);
+    s->unpriced += tasks->unpriced;
+    s->late += tasks->late;
+    s->late_cost = money_add(s->late_cost, tasks->late_cost);
+    add_completed(s, tasks->each, tasks->n_each);
 }
 
 void task_sums_add_lines(struct task_sums *s, const struct ledger_sums *lines)

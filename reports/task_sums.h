@@ -33,7 +33,8 @@ struct task_sums {
     size_t n_completed, cap_completed;
 };
 
-void task_sums_add(struct task_sums *s, const struct ledger_task *task);
+/* With LEDGER_TASK_EACH. */
+void task_sums_add(struct task_sums *s, const struct ledger_task_sums *tasks);
 /* Lines of no task. */
 void task_sums_add_lines(struct task_sums *s, const struct ledger_sums *lines);
 void task_sums_merge(struct task_sums *to, const struct task_sums *from);

@@ -6,7 +6,7 @@
  * appear, so those of some time stand together.  What a task's row alone knows (one without
  * lines, or whose first lines are deleted) is asked of its row.
  */
-#include "metering/ledger/read_fact_tasks.h"
+#include "metering/ledger/read_task_sums.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -252,8 +252,8 @@ static enum rc tell_window(struct fact_tasks *t, int64_t low, int64_t high, stru
         size_t n = pieces_of(&t->pieces, id, &order);
         unsigned mark = t->mark[id];
 
-        if (mark & MARK_TELL && mark & MARK_TALLY)
-            rc = task_tell_tally(t, id, fail);
+        if ((mark & MARK_TOLD) == MARK_TOLD)
+            rc = g->totals ? RC_OK : task_tell_tally(t, id, fail);
         else if (n > 0)
             rc = tell(t, id, order, n, fail);
         else if (g->cohort != COHORT_SPEND && (mark & MARK_WANTED) &&
@@ -285,6 +285,22 @@ static enum rc read_window(struct fact_tasks *t, int64_t low, int64_t high, stru
         *fail = facts.fail;
     facts_close(&facts);
     return rc == RC_OK ? tell_window(t, low, high, fail) : rc;
+}
+
+/* Whether any task of the window is told: from its lines, its row, or one by one. */
+static bool is_worth_reading(const struct fact_tasks *t, int64_t low, int64_t high)
+{
+    bool of_period = t->g->cohort == COHORT_SPEND;
+
+    for (int64_t id = low; id < high; id++) {
+        unsigned mark = t->mark[id];
+
+        if ((mark & MARK_TOLD) == MARK_TOLD ? !t->g->totals
+            : of_period                     ? !(mark & MARK_TALLY)
+                                            : (mark & MARK_WANTED) != 0)
+            return true;
+    }
+    return false;
 }
 
 /* ---- the question ----------------------------------------------------------------------- */
@@ -319,14 +335,13 @@ enum rc tasks_from_facts(struct task_reading *g, struct fail *fail)
     rc = read_rows(&t, fail);
     if (rc == RC_OK && g->cohort == COHORT_OPEN)
         rc = mark_open(&t, fail);
+    if (rc == RC_OK && g->totals)
+        rc = totals_add_tallies(g->totals, &t, fail);
     for (int64_t low = 1; rc == RC_OK && low < (int64_t)t.n_tasks && !g->is_ended;
          low += WINDOW) {
         int64_t high = low + WINDOW < (int64_t)t.n_tasks ? low + WINDOW : (int64_t)t.n_tasks;
-        bool any = g->cohort == COHORT_SPEND;
 
-        for (int64_t id = low; id < high && !any; id++)
-            any = (t.mark[id] & (MARK_WANTED | MARK_TELL)) != 0;
-        if (any)
+        if (is_worth_reading(&t, low, high))
             rc = read_window(&t, low, high, fail);
     }
     release(&t);

@@ -14,6 +14,7 @@ enum task_mark {
     MARK_OLD = 4,    /* some of its lines may be deleted */
     MARK_TALLY = 8,  /* its tally says all: its lines are not looked at */
     MARK_TELL = 16,  /* ... and it is told from there */
+    MARK_TOLD = MARK_TALLY | MARK_TELL,
 };
 
 struct fact_tasks {
@@ -40,7 +41,15 @@ static inline bool task_is_of(const struct fact_tasks *t, int64_t id)
  */
 enum rc tasks_mark_tallies(struct fact_tasks *t, struct fail *fail) RC_MUST;
 enum rc tasks_choose_tallies(struct fact_tasks *t, struct fail *fail) RC_MUST;
-/* A task that is MARK_TELL. */
+/* A task that is MARK_TOLD. */
 enum rc task_tell_tally(struct fact_tasks *t, int64_t id, struct fail *fail) RC_MUST;
+/*
+ * The column of tallies that holds a field; TALLY_NUMBERS: the task's number; TALLY_COLUMNS:
+ * none, it is one of the combination.
+ */
+unsigned tally_column(const struct ledger_field *field);
+/* g's values, of task number i of the block that the tally stands at. */
+enum rc task_tally_values(struct fact_tasks *t, size_t i, int64_t id,
+                          struct fail *fail) RC_MUST;
 
 #endif

@@ -261,7 +261,16 @@ static uint64_t count_at(struct tally *y, unsigned column, size_t i)
     return (uint64_t)at(tally_number(y, column), i);
 }
 
-static enum rc take_values(struct fact_tasks *t, size_t i, int64_t id, struct fail *fail)
+unsigned tally_column(const struct ledger_field *field)
+{
+    unsigned column = TALLY_COLUMNS;
+
+    if (!field_is_of_combo(field))
+        (void)column_of(pick_column(field), &column); /* can_use has looked */
+    return column;
+}
+
+enum rc task_tally_values(struct fact_tasks *t, size_t i, int64_t id, struct fail *fail)
 {
     struct task_reading *g = t->g;
     int64_t combo = at(tally_number(&t->tally, TALLY_COMBO), i);
@@ -271,14 +280,13 @@ static enum rc take_values(struct fact_tasks *t, size_t i, int64_t id, struct fa
         t->pieces.place_of[combo] < 0)
         return read_damaged(fail);
     for (size_t k = 0; rc == RC_OK && k < g->n_by; k++) {
-        unsigned column = 0;
+        unsigned column = tally_column(&g->by[k]);
 
-        if (field_is_of_combo(&g->by[k])) {
+        if (column == TALLY_COLUMNS) {
             g->values[k] = combo_value(&g->reader->combos[t->pieces.place_of[combo]],
                                        g->by[k].id);
             continue;
         }
-        (void)column_of(pick_column(&g->by[k]), &column); /* can_use has looked */
         rc = pick_value(g->reader, &g->by[k],
                         column == TALLY_NUMBERS ? id : at(tally_number(&t->tally, column), i),
                         &g->values[k], fail);
@@ -306,7 +314,7 @@ enum rc task_tell_tally(struct fact_tasks *t, int64_t id, struct fail *fail)
 
     if (y->block != tally_block_of(id))
         tally_stand_at(y, tally_block_of(id));
-    rc = take_values(t, i, id, fail);
+    rc = task_tally_values(t, i, id, fail);
     if (rc != RC_OK)
         return rc;
     g->id = id;

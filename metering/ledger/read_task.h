@@ -17,6 +17,7 @@ struct task_reading {
     const struct ledger_field *by;
     size_t n_by;
     unsigned want; /* of enum ledger_task_want */
+    struct task_totals *totals; /* read_task_sums.c: tallies are added here, and not told */
     ledger_task_fn *fn;
     void *arg;
     sqlite3_stmt *row, *of_task;
@@ -46,6 +47,9 @@ void task_give(struct task_reading *g);
 /* A task with all its lines, told where it is worth it. */
 enum rc task_whole(struct task_reading *g, int64_t id, struct fail *fail) RC_MUST;
 bool task_has_line_conditions(const struct ledger_filter *f);
+
+/* All of g's question: reader, filter, cohort, by, want, fn, arg are set; all else is empty. */
+enum rc tasks_read(struct task_reading *g, struct fail *fail) RC_MUST;
 
 /* read_fact_tasks.c: the costs of tasks. */
 enum rc tasks_can_use_facts(struct task_reading *g, bool *can, struct fail *fail) RC_MUST;

@@ -458,6 +458,30 @@ static enum rc from_tables(struct task_reading *g, struct fail *fail)
     return RC_OK;
 }
 
+enum rc tasks_read(struct task_reading *g, struct fail *fail)
+{
+    bool by_column = false;
+    enum rc rc;
+
+    ASSERT(g->reader->in_view && g->n_by <= LEDGER_GROUP_MAX);
+    *fail = (struct fail){0};
+    dict_init(&g->open);
+    dict_init(&g->by_id);
+    arena_init(&g->arena, TASK_VALUE_BYTES);
+    rc = prepare(g, fail);
+    if (rc == RC_OK && g->want & LEDGER_TASK_COSTS)
+        rc = tasks_can_use_facts(g, &by_column, fail);
+    if (rc == RC_OK)
+        rc = by_column ? tasks_from_facts(g, fail) : from_tables(g, fail);
+    sqlite3_finalize(g->row);
+    sqlite3_finalize(g->of_task);
+    free(g->attempts);
+    dict_release(&g->open);
+    dict_release(&g->by_id);
+    arena_release(&g->arena);
+    return rc;
+}
+
 enum rc ledger_read_tasks(struct ledger_reader *r, const struct ledger_filter *filter,
                           enum ledger_cohort cohort, const struct ledger_field *by, size_t n_by,
                           unsigned want, ledger_task_fn *fn, void *arg, struct fail *fail)
@@ -470,26 +494,8 @@ enum rc ledger_read_tasks(struct ledger_reader *r, const struct ledger_filter *f
                              .want = want,
                              .fn = fn,
                              .arg = arg};
-    bool by_column = false;
-    enum rc rc;
 
-    ASSERT(r->in_view && n_by <= LEDGER_GROUP_MAX);
-    *fail = (struct fail){0};
-    dict_init(&g.open);
-    dict_init(&g.by_id);
-    arena_init(&g.arena, TASK_VALUE_BYTES);
-    rc = prepare(&g, fail);
-    if (rc == RC_OK && want & LEDGER_TASK_COSTS)
-        rc = tasks_can_use_facts(&g, &by_column, fail);
-    if (rc == RC_OK)
-        rc = by_column ? tasks_from_facts(&g, fail) : from_tables(&g, fail);
-    sqlite3_finalize(g.row);
-    sqlite3_finalize(g.of_task);
-    free(g.attempts);
-    dict_release(&g.open);
-    dict_release(&g.by_id);
-    arena_release(&g.arena);
-    return rc;
+    return tasks_read(&g, fail);
 }
 
 /* ---- refusals -------------------------------------------------------------------------- */

@@ -188,6 +188,7 @@ static int remove_shared(void **state)
 struct told {
     size_t n_tasks, n_lines, n_by;
     uint64_t sum;
+    uint64_t added; /* of what is added up by values and outcome: in any order */
     enum rc rc;
     bool parts;
 };
@@ -198,6 +199,70 @@ static void mix(struct told *t, const void *p, size_t n)
 
     for (size_t i = 0; i < n; i++)
         t->sum = (t->sum ^ bytes[i]) * UINT64_C(1099511628211);
+}
+
+/* Some number that differs for other numbers. */
+static uint64_t mixed(uint64_t n)
+{
+    n = (n ^ n >> 31) * UINT64_C(0x9e3779b97f4a7c15);
+    return (n ^ n >> 29) * UINT64_C(0xd6e8feb86659fd93);
+}
+
+/* A number of the group times what it comes to: of sums it is the sum. */
+static uint64_t added_up(const struct told *t, const struct ledger_task_sums *s)
+{
+    const uint64_t n[] = {s->tasks,      s->requests, s->errors,
+                          s->priced,     s->unpriced, s->superseded,
+                          s->late,       (uint64_t)s->cost.atto,
+                          (uint64_t)s->retry_cost.atto, (uint64_t)s->late_cost.atto};
+    struct told group = {.sum = 1 + s->outcome};
+    uint64_t sum = 0;
+
+    for (size_t i = 0; s->requests && i < t->n_by; i++) {
+        mix(&group, &s->value[i].n, sizeof(s->value[i].n));
+        mix(&group, s->value[i].p, s->value[i].n);
+    }
+    for (size_t i = 0; i < sizeof(n) / sizeof(*n); i++)
+        sum += n[i] * mixed(i);
+    for (unsigned k = 0; t->parts && k < LEDGER_PARTS; k++)
+        sum += s->part[k].requests * mixed(100 + k) + s->part[k].priced * mixed(200 + k) +
+               (uint64_t)s->part[k].cost.atto * mixed(300 + k);
+    for (size_t i = 0; i < s->n_each; i++)
+        sum += mixed((uint64_t)s->each[i].atto);
+    return sum * mixed(group.sum);
+}
+
+static uint64_t added_of(const struct told *t, const struct ledger_task *task)
+{
+    const struct ledger_sums *s = &task->sums;
+    struct money each = s->cost;
+    struct ledger_task_sums one = {.value = task->value,
+                                   .outcome = task->outcome,
+                                   .tasks = 1,
+                                   .requests = s->requests,
+                                   .errors = s->errors,
+                                   .priced = s->priced,
+                                   .unpriced = s->unpriced,
+                                   .superseded = task->superseded,
+                                   .late = task->late,
+                                   .cost = s->cost,
+                                   .retry_cost = task->retry_cost,
+                                   .late_cost = task->late_cost,
+                                   .each = &each,
+                                   .n_each = task->outcome == TASK_COMPLETED &&
+                                             (s->priced > 0 || s->requests == 0)};
+
+    memcpy(one.part, task->part, sizeof(one.part));
+    return added_up(t, &one);
+}
+
+static bool tell_sums(const struct ledger_task_sums *sums, void *arg)
+{
+    struct told *t = arg;
+
+    t->added += added_up(t, sums);
+    t->n_tasks += sums->tasks;
+    return true;
 }
 
 static bool tell_task(const struct ledger_task *task, void *arg)
@@ -219,6 +284,7 @@ static bool tell_task(const struct ledger_task *task, void *arg)
         mix(t, &task->part[k].priced, sizeof(task->part[k].priced));
         mix(t, &task->part[k].cost, sizeof(task->part[k].cost));
     }
+    t->added += added_of(t, task);
     t->n_tasks++;
     t->n_lines += s->requests;
     return true;
@@ -276,6 +342,22 @@ static void make_question(int i, struct question *q)
     }
 }
 
+/* The same added up is the same. */
+static void assert_added_up(struct ledger_reader *r, const struct question *q,
+                            const struct told *t)
+{
+    struct told sums = {.n_by = q->n_by, .parts = t->parts};
+    struct fail fail;
+
+    assert_int_equal(ledger_read_task_sums(r, &q->filter, q->cohort, q->by, q->n_by,
+                                           LEDGER_TASK_EACH, tell_sums, &sums, &fail),
+                     t->rc);
+    if (t->rc != RC_OK)
+        return;
+    assert_int_equal(sums.n_tasks, t->n_tasks);
+    assert_true(sums.added == t->added);
+}
+
 static struct told ask(struct ledger_reader *r, const struct question *q, unsigned want)
 {
     struct told t = {.n_by = q->n_by, .parts = q->cohort == COHORT_SPEND};
@@ -284,6 +366,7 @@ static struct told ask(struct ledger_reader *r, const struct question *q, unsign
     t.rc = ledger_read_tasks(r, &q->filter, q->cohort, q->by, q->n_by, want, tell_task, &t,
                              &fail);
     assert_true(t.rc == RC_OK || (t.rc == RC_STATE && ledger_lines_are_gone(&fail)));
+    assert_added_up(r, q, &t);
     return t;
 }
 

@@ -10,10 +10,16 @@ static struct money units(int64_t n)
 static void add(struct task_sums *s, enum task_outcome outcome, int64_t cost, int64_t retry,
                 uint64_t requests)
 {
-    struct ledger_task task = {.outcome = outcome, .retry_cost = units(retry)};
+    struct money each = units(cost);
+    const struct ledger_task_sums task = {.outcome = outcome,
+                                          .tasks = 1,
+                                          .requests = requests,
+                                          .priced = requests,
+                                          .cost = each,
+                                          .retry_cost = units(retry),
+                                          .each = &each,
+                                          .n_each = outcome == TASK_COMPLETED};
 
-    task.sums.requests = task.sums.priced = requests;
-    task.sums.cost = units(cost);
     task_sums_add(s, &task);
 }
 
@@ -64,10 +70,10 @@ static void test_split(void **state)
 static void test_unpriced_tasks_are_unknown(void **state)
 {
     struct task_sums s = {0};
-    struct ledger_task task = {.outcome = TASK_COMPLETED};
+    const struct ledger_task_sums task = {
+        .outcome = TASK_COMPLETED, .tasks = 1, .requests = 2, .unpriced = 2};
 
     (void)state;
-    task.sums.requests = task.sums.unpriced = 2;
     task_sums_add(&s, &task);
     assert_int_equal(s.n_completed, 0);
     assert_int_equal(s.part[TASK_COMPLETED].tasks, 1);
