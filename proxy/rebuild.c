@@ -31,6 +31,7 @@ struct rebuild {
     pthread_cond_t wake;
     atomic_bool wanted;
     uint64_t marks; /* asked of the workers so far; by the thread alone, as what follows */
+    unsigned nodes;       /* that shared the counters when they were set last */
     bool is_blind;        /* see limit_memory_set_blind */
     bool is_shared_known; /* what Redis had was noted */
 };
@@ -277,10 +278,11 @@ static enum rc set_and_tell(struct rebuild *r, const struct config *config,
     return rc;
 }
 
-/* The most that a worker has heard of; one that has heard nothing says nothing. */
-static unsigned nodes_known(const struct server *s)
+/* The most that a worker has heard of, or that there were after the last rebuild. */
+static unsigned nodes_known(const struct rebuild *r)
 {
-    unsigned most = 1;
+    const struct server *s = r->server;
+    unsigned most = r->nodes;
 
     for (unsigned i = 0; i < s->n_workers; i++) {
         unsigned n = worker_nodes(s->workers[i]);
@@ -297,13 +299,14 @@ static enum rc rebuild_redis(struct rebuild *r, const struct config *config, boo
     enum rc rc;
 
     task.options.owner = server_owner(r->server, &task.options.start);
-    task.options.nodes = nodes_known(r->server);
+    task.options.nodes = nodes_known(r);
     rc = limit_part_turn(&task.options, &task.part);
     if (rc == RC_OK && task.part != LIMIT_PART_READY) {
         /* once for settlements to go one by one, once more for those until then to be on disk */
         if (workers_run)
             rc = written(r);
         task.as_of_us = clock_wall_us();
+        limit_forget_running(r->server->limit_memory);
         if (rc == RC_OK && workers_run) {
             task.until_us = task.as_of_us;
             rc = written(r);
@@ -311,7 +314,7 @@ static enum rc rebuild_redis(struct rebuild *r, const struct config *config, boo
         if (rc == RC_OK)
             rc = set_and_tell(r, config, &task);
     }
-    return rc;
+    return rc == RC_OK ? limit_nodes(&task.options, &r->nodes) : rc;
 }
 
 static enum rc rebuild_memory(struct rebuild *r, const struct config *config)

@@ -415,6 +415,12 @@ enum rc limit_teller(const struct limiter_options *options, const struct limit_s
                      int64_t now_us, char out[LIMIT_OWNER_MAX_BYTES + 1]) RC_MUST;
 
 /*
+ * What limiter_itemize and limiter_restore have left in memory until now, for limit_write, is
+ * out of date.  Any thread.
+ */
+void limit_forget_running(struct limit_memory *memory);
+
+/*
  * What is known of n shared counters, for `local`, that Redis has told this process nothing of
  * yet: spent and reserved, as in limit_read.  Those that it has are left as they are.  RC_BAD for a
  * limit that the set has not.  Any thread; never blocks.
@@ -433,7 +439,8 @@ enum rc limit_note(struct limit_memory *memory, const struct limit_set *set,
  *
  * Else, with Redis: the figures are options.owner's part, whole (a counter that is not among
  * them keeps what it had), and hold all that it settled before as_of_us (wall time): a
- * settlement from before it only gives back what is reserved for it.  Redis then admits for
+ * settlement from before it only gives back what is reserved for it.  What limiters left in memory
+ * (which may be NULL) of what runs is reserved with it.  Redis then admits for
  * this owner, once the parts of options.nodes owners are there: but for LIMIT_REBUILD_MS at the
  * most, and only where this owner is the first.
  */
@@ -475,6 +482,8 @@ enum rc limit_adopt(const struct limiter_options *options, limit_taken_fn *fn,
  * Blocks; errors as limit_part_turn.
  */
 enum rc limit_rebuild_ask(const struct limiter_options *options, unsigned *nodes) RC_MUST;
+/* Processes that share the counters and were heard of lately.  Blocks and fails as limit_read. */
+enum rc limit_nodes(const struct limiter_options *options, unsigned *nodes) RC_MUST;
 /* Whether all parts that are waited for are there. Blocks; errors as limit_part_turn. */
 enum rc limit_is_ready(const struct limiter_options *options, bool *ready) RC_MUST;
 

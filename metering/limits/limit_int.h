@@ -10,9 +10,11 @@
 #ifndef METERING_LIMITS_LIMIT_INT_H
 #define METERING_LIMITS_LIMIT_INT_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "metering/limits/limit.h"
 
 enum {
@@ -152,6 +154,12 @@ void memory_unspend(struct limit_memory *m, struct strv key, uint64_t amount,
 
 /* Identity of the process among those that share a Redis, as text. */
 const char *memory_node(const struct limit_memory *m);
+/* What runs, for a rebuild (limit_rescue.c): a list of FORCE operations. */
+struct rescue {
+    pthread_mutex_t lock; /* held for a few instructions */
+    struct list_node ops;
+};
+struct rescue *memory_rescue(struct limit_memory *m);
 /* See limit_memory_set_blind. */
 bool memory_is_blind(const struct limit_memory *m);
 /* How many engines have something that they have not told Redis (limit_untold.c). */

@@ -398,6 +398,21 @@ static void tell_spent(struct redis_engine *e, struct lease *l)
     op_keep(e, op);
 }
 
+void lease_rescue(struct redis_engine *e)
+{
+    LIST_FOREACH (at, &e->leases) {
+        const struct lease *l = LIST_OBJECT(at, struct lease, node);
+        const struct claim_ref claim = {.key = strv_make(l->key->text, l->key->n),
+                                        .shape = l->key->shape,
+                                        .unit = l->unit,
+                                        .amount = l->held};
+
+        if (l->held > 0)
+            rescue_add(memory_rescue(e->memory), &l->id, &claim, 1, clock_mono_us(),
+                       LEASE_DEADLINE_S * US_PER_SECOND);
+    }
+}
+
 /* What runs stays held: the next message reserves for it again, and gives back the rest. */
 void lease_itemize(struct redis_engine *e)
 {

@@ -79,6 +79,7 @@ void link_up(struct redis_engine *e)
     if (e->link.was_up)
         stat_add(&e->reconnects, 1);
     e->link.was_up = true;
+    e->heartbeat_us = 0; /* whether it has all that was acknowledged is asked at once */
 }
 
 static void on_connect(const struct redisAsyncContext *redis, int status)

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/xalloc.h"
+#include "metering/limits/limit_redis.h"
 #include "metering/limits/limit_table.h"
 
 /*
@@ -49,6 +50,7 @@ struct limit_memory {
     _Atomic int64_t earliest_us; /* no reservation ends before */
     _Atomic unsigned untold, goods; /* see memory_untold, memory_goods */
     atomic_bool is_blind;           /* see limit_memory_set_blind */
+    struct rescue rescue;
     char node[NODE_TEXT];
 };
 
@@ -58,6 +60,7 @@ struct limit_memory *limit_memory_new(void)
     unsigned char random[(NODE_TEXT - 1) / 2];
 
     table_init(&m->counters);
+    rescue_init(&m->rescue);
     for (int i = 0; i < HELD_SHARDS; i++) {
         struct held_shard *s = &m->held[i];
 
@@ -91,6 +94,7 @@ void limit_memory_free(struct limit_memory *m)
         pthread_mutex_destroy(&s->lock);
     }
     table_fini(&m->counters);
+    rescue_fini(&m->rescue);
     free(m);
 }
 
@@ -102,6 +106,11 @@ struct table *memory_counters(struct limit_memory *m)
 const char *memory_node(const struct limit_memory *m)
 {
     return m->node;
+}
+
+struct rescue *memory_rescue(struct limit_memory *m)
+{
+    return &m->rescue;
 }
 
 void limit_memory_set_blind(struct limit_memory *m, bool is_blind)

@@ -68,12 +68,7 @@ static enum rc sender_open(struct sender *s, const struct limiter_options *optio
 static void sender_clear(struct sender *s)
 {
     LIST_FOREACH_SAFE (at, &s->batch.ops) {
-        struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
-
-        list_remove(&op->node);
-        for (unsigned i = 0; i < op->n; i++)
-            free(op->claims[i].key);
-        free(op);
+        op_alone_free(LIST_OBJECT(at, struct limit_op, node));
     }
     free(s->batch.keys);
     s->batch.keys = NULL;
@@ -127,31 +122,36 @@ static enum rc sender_add(struct sender *s, struct limit_op *op)
     return ++s->batch.n_ops == LIMIT_BATCH_MAX ? sender_flush(s) : RC_OK;
 }
 
-static struct limit_op *op_of(enum op_type type, const struct uuid *id, unsigned n)
-{
-    struct limit_op *op = xcalloc(1, sizeof(*op) + n * sizeof(op->claims[0]));
-
-    list_init(&op->node);
-    op->type = type;
-    op->id = *id;
-    op->n = n;
-    return op;
-}
-
 /* ---- what is spent ----------------------------------------------------------------------- */
 
 static struct limit_op *set_of(const struct claim_ref *claim, uint64_t spent, bool is_reset)
 {
     static const struct uuid nobody;
-    struct limit_op *op = op_of(OP_SET, &nobody, 1);
-    struct counter_key *key = xcalloc(1, sizeof(*key) + claim->key.n);
+    struct limit_op *op = op_alone(OP_SET, &nobody, claim, 1);
 
-    key->shape = claim->shape;
-    key->n = claim->key.n;
-    memcpy(key->text, claim->key.p, claim->key.n);
-    op->claims[0] = (struct op_claim){
-        .key = key, .amount = spent, .unit = claim->unit, .enforce = is_reset};
+    op->claims[0].amount = spent;
+    op->claims[0].limit = 0;
+    op->claims[0].enforce = is_reset;
     return op;
+}
+
+/* All that workers left of what runs is reserved. */
+static enum rc restore_running(struct sender *s, struct limit_memory *memory)
+{
+    struct list_node ops;
+    enum rc rc = RC_OK;
+
+    rescue_take(memory_rescue(memory), &ops);
+    LIST_FOREACH_SAFE (at, &ops) {
+        struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
+
+        list_remove(&op->node);
+        if (rc == RC_OK)
+            rc = sender_add(s, op);
+        else
+            op_alone_free(op);
+    }
+    return rc == RC_OK ? sender_flush(s) : rc;
 }
 
 /* The owner's part is in order. Whoever is the first to say so waits for those it knows of. */
@@ -168,6 +168,7 @@ static enum rc finish(struct reader *r, const struct limiter_options *options, i
         "if rolling == '-1' then rolling = as_of end\n"
         "redis.call('SET', P .. 'u:' .. owner, start .. ':1:' .. as_of .. ':' .. rolling)\n"
         "redis.call('SADD', P .. 'o', owner)\n"
+        "redis.call('ZADD', P .. 'n', redis.call('TIME')[1] .. '000000', owner)\n"
         "local here = redis.call('SCARD', P .. 'o')\n"
         "local wait = tonumber(redis.call('GET', P .. 'w') or '0')\n"
         "expected = tonumber(expected)\n"
@@ -186,8 +187,9 @@ static enum rc finish(struct reader *r, const struct limiter_options *options, i
     return ask(r, script, args, 5, &n);
 }
 
-static enum rc write_redis(const struct limiter_options *options, const struct limit_set *set,
-                           const struct limit_counter *counters, size_t n, int64_t as_of_us)
+static enum rc write_redis(const struct limiter_options *options, struct limit_memory *memory,
+                           const struct limit_set *set, const struct limit_counter *counters,
+                           size_t n, int64_t as_of_us)
 {
     struct sender s;
     enum rc rc = sender_open(&s, options);
@@ -203,10 +205,17 @@ static enum rc write_redis(const struct limiter_options *options, const struct l
     }
     if (rc == RC_OK)
         rc = sender_flush(&s);
+    if (rc == RC_OK && as_of_us > 0 && memory)
+        rc = restore_running(&s, memory);
     if (rc == RC_OK && as_of_us > 0)
         rc = finish(&s.reader, options, as_of_us);
     sender_close(&s);
     return rc;
+}
+
+void limit_forget_running(struct limit_memory *memory)
+{
+    rescue_clear(memory_rescue(memory));
 }
 
 enum rc limit_note(struct limit_memory *memory, const struct limit_set *set,
@@ -232,7 +241,7 @@ enum rc limit_write(const struct limiter_options *options, struct limit_memory *
     enum rc rc = RC_OK;
 
     if (options->redis_url)
-        return write_redis(options, set, counters, n, as_of_us);
+        return write_redis(options, memory, set, counters, n, as_of_us);
     if (!memory)
         return RC_STATE;
     for (size_t i = 0; rc == RC_OK && i < n; i++) {
@@ -321,6 +330,15 @@ enum rc limit_rebuild_ask(const struct limiter_options *options, unsigned *nodes
     return rc;
 }
 
+enum rc limit_nodes(const struct limiter_options *options, unsigned *nodes)
+{
+    long long n;
+    enum rc rc = ask_as_owner(options, "return redis.call('ZCARD', KEYS[1] .. 'n')", NULL, 0, &n);
+
+    *nodes = rc == RC_OK ? (unsigned)n : 0;
+    return rc;
+}
+
 enum rc limit_is_ready(const struct limiter_options *options, bool *ready)
 {
     static const char script[] =
@@ -403,13 +421,13 @@ static enum rc adopt_run(struct sender *s, const struct uuid *ids, size_t n,
 
         if (whose->element[i]->integer == 0)
             continue;
-        op = op_of(OP_ADOPT, &ids[i], 0);
+        op = op_alone(OP_ADOPT, &ids[i], NULL, 0);
         if (whose->element[i]->integer == 1)
             rc = fn(&ids[i], &op->actual, arg);
         if (rc == RC_OK)
             rc = sender_add(s, op);
         else
-            free(op);
+            op_alone_free(op);
     }
     if (rc == RC_OK)
         rc = sender_flush(s);

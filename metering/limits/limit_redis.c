@@ -123,6 +123,7 @@ static void on_empty(struct redis_engine *e)
     e->must_replay = true;
     e->moving_us = 0;
     e->hold_us = clock_mono_us() + AWAIT_POLL_MS * 1000;
+    e->heartbeat_us = 0; /* it was not heard */
     lease_itemize(e);
     answer_all_away(e);
 }

@@ -284,6 +284,24 @@ bool untold_park(struct redis_engine *e, struct limit_op *op);
 /* Queues what was parked where all is told; returns when to look again, INT64_MAX: never. */
 int64_t untold_run(struct redis_engine *e, int64_t now_us);
 
+/* ---- limit_rescue.c: what runs, for whoever makes counters anew -------------------- */
+
+/* An operation of no engine: its keys are its own. */
+struct limit_op *op_alone(enum op_type type, const struct uuid *id, const struct claim_ref *claims,
+                          size_t n);
+void op_alone_free(struct limit_op *op);
+
+void rescue_init(struct rescue *r);
+void rescue_fini(struct rescue *r);
+/* Something that runs, and how long it is held unless extended. Any thread, as the next two. */
+void rescue_add(struct rescue *r, const struct uuid *id, const struct claim_ref *claims, size_t n,
+                int64_t started_us, int64_t lasts_us);
+/* Moves the operations to out, which they are freed from by op_alone_free. */
+void rescue_take(struct rescue *r, struct list_node *out);
+void rescue_clear(struct rescue *r);
+/* Leaves there what leases hold for requests that run. */
+void lease_rescue(struct redis_engine *e);
+
 /* ---- limit_reply.c: what the script answered ----------------------------------- */
 
 struct redisReply;

@@ -5,8 +5,8 @@
  * by itself and what of its requests still runs, but not all at the same moment: their
  * connections come back one after the other.  Whoever is first would find room that is taken.
  * So while another worker of the process has something to tell, reservations wait here, as
- * they would for a slow answer; what tells never waits, so all is told soon.  Other gateways
- * are not waited for.
+ * they would for a slow answer; what tells never waits, so all is told soon.  What
+ * other gateways find of it: limit_rescue.c.
  */
 #include "base/clock.h"
 #include "metering/limits/limit_redis.h"

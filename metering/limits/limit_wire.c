@@ -206,6 +206,7 @@ static void put_header(struct wire *w, const struct wire_header *h, const struct
     put_time(w, h->start);
     put_uint(w, LIMIT_COUNTED_KEEP_S);
     put_uint(w, (uint64_t)LIMIT_DOUBT_S * US_PER_SECOND);
+    put_uint(w, LIMIT_REBUILD_MS);
     put_uint(w, b->n_keys);
     put_uint(w, b->n_ops);
 }

@@ -300,11 +300,13 @@ void limiter_restore(struct limiter *l, const struct admission *a)
 {
     struct claim_ref claims[LIMIT_CLAIMS_MAX];
 
-    if (!l->redis || a->verdict != LIMIT_OK || a->settled || a->n_claims == 0 || a->leased ||
-        a->op)
+    if (!l->redis || a->verdict != LIMIT_OK || a->settled || a->n_claims == 0 || a->leased)
         return;
     limit_claims(a, claims);
-    redis_engine_restore(l->redis, a, claims, a->n_claims);
+    rescue_add(memory_rescue(l->memory), &a->id, claims, a->n_claims, a->started_us,
+               LIMIT_DEADLINE_S * US_PER_SECOND);
+    if (!a->op) /* it is to be told anyway */
+        redis_engine_restore(l->redis, a, claims, a->n_claims);
 }
 
 void limiter_settle_id(struct limiter *l, const struct uuid *id,
@@ -357,8 +359,11 @@ int64_t limiter_run(struct limiter *l)
 
 void limiter_itemize(struct limiter *l)
 {
-    if (l->redis)
-        lease_itemize(l->redis);
+    if (!l->redis)
+        return;
+    lease_itemize(l->redis);
+    lease_rescue(l->redis);
+    l->redis->heartbeat_us = 0; /* who has nothing to say hears at once that all is to be told */
 }
 
 void limiter_drain(struct limiter *l)

@@ -34,9 +34,9 @@ local instance, node, seq, base, heartbeat, await = m[2], m[3], m[4], m[5], m[6]
 local now, deadline, keep, sweep_max, node_live = m[8], m[9], m[10], m[11], m[12]
 local lease_deadline, lease_share = m[13], m[14]
 local owner, start = m[15], m[16]
-local counted_keep, doubt = m[17], m[18]
-local n_keys, n_ops = m[19], m[20]
-local keys_at = 20
+local counted_keep, doubt, rebuild_ms = m[17], m[18], m[19]
+local n_keys, n_ops = m[20], m[21]
+local keys_at = 21
 local ids_at = keys_at + 4 * n_keys
 local ops_at = ids_at + n_ops
 
@@ -60,9 +60,21 @@ end
 local expected = tonumber(marks[2] or '0') + 1
 if base > expected then
     -- What was acknowledged is not here: a replica took over that had not heard of it yet.
-    -- The owner's part is to be set anew; await 2: its sender knows already.
+    -- Every owner may miss something, and nothing is admitted before each has set its part anew;
+    -- await 2: the sender knows already.
     if await == 1 then
-        call('SET', P .. 'u:' .. owner, (string.gsub(marks[1], ':1:', ':0:', 1)))
+        local live = call('ZCARD', P .. 'n')
+        call('SADD', P .. 'o', owner)
+        for _, who in ipairs(call('SMEMBERS', P .. 'o')) do
+            local mark = call('GET', P .. 'u:' .. who)
+            if mark then
+                call('SET', P .. 'u:' .. who, (string.gsub(mark, ':1:', ':0:', 1)))
+            end
+        end
+        call('DEL', P .. 'o')
+        if live > 1 then
+            call('SET', P .. 'w', live, 'PX', rebuild_ms)
+        end
         return {3}
     end
     expected = base

@@ -273,6 +273,65 @@ def test_what_runs_while_redis_is_emptied_counts_at_once(gateways, provider, own
         "until both were reserved again")
 
 
+PLACES, HELD = 10, 6
+
+
+class Streams:
+    """Calls through one gateway that run on while the counters are lost."""
+
+    def __init__(self, gateway, provider, tags):
+        self.statuses = []
+        before = provider.totals()["requests"]
+        self.threads = [threading.Thread(target=self.run, args=(gateway, tags)) for _ in range(HELD)]
+        for thread in self.threads:
+            thread.start()
+        wait_for("the calls to run", lambda: provider.totals()["requests"] == before + HELD, 20)
+
+    def run(self, gateway, tags):
+        self.statuses.append(calls.send(gateway, calls.chat(), tags=tags, timeout=60,
+                                        sim={"Delay_Ms": 4000}).status)
+
+    def join(self):
+        for thread in self.threads:
+            thread.join(60)
+        assert self.statuses == [200] * HELD
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["emptied", "as it was before"])
+@pytest.mark.parametrize("on_failure", ["refuse", "local"])
+def test_what_another_gateway_runs_counts(gateways, provider, own_redis, say, how, on_failure):
+    """Redis lost what one gateway's calls hold: the other is admitted to none of it."""
+    counters = {"on_failure": on_failure, "timeout_ms": 500}
+    east, west = [gateways(redis=own_redis, name=name, node=name, counters=counters, limits=[
+        {"name": "places", "per": ["feature"], "unit": "requests", "limit": PLACES, "window": "day"}])
+        for name in ("east", "west")]
+    refused, over = 0, []
+    for turn in range(2):
+        tags = [("X-Tollgate-Feature", f"turn-{turn}")]
+        for node in (east, west):   # each knows of the other, and of this counter
+            wait_for("service", lambda node=node: calls.send(node, calls.chat(), tags=tags).status == 200)
+        if how != "emptied":
+            own_redis.command("SAVE")
+        streams = Streams(east, provider, tags)
+        assert calls.send(west, calls.chat(), tags=tags).status == 200
+        if how == "emptied":
+            own_redis.command("FLUSHALL")
+        else:
+            own_redis.kill()
+            own_redis.start()
+        admitted, end = HELD + 3, time.monotonic() + 3
+        while time.monotonic() < end:
+            status = calls.send(west, calls.chat(), tags=tags).status
+            admitted += status == 200
+            refused += status == 503
+            assert status in (200, 402, 429, 503)
+        streams.join()
+        over.append(max(0, admitted - PLACES))
+    say(f"{how}, {on_failure}: {refused} refused meanwhile, overspent {over} of {PLACES} requests a turn")
+    assert sum(over) == 0
+
+
 def own_hosts(path):
     """The process gets this file as its /etc/hosts, and nobody else."""
     import ctypes

@@ -485,7 +485,7 @@ def test_c7_budgets_are_hard_over_kills(gateways, provider, own_redis, say, on_f
     end = time.monotonic() + 60
     while (spender.refused < 50 or kills < KILLS // 2) and time.monotonic() < end:
         time.sleep(chance.uniform(0.2, 0.5))
-        what = chance.choice(["killed", "killed", "paused", "emptied", "stopped"])
+        what = chance.choice(["killed", "killed", "paused", "emptied", "stopped", "both"])
         if what == "killed":
             gateway.kill()
             kills += 1
@@ -496,6 +496,13 @@ def test_c7_budgets_are_hard_over_kills(gateways, provider, own_redis, say, on_f
             own_redis.thaw()
         elif what == "emptied":
             own_redis.command("FLUSHALL")
+        elif what == "both":    # the next one has nothing but its ledger to go on with
+            own_redis.kill()
+            gateway.kill()
+            gateway.start()
+            time.sleep(0.4)
+            own_redis.start()
+            kills += 1
         else:
             own_redis.kill()
             time.sleep(0.2)
