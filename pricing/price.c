@@ -188,6 +188,22 @@ static uint64_t used_meters(const struct quantities *q)
 
 /* ---- the whole --------------------------------------------------------------- */
 
+void price_count_pixels(struct price_query *query)
+{
+    enum { SIDE_MAX = 1 << 16, SIDE_OF_MOST = 1024 };
+    struct strv size = query->detail[DETAIL_SIZE];
+    struct strv width = strv_head(size, strv_find(size, 'x'));
+    uint64_t images = query->quantities.n[METER_IMAGE];
+    uint64_t w = SIDE_OF_MOST, h = SIDE_OF_MOST, pixels;
+
+    if (images == 0 ||
+        (size.n > 0 && (!strv_parse_u64(width, SIDE_MAX, &w) ||
+                        !strv_parse_u64(strv_skip(size, width.n + 1), SIDE_MAX, &h))))
+        return;
+    if (!__builtin_mul_overflow(images, w * h, &pixels))
+        query->quantities.n[METER_IMAGE_MEGAPIXEL] = pixels;
+}
+
 void cost_clear(struct cost *out)
 {
     out->status = PRICE_NONE;

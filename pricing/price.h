@@ -139,6 +139,13 @@ struct price_query {
     bool counted; /* as counted by us, not as billed: the provider's minimums apply */
 };
 
+/*
+ * Counts the pixels of the query's images by their size ("1024x768"; not said: 1024x1024, what is
+ * drawn by those who charge by pixels), for cards that have no price by the piece.  After
+ * quantities and details are set; nothing where images are charged by tokens.
+ */
+void price_count_pixels(struct price_query *query);
+
 struct cost_line {
     enum meter meter;
     uint64_t quantity;

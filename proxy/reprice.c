@@ -59,6 +59,7 @@ bool reprice_query(const struct config *config, const struct record *record,
     out->input_total = record->usage.n[USAGE_INPUT];
     (void)usage_to_quantities(&record->usage, &out->quantities);
     out->quantities.n[METER_REQUEST] = 1;
+    price_count_pixels(out);
     return true;
 }
 
@@ -79,6 +80,7 @@ static bool price_part(const struct config *config, const struct record *record,
     query.input_total = part->input_least;
     (void)usage_to_quantities(&part->usage, &query.quantities);
     query.quantities.n[METER_REQUEST] = part->answers;
+    price_count_pixels(&query);
     price_usage(config->book, &query, out);
     if (part->input_most == part->input_least)
         return true;

@@ -25,6 +25,7 @@ static bool price_units(struct xchg *x, const struct price_query *tokens,
     query.quantities.n[METER_REQUEST] = 1;
     query.counted = true;
     settle_details(x, query.detail);
+    price_count_pixels(&query);
     price_usage(x->config->book, &query, &x->worst_cost);
     if (x->worst_cost.status == PRICE_NONE)
         return false;
@@ -55,6 +56,7 @@ static void assume(struct xchg *x, const struct price_query *worst, const struct
     query.input_total = x->assumed.n[USAGE_INPUT];
     (void)usage_to_quantities(&x->assumed, &query.quantities);
     query.quantities.n[METER_REQUEST] = 1;
+    price_count_pixels(&query);
     price_usage(x->config->book, &query, &x->worst_cost);
 }
 
@@ -103,7 +105,7 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     struct upload_bounds batch;
     struct usage units;
     struct money most;
-    bool priced, tokens_priced, brought = x->brought != NULL;
+    bool priced, tokens_priced, brought = x->brought != NULL, is_known = true;
 
     if (brought && x->brought->is_empty) { /* what is added to it is reserved then */
         cost_clear(&x->worst_cost);
@@ -120,6 +122,8 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     if (brought || upload_recall(x, &batch)) {
         input = batch.input;
         x->max_output = batch.output;
+    } else if (strv_eq(x->facts.service_tier, STRV("batch")) && x->facts.later) {
+        is_known = false; /* what is reserved is of one request, and there may be many */
     }
     output = x->max_output;
     usage_set(&x->worst_usage, USAGE_INPUT, input);
@@ -145,7 +149,7 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     worst->n[UNIT_TOKENS] = input + output;
     worst->n[UNIT_INPUT_TOKENS] = input;
     worst->n[UNIT_OUTPUT_TOKENS] = output;
-    return priced;
+    return priced && is_known;
 }
 
 /* What so much output makes of the worst case, in nano-USD; dearest where it has no price. */

@@ -90,6 +90,7 @@ static void price(const struct xchg *x, struct strv model, struct strv tier,
     settle_details(x, query.detail);
     (void)usage_to_quantities(usage, &query.quantities);
     query.quantities.n[METER_REQUEST] = usage->has ? 1 : 0; /* some models have a fee a call */
+    price_count_pixels(&query);
     price_usage(x->config->book, &query, out);
 }
 

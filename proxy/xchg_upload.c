@@ -59,6 +59,7 @@ static bool price_units(const struct price_query *tokens, const struct book *boo
     query.counted = true;
     query.detail[DETAIL_QUALITY] = facts->quality;
     query.detail[DETAIL_SIZE] = facts->size;
+    price_count_pixels(&query);
     price_usage(book, &query, &cost);
     if (cost.status == PRICE_NONE)
         return false;

@@ -85,7 +85,7 @@ enum { REQUEST_MODEL_MAX_BYTES = 256 };
 
 /*
  * What admission must know of a request.  Views look into the body or path given,
- * or into the facts themselves (model_text): do not copy the struct by value.
+ * or into the facts themselves (model_text, size_text): do not copy the struct by value.
  */
 struct request_facts {
     struct strv model;                        /* decoded; empty where the endpoint takes none */
@@ -119,6 +119,7 @@ struct request_facts {
     uint64_t video_ms;             /* 0: not said */
     uint64_t audio_ms;             /* as far as the file tells its length, else by its size */
     struct strv size, quality;     /* of images and videos; empty: not said */
+    char size_text[24];            /* holds it where the body has two numbers */
     struct strv input_file;        /* of a batch: the file of its requests; empty: none */
     struct strv search_ctx;        /* how much a search is to take in; empty: not said */
     bool asks_usage;   /* stream_options.include_usage is true already */

@@ -2,6 +2,7 @@
  * Requests: what admission must know of a body, read in one forward pass, and
  * where a member goes in that asks for usage.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -13,6 +14,7 @@
 enum {
     TOKEN_ID_BYTES = 3, /* text that a prompt's ready-made token id stands for */
     CAP_OF_COMPLETIONS = 16,
+    SIDE_MAX = 1 << 16, /* of an image */
 };
 
 struct reading {
@@ -34,6 +36,7 @@ struct reading {
     struct strv model_id; /* by another name than `model` */
     bool mixed_models;    /* a batch has requests to several */
     uint64_t batch_cap;   /* bounds of its requests, added up */
+    unsigned sides[2];    /* of an image: width, height; 0: not said */
 };
 
 static void once(struct reading *r, uint8_t node)
@@ -234,6 +237,16 @@ static void on_size(struct reading *r, const struct jscan_event *e)
     r->facts->size = word_of(e);
 }
 
+/* Of an image, where its size is two numbers. */
+static void on_side(struct reading *r, const struct jscan_event *e)
+{
+    uint64_t n;
+
+    if (e->type == JSCAN_NUMBER && jscan_count(e->text, &n) == JSCAN_COUNT_OK && n > 0 &&
+        n <= SIDE_MAX)
+        r->sides[e->node == N_HEIGHT] = (unsigned)n;
+}
+
 static void on_quality(struct reading *r, const struct jscan_event *e)
 {
     r->facts->quality = word_of(e);
@@ -378,6 +391,8 @@ static void (*const FACTS[N_COUNT])(struct reading *r, const struct jscan_event 
     [N_TIER_OBJECT] = on_tier,
     [N_SIZE] = on_size,
     [N_QUALITY] = on_quality,
+    [N_WIDTH] = on_side,
+    [N_HEIGHT] = on_side,
     [N_SEARCH_CTX] = on_search_ctx,
     [N_MODEL_ID] = on_model_id,
     [N_SECONDS] = on_seconds,
@@ -540,6 +555,10 @@ static void conclude(struct reading *r, const struct protocol *p, const struct r
     conclude_batch(r, (entry->flags & ENTRY_WRAPPED) != 0);
     if (f->speaks)
         f->characters = count_characters(r->spoken);
+    if (f->draws && f->size.n == 0 && r->sides[0] > 0 && r->sides[1] > 0) {
+        (void)snprintf(f->size_text, sizeof(f->size_text), "%ux%u", r->sides[0], r->sides[1]);
+        f->size = strv_z(f->size_text);
+    }
     if (entry->flags & ENTRY_CAP_16) {
         if (!f->has_max_output) {
             f->has_max_output = true;

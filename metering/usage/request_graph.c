@@ -65,6 +65,8 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("maximum_tokens", N_CAP),
     /* images */
     JSCAN_EDGE("size", N_SIZE),
+    JSCAN_EDGE("width", N_WIDTH), /* Together */
+    JSCAN_EDGE("height", N_HEIGHT),
     JSCAN_EDGE("quality", N_QUALITY),
     JSCAN_EDGE("num_images", N_CHOICES),
     /* batches: OpenAI, Mistral */
@@ -180,6 +182,8 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_IMAGES] = {.item = N_MEDIA},
     [N_SIZE] = {.flags = JSCAN_WANT},
     [N_QUALITY] = {.flags = JSCAN_WANT},
+    [N_WIDTH] = {.flags = JSCAN_WANT},
+    [N_HEIGHT] = {.flags = JSCAN_WANT},
     [N_SEARCH_OPTIONS] = {JSCAN_EDGES(SEARCH_EDGES), 0, 0, 0},
     [N_SEARCH_CTX] = {.flags = JSCAN_WANT},
     [N_MODEL_ID] = {.flags = JSCAN_WANT},

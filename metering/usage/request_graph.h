@@ -53,6 +53,8 @@ enum request_node {
     N_WRAPPED, /* a body whose call is one of its members */
     N_BILLING,
     N_BILL_TO,
+    N_WIDTH,
+    N_HEIGHT,
     N_BATCH,
     N_ONE, /* an object of one member, by the name of an endpoint */
     N_COUNT,

@@ -89,6 +89,20 @@ def test_vectors_hold_by_a_second_hand(name):
         compare(query, got, book.cost(query))
 
 
+def test_a_model_costs_about_the_same_wherever_it_is_sold():
+    """Prices by the piece: the resellers' beside the makers'; a rate in another unit would show."""
+    def rates(provider, model):
+        with open(os.path.join(BOOK, f"{provider}.json"), encoding="utf-8") as file:
+            models = json.load(file)["providers"][provider]["models"]
+        return next(m for m in models if m["id"] == model)["prices"][0]["rates"]
+
+    for sold, made in (("imagen-4.0-fast", "imagen-4.0-fast-generate-001"),
+                       ("imagen-4.0-preview", "imagen-4.0-generate-001"),
+                       ("imagen-4.0-ultra", "imagen-4.0-ultra-generate-001"),
+                       ("flash-image-2.5", "gemini-2.5-flash-image")):
+        assert rates("together", f"google/{sold}")["image"] == rates("gemini", made)["image"]
+
+
 CONFLICTS = os.path.join(procs.ROOT, "docs", "price-conflicts.csv")
 CATALOGUES = os.path.join(procs.ROOT, "..", "shared", "prices", "conflicts.json")
 

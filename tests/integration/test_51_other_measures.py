@@ -212,6 +212,28 @@ def test_form_with_the_model_behind_its_file(gateways, provider):
     assert len(seen) > 1000 and body.startswith(seen)
 
 
+@pytest.mark.parametrize("asked, drawn", [
+    ({"width": 1440, "height": 1024, "n": 2}, 2 * 1440 * 1024), ({}, 1024 * 1024),
+    ({"size": "512x512"}, 512 * 512), ({"width": -1, "height": 10**9}, 1024 * 1024)])
+def test_images_that_are_charged_by_their_pixels(gateways, asked, drawn):
+    """Together: the answer says how many they are, the request how large."""
+    model, count = "black-forest-labs/FLUX.1-dev", asked.get("n", 1)
+    config = gateways.config(limits=[{"name": "day", "unit": "usd", "limit": "5", "window": "day"}])
+    config["upstreams"].append(dict(config["upstreams"][0], name="together", provider="together"))
+    gateway = gateways(config)
+    record = record_of(gateway, ask(
+        gateway, "POST", "/together/v1/images/generations",
+        {"model": model, "prompt": "a duck", **asked},
+        http({"id": "i", "model": model, "object": "list",
+              "data": [{"index": n, "url": "u"} for n in range(count)]})))
+    assert record["usage"]["images"] == count and record["usage_source"] == "estimated"
+    # 0.025 dollars a million
+    assert Decimal(record["cost_usd"]) == Decimal("0.025") * drawn / 10**6
+    assert record["price_status"] == "ok"
+    assert [(line["unit"], line["quantity"]) for line in record["cost_lines"]] == \
+        [("image_megapixel", drawn)]
+
+
 def test_transcript_of_text_is_estimated_from_its_file(gateways):
     gateway = gateways()
     body = forms.form(forms.field("response_format", "text"), forms.field("model", "whisper-1"),

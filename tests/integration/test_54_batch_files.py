@@ -174,6 +174,26 @@ def test_a_file_that_nobody_saw_has_no_price(gateways):
     assert begin(strict).status == 200
 
 
+@pytest.mark.parametrize("protocol, path, body", [
+    ("mistral", "v1/batch/jobs", {"input_files": ["elsewhere"], "model": "mistral-large-2512",
+                                  "endpoint": "/v1/chat/completions"}),
+    ("gemini", "v1beta/models/gemini-2.5-flash:batchGenerateContent",
+     {"batch": {"inputConfig": {"fileName": "files/elsewhere"}}})])
+def test_a_model_that_has_a_price_does_not_price_a_file(gateways, protocol, path, body):
+    """Of such a batch one request's worst case is reserved, where it may begin at all."""
+    for mode, status in (("flag", 200), ("refuse", 403)):
+        config = gateways.config(limits=BUDGET)
+        config["upstreams"].append(dict(config["upstreams"][0], name=f"{protocol}-1",
+                                        protocol=protocol, provider=protocol))
+        config.setdefault("prices", {})["on_unpriced"] = mode
+        gateway = gateways(config)
+        answer = ask(gateway, "POST", f"/{protocol}-1/{path}", body, http({"id": "job-1"}),
+                     x_goog_api_key=calls.KEY)
+        assert answer.status == status
+        if status == 200:
+            wait_for("what is held", lambda: day(gateway)[1] > 0)
+
+
 def test_mistral_names_the_model_in_its_job(gateways):
     config = gateways.config(limits=BUDGET)
     config["upstreams"].append(dict(config["upstreams"][0], name="mistral", protocol="mistral"))

@@ -247,6 +247,24 @@ def test_storage_passes_and_its_cost_is_unknown(gateway, upstream, path, known):
     assert refused["cost_usd"] == "0"
 
 
+@pytest.mark.parametrize("protocol, path", [
+    ("anthropic", "v1/sessions"), ("bedrock", "async-invoke"),
+    ("bedrock", "model/amazon.nova-sonic-v1%3A0/invoke-with-bidirectional-stream"),
+    ("bedrock", "guardrail/g/version/1/apply"), ("openai", "v1/fine_tuning/jobs"),
+    ("openai", "v1/realtime/calls"), ("openai", "v1/realtime/client_secrets"),
+    ("openai", "v1/live/sessions"),
+])
+def test_what_nothing_here_can_meter_is_refused(gateways, provider, protocol, path):
+    """As the README lists it."""
+    config = gateways.config()
+    config["upstreams"].append(dict(config["upstreams"][0], name="other", protocol=protocol))
+    gateway = gateways(config)
+    answer = ask(gateway, "POST", f"/other/{path}", {"model": "x"})
+    assert answer.status == 403
+    assert answer.header("x-tollgate-denied") == "endpoint_not_allowed"
+    assert provider.requests() == []
+
+
 # ---- prices of their own ------------------------------------------------------------------------
 
 def test_pages_with_annotations_cost_more(gateways):
