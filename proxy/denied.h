@@ -1,5 +1,5 @@
 /*
- * denied.h - refusals added up: who was refused what, once a minute into the journal.
+ * denied.h - refusals added up: who was refused what, every ten seconds into the journal.
  *
  * A refusal costs nothing and is no record of spend, but teams ask what blocked
  * them.  One object a worker; the number of distinct rows between two flushes is
@@ -15,7 +15,7 @@
 #include "metering/ledger/journal.h"
 #include "metering/usage/protocol.h"
 
-enum { DENIED_ROWS_MAX = 1024, DENIED_FLUSH_US = 60 * 1000000 };
+enum { DENIED_ROWS_MAX = 1024, DENIED_FLUSH_US = 10 * 1000000 };
 
 struct denied;
 
@@ -24,7 +24,7 @@ void denied_free(struct denied *d);
 /* Counts one. subject may be NULL (unknown caller); limit: the limit's name, or empty. */
 void denied_add(struct denied *d, enum refusal code, const struct subject *subject,
                 struct strv limit, int64_t now_us);
-/* Journals and forgets the rows, if they are a minute old or `now` is asked for. */
+/* Journals and forgets the rows, if they are DENIED_FLUSH_US old or `now` is asked for. */
 void denied_flush(struct denied *d, struct journal *journal, int64_t now_us, bool now);
 
 #endif

@@ -13,7 +13,7 @@
 
 #include "base/xalloc.h"
 #include "metering/limits/limit.h"
-#include "reports/limit_spent.h"
+#include "reports/limit_denied.h"
 #include "reports/outlook.h"
 #include "reports/report_int.h"
 
@@ -36,6 +36,8 @@ struct budget {
     money_int forecast; /* atto-USD, or the limit's unit */
     int64_t alerted_us; /* when the last of its thresholds was reached; 0: none was */
     unsigned alerted_percent;
+    bool has_denied;
+    uint64_t denied; /* requests that it refused in the window */
 };
 
 struct budgets {
@@ -131,6 +133,30 @@ static bool on_crossing(const struct ledger_crossing *c, void *arg)
     return true;
 }
 
+static void on_denied(size_t limit, struct strv scope, uint64_t count, void *arg)
+{
+    struct budgets *b = arg;
+    struct budget *to;
+    int64_t start, end;
+
+    limit_window_at(limit_set_at(b->run->sources->limits, limit), b->run->sources->zone,
+                    b->run->params->now_us, &start, &end);
+    to = add(b, limit, scope, start, end);
+    if (to)
+        to->denied = count;
+}
+
+static enum rc ask_denied(struct budgets *b)
+{
+    const struct limit_spent_question q = {.reader = b->run->reader,
+                                           .set = b->run->sources->limits,
+                                           .zone = b->run->sources->zone,
+                                           .now_us = b->run->params->now_us,
+                                           .until_us = INT64_MAX};
+
+    return limit_denied(&q, on_denied, b, &b->run->fail);
+}
+
 /* The thresholds that were reached in a limit's window of now. */
 static enum rc ask_crossings(struct budgets *b, size_t limit)
 {
@@ -212,12 +238,14 @@ static void merge(struct budgets *b)
             to->ledger += b->at[i].ledger;
             to->forecast += b->at[i].forecast;
             to->has_forecast |= b->at[i].has_forecast;
+            to->denied += b->at[i].denied;
             keep_last_alert(to, &b->at[i]);
             continue;
         }
         *to = b->at[i];
         to->has_counter = b->counters;
         to->has_ledger = b->asked[to->limit];
+        to->has_denied = limit_denied_knows(to->def);
         n++;
     }
     b->n = n;
@@ -242,6 +270,7 @@ enum budget_column {
     BUDGET_BURN, /* an hour: in USD and as a count */
     BUDGET_RUNS_OUT = BUDGET_BURN + 2,
     BUDGET_STATUS,
+    BUDGET_DENIED,
     BUDGET_ALERT, /* the last threshold that was reached */
     BUDGET_ALERT_AT,
 };
@@ -276,6 +305,7 @@ static void budget_columns(struct sheet *t)
     sheet_column(t, "burn_count_per_hour", "an hour", COLUMN_COUNT, COLUMN_SPARSE);
     sheet_column(t, "runs_out", "runs out", COLUMN_TIME, COLUMN_SPARSE);
     sheet_column(t, "status", "status", COLUMN_TEXT, COLUMN_KEY);
+    sheet_column(t, "denied_requests", "refused", COLUMN_COUNT, COLUMN_SPARSE);
     sheet_column(t, "last_alert_ratio", "last alert", COLUMN_RATIO,
                  COLUMN_PER_CENT | COLUMN_SPARSE);
     sheet_column(t, "last_alert", "at", COLUMN_TIME, COLUMN_SPARSE);
@@ -399,6 +429,8 @@ static enum rc put_row(struct run *run, const struct budget *b)
     }
     put_amounts(b, known, spent, c);
     put_forecast(b, c);
+    if (b->has_denied)
+        c[BUDGET_DENIED] = cell_count(b->denied);
     if (b->alerted_us > 0) {
         c[BUDGET_ALERT] = cell_ratio(b->alerted_percent, 100);
         c[BUDGET_ALERT_AT] = cell_time(b->alerted_us);
@@ -449,6 +481,8 @@ static enum rc ask_all(struct budgets *b, size_t n)
     const struct report_sources *s = run->sources;
     enum rc rc = RC_OK;
 
+    if (n)
+        rc = ask_denied(b);
     for (size_t i = 0; rc == RC_OK && i < n; i++) {
         rc = ask_ledger(b, i);
         if (rc == RC_OK)

@@ -284,7 +284,10 @@ def test_many_large_uploads(gateways, provider):
     lost = [r for r in results if r[0] == 0]   # closed while it still sent
     assert len(refused) + len(served) + len(lost) == 40, results
     assert refused and served, results
-    assert abuse(gateway, "memory") == len(refused) + len(lost)
+    # Who had not begun to send when memory got tight rested, and went first.
+    told = abuse(gateway, "memory")
+    assert len(refused) <= told <= len(refused) + len(lost), results
+    assert told + abuse(gateway, "idle_closed") >= len(refused) + len(lost), results
     wait_for("all is given back", lambda: held(gateway) < 4 * MIB)
     assert calls.send(gateway, calls.chat()).status == 200
     assert len(gateway.records(len(served) + 2)) == len(served) + 2

@@ -181,11 +181,23 @@ def test_export_formats(busy):
 
 
 def test_denied_are_counted_not_spent(gateways, provider):
-    gateway = gateways(limits=[{"name": "none", "unit": "usd", "limit": "0", "window": "day"}])
-    for _ in range(4):
-        assert calls.send(gateway, calls.chat()).status == 402
-    wait_for("the count of refusals", lambda: "4" in json.dumps(
-        gateway.report("budgets")) or "4" in json.dumps(gateway.report("spend")), 10, 0.3)
+    """They are journalled together, ten seconds after the first at the latest."""
+    gateway = gateways(limits=[
+        {"name": "none", "match": {"team": "search"}, "unit": "usd", "limit": "0", "window": "month"},
+        {"name": "each", "per": ["team", "feature"], "unit": "requests", "limit": 0, "window": "year"},
+        {"name": "models", "per": ["model"], "unit": "usd", "limit": "0", "window": "month"},
+        {"name": "rolling", "match": {"team": "billing"}, "unit": "requests", "limit": 9, "window": "60s"}])
+    for feature, times in (("answer", 4), ("a,b%", 3)):
+        for _ in range(times):
+            assert calls.send(gateway, calls.chat(), tags=[("X-Tollgate-Feature", feature)]).status == 402
+
+    def denied():
+        return {(row["budget"], row["scope"]): row["denied_requests"] for row in gateway.report("budgets")["rows"]}
+    wait_for("all refusals", lambda: sum(n or 0 for n in denied().values()) == 7, 40, 0.3)
+    named = {who: n for who, n in denied().items() if n}
+    assert named == {("none", None): 7} or named == {
+        ("each", "team=search,feature=answer"): 4, ("each", "team=search,feature=a%2Cb%25"): 3}, named
+    assert {n for (name, _), n in denied().items() if name in ("models", "rolling")} == {None}
     assert gateway.export() == [] and provider.totals()["requests"] == 0
 
 
