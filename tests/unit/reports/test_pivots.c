@@ -1,8 +1,9 @@
 /*
  * Every report over random ledgers: whatever it groups by, its rows sum to its total and
- * its total to the ledger, to the last digit and at every precision; and the lines that a
- * row links to are what it is made of.
+ * its total to the ledger, to the last digit, in every format and at every precision; and the
+ * lines that a row links to are what it is made of.
  */
+#include "reports/csv.h"
 #include "tests/unit/reports/any.h"
 
 enum { RECORDS = 300, LEDGERS = 2, QUERY_MAX = 4096 };
@@ -124,8 +125,95 @@ static void check(const char *name, const char *by, const char *where, money_int
     cJSON_Delete(json);
 }
 
-/* The last line of a table is its total; the column of cost_usd must sum to it as shown. */
-static void check_shown(const char *name, const char *by, unsigned precision)
+/* The same of CSV, which has no row of the total. */
+static void check_csv(const char *name, const char *by, const char *where, money_int want)
+{
+    char report[32], query[QUERY_MAX];
+    const char *more;
+    struct csv_fault fault;
+    struct csv csv;
+    money_int sum = 0;
+    size_t at;
+
+    split_name(name, report, sizeof(report), &more);
+    (void)snprintf(query, sizeof(query), "month=2026-11&format=csv%s%s%s%s", more, where,
+                   *by ? "&by=" : "", by);
+    assert_int_equal(fixture_run(&f, report, query), RC_OK);
+    assert_int_equal(csv_parse(buf_view(&f.out), &csv, &fault), RC_OK);
+    at = csv_column(&csv, "cost_usd");
+    assert_true(at < csv.n_columns);
+    for (size_t i = 0; i < csv.n_rows; i++) {
+        struct money m;
+
+        if (csv_field(&csv, i, at).n == 0)
+            continue;
+        assert_int_equal(money_parse(csv_field(&csv, i, at), &m), RC_OK);
+        sum += m.atto;
+    }
+    if (sum != want)
+        print_error("%s?%s\n", report, query);
+    assert_true(sum == want);
+    csv_release(&csv);
+}
+
+/* Text of the cell of a line of a page, which is one row; false where it has so many not. */
+static bool cell_of(struct strv line, const char *tag, size_t at, struct strv *out)
+{
+    const char *p = line.p, *end = line.p + line.n, *stop;
+
+    for (size_t i = 0; i <= at; i++) {
+        p = memmem(p, (size_t)(end - p), tag, strlen(tag));
+        if (!p)
+            return false;
+        p += strlen(tag);
+    }
+    while (p < end) { /* behind the tags that open it */
+        p = memchr(p, '>', (size_t)(end - p));
+        if (!p)
+            return false;
+        if (++p < end && *p != '<')
+            break;
+    }
+    stop = p < end ? memchr(p, '<', (size_t)(end - p)) : NULL;
+    *out = stop ? strv_make(p, (size_t)(stop - p)) : STRV("");
+    return true;
+}
+
+/* The foot of a page's table is its total; what is shown above must sum to it. */
+static void check_page(const char *name, const char *by, const char *title, unsigned precision)
+{
+    char report[32], query[QUERY_MAX];
+    const char *more;
+    struct strv text, line, cell;
+    money_int sum = 0, last = 0;
+    size_t at = SIZE_MAX, lines = 0;
+
+    split_name(name, report, sizeof(report), &more);
+    (void)snprintf(query, sizeof(query), "month=2026-11%s%s%s&format=html&precision=%u", more,
+                   *by ? "&by=" : "", by, precision);
+    assert_int_equal(fixture_run(&f, report, query), RC_OK);
+    text = buf_view(&f.out);
+    while (strv_split(&text, '\n', &line)) {
+        struct money m;
+
+        for (size_t i = 0; at == SIZE_MAX && cell_of(line, "<th", i, &cell); i++) {
+            if (strv_eq(cell, strv_z(title)))
+                at = i - 1; /* "<thead>" is the first */
+        }
+        if (at == SIZE_MAX || !cell_of(line, "<td", at, &cell) || money_parse(cell, &m) != RC_OK)
+            continue;
+        sum += last;
+        last = m.atto;
+        lines++;
+    }
+    assert_true(lines > 0);
+    if (sum != last && lines > 1)
+        print_error("%s?%s\n", report, query);
+    assert_true(lines == 1 || sum == last);
+}
+
+/* The last line of a table is its total; the column of that title must sum to it as shown. */
+static void check_shown(const char *name, const char *by, const char *column, unsigned precision)
 {
     char report[32], query[QUERY_MAX];
     const char *more, *title;
@@ -143,9 +231,9 @@ static void check_shown(const char *name, const char *by, unsigned precision)
         struct money m;
         size_t start;
 
-        title = end ? NULL : memmem(line.p, line.n, "cost USD", 8);
+        title = end ? NULL : memmem(line.p, line.n, column, strlen(column));
         if (title) {
-            end = (size_t)(title - line.p) + 8;
+            end = (size_t)(title - line.p) + strlen(column);
             continue;
         }
         if (!end || line.n < end || line.p[0] == '-')
@@ -178,8 +266,10 @@ static void test_pivots(void **state)
 
             assert_true(want > 0);
             for (size_t i = 0; i < sizeof(reports) / sizeof(*reports); i++) {
-                for (size_t k = 0; k < 4 && (k == 0 || reports[i].by[k][0]); k++)
+                for (size_t k = 0; k < 4 && (k == 0 || reports[i].by[k][0]); k++) {
                     check(reports[i].name, reports[i].by[k], wheres[w], want);
+                    check_csv(reports[i].name, reports[i].by[k], wheres[w], want);
+                }
             }
         }
         fixture_close(&f);
@@ -190,17 +280,36 @@ static void test_every_precision(void **state)
 {
     /* Plain ASCII values only: columns are found by their place in the line. */
     static const struct {
-        const char *name, *by;
-    } names[] = {{"spend", "model"},  {"requests", "model"},    {"models", "model"},
-                 {"waste", "model"},  {"token-bands", "model"}, {"spend&against=2026-10", "model"},
-                 {"tasks", "model"},  {"rate-card", ""},        {"untagged&where=team=search,billing", ""},
-                 {"lines", ""}};
+        const char *name, *by, *column;
+    } names[] = {
+        {"spend", "model", "cost USD"},
+        {"requests", "model", "cost USD"},
+        {"models", "model", "cost USD"},
+        {"waste", "model", "cost USD"},
+        {"token-bands", "model", "cost USD"},
+        {"spend&against=2026-10", "model", "cost USD"},
+        {"tasks", "model", "cost USD"},
+        {"rate-card", "", "cost USD"},
+        {"untagged&where=team=search,billing", "", "cost USD"},
+        {"lines", "", "cost USD"},
+        {"statement&where=team=search,billing", "", "metered USD"},
+        {"statement&where=team=search,billing", "", "amount USD"},
+        {"allocation&where=team=search,billing", "", "metered USD"},
+        {"variance", "model", "actual USD"},
+        {"variance", "model", "variance USD"},
+        {"variance", "model", "volume USD"},
+        {"spend&against=2026-10", "model", "before USD"},
+        {"spend&against=2026-10", "model", "change USD"},
+        {"spend", "model", "list USD"},
+    };
 
     (void)state;
     any_ledger(&f, 77, RECORDS);
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        for (unsigned precision = 0; precision <= 12; precision++)
-            check_shown(names[i].name, names[i].by, precision);
+        for (unsigned precision = 0; precision <= 12; precision++) {
+            check_shown(names[i].name, names[i].by, names[i].column, precision);
+            check_page(names[i].name, names[i].by, names[i].column, precision);
+        }
     }
     fixture_close(&f);
 }
