@@ -6,8 +6,9 @@
  * The ledger does.  At start the main thread settles what earlier processes left reserved and
  * sets this ledger's part of the counters, before workers run; later a thread of this module
  * does, whenever a worker finds that Redis has it not.  Until then Redis admits nothing and
- * counters.on_failure rules.  Reservations of requests that run are not restored where Redis
- * lost them: they count once settled.
+ * counters.on_failure rules.  What Redis had reserved for requests that run is reserved again
+ * with it.  Where the ledger cannot be opened yet, nothing is known, and limits that do not allow
+ * refuse.
  */
 #ifndef PROXY_REBUILD_H
 #define PROXY_REBUILD_H
