@@ -1,13 +1,15 @@
 /*
  * Files of batches: whatever the bytes, each line is told once and the same however they are
  * split, and no more than one line is ever held.  The first byte says how long the pieces are,
- * its lowest bits whose protocol reads the lines and whether they are a part of a file.
+ * its lowest bits whose protocol reads the lines and whether they are a part of a file.  The same
+ * bytes as the body of a batch: each request is told within them.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "metering/usage/batch_body.h"
 #include "metering/usage/batch_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
@@ -52,6 +54,32 @@ static struct sum read_file(const struct protocol *p, bool is_part, struct strv 
     return sum;
 }
 
+static void on_request(void *arg, const struct request_facts *facts, struct strv id)
+{
+    const struct strv *body = arg;
+
+    ASSERT(facts->choices >= 1 && facts->model.n <= REQUEST_MODEL_MAX_BYTES);
+    ASSERT(id.n == 0 || (id.p > body->p && id.p + id.n < body->p + body->n));
+}
+
+static void read_body(struct strv body)
+{
+    static const char *const PATHS[][2] = {
+        {"anthropic", "/v1/messages/batches"},
+        {"gemini", "/v1beta/models/g:batchGenerateContent"},
+        {"openai", "/v1/batches"},
+        {"openai", "/v1/batches/b/requests"},
+    };
+
+    for (size_t i = 0; i < sizeof(PATHS) / sizeof(PATHS[0]); i++) {
+        const struct protocol *p = protocol_find(strv_z(PATHS[i][0]));
+        struct route route;
+
+        protocol_route(p, STRV("POST"), strv_z(PATHS[i][1]), STRV_NONE, &route);
+        (void)batch_body_read(p, &route, body, on_request, &body);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     const struct protocol *p;
@@ -65,5 +93,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     whole = read_file(p, bytes[0] & 2u, text, n);
     pieces = read_file(p, bytes[0] & 2u, text, bytes[0] / 4u + 1);
     ASSERT(memcmp(&whole, &pieces, sizeof(whole)) == 0);
+    read_body(text);
     return 0;
 }
