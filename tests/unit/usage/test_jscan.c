@@ -281,20 +281,20 @@ static void test_long_texts_end_where_they_end(void **state)
 
         memcpy(json, before, sizeof(before) - 1);
         memset(json + sizeof(before) - 1, n % 2 ? 'x' : '\xe4', MOST);
-        end = at + (size_t)sprintf(json + at, "\"}");
+        end = at + (size_t)snprintf(json + at, sizeof(json) - at, "\"}");
         assert_int_equal(scan(json, end, false, end, &t, &s), RC_OK);
         assert_int_equal(s.counted_bytes, n);
-        end = at + (size_t)sprintf(json + at, "\\n!\"}");
+        end = at + (size_t)snprintf(json + at, sizeof(json) - at, "\\n!\"}");
         assert_int_equal(scan(json, end, true, end, &t, &s), RC_OK);
         assert_int_equal(s.counted_bytes, n + 2);
-        end = at + (size_t)sprintf(json + at, "\x1f\"}");
+        end = at + (size_t)snprintf(json + at, sizeof(json) - at, "\x1f\"}");
         assert_int_equal(scan(json, end, false, end, &t, &s), RC_BAD);
-        end = at + (size_t)sprintf(json + at, " ~\x7f\"}");
+        end = at + (size_t)snprintf(json + at, sizeof(json) - at, " ~\x7f\"}");
         assert_int_equal(scan(json, end, true, end, &t, &s), RC_OK);
         assert_int_equal(s.counted_bytes, n + 3);
         /* Of what nobody wants only where it ends is looked at. */
         memcpy(json, "[[\"_____", sizeof(before) - 1);
-        end = at + (size_t)sprintf(json + at, "\x1f\"]]");
+        end = at + (size_t)snprintf(json + at, sizeof(json) - at, "\x1f\"]]");
         assert_int_equal(scan(json, end, true, end, &t, &s), RC_OK);
     }
 }
