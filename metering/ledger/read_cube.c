@@ -129,7 +129,9 @@ static unsigned wants(enum cube_kind kind)
 {
     const unsigned any = LEDGER_WANT_REQUESTS | LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT;
 
-    return kind == CUBE_CLASS ? any | LEDGER_WANT_BANDS : any;
+    /* Rollups have the histograms of what they tell apart, and requests those of all else. */
+    return any | (kind == CUBE_CLASS ? LEDGER_WANT_BANDS
+                                     : LEDGER_WANT_HISTOGRAM | LEDGER_WANT_PERCENTILES);
 }
 
 enum rc answer_cube_kind(const struct answer *a, enum cube_kind *out, struct fail *fail)
@@ -179,24 +181,21 @@ enum {
     CUBE_AMOUNTS_MAX = 16,
 };
 
+/*
+ * Sums by row of the answer, a field at a time: those of a field of all rows are near each
+ * other, where the sums of one row fill a kilobyte.  They are added to the rows at the end.
+ */
 struct adding {
     struct fact_pick *p;
     int64_t block;
     int64_t number[FACT_BLOCK], priced[FACT_BLOCK];
     money_int least[FACT_BLOCK], most[FACT_BLOCK];
-    /* Columns of the block that are not zero. */
-    int64_t *count[CUBE_COUNTS_MAX];
-    struct sums_field count_field[CUBE_COUNTS_MAX];
-    size_t n_counts;
+    size_t cap;                        /* rows that there is room for */
+    uint64_t *count[CUBE_COUNTS_MAX];  /* by number of the field; NULL: nothing yet */
     money_int *amount[CUBE_AMOUNTS_MAX];
-    size_t amount_offset[CUBE_AMOUNTS_MAX];
-    size_t n_amounts;
+    uint64_t *n_priced; /* with the next two: NULL, or all three are there */
+    money_int *row_least, *row_most;
 };
-
-static struct ledger_sums *sums_at(const struct fact_pick *p, size_t i)
-{
-    return &p->answer->rows[p->row[i]].sums;
-}
 
 /* The stored bytes of a column; empty: zero throughout. Until the statement is reset. */
 static struct strv stored(struct adding *g, unsigned number)
@@ -236,52 +235,83 @@ static bool get_amounts(struct adding *g, unsigned number, money_int *out)
     return bytes.n && f->rc == RC_OK;
 }
 
-/* A column that is to be added, its values in place. */
-static void take_count(struct adding *g, const struct sums_field *field)
+/* Zeroed where it is new, or has become longer. */
+static void *longer(void *was, size_t from, size_t to, size_t bytes)
 {
-    if (!g->count[g->n_counts])
-        g->count[g->n_counts] = xcalloc(FACT_BLOCK, sizeof(int64_t));
-    if (get_numbers(g, field->number, g->count[g->n_counts]))
-        g->count_field[g->n_counts++] = *field;
+    char *is = was ? xrealloc(was, to * bytes) : xmalloc(to * bytes);
+
+    memset(is + (was ? from * bytes : 0), 0, (to - (was ? from : 0)) * bytes);
+    return is;
 }
 
-static void take_amount(struct adding *g, const struct sums_field *field)
+/* Room for every row that the answer has by now. */
+static void make_room(struct adding *g)
 {
-    if (!g->amount[g->n_amounts])
-        g->amount[g->n_amounts] = xcalloc(FACT_BLOCK, sizeof(money_int));
-    if (get_amounts(g, field->number, g->amount[g->n_amounts]))
-        g->amount_offset[g->n_amounts++] = field->offset;
+    size_t cap = g->p->answer->cap_rows;
+
+    if (cap <= g->cap)
+        return;
+    for (size_t k = 0; k < CUBE_COUNTS_MAX; k++) {
+        if (g->count[k])
+            g->count[k] = longer(g->count[k], g->cap, cap, sizeof(*g->count[k]));
+    }
+    for (size_t k = 0; k < CUBE_AMOUNTS_MAX; k++) {
+        if (g->amount[k])
+            g->amount[k] = longer(g->amount[k], g->cap, cap, sizeof(*g->amount[k]));
+    }
+    if (g->n_priced) {
+        g->n_priced = longer(g->n_priced, g->cap, cap, sizeof(*g->n_priced));
+        g->row_least = longer(g->row_least, g->cap, cap, sizeof(*g->row_least));
+        g->row_most = longer(g->row_most, g->cap, cap, sizeof(*g->row_most));
+    }
+    g->cap = cap;
 }
 
-/* Row after row, since the sums of many rows are far apart: each is fetched once. */
-static void add_columns(struct adding *g)
+static inline uint64_t plus(uint64_t a, uint64_t b)
+{
+    uint64_t sum;
+
+    return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
+
+static void add_count(struct adding *g, size_t k, const struct sums_field *field)
 {
     const struct fact_pick *p = g->p;
+    uint64_t *to;
 
-    for (size_t i = 0; p->facts.rc == RC_OK && i < p->facts.n; i++) {
-        char *s;
+    if (!get_numbers(g, field->number, g->number))
+        return;
+    if (!g->count[k])
+        g->count[k] = longer(NULL, 0, g->cap, sizeof(*g->count[k]));
+    to = g->count[k];
+    for (size_t i = 0; i < p->facts.n; i++) {
+        uint64_t n = (uint64_t)g->number[i], *at;
 
         if (p->row[i] == PICK_NONE)
             continue;
-        s = (char *)sums_at(p, i);
-        for (size_t k = 0; k < g->n_counts; k++) {
-            uint64_t n = (uint64_t)g->count[k][i];
-            uint64_t *to = (uint64_t *)(void *)(s + g->count_field[k].offset);
-
-            if (g->count_field[k].is_most)
-                *to = n > *to ? n : *to;
-            else if (__builtin_add_overflow(*to, n, to))
-                *to = UINT64_MAX;
-        }
-        for (size_t k = 0; k < g->n_amounts; k++) {
-            struct money *to = (struct money *)(void *)(s + g->amount_offset[k]);
-
-            *to = ledger_money_add(*to, (struct money){g->amount[k][i]});
-        }
+        at = &to[p->row[i]];
+        *at = field->is_most ? (n > *at ? n : *at) : plus(*at, n);
     }
 }
 
-/* Before `priced` is added: it says whether the row has any yet. */
+static void add_amount(struct adding *g, size_t k, const struct sums_field *field)
+{
+    const struct fact_pick *p = g->p;
+    money_int *to;
+
+    if (!get_amounts(g, field->number, g->least))
+        return;
+    if (!g->amount[k])
+        g->amount[k] = longer(NULL, 0, g->cap, sizeof(*g->amount[k]));
+    to = g->amount[k];
+    for (size_t i = 0; i < p->facts.n; i++) {
+        if (p->row[i] != PICK_NONE)
+            to[p->row[i]] = ledger_money_add((struct money){to[p->row[i]]},
+                                             (struct money){g->least[i]})
+                                .atto;
+    }
+}
+
 static void add_extremes(struct adding *g, const struct sums_field *priced)
 {
     const struct fact_pick *p = g->p;
@@ -293,20 +323,88 @@ static void add_extremes(struct adding *g, const struct sums_field *priced)
         memset(g->least, 0, bytes);
     if (!get_amounts(g, CUBE_COST_MAX, g->most))
         memset(g->most, 0, bytes);
+    if (!g->n_priced) {
+        g->n_priced = longer(NULL, 0, g->cap, sizeof(*g->n_priced));
+        g->row_least = longer(NULL, 0, g->cap, sizeof(*g->row_least));
+        g->row_most = longer(NULL, 0, g->cap, sizeof(*g->row_most));
+    }
     for (size_t i = 0; p->facts.rc == RC_OK && i < p->facts.n; i++) {
-        struct ledger_sums *s;
+        int32_t row = p->row[i];
 
-        if (p->row[i] == PICK_NONE || g->priced[i] == 0)
+        if (row == PICK_NONE || g->priced[i] == 0)
             continue;
-        s = sums_at(p, i);
-        if (s->priced == 0 || g->least[i] < s->cost_min.atto)
-            s->cost_min.atto = g->least[i];
-        if (s->priced == 0 || g->most[i] > s->cost_max.atto)
-            s->cost_max.atto = g->most[i];
-        if (__builtin_add_overflow(s->priced, (uint64_t)g->priced[i], &s->priced))
-            s->priced = UINT64_MAX;
+        if (g->n_priced[row] == 0 || g->least[i] < g->row_least[row])
+            g->row_least[row] = g->least[i];
+        if (g->n_priced[row] == 0 || g->most[i] > g->row_most[row])
+            g->row_most[row] = g->most[i];
+        g->n_priced[row] = plus(g->n_priced[row], (uint64_t)g->priced[i]);
     }
 }
+
+/* ---- to the rows -------------------------------------------------------------------------- */
+
+static void give_extremes(const struct adding *g, size_t row, struct ledger_sums *s)
+{
+    if (g->n_priced[row] == 0)
+        return;
+    if (s->priced == 0 || g->row_least[row] < s->cost_min.atto)
+        s->cost_min.atto = g->row_least[row];
+    if (s->priced == 0 || g->row_most[row] > s->cost_max.atto)
+        s->cost_max.atto = g->row_most[row];
+    s->priced = plus(s->priced, g->n_priced[row]);
+}
+
+/* Fields of which there is anything. */
+struct giving {
+    struct sums_field count_field[CUBE_COUNTS_MAX], amount_field[CUBE_AMOUNTS_MAX];
+    const uint64_t *count[CUBE_COUNTS_MAX];
+    const money_int *amount[CUBE_AMOUNTS_MAX];
+    size_t n_counts, n_amounts;
+};
+
+static void find_fields(const struct adding *g, struct giving *out)
+{
+    out->n_counts = out->n_amounts = 0;
+    for (unsigned k = 0; ledger_sums_count(k, &out->count_field[out->n_counts]); k++) {
+        if (g->count[k])
+            out->count[out->n_counts++] = g->count[k];
+    }
+    for (unsigned k = 0; ledger_sums_amount(k, &out->amount_field[out->n_amounts]); k++) {
+        if (g->amount[k])
+            out->amount[out->n_amounts++] = g->amount[k];
+    }
+}
+
+static void give_row(const struct giving *f, size_t row, struct ledger_sums *s)
+{
+    for (size_t k = 0; k < f->n_counts; k++) {
+        uint64_t *to = (uint64_t *)(void *)((char *)s + f->count_field[k].offset);
+        uint64_t n = f->count[k][row];
+
+        *to = f->count_field[k].is_most ? (n > *to ? n : *to) : plus(*to, n);
+    }
+    for (size_t k = 0; k < f->n_amounts; k++) {
+        struct money *to = (struct money *)(void *)((char *)s + f->amount_field[k].offset);
+
+        *to = ledger_money_add(*to, (struct money){f->amount[k][row]});
+    }
+}
+
+static void give_rows(const struct adding *g)
+{
+    struct answer *a = g->p->answer;
+    struct giving *f = xcalloc(1, sizeof(*f));
+
+    find_fields(g, f);
+    for (size_t row = 0; row < a->n_rows && row < g->cap; row++) {
+        give_row(f, row, &a->rows[row].sums);
+        if (g->n_priced)
+            give_extremes(g, row, &a->rows[row].sums);
+    }
+    free(f);
+}
+
+/* ---- bands -------------------------------------------------------------------------------- */
 
 static unsigned number_of(size_t offset)
 {
@@ -377,20 +475,19 @@ static void add_block(struct adding *g)
     const unsigned want = p->answer->want;
     struct sums_field field;
 
-    g->n_counts = g->n_amounts = 0;
+    make_room(g);
     for (unsigned k = 0; p->facts.rc == RC_OK && ledger_sums_count(k, &field); k++) {
-        ASSERT(g->n_counts < CUBE_COUNTS_MAX);
+        ASSERT(k < CUBE_COUNTS_MAX);
         if (field.offset == offsetof(struct ledger_sums, priced))
             add_extremes(g, &field);
         else if (!is_spared(want, field.offset))
-            take_count(g, &field);
+            add_count(g, k, &field);
     }
     for (unsigned k = 0; p->facts.rc == RC_OK && ledger_sums_amount(k, &field); k++) {
-        ASSERT(g->n_amounts < CUBE_AMOUNTS_MAX);
+        ASSERT(k < CUBE_AMOUNTS_MAX);
         if (!is_spared(want, field.offset))
-            take_amount(g, &field);
+            add_amount(g, k, &field);
     }
-    add_columns(g);
     if (p->facts.rc == RC_OK && want & LEDGER_WANT_BANDS)
         add_bands(g);
 }
@@ -401,6 +498,11 @@ static void adding_free(struct adding *g)
         free(g->count[k]);
     for (size_t k = 0; g && k < CUBE_AMOUNTS_MAX; k++)
         free(g->amount[k]);
+    if (g) {
+        free(g->n_priced);
+        free(g->row_least);
+        free(g->row_most);
+    }
     free(g);
 }
 
@@ -446,6 +548,8 @@ enum rc answer_add_cubes(struct fact_pick *p, int64_t from_us, int64_t to_us, st
         pick_leave_out(p, c);
         add_cube(g, c);
     }
+    if (g && p->facts.rc == RC_OK)
+        give_rows(g);
     adding_free(g);
     rc = p->facts.rc;
     if (rc != RC_OK)

@@ -12,7 +12,7 @@
 #include "base/check.h"
 #include "base/xalloc.h"
 
-enum { PAIRS_FIRST = 1024, CLASS_KEY_BYTES = 64 << 10 };
+enum { PAIRS_FIRST = 1024, DIRECT_MAX = 1 << 18, CLASS_KEY_BYTES = 64 << 10 };
 
 /* ---- fields --------------------------------------------------------------------------- */
 
@@ -171,12 +171,30 @@ static void grow(struct pick_pairs *p)
     free(old.values);
 }
 
+static void grow_direct(struct pick_pairs *p, uint32_t a, uint32_t b)
+{
+    size_t was = p->cap_direct[a], cap = was ? was : PAIRS_FIRST;
+
+    while (cap <= b)
+        cap *= 2;
+    p->direct[a] = xrealloc(p->direct[a], cap * sizeof(*p->direct[a]));
+    memset(p->direct[a] + was, 0, (cap - was) * sizeof(*p->direct[a]));
+    p->cap_direct[a] = cap;
+}
+
 /* Halves are below 2^31, so that one more is not zero. */
 static uint32_t fold(struct pick_pairs *p, uint32_t a, uint32_t b)
 {
     uint64_t key = ((uint64_t)a << 32 | b) + 1;
     size_t at;
 
+    if (a < PICK_DIRECT && b < DIRECT_MAX) {
+        if (b >= p->cap_direct[a])
+            grow_direct(p, a, b);
+        if (p->direct[a][b] == 0)
+            p->direct[a][b] = (uint32_t)++p->n;
+        return p->direct[a][b] - 1;
+    }
     if (2 * p->n >= p->cap)
         grow(p);
     at = place_of(p, key);
@@ -597,6 +615,8 @@ void pick_close(struct fact_pick *p)
     for (size_t i = 0; i <= LEDGER_GROUP_MAX; i++) {
         free(p->pairs[i].keys);
         free(p->pairs[i].values);
+        for (size_t k = 0; k < PICK_DIRECT; k++)
+            free(p->pairs[i].direct[k]);
     }
     free(p->fields);
     free(p->class_of);

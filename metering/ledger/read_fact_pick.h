@@ -6,7 +6,10 @@
 
 #include "metering/ledger/read_fact.h"
 
-enum { PICK_NONE = -1 }; /* the request is in no row */
+enum {
+    PICK_NONE = -1,   /* the request is in no row */
+    PICK_DIRECT = 16, /* first numbers of pairs that are looked up without a hash */
+};
 
 /* A field that is none of the combination: its column, and what is known of values there. */
 struct pick_field {
@@ -24,6 +27,8 @@ struct pick_pairs {
     uint64_t *keys; /* plus one; 0: free */
     uint32_t *values;
     size_t cap, n;
+    uint32_t *direct[PICK_DIRECT]; /* of a small first one, by the second; plus one; 0: new */
+    size_t cap_direct[PICK_DIRECT];
 };
 
 struct fact_pick {

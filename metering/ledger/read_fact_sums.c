@@ -269,19 +269,39 @@ void answer_add_block(struct fact_pick *p)
         add_tokens(p);
     if (f->rc == RC_OK && !(want & LEDGER_SPARE_TRANSPORT))
         add_transport(p, &k);
-    if (f->rc == RC_OK && want & LEDGER_WANT_HISTOGRAM)
+    if (f->rc == RC_OK && want & LEDGER_WANT_HISTOGRAM && !p->answer->has_histograms)
         add_histograms(p, k.bucket);
     if (f->rc == RC_OK && want & LEDGER_WANT_BANDS)
         add_bands(p, &k);
 }
 
-enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)
+/* Of the days that cubes have added: histograms are in none. */
+static enum rc add_all_histograms(struct answer *a, int64_t from_us, int64_t to_us,
+                                  struct fail *fail)
 {
-    enum rc rc = read_kept(a->reader, &a->q->filter, from_us, to_us, fail);
-    struct fact_pick *p = rc == RC_OK ? pick_open(a, from_us, to_us, true, fail) : NULL;
+    struct fact_pick *p = pick_open(a, from_us, to_us, true, fail);
+    enum rc rc;
 
     if (!p)
-        return rc == RC_OK ? fail->rc : rc;
+        return fail->rc;
+    while (pick_next(p)) {
+        a->fact_rows += p->n_picked;
+        add_histograms(p, facts_number(&p->facts, FACT_BUCKET));
+    }
+    rc = p->facts.rc;
+    if (rc != RC_OK)
+        *fail = p->facts.fail;
+    pick_close(p);
+    return rc;
+}
+
+static enum rc add_facts(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)
+{
+    struct fact_pick *p = pick_open(a, from_us, to_us, true, fail);
+    enum rc rc = RC_OK;
+
+    if (!p)
+        return fail->rc;
     if (a->cube_kind < CUBE_KINDS)
         rc = answer_add_cubes(p, from_us, to_us, fail);
     while (rc == RC_OK && pick_next(p)) {
@@ -292,6 +312,21 @@ enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us, struc
     if (rc != RC_OK)
         *fail = p->facts.fail;
     pick_close(p);
+    return rc;
+}
+
+enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)
+{
+    bool apart = a->cube_kind < CUBE_KINDS && a->want & LEDGER_WANT_HISTOGRAM;
+    enum rc rc = read_kept(a->reader, &a->q->filter, from_us, to_us, fail);
+
+    if (rc == RC_OK && apart)
+        rc = add_all_histograms(a, from_us, to_us, fail);
+    if (rc != RC_OK)
+        return rc;
+    a->has_histograms = apart;
+    rc = add_facts(a, from_us, to_us, fail);
+    a->has_histograms = false;
     return rc;
 }
 

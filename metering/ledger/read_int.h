@@ -247,6 +247,7 @@ struct answer {
     struct ledger_row total;
     uint64_t rollup_rows, fact_rows, line_rows, cube_rows;
     bool can_use_facts;
+    bool has_histograms; /* of the time at hand: they are not added again */
     enum cube_kind cube_kind; /* CUBE_KINDS: no kind answers the question */
 };
 /* An answer without rows; periods are those of the question within what there is. */

@@ -398,7 +398,6 @@ static enum rc add_rollup_row(struct answer *a, const struct span *span, sqlite3
     const struct combo *c = read_combo(a->reader, sqlite3_column_int64(stmt, 1));
     int64_t period = answer_period_at(a, us);
     struct ledger_row *row;
-    struct rollup sums;
     enum rc rc;
 
     a->rollup_rows++;
@@ -412,10 +411,9 @@ static enum rc add_rollup_row(struct answer *a, const struct span *span, sqlite3
     rc = row_at(a, group, period, true, &row, fail);
     if (rc != RC_OK)
         return rc;
-    sums = rollup_of(row);
-    if (rollup_add_encoded(&sums, db_column(stmt, 2)) != RC_OK)
+    if (rollup_add_to(&row->sums, row->histogram, row->bands, row->meters,
+                      db_column(stmt, 2)) != RC_OK)
         return read_damaged(fail);
-    row->sums = sums.sums;
     return RC_OK;
 }
 

@@ -464,29 +464,49 @@ enum rc rollup_encode(const struct rollup *r, struct buf *out)
     return w.rc;
 }
 
-static bool get_sums(struct wire_in *in, uint64_t part, struct ledger_sums *s)
+/* was_priced: what s had before any of these sums, whose counts come before their amounts. */
+static void add_extreme(struct ledger_sums *s, uint64_t part, uint64_t was_priced,
+                        struct money cost)
+{
+    bool is_min = part == PART_COST_MIN;
+    struct money *at = is_min ? &s->cost_min : &s->cost_max;
+    int order = money_cmp(cost, *at);
+
+    if (s->priced > 0 && (was_priced == 0 || (is_min ? order < 0 : order > 0)))
+        *at = cost;
+}
+
+static bool add_sums(struct wire_in *in, uint64_t part, uint64_t was_priced,
+                     struct ledger_sums *s)
 {
     /* Each of the two tables is in order of number, without gaps. */
     uint64_t count = part - count_fields[0].number, amount = part - money_fields[0].number;
 
     if (count < COUNT_FIELDS) {
-        *count_of(s, count_fields[count].offset) = wire_get_u64(in);
+        merge_count(count_of(s, count_fields[count].offset), wire_get_u64(in),
+                    count_fields[count].merge);
         return true;
     }
     if (amount < MONEY_FIELDS) {
-        *money_of(s, money_fields[amount].offset) = wire_get_money(in);
+        struct money *to = money_of(s, money_fields[amount].offset);
+
+        *to = ledger_money_add(*to, wire_get_money(in));
         return true;
     }
     if (part == PART_COST_MIN || part == PART_COST_MAX) {
-        *(part == PART_COST_MIN ? &s->cost_min : &s->cost_max) = wire_get_money(in);
+        add_extreme(s, part, was_priced, wire_get_money(in));
         return true;
     }
     if (part >= PART_OUTCOMES && part < PART_OUTCOMES + OUTCOME_COUNT) {
-        s->by_outcome[part - PART_OUTCOMES] = wire_get_u64(in);
+        uint64_t *to = &s->by_outcome[part - PART_OUTCOMES];
+
+        *to = plus(*to, wire_get_u64(in));
         return true;
     }
     if (part >= PART_USAGE_SOURCES && part <= PART_USAGE_SOURCES + USAGE_ESTIMATED) {
-        s->by_usage_source[part - PART_USAGE_SOURCES] = wire_get_u64(in);
+        uint64_t *to = &s->by_usage_source[part - PART_USAGE_SOURCES];
+
+        *to = plus(*to, wire_get_u64(in));
         return true;
     }
     if (part == PART_USAGE) {
@@ -495,8 +515,8 @@ static bool get_sums(struct wire_in *in, uint64_t part, struct ledger_sums *s)
 
         if (!wire_usage_parse(number, &f))
             return false;
-        s->tokens[f] = tokens;
-        s->reported[f] = n;
+        s->tokens[f] = plus(s->tokens[f], tokens);
+        s->reported[f] = plus(s->reported[f], n);
         return true;
     }
     return false;
@@ -552,11 +572,13 @@ static bool get_meter(struct wire_in *in, struct ledger_meter_sum *meters)
     return true;
 }
 
-enum rc rollup_add_encoded(struct rollup *to, struct strv bytes)
+enum rc rollup_add_to(struct ledger_sums *sums, struct cost_histogram *histogram,
+                      struct ledger_band *bands, struct ledger_meter_sum *meters,
+                      struct strv bytes)
 {
-    bool is_wanted = to->histogram || to->bands || to->meters;
+    bool is_wanted = histogram || bands || meters;
     struct wire_in in = wire_in(bytes);
-    struct ledger_sums sums = {0};
+    uint64_t was_priced = sums->priced;
 
     while (!wire_at_end(&in)) {
         uint64_t part = wire_get_u64(&in);
@@ -566,20 +588,22 @@ enum rc rollup_add_encoded(struct rollup *to, struct strv bytes)
         if (part >= PART_HISTOGRAM && part <= PART_BAND && !is_wanted)
             break;
         if (part == PART_HISTOGRAM)
-            known = get_bucket(&in, to->histogram);
+            known = get_bucket(&in, histogram);
         else if (part == PART_BAND)
-            known = get_band(&in, to->bands);
+            known = get_band(&in, bands);
         else if (part == PART_OLD_BAND)
             known = skip_old_band(&in);
         else if (part == PART_METER)
-            known = get_meter(&in, to->meters);
+            known = get_meter(&in, meters);
         else
-            known = get_sums(&in, part, &sums);
+            known = add_sums(&in, part, was_priced, sums);
         if (!known)
             return RC_BAD;
     }
-    if (in.bad)
-        return RC_BAD;
-    ledger_sums_add(&to->sums, &sums);
-    return RC_OK;
+    return in.bad ? RC_BAD : RC_OK;
+}
+
+enum rc rollup_add_encoded(struct rollup *to, struct strv bytes)
+{
+    return rollup_add_to(&to->sums, to->histogram, to->bands, to->meters, bytes);
 }

@@ -154,5 +154,9 @@ enum rc rollup_encode(const struct rollup *r, struct buf *out) RC_MUST;
 /* Adds an encoded rollup to those parts of `to` that are there. RC_BAD leaves `to` undefined.
  */
 enum rc rollup_add_encoded(struct rollup *to, struct strv bytes) RC_MUST;
+/* The same to parts that stand elsewhere. */
+enum rc rollup_add_to(struct ledger_sums *sums, struct cost_histogram *histogram,
+                      struct ledger_band *bands, struct ledger_meter_sum *meters,
+                      struct strv bytes) RC_MUST;
 
 #endif

@@ -52,9 +52,30 @@ static size_t part(struct money *v, size_t n)
     }
 }
 
+/* Moves those of the bucket in which place *k falls to the front; *n and *k become theirs. */
+static void narrow(struct money *values, size_t *n, size_t *k)
+{
+    size_t count[HISTOGRAM_BUCKETS] = {0}, below = 0, at = 0;
+    unsigned bucket = 0;
+
+    for (size_t i = 0; i < *n; i++)
+        count[cost_histogram_bucket(values[i])]++;
+    while (below + count[bucket] <= *k)
+        below += count[bucket++];
+    for (size_t i = 0; at < count[bucket]; i++) {
+        if (cost_histogram_bucket(values[i]) == bucket)
+            swap(&values[at++], &values[i]);
+    }
+    *n = count[bucket];
+    *k -= below;
+}
+
 struct money ledger_money_nth(struct money *values, size_t n, size_t k)
 {
-    enum { FEW = 32, ROUNDS_MAX = 100 };
+    enum { FEW = 32, ROUNDS_MAX = 100, MANY = 4096 };
+
+    if (n > MANY)
+        narrow(values, &n, &k);
 
     /* Halves, mostly; where the amounts are made so that they are not, sorting bounds it. */
     for (int round = 0; n > FEW && round < ROUNDS_MAX; round++) {

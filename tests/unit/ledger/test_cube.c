@@ -116,7 +116,7 @@ static const struct asked asked[] = {
     {{"customer", "team"}, "team", {{"search", 6}, {"", 0}}, LEDGER_EQ, 0, PERIOD_DAY, true},
     {{"team"}, "customer", {{"acme", 4}, {"", 0}}, LEDGER_NE, 0, PERIOD_TOTAL, true},
     {{"customer"}, "model", {{"gpt*", 4}}, LEDGER_GLOB, 0, PERIOD_TOTAL, false},
-    {{"customer"}, NULL, {{0}}, 0, LEDGER_WANT_PERCENTILES, PERIOD_TOTAL, false},
+    {{"customer"}, NULL, {{0}}, 0, LEDGER_WANT_PERCENTILES, PERIOD_TOTAL, true},
     {{"user"}, NULL, {{0}}, 0, LEDGER_SPARE_TOKENS, PERIOD_TOTAL, true},
     {{"user"}, NULL, {{0}}, 0, LEDGER_SPARE_TRANSPORT, PERIOD_DAY, true},
     {{"user", "team"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, false},
@@ -170,6 +170,10 @@ static void assert_same(struct ledger_row *a, struct ledger_row *b, size_t n_by,
     assert_true(ledger_sums_equal(&a->sums, &b->sums));
     if (want & LEDGER_WANT_BANDS)
         assert_memory_equal(a->bands, b->bands, LEDGER_BANDS * sizeof(*a->bands));
+    if (want & LEDGER_WANT_PERCENTILES)
+        assert_memory_equal(a->histogram, b->histogram, sizeof(*a->histogram));
+    if (want & LEDGER_WANT_PERCENTILES && a->sums.priced > 0)
+        assert_memory_equal(a->percentile, b->percentile, sizeof(a->percentile));
 }
 
 /* Rows of cubes that answered; the answer is that from the lines. */
