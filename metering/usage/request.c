@@ -471,8 +471,12 @@ enum rc request_path_model(struct request_facts *f, struct strv path)
 void request_set_seconds(struct request_facts *f, struct strv text)
 {
     enum { MILLI_PLACES = 3, SECONDS_MAX = 86400 };
-    struct strv fraction = strv_skip(text, strv_find(text, '.'));
+    struct strv fraction;
     uint64_t whole, ms = 0;
+
+    if (strv_ends(text, STRV("s"))) /* "5s" */
+        text.n--;
+    fraction = strv_skip(text, strv_find(text, '.'));
 
     if (!strv_parse_u64(strv_head(text, text.n - fraction.n), SECONDS_MAX, &whole))
         return;
@@ -535,6 +539,16 @@ static void conclude_batch(struct reading *r, bool is_wrapped)
     }
 }
 
+/* What a job of Bedrock makes lands in S3, and no answer tells what it took: of a video the request
+ * says how long it is to be, of anything else nobody says anything. */
+static void conclude_job(struct request_facts *f)
+{
+    if (f->video_ms == 0) {
+        f->films = false;
+        f->later = true;
+    }
+}
+
 /* What follows from the whole. */
 static void conclude(struct reading *r, const struct protocol *p, const struct route *route)
 {
@@ -553,6 +567,8 @@ static void conclude(struct reading *r, const struct protocol *p, const struct r
     request_set_kind(f, entry);
     request_conclude_video(f);
     conclude_batch(r, (entry->flags & ENTRY_WRAPPED) != 0);
+    if (f->films && entry->dialect == DIALECT_INVOKE)
+        conclude_job(f);
     if (f->speaks)
         f->characters = count_characters(r->spoken);
     if (f->draws && f->size.n == 0 && r->sides[0] > 0 && r->sides[1] > 0) {

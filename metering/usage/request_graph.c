@@ -51,6 +51,8 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("previous_interaction_id", N_STATE),
     JSCAN_EDGE("agent", N_MODEL_ID),
     JSCAN_EDGE("model_id", N_MODEL_ID),
+    JSCAN_EDGE("modelId", N_MODEL_ID), /* a job of Bedrock */
+    JSCAN_EDGE("modelInput", N_MODEL_INPUT),
     /* Cohere */
     JSCAN_EDGE("preamble", N_TEXT),
     JSCAN_EDGE("documents", N_CONTENT),
@@ -92,6 +94,9 @@ static const struct jscan_edge TOOLS_EDGES[] = {
     JSCAN_EDGE("enterprise_web_search", N_ENTERPRISE),
 };
 static const struct jscan_edge TOOL_CONFIG_EDGES[] = {JSCAN_EDGE("tools", N_TOOLS)};
+/* Amazon's models of videos, and Luma's. */
+static const struct jscan_edge MODEL_INPUT_EDGES[] = {
+    JSCAN_EDGE("videoGenerationConfig", N_CONFIG), JSCAN_EDGE("duration", N_SECONDS)};
 static const struct jscan_edge WRAPPED_EDGES[] = {JSCAN_EDGE("request", N_ROOT)};
 static const struct jscan_edge BILLING_EDGES[] = {JSCAN_EDGE("bill_to", N_BILL_TO)};
 /* Of one request of a batch: what its own body would say. */
@@ -188,6 +193,7 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_SEARCH_CTX] = {.flags = JSCAN_WANT},
     [N_MODEL_ID] = {.flags = JSCAN_WANT},
     [N_SECONDS] = {.flags = JSCAN_WANT},
+    [N_MODEL_INPUT] = {JSCAN_EDGES(MODEL_INPUT_EDGES), 0, 0, 0},
     [N_INPUT_FILE] = {.flags = JSCAN_WANT},
     [N_INPUT_FILES] = {.item = N_INPUT_FILE},
     [N_TOOLS] = {JSCAN_EDGES(TOOLS_EDGES), N_TEXT, N_TOOLS, JSCAN_COUNT | JSCAN_ENTER},

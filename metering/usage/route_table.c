@@ -278,7 +278,8 @@ static const struct entry BEDROCK[] = {
     UNKNOWN("invoke-with-bidirectional-stream", "POST",
             "model/{model}/invoke-with-bidirectional-stream"),
     UNKNOWN("apply-guardrail", "POST", "guardrail/*/version/*/apply"),
-    UNKNOWN("async-invoke", "POST", "async-invoke"),
+    METERED("async-invoke", "POST", "async-invoke", DIALECT_INVOKE,
+            ENTRY_VIDEO | ENTRY_EMBEDS),
 };
 
 /* After models/MODEL: in Google's paths; the pattern is the method's name. */

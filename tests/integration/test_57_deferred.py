@@ -248,7 +248,7 @@ def test_storage_passes_and_its_cost_is_unknown(gateway, upstream, path, known):
 
 
 @pytest.mark.parametrize("protocol, path", [
-    ("anthropic", "v1/sessions"), ("bedrock", "async-invoke"),
+    ("anthropic", "v1/sessions"),
     ("bedrock", "model/amazon.nova-sonic-v1%3A0/invoke-with-bidirectional-stream"),
     ("bedrock", "guardrail/g/version/1/apply"), ("openai", "v1/fine_tuning/jobs"),
     ("openai", "v1/realtime/calls"), ("openai", "v1/realtime/client_secrets"),
@@ -263,6 +263,41 @@ def test_what_nothing_here_can_meter_is_refused(gateways, provider, protocol, pa
     assert answer.status == 403
     assert answer.header("x-tollgate-denied") == "endpoint_not_allowed"
     assert provider.requests() == []
+
+
+@pytest.mark.parametrize("made, seconds", [
+    ({"taskType": "TEXT_VIDEO", "textToVideoParams": {"text": "a duck"},
+      "videoGenerationConfig": {"durationSeconds": 12, "fps": 24}}, 12),
+    ({"prompt": "a duck", "duration": "5s", "resolution": "720p"}, 5),
+    ({"inputType": "text", "text": {"inputText": "a duck"}}, None),
+])
+def test_a_job_of_bedrock_takes_what_it_was_asked_for(gateways, tmp_path, made, seconds):
+    """What it makes lands in S3: of a video the request says the length, of vectors nobody any.
+    The book has no such model; who has its price gives a book of his own."""
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({
+        "schema": "tollgate-prices/1", "version": "1", "currency": "USD", "sources": {},
+        "units": {"video_sec": {"per": 1, "of": "second"}},
+        "providers": {"bedrock": {"models": [{
+            "id": "amazon.nova-reel-v1:1", "kind": "video", "ids": ["amazon.nova-reel-v1:1"],
+            "prices": [{"from": None, "to": None, "rates": {"video_sec": "0.08"}}]}]}}}))
+    body = {"modelId": "amazon.nova-reel-v1:1", "modelInput": made,
+            "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://bucket"}}}
+    for books in ([], [str(own)]):
+        config = gateways.config(limits=BUDGET)
+        config["upstreams"].append(dict(config["upstreams"][0], name="aws", protocol="bedrock"))
+        config["prices"]["book"] += books
+        gateway = gateways(config)
+        record = record_of(gateway, ask(gateway, "POST", "/aws/async-invoke", body,
+                                        http({"invocationArn": "arn:aws:bedrock:us:1:async/x"})))
+        assert record["model_requested"] == "amazon.nova-reel-v1:1"
+        assert record["usage_source"] == ("estimated" if seconds else "none")
+        assert record.get("usage") == ({"video_seconds": seconds} if seconds else None)
+        if seconds and books:
+            assert Decimal(record["cost_usd"]) == seconds * Decimal("0.08")
+        else:
+            assert record["cost_usd"] is None and record["price_status"] == "unpriced"
+        assert ask(gateway, "GET", "/aws/async-invoke/x", raw=http({})).status == 200
 
 
 # ---- prices of their own ------------------------------------------------------------------------
