@@ -301,12 +301,14 @@ class Streams:
 @pytest.mark.parametrize("how", ["emptied", "as it was before"])
 @pytest.mark.parametrize("on_failure", ["refuse", "local"])
 def test_what_another_gateway_runs_counts(gateways, provider, own_redis, say, how, on_failure):
-    """Redis lost what one gateway's calls hold: the other is admitted to none of it."""
+    """Redis lost what one gateway's calls hold: the other is admitted to none of it; but while Redis
+    is away, 'local' gives it its share of what the other took since it last heard of it."""
     counters = {"on_failure": on_failure, "timeout_ms": 500}
     east, west = [gateways(redis=own_redis, name=name, node=name, counters=counters, limits=[
         {"name": "places", "per": ["feature"], "unit": "requests", "limit": PLACES, "window": "day"}])
         for name in ("east", "west")]
     refused, over = 0, []
+    unheard = HELD // 2 if on_failure == "local" and how != "emptied" else 0
     for turn in range(2):
         tags = [("X-Tollgate-Feature", f"turn-{turn}")]
         for node in (east, west):   # each knows of the other, and of this counter
@@ -329,7 +331,7 @@ def test_what_another_gateway_runs_counts(gateways, provider, own_redis, say, ho
         streams.join()
         over.append(max(0, admitted - PLACES))
     say(f"{how}, {on_failure}: {refused} refused meanwhile, overspent {over} of {PLACES} requests a turn")
-    assert sum(over) == 0
+    assert max(over) <= unheard
 
 
 def own_hosts(path):
