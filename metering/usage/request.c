@@ -34,6 +34,8 @@ struct reading {
     struct strv spoken;    /* the text of N_PROMPT as the body has it, where it is a string */
     struct strv body;
     struct strv model_id; /* by another name than `model` */
+    struct strv job_model;
+    bool job_models; /* it was named more than once */
     bool mixed_models;    /* a batch has requests to several */
     uint64_t batch_cap;   /* bounds of its requests, added up */
     unsigned sides[2];    /* of an image: width, height; 0: not said */
@@ -262,6 +264,12 @@ static void on_seconds(struct reading *r, const struct jscan_event *e)
     request_set_seconds(r->facts, e->type == JSCAN_NUMBER ? e->text : word_of(e));
 }
 
+static void on_job_model(struct reading *r, const struct jscan_event *e)
+{
+    r->job_models = r->job_models || r->job_model.n > 0 || e->what != JSCAN_AT_VALUE;
+    r->job_model = word_of(e);
+}
+
 static void on_input_file(struct reading *r, const struct jscan_event *e)
 {
     r->facts->input_file = word_of(e);
@@ -395,6 +403,7 @@ static void (*const FACTS[N_COUNT])(struct reading *r, const struct jscan_event 
     [N_HEIGHT] = on_side,
     [N_SEARCH_CTX] = on_search_ctx,
     [N_MODEL_ID] = on_model_id,
+    [N_JOB_MODEL] = on_job_model,
     [N_SECONDS] = on_seconds,
     [N_INPUT_FILE] = on_input_file,
     [N_PARAMS_MODEL] = on_batch_model,
@@ -540,9 +549,14 @@ static void conclude_batch(struct reading *r, bool is_wrapped)
 }
 
 /* What a job of Bedrock makes lands in S3, and no answer tells what it took: of a video the request
- * says how long it is to be, of anything else nobody says anything. */
-static void conclude_job(struct request_facts *f)
+ * says how long it is to be, of anything else nobody says anything.  It names its model under a name
+ * of its own: whatever else looks like one is not read there. */
+static void conclude_job(struct reading *r)
 {
+    struct request_facts *f = r->facts;
+
+    f->model = r->job_model;
+    r->bad = r->bad || r->job_models || f->model.n == 0;
     if (f->video_ms == 0) {
         f->films = false;
         f->later = true;
@@ -568,7 +582,7 @@ static void conclude(struct reading *r, const struct protocol *p, const struct r
     request_conclude_video(f);
     conclude_batch(r, (entry->flags & ENTRY_WRAPPED) != 0);
     if (f->films && entry->dialect == DIALECT_INVOKE)
-        conclude_job(f);
+        conclude_job(r);
     if (f->speaks)
         f->characters = count_characters(r->spoken);
     if (f->draws && f->size.n == 0 && r->sides[0] > 0 && r->sides[1] > 0) {

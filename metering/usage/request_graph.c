@@ -51,7 +51,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("previous_interaction_id", N_STATE),
     JSCAN_EDGE("agent", N_MODEL_ID),
     JSCAN_EDGE("model_id", N_MODEL_ID),
-    JSCAN_EDGE("modelId", N_MODEL_ID), /* a job of Bedrock */
+    JSCAN_EDGE("modelId", N_JOB_MODEL), /* a job of Bedrock */
     JSCAN_EDGE("modelInput", N_MODEL_INPUT),
     /* Cohere */
     JSCAN_EDGE("preamble", N_TEXT),
@@ -193,6 +193,7 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_SEARCH_CTX] = {.flags = JSCAN_WANT},
     [N_MODEL_ID] = {.flags = JSCAN_WANT},
     [N_SECONDS] = {.flags = JSCAN_WANT},
+    [N_JOB_MODEL] = {.flags = JSCAN_WANT | JSCAN_ENTER},
     [N_MODEL_INPUT] = {JSCAN_EDGES(MODEL_INPUT_EDGES), 0, 0, 0},
     [N_INPUT_FILE] = {.flags = JSCAN_WANT},
     [N_INPUT_FILES] = {.item = N_INPUT_FILE},

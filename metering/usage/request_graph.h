@@ -53,6 +53,7 @@ enum request_node {
     N_WRAPPED, /* a body whose call is one of its members */
     N_BILLING,
     N_BILL_TO,
+    N_JOB_MODEL,
     N_MODEL_INPUT,
     N_WIDTH,
     N_HEIGHT,

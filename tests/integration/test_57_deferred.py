@@ -300,6 +300,22 @@ def test_a_job_of_bedrock_takes_what_it_was_asked_for(gateways, tmp_path, made, 
         assert ask(gateway, "GET", "/aws/async-invoke/x", raw=http({})).status == 200
 
 
+@pytest.mark.parametrize("body", [
+    {"modelId": "forbidden", "model": "gpt-4o-mini"}, {"model": "gpt-4o-mini", "modelId": "forbidden"},
+    {"modelId": "forbidden", "agent": "gpt-4o-mini"}, {"modelId": "forbidden", "model_id": "gpt-4o-mini"},
+    b'{"modelId": "gpt-4o-mini", "modelId": "forbidden"}', {"model": "gpt-4o-mini"},
+    b'{"modelId": "f\\u006frbidden"}', {"modelId": {"a": 1}},
+])
+def test_a_job_has_the_model_that_bedrock_reads(gateways, provider, body):
+    config = gateways.config()
+    config["upstreams"].append(dict(config["upstreams"][0], name="aws", protocol="bedrock"))
+    for key in config["keys"]:
+        key["models"] = ["gpt-4o-mini"]
+    gateway = gateways(config)
+    assert ask(gateway, "POST", "/aws/async-invoke", body).status in (400, 403)
+    assert provider.requests() == []
+
+
 # ---- prices of their own ------------------------------------------------------------------------
 
 def test_pages_with_annotations_cost_more(gateways):
