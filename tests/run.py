@@ -37,6 +37,8 @@ SANDBOX_RUN = ["-m", "not provider_only", "-k",
                "(test_92_reprice and new_price)"]
 RETRIED_MAX = 10  # tests that failed; more are no accident
 JOBS = min(4, os.cpu_count() or 1)
+# Processes of pytest: tests wait more than they compute. Each has its own provider and Redis.
+PYTESTS = JOBS + 1
 
 
 class Tally:
@@ -113,6 +115,13 @@ def python_with_pytest(venv):
     return None
 
 
+def side_by_side(python):
+    """Words for pytest that spread the tests over processes, where pytest-xdist is installed."""
+    if subprocess.run([python, "-c", "import xdist"], capture_output=True).returncode != 0:
+        return []
+    return ["-n", str(PYTESTS), "--dist", "worksteal"]
+
+
 def pytest_once(command, environment, folder):
     """Runs pytest; its exit and how many passed, failed and were skipped (None: no report)."""
     report = os.path.join(folder, "report.xml")
@@ -141,7 +150,7 @@ def run_integration(title, tollgate, provider, venv, extra, tally, env=None):
         command = [python, "-m", "pytest", "-q", "-rsfE", "--tb=short", "-o",
                    f"cache_dir={folder}/cache", *extra,
                    os.path.join(ROOT, "tests", "integration")]
-        code, counts = pytest_once(command, environment, folder)
+        code, counts = pytest_once([*command, *side_by_side(python)], environment, folder)
         if counts and 0 < counts[1] <= RETRIED_MAX:
             # Real time on a machine that others use: what failed runs once more, by itself.
             say(f"-- {counts[1]} failed; once more, alone:")

@@ -11,7 +11,21 @@ from kit import calls, certs as certs_module, procs, sandbox  # noqa: E402
 from kit.config import base_config, merge  # noqa: E402
 
 
+class Figures:
+    """Prints what tests say, also those that ran in another process."""
+
+    def __init__(self, config):
+        self.config = config
+
+    def pytest_runtest_logreport(self, report):
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if report.when == "teardown" and terminal:
+            for text in (text for name, text in report.user_properties if name == "said"):
+                terminal.write(f"\n    {text}")
+
+
 def pytest_configure(config):
+    config.pluginmanager.register(Figures(config), "figures")
     config.addinivalue_line("markers", "slow: takes seconds; left out of sanitizer runs")
     config.addinivalue_line("markers", "provider_only: needs no gateway")
 
@@ -77,12 +91,9 @@ def own_redis(tmp_path):
 
 
 @pytest.fixture
-def say(capsys):
+def say(request):
     """Figures that are printed whether tests pass or fail."""
-    def out(text):
-        with capsys.disabled():
-            print(f"\n    {text}", end="", flush=True)
-    return out
+    return lambda text: request.node.user_properties.append(("said", text))
 
 
 class Gateways:

@@ -137,7 +137,7 @@ def reason_of(reasons, case, got, want):
     return None
 
 
-def test_an_independent_library_agrees(capsys):
+def test_an_independent_library_agrees(say):
     from kit.corpus import FOLDER, cases
     if not os.path.isdir(FOLDER):
         pytest.skip("../shared/corpus is absent")
@@ -165,9 +165,8 @@ def test_an_independent_library_agrees(capsys):
         else:
             used.add(index)
             explained[reasons[index]["who"]] += 1
-    with capsys.disabled():
-        print(f"\nprice library {genai_prices.__version__}: {agreed} of {len(compared)} agree, "
-              + ", ".join(f"{n} differ: {who}" for who, n in sorted(explained.items())))
+    say(f"price library {genai_prices.__version__}: {agreed} of {len(compared)} agree, "
+        + ", ".join(f"{n} differ: {who}" for who, n in sorted(explained.items())))
     assert not unexplained, "\n".join(unexplained)
     idle = [reasons[i]["case"] for i in range(len(reasons)) if i not in used]
     assert not idle, f"listed differences that are none: {idle}"

@@ -184,7 +184,7 @@ def run(gateway, corpus, vary):
     return problems, len(ids)
 
 
-def test_corpus(gateways, corpus, capsys):
+def test_corpus(gateways, corpus, say):
     """All of it, and the list of what is left out, by reason."""
     gateway = gateways(corpus_config(gateways, mine(corpus)))
     problems, ran = run(gateway, mine(corpus), lambda case: ((), bytes))
@@ -192,10 +192,9 @@ def test_corpus(gateways, corpus, capsys):
     # A record keeps all that its price came from: the same book prices every one the same.
     again = json.loads(gateway.cli("price", "reprice", "--all", "--format", "json"))
     problems += [f"reprice differs: {row}" for row in again["rows"] if row["changed"]]
-    with capsys.disabled():
-        print(f"\ncorpus: {ran} of {len(corpus)} cases replayed, {len(problems)} problems")
-        for reason, n in reasons.items():
-            print(f"corpus: {n} not replayed: {reason}")
+    say(f"corpus: {ran} of {len(corpus)} cases replayed, {len(problems)} problems")
+    for reason, n in reasons.items():
+        say(f"corpus: {n} not replayed: {reason}")
     assert not problems, "\n".join(problems)
     assert ran + sum(reasons.values()) == len(corpus)
 
@@ -264,7 +263,7 @@ def session_problems(case, records):
             yield f"{ours} is {got}, expected {want}"
 
 
-def test_corpus_websockets(gateways, corpus, capsys):
+def test_corpus_websockets(gateways, corpus, say):
     """Recorded sessions: each frame as it was, each turn counted."""
     cases = [case for case in corpus if case.left_out]
     gateway = gateways(corpus_config(gateways, cases))
@@ -279,6 +278,5 @@ def test_corpus_websockets(gateways, corpus, capsys):
         known |= {r["id"] for r in records}
         problems += [f"{case.id}: {text}" for text in
                      ([told] if told else []) + list(session_problems(case, records))]
-    with capsys.disabled():
-        print(f"\ncorpus: {len(cases)} sessions replayed, {len(problems)} problems")
+    say(f"corpus: {len(cases)} sessions replayed, {len(problems)} problems")
     assert cases and not problems, "\n".join(problems)

@@ -1,6 +1,7 @@
 """The processes of a test: Redis, the simulated provider, the gateway."""
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -34,10 +35,21 @@ def provider_binary():
     return binary("TOLLGATE_PROVIDER", "provider")
 
 
+PORTS = range(10000, 32000)  # below those that the system gives to connections
+_ports = itertools.count(os.getpid() * 257)
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port that nobody has, and that no other process of these tests is about to take."""
+    for number in itertools.islice(_ports, len(PORTS)):
+        port = PORTS[number % len(PORTS)]
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no port is free")
 
 
 def wait_for(what, probe, seconds=10.0, pause=0.02):
