@@ -125,7 +125,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
             continue;
         if (!set_up(t, key, iv, cipher, mac, 0))
             return -1;
-        return age == 0 ? 1 : 2; /* 2: and give it a new ticket */
+        /* 2: and give it a new ticket; of TLS 1.3, each is for one use (RFC 8446 C.4). */
+        return age == 0 && SSL_version(ssl) != TLS1_3_VERSION ? 1 : 2;
     }
     return 0; /* not ours, or too old: a full handshake */
 }

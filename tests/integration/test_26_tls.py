@@ -136,8 +136,11 @@ def test_sessions_resume_on_every_worker_and_over_a_reload(gateways, certs, vers
     for turn in range(12):   # the kernel spreads them over the workers
         if turn == 6:
             reload(gateway)
-        resumed, session = handshake(gateway, context, session)
+        resumed, again = handshake(gateway, context, session)
         assert resumed, turn
+        # Each ticket of TLS 1.3 is for one use: with the next connection comes another.
+        assert (again.id != session.id) == (version == ssl.TLSVersion.TLSv1_3), turn
+        session = again
 
 
 def test_no_renegotiation_and_nothing_old(gateway, certs):
