@@ -143,6 +143,8 @@ static enum rc put_query(const struct run *run, const struct drill *d, struct bu
     TRY(put_tuples(out, "except", &d->except));
     if (d->waste)
         TRY(buf_printf(out, "&waste=%s", d->waste));
+    if (d->by_start)
+        TRY(buf_append_strv(out, STRV("&time=start")));
     if (d->charge.n) {
         TRY(buf_append_strv(out, STRV("&charge=")));
         TRY(put_encoded(out, d->charge));

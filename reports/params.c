@@ -381,6 +381,17 @@ static enum rc set_charge(struct report_params *p, struct strv value, struct buf
     return keep(p, &p->charge, value, error);
 }
 
+static enum rc set_time(struct report_params *p, struct strv value, struct buf *error)
+{
+    static const char *const names[] = {"end", "start"};
+
+    p->has_time = true;
+    p->by_start = strv_eq(value, STRV("start"));
+    if (p->by_start || strv_eq(value, STRV("end")))
+        return RC_OK;
+    return bad_choice(error, "time", value, names, 2);
+}
+
 static const struct word {
     const char *name;
     char letter; /* 0: none */
@@ -422,6 +433,8 @@ static const struct word {
      "lines: of that class of the report waste, or superseded"},
     {"charge", 0, false, set_charge, "PRICE",
      "lines: what one price charged: meter=in,rate=2.5,tier=batch,class=correction"},
+    {"time", 0, false, set_time, "WHICH",
+     "lines: those that ended in the period (end, default), or began in it (start)"},
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
 
@@ -454,6 +467,7 @@ static bool is_given(const struct report_params *p, const struct word *word)
            (word->set == set_models && p->models.n) ||
            (word->set == set_only && p->only.n) || (word->set == set_except && p->except.n) ||
            (word->set == set_waste && p->waste.n) || (word->set == set_charge && p->charge.n) ||
+           (word->set == set_time && p->has_time) ||
            (word->set == set_against && p->against.n);
 }
 

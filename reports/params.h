@@ -62,6 +62,7 @@ struct report_params {
     enum report_scope scope;
     struct ledger_tuples only, except; /* of lines; n 0: not given */
     struct strv waste, charge;         /* of lines; empty: not given */
+    bool has_time, by_start;           /* of lines: the period is about their start */
 
     /* of params_resolve */
     const struct zone *zone;

@@ -243,13 +243,38 @@ static uint64_t tokens_of(const struct ledger_sums *s, enum invoice_class class)
     return 0;
 }
 
+static enum rc add_source(struct reconcile *r, const struct ledger_row *row, struct strv account,
+                          struct strv model)
+{
+    struct reconcile_source *to;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        if (strv_eq(r->sources[i].own_model, row->value[0]) &&
+            strv_eq(r->sources[i].upstream, row->value[1]))
+            return RC_OK;
+    }
+    if (r->n_sources == r->cap_sources) {
+        r->cap_sources = r->cap_sources ? r->cap_sources * 2 : 64;
+        r->sources = xrealloc(r->sources, r->cap_sources * sizeof(*r->sources));
+    }
+    to = &r->sources[r->n_sources];
+    *to = (struct reconcile_source){.account = account,
+                                    .model = model,
+                                    .own_model = arena_strv(&r->arena, row->value[0]),
+                                    .upstream = arena_strv(&r->arena, row->value[1])};
+    if ((row->value[0].n && !to->own_model.p) || (row->value[1].n && !to->upstream.p))
+        return RC_LIMIT;
+    r->n_sources++;
+    return RC_OK;
+}
+
 static enum rc add_row(struct reconcile *r, const struct ledger_row *row, struct strv account)
 {
     struct money cost[INVOICE_CLASSES] = {{0}};
     struct strv model = r->by_model ? reconcile_model(&r->arena, row->value[0]) : STRV_NONE;
     struct strv tier = arena_strv(&r->arena, tier_of(row->value[2]));
 
-    if (r->by_model && !model.p)
+    if ((r->by_model && !model.p) || add_source(r, row, account, model) != RC_OK)
         return RC_LIMIT;
     for (unsigned m = 0; m < METER_COUNT; m++) {
         enum invoice_class class = class_of_meter((enum meter)m);
@@ -444,6 +469,7 @@ enum rc reconcile_run(const struct reconcile_question *q, struct reconcile *out,
 void reconcile_release(struct reconcile *r)
 {
     free(r->at);
+    free(r->sources);
     arena_release(&r->arena);
     *r = (struct reconcile){.n = 0};
 }

@@ -50,8 +50,16 @@ struct reconcile_cell {
     enum reconcile_class class;
 };
 
+/* Requests of one model and upstream of the ledger, and in which cells they are. */
+struct reconcile_source {
+    struct strv account, model;     /* as in a cell */
+    struct strv own_model, upstream; /* as in the ledger */
+};
+
 struct reconcile {
     struct arena arena;
+    struct reconcile_source *sources; /* each once */
+    size_t n_sources, cap_sources;
     struct reconcile_cell *at; /* by day, account, model, class */
     size_t n, cap;
     bool by_day, by_account, by_model, by_class; /* what the files tell */

@@ -290,9 +290,10 @@ static enum rc check_words(const struct entry *entry, const struct report_params
                    "unit-economics");
         return RC_BAD;
     }
-    if ((params->only.n || params->except.n || params->waste.n || params->charge.n) &&
+    if ((params->only.n || params->except.n || params->waste.n || params->charge.n ||
+         params->has_time) &&
         entry->fill != report_lines) {
-        SAY(error, "only, except, waste and charge are words of lines");
+        SAY(error, "only, except, waste, charge and time are words of lines");
         return RC_BAD;
     }
     if (params->models.n && entry->fill != report_savings) {

@@ -20,6 +20,7 @@
 enum {
     BUDGET_ROWS_MAX = 100000,
     BUDGET_ARENA_BYTES = 64 << 20,
+    SCOPE_ARENA_BYTES = 64 << 10, /* the values of one */
 };
 
 /* One counter: a limit's window for a scope. */
@@ -275,8 +276,9 @@ enum budget_column {
     BUDGET_ALERT_AT,
 };
 
-static void budget_columns(struct sheet *t)
+static void budget_columns(struct run *run)
 {
+    struct sheet *t = &run->sheet;
     static const char *const names[][4] = {
         {"limit_usd", "limit USD", "limit_count", "limit"},
         {"spent_usd", "spent USD", "spent_count", "spent"},
@@ -309,6 +311,7 @@ static void budget_columns(struct sheet *t)
     sheet_column(t, "last_alert_ratio", "last alert", COLUMN_RATIO,
                  COLUMN_PER_CENT | COLUMN_SPARSE);
     sheet_column(t, "last_alert", "at", COLUMN_TIME, COLUMN_SPARSE);
+    drill_column(run);
     t->has_total = false;
 }
 
@@ -397,6 +400,50 @@ static void put_pace(const struct budget *b, uint64_t spent, struct cell *c)
         c[BUDGET_RUNS_OUT] = cell_time((int64_t)out_us);
 }
 
+/* The window's lines: a budget holds a request by when it began. */
+static void drill_window(const struct budget *b, struct drill *d)
+{
+    d->by_start = true;
+    d->from_us = b->start_us;
+    d->to_us = b->end_us;
+    if (b->def->rolling)
+        d->from_us = b->now_us - b->def->rolling_s * US_PER_SECOND;
+    else if (b->end_us == INT64_MAX) /* of all time: no request is older than that */
+        d->from_us = 0;
+    if (b->def->rolling || b->end_us == INT64_MAX)
+        d->to_us = b->now_us + 1;
+}
+
+/* What was counted: the limit's matches, and the scope's values. */
+static enum rc put_lines(struct run *run, const struct budget *b, struct cell *out)
+{
+    const struct limit_def *def = b->def;
+    struct strv values[DIM_COUNT + FREE_TAGS_MAX];
+    struct ledger_field field;
+    struct arena arena;
+    struct drill d;
+    enum rc rc;
+
+    if (!b->has_ledger)
+        return RC_OK;
+    drill_start(&d, run);
+    drill_window(b, &d);
+    arena_init(&arena, SCOPE_ARENA_BYTES);
+    rc = limit_scope_values(def, b->scope, &arena, values);
+    for (size_t i = 0; rc == RC_OK && i < def->n_match; i++) {
+        if (ledger_field_parse(def->match[i].name, &field))
+            drill_add(&d, field, LEDGER_GLOB, def->match[i].value);
+    }
+    for (size_t i = 0; rc == RC_OK && i < def->n_per; i++) {
+        if (ledger_field_parse(def->per[i], &field))
+            drill_add(&d, field, LEDGER_EQ, values[i]);
+    }
+    if (rc == RC_OK)
+        rc = drill_cell(run, &d, out);
+    arena_release(&arena);
+    return rc == RC_BAD ? RC_OK : rc; /* hashed, or not touched yet: no lines can be named */
+}
+
 static enum rc put_row(struct run *run, const struct budget *b)
 {
     bool known = b->has_counter || b->has_ledger;
@@ -437,7 +484,7 @@ static enum rc put_row(struct run *run, const struct budget *b)
     }
     if (known)
         put_pace(b, spent, c);
-    return RC_OK;
+    return put_lines(run, b, &c[run->lines]);
 }
 
 /* The head says which stretch of time the windows cover. */
@@ -509,7 +556,7 @@ enum rc report_budgets(struct run *run)
         return rc;
     arena_init(&b.arena, BUDGET_ARENA_BYTES);
     b.asked = xcalloc(n + 1, sizeof(*b.asked));
-    budget_columns(&run->sheet);
+    budget_columns(run);
     if (n && s->counters)
         b.counters = s->counters(on_counter, &b, s->arg) == RC_OK;
     if (n && !b.counters)

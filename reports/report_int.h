@@ -87,6 +87,7 @@ struct drill {
     } only, except;
     const char *waste;  /* of this class of the report on waste, by tasks' first lines; or NULL */
     struct strv charge; /* what this price charged; or empty */
+    bool by_start;      /* lines that began in the period, not those that ended in it */
     bool is_exact; /* false: no query shows just these lines */
 };
 /* The report's whole period, no further condition. */

@@ -318,7 +318,10 @@ enum rc report_lines(struct run *run)
     if (p->has_cohort)
         return run_refuses(run, "cohort", "it is a word of tasks");
     line_columns(&run->sheet, p->charge.n > 0);
+    if (p->by_start && p->waste.n)
+        return run_refuses(run, "time", "classes of waste are of what ended in the period");
     params_filter(p, &q.filter);
+    q.filter.by_start = p->by_start;
     if (is_chosen(p))
         return put_chosen(&lines, &q.filter);
     rc = ledger_read_sums(run->reader, &q, &rows, &run->fail);

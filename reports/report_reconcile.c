@@ -2,8 +2,10 @@
  * report_reconcile.c - the ledger beside the provider's own files.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/xalloc.h"
 #include "reports/reconcile.h"
 #include "reports/report_int.h"
 
@@ -165,11 +167,45 @@ static enum rc refuse_words(struct run *run)
     return rc == RC_OK ? RC_BAD : rc;
 }
 
+/* The requests of a cell's day, account and model, of whatever token class. */
+static enum rc put_lines(struct run *run, const struct reconcile *r,
+                         const struct reconcile_cell *c, struct cell *out)
+{
+    static const struct ledger_field by[] = {{.id = FIELD_MODEL}, {.id = FIELD_UPSTREAM}};
+    const struct strv **values = xcalloc(r->n_sources + 1, sizeof(*values));
+    struct strv(*pairs)[2] = xcalloc(r->n_sources + 1, sizeof(*pairs));
+    bool has_any = c->metered > 0 || !money_is_zero(c->metered_cost);
+    bool is_of_model = c->kind == INVOICE_USAGE && r->by_model;
+    struct drill d;
+    size_t n = 0;
+    enum rc rc = RC_OK;
+
+    for (size_t i = 0; has_any && i < r->n_sources; i++) {
+        const struct reconcile_source *s = &r->sources[i];
+        if (!strv_eq(s->account, c->account) || (is_of_model && !strv_eq(s->model, c->model)))
+            continue;
+        pairs[n][0] = s->own_model;
+        pairs[n][1] = s->upstream;
+        values[n] = pairs[n];
+        n++;
+    }
+    drill_start(&d, run);
+    if (c->has_day)
+        drill_period(&d, c->day_us, c->day_us + US_PER_DAY);
+    d.only = (struct drill_tuples){.by = by, .n_by = 2, .value = values, .n = n};
+    if (n > 0)
+        rc = drill_cell(run, &d, out);
+    free(pairs);
+    free(values);
+    return rc;
+}
+
 static enum rc fill(struct run *run, const struct reconcile *r)
 {
     enum rc rc = RC_OK;
 
     add_columns(&run->sheet);
+    drill_column(run);
     for (size_t i = 0; rc == RC_OK && i < r->n; i++) {
         struct cell *row;
         rc = sheet_row(&run->sheet, &row);
@@ -177,6 +213,8 @@ static enum rc fill(struct run *run, const struct reconcile *r)
             rc = put_texts(&run->sheet, &r->at[i], row);
         if (rc == RC_OK)
             put_numbers(&r->at[i], row);
+        if (rc == RC_OK)
+            rc = put_lines(run, r, &r->at[i], &row[run->lines]);
     }
     add_up(r, run->sheet.total);
     return rc == RC_OK ? write_note(run, r) : rc;

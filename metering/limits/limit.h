@@ -135,6 +135,14 @@ struct limit_claim {
     struct lease *lease;      /* that it was taken from; NULL: reserved by itself */
 };
 
+/*
+ * The values of def->per that a claim's scope was made of, in that order; def->n_per of them,
+ * empty where the request had none, in the arena. RC_BAD: the scope does not tell them, as
+ * long ones are hashed, or is no scope of this limit; RC_LIMIT: the arena is full.
+ */
+enum rc limit_scope_values(const struct limit_def *def, struct strv scope, struct arena *arena,
+                           struct strv *values) RC_MUST;
+
 enum limit_verdict {
     LIMIT_PENDING = 0,
     LIMIT_OK,

@@ -5,7 +5,8 @@ import { parse, showExact } from "./money.js";
 import { changed, has, here, href, linesHref } from "./url.js";
 
 /* Columns whose numbers lead to the lines behind them. */
-const LEADS = new Set(["requests", "cost_usd", "amount_usd", "actual_usd", "spent_usd", "task_cost_usd"]);
+const LEADS = new Set(["requests", "cost_usd", "amount_usd", "actual_usd", "spent_usd", "ledger_spent_usd", "ledger_spent_count",
+                       "metered_cost_usd", "task_cost_usd"]);
 
 /* More columns than that are printed small. */
 const MANY = 9;

@@ -105,10 +105,11 @@ function chosen(words) {
                       "as their task tells",
                   words.get("except") && "What a table left out as (other)",
                   words.get("only") && !words.get("waste") && "The requests that one finding was made of",
+                  words.get("time") === "start" && "Requests by when they began, as budgets count them",
                   words.get("charge") && `What one price charged: ${words.get("charge").replace(/,/g, ", ")}`].filter(Boolean);
 
     return says.length ? h("p", { class: "about" }, says.join("; ") + ". ",
-        h("a", { href: href("/lines", changed({ waste: null, except: null, only: null, charge: null })) }, "All lines")) : null;
+        h("a", { href: href("/lines", changed({ waste: null, except: null, only: null, charge: null, time: null })) }, "All lines")) : null;
 }
 
 export const lines = {

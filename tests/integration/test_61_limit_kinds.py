@@ -98,6 +98,9 @@ def test_scopes(gateways, engine, how):
         if how == "per" and dimension != "user":   # kept as a hash
             assert {r["scope"] for r in mine} == {
                 f"{dimension}={v}" for v in VALUES.get(dimension, ["a", "b"])}
+        for row in mine:   # its number leads to its lines
+            lines = json.loads(gateway.admin(row["lines"]).body)
+            assert lines["total"]["requests"] == row["ledger_spent_count"] == 1, row
 
 
 def test_all_or_none_of_many(gateways, engine):
@@ -123,5 +126,7 @@ def test_all_or_none_of_many(gateways, engine):
             assert float(row["reserved_usd"]) == 0 and float(row["spent_usd"]) > 0
             if window == "day":
                 assert row["spent_usd"] == row["ledger_spent_usd"]
+            lines = json.loads(gateway.admin(row["lines"]).body)
+            assert float(lines["total"]["cost_usd"]) == float(row["ledger_spent_usd"]), window
         else:
             assert row["reserved_count"] == 0 and row["spent_count"] == row["ledger_spent_count"]

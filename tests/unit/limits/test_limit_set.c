@@ -54,6 +54,28 @@ static void test_names(void **state)
     assert_false(limit_unit_parse(STRV("dollars"), &(enum limit_unit){0}));
 }
 
+/* A scope tells what it was made of, or that it does not. */
+static void check_values(const struct limit_def *def, const struct subject *s, struct strv scope)
+{
+    struct strv values[DIM_COUNT + FREE_TAGS_MAX];
+    bool is_hashed = false;
+    struct arena arena;
+    enum rc rc;
+
+    for (size_t i = 0; i + 7 <= scope.n; i++)
+        is_hashed |= strv_starts(strv_skip(scope, i), STRV("sha256="));
+    arena_init(&arena, 64 << 10);
+    rc = limit_scope_values(def, scope, &arena, values);
+    assert_int_equal(rc, is_hashed ? RC_BAD : RC_OK);
+    for (size_t i = 0; rc == RC_OK && i < def->n_per; i++) {
+        enum dimension dim;
+        bool is_dim = dimension_parse(def->per[i], &dim);
+
+        assert_true(strv_eq(values[i], is_dim ? s->dim[dim] : subject_value(s, def->per[i])));
+    }
+    arena_release(&arena);
+}
+
 /* One limit's claim for a subject, as "key", or "" where it does not match. */
 static void claim_text(const struct limit_def *def, const struct subject *s, const char *time,
                        char *out, size_t size)
@@ -66,6 +88,7 @@ static void claim_text(const struct limit_def *def, const struct subject *s, con
     snprintf(out, size, STRV_FMT, STRV_ARG(r.a.n_claims ? r.a.claims[0].key : STRV_NONE));
     if (r.a.n_claims) {
         assert_true(strv_ends(r.a.claims[0].key, r.a.claims[0].scope));
+        check_values(def, s, r.a.claims[0].scope);
         assert_int_equal(r.a.n_claims, 1);
     }
     request_fini(&r);
@@ -116,6 +139,25 @@ static void test_claims(void **state)
         claim_text(&def, &s, "2026-03-29T12:00:00Z", key, sizeof(key));
         assert_string_equal(key, rows[i].key);
     }
+}
+
+static void test_scopes_of_others(void **state)
+{
+    static const char *const wrong[] = {"",         "team=a,",   "feature=a", "team=a,feature=b",
+                                        "team",     "team=%2",   "team=%zz",  "team=(sha256=00)",
+                                        "=a",       "sha256=00", "*"};
+    struct limit_def def = def_of("n", UNIT_USD, 1, "total");
+    struct strv value;
+    struct arena arena;
+
+    (void)state;
+    def.per[def.n_per++] = STRV("team");
+    arena_init(&arena, 64 << 10);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        if (limit_scope_values(&def, strv_z(wrong[i]), &arena, &value) != RC_BAD)
+            fail_msg("\"%s\"", wrong[i]);
+    }
+    arena_release(&arena);
 }
 
 /* However long names and values are, keys are bounded and still tell scopes apart. */
@@ -263,6 +305,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),       cmocka_unit_test(test_claims),
+        cmocka_unit_test(test_scopes_of_others),
         cmocka_unit_test(test_long_scopes), cmocka_unit_test(test_maxima),
         cmocka_unit_test(test_windows),     cmocka_unit_test(test_match_keys),
     };

@@ -240,6 +240,21 @@ static uint64_t of_lines(const char *team, int64_t from_us, int64_t to_us)
     return sum;
 }
 
+/* The same of the lines that a row leads to. */
+static uint64_t ceil_behind(const cJSON *row)
+{
+    const cJSON *link = member(row, "lines"), *line;
+    uint64_t sum = 0;
+    cJSON *json;
+
+    assert_true(cJSON_IsString(link));
+    json = fixture_json(&f, "lines", strchr(link->valuestring, '?') + 1);
+    cJSON_ArrayForEach(line, rows_of(json))
+        sum += (uint64_t)money_ceil_nano((struct money){amount(line, "cost_usd")});
+    cJSON_Delete(json);
+    return sum;
+}
+
 static void test_budgets(void **state)
 {
     static const enum period periods[] = {PERIOD_DAY, PERIOD_WEEK, PERIOD_MONTH};
@@ -271,6 +286,7 @@ static void test_budgets(void **state)
             money_int spent = amount(row, "ledger_spent_usd"), limit = amount(row, "limit_usd");
 
             assert_true(amount(row, "remaining_usd") == (spent < limit ? limit - spent : 0));
+            assert_true(spent == (money_int)ceil_behind(row) * ATTO_PER_NANO);
             if (name[strlen(name) - 1] != (char)('0' + (int)i))
                 continue;
             *(name[0] == 'a' ? &whole : &by_teams) += spent;
@@ -376,6 +392,28 @@ static money_int make_invoice(struct buf *out)
     return sum;
 }
 
+/* Each line of the ledger is behind the rows of one day and model, which add up to it. */
+static void follow_links(const cJSON *json, money_int metered)
+{
+    const char *seen = "";
+    const cJSON *row;
+    money_int sum = 0;
+
+    cJSON_ArrayForEach(row, rows_of(json))
+    {
+        const cJSON *link = member(row, "lines");
+
+        if (amount(row, "metered_cost_usd") > 0)
+            assert_true(cJSON_IsString(link));
+        if (!cJSON_IsString(link) || strcmp(member(row, "token_class")->valuestring, "other") == 0 ||
+            strcmp(link->valuestring, seen) == 0)
+            continue; /* rows of one day and model follow each other */
+        seen = link->valuestring;
+        sum += behind(row, "cost_usd");
+    }
+    assert_true(sum == metered);
+}
+
 static void test_reconcile(void **state)
 {
     (void)state;
@@ -420,6 +458,7 @@ static void test_reconcile(void **state)
                         amount(row, "invoiced_cost_usd") - amount(row, "metered_cost_usd"));
             assert_true(cJSON_IsString(member(row, "class")));
         }
+        follow_links(json, metered);
         cJSON_Delete(json);
         fixture_close(&f);
     }
