@@ -116,10 +116,10 @@ def python_with_pytest(venv):
 
 
 def side_by_side(python):
-    """Words for pytest that spread the tests over processes, where pytest-xdist is installed."""
+    """Words for pytest that spread tests over processes, and that do not; without xdist none."""
     if subprocess.run([python, "-c", "import xdist"], capture_output=True).returncode != 0:
-        return []
-    return ["-n", str(PYTESTS), "--dist", "worksteal"]
+        return [], []
+    return ["-n", str(PYTESTS), "--dist", "worksteal"], ["-n", "0"]
 
 
 def pytest_once(command, environment, folder):
@@ -147,14 +147,15 @@ def run_integration(title, tollgate, provider, venv, extra, tally, env=None):
         environment = dict(os.environ, TOLLGATE_BIN=os.path.abspath(tollgate),
                            TOLLGATE_PROVIDER=os.path.abspath(provider),
                            PYTHONDONTWRITEBYTECODE="1", **(env or {}))
+        together, alone = side_by_side(python)
         command = [python, "-m", "pytest", "-q", "-rsfE", "--tb=short", "-o",
-                   f"cache_dir={folder}/cache", *extra,
+                   f"cache_dir={folder}/cache", *together, *extra,
                    os.path.join(ROOT, "tests", "integration")]
-        code, counts = pytest_once([*command, *side_by_side(python)], environment, folder)
+        code, counts = pytest_once(command, environment, folder)
         if counts and 0 < counts[1] <= RETRIED_MAX:
             # Real time on a machine that others use: what failed runs once more, by itself.
             say(f"-- {counts[1]} failed; once more, alone:")
-            code, again = pytest_once([*command, "--last-failed"], environment, folder)
+            code, again = pytest_once([*command, *alone, "--last-failed"], environment, folder)
             if again:
                 say(f"-- {counts[1] - again[1]} of them passed this time: look at them")
                 counts = (counts[0] + counts[1] - again[1], again[1], counts[2])
