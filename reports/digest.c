@@ -93,6 +93,7 @@ static enum rc add_weeks(struct work *w, struct ledger_reader *reader, int64_t n
     enum rc rc;
 
     q->grain = PERIOD_TOTAL;
+    q->want = LEDGER_COST_ALONE;
     q->by[0].id = FIELD_TEAM;
     q->by[1].id = FIELD_MODEL;
     q->n_by = 2;

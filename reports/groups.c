@@ -60,16 +60,6 @@ struct cell sums_tokens(const struct ledger_sums *s, enum usage_field field)
 
 /* ---- top ---------------------------------------------------------------------------- */
 
-static int values_cmp(const struct ledger_row *a, const struct ledger_row *b, size_t n_by)
-{
-    for (size_t i = 0; i < n_by; i++) {
-        int c = strv_cmp(a->value[i], b->value[i]);
-        if (c)
-            return c;
-    }
-    return 0;
-}
-
 /* What the largest groups are large in: cost, or the count that rows are sorted by. */
 static money_int measure(const struct run *run, const struct ledger_sums *s)
 {
@@ -86,62 +76,68 @@ static money_int measure(const struct run *run, const struct ledger_sums *s)
     return s->cost.atto;
 }
 
-/* One row, and, while the top is sought, the measure of its key over all periods. */
+/* A row, with what of it rows are sorted by: the rows themselves are far apart. */
 struct ranked {
     const struct ledger_row *row;
-    money_int measure;
-    size_t n_by;
+    int64_t start_us;
+    money_int cost;
     bool dropped;
 };
 
-static int by_values(const void *a, const void *b)
-{
-    const struct ranked *x = a, *y = b;
-    int c = values_cmp(x->row, y->row, x->n_by);
-
-    return c ? c : (x->row > y->row) - (x->row < y->row);
-}
+/* The measure of a key over all periods. */
+struct key {
+    money_int measure;
+    size_t place; /* of its values */
+    bool is_there;
+};
 
 static int by_measure(const void *a, const void *b)
 {
-    const struct ranked *x = a, *y = b;
+    const struct key *x = a, *y = b;
 
+    if (x->is_there != y->is_there)
+        return x->is_there ? -1 : 1;
     if (x->measure != y->measure)
         return x->measure < y->measure ? 1 : -1;
-    return by_values(a, b);
+    return (x->place > y->place) - (x->place < y->place);
 }
 
 static int by_period(const void *a, const void *b)
 {
     const struct ranked *x = a, *y = b;
 
-    if (x->row->start_us != y->row->start_us)
-        return x->row->start_us < y->row->start_us ? -1 : 1;
-    if (x->row->sums.cost.atto != y->row->sums.cost.atto)
-        return x->row->sums.cost.atto < y->row->sums.cost.atto ? 1 : -1;
+    if (x->start_us != y->start_us)
+        return x->start_us < y->start_us ? -1 : 1;
+    if (x->cost != y->cost)
+        return x->cost < y->cost ? 1 : -1;
     return (x->row > y->row) - (x->row < y->row);
 }
 
 /* Marks the rows whose key, over all periods, is not among the top. */
 static void drop_small(const struct run *run, struct ranked *rows, size_t n)
 {
-    size_t n_by = run->params->n_by;
-    uint64_t kept = 0;
+    struct key *keys;
+    bool *is_kept;
+    size_t n_keys = 1;
 
-    qsort(rows, n, sizeof(*rows), by_values);
-    for (size_t i = 0, end; i < n; i = end) {
-        money_int sum = 0;
-        for (end = i; end < n && values_cmp(rows[i].row, rows[end].row, n_by) == 0; end++)
-            sum += measure(run, &rows[end].row->sums);
-        for (size_t k = i; k < end; k++)
-            rows[k].measure = sum;
-    }
-    qsort(rows, n, sizeof(*rows), by_measure);
+    for (size_t i = 0; i < n; i++)
+        n_keys = rows[i].row->place >= n_keys ? rows[i].row->place + 1 : n_keys;
+    keys = xcalloc(n_keys, sizeof(*keys));
+    is_kept = xcalloc(n_keys, sizeof(*is_kept));
     for (size_t i = 0; i < n; i++) {
-        if (i == 0 || values_cmp(rows[i - 1].row, rows[i].row, n_by) != 0)
-            kept++;
-        rows[i].dropped = kept > run->params->top;
+        struct key *key = &keys[rows[i].row->place];
+
+        key->is_there = true;
+        key->place = rows[i].row->place;
+        key->measure += measure(run, &rows[i].row->sums);
     }
+    qsort(keys, n_keys, sizeof(*keys), by_measure);
+    for (size_t i = 0; i < n_keys && i < run->params->top; i++)
+        is_kept[keys[i].place] = true;
+    for (size_t i = 0; i < n; i++)
+        rows[i].dropped = !is_kept[rows[i].row->place];
+    free(is_kept);
+    free(keys);
 }
 
 void groups_of(const struct run *run, const struct ledger_rows *rows, struct groups *out)
@@ -151,19 +147,20 @@ void groups_of(const struct run *run, const struct ledger_rows *rows, struct gro
     size_t n_merged = 0;
 
     for (size_t i = 0; i < rows->n; i++)
-        ranked[i] = (struct ranked){.row = &rows->at[i], .n_by = run->params->n_by};
+        ranked[i] = (struct ranked){
+            &rows->at[i], rows->at[i].start_us, rows->at[i].sums.cost.atto, false};
     if (run->params->top)
         drop_small(run, ranked, rows->n);
     qsort(ranked, rows->n, sizeof(*ranked), by_period);
     /* A period has at most one (other), and at least one row of its own to stand for it. */
     *out = (struct groups){.at = xcalloc(rows->n + 1, sizeof(*out->at))};
     for (size_t i = 0; i < rows->n; i++)
-        n_merged += ranked[i].dropped;
+        n_merged += i == 0 || ranked[i].start_us != ranked[i - 1].start_us;
     out->merged = xcalloc(n_merged + 1, sizeof(*out->merged));
     n_merged = 0;
     for (size_t i = 0, end; i < rows->n; i = end) {
-        int64_t start = ranked[i].row->start_us;
-        for (end = i; end < rows->n && ranked[end].row->start_us == start; end++) {
+        int64_t start = ranked[i].start_us;
+        for (end = i; end < rows->n && ranked[end].start_us == start; end++) {
             if (!ranked[end].dropped)
                 out->at[out->n++] =
                     (struct group){ranked[end].row, start, ranked[end].row->end_us,

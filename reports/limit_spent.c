@@ -137,10 +137,19 @@ static int64_t rolling_start_us(const struct spent *s)
     return start_us < s->kept_from_us ? start_us - start_us % QUARTER_US : start_us;
 }
 
+/* What limit_taken does not look at. */
+static unsigned spares(const struct limit_def *def)
+{
+    const unsigned always = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS;
+
+    return def->unit == UNIT_USD || def->unit == UNIT_REQUESTS ? always | LEDGER_SPARE_TOKENS
+                                                               : always;
+}
+
 bool limit_question(const struct limit_def *def, int64_t from_us, int64_t to_us,
                     struct ledger_question *q)
 {
-    *q = (struct ledger_question){.grain = PERIOD_TOTAL};
+    *q = (struct ledger_question){.grain = PERIOD_TOTAL, .want = spares(def)};
     if (def->unit == UNIT_CONCURRENT || def->unit == UNIT_COUNT)
         return false;
     ledger_filter_init(&q->filter, from_us, to_us);

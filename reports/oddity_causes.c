@@ -61,7 +61,7 @@ static enum rc narrow(const struct series_question *q, const struct series_set *
 static enum rc make_question(const struct series_question *q, const struct series_set *set,
                              const struct series *series, struct ledger_question *out)
 {
-    *out = (struct ledger_question){.grain = PERIOD_TOTAL};
+    *out = (struct ledger_question){.grain = PERIOD_TOTAL, .want = LEDGER_COST_ALONE};
     if (q->def && !limit_question(q->def, 0, 1, out))
         return RC_LIMIT;
     if (!q->def)

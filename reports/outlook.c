@@ -187,7 +187,8 @@ enum rc outlook_tags(struct ledger_reader *reader, const struct ledger_filter *f
     t.step = step;
     arena_init(&t.arena, TEXT_BYTES);
     *q = (struct ledger_question){
-        .filter = *filter, .n_by = n_by, .grain = PERIOD_TOTAL, .zone = zone};
+        .filter = *filter, .n_by = n_by, .grain = PERIOD_TOTAL, .zone = zone,
+        .want = LEDGER_COST_ALONE};
     memcpy(q->by, by, n_by * sizeof(q->by[0]));
     if (now_us < filter->from_us || now_us >= filter->to_us ||
         !horizon_of(zone, step, now_us, filter->to_us, &t.horizon))

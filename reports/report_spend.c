@@ -9,6 +9,11 @@
 #include "base/xalloc.h"
 #include "reports/report_int.h"
 
+/* What no column of spend is of. */
+enum {
+    SPEND_SPARES = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS | LEDGER_SPARE_CEILING,
+};
+
 enum spend_column {
     SPEND_REQUESTS = 0,
     SPEND_INPUT,
@@ -216,7 +221,7 @@ static enum rc ask_and_fill(struct run *run, bool requests)
         return run_refuses(run, "cohort", "it is a word of tasks");
     rc = run_sums(run,
                   requests ? LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY
-                           : LEDGER_SPARE_TRANSPORT,
+                           : SPEND_SPARES,
                   &rows);
     if (rc != RC_OK)
         return rc;
@@ -265,6 +270,7 @@ static void join(const struct ledger_rows *now, const struct ledger_rows *before
             *row = (struct ledger_row){.start_us = now->total.start_us,
                                        .end_us = now->total.end_us,
                                        .value = before->at[k].value};
+        row->place = out->n - 1;
         i += c <= 0;
         k += c >= 0;
     }
@@ -326,10 +332,10 @@ static enum rc spend_against(struct run *run)
         return run_refuses(run, "against=plan", "the report variance has it");
     rc = run_against(run);
     if (rc == RC_OK)
-        rc = run_sums(run, LEDGER_SPARE_TRANSPORT, &now);
+        rc = run_sums(run, SPEND_SPARES, &now);
     if (rc != RC_OK)
         return rc;
-    rc = run_sums_of(run, LEDGER_SPARE_TRANSPORT, run->against_from_us, run->against_to_us, &before);
+    rc = run_sums_of(run, SPEND_SPARES, run->against_from_us, run->against_to_us, &before);
     if (rc == RC_OK) {
         rc = fill_both(run, &now, &before);
         ledger_rows_release(&before);

@@ -117,7 +117,7 @@ static void count_cells(const struct task_sums *s, const struct part_sums *all, 
 }
 
 /* Completed tasks bear what failed and abandoned ones cost; open ones are in no denominator. */
-static void outcome_cells(struct task_sums *s, struct cell *c)
+static void outcome_cells(const struct task_sums *s, struct cell *c)
 {
     const struct part_sums *done = &s->part[TASK_COMPLETED];
     struct part_sums closed = {0};
@@ -135,9 +135,13 @@ static void outcome_cells(struct task_sums *s, struct cell *c)
     if (!cost_is_unknown(&closed))
         c[TASK_PER_COMPLETED] = mean_money(closed.cost, done->tasks);
     if (s->n_completed > 0) {
-        c[TASK_P50] = cell_money(task_sums_percentile(s, 50));
-        c[TASK_P90] = cell_money(task_sums_percentile(s, 90));
-        c[TASK_P95] = cell_money(task_sums_percentile(s, 95));
+        static const unsigned percents[] = {50, 90, 95};
+        struct money at[3];
+
+        task_sums_percentiles(s, percents, 3, at);
+        c[TASK_P50] = cell_money(at[0]);
+        c[TASK_P90] = cell_money(at[1]);
+        c[TASK_P95] = cell_money(at[2]);
     }
 }
 
@@ -162,7 +166,7 @@ static void split_cells(const struct task_sums *s, const struct part_sums *all,
     c[TASK_PERIOD_COST] = part_cost(spend, spend->cost);
 }
 
-static void task_cells(struct task_sums *s, const struct part_sums *spend, struct cell *c)
+static void task_cells(const struct task_sums *s, const struct part_sums *spend, struct cell *c)
 {
     struct part_sums all = task_sums_all(s);
 
@@ -222,8 +226,8 @@ static enum rc ask_cohort(struct run *run, struct tasks *t, enum ledger_cohort c
     enum rc rc;
 
     params_filter(p, &filter);
-    rc = ledger_read_task_sums(run->reader, &filter, cohort, p->by, p->n_by, LEDGER_TASK_EACH,
-                               on_tasks, t, &run->fail);
+    rc = ledger_read_task_sums(run->reader, &filter, cohort, p->by, p->n_by,
+                               LEDGER_TASK_EACH | LEDGER_TASK_COUNTS, on_tasks, t, &run->fail);
     return t->rc != RC_OK ? t->rc : rc;
 }
 
@@ -241,7 +245,7 @@ static enum rc ask_tasks(struct run *run, struct tasks *t)
 static enum rc ask_spend(struct run *run, struct tasks *t)
 {
     struct ledger_rows rows;
-    enum rc rc = run_sums(run, LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT, &rows);
+    enum rc rc = run_sums(run, LEDGER_SPARE | LEDGER_SPARE_CEILING, &rows);
 
     if (rc != RC_OK)
         return rc;
@@ -333,7 +337,8 @@ static enum rc put_link(struct run *run, const struct tasks *t, const struct tas
 }
 
 static enum rc put_row(struct run *run, const struct tasks *t, const struct task_group *g,
-                       struct task_sums *sums, const struct part_sums *spend, size_t keys)
+                       const struct task_sums *sums, const struct part_sums *spend,
+                       size_t keys)
 {
     struct cell *row;
     enum rc rc = sheet_row(&run->sheet, &row);
@@ -369,7 +374,8 @@ static enum rc put_rows(struct run *run, struct tasks *t)
         qsort_r(t->groups.at, n, sizeof(struct valued *), by_cost, &n_by);
     for (size_t i = 0; rc == RC_OK && i < n; i++) {
         struct task_group *g = group_of(t, i);
-        task_sums_merge(&total, &g->sums);
+        if (n > 1)
+            task_sums_merge(&total, &g->sums);
         add_spend(&spend, &g->spend);
         if (i < shown) {
             rc = put_row(run, t, g, &g->sums, &g->spend, keys);
@@ -382,7 +388,7 @@ static enum rc put_rows(struct run *run, struct tasks *t)
         rc = put_row(run, t, NULL, &other, &other_spend, keys);
         run->n_others = 1;
     }
-    task_cells(&total, &spend, run->sheet.total + keys);
+    task_cells(n == 1 ? &group_of(t, 0)->sums : &total, &spend, run->sheet.total + keys);
     task_sums_release(&total);
     task_sums_release(&other);
     return rc == RC_OK ? drill_total(run) : rc;

@@ -222,7 +222,8 @@ static enum rc read_units(struct units *u, const struct books_table *counts, int
     struct counted *counted;
     struct ledger_rows rows;
     size_t n;
-    enum rc rc = run_sums_of(u->run, LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT, from_us, to_us, &rows);
+    enum rc rc = run_sums_of(u->run, LEDGER_SPARE | LEDGER_SPARE_CEILING, from_us, to_us,
+                             &rows);
 
     if (rc != RC_OK)
         return rc;

@@ -74,8 +74,8 @@ static enum rc ask_tasks(struct run *run, struct waste *w)
     enum rc rc;
 
     params_filter(p, &filter);
-    rc = ledger_read_task_sums(run->reader, &filter, COHORT_SPEND, p->by, p->n_by, 0, on_tasks, w,
-                               &run->fail);
+    rc = ledger_read_task_sums(run->reader, &filter, COHORT_SPEND, p->by, p->n_by,
+                               LEDGER_TASK_PARTS, on_tasks, w, &run->fail);
     return w->rc != RC_OK ? w->rc : rc;
 }
 

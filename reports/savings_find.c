@@ -244,8 +244,8 @@ enum rc savings_find(const struct savings_question *q, struct savings *out, stru
     by_value_init(&out->parts, q->n_by + SAVING_KEYS + Q_FIELDS, sizeof(struct saving_part));
     rc = ask_sums(out, fail);
     if (rc == RC_OK)
-        rc = ledger_read_task_sums(q->reader, q->filter, COHORT_SPEND, q->by, q->n_by, 0, on_tasks,
-                                   out, fail);
+        rc = ledger_read_task_sums(q->reader, q->filter, COHORT_SPEND, q->by, q->n_by,
+                                   LEDGER_TASK_AGAIN, on_tasks, out, fail);
     return out->rc != RC_OK ? out->rc : rc;
 }
 

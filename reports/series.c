@@ -196,7 +196,8 @@ static bool make_question(const struct series_question *q, const struct series_s
     if (q->def && !limit_question(q->def, from, end, asked))
         return false;
     if (!q->def) {
-        *asked = (struct ledger_question){.filter = *q->filter, .n_by = q->n_by};
+        *asked = (struct ledger_question){
+            .filter = *q->filter, .n_by = q->n_by, .want = LEDGER_COST_ALONE};
         memcpy(asked->by, q->by, q->n_by * sizeof(asked->by[0]));
         asked->filter.from_us = from;
         asked->filter.to_us = end;

@@ -83,12 +83,17 @@ struct part_sums task_sums_all(const struct task_sums *s)
     return all;
 }
 
-struct money task_sums_percentile(struct task_sums *s, unsigned percent)
+void task_sums_percentiles(const struct task_sums *s, const unsigned *percents, size_t n,
+                           struct money *out)
 {
-    size_t rank = (s->n_completed * percent + 99) / 100;
+    size_t places[MONEY_PLACES_MAX];
 
-    ASSERT(s->n_completed > 0 && percent >= 1 && percent <= 100);
-    return ledger_money_nth(s->completed, s->n_completed, rank - 1);
+    ASSERT(s->n_completed > 0 && n <= MONEY_PLACES_MAX);
+    for (size_t i = 0; i < n; i++) {
+        ASSERT(percents[i] >= 1 && percents[i] <= 100);
+        places[i] = (s->n_completed * percents[i] + 99) / 100 - 1;
+    }
+    ledger_money_places(s->completed, s->n_completed, places, n, out);
 }
 
 struct task_split task_sums_split(const struct task_sums *s)

@@ -42,8 +42,9 @@ void task_sums_release(struct task_sums *s);
 
 /* All tasks as one part. */
 struct part_sums task_sums_all(const struct task_sums *s);
-/* Nearest rank, percent 1..100; n_completed > 0. Moves `completed` about. */
-struct money task_sums_percentile(struct task_sums *s, unsigned percent);
+/* Nearest ranks, 1..MONEY_PLACES_MAX of them, of 1..100 per cent each; n_completed > 0. */
+void task_sums_percentiles(const struct task_sums *s, const unsigned *percents, size_t n,
+                           struct money *out);
 
 struct task_split {
     struct money useful, retry, failure, open, total;

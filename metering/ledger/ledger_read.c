@@ -18,11 +18,18 @@ static bool prepare(struct ledger_reader *r, sqlite3_stmt **stmt, const char *sq
     return *stmt != NULL;
 }
 
+enum {
+    TEXTS_ONE_BY_ONE = 64, /* then so many of them at once: */
+    TEXTS_RUN = 512,
+};
+#define TEXTS_OF(column, table)                                                                \
+    "SELECT id, " column " FROM " table " WHERE id>=?1 AND id<?2"
+
 static void texts_release(struct texts *t)
 {
     free(t->at);
     t->at = NULL;
-    t->cap = 0;
+    t->cap = t->n_loads = 0;
     arena_release(&t->arena);
     arena_init(&t->arena, READ_TEXTS_BYTES);
 }
@@ -56,9 +63,9 @@ struct ledger_reader *ledger_read_open(const char *path, struct fail *fail)
                  "SELECT seq FROM correction WHERE record=?1 ORDER BY seq", fail) ||
         !prepare(r, &r->line_of_id, "SELECT seq FROM record WHERE id=?1", fail) ||
         !prepare(r, &r->state, "SELECT value FROM state WHERE name=?1", fail) ||
-        !prepare(r, &r->words.find, "SELECT text FROM word WHERE id=?1", fail) ||
-        !prepare(r, &r->tagsets.find, "SELECT body FROM tagset WHERE id=?1", fail) ||
-        !prepare(r, &r->tasks.find, "SELECT name FROM task WHERE id=?1", fail))
+        !prepare(r, &r->words.find, TEXTS_OF("text", "word"), fail) ||
+        !prepare(r, &r->tagsets.find, TEXTS_OF("body", "tagset"), fail) ||
+        !prepare(r, &r->tasks.find, TEXTS_OF("name", "task"), fail))
         goto out;
     return r;
 out:
@@ -198,24 +205,48 @@ enum rc ledger_read_as_of(struct ledger_reader *r, struct ledger_as_of *out, str
 
 /* ---- texts and combinations ------------------------------------------------------ */
 
+static enum rc too_many_texts(struct fail *fail)
+{
+    *fail = (struct fail){.rc = RC_LIMIT, .doing = "hold that many texts of the ledger"};
+    return RC_LIMIT;
+}
+
+static void texts_grow(struct texts *t, size_t n)
+{
+    size_t cap = t->cap ? t->cap : 256;
+
+    if (n <= t->cap)
+        return;
+    while (cap < n)
+        cap *= 2;
+    t->at = xrealloc(t->at, cap * sizeof(*t->at));
+    memset(t->at + t->cap, 0, (cap - t->cap) * sizeof(*t->at));
+    t->cap = cap;
+}
+
+/* Who asks for many gets those of the next numbers in one go. */
 static enum rc texts_load(struct ledger_reader *r, struct texts *t, int64_t id,
                           struct fail *fail)
 {
+    int64_t run = t->n_loads++ < TEXTS_ONE_BY_ONE ? 1 : TEXTS_RUN, low = id - id % run;
     enum rc rc = RC_OK;
-    int code;
+    int code = SQLITE_DONE;
 
-    sqlite3_bind_int64(t->find, 1, id);
-    code = sqlite3_step(t->find);
-    if (code == SQLITE_ROW) {
-        t->at[id] = arena_strv(&t->arena, db_column(t->find, 0));
-        if (!t->at[id].p) {
-            *fail =
-                (struct fail){.rc = RC_LIMIT, .doing = "hold that many texts of the ledger"};
-            rc = RC_LIMIT;
-        }
-    } else {
-        rc = code == SQLITE_DONE ? read_damaged(fail) : read_failed(r, fail);
+    texts_grow(t, (size_t)(low + run));
+    sqlite3_bind_int64(t->find, 1, low);
+    sqlite3_bind_int64(t->find, 2, low + run);
+    while (rc == RC_OK && (code = sqlite3_step(t->find)) == SQLITE_ROW) {
+        struct strv *at = &t->at[sqlite3_column_int64(t->find, 0)];
+
+        if (!at->p)
+            *at = arena_strv(&t->arena, db_column(t->find, 1));
+        if (!at->p)
+            rc = too_many_texts(fail);
     }
+    if (rc == RC_OK && code != SQLITE_DONE)
+        rc = read_failed(r, fail);
+    else if (rc == RC_OK && !t->at[id].p)
+        rc = read_damaged(fail);
     sqlite3_reset(t->find);
     return rc;
 }
@@ -226,19 +257,9 @@ enum rc texts_get(struct ledger_reader *r, struct texts *t, int64_t id, struct s
     *out = STRV("");
     if (id == 0)
         return RC_OK;
-    if (id < 0 || id >= READ_TEXTS_MAX) {
-        *fail = (struct fail){.rc = RC_LIMIT, .doing = "hold that many texts of the ledger"};
-        return RC_LIMIT;
-    }
-    if ((size_t)id >= t->cap) {
-        size_t cap = t->cap ? t->cap : 256;
-
-        while (cap <= (size_t)id)
-            cap *= 2;
-        t->at = xrealloc(t->at, cap * sizeof(*t->at));
-        memset(t->at + t->cap, 0, (cap - t->cap) * sizeof(*t->at));
-        t->cap = cap;
-    }
+    if (id < 0 || id >= READ_TEXTS_MAX)
+        return too_many_texts(fail);
+    texts_grow(t, (size_t)id + 1);
     if (!t->at[id].p) {
         enum rc rc = texts_load(r, t, id, fail);
 

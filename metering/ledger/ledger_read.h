@@ -170,6 +170,16 @@ enum ledger_want {
     /* Parts of the sums that are not looked at, and may be zero: an answer may come sooner. */
     LEDGER_SPARE_TOKENS = 32,    /* tokens, reported */
     LEDGER_SPARE_TRANSPORT = 64, /* provider's costs, times, bytes */
+    /*
+     * Outcomes, errors, retries, streams, repeats, cacheable, late_priced, and what these cost;
+     * reported; the least and the most cost.
+     */
+    LEDGER_SPARE_DETAILS = 512,
+    LEDGER_SPARE_CEILING = 2048, /* cost_ceil_nano */
+    LEDGER_SPARE =
+        LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS,
+    /* requests, unpriced and cost are all that is looked at. */
+    LEDGER_COST_ALONE = 1024 | LEDGER_SPARE | LEDGER_SPARE_CEILING,
 };
 
 enum ledger_percentile {
@@ -193,6 +203,7 @@ struct ledger_row {
     int64_t start_us, end_us; /* the whole period, also where [from, to) cuts it;
                                  PERIOD_TOTAL: the filter's from and to */
     struct strv *value;       /* n_by values; empty: absent */
+    size_t place;             /* of the values in their order: equal ones have one place */
     struct ledger_sums sums;
     struct cost_histogram *histogram; /* NULL where not wanted */
     struct ledger_band *bands;        /* LEDGER_BANDS of them, or NULL */
@@ -351,23 +362,30 @@ struct ledger_task_sums {
     const struct strv *value; /* of the fields asked for, from each task's first line */
     enum task_outcome outcome;
     uint64_t tasks;
-    /* As those of struct ledger_task. */
+    /* As those of struct ledger_task; zero where they are not wanted. */
+    struct money cost;
     uint64_t requests, errors, priced, unpriced, superseded, late;
-    struct money cost, retry_cost, late_cost;
+    struct money retry_cost, late_cost;
     struct ledger_part_sum part[LEDGER_PARTS];
     /*
-     * Of completed ones, with LEDGER_TASK_EACH: the cost of each that has a request with a
-     * price, or none at all; in no order.
+     * Of completed ones: the cost of each that has a request with a price, or none at all; in
+     * no order.
      */
     struct money *each;
     size_t n_each;
 };
-enum ledger_task_sums_want { LEDGER_TASK_EACH = 1 };
+/* Beside tasks and cost, which are always told.  What is not wanted is not read. */
+enum ledger_task_sums_want {
+    LEDGER_TASK_EACH = 1,
+    LEDGER_TASK_COUNTS = 2, /* requests to late, retry_cost, late_cost */
+    LEDGER_TASK_AGAIN = 4,  /* part[PART_SUPERSEDED] */
+    LEDGER_TASK_PARTS = 8,  /* all of part */
+};
 /* Valid during the call, in which amounts may be moved about. False ends the reading. */
 typedef bool ledger_task_sums_fn(const struct ledger_task_sums *sums, void *arg);
 /*
  * What ledger_read_tasks would tell one by one, with LEDGER_TASK_COSTS, added up; in no order,
- * in a fraction of its time.  RC_LIMIT for a million combinations and more.
+ * in a fraction of its time.  want: of enum ledger_task_sums_want.  RC_LIMIT for a million combinations and more.
  */
 enum rc ledger_read_task_sums(struct ledger_reader *r, const struct ledger_filter *filter,
                               enum ledger_cohort cohort, const struct ledger_field *by,

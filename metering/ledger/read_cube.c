@@ -127,7 +127,7 @@ static bool knows(enum cube_kind kind, const struct ledger_field *f,
 
 static unsigned wants(enum cube_kind kind)
 {
-    const unsigned any = LEDGER_WANT_REQUESTS | LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT;
+    const unsigned any = LEDGER_WANT_REQUESTS | LEDGER_COST_ALONE;
 
     /* Rollups have the histograms of what they tell apart, and requests those of all else. */
     return any | (kind == CUBE_CLASS ? LEDGER_WANT_BANDS
@@ -456,7 +456,26 @@ static void add_bands(struct adding *g)
     }
 }
 
-static bool is_spared(unsigned want, size_t offset)
+static bool is_detail(size_t offset)
+{
+    static const size_t details[] = {
+        offsetof(struct ledger_sums, errors),      offsetof(struct ledger_sums, error_cost),
+        offsetof(struct ledger_sums, retries),     offsetof(struct ledger_sums, streams),
+        offsetof(struct ledger_sums, repeats),     offsetof(struct ledger_sums, repeat_cost),
+        offsetof(struct ledger_sums, cacheable),   offsetof(struct ledger_sums, late_priced),
+        offsetof(struct ledger_sums, correction_cost)};
+
+    for (size_t i = 0; i < sizeof(details) / sizeof(*details); i++) {
+        if (offset == details[i])
+            return true;
+    }
+    return (offset >= offsetof(struct ledger_sums, by_outcome) &&
+            offset < offsetof(struct ledger_sums, errors)) ||
+           (offset >= offsetof(struct ledger_sums, reported) &&
+            offset < offsetof(struct ledger_sums, cost));
+}
+
+static bool is_part_spared(unsigned want, size_t offset)
 {
     bool is_tokens = offset >= offsetof(struct ledger_sums, tokens) &&
                      offset < offsetof(struct ledger_sums, cost);
@@ -466,7 +485,19 @@ static bool is_spared(unsigned want, size_t offset)
     is_transport |= offset == offsetof(struct ledger_sums, provider_costs) ||
                     offset == offsetof(struct ledger_sums, provider_cost);
     return (is_tokens && want & LEDGER_SPARE_TOKENS) ||
+           (want & LEDGER_SPARE_DETAILS && is_detail(offset)) ||
+           (want & LEDGER_SPARE_CEILING &&
+            offset == offsetof(struct ledger_sums, cost_ceil_nano)) ||
            (is_transport && want & LEDGER_SPARE_TRANSPORT);
+}
+
+static bool is_spared(unsigned want, size_t offset)
+{
+    if (!want_is_cost_alone(want))
+        return is_part_spared(want, offset);
+    return offset != offsetof(struct ledger_sums, requests) &&
+           offset != offsetof(struct ledger_sums, unpriced) &&
+           offset != offsetof(struct ledger_sums, cost);
 }
 
 static void add_block(struct adding *g)
@@ -478,7 +509,8 @@ static void add_block(struct adding *g)
     make_room(g);
     for (unsigned k = 0; p->facts.rc == RC_OK && ledger_sums_count(k, &field); k++) {
         ASSERT(k < CUBE_COUNTS_MAX);
-        if (field.offset == offsetof(struct ledger_sums, priced))
+        if (field.offset == offsetof(struct ledger_sums, priced) &&
+            !(want & LEDGER_SPARE_DETAILS))
             add_extremes(g, &field);
         else if (!is_spared(want, field.offset))
             add_count(g, k, &field);

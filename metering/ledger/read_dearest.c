@@ -70,6 +70,19 @@ static bool may_hold(struct facts *f, const struct dearest *d)
     return most >= d->least.cost;
 }
 
+/* Some request that is picked may be among them. */
+static bool may_hold_picked(struct fact_pick *p, const struct dearest *d)
+{
+    const money_int *cost = facts_amount(&p->facts, FACT_COST);
+    bool any = false;
+
+    if (!d->is_full || !d->least.is_priced)
+        return true;
+    for (size_t i = 0; i < p->facts.n; i++)
+        any |= p->row[i] != PICK_NONE && (cost ? cost[i] : 0) >= d->least.cost;
+    return any;
+}
+
 static void take_block(struct fact_pick *p, struct dearest *d)
 {
     struct facts *f = &p->facts;
@@ -96,8 +109,10 @@ static enum rc find(struct answer *a, struct dearest *d, struct fail *fail)
 
     if (!p)
         return fail->rc;
+    p->spares_combo = true;
+    /* Conditions leave little: what they leave is looked at. Else the costs say more. */
     while (facts_next(&p->facts)) {
-        if (may_hold(&p->facts, d) && pick_here(p))
+        if ((f->n_where || may_hold(&p->facts, d)) && pick_here(p) && may_hold_picked(p, d))
             take_block(p, d);
     }
     rc = p->facts.rc;

@@ -2,6 +2,9 @@
  * read_distinct.c - how many customers, or users, each group has: from columns, by one bit for
  * each number of a text that occurs.
  *
+ * What their requests cost is mostly all that the group cost: where that is added up already,
+ * the costs of single requests are read only in blocks where one has no such text, and taken off.
+ *
  * Sums by that field would say it too, with a row for each value; so they do where columns do
  * not know a condition or a field, and where the bits would take too much memory.
  */
@@ -9,14 +12,15 @@
 
 #include "base/check.h"
 #include "base/xalloc.h"
-#include "metering/ledger/read_fact_pick.h"
+#include "metering/ledger/read_cube.h"
 
 enum { BITS_BYTES_MAX = 128 << 20 };
 
 /* Of a row of the answer. */
 struct members {
     uint64_t *bits; /* by number of the text */
-    uint64_t n, priced;
+    uint64_t n;
+    uint64_t priced; /* with the next: of requests that have one; of_rest: that have none */
     struct money cost;
 };
 
@@ -27,6 +31,7 @@ struct distinct {
     struct members *of;
     size_t cap, n_sets;
     bool is_too_much;
+    bool of_rest;
 };
 
 /* ---- from columns ------------------------------------------------------------------------- */
@@ -58,17 +63,12 @@ static struct members *members_of(struct distinct *d, int32_t row)
     return m;
 }
 
-static void add_block(struct distinct *d, struct fact_pick *p)
+static void add_members(struct distinct *d, struct fact_pick *p, const int64_t *subject)
 {
     struct facts *f = &p->facts;
-    const int64_t *subject = facts_number(f, d->column);
-    const int64_t *attempt = facts_number(f, FACT_ATTEMPT);
-    const int64_t *flags = facts_number(f, FACT_FLAGS);
-    const money_int *cost = facts_amount(f, FACT_COST);
 
-    for (size_t i = 0; subject && f->rc == RC_OK && i < f->n; i++) {
-        int64_t id = subject[i], number = attempt ? attempt[i] : 0;
-        bool is_priced = flags && (flags[i] & FACT_IS_PRICED);
+    for (size_t i = 0; subject && i < f->n; i++) {
+        int64_t id = subject[i];
         struct members *m;
         uint64_t bit;
 
@@ -84,11 +84,51 @@ static void add_block(struct distinct *d, struct fact_pick *p)
         bit = UINT64_C(1) << id % 64;
         m->n += !(m->bits[id / 64] & bit);
         m->bits[id / 64] |= bit;
-        /* As sums do: a correction of what was priced adds to the cost alone. */
+    }
+}
+
+/* As sums do: a correction of what was priced adds to the cost alone. */
+static void add_costs(struct distinct *d, struct fact_pick *p, const int64_t *subject)
+{
+    struct facts *f = &p->facts;
+    const int64_t *attempt = facts_number(f, FACT_ATTEMPT);
+    const int64_t *flags = facts_number(f, FACT_FLAGS);
+    const money_int *cost = facts_amount(f, FACT_COST);
+
+    for (size_t i = 0; f->rc == RC_OK && i < f->n; i++) {
+        int64_t number = attempt ? attempt[i] : 0;
+        bool is_priced = flags && (flags[i] & FACT_IS_PRICED);
+        struct members *m;
+
+        if (p->row[i] == PICK_NONE || (!subject || subject[i] == 0) != d->of_rest)
+            continue;
+        m = members_of(d, p->row[i]);
+        if (!m)
+            return;
         m->priced += number < 0 ? number == ATTEMPT_LATE_PRICE : is_priced;
         if (number < 0 || is_priced)
             m->cost = ledger_money_add(m->cost, (struct money){cost ? cost[i] : 0});
     }
+}
+
+static bool has_zero(const int64_t *v, size_t n)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < n; i++)
+        any |= v[i] == 0;
+    return any;
+}
+
+static void add_block(struct distinct *d, struct fact_pick *p)
+{
+    const int64_t *subject = facts_number(&p->facts, d->column);
+
+    add_members(d, p, subject);
+    if (p->facts.rc != RC_OK || d->is_too_much)
+        return;
+    if (!d->of_rest || !subject || has_zero(subject, p->facts.n))
+        add_costs(d, p, subject);
 }
 
 static enum rc each_block(struct distinct *d, struct fail *fail)
@@ -125,15 +165,40 @@ static int by_values(const void *one, const void *other, void *arg)
     return order;
 }
 
-static void tell(struct distinct *d, ledger_distinct_fn *fn, void *arg)
+static bool same_values(const struct strv *a, const struct strv *b, size_t n)
 {
-    size_t *order = xcalloc(d->a.n_rows + 1, sizeof(*order));
+    for (size_t i = 0; i < n; i++) {
+        if (!strv_eq(a[i], b[i]))
+            return false;
+    }
+    return true;
+}
+
+/* What the group cost in all, less what is of the rest; rows are in order, as the groups are. */
+static enum rc less_rest(const struct distinct *d, const struct ledger_rows *all, size_t *at,
+                         struct ledger_distinct *told, struct fail *fail)
+{
+    while (*at < all->n && !same_values(all->at[*at].value, told->value, d->a.q->n_by))
+        ++*at;
+    if (*at == all->n || all->at[*at].sums.priced < told->priced)
+        return read_damaged(fail);
+    told->priced = all->at[*at].sums.priced - told->priced;
+    told->cost = money_sub(all->at[*at].sums.cost, told->cost);
+    return RC_OK;
+}
+
+/* all: sums of the groups, where costs are of the rest. */
+static enum rc tell(struct distinct *d, const struct ledger_rows *all, ledger_distinct_fn *fn,
+                    void *arg, struct fail *fail)
+{
+    size_t *order = xcalloc(d->a.n_rows + 1, sizeof(*order)), at = 0;
+    enum rc rc = RC_OK;
 
     for (size_t i = 0; i < d->a.n_rows; i++)
         order[i] = i;
     if (d->a.n_rows)
         qsort_r(order, d->a.n_rows, sizeof(*order), by_values, d);
-    for (size_t k = 0; k < d->a.n_rows; k++) {
+    for (size_t k = 0; rc == RC_OK && k < d->a.n_rows; k++) {
         size_t i = order[k];
         struct ledger_distinct told = {.value = d->a.rows[i].value};
 
@@ -142,10 +207,40 @@ static void tell(struct distinct *d, ledger_distinct_fn *fn, void *arg)
         told.n = d->of[i].n;
         told.priced = d->of[i].priced;
         told.cost = d->of[i].cost;
-        if (!fn(&told, arg))
+        if (d->of_rest)
+            rc = less_rest(d, all, &at, &told, fail);
+        if (rc == RC_OK && !fn(&told, arg))
             break;
     }
     free(order);
+    return rc;
+}
+
+/* Whether what the groups cost in all is added up already. */
+static enum rc is_added_up(struct answer *a, bool *out, struct fail *fail)
+{
+    enum cube_kind kind;
+    enum rc rc = answer_cube_kind(a, &kind, fail);
+
+    *out = rc == RC_OK && kind < CUBE_KINDS;
+    return rc;
+}
+
+static enum rc tell_all(struct distinct *d, ledger_distinct_fn *fn, void *arg, struct fail *fail)
+{
+    struct ledger_question q = *d->a.q;
+    struct ledger_rows all = {.n = 0};
+    enum rc rc = RC_OK;
+
+    q.want |= LEDGER_SPARE | LEDGER_SPARE_CEILING;
+    if (d->of_rest)
+        rc = ledger_read_sums(d->a.reader, &q, &all, fail);
+    if (rc != RC_OK)
+        return rc;
+    rc = tell(d, &all, fn, arg, fail);
+    if (d->of_rest)
+        ledger_rows_release(&all);
+    return rc;
 }
 
 static enum rc from_columns(struct ledger_reader *r, const struct ledger_question *q,
@@ -166,11 +261,14 @@ static enum rc from_columns(struct ledger_reader *r, const struct ledger_questio
         rc = db_query_int(r->db, "SELECT coalesce(max(id), 0) FROM word", &most, fail,
                           "read the ledger");
     d.words = (size_t)(most < 0 ? 0 : most) / 64 + 1;
+    d.a.can_use_facts = can;
+    if (rc == RC_OK && can)
+        rc = is_added_up(&d.a, &d.of_rest, fail);
     if (rc == RC_OK && can)
         rc = each_block(&d, fail);
     *done = rc == RC_OK && can && !d.is_too_much;
     if (*done)
-        tell(&d, fn, arg);
+        rc = tell_all(&d, fn, arg, fail);
     for (size_t i = 0; i < d.cap; i++)
         free(d.of[i].bits);
     free(d.of);
@@ -179,15 +277,6 @@ static enum rc from_columns(struct ledger_reader *r, const struct ledger_questio
 }
 
 /* ---- from sums ----------------------------------------------------------------------------- */
-
-static bool same_values(const struct strv *a, const struct strv *b, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (!strv_eq(a[i], b[i]))
-            return false;
-    }
-    return true;
-}
 
 static enum rc from_sums(struct ledger_reader *r, const struct ledger_question *question,
                          const struct ledger_field *field, ledger_distinct_fn *fn, void *arg,
@@ -200,7 +289,7 @@ static enum rc from_sums(struct ledger_reader *r, const struct ledger_question *
     enum rc rc;
 
     q.by[q.n_by++] = *field;
-    q.want |= LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT;
+    q.want |= LEDGER_SPARE | LEDGER_SPARE_CEILING;
     rc = ledger_read_sums(r, &q, &rows, fail);
     if (rc != RC_OK)
         return rc;

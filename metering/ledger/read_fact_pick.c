@@ -232,6 +232,7 @@ static enum rc classify(struct fact_pick *p)
     const struct ledger_reader *r = a->reader;
     struct dict classes;
     struct buf key;
+    size_t n_of_class = 0; /* of the first */
     enum rc rc = RC_OK;
 
     p->n_combos = r->n_combos ? (size_t)r->combos[r->n_combos - 1].id + 1 : 1;
@@ -252,7 +253,9 @@ static enum rc classify(struct fact_pick *p)
         p->class_of[c->id] = at ? (int32_t)*at : (int32_t)classes.n;
         if (!at)
             dict_put(&classes, buf_view(&key), p->class_of[c->id]);
+        n_of_class += p->class_of[c->id] == 0;
     }
+    p->is_one_class = n_of_class == r->n_combos;
     buf_release(&key);
     dict_release(&classes);
     return rc;
@@ -266,9 +269,11 @@ static void fail_with(struct fact_pick *p, enum rc rc)
     p->facts.rc = rc;
 }
 
-static void pick_by_combo(struct fact_pick *p, const int64_t *combo)
+static void pick_by_combo(struct fact_pick *p)
 {
-    for (size_t i = 0; i < p->facts.n; i++) {
+    const int64_t *combo = facts_number(&p->facts, FACT_COMBO);
+
+    for (size_t i = 0; p->facts.rc == RC_OK && i < p->facts.n; i++) {
         uint64_t id = combo ? (uint64_t)combo[i] : 0;
 
         if (id >= p->n_combos || !p->combo_of[id]) {
@@ -469,7 +474,11 @@ static enum rc row_of(struct fact_pick *p, size_t i, int64_t *row, struct fail *
         enum rc rc;
 
         if (field_is_of_combo(by)) {
-            values[k] = combo_value(p->combo_of[combo ? combo[i] : 0], by->id);
+            uint64_t id = combo ? (uint64_t)combo[i] : 0;
+
+            if (id >= p->n_combos || !p->combo_of[id])
+                return read_damaged(fail);
+            values[k] = combo_value(p->combo_of[id], by->id);
             continue;
         }
         raw = facts_number(f, pick_column(by));
@@ -521,10 +530,12 @@ static void find_rows(struct fact_pick *p)
 static void pick_block(struct fact_pick *p)
 {
     bool is_of_one = is_of_one_period(p);
-    const int64_t *combo = facts_number(&p->facts, FACT_COMBO);
 
-    if (p->facts.rc == RC_OK)
-        pick_by_combo(p, combo);
+    /* Rows of cubes are added without a look at their combinations. */
+    if ((p->spares_combo || p->facts.place->is_cube) && p->is_one_class)
+        memset(p->row, 0, p->facts.n * sizeof(*p->row));
+    else
+        pick_by_combo(p);
     for (size_t k = 0; p->facts.rc == RC_OK && k < p->n_where; k++)
         pick_by_condition(p, &p->fields[k]);
     for (size_t k = p->n_where; p->facts.rc == RC_OK && k < p->n_fields; k++)
@@ -543,10 +554,30 @@ bool pick_here(struct fact_pick *p)
     return p->facts.rc == RC_OK && p->n_picked > 0;
 }
 
+/* By start, whether any request of the block is of the time: at a window's edge few are. */
+static bool has_any_start(struct fact_pick *p)
+{
+    const struct ledger_filter *f = &p->answer->q->filter;
+    const int64_t *end = facts_number(&p->facts, FACT_END);
+    const int64_t *start = facts_number(&p->facts, FACT_START);
+    bool any = false;
+
+    for (size_t i = 0; i < p->facts.n; i++) {
+        int64_t us = end ? end[i] : 0;
+        int64_t began = (int64_t)((uint64_t)us + (uint64_t)(start ? start[i] : 0));
+
+        any |= (us >= p->facts.from_us) & (us < p->facts.to_us) & (began >= f->from_us) &
+               (began < f->to_us);
+    }
+    return any || p->facts.rc != RC_OK;
+}
+
 bool pick_next(struct fact_pick *p)
 {
     while (facts_next(&p->facts)) {
         if (is_all_left_out(p))
+            continue;
+        if (p->answer->q->filter.by_start && !has_any_start(p))
             continue;
         if (pick_here(p))
             return true;

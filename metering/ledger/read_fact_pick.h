@@ -35,6 +35,8 @@ struct fact_pick {
     struct answer *answer;
     struct facts facts;
     bool make; /* rows that are not there yet */
+    bool spares_combo; /* nobody looks at combo_of of the requests that are picked */
+    bool is_one_class; /* every combination is of the same class */
 
     struct pick_field *fields; /* conditions, then those grouped by */
     size_t n_where, n_fields;

@@ -102,6 +102,43 @@ static void add_priced(struct ledger_sums *s, const struct combo *c, int64_t fla
         add_money(&s->repeat_cost, cost);
 }
 
+/* What LEDGER_SPARE_DETAILS leaves. */
+static void add_plain(struct fact_pick *p, const struct columns *k)
+{
+    const int64_t *combo = facts_number(&p->facts, FACT_COMBO);
+
+    for (size_t i = 0; i < p->facts.n; i++) {
+        const struct combo *c = p->combo_of[combo ? combo[i] : 0];
+        int64_t attempt = k->attempt ? k->attempt[i] : 0;
+        bool is_priced = k->flags && k->flags[i] & FACT_IS_PRICED;
+        money_int cost = k->cost ? k->cost[i] : 0, list = cost + (k->list ? k->list[i] : 0);
+        struct ledger_sums *s;
+
+        if (p->row[i] == PICK_NONE)
+            continue;
+        s = &p->answer->rows[p->row[i]].sums;
+        if (attempt < 0) {
+            add(&s->corrections, 1);
+            add(&s->priced, attempt == ATTEMPT_LATE_PRICE);
+        } else {
+            add(&s->requests, 1);
+            add(&s->by_usage_source[c->usage_source], 1);
+            add(&s->priced, is_priced);
+            add(&s->unpriced, !is_priced);
+        }
+        if (attempt >= 0 && !is_priced)
+            continue;
+        add_money(&s->cost, cost);
+        add_money(&s->list, list);
+        if (c->usage_source == USAGE_PARTIAL || c->usage_source == USAGE_ESTIMATED)
+            add_money(&s->estimated_cost, cost);
+        if (attempt < 0)
+            continue;
+        add(&s->price_partial, c->price_status == PRICE_PARTIAL);
+        add(&s->cost_ceil_nano, ceil_nano(cost));
+    }
+}
+
 static void add_requests(struct fact_pick *p, const struct columns *k)
 {
     const int64_t *combo = facts_number(&p->facts, FACT_COMBO);
@@ -263,7 +300,9 @@ void answer_add_block(struct fact_pick *p)
                               .cost = facts_amount(f, FACT_COST),
                               .list = facts_amount(f, FACT_LIST)};
 
-    if (f->rc == RC_OK)
+    if (f->rc == RC_OK && want & LEDGER_SPARE_DETAILS)
+        add_plain(p, &k);
+    else if (f->rc == RC_OK)
         add_requests(p, &k);
     if (f->rc == RC_OK && !(want & LEDGER_SPARE_TOKENS))
         add_tokens(p);
@@ -390,6 +429,7 @@ enum rc answer_each_cost(struct answer *a, const uint16_t *wanted, struct latenc
 
     if (!p)
         return rc == RC_OK ? fail->rc : rc;
+    p->spares_combo = true;
     sets = wanted_sets(wanted, a->n_rows);
     while (rc == RC_OK && pick_next(p)) {
         a->fact_rows += p->n_picked;

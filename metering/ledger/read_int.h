@@ -26,7 +26,7 @@ enum {
 struct texts {
     sqlite3_stmt *find;
     struct strv *at; /* p NULL: not read yet */
-    size_t cap;
+    size_t cap, n_loads;
     struct arena arena;
 };
 
@@ -249,7 +249,20 @@ struct answer {
     bool can_use_facts;
     bool has_histograms; /* of the time at hand: they are not added again */
     enum cube_kind cube_kind; /* CUBE_KINDS: no kind answers the question */
+    struct near_row *near;    /* by group: the row that was found last */
+    size_t cap_near;
 };
+struct near_row {
+    int64_t period; /* plus one; 0: none */
+    size_t row;
+};
+static inline bool want_is_cost_alone(unsigned want)
+{
+    const unsigned more = LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS | LEDGER_WANT_METERS |
+                          LEDGER_WANT_PERCENTILES;
+
+    return (want & LEDGER_COST_ALONE) == LEDGER_COST_ALONE && !(want & more);
+}
 /* An answer without rows; periods are those of the question within what there is. */
 void answer_init(struct answer *a, struct ledger_reader *r, const struct ledger_question *q);
 enum rc answer_make_periods(struct answer *a, struct fail *fail) RC_MUST;
@@ -262,12 +275,25 @@ bool read_dearest_can(const struct ledger_filter *f, uint64_t limit, uint64_t of
 enum rc read_dearest(struct ledger_reader *r, const struct ledger_filter *f, uint64_t limit,
                      uint64_t offset, ledger_line_fn *fn, void *arg, struct fail *fail) RC_MUST;
 /*
+ * read_by_start.c: a window of a limit by the ends of its requests: what can be told from whole
+ * buckets, and then what of it began before, or ended after, the window.  answer_is_by_ends: it
+ * may be answered so.  answer_by_end: the question by ends; free() it.
+ */
+bool answer_is_by_ends(const struct answer *a);
+struct ledger_question *answer_by_end(const struct answer *a);
+enum rc answer_mend_ends(struct answer *a, struct fail *fail) RC_MUST;
+/* read_rows.c: what a row has beside its sums, as the answer wants. */
+enum rc answer_init_row(struct answer *a, struct ledger_row *row, struct fail *fail) RC_MUST;
+enum rc read_too_many(struct fail *fail, const char *doing);
+/* Rows in order of period, then of their values, which get their places. */
+void answer_put_in_order(struct answer *a);
+/*
  * read_kept.c: takes out of the answer what deleted lines that began before from_us added
  * to rollups from there on; made of sums alone.
  */
 enum rc answer_take_carried(struct answer *a, int64_t from_us, struct fail *fail) RC_MUST;
-/* Row of a combination at a time, like answer_row. */
-enum rc answer_combo_row(struct answer *a, int64_t us, const struct combo *c,
+/* Row of a combination in a period (-1: none), like answer_row; NULL: the filter leaves it out. */
+enum rc answer_combo_row(struct answer *a, int64_t period, const struct combo *c, bool make,
                          struct ledger_row **out, struct fail *fail) RC_MUST;
 /* Row of a line, made where make says so; NULL where the line is in no period, or has none. */
 enum rc answer_row(struct answer *a, const struct line *line, const struct combo *c, bool make,

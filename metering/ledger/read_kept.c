@@ -134,7 +134,7 @@ static enum rc take_one(struct answer *a, int64_t from_us, sqlite3_stmt *stmt,
         return read_damaged(fail);
     if (!combo_matches(&a->q->filter, c))
         return RC_OK;
-    rc = answer_combo_row(a, from_us, c, &row, fail);
+    rc = answer_combo_row(a, answer_period_at(a, from_us), c, false, &row, fail);
     if (rc == RC_OK && row)
         ledger_sums_take(&row->sums, &sums.sums);
     return rc;

@@ -20,6 +20,6 @@ enum rc latencies_add(struct latencies *l, size_t row, int64_t us, struct fail *
 /* The requests of the block at hand that are picked; corrections are none. */
 enum rc latencies_add_block(struct latencies *l, struct fact_pick *p, struct fail *fail) RC_MUST;
 /* Fills rows and total.  RC_BAD where a row has fewer than it counts. */
-enum rc latencies_finish(const struct latencies *l, struct answer *a, struct fail *fail) RC_MUST;
+enum rc latencies_finish(struct latencies *l, struct answer *a, struct fail *fail) RC_MUST;
 
 #endif

@@ -13,13 +13,6 @@
 #include "base/xalloc.h"
 #include "metering/ledger/read_cube.h"
 
-enum {
-    GROUP_NONE = -1,    /* the filter leaves the combination out */
-    GROUP_UNKNOWN = -2, /* not asked yet */
-    KEY_BYTES = 64 << 10,
-};
-#define ANSWER_BYTES ((size_t)4 << 30)
-
 /* Buckets [low, high) of one level. */
 struct span {
     enum rollup_level level;
@@ -32,12 +25,6 @@ struct plan {
 };
 
 /* ---- periods ------------------------------------------------------------------- */
-
-static enum rc too_many(struct fail *fail, const char *doing)
-{
-    *fail = (struct fail){.rc = RC_LIMIT, .doing = doing};
-    return RC_LIMIT;
-}
 
 /* Bounds of what there is, so that "always" is not cut into periods without end. */
 static enum rc data_bounds(struct ledger_reader *r, int64_t *from_us, int64_t *to_us,
@@ -84,7 +71,7 @@ enum rc answer_make_periods(struct answer *a, struct fail *fail)
 
         zone_period(a->q->zone, a->q->grain, at, &p.start_us, &p.end_us);
         if (p.end_us <= at || a->n_periods == LEDGER_ROWS_MAX)
-            return too_many(fail, "answer for that many periods");
+            return read_too_many(fail, "answer for that many periods");
         p.from_us = at;
         p.to_us = p.end_us < to_us ? p.end_us : to_us;
         add_period(a, &p);
@@ -106,6 +93,14 @@ int64_t answer_period_at(const struct answer *a, int64_t us)
             high = middle;
     }
     return low < a->n_periods && a->periods[low].from_us <= us ? (int64_t)low : -1;
+}
+
+/* The same, where the one before was that of period *near. */
+static int64_t period_of(const struct answer *a, int64_t us, int64_t *near)
+{
+    if (*near < 0 || us < a->periods[*near].from_us || us >= a->periods[*near].to_us)
+        *near = answer_period_at(a, us);
+    return *near;
 }
 
 /* ---- the plan -------------------------------------------------------------------- */
@@ -170,7 +165,7 @@ static void cover(struct plan *plan, int64_t from_us, int64_t to_us)
 static bool is_carried(const struct answer *a)
 {
     return a->q->filter.by_start && a->n_periods == 1 &&
-           a->periods[0].from_us < a->reader->kept_from_us && a->want == 0;
+           a->periods[0].from_us < a->reader->kept_from_us && !(a->want & ~(unsigned)LEDGER_SPARE);
 }
 
 /*
@@ -212,191 +207,35 @@ static void make_plan(const struct answer *a, struct plan *plan)
     }
 }
 
-/* ---- rows -------------------------------------------------------------------------- */
-
-static void *take(struct answer *a, size_t n, struct fail *fail)
-{
-    void *p = arena_alloc(&a->arena, n);
-
-    if (!p)
-        too_many(fail, "answer with that many rows");
-    return p;
-}
-
-static enum rc init_row(struct answer *a, struct ledger_row *row, struct fail *fail)
-{
-    if (a->want & LEDGER_WANT_HISTOGRAM) {
-        row->histogram = take(a, sizeof(*row->histogram), fail);
-        if (!row->histogram)
-            return RC_LIMIT;
-    }
-    if (a->want & LEDGER_WANT_BANDS) {
-        row->bands = take(a, LEDGER_BANDS * sizeof(*row->bands), fail);
-        if (!row->bands)
-            return RC_LIMIT;
-    }
-    if (a->want & LEDGER_WANT_METERS) {
-        row->meters = take(a, METER_COUNT * sizeof(*row->meters), fail);
-        if (!row->meters)
-            return RC_LIMIT;
-    }
-    return RC_OK;
-}
-
-/* Number of the group with these values; made where it is new and make says so. */
-static enum rc group_of(struct answer *a, const struct strv *values, bool make, int64_t *out,
-                        struct fail *fail)
-{
-    size_t n = a->q->n_by;
-    struct strv *kept;
-    const int64_t *known;
-    struct buf key;
-    enum rc rc = RC_OK;
-
-    *out = GROUP_NONE;
-    buf_init(&key, KEY_BYTES);
-    for (size_t i = 0; i < n && rc == RC_OK; i++) {
-        rc = buf_append(&key, (const char *)&values[i].n, sizeof(values[i].n));
-        if (rc == RC_OK)
-            rc = buf_append_strv(&key, values[i]);
-    }
-    known = rc == RC_OK ? dict_get(&a->groups, buf_view(&key)) : NULL;
-    if (known)
-        *out = *known;
-    if (rc != RC_OK || known || !make)
-        goto out;
-    kept = take(a, (n + 1) * sizeof(*kept), fail);
-    for (size_t i = 0; kept && i < n; i++) {
-        kept[i] = arena_strv(&a->arena, values[i]);
-        if (!kept[i].p)
-            kept = NULL;
-    }
-    if (!kept || a->n_groups == LEDGER_ROWS_MAX) {
-        rc = too_many(fail, "answer with that many rows");
-        goto out;
-    }
-    if ((a->n_groups & (a->n_groups - 1)) == 0)
-        a->group_values = xrealloc(a->group_values, (a->n_groups ? a->n_groups * 2 : 1) *
-                                                        sizeof(*a->group_values));
-    a->group_values[a->n_groups] = kept;
-    *out = (int64_t)a->n_groups;
-    dict_put(&a->groups, buf_view(&key), (int64_t)a->n_groups++);
-out:
-    buf_release(&key);
-    return rc;
-}
-
-static enum rc row_at(struct answer *a, int64_t group, int64_t period, bool make,
-                      struct ledger_row **out, struct fail *fail)
-{
-    int64_t key[2] = {group, period};
-    struct strv bytes = strv_make((const char *)key, sizeof(key));
-    const int64_t *at = dict_get(&a->row_of, bytes);
-    struct ledger_row *row;
-
-    *out = at ? &a->rows[*at] : NULL;
-    if (at || !make)
-        return RC_OK;
-    if (a->n_rows == LEDGER_ROWS_MAX)
-        return too_many(fail, "answer with that many rows");
-    if (a->n_rows == a->cap_rows) {
-        a->cap_rows = a->cap_rows ? a->cap_rows * 2 : 16;
-        a->rows = xrealloc(a->rows, a->cap_rows * sizeof(*a->rows));
-    }
-    row = &a->rows[a->n_rows];
-    memset(row, 0, sizeof(*row));
-    row->start_us = a->periods[period].start_us;
-    row->end_us = a->periods[period].end_us;
-    row->value = a->group_values[group];
-    if (init_row(a, row, fail) != RC_OK)
-        return RC_LIMIT;
-    dict_put(&a->row_of, bytes, (int64_t)a->n_rows++);
-    *out = row;
-    return RC_OK;
-}
-
-/* Group of a combination, where grouping asks for nothing else. */
-static enum rc combo_group(struct answer *a, const struct combo *c, int64_t *out,
-                           struct fail *fail)
-{
-    int32_t *known = &a->combo_group[c - a->reader->combos];
-    struct strv values[LEDGER_GROUP_MAX];
-    enum rc rc;
-
-    *out = *known;
-    if (*known != GROUP_UNKNOWN)
-        return RC_OK;
-    for (size_t i = 0; i < a->q->n_by; i++)
-        values[i] = combo_value(c, a->q->by[i].id);
-    rc = combo_matches(&a->q->filter, c) ? group_of(a, values, true, out, fail) : RC_OK;
-    if (*out == GROUP_UNKNOWN)
-        *out = GROUP_NONE;
-    if (rc == RC_OK)
-        *known = (int32_t)*out;
-    return rc;
-}
-
-enum rc answer_combo_row(struct answer *a, int64_t us, const struct combo *c,
-                         struct ledger_row **out, struct fail *fail)
-{
-    int64_t period = answer_period_at(a, us), group;
-    enum rc rc;
-
-    *out = NULL;
-    if (period < 0)
-        return RC_OK;
-    rc = combo_group(a, c, &group, fail);
-    return rc == RC_OK && group >= 0 ? row_at(a, group, period, false, out, fail) : rc;
-}
-
-enum rc answer_row(struct answer *a, const struct line *line, const struct combo *c, bool make,
-                   struct ledger_row **out, struct fail *fail)
-{
-    int64_t period = answer_period_at(a, a->q->filter.by_start ? line->start_us : line->end_us), group;
-    struct strv values[LEDGER_GROUP_MAX];
-    bool is_of_combo = true;
-    enum rc rc = RC_OK;
-
-    *out = NULL;
-    if (period < 0)
-        return RC_OK;
-    for (size_t i = 0; i < a->q->n_by && rc == RC_OK; i++) {
-        is_of_combo &= field_is_of_combo(&a->q->by[i]);
-        rc = line_value(a->reader, line, c, &a->q->by[i], &values[i], fail);
-    }
-    if (rc != RC_OK)
-        return rc;
-    rc =
-        is_of_combo ? combo_group(a, c, &group, fail) : group_of(a, values, make, &group, fail);
-    return rc == RC_OK && group >= 0 ? row_at(a, group, period, make, out, fail) : rc;
-}
-
-enum rc answer_row_at(struct answer *a, const struct strv *values, int64_t period, bool make,
-                      int64_t *out, struct fail *fail)
-{
-    struct ledger_row *row = NULL;
-    int64_t group = GROUP_NONE;
-    enum rc rc = period < 0 ? RC_OK : group_of(a, values, make, &group, fail);
-
-    if (rc == RC_OK && group >= 0)
-        rc = row_at(a, group, period, make, &row, fail);
-    *out = row ? row - a->rows : -1;
-    return rc;
-}
+/* ---- reading ------------------------------------------------------------------------ */
 
 static struct rollup rollup_of(const struct ledger_row *row)
 {
     return (struct rollup){row->sums, row->histogram, row->bands, row->meters};
 }
 
-/* ---- reading ------------------------------------------------------------------------ */
+/* Requests and cost stand beside the sums; false where the cost is more than there is room for. */
+static bool add_cost_alone(struct ledger_row *row, const struct combo *c, sqlite3_stmt *stmt)
+{
+    int64_t nano = sqlite3_column_int64(stmt, 4);
+    uint64_t requests = (uint64_t)sqlite3_column_int64(stmt, 3);
+
+    if (nano == INT64_MAX || nano == INT64_MIN || requests >= INT64_MAX)
+        return false;
+    row->sums.requests += requests;
+    row->sums.unpriced += c->price_status == PRICE_NONE ? requests : 0;
+    row->sums.cost = ledger_money_add(
+        row->sums.cost,
+        (struct money){(money_int)nano * ATTO_PER_NANO + sqlite3_column_int64(stmt, 5)});
+    return true;
+}
 
 static enum rc add_rollup_row(struct answer *a, const struct span *span, sqlite3_stmt *stmt,
-                              struct fail *fail)
+                              int64_t *period_near, struct fail *fail)
 {
-    int64_t us = sqlite3_column_int64(stmt, 0) * rollup_width_us(span->level), group;
+    int64_t us = sqlite3_column_int64(stmt, 0) * rollup_width_us(span->level);
     const struct combo *c = read_combo(a->reader, sqlite3_column_int64(stmt, 1));
-    int64_t period = answer_period_at(a, us);
+    int64_t period = period_of(a, us, period_near);
     struct ledger_row *row;
     enum rc rc;
 
@@ -405,12 +244,11 @@ static enum rc add_rollup_row(struct answer *a, const struct span *span, sqlite3
         return read_damaged(fail);
     if (period < 0) /* by start: the period's bucket begins later than the period */
         return RC_OK;
-    rc = combo_group(a, c, &group, fail);
-    if (rc != RC_OK || group < 0)
+    rc = answer_combo_row(a, period, c, true, &row, fail);
+    if (rc != RC_OK || !row)
         return rc;
-    rc = row_at(a, group, period, true, &row, fail);
-    if (rc != RC_OK)
-        return rc;
+    if (want_is_cost_alone(a->want) && add_cost_alone(row, c, stmt))
+        return RC_OK;
     if (rollup_add_to(&row->sums, row->histogram, row->bands, row->meters,
                       db_column(stmt, 2)) != RC_OK)
         return read_damaged(fail);
@@ -420,6 +258,7 @@ static enum rc add_rollup_row(struct answer *a, const struct span *span, sqlite3
 static enum rc read_span(struct answer *a, const struct span *span, sqlite3_stmt *stmt,
                          struct fail *fail)
 {
+    int64_t period_near = -1;
     enum rc rc = RC_OK;
     int code = SQLITE_DONE;
 
@@ -427,7 +266,7 @@ static enum rc read_span(struct answer *a, const struct span *span, sqlite3_stmt
     sqlite3_bind_int64(stmt, 2, span->low);
     sqlite3_bind_int64(stmt, 3, span->high);
     while (rc == RC_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW)
-        rc = add_rollup_row(a, span, stmt, fail);
+        rc = add_rollup_row(a, span, stmt, &period_near, fail);
     if (rc == RC_OK && code != SQLITE_DONE)
         rc = read_failed(a->reader, fail);
     sqlite3_reset(stmt);
@@ -488,8 +327,8 @@ static enum rc read_plan(struct answer *a, const struct plan *plan, struct fail 
 {
     const struct ledger_filter *f = &a->q->filter;
     sqlite3_stmt *stmt = db_prepare(a->reader->db,
-                                    "SELECT bucket, combo, body FROM rollup WHERE level=?1 AND "
-                                    "bucket>=?2 AND bucket<?3",
+                                    "SELECT bucket, combo, body, requests, cost_nano, cost_rest "
+                                    "FROM rollup WHERE level=?1 AND bucket>=?2 AND bucket<?3",
                                     fail);
     enum rc rc = stmt ? RC_OK : fail->rc;
     int64_t at, to_us;
@@ -517,22 +356,6 @@ static enum rc read_plan(struct answer *a, const struct plan *plan, struct fail 
 
 /* ---- the answer ------------------------------------------------------------------------ */
 
-static int compare_rows(const void *one, const void *other, void *arg)
-{
-    const struct ledger_row *a = one, *b = other;
-    const size_t *n_by = arg;
-
-    if (a->start_us != b->start_us)
-        return a->start_us < b->start_us ? -1 : 1;
-    for (size_t i = 0; i < *n_by; i++) {
-        int order = strv_cmp(a->value[i], b->value[i]);
-
-        if (order != 0)
-            return order;
-    }
-    return 0;
-}
-
 static void add_to_total(struct ledger_row *total, const struct ledger_row *row)
 {
     ledger_sums_add(&total->sums, &row->sums);
@@ -546,7 +369,7 @@ static void add_to_total(struct ledger_row *total, const struct ledger_row *row)
 
 static enum rc finish(struct answer *a, struct fail *fail)
 {
-    enum rc rc = init_row(a, &a->total, fail);
+    enum rc rc = answer_init_row(a, &a->total, fail);
 
     if (rc != RC_OK)
         return rc;
@@ -556,11 +379,8 @@ static enum rc finish(struct answer *a, struct fail *fail)
         add_to_total(&a->total, &a->rows[i]);
     if (a->q->want & LEDGER_WANT_PERCENTILES)
         rc = answer_percentiles(a, fail);
-    if (rc == RC_OK && a->n_rows) {
-        size_t n_by = a->q->n_by;
-
-        qsort_r(a->rows, a->n_rows, sizeof(*a->rows), compare_rows, &n_by);
-    }
+    if (rc == RC_OK)
+        answer_put_in_order(a);
     return rc;
 }
 
@@ -569,34 +389,11 @@ struct rows_memory {
     struct strv **group_values;
 };
 
-void answer_init(struct answer *a, struct ledger_reader *r, const struct ledger_question *q)
-{
-    *a = (struct answer){.reader = r, .q = q, .want = q->want, .cube_kind = CUBE_KINDS};
-    if (q->want & LEDGER_WANT_PERCENTILES)
-        a->want |= LEDGER_WANT_HISTOGRAM;
-    arena_init(&a->arena, ANSWER_BYTES);
-    dict_init(&a->groups);
-    dict_init(&a->row_of);
-    a->combo_group = xcalloc(r->n_combos + 1, sizeof(*a->combo_group));
-    for (size_t i = 0; i < r->n_combos; i++)
-        a->combo_group[i] = GROUP_UNKNOWN;
-}
-
-void answer_free(struct answer *a)
-{
-    dict_release(&a->groups);
-    dict_release(&a->row_of);
-    free(a->combo_group);
-    free(a->periods);
-    free(a->group_values);
-    free(a->rows);
-    arena_release(&a->arena);
-}
-
 enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *q,
                          struct ledger_rows *out, struct fail *fail)
 {
     struct rows_memory *memory = xcalloc(1, sizeof(*memory));
+    struct ledger_question *by_end = NULL;
     struct plan plan = {0};
     struct answer a;
     enum rc rc;
@@ -607,19 +404,28 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
     rc = answer_make_periods(&a, fail);
     if (rc == RC_OK)
         rc = answer_can_use_facts(&a, &a.can_use_facts, fail);
+    if (rc == RC_OK && answer_is_by_ends(&a)) {
+        by_end = answer_by_end(&a);
+        a.q = by_end;
+    }
     if (rc == RC_OK)
         rc = answer_cube_kind(&a, &a.cube_kind, fail);
     if (rc == RC_OK) {
         make_plan(&a, &plan);
         rc = read_plan(&a, &plan, fail);
     }
+    a.q = q; /* which by_end stood in for */
+    if (rc == RC_OK && by_end)
+        rc = answer_mend_ends(&a, fail);
     if (rc == RC_OK)
         rc = finish(&a, fail);
+    free(by_end);
     free(plan.spans);
     dict_release(&a.groups);
     dict_release(&a.row_of);
     free(a.combo_group);
     free(a.periods);
+    free(a.near);
     memory->arena = a.arena;
     memory->group_values = a.group_values;
     *out = (struct ledger_rows){.at = a.rows,

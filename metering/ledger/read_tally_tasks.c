@@ -224,6 +224,8 @@ static enum rc choose_of_block(struct fact_tasks *t, int64_t block, struct fail 
 
         if (!task_is_of(t, id) || !(t->mark[id] & MARK_TALLY))
             continue;
+        if (t->g->cohort == COHORT_OPEN && at(c.state, i) > 0)
+            continue; /* most of them */
         rc = choose(t, &c, i, id, &choice, fail);
         if (rc == RC_OK)
             take_choice(t, id, choice);

@@ -13,7 +13,7 @@ enum {
     SLOTS_MAX = 1 << 20, /* combinations of values and outcome; more is RC_LIMIT */
     SLOTS_FIRST = 64,
     PLACES_FIRST = 1024,
-    EACH_FIRST = 1024,
+    EACH_FIRST = 16,
     KEY_BYTES = 64 << 10,
     KEYS = 2 + PIECE_RAWS_MAX, /* class of the combination, outcome, columns */
 };
@@ -23,6 +23,12 @@ enum {
 struct place {
     int32_t slot; /* plus one; 0: free */
     uint32_t key[KEYS];
+};
+
+/* Tasks of a block that are added to the same sums. */
+struct run {
+    int32_t slot;
+    uint32_t first, end; /* in in_order */
 };
 
 struct task_totals {
@@ -43,10 +49,14 @@ struct task_totals {
     unsigned column[LEDGER_GROUP_MAX]; /* of tallies, of fields that are none of it */
     struct place *places;
     size_t n_places, cap_places;
-    /* Of the block at hand: tasks that are told, and where each is added. */
+    /* Of the block at hand: tasks that are told and where each is added, then run by run. */
     uint16_t chosen[TALLY_BLOCK];
     int32_t slot[TALLY_BLOCK];
     size_t n_chosen;
+    struct run runs[TALLY_BLOCK];
+    size_t n_runs;
+    uint16_t in_order[TALLY_BLOCK];
+    uint32_t *run_of; /* by place in sums: run of the block plus one */
 };
 
 /* ---- sums of values and outcome ---------------------------------------------------------- */
@@ -75,6 +85,8 @@ static int32_t new_slot(struct task_totals *s, const struct strv *value,
 
         s->sums = xrealloc(s->sums, cap * sizeof(*s->sums));
         s->cap_each = xrealloc(s->cap_each, cap * sizeof(*s->cap_each));
+        s->run_of = xrealloc(s->run_of, cap * sizeof(*s->run_of));
+        memset(s->run_of + s->n, 0, (cap - s->n) * sizeof(*s->run_of));
     }
     s->sums[s->n] = (struct ledger_task_sums){.value = kept, .outcome = outcome};
     s->cap_each[s->n] = 0;
@@ -110,18 +122,42 @@ static bool is_each(const struct task_totals *s, int32_t slot)
     return s->want & LEDGER_TASK_EACH && s->sums[slot].outcome == TASK_COMPLETED;
 }
 
+static void room_for_each(struct task_totals *s, int32_t slot, size_t n)
+{
+    struct ledger_task_sums *to = &s->sums[slot];
+
+    if (s->cap_each[slot] - to->n_each >= n)
+        return;
+    s->cap_each[slot] = 2 * to->n_each + n + EACH_FIRST;
+    to->each = xrealloc(to->each, s->cap_each[slot] * sizeof(*to->each));
+}
+
+/* There is room. */
 static void add_each(struct task_totals *s, int32_t slot, struct money cost)
 {
     struct ledger_task_sums *to = &s->sums[slot];
 
-    if (to->n_each == s->cap_each[slot]) {
-        s->cap_each[slot] = to->n_each ? to->n_each * 2 : EACH_FIRST;
-        to->each = xrealloc(to->each, s->cap_each[slot] * sizeof(*to->each));
-    }
     to->each[to->n_each++] = cost;
 }
 
 /* ---- a task --------------------------------------------------------------------------------- */
+
+static void count_task(struct ledger_task_sums *to, const struct ledger_task *task)
+{
+    to->requests += task->sums.requests;
+    to->errors += task->sums.errors;
+    to->priced += task->sums.priced;
+    to->unpriced += task->sums.unpriced;
+    to->superseded += task->superseded;
+    to->late += task->late;
+    to->retry_cost = ledger_money_add(to->retry_cost, task->retry_cost);
+    to->late_cost = ledger_money_add(to->late_cost, task->late_cost);
+}
+
+static bool wants_part(const struct task_totals *s, unsigned part)
+{
+    return s->want & LEDGER_TASK_PARTS || (s->want & LEDGER_TASK_AGAIN && part == PART_SUPERSEDED);
+}
 
 static bool on_task(const struct ledger_task *task, void *arg)
 {
@@ -133,22 +169,20 @@ static bool on_task(const struct ledger_task *task, void *arg)
         return false;
     to = &s->sums[slot];
     to->tasks++;
-    to->requests += task->sums.requests;
-    to->errors += task->sums.errors;
-    to->priced += task->sums.priced;
-    to->unpriced += task->sums.unpriced;
-    to->superseded += task->superseded;
-    to->late += task->late;
     to->cost = ledger_money_add(to->cost, task->sums.cost);
-    to->retry_cost = ledger_money_add(to->retry_cost, task->retry_cost);
-    to->late_cost = ledger_money_add(to->late_cost, task->late_cost);
+    if (s->want & LEDGER_TASK_COUNTS)
+        count_task(to, task);
     for (unsigned k = 0; k < LEDGER_PARTS; k++) {
+        if (!wants_part(s, k))
+            continue;
         to->part[k].requests += task->part[k].requests;
         to->part[k].priced += task->part[k].priced;
         to->part[k].cost = ledger_money_add(to->part[k].cost, task->part[k].cost);
     }
-    if (is_each(s, slot) && (task->sums.priced > 0 || task->sums.requests == 0))
+    if (is_each(s, slot) && (task->sums.priced > 0 || task->sums.requests == 0)) {
+        room_for_each(s, slot, 1);
         add_each(s, slot, task->sums.cost);
+    }
     return true;
 }
 
@@ -284,24 +318,65 @@ static void choose(struct task_totals *s, struct fact_tasks *t, struct fail *fai
     }
 }
 
+/* Brings those of the same sums together. */
+static void make_runs(struct task_totals *s)
+{
+    uint32_t at = 0;
+
+    s->n_runs = 0;
+    for (size_t k = 0; k < s->n_chosen; k++) {
+        uint32_t *run = &s->run_of[s->slot[k]];
+
+        if (*run == 0) {
+            s->runs[s->n_runs] = (struct run){.slot = s->slot[k]};
+            *run = (uint32_t)++s->n_runs;
+        }
+        s->runs[*run - 1].end++; /* how many, for now */
+    }
+    for (size_t i = 0; i < s->n_runs; i++) {
+        uint32_t n = s->runs[i].end;
+
+        s->runs[i].first = s->runs[i].end = at;
+        at += n;
+    }
+    for (size_t k = 0; k < s->n_chosen; k++)
+        s->in_order[s->runs[s->run_of[s->slot[k]] - 1].end++] = s->chosen[k];
+    for (size_t i = 0; i < s->n_runs; i++)
+        s->run_of[s->runs[i].slot] = 0;
+}
+
 /* ---- tallies: adding ------------------------------------------------------------------------ */
 
 static void add_count(struct task_totals *s, const int64_t *v, size_t offset)
 {
-    for (size_t k = 0; v && k < s->n_chosen; k++) {
-        char *to = (char *)&s->sums[s->slot[k]] + offset;
+    for (size_t i = 0; v && i < s->n_runs; i++) {
+        const struct run *run = &s->runs[i];
+        char *to = (char *)&s->sums[run->slot] + offset;
+        uint64_t sum = 0;
 
-        *(uint64_t *)(void *)to += (uint64_t)v[s->chosen[k]];
+        for (uint32_t k = run->first; k < run->end; k++)
+            sum += (uint64_t)v[s->in_order[k]];
+        *(uint64_t *)(void *)to += sum;
     }
 }
 
 static void add_amount(struct task_totals *s, const money_int *v, size_t offset)
 {
-    for (size_t k = 0; v && k < s->n_chosen; k++) {
-        char *at = (char *)&s->sums[s->slot[k]] + offset;
-        struct money *to = (struct money *)(void *)at;
+    for (size_t i = 0; v && i < s->n_runs; i++) {
+        const struct run *run = &s->runs[i];
+        char *to = (char *)&s->sums[run->slot] + offset;
+        struct money sum = *(struct money *)(void *)to;
 
-        *to = ledger_money_add(*to, (struct money){v[s->chosen[k]]});
+        for (uint32_t k = run->first; k < run->end; k++) {
+            const struct money more = {v[s->in_order[k]]};
+            money_int both;
+
+            if (__builtin_add_overflow(sum.atto, more.atto, &both))
+                sum = ledger_money_add(sum, more);
+            else
+                sum.atto = both;
+        }
+        *(struct money *)(void *)to = sum;
     }
 }
 
@@ -311,6 +386,8 @@ static void add_parts(struct task_totals *s, struct tally *y)
         size_t part = offsetof(struct ledger_task_sums, part) +
                       k * sizeof(struct ledger_part_sum);
 
+        if (!wants_part(s, k))
+            continue;
         add_count(s, tally_number(y, TALLY_PART_REQUESTS + k),
                   part + offsetof(struct ledger_part_sum, requests));
         add_count(s, tally_number(y, TALLY_PART_PRICED + k),
@@ -325,15 +402,22 @@ static void add_costs(struct task_totals *s, struct tally *y)
     const int64_t *priced = tally_number(y, TALLY_PRICED);
     const money_int *cost = tally_amount(y, TALLY_COST);
 
-    for (size_t k = 0; priced && k < s->n_chosen; k++) {
-        size_t i = s->chosen[k];
+    for (size_t r = 0; priced && r < s->n_runs; r++) {
+        const struct run *run = &s->runs[r];
 
-        if (priced[i] && is_each(s, s->slot[k]))
-            add_each(s, s->slot[k], (struct money){cost ? cost[i] : 0});
+        if (!is_each(s, run->slot))
+            continue;
+        room_for_each(s, run->slot, run->end - run->first);
+        for (uint32_t k = run->first; k < run->end; k++) {
+            size_t i = s->in_order[k];
+
+            if (priced[i])
+                add_each(s, run->slot, (struct money){cost ? cost[i] : 0});
+        }
     }
 }
 
-static void add_block(struct task_totals *s, struct tally *y, bool with_parts)
+static void add_counts(struct task_totals *s, struct tally *y)
 {
     static const struct {
         unsigned column;
@@ -347,15 +431,23 @@ static void add_block(struct task_totals *s, struct tally *y, bool with_parts)
         {TALLY_LATE, offsetof(struct ledger_task_sums, late)},
     };
 
-    for (size_t k = 0; k < s->n_chosen; k++)
-        s->sums[s->slot[k]].tasks++;
     for (size_t c = 0; c < sizeof(counts) / sizeof(*counts); c++)
         add_count(s, tally_number(y, counts[c].column), counts[c].offset);
-    add_amount(s, tally_amount(y, TALLY_COST), offsetof(struct ledger_task_sums, cost));
     add_amount(s, tally_amount(y, TALLY_RETRY), offsetof(struct ledger_task_sums, retry_cost));
     add_amount(s, tally_amount(y, TALLY_LATE_COST),
                offsetof(struct ledger_task_sums, late_cost));
-    if (with_parts)
+}
+
+/* Parts are told of COHORT_SPEND alone. */
+static void add_block(struct task_totals *s, struct tally *y, bool has_parts)
+{
+    make_runs(s);
+    for (size_t i = 0; i < s->n_runs; i++)
+        s->sums[s->runs[i].slot].tasks += s->runs[i].end - s->runs[i].first;
+    add_amount(s, tally_amount(y, TALLY_COST), offsetof(struct ledger_task_sums, cost));
+    if (s->want & LEDGER_TASK_COUNTS)
+        add_counts(s, y);
+    if (has_parts)
         add_parts(s, y);
     if (s->want & LEDGER_TASK_EACH)
         add_costs(s, y);
@@ -405,6 +497,7 @@ static void release(struct task_totals *s)
         free(s->sums[i].each);
     free(s->sums);
     free(s->cap_each);
+    free(s->run_of);
     free(s->class_of);
     free(s->places);
     dict_release(&s->slot_of);

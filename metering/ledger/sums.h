@@ -67,6 +67,10 @@ struct money ledger_money_add(struct money a, struct money b);
  * moved about.
  */
 struct money ledger_money_nth(struct money *values, size_t n, size_t k);
+/* The same for several places at once (1..MONEY_PLACES_MAX); values stay where they are. */
+enum { MONEY_PLACES_MAX = 8 };
+void ledger_money_places(const struct money *values, size_t n, const size_t *places,
+                         size_t n_places, struct money *out);
 /* Sums of one record. */
 void ledger_sums_of(const struct record *r, struct ledger_sums *out);
 void ledger_sums_add(struct ledger_sums *to, const struct ledger_sums *from);

@@ -3,6 +3,8 @@
  */
 #include <stdlib.h>
 
+#include "base/check.h"
+#include "base/xalloc.h"
 #include "metering/ledger/sums.h"
 
 __extension__ typedef unsigned __int128 money_bits;
@@ -91,6 +93,64 @@ struct money ledger_money_nth(struct money *values, size_t n, size_t k)
     }
     qsort(values, n, sizeof(*values), compare_amounts);
     return values[k];
+}
+
+/* Of a bucket that holds a wanted place: its values. */
+struct segment {
+    unsigned bucket;
+    size_t below; /* values of lower buckets */
+    size_t n;
+    struct money *at;
+};
+
+/* The buckets in which the places fall, each once; of[i]: that of place i. */
+static size_t find_segments(const size_t *count, const size_t *places, size_t n_places,
+                            struct segment *segments, size_t *of)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < n_places; i++) {
+        size_t below = 0;
+        unsigned bucket = 0;
+
+        while (below + count[bucket] <= places[i])
+            below += count[bucket++];
+        for (of[i] = 0; of[i] < n && segments[of[i]].bucket != bucket;)
+            of[i]++;
+        if (of[i] == n)
+            segments[n++] = (struct segment){.bucket = bucket, .below = below};
+    }
+    return n;
+}
+
+void ledger_money_places(const struct money *values, size_t n, const size_t *places,
+                         size_t n_places, struct money *out)
+{
+    size_t count[HISTOGRAM_BUCKETS] = {0}, of[MONEY_PLACES_MAX], n_segments;
+    struct segment segments[MONEY_PLACES_MAX];
+    unsigned char segment_of[HISTOGRAM_BUCKETS] = {0}; /* plus one */
+
+    ASSERT(n_places > 0 && n_places <= MONEY_PLACES_MAX);
+    for (size_t i = 0; i < n; i++)
+        count[cost_histogram_bucket(values[i])]++;
+    n_segments = find_segments(count, places, n_places, segments, of);
+    for (size_t k = 0; k < n_segments; k++) {
+        segments[k].at = xcalloc(count[segments[k].bucket], sizeof(*segments[k].at));
+        segment_of[segments[k].bucket] = (unsigned char)(k + 1);
+    }
+    for (size_t i = 0; i < n; i++) {
+        unsigned k = segment_of[cost_histogram_bucket(values[i])];
+
+        if (k)
+            segments[k - 1].at[segments[k - 1].n++] = values[i];
+    }
+    for (size_t i = 0; i < n_places; i++) {
+        const struct segment *s = &segments[of[i]];
+
+        out[i] = ledger_money_nth(s->at, s->n, places[i] - s->below);
+    }
+    for (size_t k = 0; k < n_segments; k++)
+        free(segments[k].at);
 }
 
 /* ---- distributions ---------------------------------------------------------- */

@@ -12,7 +12,7 @@
 #define US_PER_HOUR (INT64_C(3600) * US_PER_SECOND)
 
 /* Two days that are over, and enough of a third for a block that is all of it. */
-enum { DAYS = 3, DAY_RECORDS = 5500, CUBES = 2 * CUBE_KINDS, LATE = 300 };
+enum { DAYS = 3, DAY_RECORDS = 5500, CUBES = 2 * CUBE_KINDS, LATE = 300, WINDOWS = 24 };
 
 static int64_t ask_sql(const struct kit_dir *d, const char *sql)
 {
@@ -122,6 +122,13 @@ static const struct asked asked[] = {
     {{"user", "team"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, false},
     {{"cell"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
     {{"cell", "team"}, "tier", {{"", 0}}, LEDGER_EQ, 0, PERIOD_MONTH, true},
+    {{"customer"}, NULL, {{0}}, 0, LEDGER_SPARE, PERIOD_DAY, true},
+    {{"team", "model"}, NULL, {{0}}, 0, LEDGER_SPARE_DETAILS | LEDGER_SPARE_CEILING,
+     PERIOD_TOTAL, true},
+    {{"user", "cell"}, NULL, {{0}}, 0, LEDGER_SPARE_DETAILS, PERIOD_DAY, false},
+    {{"team"}, NULL, {{0}}, 0, LEDGER_COST_ALONE, PERIOD_TOTAL, true},
+    {{"team", "price_status"}, NULL, {{0}}, 0, LEDGER_COST_ALONE, PERIOD_HOUR, false},
+    {{"user"}, "user", {{"u1", 2}}, LEDGER_NE, LEDGER_COST_ALONE, PERIOD_DAY, true},
 };
 enum { ASKED = sizeof(asked) / sizeof(*asked), OF_CUSTOMERS = 6 };
 
@@ -149,6 +156,11 @@ static void make_question(const struct asked *a, const struct zone *zone, int64_
 /* What is spared may be anything. */
 static void forget_spared(struct ledger_sums *s, unsigned want)
 {
+    const struct ledger_sums cost = {
+        .requests = s->requests, .unpriced = s->unpriced, .cost = s->cost};
+
+    if ((want & LEDGER_COST_ALONE) == LEDGER_COST_ALONE)
+        *s = cost;
     if (want & LEDGER_SPARE_TOKENS) {
         memset(s->tokens, 0, sizeof(s->tokens));
         memset(s->reported, 0, sizeof(s->reported));
@@ -157,6 +169,15 @@ static void forget_spared(struct ledger_sums *s, unsigned want)
         s->provider_costs = s->latency_us = s->latency_max_us = s->first_bytes = 0;
         s->first_byte_us = s->first_byte_max_us = s->bytes_in = s->bytes_out = 0;
         s->provider_cost = MONEY_ZERO;
+    }
+    if (want & LEDGER_SPARE_CEILING)
+        s->cost_ceil_nano = 0;
+    if (want & LEDGER_SPARE_DETAILS) {
+        memset(s->by_outcome, 0, sizeof(s->by_outcome));
+        memset(s->reported, 0, sizeof(s->reported));
+        s->errors = s->retries = s->streams = s->repeats = s->cacheable = s->late_priced = 0;
+        s->error_cost = s->repeat_cost = s->correction_cost = MONEY_ZERO;
+        s->cost_min = s->cost_max = MONEY_ZERO;
     }
 }
 
@@ -264,6 +285,37 @@ static void ragged_ends_are_read_from_columns(void **state)
     zone_close(zone);
 }
 
+/*
+ * Windows of limits hold requests by when they began: also from cubes and rollups, where what
+ * they leave out is not looked at.
+ */
+static void windows_by_start_are_exact(void **state)
+{
+    static const char *const fields[] = {"team", "customer", "user", "cell", "model"};
+    struct ledger_reader *r = kit_read(&shared);
+    uint64_t seed = 31, from_cubes = 0;
+
+    (void)state;
+    for (int i = 0; i < WINDOWS; i++) {
+        int64_t from = KIT_START_US - US_PER_DAY / 2 +
+                       (int64_t)kit_below(&seed, (DAYS + 1) * US_PER_DAY);
+        int64_t to = from + (int64_t)kit_below(&seed, 2 * US_PER_DAY);
+        unsigned tokens = kit_below(&seed, 2) ? LEDGER_SPARE_TOKENS : 0;
+        struct ledger_question q = {
+            .grain = PERIOD_TOTAL,
+            .want = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS | tokens};
+
+        ledger_filter_init(&q.filter, i % 5 ? from : INT64_MIN,
+                           i % 4 ? to : INT64_MAX);
+        q.filter.by_start = true;
+        for (uint64_t n = kit_below(&seed, 3); n > 0; n--)
+            q.by[q.n_by++] = field(fields[kit_below(&seed, 5)]);
+        from_cubes += compare(r, &q);
+    }
+    assert_true(from_cubes > 0);
+    kit_read_end(r);
+}
+
 /* Behind the block up to which a cube looked: in part of a block, and of whole ones. */
 static void what_comes_late_is_added(void **state)
 {
@@ -328,6 +380,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cubes_equal_lines),
         cmocka_unit_test(ragged_ends_are_read_from_columns),
+        cmocka_unit_test(windows_by_start_are_exact),
         cmocka_unit_test(what_comes_late_is_added),
         cmocka_unit_test(damage_is_named),
         cmocka_unit_test(an_older_ledger_gets_cubes),

@@ -316,6 +316,8 @@ static void the_nth_is_that_of_the_order(void **state)
     for (int round = 0; round < 300; round++) {
         size_t n = 1 + (size_t)kit_below(&seed, round % 3 ? 80 : MOST);
         size_t k = (size_t)kit_below(&seed, n);
+        const size_t places[3] = {k, (size_t)kit_below(&seed, n), n - 1};
+        struct money at[3];
 
         for (size_t i = 0; i < n; i++)
             v[i].atto = round % 5 == 0   ? (money_int)i
@@ -324,6 +326,9 @@ static void the_nth_is_that_of_the_order(void **state)
                                                << (round % 5 == 3 ? kit_below(&seed, 50) : 0);
         memcpy(sorted, v, n * sizeof(*v));
         qsort(sorted, n, sizeof(*sorted), by_amount);
+        ledger_money_places(v, n, places, 3, at);
+        for (size_t i = 0; i < 3; i++)
+            assert_int_equal(money_cmp(at[i], sorted[places[i]]), 0);
         assert_int_equal(money_cmp(ledger_money_nth(v, n, k), sorted[k]), 0);
         qsort(v, n, sizeof(*v), by_amount);
         assert_memory_equal(v, sorted, n * sizeof(*v));

@@ -31,13 +31,19 @@ static void test_percentiles_are_nearest_rank(void **state)
         unsigned percent;
         int want;
     } cases[] = {{50, 7}, {90, 12}, {95, 100}, {99, 100}, {100, 100}, {1, 3}, {10, 3}, {11, 4}};
+    enum { CASES = sizeof(cases) / sizeof(cases[0]) };
+    unsigned percents[CASES];
+    struct money at[CASES];
     struct task_sums s = {0};
 
     (void)state;
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
         add(&s, TASK_COMPLETED, values[i], 0, 1);
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        assert_int_equal((int)task_sums_percentile(&s, cases[i].percent).atto, cases[i].want);
+    for (size_t i = 0; i < CASES; i++)
+        percents[i] = cases[i].percent;
+    task_sums_percentiles(&s, percents, CASES, at);
+    for (size_t i = 0; i < CASES; i++)
+        assert_int_equal((int)at[i].atto, cases[i].want);
     task_sums_release(&s);
 }
 
