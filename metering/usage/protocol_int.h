@@ -101,7 +101,7 @@ struct protocol {
 
 /* The table's entry that route_find took endpoint from. */
 const struct entry *entry_of(const struct endpoint *endpoint);
-/* What an endpoint is charged by (request.c). */
+/* What an endpoint is charged by (request_conclude.c). */
 void request_set_kind(struct request_facts *f, const struct entry *entry);
 /* How long a video is to be, as the request spells it ("8", "8.5"); what is none is nothing. */
 void request_set_seconds(struct request_facts *f, struct strv text);

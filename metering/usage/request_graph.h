@@ -1,6 +1,7 @@
 /*
  * request_graph.h - which members of a request say something, under all the names that
- * providers have for them.  What they say is request.c's business, which alone includes it.
+ * providers have for them.  What they say is the business of request.c and request_conclude.c,
+ * which alone include it.
  */
 #ifndef METERING_USAGE_REQUEST_GRAPH_H
 #define METERING_USAGE_REQUEST_GRAPH_H

@@ -1,0 +1,39 @@
+/*
+ * request_reading.h - what the members of a request have said so far: request.c takes it from
+ * them, request_conclude.c draws from the whole what follows.  Nothing else includes it.
+ */
+#ifndef METERING_USAGE_REQUEST_READING_H
+#define METERING_USAGE_REQUEST_READING_H
+
+#include "metering/usage/jscan.h"
+#include "metering/usage/protocol_int.h"
+
+struct request_reading {
+    struct jscan scan;
+    struct request_facts *facts;
+    bool bad;
+    uint64_t seen; /* bit per node that may stand only once */
+    bool has_stream_options;
+    bool options_filled; /* stream_options has members */
+    bool options_fixed;  /* stream_options is of no use to us */
+    size_t root_open, options_open;
+    size_t include_at, include_n; /* value of include_usage to replace */
+    bool source_is_text;
+    uint64_t source_bytes;
+    unsigned prompt_depth; /* arrays open inside a prompt */
+    uint64_t prompts;      /* strings and arrays directly inside a prompt's array */
+    struct strv spoken;    /* the text of N_PROMPT as the body has it, where it is a string */
+    struct strv body;
+    struct strv model_id; /* by another name than `model` */
+    struct strv job_model;
+    bool job_models; /* it was named more than once */
+    bool mixed_models;    /* a batch has requests to several */
+    uint64_t batch_cap;   /* bounds of its requests, added up */
+    unsigned sides[2];    /* of an image: width, height; 0: not said */
+};
+
+/* The body was read to its end: what the endpoint, the path and the members make of each other. */
+void request_conclude(struct request_reading *r, const struct protocol *p,
+                      const struct route *route);
+
+#endif
