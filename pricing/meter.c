@@ -31,5 +31,5 @@ bool meter_parse(struct strv name, enum meter *m)
 bool meter_is_time(enum meter m)
 {
     return m == METER_AUDIO_SEC || m == METER_VIDEO_SEC || m == METER_IN_VIDEO_SEC ||
-           m == METER_CODE_SEC;
+           m == METER_CODE_SEC || m == METER_SESSION_SEC;
 }

@@ -54,7 +54,8 @@
     X(METER_CODE_SEC, "code_sec")                                                              \
     X(METER_TEXT_MESSAGE, "text_message")                                                      \
     X(METER_CACHE_STORAGE, "cache_storage")                                                    \
-    X(METER_VECTOR_STORAGE, "vector_storage")
+    X(METER_VECTOR_STORAGE, "vector_storage")                                                  \
+    X(METER_SESSION_SEC, "session_sec")
 
 enum meter {
 #define METER_ID(id, name) id,

@@ -100,16 +100,23 @@ void collected_add(struct collected *c, uint64_t key, uint64_t n)
     } while (!atomic_compare_exchange_weak(&slot->n, &before, sum));
 }
 
-bool collected_claim(struct collected *c, uint64_t key, uint64_t n)
+bool collected_rise(struct collected *c, uint64_t key, uint64_t n, uint64_t *from)
 {
     struct slot *slot = slot_of(c, key);
-    uint64_t before = atomic_load(&slot->n);
 
-    while (before < n) {
-        if (atomic_compare_exchange_weak(&slot->n, &before, n))
+    *from = atomic_load(&slot->n);
+    while (*from < n) {
+        if (atomic_compare_exchange_weak(&slot->n, from, n))
             return true;
     }
     return false;
+}
+
+bool collected_claim(struct collected *c, uint64_t key, uint64_t n)
+{
+    uint64_t before;
+
+    return collected_rise(c, key, n, &before);
 }
 
 void collected_keep(struct collected *c, uint64_t key)

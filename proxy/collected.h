@@ -50,6 +50,12 @@ void collected_add(struct collected *c, uint64_t key, uint64_t n);
  */
 bool collected_claim(struct collected *c, uint64_t key, uint64_t n);
 
+/*
+ * Of a sum that only grows: it has come to n, and what was counted of it before is in *from.
+ * True once for each rise, whose difference is to be counted now, by this caller.  Any thread.
+ */
+bool collected_rise(struct collected *c, uint64_t key, uint64_t n, uint64_t *from);
+
 /* So far a key was counted, also by the next process.  One small write; any thread. */
 void collected_keep(struct collected *c, uint64_t key);
 

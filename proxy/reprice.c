@@ -56,7 +56,7 @@ bool reprice_query(const struct config *config, const struct record *record,
     if (record->usage.has == 0)
         return false;
     common_query(config, record, out);
-    out->input_total = record->usage.n[USAGE_INPUT];
+    out->input_total = usage_context(&record->usage);
     (void)usage_to_quantities(&record->usage, &out->quantities);
     out->quantities.n[METER_REQUEST] = 1;
     price_count_pixels(out);

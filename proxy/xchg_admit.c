@@ -107,7 +107,8 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     struct money most;
     bool priced, tokens_priced, brought = x->brought != NULL, is_known = true;
 
-    if (brought && x->brought->is_empty) { /* what is added to it is reserved then */
+    /* What is added to it is reserved then. */
+    if ((brought && x->brought->is_empty) || (x->session && !x->facts.sets_to_work)) {
         cost_clear(&x->worst_cost);
         x->worst_cost.status = PRICE_OK;
         return true;
@@ -140,6 +141,8 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     }
     (void)estimate_units(&x->facts, &units);
     priced = price_units(x, &query, &units, tokens_priced, &most) || tokens_priced;
+    if (x->session)
+        priced = session_worst(x, &query, priced, &most);
     assume(x, &query, &units, tokens_priced);
     if (priced) {
         if (sound && money_cmp(x->worst_cost.contracted, most) > 0)
@@ -238,11 +241,33 @@ static enum step start_reservation(struct xchg *x)
     return STEP_WAIT;
 }
 
+/* Whose model is another's to say; *step is what to do where false. */
+static bool has_learnt(struct xchg *x, enum step *step)
+{
+    if (!x->route.is_session)
+        return true;
+    if (session_learn(x)) {
+        *step = xchg_client_left(x) ? xchg_end(x, END_CLIENT_GONE) : STEP_WAIT;
+        return false;
+    }
+    if (session_allows(x))
+        return true;
+    *step = xchg_refuse(x, REFUSE_MODEL_NOT_ALLOWED, "%s",
+                        x->facts.model.n > 0
+                            ? "this key may not use what this session's agent uses"
+                            : "this key may use some models, and that of this session is not "
+                              "known here: look at the session first");
+    return false;
+}
+
 static enum step st_admit(struct xchg *x)
 {
     if (!x->reserving) {
-        enum step step = start_reservation(x);
+        enum step step;
 
+        if (!has_learnt(x, &step))
+            return step;
+        step = start_reservation(x);
         if (!x->reserving)
             return step;
     }

@@ -60,7 +60,7 @@ static void take_verdict(struct xchg *x)
 void collect_ask(struct xchg *x)
 {
     if (x->route.endpoint->kind == ENDPOINT_FETCHED && x->route.path_id.n > 0 &&
-        !x->route.is_by_name)
+        !x->route.is_by_name && !x->route.is_session)
         start(x, x->route.path_id, 0, 0);
 }
 
@@ -68,6 +68,8 @@ bool collect_is_asking(struct xchg *x)
 {
     if (x->pages && x->collecting.begun)
         return pages_ask(x);
+    if (x->session && x->collecting.begun)
+        return session_ask(x);
     if (!x->collecting.is_asking)
         return false;
     if (x->collecting.claim.verdict == WORK_PENDING)
@@ -109,6 +111,8 @@ bool collect_claim(struct xchg *x)
         return false;
     if (x->pages)
         return pages_ask(x);
+    if (x->session)
+        return session_ask(x);
     if (count_claimed(x, &from, &to)) {
         start(x, x->route.path_id, from, to);
     } else if (is_kept(x, seen)) {
@@ -125,6 +129,7 @@ bool collect_claim(struct xchg *x)
 void collect_cancel(struct xchg *x)
 {
     pages_cancel(x);
+    session_cancel(x);
     if (!x->collecting.is_asking)
         return;
     limiter_claim_cancel(&x->collecting.claim);
@@ -161,8 +166,7 @@ void collect_failed(struct xchg *x)
     collect_release(x, &work);
 }
 
-/* Stands for what is remembered of a work beside how much of it is counted. */
-static uint64_t note_key(const struct xchg *x, struct strv answer, const char *what)
+uint64_t collect_note_key(const struct xchg *x, struct strv answer, const char *what)
 {
     char text[TAP_ID_MAX_BYTES + 32];
     int n = snprintf(text, sizeof(text), "%.*s~%s", (int)answer.n, answer.p, what);
@@ -177,7 +181,7 @@ void collect_note(struct xchg *x, struct strv work, const char *what, uint64_t n
 
     if (work.n == 0 || work.n >= TAP_ID_MAX_BYTES)
         return;
-    key = note_key(x, work, what);
+    key = collect_note_key(x, work, what);
     collected_set(collected, key, n);
     collected_keep(collected, key);
 }
@@ -189,7 +193,7 @@ void collect_note_more(struct xchg *x, struct strv work, const char *what, uint6
 
     if (work.n == 0 || work.n >= TAP_ID_MAX_BYTES)
         return;
-    key = note_key(x, work, what);
+    key = collect_note_key(x, work, what);
     collected_add(collected, key, n);
     collected_keep(collected, key);
 }
@@ -198,7 +202,7 @@ uint64_t collect_noted(const struct xchg *x, struct strv work, const char *what)
 {
     if (work.n == 0 || work.n >= TAP_ID_MAX_BYTES)
         return 0;
-    return collected_known(server_collected(x->worker->server), note_key(x, work, what));
+    return collected_known(server_collected(x->worker->server), collect_note_key(x, work, what));
 }
 
 /* What a call adds to a work is held by itself: there may be more of them. */
@@ -218,6 +222,8 @@ bool collect_hold(struct xchg *x)
     struct strv upstream = strv_z(x->upstream->name);
     struct uuid work;
 
+    if (x->session)
+        return session_hold(x);
     if (x->brought && x->brought->is_empty)
         return false;
     if (!seen->pending || x->route.endpoint->kind != ENDPOINT_METERED ||

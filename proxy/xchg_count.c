@@ -58,6 +58,8 @@ struct strv settle_region(const struct xchg *x)
 
     if (seen->region[0])
         return strv_z(seen->region);
+    if (x->session && session_region(x).n > 0)
+        return session_region(x);
     return x->upstream->region.n > 0 ? x->upstream->region : x->route.region;
 }
 
@@ -72,11 +74,11 @@ void settle_details(const struct xchg *x, struct strv out[DETAIL_COUNT])
     out[DETAIL_STEPS] = STRV_NONE;
 }
 
-/* What one usage costs; empty names fall to the request's. */
-static void price(const struct xchg *x, struct strv model, struct strv tier,
-                  const struct usage *usage, struct cost *out)
+/* What asks the price of one usage; empty names fall to the request's. */
+static void make_query(const struct xchg *x, struct strv model, struct strv tier,
+                       const struct usage *usage, struct price_query *out)
 {
-    struct price_query query = {
+    *out = (struct price_query){
         .provider = x->upstream->provider,
         .upstream = strv_z(x->upstream->name),
         .model = model,
@@ -84,13 +86,21 @@ static void price(const struct xchg *x, struct strv model, struct strv tier,
         .tier = usage_priced_tier(tier),
         .region = settle_region(x),
         .at_us = x->start_wall_us,
-        .input_total = usage->n[USAGE_INPUT],
+        .input_total = usage_context(usage),
         .counted = true};
+    settle_details(x, out->detail);
+    (void)usage_to_quantities(usage, &out->quantities);
+    out->quantities.n[METER_REQUEST] = usage->has ? 1 : 0; /* some models have a fee a call */
+    price_count_pixels(out);
+}
 
-    settle_details(x, query.detail);
-    (void)usage_to_quantities(usage, &query.quantities);
-    query.quantities.n[METER_REQUEST] = usage->has ? 1 : 0; /* some models have a fee a call */
-    price_count_pixels(&query);
+/* What one usage costs. */
+static void price(const struct xchg *x, struct strv model, struct strv tier,
+                  const struct usage *usage, struct cost *out)
+{
+    struct price_query query UNCLEARED;
+
+    make_query(x, model, tier, usage, &query);
     price_usage(x->config->book, &query, out);
 }
 
@@ -142,7 +152,7 @@ static bool is_shared(const struct xchg *x)
  * others took beside it. */
 static void price_answer(struct xchg *x, const struct tap_result *seen)
 {
-    struct strv tier = strv_z(seen->service_tier);
+    struct strv tier = session_tier(x, strv_z(seen->service_tier));
 
     cost_clear(&x->cost);
     if (!is_shared(x))
@@ -317,12 +327,42 @@ static void count_page(struct xchg *x)
         not_billed(x);
 }
 
+/* The model costs more where a call is long: of the calls of a session nobody tells how long. */
+static bool has_lengths(const struct xchg *x, const struct tap_result *seen)
+{
+    struct price_query query UNCLEARED;
+    struct cost cost;
+
+    make_query(x, settle_model(x, strv_z(seen->model)),
+               session_tier(x, strv_z(seen->service_tier)), &x->usage, &query);
+    query.input_total = USAGE_MAX_COUNT;
+    price_usage(x->config->book, &query, &cost);
+    return money_cmp(cost.list, x->cost.list) != 0;
+}
+
+/* What a session took since it was looked at last. */
+static void count_session(struct xchg *x, const struct tap_result *seen)
+{
+    session_note(x);
+    if (session_count(x, &x->usage)) {
+        x->usage_source = USAGE_PROVIDER;
+        price_answer(x, seen);
+        if (x->cost.status == PRICE_OK && (session_is_mixed(x) || has_lengths(x, seen)))
+            x->cost.status = PRICE_PARTIAL;
+    }
+    session_rests(x);
+}
+
 /* What a fetched answer tells of, the first time. */
 static void count_fetched(struct xchg *x, const struct tap_result *seen)
 {
     struct batch *batch = x->batch;
 
     free_of_charge(x);
+    if (x->session) {
+        count_session(x, seen);
+        return;
+    }
     upload_kept(x, seen);
     if (seen->work_over && x->upstream_status / 100 == 2)
         collect_failed(x);
@@ -368,6 +408,12 @@ static void tell_apart(struct xchg *x)
 
 static void count_metered(struct xchg *x, const struct tap_result *seen)
 {
+    if (x->session) { /* what it takes is told of the session, later */
+        session_note(x);
+        if (!x->facts.sets_to_work || x->upstream_status >= 400)
+            free_of_charge(x);
+        return;
+    }
     if (x->brought && x->brought->is_empty) {
         free_of_charge(x);
         return;

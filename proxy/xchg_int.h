@@ -225,6 +225,7 @@ struct xchg {
     struct upload *upload; /* a file of a batch that goes by; NULL: none does */
     struct batch *batch; /* of the answers that it fetches; NULL: it does not (xchg_count.c) */
     struct pages *pages; /* the same of those that come in pages (xchg_pages.c) */
+    struct session *session; /* of an agent that it is about (xchg_session.c); NULL: of none */
     struct brought *brought; /* the requests of a batch, where its body has them; NULL: none */
     struct collecting collecting;
     bool counted; /* usage and cost stand */
@@ -360,6 +361,8 @@ void collect_failed(struct xchg *x);
 /* A number that is remembered of a work (an id that a provider gave) under a name; by this
  * gateway, also after its next start.  collect_noted: 0 where none is known. */
 void collect_note(struct xchg *x, struct strv work, const char *what, uint64_t n);
+/* Stands for it in what is collected; work is shorter than TAP_ID_MAX_BYTES. */
+uint64_t collect_note_key(const struct xchg *x, struct strv work, const char *what);
 /* The same, added to what was remembered under that name. */
 void collect_note_more(struct xchg *x, struct strv work, const char *what, uint64_t n);
 uint64_t collect_noted(const struct xchg *x, struct strv work, const char *what);
@@ -386,6 +389,36 @@ const struct counted_lines *pages_count(struct xchg *x);
 bool pages_provider_cost(const struct xchg *x, struct money *out);
 /* Legal at any time. */
 void pages_release(struct xchg *x);
+
+/* ---- sessions of agents (xchg_session.c); x->session is set by session_learn ---- */
+/* Before admission: which model is it of?  True: that is asked, and told by WAKE_LIMIT. */
+bool session_learn(struct xchg *x);
+/* The key may set such a session to work. */
+bool session_allows(const struct xchg *x);
+/* The worst case of a call that does: *most is that of its tokens, where it is priced; false
+ * where nobody knows. */
+bool session_worst(const struct xchg *x, const struct price_query *tokens, bool priced,
+                   struct money *most);
+/* In the place of collect_hold. */
+bool session_hold(struct xchg *x);
+/* The answer is whole: claims what rose since it was counted last.  True: a verdict is awaited
+ * (WAKE_LIMIT), as may be the next call's. */
+bool session_ask(struct xchg *x);
+/* Nobody waits any more; what is known here decides.  Legal at any time. */
+void session_cancel(struct xchg *x);
+/* Remembers what the answer says of the session. */
+void session_note(struct xchg *x);
+/* What is to be counted here, once the verdicts stand; once.  False: nothing. */
+bool session_count(struct xchg *x, struct usage *out);
+/* By how much the provider's own figure rose with it; false: it states none. */
+bool session_provider_cost(const struct xchg *x, struct money *out);
+/* Where the answer says that the session is at rest nothing is held for it any more. */
+void session_rests(struct xchg *x);
+/* Several models took what it took. */
+bool session_is_mixed(const struct xchg *x);
+/* What an answer's own word (told; or empty) leaves open, as it is remembered. */
+struct strv session_tier(const struct xchg *x, struct strv told);
+struct strv session_region(const struct xchg *x);
 
 /* ---- files of batches (xchg_upload.c) ---- */
 /* What the requests of a file may take; sums end at UPLOAD_MAX. */

@@ -300,6 +300,7 @@ void request_keep_facts(struct xchg *x)
     f->quality = arena_strv(&x->arena, f->quality);
     f->search_ctx = arena_strv(&x->arena, f->search_ctx);
     f->input_file = arena_strv(&x->arena, f->input_file);
+    f->agent = arena_strv(&x->arena, f->agent);
     x->model = config_deployment(x->upstream, f->model);
     if (x->model.n == 0)
         x->model = f->model;
@@ -347,7 +348,9 @@ static enum step scan_request(struct xchg *x)
         return xchg_refuse(x, REFUSE_BAD_REQUEST, "%s",
                            rc == RC_LIMIT ? "the request body is nested too deeply"
                                           : "the request body is not what this endpoint takes");
-    if (!key_allows_model(x->key, x->model) && !key_allows_model(x->key, x->facts.model))
+    /* Of a session the model is to be learnt first. */
+    if (!x->route.is_session && !key_allows_model(x->key, x->model) &&
+        !key_allows_model(x->key, x->facts.model))
         return xchg_refuse(x, REFUSE_MODEL_NOT_ALLOWED,
                            "this key may not use the model \"%.*s\"",
                            (int)(x->facts.model.n < 128 ? x->facts.model.n : 128),

@@ -58,6 +58,8 @@ static bool settle_provider_cost(const struct xchg *x, struct money *out)
 
     if (x->pages)
         return pages_provider_cost(x, out);
+    if (x->session)
+        return session_provider_cost(x, out);
     if (seen->has_provider_cost)
         *out = money_join(seen->provider_cost_atto_hi, seen->provider_cost_atto_lo);
     return seen->has_provider_cost;
@@ -81,7 +83,8 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
     r->model_requested = x->facts.model;
     r->model = seen->model[0] ? strv_z(seen->model) : x->model;
     /* Before there is an answer, what was asked for. */
-    r->service_tier = ended ? strv_z(seen->service_tier) : x->facts.service_tier;
+    r->service_tier =
+        ended ? session_tier(x, strv_z(seen->service_tier)) : x->facts.service_tier;
     r->provider_request_id =
         strv_z(x->provider_request_id[0] ? x->provider_request_id : seen->request_id);
     r->priced_model = settle_model(x, strv_z(seen->model));

@@ -23,7 +23,7 @@ static struct price_query query_of(const struct record *r)
         .tier = usage_priced_tier(r->service_tier),
         .region = r->region,
         .at_us = r->start_us,
-        .input_total = r->usage.n[USAGE_INPUT]};
+        .input_total = usage_context(&r->usage)};
 }
 
 /* List rates of a record's lines: its own where no contract changed them, else the book's. */

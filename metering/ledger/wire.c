@@ -48,6 +48,7 @@ static const unsigned char meter_number[METER_COUNT] = {
     [METER_TEXT_MESSAGE] = 39,
     [METER_CACHE_STORAGE] = 40,
     [METER_VECTOR_STORAGE] = 41,
+    [METER_SESSION_SEC] = 42,
 };
 
 /* Bit of the mask, plus one. */
@@ -62,6 +63,7 @@ static const unsigned char usage_number[USAGE_COUNT] = {
     [USAGE_MAPS] = 22,          [USAGE_VIDEO_MS] = 23,     [USAGE_CACHE_AUDIO] = 24,
     [USAGE_CACHE_IMAGE] = 25,   [USAGE_OUTPUT_VIDEO] = 26, [USAGE_INPUT_IMAGES] = 27,
     [USAGE_ANNOTATED] = 28,     [USAGE_ATTACHMENT] = 29,   [USAGE_ENTERPRISE] = 30,
+    [USAGE_SESSION_MS] = 31,
 };
 
 unsigned wire_meter(enum meter m)

@@ -132,6 +132,7 @@ static enum error_shape dialect_shape(const struct protocol *p, enum dialect dia
     case DIALECT_RESPONSES:
         return stream ? SHAPE_RESPONSES : SHAPE_OPENAI;
     case DIALECT_ANTHROPIC:
+    case DIALECT_SESSION:
         return SHAPE_ANTHROPIC;
     case DIALECT_GEMINI:
     case DIALECT_PREDICT:

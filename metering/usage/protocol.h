@@ -46,6 +46,7 @@ struct route {
     struct strv path_id; /* of what an ENDPOINT_FETCHED fetches, or a call adds to; else empty */
     bool is_by_path;     /* by that id it was begun, whatever id the answer has of its own */
     bool is_by_name;     /* answers of a batch, each counted by its request's name */
+    bool is_session;     /* of an agent that runs by itself: answers tell what it took in all */
     bool openai_path; /* the path is of the provider's OpenAI-compatible form */
 };
 
@@ -115,6 +116,10 @@ struct request_facts {
     bool enterprise_search; /* searches are of Google's kind for enterprises */
     bool annotates;         /* documents are read with annotations */
     bool bills_others; /* asks the provider to charge a customer's account instead */
+    bool sets_to_work; /* of a session: it may run from then on, and take what no bound tells */
+    struct strv agent; /* of a session: whose it is to be; empty: not said */
+    bool names_model;  /* of a session: the body itself names the model */
+    uint64_t session_cents; /* of a session: the most that it may cost; 0: not said */
     uint64_t characters;
     uint64_t video_ms;             /* 0: not said */
     uint64_t audio_ms;             /* as far as the file tells its length, else by its size */

@@ -20,6 +20,7 @@ enum dialect {
     DIALECT_COHERE,
     DIALECT_OLLAMA,
     DIALECT_SERVER, /* what servers of open models have of their own */
+    DIALECT_SESSION, /* Anthropic's managed agents */
 };
 
 enum {
@@ -46,6 +47,7 @@ enum {
     ENTRY_WRAPPED = 262144,  /* the call is the body's member `request` */
     ENTRY_REQUESTS = 1 << 21, /* the requests of a batch may stand in the body */
     ENTRY_ADDS = 1 << 22,     /* to a work that was begun before, which the path names */
+    ENTRY_SESSION = 1 << 24,  /* of an agent that the provider lets run by itself */
     ENTRY_BY_NAME = 1 << 23,  /* answers come in pages of any order: known by requests' names */
 };
 

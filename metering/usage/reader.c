@@ -40,6 +40,8 @@ const struct reader *reader_find(const struct route *route)
         return &READER_OLLAMA;
     case DIALECT_SERVER:
         return &READER_SERVER;
+    case DIALECT_SESSION:
+        return &READER_SESSION;
     }
     return NULL;
 }
@@ -328,6 +330,7 @@ static const struct {
     {RAW_VIDEO_MS, USAGE_VIDEO_MS, true},
     {RAW_PAGES, USAGE_PAGES, true},            {RAW_SEARCH_UNITS, USAGE_SEARCH_UNITS, true},
     {RAW_IN_IMAGES, USAGE_INPUT_IMAGES, true}, {RAW_ATTACHMENT, USAGE_ATTACHMENT, false},
+    {RAW_SESSION_MS, USAGE_SESSION_MS, true},
 };
 
 void usage_set_units(struct usage *u, const struct raw_counts *c)

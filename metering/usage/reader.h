@@ -45,7 +45,8 @@
     X(RAW_CACHED_IMAGE)                                                                        \
     X(RAW_OUT_VIDEO)                                                                           \
     X(RAW_IN_IMAGES)                                                                           \
-    X(RAW_ATTACHMENT)
+    X(RAW_ATTACHMENT)                                                                          \
+    X(RAW_SESSION_MS)
 
 enum raw_count {
 #define RAW_ID(id) id,
@@ -221,6 +222,7 @@ extern const struct reader READER_PREDICT;
 extern const struct reader READER_COHERE;
 extern const struct reader READER_OLLAMA;
 extern const struct reader READER_SERVER;
+extern const struct reader READER_SESSION;
 
 /* Takes a count from a scalar; null leaves it as it was. */
 void reading_count(struct raw_counts *counts, enum raw_count id, const struct jscan_event *e);

@@ -252,6 +252,34 @@ static void on_model_id(struct request_reading *r, const struct jscan_event *e)
     r->model_id = word_of(e);
 }
 
+static void on_agent(struct request_reading *r, const struct jscan_event *e)
+{
+    if (e->what != JSCAN_AT_LEAVE)
+        once(r, N_AGENT);
+    if (e->what == JSCAN_AT_VALUE)
+        r->model_id = word_of(e);
+}
+
+/* One that is not spelled plainly, or twice, is read by nobody else as it is here. */
+static void on_agent_model(struct request_reading *r, const struct jscan_event *e)
+{
+    if (e->type == JSCAN_NULL)
+        return;
+    once(r, N_AGENT_MODEL);
+    r->agent_model = word_of(e);
+    if (r->agent_model.n == 0 || r->agent_model.n > REQUEST_MODEL_MAX_BYTES)
+        r->bad = true;
+}
+
+static void on_budget(struct request_reading *r, const struct jscan_event *e)
+{
+    uint64_t cents;
+
+    if (strv_parse_u64(word_of(e), USAGE_MAX_COUNT, &cents) &&
+        cents > r->facts->session_cents)
+        r->facts->session_cents = cents;
+}
+
 static void on_state(struct request_reading *r, const struct jscan_event *e)
 {
     r->facts->server_state = r->facts->server_state || e->type != JSCAN_NULL;
@@ -355,6 +383,9 @@ static void (*const FACTS[N_COUNT])(struct request_reading *r, const struct jsca
     [N_SEARCH_CTX] = on_search_ctx,
     [N_MODEL_ID] = on_model_id,
     [N_JOB_MODEL] = on_job_model,
+    [N_AGENT] = on_agent,
+    [N_AGENT_MODEL] = on_agent_model,
+    [N_BUDGET_AMOUNT] = on_budget,
     [N_SECONDS] = on_seconds,
     [N_INPUT_FILE] = on_input_file,
     [N_PARAMS_MODEL] = on_batch_model,

@@ -169,6 +169,19 @@ static void conclude_job(struct request_reading *r)
     }
 }
 
+/* The model is the agent's, which the body names only where it is to be another. */
+static void conclude_session(struct request_reading *r, const struct route *route)
+{
+    struct request_facts *f = r->facts;
+
+    f->agent = r->model_id;
+    f->model = r->agent_model;
+    f->names_model = f->model.n > 0;
+    f->service_tier = STRV_NONE;
+    f->server_state = true;
+    f->sets_to_work = f->messages > 0 || route->path_id.n > 0;
+}
+
 void request_conclude(struct request_reading *r, const struct protocol *p,
                       const struct route *route)
 {
@@ -189,6 +202,8 @@ void request_conclude(struct request_reading *r, const struct protocol *p,
     conclude_batch(r, (entry->flags & ENTRY_WRAPPED) != 0);
     if (f->films && entry->dialect == DIALECT_INVOKE)
         conclude_job(r);
+    if (route->is_session)
+        conclude_session(r, route);
     if (f->speaks)
         f->characters = count_characters(r->spoken);
     if (f->draws && f->size.n == 0 && r->sides[0] > 0 && r->sides[1] > 0) {

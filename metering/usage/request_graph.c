@@ -49,7 +49,10 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("deferred", N_BACKGROUND), /* xAI */
     JSCAN_EDGE("billing_policy", N_BILLING),
     JSCAN_EDGE("previous_interaction_id", N_STATE),
-    JSCAN_EDGE("agent", N_MODEL_ID),
+    JSCAN_EDGE("agent", N_AGENT),
+    JSCAN_EDGE("budget", N_BUDGET), /* of a session */
+    JSCAN_EDGE("events", N_MESSAGES),
+    JSCAN_EDGE("initial_events", N_MESSAGES),
     JSCAN_EDGE("model_id", N_MODEL_ID),
     JSCAN_EDGE("modelId", N_JOB_MODEL), /* a job of Bedrock */
     JSCAN_EDGE("modelInput", N_MODEL_INPUT),
@@ -94,6 +97,12 @@ static const struct jscan_edge TOOLS_EDGES[] = {
     JSCAN_EDGE("enterprise_web_search", N_ENTERPRISE),
 };
 static const struct jscan_edge TOOL_CONFIG_EDGES[] = {JSCAN_EDGE("tools", N_TOOLS)};
+/* Managed agents: whose session it is to be, and what it may cost. */
+static const struct jscan_edge AGENT_EDGES[] = {JSCAN_EDGE("id", N_MODEL_ID),
+                                                JSCAN_EDGE("model", N_AGENT_MODEL)};
+static const struct jscan_edge AGENT_MODEL_EDGES[] = {JSCAN_EDGE("id", N_AGENT_MODEL)};
+static const struct jscan_edge BUDGET_EDGES[] = {JSCAN_EDGE("max_list_cost", N_BUDGET_LIMIT)};
+static const struct jscan_edge BUDGET_LIMIT_EDGES[] = {JSCAN_EDGE("amount", N_BUDGET_AMOUNT)};
 /* Amazon's models of videos, and Luma's. */
 static const struct jscan_edge MODEL_INPUT_EDGES[] = {
     JSCAN_EDGE("videoGenerationConfig", N_CONFIG), JSCAN_EDGE("duration", N_SECONDS)};
@@ -203,6 +212,11 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_ENTERPRISE] = {.flags = JSCAN_ENTER},
     [N_ANNOTATION] = {.flags = JSCAN_ENTER},
     [N_WRAPPED] = {JSCAN_EDGES(WRAPPED_EDGES), 0, 0, JSCAN_ENTER | JSCAN_FOLD},
+    [N_AGENT] = {JSCAN_EDGES(AGENT_EDGES), 0, 0, JSCAN_WANT | JSCAN_ENTER},
+    [N_AGENT_MODEL] = {JSCAN_EDGES(AGENT_MODEL_EDGES), 0, 0, JSCAN_WANT},
+    [N_BUDGET] = {JSCAN_EDGES(BUDGET_EDGES), 0, 0, 0},
+    [N_BUDGET_LIMIT] = {JSCAN_EDGES(BUDGET_LIMIT_EDGES), 0, 0, 0},
+    [N_BUDGET_AMOUNT] = {.flags = JSCAN_WANT},
     [N_BILLING] = {JSCAN_EDGES(BILLING_EDGES), 0, 0, JSCAN_ENTER},
     [N_BILL_TO] = {.flags = JSCAN_WANT | JSCAN_ENTER},
 };

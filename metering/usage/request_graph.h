@@ -60,6 +60,11 @@ enum request_node {
     N_HEIGHT,
     N_BATCH,
     N_ONE, /* an object of one member, by the name of an endpoint */
+    N_AGENT, /* an agent's name, or an object with that and more */
+    N_AGENT_MODEL,
+    N_BUDGET,
+    N_BUDGET_LIMIT,
+    N_BUDGET_AMOUNT,
     N_COUNT,
 };
 

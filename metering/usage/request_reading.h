@@ -29,6 +29,7 @@ struct request_reading {
     bool job_models; /* it was named more than once */
     bool mixed_models;    /* a batch has requests to several */
     uint64_t batch_cap;   /* bounds of its requests, added up */
+    struct strv agent_model; /* of a session */
     unsigned sides[2];    /* of an image: width, height; 0: not said */
 };
 

@@ -294,6 +294,7 @@ static const struct entry *find_route(const struct protocol *p, struct strv meth
         out->path_id = wild_part(found, path, from);
     out->is_by_path = (found->flags & ENTRY_BY_PATH) != 0;
     out->is_by_name = (found->flags & ENTRY_BY_NAME) != 0;
+    out->is_session = (found->flags & ENTRY_SESSION) != 0;
     return found;
 }
 

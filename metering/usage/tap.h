@@ -75,6 +75,12 @@ struct tap_result {
     char size[16];       /* of a video, where that has its price; "": not said */
     uint64_t videos;     /* that came without their length; usage has the longest they may be */
     char search_ctx[16]; /* how much a search took in, where that has its price; "": not said */
+    /* Of an agent that runs by itself: */
+    bool is_session; /* usage and cost are what its session took since it began, so far */
+    bool is_at_rest; /* nothing of it runs now, and they tell all */
+    bool is_mixed;   /* several models took it, and nothing tells how much each */
+    uint64_t session_cents; /* the most that the session may cost; 0: not said */
+    char agent_id[TAP_ID_MAX_BYTES]; /* whose it is, or the agent told of; "": not said */
 };
 
 /* What another model took for the answer at rates of its own: beside its usage, or of it. */

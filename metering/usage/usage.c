@@ -21,7 +21,7 @@ const char *usage_field_name(enum usage_field f)
 
 bool usage_is_time(enum usage_field f)
 {
-    return f == USAGE_AUDIO_MS || f == USAGE_VIDEO_MS;
+    return f == USAGE_AUDIO_MS || f == USAGE_VIDEO_MS || f == USAGE_SESSION_MS;
 }
 
 const char *usage_source_name(enum usage_source s)
@@ -50,6 +50,11 @@ struct strv usage_priced_tier(struct strv served)
             return STRV_NONE;
     }
     return served;
+}
+
+uint64_t usage_context(const struct usage *u)
+{
+    return usage_has(u, USAGE_SESSION_MS) ? 0 : u->n[USAGE_INPUT];
 }
 
 /* Takes part out of *whole; false where it exceeds what is left, which is then all taken. */
@@ -124,5 +129,6 @@ bool usage_to_quantities(const struct usage *u, struct quantities *out)
     q[METER_X_SEARCH] = u->n[USAGE_X_SEARCH];
     q[METER_MAPS_SEARCH] = u->n[USAGE_MAPS];
     q[METER_VIDEO_SEC] = u->n[USAGE_VIDEO_MS];
+    q[METER_SESSION_SEC] = u->n[USAGE_SESSION_MS];
     return fits;
 }

@@ -45,7 +45,8 @@
     X(USAGE_INPUT_IMAGES, "input_images")                                                      \
     X(USAGE_ANNOTATED, "annotated_pages") /* of pages */                                       \
     X(USAGE_ATTACHMENT, "attachment_search_requests")                                          \
-    X(USAGE_ENTERPRISE, "enterprise_web_search_requests")
+    X(USAGE_ENTERPRISE, "enterprise_web_search_requests")                                      \
+    X(USAGE_SESSION_MS, "session_seconds") /* of an agent at work; kept in milliseconds */
 
 enum usage_field {
 #define USAGE_ID(id, name) id,
@@ -92,6 +93,12 @@ const char *usage_source_name(enum usage_source s);
  * one, which providers name "default", "standard", "on_demand", ...
  */
 struct strv usage_priced_tier(struct strv served);
+
+/*
+ * The input by whose length a request may be priced.  What a session took is the sum of many
+ * requests, whose lengths nobody tells: 0.
+ */
+uint64_t usage_context(const struct usage *u);
 
 /*
  * The same as disjoint meters: cache, audio, image and reasoning parts are taken

@@ -248,7 +248,6 @@ def test_storage_passes_and_its_cost_is_unknown(gateway, upstream, path, known):
 
 
 @pytest.mark.parametrize("protocol, path", [
-    ("anthropic", "v1/sessions"),
     ("bedrock", "model/amazon.nova-sonic-v1%3A0/invoke-with-bidirectional-stream"),
     ("bedrock", "guardrail/g/version/1/apply"), ("openai", "v1/fine_tuning/jobs"),
     ("openai", "v1/realtime/calls"), ("openai", "v1/realtime/client_secrets"),

@@ -11,7 +11,7 @@ import re
 import zoneinfo
 from fractions import Fraction
 
-TIME_METERS = {"audio_sec", "video_sec", "in_video_sec", "code_sec"}
+TIME_METERS = {"audio_sec", "video_sec", "in_video_sec", "code_sec", "session_sec"}
 INPUTS = {"in", "cache_read", "cache_write", "cache_write_1h", "in_audio", "in_image", "in_video",
           "cache_read_audio", "cache_read_image"}
 STANDARD = {"", "standard", "default", "auto", "on_demand"}

@@ -52,6 +52,23 @@ static void test_once_and_in_order(void **state)
     collected_close(c);
 }
 
+static void test_sums_that_rise(void **state)
+{
+    static const struct {
+        uint64_t n, from;
+        bool rises;
+    } STEPS[] = {{0, 0, false}, {5, 0, true},  {5, 5, false}, {3, 5, false},
+                 {9, 5, true},  {10, 9, true}, {10, 10, false}};
+    struct collected *c = open_in(state);
+    uint64_t key = collected_key(STRV("anthropic"), STRV("sesn_1~output")), from;
+
+    for (size_t i = 0; i < sizeof(STEPS) / sizeof(STEPS[0]); i++) {
+        assert_int_equal(collected_rise(c, key, STEPS[i].n, &from), STEPS[i].rises);
+        assert_int_equal(from, STEPS[i].from);
+    }
+    collected_close(c);
+}
+
 static void test_a_restart_remembers(void **state)
 {
     struct collected *c = open_in(state);
@@ -139,6 +156,7 @@ int main(void)
 #define WITH_DIR(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         WITH_DIR(test_once_and_in_order),
+        WITH_DIR(test_sums_that_rise),
         WITH_DIR(test_a_restart_remembers),
         WITH_DIR(test_memory_is_bounded),
         WITH_DIR(test_threads_share_a_file),

@@ -408,6 +408,61 @@ static void test_predict(void **state)
     assert_int_equal(f.media_parts, 1);
 }
 
+static void test_sessions(void **state)
+{
+    static const char EVENTS[] = "[{\"type\":\"user.message\",\"content\":[{\"type\":"
+                                 "\"text\",\"text\":\"abcdefgh\"}]}]";
+    static const struct {
+        const char *path, *body;
+        enum rc rc;
+        const char *agent, *model;
+        bool works;
+        uint64_t cents;
+    } CASES[] = {
+        {"sessions", "{\"agent\":\"a1\"}", RC_OK, "a1", "", false, 0},
+        {"sessions", "{\"agent\":\"a1\",\"model\":\"m\"}", RC_BAD, "", "", false, 0},
+        {"sessions", "{\"agent\":{\"id\":\"a1\",\"model\":\"m\"}}", RC_OK, "a1", "m", false, 0},
+        {"sessions", "{\"agent\":{\"id\":\"a1\",\"model\":{\"id\":\"m\",\"speed\":\"fast\"}}}",
+         RC_OK, "a1", "m", false, 0},
+        {"sessions", "{\"agent\":{\"id\":\"a1\",\"model\":null}}", RC_OK, "a1", "", false, 0},
+        {"sessions", "{\"agent\":{\"model\":\"m\",\"model\":\"n\"}}", RC_BAD, "", "", false, 0},
+        {"sessions", "{\"agent\":{\"model\":\"\\u006d\"}}", RC_BAD, "", "", false, 0},
+        {"sessions", "{\"agent\":{\"model\":7}}", RC_BAD, "", "", false, 0},
+        {"sessions", "{\"agent\":\"a1\",\"agent\":\"a2\"}", RC_BAD, "", "", false, 0},
+        {"sessions", "{\"agent\":\"a1\",\"budget\":{\"type\":\"limit\",\"max_list_cost\":"
+                     "{\"amount\":\"2500\",\"currency\":\"USD\"}},\"initial_events\":%s}",
+         RC_OK, "a1", "", true, 2500},
+        {"sessions", "{\"agent\":\"a1\",\"initial_events\":[]}", RC_OK, "a1", "", false, 0},
+        {"sessions/s1/events", "{\"events\":%s}", RC_OK, "", "", true, 0},
+        {"sessions/s1/events", "{}", RC_OK, "", "", true, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        const char *hole = strstr(CASES[i].body, "%s");
+        struct request_facts f;
+        char body[1024];
+
+        if (hole != NULL)
+            (void)snprintf(body, sizeof(body), "%.*s%s%s", (int)(hole - CASES[i].body),
+                           CASES[i].body, EVENTS, hole + 2);
+        else
+            (void)snprintf(body, sizeof(body), "%s", CASES[i].body);
+        assert_int_equal(scan("anthropic", CASES[i].path, strv_z(body), &f), CASES[i].rc);
+        if (CASES[i].rc != RC_OK)
+            continue;
+        assert_int_equal(f.agent.n, strlen(CASES[i].agent));
+        assert_true(strv_eq(f.model, strv_z(CASES[i].model)));
+        assert_int_equal(f.names_model, CASES[i].model[0] != '\0');
+        assert_int_equal(f.sets_to_work, CASES[i].works);
+        assert_int_equal(f.session_cents, CASES[i].cents);
+        assert_int_equal(f.service_tier.n, 0); /* of a batch it is none */
+        assert_true(f.later && f.server_state);
+        if (hole != NULL)
+            assert_true(f.text_bytes >= strlen("abcdefgh"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -421,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_bedrock),
         cmocka_unit_test(test_predict),
+        cmocka_unit_test(test_sessions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

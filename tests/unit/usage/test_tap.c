@@ -64,12 +64,14 @@ static struct tap *open_tap(const cJSON *vector, const char *coding)
         .content_encoding = strv_z(coding),
         .request_id = STRV("req_42"),
     };
+    struct strv method = strv_z(text_of(vector, "method")); /* of what is fetched */
     struct route route;
     struct tap *tap;
 
     assert_non_null(p);
-    protocol_route(p, STRV("POST"), strv_z(text_of(vector, "path")), STRV_NONE, &route);
-    assert_int_equal(route.endpoint->kind, ENDPOINT_METERED);
+    protocol_route(p, method.n > 0 ? method : STRV("POST"), strv_z(text_of(vector, "path")),
+                   STRV_NONE, &route);
+    assert_int_equal(route.endpoint->kind, method.n > 0 ? ENDPOINT_FETCHED : ENDPOINT_METERED);
     tap = tap_new(p, &route, is_true(vector, "asked"));
     tap_head(tap, &head);
     return tap;

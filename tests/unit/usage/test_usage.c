@@ -154,6 +154,24 @@ static void test_sides_add_up(void **state)
     }
 }
 
+/* What a session took is a sum of many calls: long as it may be, none of them was. */
+static void test_sums_have_no_length(void **state)
+{
+    struct usage u = {.has = 0};
+    struct quantities q;
+
+    (void)state;
+    usage_set(&u, USAGE_INPUT, 500000);
+    assert_int_equal(usage_context(&u), 500000);
+    usage_set(&u, USAGE_SESSION_MS, 0);
+    assert_int_equal(usage_context(&u), 0);
+    usage_set(&u, USAGE_SESSION_MS, 1500);
+    assert_true(usage_is_time(USAGE_SESSION_MS) && meter_is_time(METER_SESSION_SEC));
+    assert_true(usage_to_quantities(&u, &q));
+    assert_int_equal(q.n[METER_SESSION_SEC], 1500);
+    assert_int_equal(q.n[METER_IN], 500000);
+}
+
 static void test_parts_without_their_whole(void **state)
 {
     struct usage u = {.has = 0};
@@ -175,6 +193,7 @@ int main(void)
         cmocka_unit_test(test_tiers),        cmocka_unit_test(test_quantities_are_disjoint),
         cmocka_unit_test(test_cached_parts),
         cmocka_unit_test(test_sides_add_up), cmocka_unit_test(test_parts_without_their_whole),
+        cmocka_unit_test(test_sums_have_no_length),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,462 @@
+/*
+ * xchg_session.c - sessions of agents that the provider lets run by themselves (Anthropic's).
+ *
+ * What a session took is told as sums since its beginning, by whoever looks at it, as often as
+ * anybody does.  Of each sum the rise is counted, once: workers agree through `collected`, the
+ * processes through a claim for each (xchg_collect.c), and where another process was faster, what
+ * is beyond its sum is claimed again.  The sums are kept apart by price, so that each rise is a
+ * quantity of its own.
+ *
+ * A session names its agent, not its model.  Answers tell that; it is remembered for the calls
+ * that set the session to work, by this gateway and, for the others, in Redis: by the number of
+ * its name among the models of the book.  A key that is bound to models gets no session to work
+ * whose model is not known to be one of them.
+ *
+ * While a session may run, a worst case is held under its name: what the provider itself lets it
+ * cost at the most, where it was told to; else one call of its model, and an hour at work.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/collected.h"
+#include "proxy/server.h"
+#include "proxy/xchg_int.h"
+
+enum {
+    CLAIMS_MAX = 8,      /* times that others may be faster in a row */
+    ASSUMED_MS = 3600000,
+    ATTO_PER_CENT_PLACES = 16,
+};
+
+/* What is remembered of a session or an agent: the number of its model's name, and more. */
+enum {
+    NOTE_FAST_BIT = 32,
+    NOTE_US_BIT,
+    NOTE_MIXED_BIT,
+    NOTE_END_BIT,
+};
+#define NOTE_NAME UINT64_C(0xffffffff)
+#define NOTE(bit) (UINT64_C(1) << NOTE_##bit##_BIT)
+
+enum sum {
+    SUM_INPUT = 0, /* neither read from the cache nor written to it */
+    SUM_READ,
+    SUM_WRITE_5M,
+    SUM_WRITE_1H,
+    SUM_OUTPUT,
+    SUM_SEARCHES,
+    SUM_MS,
+    SUM_CENTS, /* of the provider's own cost */
+    SUM_COUNT
+};
+
+static const struct {
+    const char *name; /* of what is remembered: never another */
+    enum usage_field field;
+} SUMS[SUM_COUNT] = {
+    [SUM_INPUT] = {"input", USAGE_INPUT},
+    [SUM_READ] = {"read", USAGE_CACHE_READ},
+    [SUM_WRITE_5M] = {"write-5m", USAGE_CACHE_WRITE_5M},
+    [SUM_WRITE_1H] = {"write-1h", USAGE_CACHE_WRITE_1H},
+    [SUM_OUTPUT] = {"output", USAGE_OUTPUT},
+    [SUM_SEARCHES] = {"searches", USAGE_WEB_SEARCH},
+    [SUM_MS] = {"ms", USAGE_SESSION_MS},
+    [SUM_CENTS] = {"cents", USAGE_COUNT},
+};
+
+struct rise {
+    struct work_claim claim;
+    uint64_t key; /* in what is collected; 0: it did not rise */
+    unsigned tries;
+    bool told; /* the verdict is taken note of */
+};
+
+struct session {
+    struct work_claim ask; /* for the model, where this gateway does not know it */
+    bool asked;
+    uint64_t note;
+    bool claimed;
+    struct rise rises[SUM_COUNT];
+};
+
+static void on_verdict(void *arg)
+{
+    xchg_wake(arg, WAKE_LIMIT);
+}
+
+static struct session *session_of(struct xchg *x)
+{
+    if (!x->session && x->route.is_session) {
+        x->session = arena_alloc(&x->arena, sizeof(*x->session));
+        if (x->session) {
+            memset(x->session, 0, sizeof(*x->session));
+            x->session->ask.verdict = WORK_AWAY;
+        }
+    }
+    return x->session;
+}
+
+/* "NAME~what" as the nodes that share Redis know it; false where the name is too long. */
+static bool work_of(const struct xchg *x, struct strv name, const char *what, struct uuid *work)
+{
+    char text[TAP_ID_MAX_BYTES + 32];
+    int n;
+
+    if (name.n == 0 || name.n >= TAP_ID_MAX_BYTES)
+        return false;
+    n = snprintf(text, sizeof(text), "%.*s~%s", (int)name.n, name.p, what);
+    collected_work(strv_z(x->upstream->name), strv_make(text, (size_t)n), work);
+    return true;
+}
+
+/* ---- the model ---------------------------------------------------------------------- */
+
+/* The same on all nodes and for ever; never 0. */
+static uint64_t name_number(struct strv model)
+{
+    uint64_t n = collected_key(STRV("model"), model) & NOTE_NAME;
+
+    return n > 0 ? n : 1;
+}
+
+struct search {
+    struct strv provider;
+    uint64_t number;
+    struct strv found;
+};
+
+static bool look_at_model(const struct book_model *model, void *arg)
+{
+    struct search *s = arg;
+
+    if (!strv_eq(model->provider, s->provider))
+        return true;
+    for (size_t i = 0; i < model->n_ids && s->found.n == 0; i++) {
+        if (name_number(model->ids[i]) == s->number)
+            s->found = model->ids[i];
+    }
+    return s->found.n == 0;
+}
+
+/* Of a model that the book does not have, no more is known than that it has no price. */
+static void apply_note(struct xchg *x, uint64_t note)
+{
+    struct search s = {.provider = x->upstream->provider, .number = note & NOTE_NAME};
+
+    x->session->note = note;
+    if (x->facts.model.n > 0)
+        return; /* the body itself names it */
+    book_each_model(x->config->book, look_at_model, &s);
+    x->facts.model = s.found;
+    if (note & NOTE(FAST))
+        x->facts.service_tier = STRV("fast");
+    request_keep_facts(x);
+}
+
+/* Whose model is to be known: the session's, else the agent's. */
+static struct strv subject_of(const struct xchg *x)
+{
+    return x->route.path_id.n > 0 ? x->route.path_id : x->facts.agent;
+}
+
+bool session_learn(struct xchg *x)
+{
+    struct session *s = session_of(x);
+    uint64_t note;
+
+    if (!s || s->note > 0)
+        return false;
+    if (!s->asked) {
+        note = collect_noted(x, subject_of(x), "model");
+        if (note > 0) {
+            apply_note(x, note);
+            return false;
+        }
+        s->asked = true;
+        if (!work_of(x, subject_of(x), "model", &s->ask.work))
+            return false;
+        s->ask.verdict = WORK_PENDING;
+        s->ask.wake = on_verdict;
+        s->ask.arg = x;
+        limiter_claim(x->worker->limiter, &s->ask);
+    }
+    if (s->ask.verdict == WORK_PENDING)
+        return true;
+    if (s->ask.verdict == WORK_OTHERS && s->ask.known > 0 && s->ask.known < NOTE(END)) {
+        collect_note(x, subject_of(x), "model", s->ask.known);
+        apply_note(x, s->ask.known);
+    }
+    return false;
+}
+
+bool session_allows(const struct xchg *x)
+{
+    if (!x->session || x->route.endpoint->kind != ENDPOINT_METERED || x->key->n_models == 0)
+        return true;
+    if (x->facts.model.n == 0)
+        return !x->facts.sets_to_work;
+    /* What an agent is now was perhaps changed elsewhere; a session keeps what it began with. */
+    if (x->facts.sets_to_work && x->route.path_id.n == 0 && !x->facts.names_model)
+        return false;
+    return !(x->session->note & NOTE(MIXED)) &&
+           (key_allows_model(x->key, x->model) || key_allows_model(x->key, x->facts.model));
+}
+
+/* Tells it to the others as well: whoever asks Redis gets the number. */
+static void note_model(struct xchg *x, struct strv name, uint64_t note)
+{
+    struct work_claim claim = {.from = NOTE(END), .to = note};
+
+    if (name.n == 0 || collect_noted(x, name, "model") == note)
+        return;
+    collect_note(x, name, "model", note);
+    if (!work_of(x, name, "model", &claim.work))
+        return;
+    limiter_claim(x->worker->limiter, &claim);
+    limiter_claim_cancel(&claim);
+}
+
+void session_note(struct xchg *x)
+{
+    const struct tap_result *seen = settle_seen(x);
+    struct strv name = x->route.path_id.n > 0 ? x->route.path_id : strv_z(seen->work_id);
+    uint64_t note;
+
+    if (!session_of(x) || x->upstream_status / 100 != 2 || seen->model[0] == '\0')
+        return;
+    note = name_number(strv_z(seen->model));
+    note |= strv_eq(strv_z(seen->service_tier), STRV("fast")) ? NOTE(FAST) : 0;
+    note |= strv_eq(strv_z(seen->region), STRV("us")) ? NOTE(US) : 0;
+    note |= seen->is_mixed ? NOTE(MIXED) : 0;
+    x->session->note = note;
+    /* An agent's answer names the agent alone; a session's, whose it is. */
+    if (seen->is_session)
+        note_model(x, name, note);
+    if (!x->facts.names_model)
+        note_model(x, strv_z(seen->agent_id), note);
+    if (seen->is_session && seen->session_cents != collect_noted(x, name, "limit"))
+        collect_note(x, name, "limit", seen->session_cents);
+}
+
+struct strv session_tier(const struct xchg *x, struct strv told)
+{
+    return told.n == 0 && x->session && (x->session->note & NOTE(FAST)) ? STRV("fast") : told;
+}
+
+struct strv session_region(const struct xchg *x)
+{
+    return x->session && (x->session->note & NOTE(US)) ? STRV("us") : STRV_NONE;
+}
+
+/* ---- the worst case ------------------------------------------------------------------- */
+
+/* False where it is more than any limit counts. */
+static bool money_of_cents(uint64_t cents, struct money *out)
+{
+    const uint64_t nano = NANO_PER_USD / 100;
+
+    if (cents > LIMIT_VALUE_MAX / nano)
+        return false;
+    *out = money_join((int64_t)(cents * nano), 0);
+    return true;
+}
+
+/* What the provider lets it cost from now on; false: it sets no bound that is known here. */
+static bool own_limit(const struct xchg *x, struct money *out)
+{
+    struct strv id = x->route.path_id;
+    uint64_t cents = x->facts.session_cents, spent;
+
+    if (id.n > 0)
+        cents = collect_noted(x, id, "limit");
+    spent = id.n > 0 ? collect_noted(x, id, SUMS[SUM_CENTS].name) : 0;
+    return cents > 0 && money_of_cents(cents > spent ? cents - spent : 0, out);
+}
+
+bool session_worst(const struct xchg *x, const struct price_query *tokens, bool priced,
+                   struct money *most)
+{
+    struct price_query query = *tokens;
+    struct cost cost;
+
+    if (own_limit(x, most))
+        return true;
+    memset(&query.quantities, 0, sizeof(query.quantities));
+    query.quantities.n[METER_SESSION_SEC] = ASSUMED_MS;
+    price_usage(x->config->book, &query, &cost);
+    if (priced && cost.status != PRICE_NONE)
+        *most = money_add(*most, cost.contracted);
+    return priced;
+}
+
+bool session_hold(struct xchg *x)
+{
+    const struct tap_result *seen = settle_seen(x);
+    struct strv name = x->route.path_id.n > 0 ? x->route.path_id : strv_z(seen->work_id);
+    struct uuid work;
+
+    if (x->route.endpoint->kind != ENDPOINT_METERED || !x->facts.sets_to_work ||
+        !x->upstream_tried || x->upstream_status >= 300)
+        return false;
+    if (!work_of(x, name, "run", &work)) {
+        work = x->id;
+        work.b[6] = (unsigned char)((work.b[6] & 0x0f) | 0x80);
+    }
+    collect_release(x, &work); /* the newest stands for all */
+    limiter_hold(x->worker->limiter, &x->admission, &work);
+    return true;
+}
+
+/* ---- what it took ---------------------------------------------------------------------- */
+
+/* So far, by the answer. */
+static uint64_t sum_told(const struct tap_result *seen, enum sum sum)
+{
+    const struct usage *u = &seen->usage;
+    uint64_t parts = u->n[USAGE_CACHE_READ] + u->n[USAGE_CACHE_WRITE_5M] +
+                     u->n[USAGE_CACHE_WRITE_1H];
+    money_int atto;
+
+    if (sum == SUM_INPUT)
+        return u->n[USAGE_INPUT] > parts ? u->n[USAGE_INPUT] - parts : 0;
+    if (sum != SUM_CENTS)
+        return u->n[SUMS[sum].field];
+    if (!seen->has_provider_cost)
+        return 0;
+    atto = money_join(seen->provider_cost_atto_hi, seen->provider_cost_atto_lo).atto;
+    for (int i = 0; i < ATTO_PER_CENT_PLACES; i++)
+        atto /= 10;
+    return atto > 0 && atto < (money_int)USAGE_MAX_COUNT ? (uint64_t)atto : 0;
+}
+
+static void claim_rise(struct xchg *x, struct rise *rise)
+{
+    rise->claim.verdict = WORK_PENDING;
+    rise->claim.wake = on_verdict;
+    rise->claim.arg = x;
+    limiter_claim(x->worker->limiter, &rise->claim);
+}
+
+static void start_claims(struct xchg *x, const struct tap_result *seen)
+{
+    struct collected *collected = server_collected(x->worker->server);
+
+    for (unsigned i = 0; i < SUM_COUNT; i++) {
+        struct rise *rise = &x->session->rises[i];
+        uint64_t key = collect_note_key(x, x->route.path_id, SUMS[i].name);
+
+        rise->claim.to = sum_told(seen, (enum sum)i);
+        if (rise->claim.to == 0 ||
+            !work_of(x, x->route.path_id, SUMS[i].name, &rise->claim.work) ||
+            !collected_rise(collected, key, rise->claim.to, &rise->claim.from))
+            continue;
+        rise->key = key;
+        claim_rise(x, rise);
+    }
+}
+
+/* True while others may still say that they have counted some of it. */
+static bool is_pending(struct xchg *x, struct rise *rise)
+{
+    struct collected *collected = server_collected(x->worker->server);
+    uint64_t before;
+
+    while (rise->key != 0 && !rise->told) {
+        if (rise->claim.verdict == WORK_PENDING)
+            return true;
+        rise->told = true;
+        if (rise->claim.verdict != WORK_OTHERS)
+            continue;
+        rise->claim.from = rise->claim.to;
+        if (rise->claim.known >= rise->claim.to) {
+            (void)collected_rise(collected, rise->key, rise->claim.known, &before);
+        } else if (++rise->tries == CLAIMS_MAX) { /* for the next look */
+            collected_set(collected, rise->key, rise->claim.known);
+        } else {
+            rise->told = false;
+            rise->claim.from = rise->claim.known;
+            claim_rise(x, rise);
+        }
+    }
+    return false;
+}
+
+bool session_ask(struct xchg *x)
+{
+    const struct tap_result *seen = settle_seen(x);
+    bool pending = false;
+
+    if (!x->session->claimed) {
+        x->session->claimed = true;
+        if (x->route.endpoint->kind != ENDPOINT_FETCHED || x->upstream_status / 100 != 2 ||
+            !seen->is_session || !seen->has_usage || x->route.path_id.n == 0)
+            return false;
+        start_claims(x, seen);
+    }
+    for (unsigned i = 0; i < SUM_COUNT; i++)
+        pending = is_pending(x, &x->session->rises[i]) || pending;
+    return pending;
+}
+
+void session_cancel(struct xchg *x)
+{
+    if (!x->session)
+        return;
+    limiter_claim_cancel(&x->session->ask);
+    for (unsigned i = 0; i < SUM_COUNT; i++) {
+        if (x->session->rises[i].key != 0)
+            limiter_claim_cancel(&x->session->rises[i].claim);
+    }
+}
+
+/* By how much a sum rose, for this exchange to count. */
+static uint64_t risen(const struct session *s, enum sum sum)
+{
+    const struct rise *rise = &s->rises[sum];
+
+    return rise->key != 0 ? rise->claim.to - rise->claim.from : 0;
+}
+
+bool session_count(struct xchg *x, struct usage *out)
+{
+    const struct session *s = x->session;
+    uint64_t parts = risen(s, SUM_READ) + risen(s, SUM_WRITE_5M) + risen(s, SUM_WRITE_1H);
+    bool any = parts > 0;
+
+    *out = (struct usage){.has = 0};
+    for (unsigned i = 0; i < SUM_COUNT; i++) {
+        if (s->rises[i].key != 0)
+            collected_keep(server_collected(x->worker->server), s->rises[i].key);
+        if (i == SUM_CENTS || risen(s, (enum sum)i) == 0)
+            continue;
+        usage_set(out, SUMS[i].field, risen(s, (enum sum)i));
+        any = true;
+    }
+    if (parts > 0)
+        usage_set(out, USAGE_INPUT, risen(s, SUM_INPUT) + parts);
+    if (any) /* also where it is 0: the counts are of a session */
+        usage_set(out, USAGE_SESSION_MS, risen(s, SUM_MS));
+    return any;
+}
+
+bool session_provider_cost(const struct xchg *x, struct money *out)
+{
+    uint64_t cents = risen(x->session, SUM_CENTS);
+
+    return cents > 0 && money_of_cents(cents, out);
+}
+
+void session_rests(struct xchg *x)
+{
+    const struct tap_result *seen = settle_seen(x);
+    struct uuid work;
+
+    if (seen->is_at_rest && x->upstream_status / 100 == 2 &&
+        work_of(x, x->route.path_id, "run", &work))
+        collect_release(x, &work);
+}
+
+bool session_is_mixed(const struct xchg *x)
+{
+    return x->session && (x->session->note & NOTE(MIXED)) != 0;
+}
