@@ -102,12 +102,10 @@ static int by_measure(const void *a, const void *b)
     return (x->place > y->place) - (x->place < y->place);
 }
 
-static int by_period(const void *a, const void *b)
+static int by_cost(const void *a, const void *b)
 {
     const struct ranked *x = a, *y = b;
 
-    if (x->start_us != y->start_us)
-        return x->start_us < y->start_us ? -1 : 1;
     if (x->cost != y->cost)
         return x->cost < y->cost ? 1 : -1;
     return (x->row > y->row) - (x->row < y->row);
@@ -140,43 +138,47 @@ static void drop_small(const struct run *run, struct ranked *rows, size_t n)
     free(keys);
 }
 
+/* The rows of a period: those shown, the dearest first, and what the others come to. */
+static void add_period(struct groups *out, struct ranked *rows, size_t n,
+                       struct ledger_sums *merged)
+{
+    const struct ledger_row *any = rows[0].row;
+    size_t n_shown = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i].dropped)
+            ledger_sums_add(merged, &rows[i].row->sums);
+        else
+            rows[n_shown++] = rows[i];
+    }
+    qsort(rows, n_shown, sizeof(*rows), by_cost);
+    for (size_t i = 0; i < n_shown; i++)
+        out->at[out->n++] = (struct group){rows[i].row, any->start_us, rows[i].row->end_us,
+                                           &rows[i].row->sums};
+    if (n_shown < n)
+        out->at[out->n++] = (struct group){NULL, any->start_us, any->end_us, merged};
+}
+
 void groups_of(const struct run *run, const struct ledger_rows *rows, struct groups *out)
 {
     struct ranked *ranked = xcalloc(rows->n + 1, sizeof(*ranked));
-    struct group *other = NULL;
-    size_t n_merged = 0;
+    size_t n_periods = 0;
 
     for (size_t i = 0; i < rows->n; i++)
         ranked[i] = (struct ranked){
             &rows->at[i], rows->at[i].start_us, rows->at[i].sums.cost.atto, false};
     if (run->params->top)
         drop_small(run, ranked, rows->n);
-    qsort(ranked, rows->n, sizeof(*ranked), by_period);
     /* A period has at most one (other), and at least one row of its own to stand for it. */
     *out = (struct groups){.at = xcalloc(rows->n + 1, sizeof(*out->at))};
     for (size_t i = 0; i < rows->n; i++)
-        n_merged += i == 0 || ranked[i].start_us != ranked[i - 1].start_us;
-    out->merged = xcalloc(n_merged + 1, sizeof(*out->merged));
-    n_merged = 0;
+        n_periods += i == 0 || ranked[i].start_us != ranked[i - 1].start_us;
+    out->merged = xcalloc(n_periods + 1, sizeof(*out->merged));
+    n_periods = 0;
     for (size_t i = 0, end; i < rows->n; i = end) {
-        int64_t start = ranked[i].start_us;
-        for (end = i; end < rows->n && ranked[end].start_us == start; end++) {
-            if (!ranked[end].dropped)
-                out->at[out->n++] =
-                    (struct group){ranked[end].row, start, ranked[end].row->end_us,
-                                   &ranked[end].row->sums};
-        }
-        other = NULL;
-        for (size_t k = i; k < end; k++) {
-            if (!ranked[k].dropped)
-                continue;
-            if (!other) {
-                other = &out->at[out->n++];
-                *other = (struct group){NULL, start, ranked[k].row->end_us,
-                                        &out->merged[n_merged++]};
-            }
-            ledger_sums_add(&out->merged[n_merged - 1], &ranked[k].row->sums);
-        }
+        for (end = i; end < rows->n && ranked[end].start_us == ranked[i].start_us;)
+            end++;
+        add_period(out, ranked + i, end - i, &out->merged[n_periods++]);
     }
     free(ranked);
 }

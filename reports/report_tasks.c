@@ -271,7 +271,7 @@ static enum rc ask_no_task(struct run *run, struct tasks *t)
         .n_by = p->n_by,
         .grain = PERIOD_TOTAL,
         .zone = p->zone,
-        .want = LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT};
+        .want = LEDGER_SPARE | LEDGER_SPARE_CEILING};
     struct ledger_rows rows;
     enum rc rc;
 

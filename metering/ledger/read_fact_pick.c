@@ -437,7 +437,7 @@ static void pick_by_time(struct fact_pick *p)
         if ((f->by_start && (us < f->from_us || us >= f->to_us)) || !find_period(p, us))
             p->row[i] = PICK_NONE;
         else if (p->answer->n_periods > 1)
-            p->row[i] = (int32_t)fold(pairs, (uint32_t)p->row[i], (uint32_t)p->period_at);
+            p->row[i] = (int32_t)fold(pairs, (uint32_t)p->period_at, (uint32_t)p->row[i]);
     }
 }
 
@@ -449,7 +449,7 @@ static void fold_period(struct fact_pick *p)
         return;
     for (size_t i = 0; i < p->facts.n; i++) {
         if (p->row[i] != PICK_NONE)
-            p->row[i] = (int32_t)fold(pairs, (uint32_t)p->row[i], (uint32_t)p->period_at);
+            p->row[i] = (int32_t)fold(pairs, (uint32_t)p->period_at, (uint32_t)p->row[i]);
     }
 }
 

@@ -8,7 +8,7 @@
 
 enum {
     PICK_NONE = -1,   /* the request is in no row */
-    PICK_DIRECT = 16, /* first numbers of pairs that are looked up without a hash */
+    PICK_DIRECT = 64, /* first numbers of pairs that are looked up without a hash */
 };
 
 /* A field that is none of the combination: its column, and what is known of values there. */

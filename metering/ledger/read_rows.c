@@ -151,7 +151,8 @@ static enum rc row_at(struct answer *a, int64_t group, int64_t period, bool make
         *out = &a->rows[near->row];
         return RC_OK;
     }
-    at = dict_get(&a->row_of, bytes);
+    /* In the only period a group has one row, which is near. */
+    at = a->n_periods > 1 ? dict_get(&a->row_of, bytes) : NULL;
     *out = at ? &a->rows[*at] : NULL;
     if (at)
         *near = (struct near_row){period + 1, (size_t)*at};
@@ -172,7 +173,9 @@ static enum rc row_at(struct answer *a, int64_t group, int64_t period, bool make
     if (answer_init_row(a, row, fail) != RC_OK)
         return RC_LIMIT;
     *near = (struct near_row){period + 1, a->n_rows};
-    dict_put(&a->row_of, bytes, (int64_t)a->n_rows++);
+    if (a->n_periods > 1)
+        dict_put(&a->row_of, bytes, (int64_t)a->n_rows);
+    a->n_rows++;
     *out = row;
     return RC_OK;
 }
@@ -250,7 +253,7 @@ enum rc answer_row_at(struct answer *a, const struct strv *values, int64_t perio
 
 /* A group to be put in order: most differ in the first bytes, which need no look elsewhere. */
 struct ordered_group {
-    uint64_t head; /* of the first value, the first byte highest */
+    uint64_t head[2]; /* of the first value, the first byte highest */
     size_t group;
 };
 
@@ -258,22 +261,21 @@ static int compare_groups(const void *one, const void *other, void *arg)
 {
     const struct ordered_group *x = one, *y = other;
     const struct answer *a = arg;
-    int order = (x->head > y->head) - (x->head < y->head);
+    int order = (x->head[0] > y->head[0]) - (x->head[0] < y->head[0]);
 
+    if (order == 0)
+        order = (x->head[1] > y->head[1]) - (x->head[1] < y->head[1]);
     for (size_t i = 0; order == 0 && i < a->q->n_by; i++)
         order = strv_cmp(a->group_values[x->group][i], a->group_values[y->group][i]);
     return order;
 }
 
-static uint64_t head_of(struct strv text)
+static void take_head(struct ordered_group *g, struct strv text)
 {
-    unsigned char bytes[sizeof(uint64_t)] = {0};
-    uint64_t head;
-
     if (text.n)
-        memcpy(bytes, text.p, text.n < sizeof(bytes) ? text.n : sizeof(bytes));
-    memcpy(&head, bytes, sizeof(head));
-    return be64toh(head);
+        memcpy(g->head, text.p, text.n < sizeof(g->head) ? text.n : sizeof(g->head));
+    g->head[0] = be64toh(g->head[0]);
+    g->head[1] = be64toh(g->head[1]);
 }
 
 /* By number of a group: its place. */
@@ -282,9 +284,10 @@ static size_t *place_groups(struct answer *a)
     struct ordered_group *groups = xcalloc(a->n_groups + 1, sizeof(*groups));
     size_t *place = xcalloc(a->n_groups + 1, sizeof(*place));
 
-    for (size_t i = 0; i < a->n_groups; i++)
-        groups[i] = (struct ordered_group){
-            a->q->n_by ? head_of(a->group_values[i][0]) : 0, i};
+    for (size_t i = 0; i < a->n_groups; i++) {
+        groups[i].group = i;
+        take_head(&groups[i], a->q->n_by ? a->group_values[i][0] : STRV(""));
+    }
     if (a->n_groups)
         qsort_r(groups, a->n_groups, sizeof(*groups), compare_groups, a);
     for (size_t i = 0; i < a->n_groups; i++)

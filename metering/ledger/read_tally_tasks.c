@@ -99,8 +99,9 @@ static void read_columns(struct fact_tasks *t, struct choosing *c)
                            .first = tally_number(y, TALLY_FIRST_END),
                            .last = tally_number(y, TALLY_LAST_END),
                            .state = tally_number(y, TALLY_STATE),
-                           .closed = tally_number(y, TALLY_CLOSED),
                            .combo = tally_number(y, TALLY_COMBO)};
+    if (t->g->cohort != COHORT_OPEN) /* which looks at no closed one */
+        c->closed = tally_number(y, TALLY_CLOSED);
     for (size_t i = 0; i < f->n_where; i++)
         c->asked |= INT64_C(1) << f->where[i].field.id;
     if (c->asked)

@@ -129,17 +129,20 @@ void ledger_money_places(const struct money *values, size_t n, const size_t *pla
     size_t count[HISTOGRAM_BUCKETS] = {0}, of[MONEY_PLACES_MAX], n_segments;
     struct segment segments[MONEY_PLACES_MAX];
     unsigned char segment_of[HISTOGRAM_BUCKETS] = {0}; /* plus one */
+    uint16_t *bucket = xmalloc((n + 1) * sizeof(*bucket));
 
     ASSERT(n_places > 0 && n_places <= MONEY_PLACES_MAX);
-    for (size_t i = 0; i < n; i++)
-        count[cost_histogram_bucket(values[i])]++;
+    for (size_t i = 0; i < n; i++) {
+        bucket[i] = (uint16_t)cost_histogram_bucket(values[i]);
+        count[bucket[i]]++;
+    }
     n_segments = find_segments(count, places, n_places, segments, of);
     for (size_t k = 0; k < n_segments; k++) {
         segments[k].at = xcalloc(count[segments[k].bucket], sizeof(*segments[k].at));
         segment_of[segments[k].bucket] = (unsigned char)(k + 1);
     }
     for (size_t i = 0; i < n; i++) {
-        unsigned k = segment_of[cost_histogram_bucket(values[i])];
+        unsigned k = segment_of[bucket[i]];
 
         if (k)
             segments[k - 1].at[segments[k - 1].n++] = values[i];
@@ -151,6 +154,7 @@ void ledger_money_places(const struct money *values, size_t n, const size_t *pla
     }
     for (size_t k = 0; k < n_segments; k++)
         free(segments[k].at);
+    free(bucket);
 }
 
 /* ---- distributions ---------------------------------------------------------- */
