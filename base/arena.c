@@ -70,7 +70,8 @@ void arena_release(struct arena *a)
     a->used = 0;
 }
 
-void *arena_alloc(struct arena *a, size_t n)
+/* n bytes as they are; NULL where the maximum is reached. */
+static char *take(struct arena *a, size_t n)
 {
     size_t need = (n + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
     struct arena_block *block = a->first;
@@ -91,18 +92,29 @@ void *arena_alloc(struct arena *a, size_t n)
     }
     p = block->bytes + block->used;
     UNPOISON(p, need);
-    memset(p, 0, need);
     block->used += need;
     a->used += need;
     return p;
 }
 
+void *arena_alloc(struct arena *a, size_t n)
+{
+    char *p = take(a, n);
+
+    if (p)
+        memset(p, 0, n);
+    return p;
+}
+
 struct strv arena_strv(struct arena *a, struct strv s)
 {
-    char *copy = arena_alloc(a, s.n + 1);
+    char *copy;
 
+    if (s.n == 0)
+        return STRV("");
+    copy = take(a, s.n + 1);
     if (!copy)
         return STRV_NONE;
-    strv_copy(copy, s);
+    *strv_copy(copy, s) = '\0';
     return strv_make(copy, s.n);
 }

@@ -7,19 +7,11 @@
 /* A byte repeated. */
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-static unsigned char lower(char c)
-{
-    return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-}
-
 /* Eight bytes at once: where they differ it is in the bit of case, and of a letter. */
-static bool same_word(const char *a, const char *b)
+static inline bool same_word(uint64_t x, uint64_t y)
 {
-    uint64_t x, y, differ, bits, letters;
+    uint64_t differ = x ^ y, bits, letters;
 
-    memcpy(&x, a, sizeof(x));
-    memcpy(&y, b, sizeof(y));
-    differ = x ^ y;
     if (differ == 0)
         return true;
     if ((differ & ~EACH(0x20)) != 0)
@@ -30,23 +22,39 @@ static bool same_word(const char *a, const char *b)
     return (differ << 2 & ~letters) == 0;
 }
 
+static inline uint64_t word_at(const char *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return word;
+}
+
+/* One to seven bytes, some of them twice. */
+static inline uint64_t short_word(const char *p, size_t n)
+{
+    uint32_t head, tail;
+
+    if (n < sizeof(head))
+        return (uint64_t)(unsigned char)p[0] | (uint64_t)(unsigned char)p[n / 2] << 8 |
+               (uint64_t)(unsigned char)p[n - 1] << 16;
+    memcpy(&head, p, sizeof(head));
+    memcpy(&tail, p + n - sizeof(tail), sizeof(tail));
+    return (uint64_t)tail << 32 | head;
+}
+
 bool strv_same_nocase(const char *a, const char *b, size_t n)
 {
     size_t i = 0;
 
-    if (n < sizeof(uint64_t)) {
-        for (; i < n; i++) {
-            if (lower(a[i]) != lower(b[i]))
-                return false;
-        }
-        return true;
-    }
+    if (n < sizeof(uint64_t))
+        return same_word(short_word(a, n), short_word(b, n));
     for (; i + sizeof(uint64_t) < n; i += sizeof(uint64_t)) {
-        if (!same_word(a + i, b + i))
+        if (!same_word(word_at(a + i), word_at(b + i)))
             return false;
     }
     i = n - sizeof(uint64_t); /* the last word may overlap the one before */
-    return same_word(a + i, b + i);
+    return same_word(word_at(a + i), word_at(b + i));
 }
 
 size_t strv_find(struct strv s, char c)
@@ -54,6 +62,12 @@ size_t strv_find(struct strv s, char c)
     const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
 
     return at ? (size_t)(at - s.p) : s.n;
+}
+
+/* Eight printable bytes: what borrows or carries into its neighbour has its own high bit set. */
+static inline bool is_ascii_word(uint64_t w)
+{
+    return (((w - EACH(0x20)) | (w + EACH(1)) | w) & EACH(0x80)) == 0;
 }
 
 size_t strv_ascii_run(struct strv s)
@@ -73,6 +87,8 @@ size_t strv_ascii_run(struct strv s)
             return i + (unsigned)__builtin_ctz(bad);
     }
 #endif
+    while (s.n - i >= sizeof(uint64_t) && is_ascii_word(word_at(s.p + i)))
+        i += sizeof(uint64_t);
     while (i < s.n && s.p[i] >= 0x20 && s.p[i] < 0x7f)
         i++;
     return i;
@@ -131,7 +147,9 @@ char *strv_put_u64(char *p, uint64_t n)
         digits[--at] = (char)('0' + n % 10);
         n /= 10;
     } while (n > 0);
-    return strv_copy(p, strv_make(digits + at, sizeof(digits) - at));
+    while (at < sizeof(digits))
+        *p++ = digits[at++];
+    return p;
 }
 
 bool strv_glob(struct strv pattern, struct strv text)

@@ -33,12 +33,18 @@ static inline struct strv strv_z(const char *text)
     return text ? (struct strv){text, strlen(text)} : STRV_NONE;
 }
 
+enum { STRV_BLOCK_BYTES = 16, STRV_SHORT_BYTES = 128 };
+
 /* Copies s to p, which has room for it, and gives the place behind.  Most texts are short: a
- * word or two at each end, which may overlap, instead of a call or a loop. */
+ * word or block or two at each end, which may overlap, instead of a call or a loop by bytes. */
 static inline char *strv_copy(char *p, struct strv s)
 {
-    if (s.n > 16) {
+    if (s.n > STRV_SHORT_BYTES) {
         memcpy(p, s.p, s.n);
+    } else if (s.n > STRV_BLOCK_BYTES) {
+        for (size_t i = 0; i < s.n - STRV_BLOCK_BYTES; i += STRV_BLOCK_BYTES)
+            memcpy(p + i, s.p + i, STRV_BLOCK_BYTES);
+        memcpy(p + s.n - STRV_BLOCK_BYTES, s.p + s.n - STRV_BLOCK_BYTES, STRV_BLOCK_BYTES);
     } else if (s.n >= 8) {
         uint64_t head, tail;
 
@@ -58,6 +64,31 @@ static inline char *strv_copy(char *p, struct strv s)
             p[i] = s.p[i];
     }
     return p + s.n;
+}
+
+/* n bytes are equal; for short texts, of which most are so. */
+static inline bool strv_same(const char *a, const char *b, size_t n)
+{
+    uint64_t x, y;
+
+    if (n < sizeof(x)) {
+        for (size_t i = 0; i < n; i++) {
+            if (a[i] != b[i])
+                return false;
+        }
+        return true;
+    }
+    if (n > STRV_SHORT_BYTES)
+        return memcmp(a, b, n) == 0;
+    for (size_t i = 0; i < n - sizeof(x); i += sizeof(x)) {
+        memcpy(&x, a + i, sizeof(x));
+        memcpy(&y, b + i, sizeof(y));
+        if (x != y)
+            return false;
+    }
+    memcpy(&x, a + n - sizeof(x), sizeof(x)); /* may overlap the word before */
+    memcpy(&y, b + n - sizeof(y), sizeof(y));
+    return x == y;
 }
 
 static inline bool strv_eq(struct strv a, struct strv b)

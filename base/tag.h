@@ -8,6 +8,8 @@
 #define BASE_TAG_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "base/strv.h"
 
@@ -44,9 +46,15 @@ struct tag {
 struct subject {
     struct strv dim[DIM_COUNT]; /* empty: not given */
     enum tag_source source[STANDING_TAGS];
-    struct tag free[FREE_TAGS_MAX]; /* names unique, in order of name */
     unsigned n_free;
+    /* n_free of them, names unique, in order of name; the others are never looked at. */
+    struct tag free[FREE_TAGS_MAX];
 };
+
+static inline void subject_copy(struct subject *to, const struct subject *from)
+{
+    memcpy(to, from, offsetof(struct subject, free) + from->n_free * sizeof(from->free[0]));
+}
 
 /* "team", "feature", ... */
 const char *dimension_name(enum dimension d);

@@ -1,5 +1,6 @@
 #include "base/uuid7.h"
 
+#include <endian.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -34,18 +35,38 @@ void uuid7_make(struct uuid *id, int64_t us)
     id->b[8] = (unsigned char)((id->b[8] & 0x3f) | 0x80);
 }
 
+/* A byte repeated. */
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Eight digits of four bytes, side by side. */
+static void put_hex(char *to, const unsigned char *from)
+{
+    uint64_t x, nibbles;
+    uint32_t word;
+
+    memcpy(&word, from, sizeof(word));
+    x = le32toh(word);
+    x = (x | x << 16) & UINT64_C(0x0000ffff0000ffff);
+    x = (x | x << 8) & UINT64_C(0x00ff00ff00ff00ff);
+    nibbles = (x >> 4 & UINT64_C(0x000f000f000f000f)) | (x & UINT64_C(0x000f000f000f000f)) << 8;
+    x = nibbles + EACH('0') + ((nibbles + EACH(6)) >> 4 & EACH(1)) * ('a' - '0' - 10);
+    x = htole64(x);
+    memcpy(to, &x, sizeof(x));
+}
+
 void uuid_format(const struct uuid *id, char out[UUID_TEXT])
 {
-    static const char hex[] = "0123456789abcdef";
-    char *p = out;
+    char digits[2 * UUID_BYTES];
 
-    for (int i = 0; i < UUID_BYTES; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *p++ = '-';
-        *p++ = hex[id->b[i] >> 4];
-        *p++ = hex[id->b[i] & 15];
-    }
-    *p = '\0';
+    for (size_t i = 0; i < UUID_BYTES; i += 4)
+        put_hex(digits + 2 * i, id->b + i);
+    memcpy(out, digits, 8);
+    memcpy(out + 9, digits + 8, 4);
+    memcpy(out + 14, digits + 12, 4);
+    memcpy(out + 19, digits + 16, 4);
+    memcpy(out + 24, digits + 20, 12);
+    out[8] = out[13] = out[18] = out[23] = '-';
+    out[UUID_TEXT - 1] = '\0';
 }
 
 static int hex_value(char c)

@@ -12,6 +12,30 @@
 
 /* ---- strv ------------------------------------------------------------------------- */
 
+/* Of every length: all of it, and nothing beside it; and no byte may differ. */
+static void test_copies_and_comparisons(void **state)
+{
+    enum { LONGEST = 2 * STRV_SHORT_BYTES + 9, BESIDE = 16 };
+    char from[LONGEST], to[LONGEST + BESIDE];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(from); i++)
+        from[i] = (char)(i * 31 + 7);
+    for (size_t n = 0; n <= LONGEST; n++) {
+        memset(to, '#', sizeof(to));
+        assert_ptr_equal(strv_copy(to, strv_make(from, n)), to + n);
+        assert_memory_equal(to, from, n);
+        for (size_t i = n; i < n + BESIDE; i++)
+            assert_int_equal(to[i], '#');
+        assert_true(strv_same(to, from, n));
+        for (size_t i = 0; i < n; i++) {
+            to[i] ^= 1;
+            assert_false(strv_same(to, from, n));
+            to[i] ^= 1;
+        }
+    }
+}
+
 static void test_views(void **state)
 {
     struct strv rest, part;
@@ -304,7 +328,7 @@ static void test_tag_names(void **state)
 
 static void test_subjects(void **state)
 {
-    struct subject s = {.n_free = 1};
+    struct subject s = {.n_free = 1}, copy;
 
     (void)state;
     s.dim[DIM_MODEL] = STRV("m");
@@ -313,11 +337,18 @@ static void test_subjects(void **state)
     assert_true(strv_eq(subject_value(&s, STRV("zone")), STRV("eu")));
     assert_int_equal(subject_value(&s, STRV("team")).n, 0);
     assert_int_equal(subject_value(&s, STRV("other")).n, 0);
+    memset(&copy, '#', sizeof(copy));
+    subject_copy(&copy, &s);
+    assert_int_equal(copy.n_free, 1);
+    assert_true(strv_eq(subject_value(&copy, STRV("model")), STRV("m")));
+    assert_true(strv_eq(subject_value(&copy, STRV("zone")), STRV("eu")));
+    assert_int_equal(subject_value(&copy, STRV("team")).n, 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_copies_and_comparisons),
         cmocka_unit_test(test_views),     cmocka_unit_test(test_case),
         cmocka_unit_test(test_ascii),     cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_numbers_written),
