@@ -17,8 +17,8 @@ static bool is_standard(struct strv tier)
     return tier.n == 0;
 }
 
-const struct model *card_find_model(const struct book *book, const struct price_query *query,
-                                    enum price_match *match)
+static const struct model *look_up(const struct book *book, const struct price_query *query,
+                                   enum price_match *match)
 {
     size_t provider = book_provider_index(book, query->provider);
     const struct model *model;
@@ -33,6 +33,21 @@ const struct model *card_find_model(const struct book *book, const struct price_
             *match = MATCH_REQUESTED;
     }
     return model;
+}
+
+void price_find(const struct book *book, struct price_query *query)
+{
+    query->found.model = look_up(book, query, &query->found.match);
+    query->found.is_known = true;
+}
+
+const struct model *card_find_model(const struct book *book, const struct price_query *query,
+                                    enum price_match *match)
+{
+    if (!query->found.is_known)
+        return look_up(book, query, match);
+    *match = query->found.match;
+    return query->found.model;
 }
 
 struct asked card_asked(const struct book *book, const struct model *model,

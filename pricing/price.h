@@ -22,6 +22,7 @@
 #include "pricing/money.h"
 
 struct book;
+struct model;
 
 /*
  * A contract rule of the configuration:
@@ -125,7 +126,15 @@ enum price_detail {
 
 const char *price_detail_name(enum price_detail detail);
 
+/* What a query's names mean in a book: see price_find. */
+struct price_found {
+    const struct model *model; /* NULL: none of them has a price */
+    enum price_match match;
+    bool is_known; /* false: nobody has looked yet */
+};
+
 struct price_query {
+    struct price_found found; /* of this very query; else looked up at each use */
     struct strv provider; /* of book_provider */
     struct strv upstream; /* the configuration's name, for contract rules */
     struct strv model;    /* as the response says; empty: unknown */
@@ -138,6 +147,13 @@ struct price_query {
     struct quantities quantities;
     bool counted; /* as counted by us, not as billed: the provider's minimums apply */
 };
+
+/*
+ * Looks the query's model up, by the response's name, else the request's, so that what is asked
+ * of it next need not.  Afterwards provider, model and model_requested stay as they are, and the
+ * book is this one.
+ */
+void price_find(const struct book *book, struct price_query *query);
 
 /*
  * Counts the pixels of the query's images by their size ("1024x768"; not said: 1024x1024, what is
@@ -207,8 +223,8 @@ bool price_variant_of(const struct book *book, const struct price_query *query,
  */
 bool price_worst_case(const struct book *book, const struct price_query *query,
                       uint64_t input_tokens, uint64_t output_tokens, struct money *out);
-/* The model's own output maximum (`max_output_tokens`) where the book knows it, else 0. */
-uint64_t price_max_output(const struct book *book, struct strv provider, struct strv model);
+/* The most output of the query's model (`max_output_tokens`) where the book knows it, else 0. */
+uint64_t price_max_output(const struct book *book, const struct price_query *query);
 
 /* "none", "exact", "fine-tune", "stripped", "dated", "requested", "regional" */
 const char *price_match_name(enum price_match match);

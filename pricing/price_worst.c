@@ -139,14 +139,10 @@ bool price_worst_case(const struct book *book, const struct price_query *query,
     return any;
 }
 
-uint64_t price_max_output(const struct book *book, struct strv provider, struct strv model)
+uint64_t price_max_output(const struct book *book, const struct price_query *query)
 {
-    size_t index = book_provider_index(book, provider);
     enum price_match match;
-    const struct model *found;
+    const struct model *model = card_find_model(book, query, &match);
 
-    if (index == book->n_providers)
-        return 0;
-    found = match_model(book, (uint32_t)index, model, &match);
-    return found ? found->max_output : 0;
+    return model ? model->max_output : 0;
 }

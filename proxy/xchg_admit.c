@@ -17,10 +17,11 @@ static void on_verdict(void *arg)
 static bool price_units(struct xchg *x, const struct price_query *tokens,
                         const struct usage *units, bool priced, struct money *most)
 {
-    struct price_query query = *tokens;
+    struct price_query query UNCLEARED;
 
     if (units->has == 0)
         return false;
+    query = *tokens;
     (void)usage_to_quantities(units, &query.quantities);
     query.quantities.n[METER_REQUEST] = 1;
     query.counted = true;
@@ -36,28 +37,28 @@ static bool price_units(struct xchg *x, const struct price_query *tokens,
 
 /*
  * What the record says if the gateway dies before it knows more: the bounds of the request, at
- * the price that these would have as an answer, so that they can be priced again like one.
+ * the price that these would have as an answer, so that they can be priced again like one.  The
+ * query is of use to nobody else afterwards.
  */
-static void assume(struct xchg *x, const struct price_query *worst, const struct usage *units,
+static void assume(struct xchg *x, struct price_query *query, const struct usage *units,
                    bool tokens_priced)
 {
-    struct price_query query = *worst;
-
     x->assumed = x->worst_usage;
     if ((x->facts.draws || x->facts.films) && !tokens_priced)
         x->assumed = (struct usage){.has = 0};
-    for (unsigned f = 0; f < USAGE_COUNT; f++) {
-        if (usage_has(units, (enum usage_field)f))
-            usage_set(&x->assumed, (enum usage_field)f, units->n[f]);
+    for (uint32_t rest = units->has; rest; rest &= rest - 1) {
+        enum usage_field f = (enum usage_field)__builtin_ctz(rest);
+
+        usage_set(&x->assumed, f, units->n[f]);
     }
-    query.region = settle_region(x);
-    settle_details(x, query.detail);
-    query.counted = true;
-    query.input_total = x->assumed.n[USAGE_INPUT];
-    (void)usage_to_quantities(&x->assumed, &query.quantities);
-    query.quantities.n[METER_REQUEST] = 1;
-    price_count_pixels(&query);
-    price_usage(x->config->book, &query, &x->worst_cost);
+    query->region = settle_region(x);
+    settle_details(x, query->detail);
+    query->counted = true;
+    query->input_total = x->assumed.n[USAGE_INPUT];
+    (void)usage_to_quantities(&x->assumed, &query->quantities);
+    query->quantities.n[METER_REQUEST] = 1;
+    price_count_pixels(query);
+    price_usage(x->config->book, query, &x->worst_cost);
 }
 
 /*
@@ -116,7 +117,8 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     x->factors = calibration_look(x->worker->calibration, strv_z(x->upstream->name), x->model);
     input = prompt_tokens(
         x, estimate_scaled(estimate_input_tokens(&x->facts), x->factors.input_high));
-    x->model_max = price_max_output(book, query.provider, query.model);
+    price_find(book, &query);
+    x->model_max = price_max_output(book, &query);
     x->max_output = output_bound(x, x->model_max);
     if (brought)
         batch = x->brought->bounds;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/xalloc.h"
 #include "metering/usage/batch_body.h"
 #include "metering/usage/batch_file.h"
@@ -78,11 +79,12 @@ static void count(struct upload *u, const struct request_facts *facts, struct st
                                 .tier = STRV("batch"),
                                 .at_us = x->start_wall_us};
     uint64_t input = estimate_input_tokens(facts);
-    uint64_t output =
-        estimate_max_output_tokens(facts, price_max_output(book, query.provider, query.model));
+    uint64_t output;
     struct money most;
     bool priced;
 
+    price_find(book, &query);
+    output = estimate_max_output_tokens(facts, price_max_output(book, &query));
     query.input_total = input;
     u->bounds.requests = sum(u->bounds.requests, 1);
     u->bounds.input = sum(u->bounds.input, input);
@@ -137,11 +139,12 @@ static void on_request(void *arg, const struct request_facts *facts, struct strv
 
 void upload_read_body(struct xchg *x, struct strv body)
 {
-    struct upload u = {.x = x};
+    struct upload u UNCLEARED;
     enum batch_body kind;
 
     if (!x->facts.later || !(x->brought = arena_alloc(&x->arena, sizeof(*x->brought))))
         return;
+    u = (struct upload){.x = x};
     memset(x->brought, 0, sizeof(*x->brought));
     kind = batch_body_read(x->upstream->protocol, &x->route, body, on_request, &u);
     x->brought->bounds = u.bounds;

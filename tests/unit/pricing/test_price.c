@@ -148,6 +148,14 @@ static void over_long_names_are_unpriced(void **state)
     book_free(book);
 }
 
+static uint64_t most_output(const struct book *book, const char *provider, const char *model)
+{
+    struct price_query query = query_for(book, model, 0);
+
+    query.provider = book_provider(book, strv_z(provider), STRV_NONE);
+    return price_max_output(book, &query);
+}
+
 static void worst_cases(void **state)
 {
     static const struct {
@@ -186,9 +194,33 @@ static void worst_cases(void **state)
         if (rows[i].want && money_cmp(worst, usd(rows[i].want)) != 0)
             money_check(rows[i].model, worst, rows[i].want);
     }
-    assert_int_equal(price_max_output(book, STRV("acme"), STRV("asking")), 4096);
-    assert_int_equal(price_max_output(book, STRV("acme"), STRV("plain")), 0);
-    assert_int_equal(price_max_output(book, STRV("nobody"), STRV("plain")), 0);
+    assert_int_equal(most_output(book, "acme", "asking"), 4096);
+    assert_int_equal(most_output(book, "acme", "plain"), 0);
+    assert_int_equal(most_output(book, "nobody", "plain"), 0);
+    book_free(book);
+}
+
+/* What was looked up once is what each question would find by itself. */
+static void a_model_is_found_once(void **state)
+{
+    static const char *const models[] = {"asking", "plain", "nobody's"};
+    struct book *book = book_must_load(book_path, NULL, 0);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
+        struct price_query query = query_for(book, "unheard-of", 1000), known;
+        struct cost alone, cost;
+
+        query.model_requested = strv_z(models[i]);
+        known = query;
+        price_find(book, &known);
+        price_usage(book, &query, &alone);
+        price_usage(book, &known, &cost);
+        assert_int_equal(cost.status, alone.status);
+        assert_int_equal(cost.match, alone.match);
+        assert_int_equal(money_cmp(cost.contracted, alone.contracted), 0);
+        assert_int_equal(price_max_output(book, &known), price_max_output(book, &query));
+    }
     book_free(book);
 }
 
@@ -214,6 +246,7 @@ int main(void)
         cmocka_unit_test(too_large_a_cost_is_flagged),
         cmocka_unit_test(over_long_names_are_unpriced),
         cmocka_unit_test(worst_cases),
+        cmocka_unit_test(a_model_is_found_once),
         cmocka_unit_test(the_worst_case_is_contracted),
     };
 
