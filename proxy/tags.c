@@ -1,6 +1,7 @@
 #include "proxy/tags.h"
 
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -428,17 +429,25 @@ static bool read_retries(struct reading *r, struct strv value)
     return true;
 }
 
+/* By the first letter of its name: most headers' is none of these. */
 static bool read_header(struct reading *r, const struct http1_header *h, bool aliases)
 {
-    if (strv_starts_nocase(h->name, STRV("x-tollgate-")))
-        return read_own(r, h);
-    if (strv_eq_nocase(h->name, STRV("baggage")))
-        return read_list(r, h->value, true);
-    if (strv_eq_nocase(h->name, STRV("traceparent")))
-        return read_traceparent(r, h->value);
-    if (strv_eq_nocase(h->name, STRV("x-stainless-retry-count")))
-        return read_retries(r, h->value);
-    return !aliases || read_alias(r, h);
+    switch (h->name.p[0] | 0x20) {
+    case 'x':
+        if (strv_starts_nocase(h->name, STRV("x-tollgate-")))
+            return read_own(r, h);
+        if (strv_eq_nocase(h->name, STRV("x-stainless-retry-count")))
+            return read_retries(r, h->value);
+        return !aliases || read_alias(r, h);
+    case 'b':
+        return !strv_eq_nocase(h->name, STRV("baggage")) || read_list(r, h->value, true);
+    case 't':
+        return !strv_eq_nocase(h->name, STRV("traceparent")) || read_traceparent(r, h->value);
+    case 'c':
+    case 'h':
+        return !aliases || read_alias(r, h);
+    }
+    return true;
 }
 
 /* ---- which value wins ------------------------------------------------------------ */
@@ -594,7 +603,7 @@ bool tags_read(const struct config *config, const struct key_config *key,
         if (!read_header(&r, &head->headers[i], config->tags.aliases))
             return false;
     }
-    memset(out, 0, sizeof(*out));
+    memset(out, 0, offsetof(struct request_tags, subject.free));
     out->attempt = r.attempt;
     subject->dim[DIM_KEY] = strv_z(key->name);
     resolve_standing(&r, config, key, subject);

@@ -75,7 +75,7 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
     r->id = x->id;
     r->start_us = x->start_wall_us;
     r->end_us = x->start_wall_us + (now_us - x->start_us);
-    r->subject = x->tags.subject;
+    subject_copy(&r->subject, &x->tags.subject);
     r->attempt = x->tags.attempt;
     r->protocol = strv_z(protocol_name(x->upstream->protocol));
     r->endpoint = strv_z(x->route.endpoint->name);
@@ -132,7 +132,8 @@ static void count(struct xchg *x, enum outcome outcome)
 
 static void write_log(struct xchg *x, const char *outcome)
 {
-    char cost[MONEY_TEXT], team[300], feature[300], model[300];
+    char cost[MONEY_TEXT] UNCLEARED, team[300] UNCLEARED, feature[300] UNCLEARED;
+    char model[300] UNCLEARED;
 
     if (!log_wants(LOG_ACCESS))
         return;

@@ -9,9 +9,10 @@
 enum {
     FIELD_OVERHEAD = 1 + WIRE_U64_BYTES, /* tag and length */
     LINE_BYTES = 2 * WIRE_U64_BYTES + 2 * WIRE_MONEY_BYTES,
-    NUMBERS = 27, /* fields that are one number */
-    FIXED_BYTES = NUMBERS * (FIELD_OVERHEAD + WIRE_MONEY_BYTES) + FIELD_OVERHEAD + WIRE_USAGE_BYTES +
-                  2 * (FIELD_OVERHEAD + UUID_BYTES) + 2,
+    NUMBERS = 27,                          /* fields that are one number */
+    TEXTS = 16 + DIM_COUNT + DETAIL_COUNT, /* and one text, with the parts of a cost */
+    FIXED_BYTES = NUMBERS * (FIELD_OVERHEAD + WIRE_MONEY_BYTES) + TEXTS * FIELD_OVERHEAD +
+                  FIELD_OVERHEAD + WIRE_USAGE_BYTES + 2 * (FIELD_OVERHEAD + UUID_BYTES) + 2,
 };
 
 /* Stored as they are numbered: these enumerations only ever grow at their end. */
@@ -175,7 +176,7 @@ static char *put_subject(char *p, const struct subject *s)
 
 static char *put_usage(char *p, const struct usage *u)
 {
-    char value[WIRE_USAGE_BYTES];
+    char value[WIRE_USAGE_BYTES] UNCLEARED;
 
     return u->has ? put_field(p, TAG_USAGE, value, wire_make_usage(value, u)) : p;
 }
@@ -189,7 +190,7 @@ static char *put_price(char *p, const struct record *r)
     p = put_money(p, TAG_LIST_COST, r->list_cost, false);
     for (size_t i = 0; i < r->n_lines; i++) {
         const struct record_line *line = &r->lines[i];
-        char value[LINE_BYTES];
+        char value[LINE_BYTES] UNCLEARED;
         size_t n = wire_make_u64(value, wire_meter(line->meter));
 
         n += wire_make_u64(value + n, line->quantity);
@@ -212,54 +213,45 @@ static char *put_correction(char *p, const struct record *r)
     return put_strv(p, TAG_CORRECTED_BY, r->corrected_by);
 }
 
+static inline size_t most(struct strv s)
+{
+    return s.n < RECORD_TEXT_MAX_BYTES ? s.n : RECORD_TEXT_MAX_BYTES;
+}
+
 /* The most that the record can take; 0 where it is not one that may be stored. */
 static size_t bound(const struct record *r)
 {
-    const struct strv texts[] = {
-        r->protocol,
-        r->endpoint,
-        r->method,
-        r->model_requested,
-        r->model,
-        r->service_tier,
-        r->provider_request_id,
-        r->price_id,
-        r->price_confidence,
-        r->book,
-        r->node,
-        r->region,
-        r->priced_model,
-        r->reason,
-        r->corrected_by,
-    };
-    size_t n = FIXED_BYTES;
+    size_t n = FIXED_BYTES + most(r->protocol) + most(r->endpoint) + most(r->method) +
+               most(r->model_requested) + most(r->model) + most(r->service_tier) +
+               most(r->provider_request_id) + most(r->price_id) + most(r->price_confidence) +
+               most(r->book) + most(r->node) + most(r->region) + most(r->priced_model) +
+               most(r->reason) + most(r->corrected_by) + r->parts.n;
 
     if (r->n_lines > METER_COUNT || r->subject.n_free > FREE_TAGS_MAX)
         return 0;
-    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
-        n += FIELD_OVERHEAD + cut(texts[i]).n;
     for (unsigned i = 0; i < DIM_COUNT; i++)
-        n += FIELD_OVERHEAD + cut(r->subject.dim[i]).n;
+        n += most(r->subject.dim[i]);
     for (unsigned i = 0; i < DETAIL_COUNT; i++)
-        n += FIELD_OVERHEAD + cut(r->detail[i]).n;
+        n += most(r->detail[i]);
     for (unsigned i = 0; i < r->subject.n_free; i++) {
-        if (r->subject.free[i].name.n == 0 || r->subject.free[i].name.n > TAG_NAME_MAX_BYTES)
+        const struct tag *tag = &r->subject.free[i];
+
+        if (tag->name.n == 0 || tag->name.n > TAG_NAME_MAX_BYTES)
             return 0;
-        n += FIELD_OVERHEAD + 1 + r->subject.free[i].name.n + cut(r->subject.free[i].value).n;
+        n += FIELD_OVERHEAD + 1 + tag->name.n + most(tag->value);
     }
-    n += FIELD_OVERHEAD + r->parts.n;
     return n + r->n_lines * (FIELD_OVERHEAD + LINE_BYTES);
 }
 
 enum rc record_encode(const struct record *r, struct buf *out)
 {
-    size_t most = bound(r);
+    size_t room = bound(r);
     char *start, *p;
     enum rc rc;
 
-    if (most == 0)
+    if (room == 0)
         return RC_BAD;
-    rc = buf_reserve(out, most);
+    rc = buf_reserve(out, room);
     if (rc != RC_OK)
         return rc;
     start = p = buf_tail(out);
@@ -301,7 +293,7 @@ enum rc record_encode(const struct record *r, struct buf *out)
         p = put_correction(p, r);
     *p++ = TAG_END;
     *p++ = 0;
-    ASSERT((size_t)(p - start) <= most);
+    ASSERT((size_t)(p - start) <= room);
     buf_commit(out, (size_t)(p - start));
     return RC_OK;
 }

@@ -61,7 +61,6 @@ struct record_line {
 struct record {
     struct uuid id;
     int64_t start_us, end_us;
-    struct subject subject; /* model is the one priced: the response's, else the request's */
     uint32_t attempt;       /* 0: not said */
 
     struct strv protocol, endpoint, method;
@@ -107,13 +106,14 @@ struct record {
     bool was_unpriced; /* of a record that had no price: cost is its whole price */
     struct uuid corrects;
     struct strv reason, corrected_by;
+    struct subject subject; /* model is the one priced: the response's, else the request's */
     struct record_line lines[METER_COUNT]; /* n_lines of them; the others are never looked at */
 };
 
-/* All empty.  Dear enough, once a request, to leave the unused lines as they are. */
+/* All empty.  Dear enough, once a request, to leave unused free tags and lines as they are. */
 static inline void record_clear(struct record *r)
 {
-    memset(r, 0, offsetof(struct record, lines));
+    memset(r, 0, offsetof(struct record, subject.free));
 }
 
 /* Takes the cost into the record; its views are borrowed on. */

@@ -3,6 +3,8 @@
 #include <endian.h>
 #include <string.h>
 
+#include "base/check.h"
+
 /* Once shipped, a number is never given to another meter or field. */
 enum { METER_NUMBERS = 128, USAGE_NUMBERS = 32 };
 
@@ -118,10 +120,32 @@ bool wire_money_is_sane(struct money m)
     return m.atto <= MONEY_SANE_ATTO && m.atto >= -MONEY_SANE_ATTO;
 }
 
+/* What is worth writing at once: more than three bytes, and no more than a word. */
+static bool is_a_word(uint64_t v)
+{
+    return v >> 21 != 0 && v >> 56 == 0;
+}
+
+/* All groups of seven bits, moved apart in three steps; those behind the last are zero. */
+static size_t make_at_once(char *p, uint64_t v)
+{
+    size_t n = (size_t)(64 - __builtin_clzll(v) + 6) / 7;
+    uint64_t w = (v & UINT64_C(0x000000000fffffff)) | (v & UINT64_C(0x00fffffff0000000)) << 4;
+
+    w = (w & UINT64_C(0x00003fff00003fff)) | (w & UINT64_C(0x0fffc0000fffc000)) << 2;
+    w = (w & UINT64_C(0x007f007f007f007f)) | (w & UINT64_C(0x3f803f803f803f80)) << 1;
+    w |= UINT64_C(0x8080808080808080) & ((UINT64_C(1) << 8 * (n - 1)) - 1);
+    w = htole64(w);
+    memcpy(p, &w, sizeof(w));
+    return n;
+}
+
 size_t wire_make_u64(char *p, uint64_t v)
 {
     size_t n = 0;
 
+    if (is_a_word(v))
+        return make_at_once(p, v);
     while (v >= 0x80) {
         p[n++] = (char)(unsigned char)(v | 0x80);
         v >>= 7;
@@ -135,6 +159,8 @@ size_t wire_make_money(char *p, struct money m)
     money_bits v;
     size_t n = 0;
 
+    if (m.atto >> 62 == 0) /* nearly all: less than four dollars, and not negative */
+        return wire_make_u64(p, (uint64_t)m.atto << 1);
     if (!wire_money_is_sane(m))
         m.atto = m.atto < 0 ? -MONEY_SANE_ATTO : MONEY_SANE_ATTO;
     v = ((money_bits)m.atto << 1) ^ (m.atto < 0 ? ~(money_bits)0 : 0);
@@ -253,17 +279,18 @@ struct money wire_get_money(struct wire_in *in)
     return (struct money){wire_unzigzag(v)};
 }
 
+_Static_assert(USAGE_COUNT < 32, "a bit for each field");
+#define FIELDS ((UINT32_C(1) << USAGE_COUNT) - 1)
+
 size_t wire_make_usage(char *p, const struct usage *u)
 {
-    uint64_t counts[64] = {0}, mask = 0;
+    uint64_t counts[64] UNCLEARED, mask = 0;
     size_t n;
 
-    for (unsigned f = 0; f < USAGE_COUNT; f++) {
-        unsigned bit;
+    for (uint32_t rest = u->has & FIELDS; rest; rest &= rest - 1) {
+        enum usage_field f = (enum usage_field)__builtin_ctz(rest);
+        unsigned bit = wire_usage(f);
 
-        if (!usage_has(u, (enum usage_field)f))
-            continue;
-        bit = wire_usage((enum usage_field)f);
         mask |= UINT64_C(1) << bit;
         counts[bit] = u->n[f] < USAGE_MAX_COUNT ? u->n[f] : USAGE_MAX_COUNT;
     }

@@ -25,8 +25,8 @@ enum { WIRE_USAGE_BYTES = (1 + USAGE_COUNT) * WIRE_U64_BYTES };
 /* Amounts beyond +-10^37 atto-USD (10^19 dollars) are not believed. */
 bool wire_money_is_sane(struct money m);
 
-/* Write to p, which has room for the longest; return the length. Money is cut to what is sane.
- */
+/* Write to p, all of which may be used that the longest would take; return the length.  Money
+ * is cut to what is sane. */
 size_t wire_make_u64(char *p, uint64_t v);
 size_t wire_make_money(char *p, struct money m);
 
