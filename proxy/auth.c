@@ -141,6 +141,8 @@ static bool decide_header(struct key_memo *keys, const struct http1_head *head,
 {
     bool authorization = strv_eq(name, STRV("authorization"));
 
+    if (!http1_may_have(head, name))
+        return false;
     for (size_t i = 0; i < head->n_headers; i++) {
         const struct http1_header *h = &head->headers[i];
 
@@ -171,6 +173,8 @@ static bool decide_subprotocol(struct key_memo *keys, const struct http1_head *h
                                int64_t now_us, enum auth_result *result,
                                const struct key_config **key)
 {
+    if (!http1_may_have(head, STRV("sec-websocket-protocol")))
+        return false;
     for (size_t i = 0; i < head->n_headers; i++) {
         struct strv rest = head->headers[i].value, member;
 

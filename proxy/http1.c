@@ -313,21 +313,25 @@ static enum parse_status parse_all(const struct task *t, struct http1_head *out)
     struct scan s = {.p = t->bytes.p, .end = t->bytes.p + t->bytes.n};
     enum parse_status status;
     bool last = false;
+    uint64_t names = 0;
     size_t n = 0;
 
     if (t->is_request && is_empty_line(s.p, s.end))
         s.p += 2;
     status = start_line(&s, t->is_request, out);
-    while (status == PARSE_DONE && !last) {
+    while (status == PARSE_DONE) {
         /* The line after the last field has no place, and writes none. */
         status = next_field(&s, n, t->max_headers, &out->headers[n], &last);
-        n += status == PARSE_DONE && !last;
+        if (status != PARSE_DONE || last)
+            break;
+        names |= http1_name_bit(out->headers[n++].name);
     }
     if (status == PARSE_MORE)
         return PARSE_MORE;
     if (status == PARSE_BAD)
         return bad_head(out, s.fault);
     out->n_headers = n;
+    out->names = names;
     if (t->is_request) {
         enum http1_fault fault = check_target(out);
 

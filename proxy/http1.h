@@ -67,7 +67,8 @@ struct http1_head {
     int status;
     struct strv reason;
 
-    int minor; /* HTTP/1.minor: 0 or 1 */
+    int minor;      /* HTTP/1.minor: 0 or 1 */
+    uint64_t names; /* which there may be: see http1_may_have; 0: not told */
     struct http1_header headers[HTTP1_HEADERS_MAX];
     size_t n_headers;
     size_t bytes; /* length of the head, empty line included */
@@ -94,10 +95,37 @@ enum parse_status http1_parse_request(struct strv bytes, size_t max_bytes, size_
 enum parse_status http1_parse_response(struct strv bytes, size_t max_bytes, size_t max_headers,
                                        struct http1_head *out);
 
+/* The bit of a name (not empty, any case) in http1_head.names: by its length and first letter. */
+static inline uint64_t http1_name_bit(struct strv name)
+{
+    return UINT64_C(1) << ((name.n * 7 + ((unsigned char)name.p[0] | 0x20)) & 63);
+}
+
+/*
+ * False where no header has that name.  Most questions are for names that a head has not, and
+ * this spares them the look at each line; true says nothing.
+ */
+static inline bool http1_may_have(const struct http1_head *head, struct strv name)
+{
+    return head->names == 0 || (head->names & http1_name_bit(name)) != 0;
+}
+
 /* First header of that name (any case), or NULL. */
-const struct http1_header *http1_find(const struct http1_head *head, struct strv name);
+const struct http1_header *http1_find_line(const struct http1_head *head, struct strv name);
+static inline const struct http1_header *http1_find(const struct http1_head *head,
+                                                    struct strv name)
+{
+    return http1_may_have(head, name) ? http1_find_line(head, name) : NULL;
+}
 /* Its value, or the empty view. */
-struct strv http1_value(const struct http1_head *head, struct strv name);
+static inline struct strv http1_value(const struct http1_head *head, struct strv name)
+{
+    const struct http1_header *found = http1_find(head, name);
+
+    return found != NULL ? found->value : STRV_NONE;
+}
+/* The views of a parsed head, whose bytes were copied from `from` to `to`, follow them. */
+void http1_rebase(struct http1_head *head, const char *from, const char *to);
 /* True where a comma-separated list header holds the token (any case), over all its lines. */
 bool http1_has_token(const struct http1_head *head, struct strv name, struct strv token);
 

@@ -5,7 +5,7 @@
  */
 #include "proxy/http1.h"
 
-const struct http1_header *http1_find(const struct http1_head *head, struct strv name)
+const struct http1_header *http1_find_line(const struct http1_head *head, struct strv name)
 {
     for (size_t i = 0; i < head->n_headers; i++) {
         if (strv_eq_nocase(head->headers[i].name, name))
@@ -14,15 +14,32 @@ const struct http1_header *http1_find(const struct http1_head *head, struct strv
     return NULL;
 }
 
-struct strv http1_value(const struct http1_head *head, struct strv name)
+static void rebase(struct strv *view, const struct http1_head *head, const char *from,
+                   const char *to)
 {
-    const struct http1_header *found = http1_find(head, name);
+    if (view->n > 0 && view->p >= from && view->p < from + head->bytes)
+        view->p = to + (view->p - from);
+}
 
-    return found != NULL ? found->value : STRV_NONE;
+void http1_rebase(struct http1_head *head, const char *from, const char *to)
+{
+    rebase(&head->method, head, from, to);
+    rebase(&head->target, head, from, to);
+    rebase(&head->origin, head, from, to); /* may be a text of ours */
+    rebase(&head->authority, head, from, to);
+    rebase(&head->reason, head, from, to);
+    for (size_t i = 0; i < head->n_headers; i++) {
+        struct http1_header *h = &head->headers[i];
+
+        h->name.p = to + (h->name.p - from);
+        h->value.p = to + (h->value.p - from);
+    }
 }
 
 bool http1_has_token(const struct http1_head *head, struct strv name, struct strv token)
 {
+    if (!http1_may_have(head, name))
+        return false;
     for (size_t i = 0; i < head->n_headers; i++) {
         struct strv rest, part;
 
@@ -42,6 +59,8 @@ static size_t lines_of(const struct http1_head *head, struct strv name, struct s
 {
     size_t n = 0;
 
+    if (!http1_may_have(head, name))
+        return 0;
     for (size_t i = 0; i < head->n_headers; i++) {
         if (!strv_eq_nocase(head->headers[i].name, name))
             continue;

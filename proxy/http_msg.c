@@ -118,6 +118,8 @@ static enum rc find_nominations(const struct http1_head *head, bool *any)
     size_t parts = 0;
 
     *any = false;
+    if (!http1_may_have(head, STRV("connection")))
+        return RC_OK;
     for (size_t i = 0; i < head->n_headers; i++) {
         struct strv rest = head->headers[i].value, part;
 
@@ -189,7 +191,7 @@ static bool is_internal(struct strv name)
 {
     static const struct strv prefix = {"x-tollgate-", 11};
 
-    return name.n >= prefix.n && (name.p[0] | 0x20) == 'x' &&
+    return name.n >= prefix.n && (name.p[0] | 0x20) == 'x' && (name.p[2] | 0x20) == 't' &&
            same_name(name.p, prefix.p, prefix.n);
 }
 
@@ -546,6 +548,10 @@ static bool path_valid(struct strv path)
     struct segment segment = {.dots = true};
     size_t at = 0;
 
+    /* Of nothing else can there be two readings. */
+    if (strv_find(path, '.') == path.n && strv_find(path, '%') == path.n &&
+        strv_find(path, '\\') == path.n)
+        return true;
     while (at < path.n) {
         char c;
 

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "metering/usage/calibration.h"
+#include "metering/usage/route_memo.h"
 #include "metering/usage/shape.h"
 #include "metering/usage/tokenizer.h"
 #include "proxy/addresses.h"
@@ -543,6 +544,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     w->learnt = learnt_new();
     w->calibration = calibration_new();
     w->shapes = shapes_new();
+    w->routes = route_memo_new();
     w->pools = pools_new(w, generation_ref(generation));
     w->limiter = make_limiter(w);
     pthread_mutex_init(&w->mailbox_lock, NULL);
@@ -589,6 +591,7 @@ void worker_free(struct worker *w)
     learnt_free(w->learnt);
     calibration_free(w->calibration);
     shapes_free(w->shapes);
+    route_memo_free(w->routes);
     tokenizer_free(w->tokenizer);
     event_free(w->mailbox_event);
     event_free(w->sync_event);

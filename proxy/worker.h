@@ -37,6 +37,7 @@ enum {
 
 struct desk_job;
 struct learnt;
+struct route_memo;
 struct shapes;
 struct tokenizer;
 struct server;
@@ -57,6 +58,7 @@ struct worker {
     struct learnt *learnt; /* what calls without a bound take */
     struct calibration *calibration; /* what estimates of its own calls were worth */
     struct shapes *shapes;           /* of the documents that pass */
+    struct route_memo *routes;       /* of the paths that are asked for */
     struct tokenizer *tokenizer;     /* NULL until something was counted: worker_tokenizer */
     struct worker_stats stats;
     struct memory_share memory;

@@ -180,12 +180,6 @@ static enum rc send_head(struct xchg *x, bool whole)
     return RC_OK;
 }
 
-static void rebase(struct strv *view, const char *from, size_t n, const char *to)
-{
-    if (view->n > 0 && view->p >= from && view->p < from + n)
-        view->p = to + (view->p - from);
-}
-
 /* The head of an answer that is held must outlive the bytes it was parsed from. */
 static bool keep_head(struct xchg *x, const char *bytes)
 {
@@ -194,22 +188,21 @@ static bool keep_head(struct xchg *x, const char *bytes)
 
     if (!copy.p)
         return false;
-    rebase(&h->reason, bytes, h->bytes, copy.p);
-    for (size_t i = 0; i < h->n_headers; i++) {
-        rebase(&h->headers[i].name, bytes, h->bytes, copy.p);
-        rebase(&h->headers[i].value, bytes, h->bytes, copy.p);
-    }
+    http1_rebase(h, bytes, copy.p);
     return true;
 }
 
 /* The provider's own id of the request, by the names that providers use. */
 static struct strv provider_id(const struct http1_head *head)
 {
-    static const char *const names[] = {"x-request-id", "request-id", "apim-request-id",
-                                        "x-amzn-requestid", "x-generation-id"};
+    static const struct strv names[] = {{"x-request-id", 12},
+                                        {"request-id", 10},
+                                        {"apim-request-id", 15},
+                                        {"x-amzn-requestid", 16},
+                                        {"x-generation-id", 15}};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        struct strv value = http1_value(head, strv_z(names[i]));
+        struct strv value = http1_value(head, names[i]);
 
         if (value.n > 0)
             return value;

@@ -30,7 +30,7 @@ static bool drop_header(void *arg, const struct http1_header *field)
  * credential for it now. */
 static enum rc prepare(struct xchg *x)
 {
-    struct http1_header add[CREDENTIAL_HEADERS_MAX + 1 + SOCKET_HEADERS_MAX];
+    struct http1_header add[CREDENTIAL_HEADERS_MAX + 1 + SOCKET_HEADERS_MAX] UNCLEARED;
     struct credential credential;
     struct http_request_rewrite rw = {.base_path = strv_z(x->upstream->base_path),
                                       .rest = x->target.rest,

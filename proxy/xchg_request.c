@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "metering/usage/inflate.h"
+#include "metering/usage/route_memo.h"
 #include "proxy/auth.h"
 #include "proxy/peer.h"
 #include "proxy/tls_context.h"
@@ -13,29 +14,14 @@
 
 /* ---- HEAD ------------------------------------------------------------------------------ */
 
-static void rebase(struct strv *view, const struct strv *from, const char *to)
-{
-    if (view->n > 0 && view->p >= from->p && view->p < from->p + from->n)
-        view->p = to + (view->p - from->p);
-}
-
 /* Copies the head into the arena and moves its views there. */
 static bool keep_head(struct xchg *x, struct strv bytes)
 {
-    struct http1_head *h = &x->head;
-    struct strv from = strv_head(bytes, h->bytes);
-    struct strv copy = arena_strv(&x->arena, from);
+    struct strv copy = arena_strv(&x->arena, strv_head(bytes, x->head.bytes));
 
     if (!copy.p)
         return false;
-    rebase(&h->method, &from, copy.p);
-    rebase(&h->target, &from, copy.p);
-    rebase(&h->origin, &from, copy.p);
-    rebase(&h->authority, &from, copy.p);
-    for (size_t i = 0; i < h->n_headers; i++) {
-        rebase(&h->headers[i].name, &from, copy.p);
-        rebase(&h->headers[i].value, &from, copy.p);
-    }
+    http1_rebase(&x->head, bytes.p, copy.p);
     return true;
 }
 
@@ -118,13 +104,13 @@ static enum step identify(struct xchg *x)
 {
     const struct config *config = x->config;
     const unsigned char *trust = tls_trust(x->pools->generation->server);
-    struct tags_refusal refusal;
+    struct tags_refusal refusal UNCLEARED;
     enum auth_result auth;
 
     x->upstream = config_upstream(config, x->target.upstream);
     if (!x->own && x->upstream)
-        protocol_route(x->upstream->protocol, x->head.method, x->target.rest, x->target.query,
-                       &x->route);
+        route_memo_find(x->worker->routes, x->upstream->protocol, x->head.method,
+                        x->target.rest, x->target.query, &x->route);
     auth = auth_find(x->pools->keys, x->upstream ? x->upstream->credentials : CREDENTIALS_PROXY, &x->head,
                      x->target.query, x->start_wall_us, &x->key);
     if (x->conn && peer_is_good(x->conn->peer, trust, x->start_wall_us))

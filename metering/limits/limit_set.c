@@ -413,7 +413,7 @@ static bool claim_make(const struct limit_set *set, unsigned limit,
                        struct limit_claim *claim)
 {
     const struct limit_rule *r = &set->rules[limit];
-    char key[LIMIT_KEY_MAX_BYTES];
+    char key[LIMIT_KEY_MAX_BYTES] UNCLEARED;
     struct text t = {.p = key, .max = sizeof(key)};
     size_t scope_at;
 

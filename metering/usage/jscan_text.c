@@ -105,6 +105,13 @@ static bool read_unit(struct strv t, size_t at, uint32_t *unit)
     return true;
 }
 
+/* What a backslash may stand before, 'u' aside. */
+static inline bool is_escape(char c)
+{
+    return c == '"' || c == '\\' || c == '/' || c == 'b' || c == 'f' || c == 'n' || c == 'r' ||
+           c == 't';
+}
+
 const char *jscan_string_end(const char *p, const char *end, uint64_t *text_bytes)
 {
     const char *from = p;
@@ -127,7 +134,7 @@ const char *jscan_string_end(const char *p, const char *end, uint64_t *text_byte
             saved += unicode_saves(unit);
             p += 6;
         } else {
-            if (memchr("\"\\/bfnrt", p[1], 8) == NULL)
+            if (!is_escape(p[1]))
                 return NULL;
             saved++;
             p += 2;

@@ -196,18 +196,19 @@ struct reading {
     /* Nor does it matter when these are set again to what they are. */
     struct parts *parts; /* NULL: none */
     struct raw_counts iteration; /* what is being read of a part */
-    char iteration_model[TAP_MODEL_MAX_BYTES];
-    char tool_model[TAP_MODEL_MAX_BYTES]; /* OpenAI's, that draws */
     struct raw_counts duration; /* of the audio that a document transcribes, beside its usage */
     uint64_t data;              /* items of a document's list of results */
     char id[TAP_ID_MAX_BYTES];  /* of the document's answer */
-    /* of a batch: the client's name for the request of an answer; how far it is */
-    char name[JSCAN_TEXT_MAX + 1];
+    /* of a batch: how far it is */
     uint64_t requests, requests_left; /* the latter where has_left */
     bool has_left, is_rejected;
     /* One answer of a batch was read; NULL: there are none. */
     void (*on_answer)(struct reading *r);
     struct jscan scan;
+    /* Texts, which are begun as empty and not cleared. */
+    char iteration_model[TAP_MODEL_MAX_BYTES];
+    char tool_model[TAP_MODEL_MAX_BYTES]; /* OpenAI's, that draws */
+    char name[JSCAN_TEXT_MAX + 1]; /* in a batch: the client's for the request of an answer */
 };
 
 /* Of what a route answers; NULL where that carries no usage. */
@@ -234,8 +235,8 @@ bool reading_text(const struct jscan_event *e, char *out, size_t size);
 /* The event's string is this, escapes aside. */
 static inline bool reading_is(const struct jscan_event *e, const char *text)
 {
-    return e->what == JSCAN_AT_VALUE && e->type == JSCAN_STRING && !e->cut &&
-           strv_eq(e->text, strv_z(text));
+    return e->what == JSCAN_AT_VALUE && e->type == JSCAN_STRING && !e->cut && e->text.n > 0 &&
+           e->text.p[0] == text[0] && strv_eq(e->text, strv_z(text));
 }
 /* A finish reason was seen; the worst stays. */
 void reading_finish(struct reading *r, enum tap_end finish);

@@ -1,8 +1,10 @@
 /*
  * Requests: what admission must know of a body, read in one forward pass.
  */
+#include <stddef.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/utf8.h"
 #include "metering/usage/request_graph.h"
 #include "metering/usage/request_reading.h"
@@ -411,9 +413,12 @@ enum rc protocol_scan_request(const struct protocol *p, const struct route *rout
                               struct strv body, struct shapes *known,
                               struct request_facts *out)
 {
-    struct request_reading r = {.facts = out, .body = body};
+    struct request_reading r UNCLEARED;
     enum rc rc;
 
+    memset(&r, 0, offsetof(struct request_reading, scan.node_at));
+    r.facts = out;
+    r.body = body;
     memset(out, 0, sizeof(*out));
     out->choices = 1;
     jscan_start(&r.scan, REQUEST_NODES,

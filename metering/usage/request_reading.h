@@ -9,7 +9,6 @@
 #include "metering/usage/protocol_int.h"
 
 struct request_reading {
-    struct jscan scan;
     struct request_facts *facts;
     bool bad;
     uint64_t seen; /* bit per node that may stand only once */
@@ -31,6 +30,7 @@ struct request_reading {
     uint64_t batch_cap;   /* bounds of its requests, added up */
     struct strv agent_model; /* of a session */
     unsigned sides[2];    /* of an image: width, height; 0: not said */
+    struct jscan scan; /* from its memory at the end on nothing is cleared */
 };
 
 /* The body was read to its end: what the endpoint, the path and the members make of each other. */

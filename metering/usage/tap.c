@@ -30,6 +30,7 @@ static void begin(struct tap *tap, const struct protocol *p, const struct route 
     struct reading *r = &tap->reading;
 
     memset(tap, 0, offsetof(struct tap, reading.scan.node_at));
+    r->iteration_model[0] = r->tool_model[0] = r->name[0] = '\0';
     tap->protocol = p;
     tap->entry = entry_of(route->endpoint);
     tap->path_stream = route->path_stream;
@@ -74,12 +75,14 @@ void tap_free(struct tap *tap)
 /* Types by which an answer is known to be a document a line. */
 static bool is_lines_type(struct strv type)
 {
-    static const char *const TYPES[] = {"application/x-ndjson", "application/jsonl",
-                                        "application/x-jsonl", "application/x-jsonlines",
-                                        "application/stream+json"};
+    static const struct strv TYPES[] = {{"application/x-ndjson", 20},
+                                        {"application/jsonl", 17},
+                                        {"application/x-jsonl", 19},
+                                        {"application/x-jsonlines", 23},
+                                        {"application/stream+json", 23}};
 
     for (size_t i = 0; i < sizeof(TYPES) / sizeof(TYPES[0]); i++) {
-        if (strv_eq_nocase(type, strv_z(TYPES[i])))
+        if (strv_eq_nocase(type, TYPES[i]))
             return true;
     }
     return false;

@@ -171,6 +171,56 @@ static void test_lookup(void **state)
     assert_false(http1_has_token(&head, STRV("none"), STRV("a")));
 }
 
+/* What the head says of its names beforehand never hides one, and is no answer by itself. */
+static void test_names(void **state)
+{
+    static const char *const names[] = {"Host",   "accept", "ACCEPT", "x-a",      "X-A", "x-b",
+                                        "TE",     "via",    "age",    "x-amzn-a", "a",   "zz",
+                                        "accepu", "bccept", "accep",  "n0",       "n_",  "!a"};
+    enum { N = sizeof(names) / sizeof(names[0]) };
+    char text[128];
+
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nDate: d\r\n%s: v\r\n\r\n",
+                 names[i]);
+        head.looked = 0;
+        assert_int_equal(http1_parse_response(strv_z(text), sizeof(text), 10, &head),
+                         PARSE_DONE);
+        assert_true(http1_may_have(&head, strv_z(names[i])));
+        for (size_t k = 0; k < N; k++)
+            assert_int_equal(http1_find(&head, strv_z(names[k])) != NULL,
+                             strv_eq_nocase(strv_z(names[i]), strv_z(names[k])));
+        assert_false(http1_may_have(&head, STRV("content-encoding")));
+        head.names = 0; /* of a head that nobody parsed: each line is looked at */
+        assert_ptr_equal(http1_find(&head, strv_z(names[i])), &head.headers[1]);
+    }
+}
+
+static void test_moved(void **state)
+{
+    static const char text[] = "POST http://h/p?q HTTP/1.1\r\nHost: h\r\nx-empty:\r\n\r\n";
+    static const char whole[] = "OPTIONS http://h HTTP/1.1\r\nHost: h\r\n\r\n";
+    char copy[sizeof(text)];
+
+    (void)state;
+    parse(text);
+    memcpy(copy, text, sizeof(text));
+    http1_rebase(&head, text, copy);
+    assert_ptr_equal(head.method.p, copy);
+    assert_ptr_equal(head.target.p, copy + 5);
+    assert_ptr_equal(head.origin.p, strchr(copy, '/') + 3);
+    assert_ptr_equal(head.authority.p, strchr(copy, '/') + 2);
+    assert_ptr_equal(head.headers[0].name.p, strstr(copy, "Host"));
+    assert_ptr_equal(head.headers[0].value.p, strstr(copy, "Host") + 6);
+    assert_ptr_equal(head.headers[1].value.p, strstr(copy, "x-empty") + 8);
+    parse(whole);
+    memcpy(copy, whole, sizeof(whole));
+    http1_rebase(&head, whole, copy);
+    assert_true(strv_eq(head.origin, STRV("*"))); /* no view of the head */
+    assert_ptr_equal(head.target.p, copy + 8);
+}
+
 static void test_hop_by_hop(void **state)
 {
     static const struct {
@@ -308,6 +358,8 @@ int main(void)
         cmocka_unit_test(test_byte_by_byte_is_linear),
         cmocka_unit_test(test_head_limits),
         cmocka_unit_test(test_lookup),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_moved),
         cmocka_unit_test(test_hop_by_hop),
         cmocka_unit_test(test_chunk_heads),
         cmocka_unit_test(test_chunked_is_sticky),
