@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <sqlite3.h>
+
 #include "base/clock.h"
 #include "base/xalloc.h"
 #include "metering/ledger/journal.h"
@@ -297,6 +299,42 @@ static inline void kit_verify(const struct kit_dir *d)
     assert_int_equal(v.bad_tallies, 0);
     assert_int_equal(money_cmp(v.lines_cost, v.rollups_cost), 0);
     kit_read_end(r);
+}
+
+/* ---- the tables, behind the ledger's back ----------------------------------------- */
+
+static inline sqlite3 *kit_open_db(const struct kit_dir *d)
+{
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(d->db, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000); /* a ledger that runs writes too */
+    return db;
+}
+
+/* The one number that is the answer. */
+static inline int64_t kit_ask(const struct kit_dir *d, const char *sql)
+{
+    sqlite3 *db = kit_open_db(d);
+    sqlite3_stmt *stmt;
+    int64_t n;
+
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    n = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return n;
+}
+
+static inline void kit_sql(const struct kit_dir *d, const char *sql)
+{
+    sqlite3 *db = kit_open_db(d);
+    char *error = NULL;
+
+    if (sqlite3_exec(db, sql, NULL, NULL, &error) != SQLITE_OK)
+        fail_msg("%s", error);
+    sqlite3_close(db);
 }
 
 #endif

@@ -4,8 +4,6 @@
  */
 #include "tests/unit/ledger/kit.h"
 
-#include <sqlite3.h>
-
 #include "metering/ledger/cube.h"
 #include "metering/ledger/fact.h"
 
@@ -13,33 +11,6 @@
 
 /* Two days that are over, and enough of a third for a block that is all of it. */
 enum { DAYS = 3, DAY_RECORDS = 5500, CUBES = 2 * CUBE_KINDS, LATE = 300, WINDOWS = 24 };
-
-static int64_t ask_sql(const struct kit_dir *d, const char *sql)
-{
-    sqlite3_stmt *stmt;
-    sqlite3 *db;
-    int64_t n;
-
-    assert_int_equal(sqlite3_open(d->db, &db), SQLITE_OK);
-    sqlite3_busy_timeout(db, 5000);
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-    n = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    return n;
-}
-
-static void run_sql(const struct kit_dir *d, const char *sql)
-{
-    char *error = NULL;
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(d->db, &db), SQLITE_OK);
-    if (sqlite3_exec(db, sql, NULL, NULL, &error) != SQLITE_OK)
-        fail_msg("%s", error);
-    sqlite3_close(db);
-}
 
 /* n records that end on the day, mostly. */
 static void write_day(struct journal *j, struct ledger *l, int day, int n, uint64_t seed)
@@ -64,9 +35,9 @@ static void wait_for_cubes(const struct kit_dir *d, int64_t n)
 {
     int64_t until = clock_mono_us() + 600 * US_PER_SECOND;
 
-    while (ask_sql(d, "SELECT count(*) FROM cube_day") < n && clock_mono_us() < until)
+    while (kit_ask(d, "SELECT count(*) FROM cube_day") < n && clock_mono_us() < until)
         usleep(20000);
-    assert_int_equal(ask_sql(d, "SELECT count(*) FROM cube_day"), n);
+    assert_int_equal(kit_ask(d, "SELECT count(*) FROM cube_day"), n);
 }
 
 /* Takes what is journalled already, and looks for days at once. */
@@ -262,7 +233,7 @@ static int remove_shared(void **state)
 static void cubes_equal_lines(void **state)
 {
     (void)state;
-    assert_int_equal(ask_sql(&shared, "SELECT count(*) FROM cube_day WHERE n>0"), CUBES);
+    assert_int_equal(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n>0"), CUBES);
     check_answers(&shared, 0, 1, true);
     kit_verify(&shared);
 }
@@ -335,12 +306,12 @@ static void what_comes_late_is_added(void **state)
 static void an_older_ledger_gets_cubes(void **state)
 {
     (void)state;
-    run_sql(&shared, "DROP TABLE tally; DROP TABLE tally_block; DROP TABLE tally_again;"
+    kit_sql(&shared, "DROP TABLE tally; DROP TABLE tally_block; DROP TABLE tally_again;"
                      "DROP TABLE crossing; DROP TABLE cube; DROP TABLE cube_day;"
                      "PRAGMA user_version=4");
     add_up(&shared, CUBES);
     check_answers(&shared, 3, 8, true);
-    run_sql(&shared, "DELETE FROM cube; DELETE FROM cube_day");
+    kit_sql(&shared, "DELETE FROM cube; DELETE FROM cube_day");
     check_answers(&shared, 6, 20, false);
 }
 
@@ -354,14 +325,14 @@ static const char *const damages[] = {
 static void damage_is_named(void **state)
 {
     (void)state;
-    run_sql(&shared, "CREATE TABLE c AS SELECT * FROM cube;"
+    kit_sql(&shared, "CREATE TABLE c AS SELECT * FROM cube;"
                      "CREATE TABLE d AS SELECT * FROM cube_day");
     for (size_t i = 0; i < sizeof(damages) / sizeof(*damages); i++) {
         struct ledger_verdict v;
         struct ledger_reader *r;
         struct fail fail;
 
-        run_sql(&shared, damages[i]);
+        kit_sql(&shared, damages[i]);
         r = kit_read(&shared);
         assert_int_equal(ledger_read_verify(r, NULL, NULL, &v, &fail), RC_OK);
         assert_true(v.bad_cubes > 0);
@@ -369,7 +340,7 @@ static void damage_is_named(void **state)
         assert_non_null(strstr(v.first, "the sums of day "));
         assert_int_equal(v.bad_lines + v.bad_rollups + v.bad_tasks + v.bad_facts, 0);
         kit_read_end(r);
-        run_sql(&shared,
+        kit_sql(&shared,
                 "DELETE FROM cube; DELETE FROM cube_day;"
                 "INSERT INTO cube SELECT * FROM c; INSERT INTO cube_day SELECT * FROM d");
     }

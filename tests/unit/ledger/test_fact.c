@@ -4,8 +4,6 @@
  */
 #include "tests/unit/ledger/kit.h"
 
-#include <sqlite3.h>
-
 #include "metering/ledger/fact.h"
 
 enum { RECORDS = 2 * FACT_BLOCK + 700 };
@@ -121,33 +119,6 @@ static void write_records(struct kit_dir *d, int n, uint64_t seed)
     ledger_stop(l);
 }
 
-static void run_sql(const struct kit_dir *d, const char *sql)
-{
-    char *error = NULL;
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(d->db, &db), SQLITE_OK);
-    if (sqlite3_exec(db, sql, NULL, NULL, &error) != SQLITE_OK)
-        fail_msg("%s", error);
-    sqlite3_close(db);
-}
-
-static int64_t ask_sql(const struct kit_dir *d, const char *sql)
-{
-    sqlite3_stmt *stmt;
-    sqlite3 *db;
-    int64_t n;
-
-    assert_int_equal(sqlite3_open(d->db, &db), SQLITE_OK);
-    sqlite3_busy_timeout(db, 5000);
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-    n = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    return n;
-}
-
 static struct ledger_rows by_customer(struct ledger_reader *r, unsigned want)
 {
     struct ledger_question q = {.n_by = 1, .want = want | LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY};
@@ -197,21 +168,21 @@ static void an_older_ledger_gets_columns(void **state)
     (void)state;
     kit_dir_make(&d);
     write_records(&d, RECORDS, 41);
-    assert_int_equal(ask_sql(&d, "SELECT count(*) FROM fact_block"), 2);
+    assert_int_equal(kit_ask(&d, "SELECT count(*) FROM fact_block"), 2);
     check_answer(&d, true);
-    run_sql(&d, as_version_3);
+    kit_sql(&d, as_version_3);
     l = kit_start(&d, NULL, NULL);
-    while (ask_sql(&d, "SELECT count(*) FROM fact_block") < 2 && clock_mono_us() < until)
+    while (kit_ask(&d, "SELECT count(*) FROM fact_block") < 2 && clock_mono_us() < until)
         usleep(10000);
     ledger_stop(l);
-    assert_int_equal(ask_sql(&d, "SELECT count(*) FROM fact_block"), 2);
+    assert_int_equal(kit_ask(&d, "SELECT count(*) FROM fact_block"), 2);
     kit_verify(&d);
     check_answer(&d, true);
     write_records(&d, FACT_BLOCK, 42); /* those that were behind, and new ones */
-    assert_int_equal(ask_sql(&d, "SELECT count(*) FROM fact_block"), 3);
+    assert_int_equal(kit_ask(&d, "SELECT count(*) FROM fact_block"), 3);
     kit_verify(&d);
     check_answer(&d, true);
-    run_sql(&d, "DELETE FROM fact; DELETE FROM fact_block");
+    kit_sql(&d, "DELETE FROM fact; DELETE FROM fact_block");
     check_answer(&d, false);
     kit_dir_remove(&d);
 }
@@ -237,7 +208,7 @@ static void damage_is_named(void **state)
 
         kit_dir_make(&d);
         write_records(&d, RECORDS, 43);
-        run_sql(&d, damages[i]);
+        kit_sql(&d, damages[i]);
         r = kit_read(&d);
         assert_int_equal(ledger_read_verify(r, NULL, NULL, &v, &fail), RC_OK);
         assert_true(v.bad_facts > 0);

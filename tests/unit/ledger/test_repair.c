@@ -4,8 +4,6 @@
  */
 #include "tests/unit/ledger/kit.h"
 
-#include <sqlite3.h>
-
 #include "metering/ledger/fact.h"
 #include "metering/ledger/repair.h"
 #include "metering/ledger/schema.h"
@@ -18,34 +16,6 @@ enum { RECORDS = 4 * FACT_BLOCK + 700, OLD = 2000, OF_A_DAY = 2 * FACT_BLOCK + 1
        WAIT_MS = 60000 };
 
 static int64_t bound_us; /* lines that ended before are deleted */
-
-static int64_t ask_sql(const struct kit_dir *d, const char *sql)
-{
-    sqlite3_stmt *stmt;
-    sqlite3 *db;
-    int64_t n;
-
-    assert_int_equal(sqlite3_open(d->db, &db), SQLITE_OK);
-    sqlite3_busy_timeout(db, 5000);
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-    n = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    return n;
-}
-
-static void run_sql(const struct kit_dir *d, const char *sql)
-{
-    char *error = NULL;
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(d->db, &db), SQLITE_OK);
-    sqlite3_busy_timeout(db, 5000);
-    if (sqlite3_exec(db, sql, NULL, NULL, &error) != SQLITE_OK)
-        fail_msg("%s", error);
-    sqlite3_close(db);
-}
 
 /* Traffic of three days within a week, tasks with outcomes among it. */
 static void write_records(const struct kit_dir *d, int64_t from_us)
@@ -94,12 +64,12 @@ static void run_a_while(const struct kit_dir *d, int keep_days)
     struct ledger *l = ledger_start(&options, NULL, NULL, &fail);
 
     assert_non_null(l);
-    while ((ask_sql(d, "SELECT count(*) FROM cube") == 0 ||
-            (keep_days && ask_sql(d, old_lines) != 0)) &&
+    while ((kit_ask(d, "SELECT count(*) FROM cube") == 0 ||
+            (keep_days && kit_ask(d, old_lines) != 0)) &&
            clock_mono_us() < until)
         usleep(5000);
     ledger_stop(l);
-    assert_true(ask_sql(d, "SELECT count(*) FROM cube") > 0);
+    assert_true(kit_ask(d, "SELECT count(*) FROM cube") > 0);
 }
 
 /* ---- what is asked before and after ---------------------------------------------------- */
@@ -125,7 +95,7 @@ static struct answers ask(const struct kit_dir *d, int64_t from_us)
     enum ledger_cohort cohort = from_us == INT64_MIN ? COHORT_CLOSED : COHORT_SPEND;
     struct ledger_reader *r = kit_read(d);
     struct ledger_question q = {.n_by = 1, .grain = PERIOD_TOTAL};
-    struct answers a = {.lines = (uint64_t)ask_sql(d, "SELECT count(*) FROM line")};
+    struct answers a = {.lines = (uint64_t)kit_ask(d, "SELECT count(*) FROM line")};
     struct fail fail;
 
     q.by[0].id = FIELD_TEAM;
@@ -237,7 +207,7 @@ static void whatever_is_damaged_is_as_before(void **state)
         struct ledger_repair made;
         struct fail fail;
 
-        run_sql(&d, damages[i]);
+        kit_sql(&d, damages[i]);
         if (bad(&d) == 0)
             fail_msg("no damage: %s", damages[i]);
         assert_int_equal(ledger_repair(d.db, d.journal, go_on, NULL, &made, &fail), RC_OK);
@@ -272,7 +242,7 @@ static void a_repair_that_is_stopped_changes_nothing(void **state)
     l = kit_start(&d, NULL, NULL);
     assert_int_equal(ledger_repair(d.db, d.journal, go_on, NULL, &made, &fail), RC_DENIED);
     ledger_stop(l);
-    run_sql(&d, "UPDATE record SET body=x'0102' WHERE seq=9");
+    kit_sql(&d, "UPDATE record SET body=x'0102' WHERE seq=9");
     assert_int_equal(ledger_repair(d.db, d.journal, go_on, NULL, &made, &fail), RC_OK);
     assert_int_equal(made.unreadable, 1);
     assert_int_equal(made.records, RECORDS - 1);
@@ -292,10 +262,10 @@ static void sums_of_deleted_lines_stay(void **state)
     kit_dir_make(&d);
     write_records(&d, today_us - DAYS * US_PER_DAY);
     run_a_while(&d, DAYS - 3);
-    bound_us = ask_sql(&d, "SELECT value FROM state WHERE name='kept_from_us'");
-    assert_true(ask_sql(&d, "SELECT count(*) FROM line") < RECORDS);
+    bound_us = kit_ask(&d, "SELECT value FROM state WHERE name='kept_from_us'");
+    assert_true(kit_ask(&d, "SELECT count(*) FROM line") < RECORDS);
     before = ask(&d, bound_us);
-    run_sql(&d, "UPDATE rollup SET body=x'00' WHERE level=0 AND bucket=(SELECT max(bucket) FROM "
+    kit_sql(&d, "UPDATE rollup SET body=x'00' WHERE level=0 AND bucket=(SELECT max(bucket) FROM "
                 "rollup WHERE level=0)");
     assert_true(bad(&d) > 0);
     assert_int_equal(ledger_repair(d.db, d.journal, go_on, NULL, &made, &fail), RC_OK);

@@ -4,8 +4,6 @@
  */
 #include "tests/unit/ledger/kit.h"
 
-#include <sqlite3.h>
-
 #include "metering/ledger/read_tally.h"
 
 #define US_PER_HOUR (INT64_C(3600) * US_PER_SECOND)
@@ -17,34 +15,6 @@ static struct kit_dir shared;
 static struct record kept[64]; /* of lines that are corrected later; of static texts */
 static char kept_tasks[64][16];
 static size_t n_kept;
-
-static int64_t ask_sql(const char *sql)
-{
-    sqlite3_stmt *stmt;
-    sqlite3 *db;
-    int64_t n;
-
-    assert_int_equal(sqlite3_open(shared.db, &db), SQLITE_OK);
-    sqlite3_busy_timeout(db, 5000);
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-    n = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    return n;
-}
-
-static void run_sql(const char *sql)
-{
-    char *error = NULL;
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(shared.db, &db), SQLITE_OK);
-    sqlite3_busy_timeout(db, 5000);
-    if (sqlite3_exec(db, sql, NULL, NULL, &error) != SQLITE_OK)
-        fail_msg("%s", error);
-    sqlite3_close(db);
-}
 
 /* ---- the ledger -------------------------------------------------------------------------- */
 
@@ -143,9 +113,9 @@ static void wait_until(const char *sql, int64_t n)
 {
     int64_t until = clock_mono_us() + 600 * US_PER_SECOND;
 
-    while (ask_sql(sql) != n && clock_mono_us() < until)
+    while (kit_ask(&shared, sql) != n && clock_mono_us() < until)
         usleep(20000);
-    assert_int_equal(ask_sql(sql), n);
+    assert_int_equal(kit_ask(&shared, sql), n);
 }
 
 /* Takes what is journalled already, and looks for tasks at once. */
@@ -423,13 +393,13 @@ static void ask_all(struct told *out)
 
 static void put_aside(void)
 {
-    run_sql("CREATE TABLE aside AS SELECT * FROM tally_block; DELETE FROM tally_block");
+    kit_sql(&shared, "CREATE TABLE aside AS SELECT * FROM tally_block; DELETE FROM tally_block");
 }
 
 static void put_back(void)
 {
-    run_sql("DELETE FROM tally_block; INSERT INTO tally_block SELECT * FROM aside;"
-            "DROP TABLE aside");
+    kit_sql(&shared, "DELETE FROM tally_block; INSERT INTO tally_block SELECT * FROM aside;"
+                     "DROP TABLE aside");
 }
 
 /* Tasks as tallies tell them are those of their lines by column, and of the lines themselves. */
@@ -481,7 +451,7 @@ static struct ledger_verdict verify(void)
 static void tallies_equal_lines(void **state)
 {
     (void)state;
-    assert_int_equal(ask_sql("SELECT count(*) FROM tally_block WHERE is_none"), 0);
+    assert_int_equal(kit_ask(&shared, "SELECT count(*) FROM tally_block WHERE is_none"), 0);
     compare();
     assert_int_equal(verify().bad_tallies, 0);
 }
@@ -532,7 +502,7 @@ static void what_comes_late_is_told(void **state)
     ledger_catch_up(l);
     journal_close(j);
     ledger_stop(l);
-    assert_true(ask_sql("SELECT count(*) FROM tally_again") > 5);
+    assert_true(kit_ask(&shared, "SELECT count(*) FROM tally_again") > 5);
     compare();
     kit_verify(&shared);
 }
@@ -540,7 +510,7 @@ static void what_comes_late_is_told(void **state)
 /* Once there are lines of hours later, blocks are made anew; nothing is open then. */
 static void they_are_made_anew(void **state)
 {
-    int64_t through = ask_sql("SELECT min(through) FROM tally_block");
+    int64_t through = kit_ask(&shared, "SELECT min(through) FROM tally_block");
     struct ledger *l = kit_start(&shared, NULL, NULL);
     struct journal *j = kit_journal(&shared, 0);
     uint64_t seed = 59;
@@ -563,7 +533,7 @@ static void they_are_made_anew(void **state)
     journal_close(j);
     ledger_stop(l);
     add_up("SELECT count(*) FROM tally_again", 0);
-    assert_true(ask_sql("SELECT min(through) FROM tally_block") > through);
+    assert_true(kit_ask(&shared, "SELECT min(through) FROM tally_block") > through);
     compare();
     assert_int_equal(verify().bad_tallies, 0);
 }
@@ -571,10 +541,10 @@ static void they_are_made_anew(void **state)
 static void an_older_ledger_gets_them(void **state)
 {
     (void)state;
-    run_sql("DROP TABLE tally; DROP TABLE tally_block; DROP TABLE tally_again;"
-            "PRAGMA user_version=6");
+    kit_sql(&shared, "DROP TABLE tally; DROP TABLE tally_block; DROP TABLE tally_again;"
+                     "PRAGMA user_version=6");
     add_up(count_blocks, BLOCKS);
-    assert_int_equal(ask_sql("SELECT count(*) FROM tally WHERE id>>40=64"), BLOCKS);
+    assert_int_equal(kit_ask(&shared, "SELECT count(*) FROM tally WHERE id>>40=64"), BLOCKS);
     compare();
     assert_int_equal(verify().bad_tallies, 0);
 }
@@ -590,16 +560,17 @@ static const char *const damages[] = {
 static void damage_is_named(void **state)
 {
     (void)state;
-    run_sql("CREATE TABLE t AS SELECT * FROM tally; CREATE TABLE b AS SELECT * FROM tally_block");
+    kit_sql(&shared, "CREATE TABLE t AS SELECT * FROM tally;"
+                     "CREATE TABLE b AS SELECT * FROM tally_block");
     for (size_t i = 0; i < sizeof(damages) / sizeof(*damages); i++) {
         struct ledger_verdict v;
 
-        run_sql(damages[i]);
+        kit_sql(&shared, damages[i]);
         v = verify();
         assert_true(v.bad_tallies > 0);
         assert_non_null(strstr(v.first, "what tasks from "));
-        run_sql("DELETE FROM tally; DELETE FROM tally_block;"
-                "INSERT INTO tally SELECT * FROM t; INSERT INTO tally_block SELECT * FROM b");
+        kit_sql(&shared, "DELETE FROM tally; INSERT INTO tally SELECT * FROM t;"
+                         "DELETE FROM tally_block; INSERT INTO tally_block SELECT * FROM b");
     }
     assert_int_equal(verify().bad_tallies, 0);
 }
@@ -615,13 +586,13 @@ static void a_wrong_tally_shows(void **state)
     ledger_filter_init(&q.filter, INT64_MIN, INT64_MAX);
     was = ask(r, &q, LEDGER_TASK_COSTS);
     kit_read_end(r);
-    run_sql("DELETE FROM tally WHERE id>>40=64");
+    kit_sql(&shared, "DELETE FROM tally WHERE id>>40=64");
     r = kit_read(&shared);
     is = ask(r, &q, LEDGER_TASK_COSTS);
     kit_read_end(r);
     assert_int_equal(was.n_tasks, is.n_tasks);
     assert_true(was.sum != is.sum);
-    run_sql("DELETE FROM tally; INSERT INTO tally SELECT * FROM t");
+    kit_sql(&shared, "DELETE FROM tally; INSERT INTO tally SELECT * FROM t");
 }
 
 static void those_of_deleted_lines_go(void **state)
@@ -642,7 +613,7 @@ static void those_of_deleted_lines_go(void **state)
     snprintf(sql, sizeof(sql),
              "SELECT count(*) FROM tally_block WHERE first_us<%lld OR through=0",
              (long long)(day * US_PER_DAY));
-    assert_true(ask_sql(sql) > 0);
+    assert_true(kit_ask(&shared, sql) > 0);
     l = ledger_start(&options, NULL, NULL, &fail);
     assert_non_null(l);
     wait_until(sql, 0);
