@@ -55,7 +55,8 @@
     X(METER_TEXT_MESSAGE, "text_message")                                                      \
     X(METER_CACHE_STORAGE, "cache_storage")                                                    \
     X(METER_VECTOR_STORAGE, "vector_storage")                                                  \
-    X(METER_SESSION_SEC, "session_sec")
+    X(METER_SESSION_SEC, "session_sec")                                                        \
+    X(METER_GUARD, "guardrail_unit")
 
 enum meter {
 #define METER_ID(id, name) id,

@@ -44,7 +44,7 @@ static void assume(struct xchg *x, struct price_query *query, const struct usage
                    bool tokens_priced)
 {
     x->assumed = x->worst_usage;
-    if ((x->facts.draws || x->facts.films) && !tokens_priced)
+    if ((x->facts.draws || x->facts.films || x->facts.guards) && !tokens_priced)
         x->assumed = (struct usage){.has = 0};
     for (uint32_t rest = units->has; rest; rest &= rest - 1) {
         enum usage_field f = (enum usage_field)__builtin_ctz(rest);

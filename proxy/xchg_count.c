@@ -406,6 +406,14 @@ static void tell_apart(struct xchg *x)
     }
 }
 
+/* A guardrail is charged beside the model, and only a trace tells what it took. */
+static bool is_guarded(const struct xchg *x)
+{
+    return x->facts.guarded ||
+           (protocol_prices_path(x->upstream->protocol) && !x->turn &&
+            http1_value(&x->head, STRV("x-amzn-bedrock-guardrailidentifier")).n > 0);
+}
+
 static void count_metered(struct xchg *x, const struct tap_result *seen)
 {
     if (x->session) { /* what it takes is told of the session, later */
@@ -439,6 +447,8 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
     /* What the provider kept of earlier turns is in no request: the estimate is a floor. */
     if (x->facts.server_state && x->usage_source != USAGE_PROVIDER &&
         !usage_has(&seen->usage, USAGE_INPUT) && x->cost.status == PRICE_OK)
+        x->cost.status = PRICE_PARTIAL;
+    if (is_guarded(x) && !seen->guard_told && x->cost.status == PRICE_OK)
         x->cost.status = PRICE_PARTIAL;
     spare(x, seen);
 }

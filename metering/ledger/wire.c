@@ -51,6 +51,7 @@ static const unsigned char meter_number[METER_COUNT] = {
     [METER_CACHE_STORAGE] = 40,
     [METER_VECTOR_STORAGE] = 41,
     [METER_SESSION_SEC] = 42,
+    [METER_GUARD] = 43,
 };
 
 /* Bit of the mask, plus one. */
@@ -65,7 +66,7 @@ static const unsigned char usage_number[USAGE_COUNT] = {
     [USAGE_MAPS] = 22,          [USAGE_VIDEO_MS] = 23,     [USAGE_CACHE_AUDIO] = 24,
     [USAGE_CACHE_IMAGE] = 25,   [USAGE_OUTPUT_VIDEO] = 26, [USAGE_INPUT_IMAGES] = 27,
     [USAGE_ANNOTATED] = 28,     [USAGE_ATTACHMENT] = 29,   [USAGE_ENTERPRISE] = 30,
-    [USAGE_SESSION_MS] = 31,
+    [USAGE_SESSION_MS] = 31,   [USAGE_GUARD] = 32,
 };
 
 unsigned wire_meter(enum meter m)
@@ -279,8 +280,8 @@ struct money wire_get_money(struct wire_in *in)
     return (struct money){wire_unzigzag(v)};
 }
 
-_Static_assert(USAGE_COUNT < 32, "a bit for each field");
-#define FIELDS ((UINT32_C(1) << USAGE_COUNT) - 1)
+_Static_assert(USAGE_COUNT <= 32, "a bit for each field");
+#define FIELDS ((uint32_t)((UINT64_C(1) << USAGE_COUNT) - 1))
 
 size_t wire_make_usage(char *p, const struct usage *u)
 {

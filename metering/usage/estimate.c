@@ -14,6 +14,7 @@ enum {
     IMAGE_TOKENS = 6240,
     /* Spoken at some 15 characters and 20 tokens a second. */
     SPOKEN_CHARACTERS = 3,
+    GUARD_CHARACTERS = 1000, /* of a guardrail's unit of text */
     SPOKEN_TOKENS = 4,
     HEARD_TOKENS = 10,  /* a second of audio, in */
     WRITTEN_TOKENS = 8, /* of its transcript, at the most */
@@ -64,6 +65,9 @@ bool estimate_units(const struct request_facts *facts, struct usage *out)
                   times(facts->video_ms ? facts->video_ms : ESTIMATE_VIDEO_MS, facts->choices));
     if (facts->ranks)
         usage_set(out, USAGE_SEARCH_UNITS, 1);
+    if (facts->guards)
+        usage_set(out, USAGE_GUARD,
+                  divide_up(facts->text_bytes, GUARD_CHARACTERS) + facts->media_parts);
     return out->has != 0;
 }
 
@@ -214,7 +218,7 @@ static enum usage_source estimate_media(const struct request_facts *facts,
                                         struct usage *out)
 {
     (void)estimate_units(facts, out);
-    if (facts->films)
+    if (facts->films || facts->guards)
         return USAGE_ESTIMATED;
     if (facts->draws) {
         /* Those that came, where all came. */
@@ -248,7 +252,8 @@ enum usage_source estimate_complete(const struct request_facts *facts,
         return USAGE_NONE;
     if (failed || facts->choices == 0) /* choices 0: the request was never read as a call */
         return USAGE_NONE;
-    if (facts->draws || facts->films || facts->speaks || facts->listens || facts->ranks)
+    if (facts->draws || facts->films || facts->speaks || facts->listens || facts->ranks ||
+        facts->guards)
         return estimate_media(facts, seen, model_max, factors, out);
     usage_set(out, USAGE_INPUT,
                   estimate_scaled(estimate_input_tokens(facts), factors->input));

@@ -126,6 +126,7 @@ static enum error_shape dialect_shape(const struct protocol *p, enum dialect dia
     case DIALECT_SERVER:
     case DIALECT_CONVERSE:
     case DIALECT_INVOKE:
+    case DIALECT_GUARD:
         break;
     case DIALECT_OPENAI:
         return p->shape == SHAPE_MISTRAL && !stream ? SHAPE_MISTRAL : SHAPE_OPENAI;

@@ -112,6 +112,8 @@ struct request_facts {
     bool listens;      /* it writes down `audio_ms` of sound */
     bool ranks;        /* it is charged by the search */
     bool later;        /* only accepted: other answers tell what it took */
+    bool guards;       /* text is looked at by a guardrail, alone */
+    bool guarded;      /* a guardrail looks at the call and its answer, too */
     bool films;        /* it generates videos: `choices` of them, of video_ms each */
     bool enterprise_search; /* searches are of Google's kind for enterprises */
     bool annotates;         /* documents are read with annotations */

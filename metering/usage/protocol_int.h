@@ -21,6 +21,7 @@ enum dialect {
     DIALECT_OLLAMA,
     DIALECT_SERVER, /* what servers of open models have of their own */
     DIALECT_SESSION, /* Anthropic's managed agents */
+    DIALECT_GUARD,   /* Bedrock's guardrails by themselves */
 };
 
 enum {
@@ -47,6 +48,7 @@ enum {
     ENTRY_WRAPPED = 262144,  /* the call is the body's member `request` */
     ENTRY_REQUESTS = 1 << 21, /* the requests of a batch may stand in the body */
     ENTRY_ADDS = 1 << 22,     /* to a work that was begun before, which the path names */
+    ENTRY_GUARD = 1 << 25,    /* text is looked at by policies, charged by its length */
     ENTRY_SESSION = 1 << 24,  /* of an agent that the provider lets run by itself */
     ENTRY_BY_NAME = 1 << 23,  /* answers come in pages of any order: known by requests' names */
 };

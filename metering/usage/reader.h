@@ -83,6 +83,25 @@ enum document_type {
     DOCUMENT_ERROR,
 };
 
+/*      id                 member of Bedrock's answers           priced as */
+#define GUARD_POLICIES(X)                                                                      \
+    X(GUARD_CONTENT, "contentPolicyUnits", "guardrail.content")                                \
+    X(GUARD_IMAGE, "contentPolicyImageUnits", "guardrail.image")                               \
+    X(GUARD_TOPIC, "topicPolicyUnits", "guardrail.topic")                                      \
+    X(GUARD_WORD, "wordPolicyUnits", "guardrail.word")                                         \
+    X(GUARD_SENSITIVE, "sensitiveInformationPolicyUnits", "guardrail.sensitive")               \
+    X(GUARD_REGEX, "sensitiveInformationPolicyFreeUnits", "guardrail.regex")                   \
+    X(GUARD_GROUNDING, "contextualGroundingPolicyUnits", "guardrail.grounding")                \
+    X(GUARD_REASONING, "automatedReasoningPolicyUnits", "guardrail.reasoning")
+
+/* A guardrail's policies, each charged by itself. */
+enum guard_policy {
+#define GUARD_ID(id, member, model) id,
+    GUARD_POLICIES(GUARD_ID)
+#undef GUARD_ID
+        GUARD_COUNT
+};
+
 struct reading;
 
 /* A field of a response's head that says what was taken. */
@@ -125,10 +144,12 @@ enum part_kind {
     PART_ITERATION = 1,
     PART_SVG,
     PART_DRAWING,
+    PART_GUARD, /* a guardrail's policy */
     PART_SHARE, /* not beside the usage: all of that is the sum of such parts */
 };
 
-enum { PARTS_MAX = 8 };
+enum { PARTS_MAX = 8 }; /* a guardrail has as many policies */
+_Static_assert((int)GUARD_COUNT <= (int)PARTS_MAX, "each policy is a part");
 
 struct parts {
     size_t n;
@@ -175,6 +196,8 @@ struct reading {
      */
     struct raw_counts metered, write;
     bool write_is_1h;
+    uint64_t guard[GUARD_COUNT]; /* units that a guardrail's policies looked at */
+    bool is_guarded;             /* some of that was told */
     bool fast;
     bool has_blocks;  /* it has some content */
     bool is_credited; /* what it wrote to the cache is charged as if it had been read */
@@ -224,6 +247,7 @@ extern const struct reader READER_COHERE;
 extern const struct reader READER_OLLAMA;
 extern const struct reader READER_SERVER;
 extern const struct reader READER_SESSION;
+extern const struct reader READER_GUARD;
 
 /* Takes a count from a scalar; null leaves it as it was. */
 void reading_count(struct raw_counts *counts, enum raw_count id, const struct jscan_event *e);
@@ -253,6 +277,11 @@ void parts_drop(struct reading *r, enum part_kind kind);
  * whole under each model's name), and the result is inconsistent.
  */
 void parts_check_shares(struct reading *r);
+
+/* Takes what a policy of a guardrail looked at; of several guardrails, or looks, the sum. */
+void reading_guard(struct reading *r, enum guard_policy policy, const struct jscan_event *e);
+/* What they took as parts of that kind, in the place of those before; returns their sum. */
+uint64_t reading_guard_parts(struct reading *r, enum part_kind kind);
 
 /* The answer whose counts were read has an id, by which it may be fetched and told again. */
 void reading_keep_id(struct reading *r);

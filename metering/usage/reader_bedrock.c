@@ -38,9 +38,12 @@ enum node {
     N_WRITE_TTL,
     N_WRITE_TOKENS,
     N_METRICS,
+    N_GUARD, /* of a trace, and all inside */
+    N_GUARD_USAGE,
     N_RAW,
     N_METERED = N_RAW + RAW_COUNT,
-    N_COUNT = N_METERED + RAW_COUNT,
+    N_POLICY = N_METERED + RAW_COUNT,
+    N_COUNT = N_POLICY + GUARD_COUNT,
 };
 
 /* All input, that of the cache included, as OpenAI's models count it. */
@@ -66,6 +69,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("metadata", N_MESSAGE),
     /* InvokeModel */
     JSCAN_EDGE("amazon-bedrock-invocationMetrics", N_METRICS),
+    JSCAN_EDGE("amazon-bedrock-trace", N_TRACE),
     JSCAN_EDGE("message", N_MESSAGE),
     JSCAN_EDGE("completion", N_CONTENT),
     JSCAN_EDGE("generation", N_CONTENT),
@@ -122,7 +126,14 @@ static const struct jscan_edge CHOICE_EDGES[] = {
 };
 static const struct jscan_edge TIER_EDGES[] = {JSCAN_EDGE("type", N_TIER)};
 static const struct jscan_edge LATENCY_EDGES[] = {JSCAN_EDGE("latency", N_LATENCY)};
-static const struct jscan_edge TRACE_EDGES[] = {JSCAN_EDGE("promptRouter", N_ROUTER)};
+static const struct jscan_edge TRACE_EDGES[] = {JSCAN_EDGE("promptRouter", N_ROUTER),
+                                                JSCAN_EDGE("guardrail", N_GUARD)};
+static const struct jscan_edge GUARD_EDGES[] = {JSCAN_EDGE("usage", N_GUARD_USAGE)};
+static const struct jscan_edge GUARD_USAGE_EDGES[] = {
+#define GUARD_EDGE(id, member, model) JSCAN_EDGE(member, N_POLICY + (id)),
+    GUARD_POLICIES(GUARD_EDGE)
+#undef GUARD_EDGE
+};
 static const struct jscan_edge ROUTER_EDGES[] = {JSCAN_EDGE("invokedModelId", N_INVOKED)};
 static const struct jscan_edge USAGE_EDGES[] = {
     JSCAN_EDGE("inputTokens", N_RAW + RAW_INPUT),
@@ -193,6 +204,11 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_WRITE_TTL] = {.flags = JSCAN_WANT},
     [N_WRITE_TOKENS] = {.flags = JSCAN_WANT},
     [N_METRICS] = {JSCAN_EDGES(METRICS_EDGES), 0, 0, JSCAN_ENTER},
+    [N_GUARD] = {JSCAN_EDGES(GUARD_EDGES), N_GUARD, N_GUARD, 0},
+    [N_GUARD_USAGE] = {JSCAN_EDGES(GUARD_USAGE_EDGES), 0, 0, 0},
+#define GUARD_NODE(id, member, model) [N_POLICY + (id)] = {.flags = JSCAN_WANT},
+    GUARD_POLICIES(GUARD_NODE)
+#undef GUARD_NODE
 #define RAW_NODE(id)                                                                           \
     [N_RAW + (id)] = {.flags = JSCAN_WANT}, [N_METERED + (id)] = {.flags = JSCAN_WANT},
     RAW_COUNTS(RAW_NODE)
@@ -268,6 +284,8 @@ static void to_usage(struct reading *r)
     r->result.inconsistent = !fits || r->metered.odd;
     r->result.has_usage = usage_has(&u, USAGE_INPUT) || usage_has(&u, USAGE_OUTPUT);
     r->result.usage_is_final = r->result.has_usage && (!r->is_stream || r->terminator);
+    if (r->is_guarded)
+        (void)reading_guard_parts(r, PART_GUARD);
 }
 
 static void on_latency(struct reading *r, const struct jscan_event *e)
@@ -301,7 +319,9 @@ static void on_event(void *arg, const struct jscan_event *e)
     struct reading *r = arg;
     bool enter = e->what == JSCAN_AT_ENTER;
 
-    if (e->node >= N_METERED) {
+    if (e->node >= N_POLICY) {
+        reading_guard(r, (enum guard_policy)(e->node - N_POLICY), e);
+    } else if (e->node >= N_METERED) {
         reading_count(&r->metered, (enum raw_count)(e->node - N_METERED), e);
     } else if (e->node >= N_RAW) {
         reading_count(&r->counts, (enum raw_count)(e->node - N_RAW), e);

@@ -318,6 +318,11 @@ static void on_enterprise(struct request_reading *r, const struct jscan_event *e
     r->facts->enterprise_search = r->facts->enterprise_search || e->what == JSCAN_AT_ENTER;
 }
 
+static void on_guardrail(struct request_reading *r, const struct jscan_event *e)
+{
+    r->facts->guarded = r->facts->guarded || e->what == JSCAN_AT_ENTER;
+}
+
 static void on_annotation(struct request_reading *r, const struct jscan_event *e)
 {
     r->facts->annotates = r->facts->annotates || e->what == JSCAN_AT_ENTER;
@@ -388,6 +393,7 @@ static void (*const FACTS[N_COUNT])(struct request_reading *r, const struct jsca
     [N_AGENT] = on_agent,
     [N_AGENT_MODEL] = on_agent_model,
     [N_BUDGET_AMOUNT] = on_budget,
+    [N_GUARDRAIL] = on_guardrail,
     [N_SECONDS] = on_seconds,
     [N_INPUT_FILE] = on_input_file,
     [N_PARAMS_MODEL] = on_batch_model,

@@ -120,6 +120,7 @@ void request_set_kind(struct request_facts *f, const struct entry *entry)
     f->ranks = (entry->flags & ENTRY_RERANK) != 0;
     f->later = (entry->flags & ENTRY_LATER) != 0;
     f->films = (entry->flags & ENTRY_VIDEO) != 0;
+    f->guards = (entry->flags & ENTRY_GUARD) != 0;
     f->server_state = f->server_state || (entry->flags & ENTRY_THREAD) != 0;
 }
 
@@ -199,6 +200,8 @@ void request_conclude(struct request_reading *r, const struct protocol *p,
     f->stream = f->stream || route->path_stream;
     request_set_kind(f, entry);
     request_conclude_video(f);
+    if (f->guards)
+        f->model = STRV("guardrail"); /* whichever it is, its policies have their prices */
     conclude_batch(r, (entry->flags & ENTRY_WRAPPED) != 0);
     if (f->films && entry->dialect == DIALECT_INVOKE)
         conclude_job(r);

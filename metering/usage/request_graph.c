@@ -50,6 +50,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("billing_policy", N_BILLING),
     JSCAN_EDGE("previous_interaction_id", N_STATE),
     JSCAN_EDGE("agent", N_AGENT),
+    JSCAN_EDGE("guardrailConfig", N_GUARDRAIL), /* Converse */
     JSCAN_EDGE("budget", N_BUDGET), /* of a session */
     JSCAN_EDGE("events", N_MESSAGES),
     JSCAN_EDGE("initial_events", N_MESSAGES),
@@ -217,6 +218,7 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_BUDGET] = {JSCAN_EDGES(BUDGET_EDGES), 0, 0, 0},
     [N_BUDGET_LIMIT] = {JSCAN_EDGES(BUDGET_LIMIT_EDGES), 0, 0, 0},
     [N_BUDGET_AMOUNT] = {.flags = JSCAN_WANT},
+    [N_GUARDRAIL] = {.flags = JSCAN_ENTER},
     [N_BILLING] = {JSCAN_EDGES(BILLING_EDGES), 0, 0, JSCAN_ENTER},
     [N_BILL_TO] = {.flags = JSCAN_WANT | JSCAN_ENTER},
 };

@@ -65,6 +65,7 @@ enum request_node {
     N_BUDGET,
     N_BUDGET_LIMIT,
     N_BUDGET_AMOUNT,
+    N_GUARDRAIL,
     N_COUNT,
 };
 

@@ -322,7 +322,8 @@ static const struct entry BEDROCK[] = {
     FREE("responses.stored", "DELETE", "responses/*"),
     UNKNOWN("invoke-with-bidirectional-stream", "POST",
             "model/{model}/invoke-with-bidirectional-stream"),
-    UNKNOWN("apply-guardrail", "POST", "guardrail/*/version/*/apply"),
+    METERED("apply-guardrail", "POST", "guardrail/{model}/version/*/apply", DIALECT_GUARD,
+            ENTRY_EMBEDS | ENTRY_GUARD),
     METERED("async-invoke", "POST", "async-invoke", DIALECT_INVOKE,
             ENTRY_VIDEO | ENTRY_EMBEDS),
 };

@@ -75,6 +75,7 @@ struct tap_result {
     char size[16];       /* of a video, where that has its price; "": not said */
     uint64_t videos;     /* that came without their length; usage has the longest they may be */
     char search_ctx[16]; /* how much a search took in, where that has its price; "": not said */
+    bool guard_told;     /* it tells what a guardrail took for it (Bedrock) */
     /* Of an agent that runs by itself: */
     bool is_session; /* usage and cost are what its session took since it began, so far */
     bool is_at_rest; /* nothing of it runs now, and they tell all */

@@ -130,5 +130,6 @@ bool usage_to_quantities(const struct usage *u, struct quantities *out)
     q[METER_MAPS_SEARCH] = u->n[USAGE_MAPS];
     q[METER_VIDEO_SEC] = u->n[USAGE_VIDEO_MS];
     q[METER_SESSION_SEC] = u->n[USAGE_SESSION_MS];
+    q[METER_GUARD] = u->n[USAGE_GUARD];
     return fits;
 }

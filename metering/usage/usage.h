@@ -46,7 +46,8 @@
     X(USAGE_ANNOTATED, "annotated_pages") /* of pages */                                       \
     X(USAGE_ATTACHMENT, "attachment_search_requests")                                          \
     X(USAGE_ENTERPRISE, "enterprise_web_search_requests")                                      \
-    X(USAGE_SESSION_MS, "session_seconds") /* of an agent at work; kept in milliseconds */
+    X(USAGE_SESSION_MS, "session_seconds") /* of an agent at work; kept in milliseconds */      \
+    X(USAGE_GUARD, "guardrail_units") /* of text or images, by all policies */
 
 enum usage_field {
 #define USAGE_ID(id, name) id,

@@ -1,5 +1,5 @@
 """What single providers do in their own way: chats that are put off, calls that nobody bills or
-somebody else, storage that no answer prices, searches and pages with prices of their own."""
+somebody else, storage that no answer prices, searches, pages and guardrails with prices of their own."""
 
 import json
 from decimal import Decimal
@@ -249,7 +249,8 @@ def test_storage_passes_and_its_cost_is_unknown(gateway, upstream, path, known):
 
 @pytest.mark.parametrize("protocol, path", [
     ("bedrock", "model/amazon.nova-sonic-v1%3A0/invoke-with-bidirectional-stream"),
-    ("bedrock", "guardrail/g/version/1/apply"), ("openai", "v1/fine_tuning/jobs"),
+    ("anthropic", "v1/deployments/d/run"), ("anthropic", "v1/dreams"),
+    ("openai", "v1/fine_tuning/jobs"), ("openai", "v1/agents"),
     ("openai", "v1/realtime/calls"), ("openai", "v1/realtime/client_secrets"),
     ("openai", "v1/live/sessions"),
 ])
@@ -354,3 +355,89 @@ def test_cache_hits_that_only_a_header_tells(gateways):
                                     calls.chat().body, answer))
     assert record["usage"]["cache_read_tokens"] == 900
     assert record["usage"]["input_tokens"] == 1000
+
+
+# ---- guardrails of Bedrock --------------------------------------------------------------------
+
+UNITS = {"contentPolicyUnits": 3, "topicPolicyUnits": 2, "wordPolicyUnits": 3,
+         "sensitiveInformationPolicyUnits": 4, "sensitiveInformationPolicyFreeUnits": 5,
+         "contextualGroundingPolicyUnits": 1, "contentPolicyImageUnits": 7}
+# Content and topics 0.15, PII and grounding 0.10, words and patterns 0 for 1,000; an image 0.00075
+GUARDED = (Decimal("0.15") * (3 + 2) + Decimal("0.1") * (4 + 1) + Decimal("0.75") * 7) / 1000
+APPLY = "/bedrock/guardrail/gr1/version/DRAFT/apply"
+CLAUDE = "anthropic.claude-haiku-4-5-20251001-v1:0"
+
+
+def guardrail(gateway, answer, text="x" * 2500, status="200 OK", path=APPLY):
+    return record_of(gateway, ask(gateway, "POST", path, {
+        "source": "INPUT", "content": [{"text": {"text": text}}]}, http(answer, status=status)))
+
+
+def test_a_guardrail_is_charged_by_what_its_policies_look_at(gateways):
+    gateway = with_provider(gateways, "bedrock", "bedrock")
+    record = guardrail(gateway, {"usage": UNITS, "action": "NONE", "outputs": [],
+                                 "assessments": [{"usage": {"topicPolicyUnits": 9}}]})
+    assert record["endpoint"] == "apply-guardrail" and record["usage_source"] == "provider"
+    assert record["usage"] == {"guardrail_units": sum(UNITS.values())}
+    assert Decimal(record["cost_usd"]) == GUARDED and record["price_status"] == "ok"
+    assert {p["model"]: p["usage"]["guardrail_units"] for p in record["parts"]} == {
+        "guardrail.content": 3, "guardrail.topic": 2, "guardrail.word": 3,
+        "guardrail.sensitive": 4, "guardrail.regex": 5, "guardrail.grounding": 1,
+        "guardrail.image": 7}
+    stopped = guardrail(gateway, {"usage": {"wordPolicyUnits": 1},
+                                  "action": "GUARDRAIL_INTERVENED"})
+    assert stopped["cost_usd"] == "0" and stopped["outcome"] == "refused"
+    reasoned = guardrail(gateway, {"usage": {**UNITS, "automatedReasoningPolicyUnits": 1}})
+    assert Decimal(reasoned["cost_usd"]) == GUARDED + Decimal("0.00017")
+    # Without a word, all policies of text may have looked: 2,500 characters are three units.
+    silent = guardrail(gateway, {"action": "NONE"})
+    assert silent["usage_source"] == "estimated" and silent["usage"] == {"guardrail_units": 3}
+    assert Decimal(silent["cost_usd"]) == 3 * Decimal("0.00067")
+    arn = "arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Aguardrail%2Fgr1"
+    assert Decimal(guardrail(gateway, {"usage": UNITS}, path=APPLY.replace("gr1", arn))[
+        "cost_usd"]) == GUARDED
+    failed = guardrail(gateway, {"message": "no"}, status="429 Too Many Requests")
+    assert failed["cost_usd"] == "0"
+
+
+def test_a_guardrail_beside_a_model(gateways):
+    """Only a trace tells what it took: without one the cost is not the whole."""
+    gateway = with_provider(gateways, "bedrock", "bedrock")
+    usage = {"inputTokens": 1000, "outputTokens": 100, "totalTokens": 1100}
+    trace = {"guardrail": {
+        "inputAssessment": {"gr1": {"topicPolicy": {"topics": []}, "invocationMetrics": {
+            "usage": {"contentPolicyUnits": 2, "wordPolicyUnits": 2}}}},
+        "outputAssessments": {"gr1": [{"invocationMetrics": {
+            "usage": {"contentPolicyUnits": 1, "sensitiveInformationPolicyUnits": 4}}}]}}}
+    body = {"messages": [{"role": "user", "content": [{"text": "x"}]}]}
+    costs = {}
+    for name, config, more in (("plain", None, {}), ("silent", "disabled", {}),
+                               ("told", "enabled", {"trace": trace})):
+        if config:
+            body["guardrailConfig"] = {"guardrailIdentifier": "gr1", "guardrailVersion": "1",
+                                       "trace": config}
+        record = record_of(gateway, ask(
+            gateway, "POST", f"/bedrock/model/{CLAUDE.replace(':', '%3A')}/converse", body,
+            http({"output": {"message": {"role": "assistant", "content": [{"text": "y"}]}},
+                  "stopReason": "end_turn", "usage": usage, "metrics": {"latencyMs": 1}, **more})))
+        assert record["usage"]["input_tokens"] == 1000
+        assert record["price_status"] == ("partial" if name == "silent" else "ok")
+        costs[name] = Decimal(record["cost_usd"])
+    assert costs["plain"] == costs["silent"] == price(CLAUDE, "bedrock", out=100, **{"in": 1000})
+    assert costs["told"] - costs["plain"] == \
+        (Decimal("0.15") * 3 + Decimal("0.1") * 4) / 1000
+    invoked = record_of(gateway, ask(
+        gateway, "POST", f"/bedrock/model/{CLAUDE.replace(':', '%3A')}/invoke",
+        {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": []},
+        message(), X_Amzn_Bedrock_GuardrailIdentifier="gr1"))
+    assert invoked["price_status"] == "partial"
+
+
+def test_a_budget_holds_for_guardrails(gateways):
+    config = gateways.config(limits=[dict(BUDGET[0], limit="0.001")])
+    config["upstreams"].append(dict(config["upstreams"][0], name="bedrock", protocol="bedrock",
+                                    provider="bedrock"))
+    gateway = gateways(config)
+    assert guardrail(gateway, {"usage": {"contentPolicyUnits": 1}}, "x" * 900)["status"] == 200
+    answer = ask(gateway, "POST", APPLY, {"content": [{"text": {"text": "x" * 1900}}]}, http({}))
+    assert answer.status != 200 and answer.header("x-tollgate-denied") == "budget_exhausted"
