@@ -145,8 +145,12 @@ static enum rc apply_record(struct ledger *l, struct segment *s, const struct se
     enum rc rc;
 
     /* Of a BEGIN the rest is looked at only where its END never comes: see recover.c. */
-    rc = e->kind == JOURNAL_BEGIN && !l->begun ? record_decode_id(e->payload, r)
-                                               : record_decode(e->payload, r);
+    if (e->kind == JOURNAL_BEGIN && !l->begun)
+        rc = record_decode_id(e->payload, r);
+    else if (e->kind == JOURNAL_END && is_new)
+        rc = ingest_decode(l->in, e->payload, r);
+    else
+        rc = record_decode(e->payload, r);
     if (rc != RC_OK) {
         if (is_new)
             bad_entry(l, s, "record");
@@ -159,7 +163,7 @@ static enum rc apply_record(struct ledger *l, struct segment *s, const struct se
     }
     saw(s, r->end_us);
     if (is_new) {
-        rc = ingest_record(l->in, r, e->payload, &was_new, fail);
+        rc = ingest_decoded(l->in, r, &was_new, fail);
         if (rc != RC_OK)
             return rc;
         l->batch.ingested += was_new;

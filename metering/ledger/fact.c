@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/xalloc.h"
+#include "metering/ledger/record_common.h"
 #include "metering/ledger/sums.h"
 #include "metering/ledger/wire.h"
 
@@ -311,7 +312,10 @@ enum rc fact_decode_amounts(struct strv bytes, size_t n, money_int *out)
 
 enum rc fact_source_open(struct fact_source *s, sqlite3 *db, struct fail *fail)
 {
-    s->records = db_prepare(db, "SELECT seq, body FROM record WHERE seq>?1 ORDER BY seq", fail);
+    s->records = db_prepare(db,
+                            "SELECT r.seq, " RECORD_COLUMNS " FROM " RECORD_TABLES
+                            " WHERE r.seq>?1 ORDER BY r.seq",
+                            fail);
     s->line = s->records ? db_prepare(db,
                                       "SELECT attempt, combo, customer, user, task, tagset "
                                       "FROM line WHERE end_us=?1 AND seq=?2",
@@ -336,7 +340,7 @@ static enum rc load_one(struct fact_source *s, struct fact_block *b, struct fail
     enum rc rc = RC_OK;
     int code;
 
-    if (record_decode(db_column(s->records, 1), &r) != RC_OK)
+    if (record_of_row(s->records, 1, &r) != RC_OK)
         return RC_OK;
     sqlite3_bind_int64(s->line, 1, r.end_us);
     sqlite3_bind_int64(s->line, 2, line.seq);

@@ -43,9 +43,13 @@ struct ingest *ingest_open(const char *path, int busy_ms, struct fail *fail)
     db_init();
     *fail = (struct fail){0};
     buf_init(&in->scratch, SCRATCH_BYTES);
+    buf_init(&in->common, JOURNAL_ENTRY_MAX_BYTES);
+    buf_init(&in->own, JOURNAL_ENTRY_MAX_BYTES);
     dict_init(&in->words);
     dict_init(&in->tagsets);
     dict_init(&in->combos);
+    dict_init(&in->commons);
+    in->known_commons = xcalloc(INGEST_COMMONS_MAX, sizeof(*in->known_commons));
     dict_init(&in->tasks);
     dict_init(&in->rollup_of);
     dict_init(&in->task_sum_of);
@@ -86,7 +90,7 @@ void ingest_memory(const struct ingest *in, uint64_t *pages, uint64_t *names)
     (void)sqlite3_db_status(in->db, SQLITE_DBSTATUS_CACHE_USED, &now, &most, 0);
     *pages = now > 0 ? (uint64_t)now : 0;
     *names = dict_bytes(&in->words) + dict_bytes(&in->tagsets) + dict_bytes(&in->combos) +
-             dict_bytes(&in->tasks);
+             dict_bytes(&in->tasks) + dict_bytes(&in->commons) + in->common_bytes;
 }
 
 void ingest_close(struct ingest *in)
@@ -102,10 +106,15 @@ void ingest_close(struct ingest *in)
     dict_release(&in->words);
     dict_release(&in->tagsets);
     dict_release(&in->combos);
+    ingest_forget_commons(in);
+    dict_release(&in->commons);
     dict_release(&in->tasks);
     dict_release(&in->rollup_of);
     dict_release(&in->task_sum_of);
     buf_release(&in->scratch);
+    buf_release(&in->common);
+    buf_release(&in->own);
+    free(in->known_commons);
     free(in->rollups);
     free(in->work);
     free(in->task_sums);
@@ -171,9 +180,9 @@ static enum rc add_correction(struct ingest *in, const struct record *r, int64_t
     return db_run(add, fail, "write a correction");
 }
 
-/* All that is made of a record; where it is new, the record itself. */
+/* All that is made of a record, and unless of a repair the record itself. */
 static enum rc write_record(struct ingest *in, const struct record *r, int64_t seq,
-                            struct strv body, struct fail *fail)
+                            struct fail *fail)
 {
     const struct strv *dim = r->subject.dim;
     struct ingest_row row = {.id = r->id,
@@ -186,7 +195,8 @@ static enum rc write_record(struct ingest *in, const struct record *r, int64_t s
 
     if (row.is_priced)
         ingest_split(r->cost, &row.cost_nano, &row.cost_rest);
-    rc = ingest_combo(in, r, &row.ids[0], fail);
+    rc = in->is_repair ? ingest_combo(in, r, &row.ids[0], fail)
+                       : ingest_common(in, r, &row.common, &row.ids[0], fail);
     if (rc == RC_OK)
         rc = ingest_word(in, dim[DIM_CUSTOMER], &row.ids[1], fail);
     if (rc == RC_OK)
@@ -196,7 +206,7 @@ static enum rc write_record(struct ingest *in, const struct record *r, int64_t s
     if (rc == RC_OK)
         rc = ingest_tagset(in, &r->subject, &row.ids[4], fail);
     if (rc == RC_OK)
-        rc = ingest_add_row(in, &row, body, fail);
+        rc = ingest_add_row(in, &row, in->is_repair ? STRV_NONE : in->stored.own, fail);
     if (rc == RC_OK && r->is_correction)
         rc = add_correction(in, r, row.seq, fail);
     if (rc == RC_OK)
@@ -206,8 +216,8 @@ static enum rc write_record(struct ingest *in, const struct record *r, int64_t s
     return rc;
 }
 
-enum rc ingest_record(struct ingest *in, const struct record *r, struct strv body, bool *is_new,
-                      struct fail *fail)
+enum rc ingest_decoded(struct ingest *in, const struct record *r, bool *is_new,
+                       struct fail *fail)
 {
     bool is_there = false;
     enum rc rc = in->is_careful ? look_for(in, &r->id, &is_there, fail) : RC_OK;
@@ -216,18 +226,18 @@ enum rc ingest_record(struct ingest *in, const struct record *r, struct strv bod
     *is_new = !is_there;
     if (rc != RC_OK || is_there)
         return rc;
-    rc = write_record(in, r, in->next_seq, body, fail);
+    rc = write_record(in, r, in->next_seq, fail);
     if (rc == RC_OK)
         in->next_seq++;
     return rc;
 }
 
 enum rc ingest_record_again(struct ingest *in, const struct record *r, int64_t seq,
-                            struct strv body, struct fail *fail)
+                            struct fail *fail)
 {
     ASSERT(in->is_open);
     in->is_repair = true;
-    return write_record(in, r, seq, body, fail);
+    return write_record(in, r, seq, fail);
 }
 
 enum rc ingest_task(struct ingest *in, const struct task_note *note, struct fail *fail)
@@ -444,7 +454,7 @@ enum rc ingest_find_record(struct ingest *in, const struct uuid *id, struct buf 
     db_bind_blob(find, 1, strv_make((const char *)id->b, UUID_BYTES));
     code = sqlite3_step(find);
     if (code == SQLITE_ROW)
-        rc = buf_append_strv(out, db_column(find, 0));
+        rc = record_bytes_of_row(find, 0, out);
     else if (code != SQLITE_DONE)
         rc = db_failed(in->db, fail, "read a record");
     sqlite3_reset(find);

@@ -23,13 +23,15 @@ enum {
     /* Held in memory, of each kind; who makes up names fills no more than this. */
     INGEST_WORDS_MAX = 1 << 16,
     INGEST_COMBOS_MAX = 1 << 13,
+    INGEST_COMMONS_MAX = 1 << 13,
     INGEST_TASKS_MAX = 1 << 14,
     INGEST_TAGSETS_MAX = 1 << 13,
-    INGEST_NAMES_BYTES = 4 << 20,  /* of their texts */
-    INGEST_PAGES_BYTES = 64 << 20, /* of the database (PRAGMA cache_size) */
-    INGEST_ROWS_MAX = 512,         /* collected before they are written */
-    INGEST_BODIES_BYTES = 1 << 20, /* (the same) */
-    INGEST_ROLLUPS_MAX = 1024,     /* added up in memory before they are written */
+    INGEST_NAMES_BYTES = 4 << 20,    /* of their texts */
+    INGEST_COMMONS_BYTES = 16 << 20, /* of what records share, encoded and decoded */
+    INGEST_PAGES_BYTES = 64 << 20,   /* of the database (PRAGMA cache_size) */
+    INGEST_ROWS_MAX = 512,           /* collected before they are written */
+    INGEST_BODIES_BYTES = 1 << 20,   /* (the same) */
+    INGEST_ROLLUPS_MAX = 1024,       /* added up in memory before they are written */
     INGEST_TASK_SUMS_MAX = 4096,
 };
 
@@ -41,13 +43,21 @@ void ingest_close(struct ingest *in);
 /* RC_AGAIN: locked by another. */
 enum rc ingest_begin(struct ingest *in, struct fail *fail) RC_MUST;
 /*
- * body is r encoded. *is_new: false where the id was there.  That is not looked up but
- * noticed when rows are written: RC_AGAIN then, here or from what comes later in the
- * batch.  The caller rolls back as after any failure; the next batch is careful, and
- * tells which records were there.
+ * Decodes a record of the journal for ingest_decoded, in the batch that it is for; of what
+ * records share only what is new is read.  Views live until then.  RC_BAD as record_decode.
  */
-enum rc ingest_record(struct ingest *in, const struct record *r, struct strv body, bool *is_new,
-                      struct fail *fail) RC_MUST;
+enum rc ingest_decode(struct ingest *in, struct strv bytes, struct record *out) RC_MUST;
+/*
+ * r as ingest_decode has left it. *is_new: false where the id was there.  That is not looked up
+ * but noticed when rows are written: RC_AGAIN then, here or from what comes later in the batch.
+ * The caller rolls back as after any failure; the next batch is careful, and tells which
+ * records were there.
+ */
+enum rc ingest_decoded(struct ingest *in, const struct record *r, bool *is_new,
+                       struct fail *fail) RC_MUST;
+/* The same of a record that is encoded in bytes. */
+enum rc ingest_record(struct ingest *in, const struct record *r, struct strv bytes,
+                      bool *is_new, struct fail *fail) RC_MUST;
 /* The earliest final outcome of a task stands. */
 enum rc ingest_task(struct ingest *in, const struct task_note *note, struct fail *fail) RC_MUST;
 enum rc ingest_denied(struct ingest *in, const struct denied_note *note,
@@ -90,8 +100,8 @@ enum rc ingest_seal(struct ingest *in, bool *more, struct fail *fail) RC_MUST;
 struct cube_make;
 enum rc ingest_cube(struct ingest *in, struct cube_make *m, struct fail *fail) RC_MUST;
 /*
- * The same of what a block of tasks came to (tally.h).  Nothing may be ingested between the view
- * of its last step and this.
+ * The same of what a block of tasks came to (tally.h).  Nothing may be ingested between the
+ * view of its last step and this.
  */
 struct tally_make;
 enum rc ingest_tally(struct ingest *in, struct tally_make *m, struct fail *fail) RC_MUST;

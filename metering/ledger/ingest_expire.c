@@ -42,7 +42,7 @@ static enum rc carry(struct ingest *in, sqlite3_stmt *from, const struct record 
 static enum rc note_line(struct ingest *in, sqlite3_stmt *from, struct old_line *out,
                          struct fail *fail)
 {
-    struct strv id = db_column(from, 6), body = db_column(from, 7);
+    struct strv id = db_column(from, 6);
     int64_t start_us = sqlite3_column_int64(from, 2);
     struct record r;
 
@@ -50,7 +50,7 @@ static enum rc note_line(struct ingest *in, sqlite3_stmt *from, struct old_line 
                              .seq = sqlite3_column_int64(from, 1),
                              .task = sqlite3_column_int64(from, 4)};
     out->has_record = id.n == UUID_BYTES;
-    if (!out->has_record || record_decode(body, &r) != RC_OK)
+    if (!out->has_record || record_of_row(from, 6, &r) != RC_OK)
         return RC_OK;
     out->id = r.id;
     out->is_correction = r.is_correction;

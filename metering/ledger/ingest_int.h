@@ -1,6 +1,7 @@
 /*
- * ingest_int.h - the parts of ingest: words (ingest_word.c), rows (ingest_rows.c), sums
- * (ingest_sums.c), blocks of facts (ingest_fact.c) and the transaction (ingest.c).
+ * ingest_int.h - the parts of ingest: records (ingest_common.c), words (ingest_word.c), rows
+ * (ingest_rows.c), sums (ingest_sums.c), blocks of facts (ingest_fact.c) and the transaction
+ * (ingest.c).
  */
 #ifndef METERING_LEDGER_INGEST_INT_H
 #define METERING_LEDGER_INGEST_INT_H
@@ -10,6 +11,7 @@
 #include "metering/ledger/dict.h"
 #include "metering/ledger/fact.h"
 #include "metering/ledger/ingest.h"
+#include "metering/ledger/record_common.h"
 #include "metering/ledger/schema.h"
 #include "metering/ledger/sums.h"
 
@@ -31,9 +33,12 @@
       "INSERT INTO combo(team, feature, environment, task_type, key, model, upstream, "        \
       "endpoint, protocol, service_tier, price_id, outcome, usage_source, price_status, "      \
       "sources) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)")                   \
+    X(SQL_COMMON_FIND, "SELECT id, body FROM common WHERE hash=?1")                            \
+    X(SQL_COMMON_ADD, "INSERT INTO common(hash, body) VALUES(?1,?2)")                          \
     X(SQL_RECORDS_ADD,                                                                         \
-      "INSERT OR ROLLBACK INTO record(seq, id, body) SELECT seq, id, body FROM ingest_rows")   \
-    X(SQL_RECORD_FIND, "SELECT body FROM record WHERE id=?1")                                  \
+      "INSERT OR ROLLBACK INTO record(seq, id, body, common) "                                 \
+      "SELECT seq, id, body, common FROM ingest_rows")                                         \
+    X(SQL_RECORD_FIND, "SELECT " RECORD_COLUMNS " FROM " RECORD_TABLES " WHERE r.id=?1")       \
     X(SQL_LINES_ADD,                                                                           \
       "INSERT OR ROLLBACK INTO line(end_us, seq, start_us, combo, customer, user, task, "      \
       "tagset, attempt, cost_nano, cost_rest) SELECT end_us, seq, start_us, combo, customer, " \
@@ -65,8 +70,9 @@
     X(SQL_SEGMENT_EACH, "SELECT name FROM segment ORDER BY name")                              \
     X(SQL_CORRECTION_ADD, "INSERT INTO correction(record, seq) VALUES(?1,?2)")                 \
     X(SQL_OLD_LINES,                                                                           \
-      "SELECT l.end_us, l.seq, l.start_us, l.combo, l.task, l.attempt, r.id, r.body "          \
-      "FROM line l LEFT JOIN record r ON r.seq=l.seq WHERE l.end_us<?1 "                       \
+      "SELECT l.end_us, l.seq, l.start_us, l.combo, l.task, l.attempt, " RECORD_COLUMNS        \
+      " FROM line l LEFT JOIN record r ON r.seq=l.seq "                                        \
+      "LEFT JOIN common c ON c.id=r.common WHERE l.end_us<?1 "                                 \
       "ORDER BY l.end_us, l.seq LIMIT ?2")                                                     \
     X(SQL_CARRIED_ADD,                                                                         \
       "REPLACE INTO carried(end_us, seq, start_us, combo, body) VALUES(?1,?2,?3,?4,?5)")       \
@@ -137,9 +143,16 @@ struct task_sum {
     struct ledger_sums sums;
 };
 
+/* What is known of what records share (record_common.h). */
+struct known_common {
+    int64_t id, combo;
+    void *decoded; /* a record up to its lines, and behind it what its views look at */
+};
+
 /* A record and its line, not yet in their tables. */
 struct ingest_row {
     struct uuid id;
+    int64_t common;
     int64_t seq, end_us, start_us, attempt;
     int64_t ids[5]; /* combo, customer, user, task, tagset: in the order of the columns */
     bool is_priced;
@@ -163,6 +176,12 @@ struct ingest {
     struct buf bodies;
 
     struct dict words, tagsets, combos, tasks; /* caches of what is in the database */
+    struct dict commons;                       /* the same, by place in known_commons */
+    struct known_common *known_commons;        /* INGEST_COMMONS_MAX of them */
+    size_t common_bytes;                       /* of what they point to */
+    struct buf common, own;                    /* of the record at hand */
+    struct stored_record stored;               /* (the same) */
+    const struct known_common *known;          /* NULL: what it shares is new */
     struct buf scratch;
 
     struct rollup_sum *rollups; /* INGEST_ROLLUPS_MAX of them, made one by one */
@@ -193,6 +212,14 @@ enum rc ingest_task_id(struct ingest *in, struct strv team, struct strv task, in
                        struct fail *fail) RC_MUST;
 /* What the caches hold may be gone from the database. */
 void ingest_forget_words(struct ingest *in);
+
+/*
+ * ingest_common.c: of the record at hand, number of what it shares, which is stored where it is
+ * new, and of the combination that this tells.
+ */
+enum rc ingest_common(struct ingest *in, const struct record *r, int64_t *id, int64_t *combo,
+                      struct fail *fail) RC_MUST;
+void ingest_forget_commons(struct ingest *in);
 
 /*
  * ingest_rows.c.  RC_AGAIN: also where an id is in the ledger already; the transaction
@@ -235,7 +262,7 @@ enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max,
  * number.  Of a request before sums_from_us neither rollups nor its task, where that began then.
  */
 enum rc ingest_record_again(struct ingest *in, const struct record *r, int64_t seq,
-                            struct strv body, struct fail *fail) RC_MUST;
+                            struct fail *fail) RC_MUST;
 
 /* ingest_cube.c: sums of days whose lines are deleted, max of them. */
 enum rc ingest_drop_cubes(struct ingest *in, int64_t kept_from_us, int64_t max,

@@ -24,6 +24,7 @@ enum rows_column {
     ROWS_ATTEMPT,
     ROWS_NANO,
     ROWS_REST,
+    ROWS_COMMON,
     ROWS_IDS, /* and the four behind it */
 };
 
@@ -44,7 +45,7 @@ static int rows_connect(sqlite3 *db, void *arg, int argc, const char *const *arg
     struct rows_table *t;
     int code = sqlite3_declare_vtab(
         db, "CREATE TABLE x(seq, id, body, end_us, start_us, attempt, cost_nano, cost_rest,"
-            " combo, customer, user, task, tagset)");
+            " common, combo, customer, user, task, tagset)");
 
     (void)argc;
     (void)argv;
@@ -151,6 +152,9 @@ static int rows_column(sqlite3_vtab_cursor *cursor, sqlite3_context *out, int co
         break;
     case ROWS_REST:
         show_cost(out, row, row->cost_rest);
+        break;
+    case ROWS_COMMON:
+        sqlite3_result_int64(out, row->common);
         break;
     case ROWS_IDS:
         break;

@@ -22,6 +22,7 @@ void ingest_forget_words(struct ingest *in)
     dict_clear(&in->words);
     dict_clear(&in->tagsets);
     dict_clear(&in->combos);
+    ingest_forget_commons(in);
     dict_clear(&in->tasks);
 }
 

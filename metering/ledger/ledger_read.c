@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/xalloc.h"
 #include "metering/ledger/read_int.h"
+#include "metering/ledger/record_common.h"
 
 /* ---- opening ---------------------------------------------------------------- */
 
@@ -34,6 +35,9 @@ static void texts_release(struct texts *t)
     arena_init(&t->arena, READ_TEXTS_BYTES);
 }
 
+static const char *const record_of_seq = "SELECT id, body, common FROM record WHERE seq=?1";
+static const char *const common_of_id = "SELECT body FROM common WHERE id=?1";
+
 struct ledger_reader *ledger_read_open(const char *path, struct fail *fail)
 {
     struct ledger_reader *r = xcalloc(1, sizeof(*r));
@@ -43,6 +47,7 @@ struct ledger_reader *ledger_read_open(const char *path, struct fail *fail)
     arena_init(&r->words.arena, READ_TEXTS_BYTES);
     arena_init(&r->tagsets.arena, READ_TEXTS_BYTES);
     arena_init(&r->tasks.arena, READ_TEXTS_BYTES);
+    arena_init(&r->commons.arena, READ_TEXTS_BYTES);
     if (access(path, R_OK) != 0) {
         *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "open the ledger"};
         goto out;
@@ -56,8 +61,11 @@ struct ledger_reader *ledger_read_open(const char *path, struct fail *fail)
     if (db_exec(r->db, "PRAGMA cache_size=-4096; PRAGMA temp_store=FILE", fail,
                 "open the ledger") != RC_OK ||
         schema_check(r->db, fail) != RC_OK ||
-        !prepare(r, &r->body, "SELECT body FROM record WHERE seq=?1", fail) ||
-        !prepare(r, &r->value_body, "SELECT body FROM record WHERE seq=?1", fail) ||
+        !prepare(r, &r->body, record_of_seq, fail) ||
+        !prepare(r, &r->value_body, record_of_seq, fail) ||
+        !prepare(r, &r->body_common, common_of_id, fail) ||
+        !prepare(r, &r->value_common, common_of_id, fail) ||
+        !prepare(r, &r->commons.find, TEXTS_OF("body", "common"), fail) ||
         !prepare(r, &r->task_outcome, "SELECT outcome FROM task WHERE id=?1", fail) ||
         !prepare(r, &r->corrections,
                  "SELECT seq FROM correction WHERE record=?1 ORDER BY seq", fail) ||
@@ -86,6 +94,9 @@ void ledger_read_close(struct ledger_reader *r)
         return;
     sqlite3_finalize(r->body);
     sqlite3_finalize(r->value_body);
+    sqlite3_finalize(r->body_common);
+    sqlite3_finalize(r->value_common);
+    sqlite3_finalize(r->commons.find);
     sqlite3_finalize(r->task_outcome);
     sqlite3_finalize(r->corrections);
     sqlite3_finalize(r->line_of_id);
@@ -100,6 +111,7 @@ void ledger_read_close(struct ledger_reader *r)
     texts_release(&r->words);
     texts_release(&r->tagsets);
     texts_release(&r->tasks);
+    texts_release(&r->commons);
     sqlite3_close(r->db);
     free(r);
 }
@@ -150,6 +162,9 @@ void ledger_read_end(struct ledger_reader *r)
         return;
     r->in_view = false;
     sqlite3_reset(r->body);
+    sqlite3_reset(r->value_body);
+    sqlite3_reset(r->body_common);
+    sqlite3_reset(r->value_common);
     sqlite3_exec(r->db, "COMMIT", NULL, NULL, NULL);
 }
 
@@ -369,26 +384,51 @@ void read_line_columns(sqlite3_stmt *stmt, struct line *out)
     }
 }
 
-static enum rc read_record(struct ledger_reader *r, sqlite3_stmt *stmt, int64_t seq,
-                           struct record *out, struct fail *fail)
+/* What a record shares: the first of them are kept, the others live until the next call. */
+static enum rc read_common(struct ledger_reader *r, sqlite3_stmt *stmt, int64_t id,
+                           struct strv *out, struct fail *fail)
 {
+    int code;
+
+    if (id > 0 && id < READ_COMMONS_KEPT && r->commons.arena.used < READ_COMMONS_KEPT_BYTES)
+        return texts_get(r, &r->commons, id, out, fail);
+    sqlite3_reset(stmt);
+    sqlite3_bind_int64(stmt, 1, id);
+    code = sqlite3_step(stmt);
+    if (code != SQLITE_ROW)
+        return code == SQLITE_DONE ? read_damaged(fail) : read_failed(r, fail);
+    *out = db_column(stmt, 0);
+    return RC_OK;
+}
+
+static enum rc read_record(struct ledger_reader *r, sqlite3_stmt *stmt, sqlite3_stmt *common,
+                           int64_t seq, struct record *out, struct fail *fail)
+{
+    struct strv shared = STRV_NONE;
+    struct stored_record s;
+    enum rc rc = RC_OK;
     int code;
 
     sqlite3_reset(stmt);
     sqlite3_bind_int64(stmt, 1, seq);
     code = sqlite3_step(stmt);
-    if (code == SQLITE_ROW)
-        return record_decode(db_column(stmt, 0), out) == RC_OK ? RC_OK : read_damaged(fail);
-    return code == SQLITE_DONE ? read_damaged(fail) : read_failed(r, fail);
+    if (code != SQLITE_ROW)
+        return code == SQLITE_DONE ? read_damaged(fail) : read_failed(r, fail);
+    if (sqlite3_column_type(stmt, 2) != SQLITE_NULL)
+        rc = read_common(r, common, sqlite3_column_int64(stmt, 2), &shared, fail);
+    if (rc != RC_OK)
+        return rc;
+    s = stored_record(db_column(stmt, 0), shared, db_column(stmt, 1));
+    return record_decode_stored(&s, out) == RC_OK ? RC_OK : read_damaged(fail);
 }
 
 enum rc read_body(struct ledger_reader *r, int64_t seq, struct record *out, struct fail *fail)
 {
-    return read_record(r, r->body, seq, out, fail);
+    return read_record(r, r->body, r->body_common, seq, out, fail);
 }
 
 enum rc read_value_body(struct ledger_reader *r, int64_t seq, struct record *out,
                         struct fail *fail)
 {
-    return read_record(r, r->value_body, seq, out, fail);
+    return read_record(r, r->value_body, r->value_common, seq, out, fail);
 }

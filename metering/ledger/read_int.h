@@ -19,6 +19,8 @@ enum {
     READ_TEXTS_MAX = 1 << 24, /* texts of one table */
     READ_TEXTS_BYTES = 1 << 30,
     READ_TEXTS_KEPT_BYTES = 64 << 20, /* kept from one view to the next */
+    READ_COMMONS_KEPT = 1 << 16,       /* of what records share */
+    READ_COMMONS_KEPT_BYTES = 32 << 20,
     COMBO_TEXTS = 11,
 };
 
@@ -113,8 +115,9 @@ struct ledger_reader {
     struct tally_index tallies;
     sqlite3_stmt *body, *line_of_id, *state;
     sqlite3_stmt *value_body, *task_outcome, *corrections;
+    sqlite3_stmt *body_common, *value_common; /* what their records share, where it is not kept */
     char prompt_text[2 * sizeof(uint64_t) + 1]; /* the last FIELD_PROMPT asked for */
-    struct texts words, tagsets, tasks;
+    struct texts words, tagsets, tasks, commons;
     struct combo *combos; /* in order of id */
     size_t n_combos;
     bool in_view;

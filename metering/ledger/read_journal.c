@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "metering/ledger/read_int.h"
+#include "metering/ledger/record_common.h"
 #include "metering/ledger/segment.h"
 
 struct auditing {
@@ -21,6 +22,7 @@ struct auditing {
     struct ledger_journal_verdict *verdict;
     struct segment_window window;
     sqlite3_stmt *position, *body;
+    struct buf bytes; /* of the record at hand as the ledger has it */
 };
 
 __attribute__((format(printf, 4, 5))) static void
@@ -48,6 +50,13 @@ static bool is_deleted(const struct auditing *a, struct strv payload)
     return record_decode(payload, &r) == RC_OK && r.end_us < a->reader->kept_from_us;
 }
 
+static bool is_same(struct auditing *a, struct strv payload)
+{
+    buf_clear(&a->bytes);
+    return record_bytes_of_row(a->body, 0, &a->bytes) == RC_OK &&
+           strv_eq(buf_view(&a->bytes), payload);
+}
+
 static enum rc compare_record(struct auditing *a, const struct segment *s, uint64_t at,
                               struct strv payload, struct fail *fail)
 {
@@ -70,7 +79,7 @@ static enum rc compare_record(struct auditing *a, const struct segment *s, uint6
         a->verdict->compared--;
     else if (code != SQLITE_ROW)
         rc = read_failed(a->reader, fail);
-    else if (!strv_eq(db_column(a->body, 0), payload))
+    else if (!is_same(a, payload))
         say_bad(a, s, at, "record %s is another one in the ledger", id);
     sqlite3_reset(a->body);
     return rc;
@@ -188,8 +197,10 @@ enum rc ledger_read_journal(struct ledger_reader *r, const char *journal_dir,
         return fail->sys == ENOENT ? RC_OK : RC_IO;
     }
     segment_window_init(&a.window);
+    buf_init(&a.bytes, JOURNAL_ENTRY_MAX_BYTES);
     a.position = db_prepare(r->db, "SELECT position FROM segment WHERE name=?1", fail);
-    a.body = db_prepare(r->db, "SELECT body FROM record WHERE id=?1", fail);
+    a.body = db_prepare(r->db, "SELECT " RECORD_COLUMNS " FROM " RECORD_TABLES " WHERE r.id=?1",
+                        fail);
     if (!a.position || !a.body)
         rc = RC_IO;
     while (rc == RC_OK && (entry = readdir(dir)) != NULL) {
@@ -199,6 +210,7 @@ enum rc ledger_read_journal(struct ledger_reader *r, const char *journal_dir,
     sqlite3_finalize(a.position);
     sqlite3_finalize(a.body);
     segment_window_release(&a.window);
+    buf_release(&a.bytes);
     closedir(dir);
     return rc;
 }

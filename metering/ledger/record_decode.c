@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "metering/ledger/record.h"
+#include "metering/ledger/record_common.h"
 #include "metering/ledger/record_int.h"
 #include "metering/ledger/wire.h"
 
@@ -263,41 +264,21 @@ static void get_field(struct wire_in *in, uint64_t tag, struct strv value, struc
     }
 }
 
-/* Tag and value of the next field. */
-static inline bool next_field(struct wire_in *in, uint64_t *tag, struct strv *value)
+/*
+ * Fields up to END; is_part: up to the end, and of what a record shares with others.  has_id: it
+ * is known, and not among them.
+ */
+static enum rc get_fields(struct strv bytes, bool has_id, bool is_part, struct record *out)
 {
-    const unsigned char *p = in->p;
-
-    /* Nearly all: a byte each for tag and length. */
-    if (in->end - p >= 2 && (p[0] | p[1]) < 0x80 && in->end - p - 2 >= p[1]) {
-        *tag = p[0];
-        *value = strv_make((const char *)p + 2, p[1]);
-        in->p = p + 2 + p[1];
-        return true;
-    }
-    *tag = wire_get_u64(in);
-    *value = wire_get_bytes(in, wire_get_u64(in));
-    return !in->bad;
-}
-
-enum rc record_decode(struct strv bytes, struct record *out)
-{
+    uint64_t last = has_id ? TAG_ID : TAG_END, tag;
     struct wire_in in = wire_in(bytes);
-    uint64_t last = TAG_END, tag;
     struct strv value;
-    bool has_id = false;
 
-    record_clear(out);
-    out->first_byte_us = -1;
     while (!wire_at_end(&in)) {
-        if (!next_field(&in, &tag, &value))
+        if (!record_next_field(&in, &tag, &value))
             break;
-        if (tag == TAG_END) {
-            if (value.n != 0 || in.p != in.end || !has_id)
-                return RC_BAD;
-            out->end_us = (int64_t)((uint64_t)out->start_us + (uint64_t)out->end_us);
-            return RC_OK;
-        }
+        if (tag == TAG_END)
+            return value.n == 0 && in.p == in.end && has_id && !is_part ? RC_OK : RC_BAD;
         if (tag < last || (tag == last && tag != TAG_FREE && tag != TAG_LINE))
             return RC_BAD;
         has_id |= tag == TAG_ID;
@@ -310,7 +291,39 @@ enum rc record_decode(struct strv bytes, struct record *out)
             return RC_BAD;
         *(struct strv *)(void *)((char *)out + text_at[tag]) = value;
     }
-    return RC_BAD;
+    return is_part && !in.bad ? RC_OK : RC_BAD;
+}
+
+enum rc record_decode_common(struct strv common, struct record *out)
+{
+    record_clear(out);
+    out->first_byte_us = -1;
+    return get_fields(common, false, true, out);
+}
+
+enum rc record_decode_own(const struct stored_record *s, struct record *out)
+{
+    bool has_id = s->id.n == UUID_BYTES;
+    enum rc rc;
+
+    if (has_id)
+        memcpy(out->id.b, s->id.p, UUID_BYTES);
+    rc = get_fields(s->own, has_id, false, out);
+    if (rc == RC_OK)
+        out->end_us = (int64_t)((uint64_t)out->start_us + (uint64_t)out->end_us);
+    return rc;
+}
+
+enum rc record_decode_stored(const struct stored_record *s, struct record *out)
+{
+    enum rc rc = record_decode_common(s->common, out);
+
+    return rc == RC_OK ? record_decode_own(s, out) : rc;
+}
+
+enum rc record_decode(struct strv bytes, struct record *out)
+{
+    return record_decode_stored(&(struct stored_record){.own = bytes}, out);
 }
 
 enum rc record_decode_id(struct strv bytes, struct record *out)

@@ -4,6 +4,8 @@
 #ifndef METERING_LEDGER_RECORD_INT_H
 #define METERING_LEDGER_RECORD_INT_H
 
+#include "metering/ledger/wire.h"
+
 /*
  * Tags ascend; the last is END.  A field of its empty value is left out.  Once
  * shipped, a tag keeps its meaning; new ones take new numbers.
@@ -57,6 +59,23 @@ enum record_tag {
     TAG_CORRECTED_BY = 83,
     TAG_LIMIT, /* above all */
 };
+
+/* Tag and value of the next field; not at the end. False: there is none that is whole. */
+static inline bool record_next_field(struct wire_in *in, uint64_t *tag, struct strv *value)
+{
+    const unsigned char *p = in->p;
+
+    /* Nearly all: a byte each for tag and length. */
+    if (in->end - p >= 2 && (p[0] | p[1]) < 0x80 && in->end - p - 2 >= p[1]) {
+        *tag = p[0];
+        *value = strv_make((const char *)p + 2, p[1]);
+        in->p = p + 2 + p[1];
+        return true;
+    }
+    *tag = wire_get_u64(in);
+    *value = wire_get_bytes(in, wire_get_u64(in));
+    return !in->bad;
+}
 
 enum { RECORD_STATUS_MAX = 999 };
 

@@ -63,19 +63,18 @@ static enum rc drop_derived(struct ingest *in, int64_t kept_from_us, struct fail
 static enum rc make_all(struct ingest *in, ledger_repair_fn *told, void *arg,
                         struct ledger_repair *out, struct fail *fail)
 {
-    sqlite3_stmt *each =
-        db_prepare(in->db, "SELECT seq, body FROM record ORDER BY seq", fail);
+    sqlite3_stmt *each = db_prepare(
+        in->db, "SELECT r.seq, " RECORD_COLUMNS " FROM " RECORD_TABLES " ORDER BY r.seq", fail);
     enum rc rc = RC_OK;
     int code = SQLITE_DONE;
 
     if (!each)
         return fail->rc;
     while (rc == RC_OK && (code = sqlite3_step(each)) == SQLITE_ROW) {
-        struct strv body = db_column(each, 1);
         struct record r;
 
-        if (record_decode(body, &r) == RC_OK) {
-            rc = ingest_record_again(in, &r, sqlite3_column_int64(each, 0), body, fail);
+        if (record_of_row(each, 1, &r) == RC_OK) {
+            rc = ingest_record_again(in, &r, sqlite3_column_int64(each, 0), fail);
             out->records++;
         } else {
             out->unreadable++;

@@ -117,10 +117,21 @@ static const char *const version_7 =
     "CREATE TABLE tally_again(task INTEGER PRIMARY KEY);"
     "PRAGMA user_version=7;";
 
+/*
+ * What many records share stands once (record_common.h): records that name it hold only the
+ * rest, those of before stay as they are.  hash: of body, to find it by.  Like combinations,
+ * what is common stays when records go.
+ */
+static const char *const version_8 =
+    "CREATE TABLE common(id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, body BLOB NOT NULL);"
+    "CREATE INDEX common_hash ON common(hash);"
+    "ALTER TABLE record ADD COLUMN common INTEGER;"
+    "PRAGMA user_version=8;";
+
 /* Element v makes version v + 1 of version v. */
 static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2, version_3,
                                                          version_4, version_5, version_6,
-                                                         version_7};
+                                                         version_7, version_8};
 
 int64_t rollup_width_us(enum rollup_level level)
 {

@@ -22,6 +22,7 @@
 #include "metering/ledger/ledger.h"
 #include "metering/ledger/ledger_read.h"
 #include "metering/ledger/record.h"
+#include "metering/ledger/record_common.h"
 
 /* 2026-03-01T00:00:00Z */
 #define KIT_START_US (INT64_C(1772323200) * 1000000)
@@ -335,6 +336,43 @@ static inline void kit_sql(const struct kit_dir *d, const char *sql)
     if (sqlite3_exec(db, sql, NULL, NULL, &error) != SQLITE_OK)
         fail_msg("%s", error);
     sqlite3_close(db);
+}
+
+/* As version 7 had it: every record whole. Ledgers of before then are made of this by SQL. */
+static inline void kit_make_version_7(const struct kit_dir *d)
+{
+    sqlite3 *db = kit_open_db(d);
+    sqlite3_stmt *each, *put;
+    struct buf bytes;
+
+    buf_init(&bytes, JOURNAL_ENTRY_MAX_BYTES);
+    assert_int_equal(sqlite3_exec(db, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db,
+                                        "SELECT r.seq, " RECORD_COLUMNS " FROM " RECORD_TABLES
+                                        " ORDER BY r.seq",
+                                        -1, &each, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db,
+                                        "UPDATE record SET body=?2, common=NULL WHERE seq=?1",
+                                        -1, &put, NULL),
+                     SQLITE_OK);
+    while (sqlite3_step(each) == SQLITE_ROW) {
+        buf_clear(&bytes);
+        assert_int_equal(record_bytes_of_row(each, 1, &bytes), RC_OK);
+        sqlite3_bind_int64(put, 1, sqlite3_column_int64(each, 0));
+        db_bind_blob(put, 2, buf_view(&bytes));
+        assert_int_equal(sqlite3_step(put), SQLITE_DONE);
+        sqlite3_reset(put);
+    }
+    sqlite3_finalize(each);
+    sqlite3_finalize(put);
+    assert_int_equal(sqlite3_exec(db,
+                                  "ALTER TABLE record DROP COLUMN common; DROP TABLE common;"
+                                  "PRAGMA user_version=7; COMMIT",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    buf_release(&bytes);
 }
 
 #endif

@@ -306,6 +306,7 @@ static void what_comes_late_is_added(void **state)
 static void an_older_ledger_gets_cubes(void **state)
 {
     (void)state;
+    kit_make_version_7(&shared);
     kit_sql(&shared, "DROP TABLE tally; DROP TABLE tally_block; DROP TABLE tally_again;"
                      "DROP TABLE crossing; DROP TABLE cube; DROP TABLE cube_day;"
                      "PRAGMA user_version=4");

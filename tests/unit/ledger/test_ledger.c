@@ -1023,6 +1023,7 @@ static void made_up_names_fill_no_more_than_their_caches(void **state)
         assert_int_equal(ingest_record(in, &r, buf_view(&body), &is_new, &fail), RC_OK);
         assert_true(in->words.far_bytes <= INGEST_NAMES_BYTES);
         assert_true(in->combos.far_bytes <= INGEST_NAMES_BYTES);
+        assert_true(in->commons.far_bytes + in->common_bytes <= INGEST_COMMONS_BYTES);
         assert_true(in->tasks.far_bytes <= INGEST_NAMES_BYTES);
         most = in->words.n > most ? in->words.n : most;
     }

@@ -541,6 +541,7 @@ static void they_are_made_anew(void **state)
 static void an_older_ledger_gets_them(void **state)
 {
     (void)state;
+    kit_make_version_7(&shared);
     kit_sql(&shared, "DROP TABLE tally; DROP TABLE tally_block; DROP TABLE tally_again;"
                      "PRAGMA user_version=6");
     add_up(count_blocks, BLOCKS);
