@@ -219,7 +219,6 @@ static enum rc add_task(struct ingest *in, const struct record *r, int64_t task,
 {
     struct strv bytes = strv_make((const char *)&task, sizeof(task));
     const int64_t *at = dict_get(&in->task_sum_of, bytes);
-    struct ledger_sums sums;
     struct task_sum *s;
 
     if (!at && in->n_task_sums == INGEST_TASK_SUMS_MAX) {
@@ -235,8 +234,7 @@ static enum rc add_task(struct ingest *in, const struct record *r, int64_t task,
         *s = (struct task_sum){.task = task, .first_us = INT64_MAX, .last_us = INT64_MIN};
         dict_put(&in->task_sum_of, bytes, (int64_t)in->n_task_sums++);
     }
-    ledger_sums_of(r, &sums);
-    ledger_sums_add(&s->sums, &sums);
+    ledger_sums_add_record(&s->sums, r);
     if (r->is_correction) /* it is no attempt, and its time is that of books */
         return RC_OK;
     if (r->start_us < s->first_us)

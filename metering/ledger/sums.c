@@ -7,27 +7,6 @@
 
 __extension__ typedef unsigned __int128 money_bits;
 
-/* ---- one record ------------------------------------------------------------ */
-
-bool outcome_is_error(enum outcome o)
-{
-    switch (o) {
-    case OUTCOME_PROVIDER_ERROR:
-    case OUTCOME_UPSTREAM_ABORT:
-    case OUTCOME_TIMEOUT:
-    case OUTCOME_INTERRUPTED:
-        return true;
-    case OUTCOME_OK:
-    case OUTCOME_TRUNCATED:
-    case OUTCOME_REFUSED:
-    case OUTCOME_CLIENT_ABORT:
-    case OUTCOME_CUT:
-    case OUTCOME_COUNT:
-        break;
-    }
-    return false;
-}
-
 /* Sums do not wrap: more than can be is the most that can be. */
 static uint64_t plus(uint64_t a, uint64_t b)
 {
@@ -46,72 +25,6 @@ struct money ledger_money_add(struct money a, struct money b)
         sum.atto = a.atto < 0 ? -(money_int)max : (money_int)max;
     }
     return sum;
-}
-
-static void sums_of_correction(const struct record *r, struct ledger_sums *out)
-{
-    out->corrections = 1;
-    out->cost = out->correction_cost = r->cost;
-    out->list = r->list_cost;
-    if (outcome_is_error(r->outcome))
-        out->error_cost = r->cost;
-    if (r->usage_source == USAGE_PARTIAL || r->usage_source == USAGE_ESTIMATED)
-        out->estimated_cost = r->cost;
-    if (r->was_unpriced) {
-        out->priced = out->late_priced = 1;
-        out->cost_min = out->cost_max = r->cost;
-    }
-}
-
-void ledger_sums_of(const struct record *r, struct ledger_sums *out)
-{
-    memset(out, 0, sizeof(*out));
-    if (r->is_correction) {
-        sums_of_correction(r, out);
-        return;
-    }
-    out->requests = 1;
-    out->by_outcome[r->outcome] = 1;
-    out->errors = outcome_is_error(r->outcome);
-    out->by_usage_source[r->usage_source] = 1;
-    for (unsigned f = 0; f < USAGE_COUNT; f++) {
-        if (usage_has(&r->usage, (enum usage_field)f)) {
-            out->tokens[f] = r->usage.n[f];
-            out->reported[f] = 1;
-        }
-    }
-    if (r->price_status == PRICE_NONE) {
-        out->unpriced = 1;
-    } else {
-        int64_t ceil_nano = money_ceil_nano(r->cost);
-
-        out->priced = 1;
-        out->price_partial = r->price_status == PRICE_PARTIAL;
-        out->cost = out->cost_min = out->cost_max = r->cost;
-        out->list = r->list_cost;
-        out->cost_ceil_nano = ceil_nano > 0 ? (uint64_t)ceil_nano : 0;
-        if (out->errors)
-            out->error_cost = r->cost;
-        if (r->usage_source == USAGE_PARTIAL || r->usage_source == USAGE_ESTIMATED)
-            out->estimated_cost = r->cost;
-        if (r->is_repeat)
-            out->repeat_cost = r->cost;
-    }
-    out->repeats = r->is_repeat;
-    out->cacheable = r->is_cacheable;
-    if (r->has_provider_cost) {
-        out->provider_costs = 1;
-        out->provider_cost = r->provider_cost;
-    }
-    out->retries = r->attempt > 1;
-    out->streams = r->stream;
-    out->latency_us = out->latency_max_us = r->latency_us < 0 ? 0 : (uint64_t)r->latency_us;
-    if (r->first_byte_us >= 0) {
-        out->first_bytes = 1;
-        out->first_byte_us = out->first_byte_max_us = (uint64_t)r->first_byte_us;
-    }
-    out->bytes_in = r->bytes_in;
-    out->bytes_out = r->bytes_out;
 }
 
 /* ---- the fields, as tables -------------------------------------------------- */
@@ -342,43 +255,6 @@ void ledger_meter_add(struct ledger_meter_sum *to, const struct ledger_meter_sum
     to->requests = plus(to->requests, from->requests);
     to->quantity = plus(to->quantity, from->quantity);
     to->amount = ledger_money_add(to->amount, from->amount);
-}
-
-void rollup_add_record(struct rollup *to, const struct record *r)
-{
-    /* Distributions are of requests: a correction of a price moves nothing in them. */
-    bool priced = r->price_status != PRICE_NONE && (!r->is_correction || r->was_unpriced);
-    struct ledger_sums sums;
-
-    ledger_sums_of(r, &sums);
-    ledger_sums_add(&to->sums, &sums);
-    if (to->histogram && priced) {
-        uint64_t *n = &to->histogram->n[cost_histogram_bucket(r->cost)];
-
-        *n = plus(*n, 1);
-    }
-    if (to->bands) {
-        struct ledger_band band = {
-            .requests = !r->is_correction,
-            .priced = priced,
-            .input_tokens = sums.tokens[USAGE_INPUT],
-            .output_tokens = sums.tokens[USAGE_OUTPUT],
-            .cost = sums.cost,
-        };
-
-        ledger_band_add(&to->bands[ledger_band_of(&r->usage)], &band);
-    }
-    if (!to->meters)
-        return;
-    for (size_t i = 0; i < r->n_lines; i++) {
-        bool first = !r->is_correction || r->was_unpriced;
-
-        for (size_t j = 0; j < i; j++)
-            first &= r->lines[j].meter != r->lines[i].meter;
-        ledger_meter_add(
-            &to->meters[r->lines[i].meter],
-            &(struct ledger_meter_sum){first, r->lines[i].quantity, r->lines[i].amount});
-    }
 }
 
 /* Longest value of one number: that of PART_BAND. */

@@ -73,6 +73,8 @@ void ledger_money_places(const struct money *values, size_t n, const size_t *pla
                          size_t n_places, struct money *out);
 /* Sums of one record. */
 void ledger_sums_of(const struct record *r, struct ledger_sums *out);
+/* Adds the same. */
+void ledger_sums_add_record(struct ledger_sums *to, const struct record *r);
 void ledger_sums_add(struct ledger_sums *to, const struct ledger_sums *from);
 /*
  * Undoes ledger_sums_add of a part, but for what is the least or the most of all: that
