@@ -12,8 +12,8 @@
 #include "base/xalloc.h"
 #include "metering/ledger/ingest_int.h"
 
-/* Of a decoded common part: the record but for its lines. */
-enum { DECODED_BYTES = offsetof(struct record, lines) };
+/* Of a decoded common part: what record_clear clears. */
+enum { DECODED_BYTES = offsetof(struct record, subject.free) };
 
 void ingest_forget_commons(struct ingest *in)
 {

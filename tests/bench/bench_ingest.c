@@ -337,11 +337,15 @@ static int64_t thread_cpu_us(void)
 static int64_t written_bytes(void)
 {
     FILE *f = fopen("/proc/self/io", "re");
-    unsigned long long n = 0;
+    uint64_t n = 0;
     char line[128];
 
-    while (f && fgets(line, sizeof(line), f) && sscanf(line, "wchar: %llu", &n) != 1)
-        ;
+    while (f && fgets(line, sizeof(line), f)) {
+        struct strv value = strv_head(strv_z(line), strcspn(line, "\n"));
+
+        if (strv_starts(value, STRV("wchar: ")))
+            (void)strv_parse_u64(strv_skip(value, 7), INT64_MAX, &n);
+    }
     if (f)
         fclose(f);
     return (int64_t)n;
