@@ -368,13 +368,13 @@ static bool is_pending(struct xchg *x, struct rise *rise)
         if (rise->claim.verdict != WORK_OTHERS)
             continue;
         rise->claim.from = rise->claim.to;
-        if (rise->claim.known >= rise->claim.to) {
+        if (rise->claim.others >= rise->claim.to) {
             (void)collected_rise(collected, rise->key, rise->claim.known, &before);
         } else if (++rise->tries == CLAIMS_MAX) { /* for the next look */
-            collected_set(collected, rise->key, rise->claim.known);
+            collected_set(collected, rise->key, rise->claim.others);
         } else {
             rise->told = false;
-            rise->claim.from = rise->claim.known;
+            rise->claim.from = rise->claim.others;
             claim_rise(x, rise);
         }
     }

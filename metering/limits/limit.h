@@ -337,6 +337,9 @@ struct work_claim {
     void *arg;
     enum work_verdict verdict;
     uint64_t known; /* so much of it is counted; set unless AWAY */
+    /* OTHERS: up to there others have counted what begins at `from`; what lies beyond may be
+     * this process' own. */
+    uint64_t others;
     int64_t started_us;
     struct list_node queued;
     struct limit_op *op;

@@ -100,7 +100,7 @@ struct limit_op {
     struct admission *a; /* RESERVE: who waits; FORCE: who may settle before it is sent */
     struct work_claim *claim; /* CLAIM: who waits */
     uint64_t from, to;        /* CLAIM */
-    uint64_t known;           /* CLAIM, reply: so much is counted */
+    uint64_t known, others;   /* CLAIM, reply: so much is counted; others' stretch ends there */
     int64_t lasts_us;         /* FORCE: how long it is held, unless extended */
     int64_t started_us;  /* of the admission, monotonic */
     int64_t settled_us;  /* wall */

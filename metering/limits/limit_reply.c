@@ -46,6 +46,7 @@ static void read_verdicts(struct redis_engine *e, struct batch *b, struct reply_
         if (op->type == OP_CLAIM) {
             op->answer = reply_number(n) == 1 ? REDIS_ADMITTED : REDIS_DENIED;
             op->known = (uint64_t)reply_number(n);
+            op->others = (uint64_t)reply_number(n);
             continue;
         }
         if (op->type != OP_RESERVE)

@@ -51,6 +51,7 @@ void work_answer(struct limit_op *op, bool is_mine)
 
     if (c) {
         c->known = op->known;
+        c->others = op->others;
         tell(c, is_mine ? WORK_MINE : WORK_OTHERS);
     } else if (op->to > 0 && !is_mine) {
         uuid_format(&op->id, id);

@@ -342,7 +342,7 @@ void limiter_hold(struct limiter *l, struct admission *a, const struct uuid *wor
 void limiter_claim(struct limiter *l, struct work_claim *c)
 {
     c->verdict = WORK_PENDING;
-    c->known = c->to;
+    c->known = c->others = c->to;
     c->op = NULL;
     c->started_us = clock_mono_us();
     list_init(&c->queued);

@@ -12,7 +12,8 @@
 --   d        zset    id by the time at which the reservation ends
 --   i        zset    counters' keys by the time at which they are gone
 --   n        zset    live processes by the time at which they were last heard of
---   k:<work> hash    n: how much of a work was counted; by: the process that did
+--   k:<work> hash    n: how much of a work was counted; by: the process that did last; r: who
+--                    counted what, a start and a process for each stretch
 --   q:<who>  string  number of the last batch that was applied
 --   u:<owner>  string  whether the owner's part is in order: see mark_read
 --   o        set     owners whose parts are in order, since the last time that all were not
@@ -639,22 +640,43 @@ end
 --[[
 A process counts on where it has counted itself (its own workers agree among themselves), or
 from where it knows that others stopped.  What it answers does not depend on how often the
-claim comes.
+claim comes, nor on whose of a process' workers was first: a place in what is counted is whoever's
+it was from the first.  Told are also how much is counted, and where the stretch ends that the
+claim begins in.
 ]]
-local works = {}
+local works, stretches_max = {}, 64
+
+local function work_of(id)
+    local v = call('HMGET', P .. 'k:' .. id, 'n', 'by', 'r')
+    local r = v[3] and cmsgpack.unpack(v[3]) or v[2] and {0, v[2]} or {}
+    works[id] = {n = tonumber(v[1] or '0'), r = r}
+    return works[id]
+end
 
 local function claim(id, from, to)
-    local w = works[id]
-    if not w then
-        local v = call('HMGET', P .. 'k:' .. id, 'n', 'by')
-        w = {n = tonumber(v[1] or '0'), by = v[2]}
-        works[id] = w
+    local w = works[id] or work_of(id)
+    local r, whose, upto = w.r, nil, w.n
+    for i = 1, #r, 2 do
+        if from < r[i] then
+            upto = r[i]
+            break
+        end
+        whose = r[i + 1]
     end
-    local mine = to > 0 and (w.by == node or from >= w.n)
-    if mine then
-        w.n, w.by, w.dirty = math.max(w.n, to), node, true
+    local mine = to > 0 and (from >= w.n or whose == node)
+    if mine and to > w.n then
+        if r[#r] ~= node then
+            r[#r + 1], r[#r + 2] = w.n, node
+        end
+        if #r > 2 * stretches_max then -- the oldest are nobody's from now on
+            table.remove(r, 3)
+            table.remove(r, 3)
+            r[2] = ''
+        end
+        w.n = to
     end
-    return answer(mine and 1 or 0, w.n)
+    w.dirty = w.dirty or mine
+    return answer(mine and 1 or 0, w.n, upto)
 end
 
 if not again then
@@ -770,7 +792,7 @@ end
 for id, w in pairs(works) do
     if w.dirty then
         local name = P .. 'k:' .. id
-        call('HSET', name, 'n', format('%.0f', w.n), 'by', w.by)
+        call('HSET', name, 'n', format('%.0f', w.n), 'by', w.r[#w.r], 'r', cmsgpack.pack(w.r))
         call('EXPIRE', name, counted_keep)
     end
 end

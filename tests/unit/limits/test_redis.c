@@ -1230,15 +1230,29 @@ static void test_claims(void **state)
         unsigned char work;
         uint64_t from, to;
         enum work_verdict verdict;
-        uint64_t known;
+        uint64_t known, others;
     } STEPS[] = {
-        {0, 1, 0, 0, WORK_OTHERS, 0}, /* asked: nobody has counted */
-        {0, 1, 0, 1, WORK_MINE, 1},   {1, 1, 0, 1, WORK_OTHERS, 1},
-        {0, 1, 0, 1, WORK_MINE, 1}, /* its own workers agree by themselves */
-        {1, 1, 0, 0, WORK_OTHERS, 1}, {1, 1, 1, 20, WORK_MINE, 20},
-        {0, 1, 1, 30, WORK_OTHERS, 20}, {0, 1, 20, 30, WORK_MINE, 30},
-        {1, 2, 0, 7, WORK_MINE, 7},
-        {1, 1, 0, UINT64_C(1) << 53, WORK_OTHERS, 30},
+        {0, 1, 0, 0, WORK_OTHERS, 0, 0}, /* asked: nobody has counted */
+        {0, 1, 0, 1, WORK_MINE, 1, 0},
+        {1, 1, 0, 1, WORK_OTHERS, 1, 1},
+        {0, 1, 0, 1, WORK_MINE, 1, 0}, /* its own workers agree by themselves */
+        {1, 1, 0, 0, WORK_OTHERS, 1, 1},
+        {1, 1, 1, 20, WORK_MINE, 20, 0},
+        {0, 1, 1, 30, WORK_OTHERS, 20, 20},
+        {0, 1, 20, 30, WORK_MINE, 30, 0},
+        {1, 2, 0, 7, WORK_MINE, 7, 0},
+        {1, 1, 0, UINT64_C(1) << 53, WORK_OTHERS, 30, 1},
+        /* The second of its workers is heard first: what others counted stays theirs. */
+        {0, 4, 0, 100, WORK_MINE, 100, 0},
+        {1, 4, 100, 120, WORK_MINE, 120, 0},
+        {1, 4, 0, 100, WORK_OTHERS, 120, 100},
+        {0, 5, 0, 30, WORK_MINE, 30, 0},
+        {1, 5, 50, 80, WORK_MINE, 80, 0},
+        {1, 5, 0, 50, WORK_OTHERS, 80, 30},
+        {1, 5, 30, 50, WORK_MINE, 80, 0},
+        {0, 5, 80, 90, WORK_MINE, 90, 0},
+        {1, 5, 30, 50, WORK_MINE, 90, 0},
+        {0, 5, 0, 30, WORK_MINE, 90, 0},
     };
     struct limiter_options o = options();
     struct limiter *l[2];
@@ -1252,7 +1266,8 @@ static void test_claims(void **state)
         claim(l[STEPS[i].who], &c, STEPS[i].work, STEPS[i].from, STEPS[i].to);
         for (int t = 0; t < 5000 && c.claim.verdict == WORK_PENDING; t++)
             turn(base, &l[STEPS[i].who], 1);
-        if (c.claim.verdict != STEPS[i].verdict || c.claim.known != STEPS[i].known)
+        if (c.claim.verdict != STEPS[i].verdict || c.claim.known != STEPS[i].known ||
+            (STEPS[i].verdict == WORK_OTHERS && c.claim.others != STEPS[i].others))
             fail_msg("step %zu: verdict %d, known %llu", i, c.claim.verdict,
                      (unsigned long long)c.claim.known);
         assert_int_equal(c.wakes, 1);
