@@ -53,7 +53,7 @@ def budget(gateway, name, tags=()):
 
 def split(gateway, n):
     """The records of the calls, oldest first, and that of the connection."""
-    records = sorted(gateway.records(n), key=lambda r: r["id"])
+    records = sorted(gateway.records(n), key=lambda r: r["start"])
     turns = [r for r in records if not r["endpoint"].endswith(".connect")]
     connection, = [r for r in records if r["endpoint"].endswith(".connect")]
     assert connection["cost_usd"] == "0" and connection["usage_source"] == "none"
