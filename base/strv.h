@@ -66,31 +66,6 @@ static inline char *strv_copy(char *p, struct strv s)
     return p + s.n;
 }
 
-/* n bytes are equal; for short texts, of which most are so. */
-static inline bool strv_same(const char *a, const char *b, size_t n)
-{
-    uint64_t x, y;
-
-    if (n < sizeof(x)) {
-        for (size_t i = 0; i < n; i++) {
-            if (a[i] != b[i])
-                return false;
-        }
-        return true;
-    }
-    if (n > STRV_SHORT_BYTES)
-        return memcmp(a, b, n) == 0;
-    for (size_t i = 0; i < n - sizeof(x); i += sizeof(x)) {
-        memcpy(&x, a + i, sizeof(x));
-        memcpy(&y, b + i, sizeof(y));
-        if (x != y)
-            return false;
-    }
-    memcpy(&x, a + n - sizeof(x), sizeof(x)); /* may overlap the word before */
-    memcpy(&y, b + n - sizeof(y), sizeof(y));
-    return x == y;
-}
-
 static inline bool strv_eq(struct strv a, struct strv b)
 {
     return a.n == b.n && (a.n == 0 || (a.p[0] == b.p[0] && memcmp(a.p, b.p, a.n) == 0));

@@ -109,7 +109,7 @@ static const char *match(const struct shape *shape, struct strv bytes, struct fo
         const struct step *step = &shape->steps[i];
         struct found *f = &found[i];
 
-        if ((size_t)(end - p) < step->same || !strv_same(p, same, step->same))
+        if ((size_t)(end - p) < step->same || memcmp(p, same, step->same) != 0)
             return NULL;
         p += step->same;
         same += step->same;
@@ -127,7 +127,7 @@ static const char *match(const struct shape *shape, struct strv bytes, struct fo
                 return NULL;
         }
     }
-    if ((size_t)(end - p) < shape->rest || !strv_same(p, same, shape->rest))
+    if ((size_t)(end - p) < shape->rest || memcmp(p, same, shape->rest) != 0)
         return NULL;
     return p + shape->rest;
 }

@@ -12,7 +12,7 @@
 
 /* ---- strv ------------------------------------------------------------------------- */
 
-/* Of every length: all of it, and nothing beside it; and no byte may differ. */
+/* Of every length: all of it, and nothing beside it; and no byte may differ but by its case. */
 static void test_copies_and_comparisons(void **state)
 {
     enum { LONGEST = 2 * STRV_SHORT_BYTES + 9, BESIDE = 16 };
@@ -27,11 +27,15 @@ static void test_copies_and_comparisons(void **state)
         assert_memory_equal(to, from, n);
         for (size_t i = n; i < n + BESIDE; i++)
             assert_int_equal(to[i], '#');
-        assert_true(strv_same(to, from, n));
         for (size_t i = 0; i < n; i++) {
+            bool is_letter = (from[i] >= 'a' && from[i] <= 'z') || (from[i] >= 'A' && from[i] <= 'Z');
+
+            assert_true(strv_same_nocase(to, from, n));
             to[i] ^= 1;
-            assert_false(strv_same(to, from, n));
-            to[i] ^= 1;
+            assert_false(strv_same_nocase(to, from, n));
+            to[i] ^= 1 ^ 0x20;
+            assert_true(strv_same_nocase(to, from, n) == is_letter);
+            to[i] ^= 0x20;
         }
     }
 }
