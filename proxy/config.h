@@ -106,6 +106,7 @@ struct upstream_config {
     bool tls_verify; /* true; only `"tls_verify": false` turns it off, and check warns */
     int connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms;
     bool inject_usage;
+    bool rewrite_urls; /* the provider's own addresses in answers lead to the gateway */
     enum client_gone on_client_gone;
     int drain_ms;             /* bound of a drain; 30000 */
     uint64_t drain_max_bytes; /* 16 MiB */

@@ -296,6 +296,8 @@ static const struct config_field upstream_fields[] = {
         "between two reads of a response, ms"),
     BOOL(upstream_draft, up.inject_usage, "inject_usage", 1,
          "ask for the usage event of OpenAI streams whose caller did not"),
+    BOOL(upstream_draft, up.rewrite_urls, "rewrite_urls", 1,
+         "addresses of the provider in answers (a batch's results_url) lead to the gateway"),
     WORD(upstream_draft, up.on_client_gone, "on_client_gone", client_gone_words, CLIENT_GONE_AUTO,
          "a client that leaves early: end the upstream call, or read on to learn its usage"),
     INT(upstream_draft, up.drain_ms, "drain_ms", 30000, 0, HOUR_MS, "bound of reading on, ms"),

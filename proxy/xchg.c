@@ -292,6 +292,8 @@ static void release(struct xchg *x)
         hold_clear(&x->body);
     upload_release(x);
     pages_release(x);
+    links_free(x->links);
+    x->links = NULL;
     buf_release(&x->answer.head_in);
     buf_release(&x->answer.pass);
     keep_or_release(&x->answer.held);

@@ -215,10 +215,16 @@ static struct strv header_of(void *arg, struct strv name)
     return http1_value(arg, name);
 }
 
+/* The client's payload is not the provider's, byte for byte. */
+static bool rewrites(const struct xchg *x)
+{
+    return x->links || (x->tap && tap_rewrites(x->tap));
+}
+
 static void choose_mode(struct xchg *x)
 {
     struct answer *a = &x->answer;
-    bool anew = a->is_stream || (x->tap && tap_rewrites(x->tap));
+    bool anew = a->is_stream || rewrites(x);
     bool old_client = x->head.minor == 0;
 
     a->mode = OUT_RAW;
@@ -226,7 +232,7 @@ static void choose_mode(struct xchg *x)
     case BODY_NONE:
         break;
     case BODY_LENGTH:
-        if (x->tap && tap_rewrites(x->tap))
+        if (rewrites(x))
             a->mode = old_client ? OUT_PLAIN : OUT_CHUNKED;
         break;
     case BODY_CHUNKED:
@@ -289,6 +295,7 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
                      (a->framing.body != BODY_LENGTH ||
                       a->framing.length <= x->config->bounds.hold_bytes);
     }
+    links_begin(x);
     choose_mode(x);
     if (!a->holding)
         return send_head(x, false);
@@ -328,8 +335,12 @@ static enum rc take_payload(struct xchg *x, struct strv data)
         rc = tap_feed(x->tap, data, &a->pass);
     if (rc != RC_OK || a->mode == OUT_RAW)
         return rc;
-    if (!x->tap || !tap_rewrites(x->tap))
+    if (!rewrites(x))
         return put_payload(x, data);
+    if (x->links)
+        rc = links_feed(x->links, data, &a->pass);
+    if (rc != RC_OK)
+        return rc;
     rc = put_payload(x, buf_view(&a->pass));
     buf_clear(&a->pass);
     return rc;
@@ -395,6 +406,21 @@ static enum rc take_body(struct xchg *x, char *bytes, size_t n)
     return rc;
 }
 
+/* What was kept back of a body whose addresses are changed. */
+static enum rc end_links(struct xchg *x)
+{
+    struct answer *a = &x->answer;
+    enum rc rc;
+
+    if (!x->links)
+        return RC_OK;
+    rc = links_finish(x->links, &a->pass);
+    if (rc == RC_OK)
+        rc = put_payload(x, buf_view(&a->pass));
+    buf_release(&a->pass);
+    return rc;
+}
+
 /* The body has ended as it should: what was kept back goes out, then the end itself. */
 static enum rc complete(struct xchg *x)
 {
@@ -408,6 +434,8 @@ static enum rc complete(struct xchg *x)
             rc = put_payload(x, buf_view(&a->pass));
         buf_release(&a->pass);
     }
+    if (rc == RC_OK)
+        rc = end_links(x);
     if (rc == RC_OK && a->mode == OUT_CHUNKED)
         rc = put(x, "0\r\n\r\n", 5);
     if (rc == RC_OK && a->holding && collect_claim(x))
@@ -530,6 +558,8 @@ bool answer_eof(struct xchg *x, bool clean)
 
 void answer_abandon(struct xchg *x)
 {
+    if (x->answer.head_sent && end_links(x) != RC_OK)
+        x->client_gone = true;
     if (!x->tap || x->tap_done)
         return;
     x->tap_done = true;

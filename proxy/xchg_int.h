@@ -15,6 +15,7 @@
 #include "metering/limits/limit.h"
 #include "metering/usage/calibration.h"
 #include "metering/usage/estimate.h"
+#include "metering/usage/links.h"
 #include "metering/usage/protocol.h"
 #include "metering/usage/tap.h"
 #include "pricing/price.h"
@@ -209,6 +210,8 @@ struct xchg {
     struct tap *tap;      /* NULL: nothing is read from this answer */
     struct tap *used_tap; /* of an exchange before, to be renewed */
     bool tap_done; /* tap_finish was called */
+    struct strv link_to; /* what the provider's address in answers becomes; empty: it stays */
+    struct links *links; /* in this answer it does; NULL: not */
     struct buf out; /* to the client, not yet written */
     bool client_gone;
     bool client_had_all; /* when it left: only the end of a stream was still to come */
@@ -301,6 +304,12 @@ struct credential {
  */
 enum rc credential_make(struct xchg *x, const struct http_request_rewrite *rw,
                         struct credential *out) RC_MUST;
+
+/* ---- addresses in the answer (xchg_links.c) ---- */
+/* Before the request goes up: are there to be any, and what do they become?  RC_LIMIT. */
+enum rc links_prepare(struct xchg *x) RC_MUST;
+/* The head of the answer is here: begins to change its body, where it can be. */
+void links_begin(struct xchg *x);
 
 /* ---- own answers (xchg_reply.c) ---- */
 /* Refuses in the protocol's own error shape: message is one sentence. */

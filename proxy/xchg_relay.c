@@ -38,15 +38,17 @@ static enum rc prepare(struct xchg *x)
                                       .drop = drop_header,
                                       .drop_arg = x,
                                       .add = add,
-                                      .identity = x->asked_usage,
                                       .body = x->framing.body,
                                       .length = x->framing.length};
     struct strv baggage = http1_value(&x->head, STRV("baggage"));
     enum rc rc;
 
     rc = auth_clean_query(x->target.query, x->upstream->credentials, &x->arena, &rw.query);
+    if (rc == RC_OK)
+        rc = links_prepare(x);
     if (rc != RC_OK)
         return rc;
+    rw.identity = x->asked_usage || x->link_to.n > 0;
     if (x->socket)
         socket_headers(x->socket, add, &rw.n_add);
     rc = credential_make(x, &rw, &credential);

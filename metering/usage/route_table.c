@@ -18,6 +18,11 @@
     {                                                                                          \
         {name, ENDPOINT_FREE}, method, pattern, DIALECT_NONE, 0                                \
     }
+/* Free as well; answers have addresses of the provider in them. */
+#define LINKED(name, method, pattern, dialect)                                                 \
+    {                                                                                          \
+        {name, ENDPOINT_FREE}, method, pattern, dialect, ENTRY_LINKS                           \
+    }
 #define UNTOLD(name, method, pattern)                                                          \
     {                                                                                          \
         {name, ENDPOINT_UNTOLD}, method, pattern, DIALECT_NONE, 0                              \
@@ -174,13 +179,14 @@ static const struct entry HOSTS[] = {
     METERED("generation", "POST", "ml/*/generation/text", DIALECT_SERVER, 0), /* watsonx */
     METERED("generation", "POST", "ml/*/generation/text_stream", DIALECT_SERVER, ENTRY_STREAMS),
     METERED("complete", "POST", "complete", DIALECT_SERVER, 0), /* Aleph Alpha */
-    METERED("predictions", "POST", "predictions", DIALECT_SERVER, 0), /* Replicate */
+    METERED("predictions", "POST", "predictions", DIALECT_SERVER, ENTRY_LINKS), /* Replicate */
     METERED("predictions", "POST", "models/*/*/predictions", DIALECT_SERVER,
-            ENTRY_PATH_MODEL),
+            ENTRY_PATH_MODEL | ENTRY_LINKS),
     METERED("predictions", "POST", "deployments/*/*/predictions", DIALECT_SERVER,
-            ENTRY_PATH_MODEL),
-    FETCHED("predictions.fetched", "GET", "predictions/*", DIALECT_SERVER, 0),
-    FREE("predictions.cancel", "POST", "predictions/*/cancel"),
+            ENTRY_PATH_MODEL | ENTRY_LINKS),
+    LINKED("predictions.read", "GET", "predictions", DIALECT_SERVER),
+    FETCHED("predictions.fetched", "GET", "predictions/*", DIALECT_SERVER, ENTRY_LINKS),
+    LINKED("predictions.cancel", "POST", "predictions/*/cancel", DIALECT_SERVER),
     METERED("inference", "POST", "models/*", DIALECT_SERVER,
             ENTRY_PATH_MODEL), /* Hugging Face */
     METERED("inference", "POST", "models/*/*", DIALECT_SERVER,
@@ -208,10 +214,12 @@ static const struct entry ANTHROPIC[] = {
     /* The provider's OpenAI-compatible form. */
     METERED("chat.completions", "POST", "chat/completions", DIALECT_OPENAI, ENTRY_EDIT),
     METERED("messages.batches", "POST", "messages/batches", DIALECT_ANTHROPIC,
-            ENTRY_LATER | ENTRY_REQUESTS),
+            ENTRY_LATER | ENTRY_REQUESTS | ENTRY_LINKS),
+    LINKED("messages.batches.read", "GET", "messages/batches", DIALECT_ANTHROPIC),
+    LINKED("messages.batches.read", "GET", "messages/batches/*", DIALECT_ANTHROPIC),
     FETCHED("messages.batches.results", "GET", "messages/batches/*/results", DIALECT_ANTHROPIC,
             ENTRY_BATCH),
-    FREE("messages.batches.cancel", "POST", "messages/batches/*/cancel"),
+    LINKED("messages.batches.cancel", "POST", "messages/batches/*/cancel", DIALECT_ANTHROPIC),
     FREE("messages.batches.delete", "DELETE", "messages/batches/*"),
     FREE("messages.count_tokens", "POST", "messages/count_tokens"),
     FREE("models", "GET", "models"),
