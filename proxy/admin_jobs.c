@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/urgency.h"
 #include "base/xalloc.h"
 #include "proxy/admin_int.h"
 #include "reports/report.h"
@@ -249,6 +250,7 @@ void *admin_jobs_run(void *admin)
 {
     struct admin *a = admin;
 
+    urgency_patient();
     pthread_mutex_lock(&a->lock);
     while (!a->stopping) {
         struct admin_job *job;

@@ -12,6 +12,7 @@
 #include "base/datetime.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/urgency.h"
 #include "base/xalloc.h"
 #include "proxy/alert_calm.h"
 #include "proxy/alert_watch.h"
@@ -427,6 +428,7 @@ static void *run(void *arg)
 
     sigfillset(&all); /* signals belong to the main thread */
     pthread_sigmask(SIG_SETMASK, &all, NULL);
+    urgency_patient();
     while (rest(a)) {
         struct generation *g = server_generation(a->server);
         a->config = g->config;

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/urgency.h"
 #include "base/xalloc.h"
 #include "metering/usage/calibration.h"
 #include "metering/usage/route_memo.h"
@@ -424,6 +425,7 @@ static void *run(void *arg)
 {
     struct worker *w = arg;
 
+    urgency_prompt();
     while (has_work(w))
         worker_turn(w, true);
     say_last_words(w);

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/urgency.h"
 #include "base/xalloc.h"
 #include "metering/ledger/ledger_int.h"
 
@@ -181,6 +182,7 @@ static void *ingest_run(void *arg)
     int64_t stop_by_us = 0;
     int wait_ms = 0;
 
+    urgency_patient();
     pthread_mutex_lock(&l->lock);
     for (;;) {
         uint64_t asked = l->asked;

@@ -144,6 +144,43 @@ def test_reload_of_a_stream_that_runs(gateway):
     assert gateway.process.running()
 
 
+def sched_of(pid, task):
+    """Name, policy, niceness of a thread, and its turn in nanoseconds where the kernel tells."""
+    with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii") as file:
+        head, rest = file.read().rsplit(") ", 1)
+    fields, turn = rest.split(), None
+    try:
+        with open(f"/proc/{pid}/task/{task}/sched", encoding="ascii") as file:
+            found = re.search(r"^se\.slice +: +(\d+)$", file.read(), re.MULTILINE)
+        turn = int(found.group(1)) if found else None
+    except OSError:   # a kernel without
+        pass
+    return head.split("(", 1)[1], int(fields[38]), int(fields[16]), turn
+
+
+def test_workers_go_before_what_can_wait(gateway):
+    """base/urgency.h; Linux 6.12 and later keep the turns that a thread asks for."""
+    pid = gateway.process.pid
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    patient = (3, min(19, own + 5))
+    found = {}
+
+    def named():
+        found.clear()
+        for task in os.listdir(f"/proc/{pid}/task"):
+            name, *rest = sched_of(pid, task)
+            found[name] = tuple(rest)
+        return {"worker-0", "ingest", "reports"} <= set(found)
+    wait_for("the threads have names", named)
+    wait_for("ingest is patient", lambda: named() and found["ingest"][:2] == patient)
+    wait_for("reports are", lambda: named() and found["reports"][:2] == patient)
+    policy, nice, turn = found["worker-0"]
+    assert (policy, nice) == (0, own)
+    kernel = tuple(int(n) for n in re.findall(r"\d+", os.uname().release)[:2])
+    if turn is not None and kernel >= (6, 12):
+        assert turn == 100000 < found["ingest"][2]
+
+
 def test_faulty_reload_is_refused_whole(gateway):
     good = json.dumps(gateway.config)
     gateway.config["keys"].append({"name": "other", "secret": "tg_other_key_00112233445566"})
