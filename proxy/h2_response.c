@@ -9,43 +9,12 @@
 
 #include "base/check.h"
 #include "base/xalloc.h"
+#include "proxy/h2_fields.h"
 #include "proxy/h2_int.h"
 
 enum { STATUS_DIGITS = 3 };
 
 /* ---- the head ----------------------------------------------------------------------- */
-
-static bool stays_here(struct strv name)
-{
-    return strv_eq_nocase(name, STRV("connection")) ||
-           strv_eq_nocase(name, STRV("transfer-encoding")) ||
-           strv_eq_nocase(name, STRV("keep-alive")) ||
-           strv_eq_nocase(name, STRV("proxy-connection")) ||
-           strv_eq_nocase(name, STRV("upgrade"));
-}
-
-static nghttp2_nv pair(struct strv name, struct strv value)
-{
-    return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name.p,
-                        .namelen = name.n,
-                        .value = (uint8_t *)(uintptr_t)value.p,
-                        .valuelen = value.n,
-                        .flags = NGHTTP2_NV_FLAG_NONE};
-}
-
-/* nghttp2 takes names in lower case alone; text has room for all of them. */
-static struct strv lower(struct strv name, char **text)
-{
-    char *to = *text;
-
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.p[i];
-
-        to[i] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-    }
-    *text += name.n;
-    return strv_make(to, name.n);
-}
 
 static ssize_t give(nghttp2_session *session, int32_t id, uint8_t *to, size_t size,
                     uint32_t *flags, nghttp2_data_source *source, void *arg)
@@ -75,20 +44,15 @@ static ssize_t give(nghttp2_session *session, int32_t id, uint8_t *to, size_t si
 static enum rc submit(struct h2_stream *s, const struct http1_head *head, bool interim)
 {
     nghttp2_nv fields[HTTP1_HEADERS_MAX + 1];
-    char status[STATUS_DIGITS + 1], *names = xmalloc(head->bytes), *text = names;
-    size_t n = 0;
+    char status[STATUS_DIGITS + 1], *names = xmalloc(head->bytes);
+    size_t n;
     int failed;
 
     status[0] = (char)('0' + head->status / 100 % 10);
     status[1] = (char)('0' + head->status / 10 % 10);
     status[2] = (char)('0' + head->status % 10);
-    fields[n++] = pair(STRV(":status"), strv_make(status, STATUS_DIGITS));
-    for (size_t i = 0; i < head->n_headers; i++) {
-        const struct http1_header *h = &head->headers[i];
-
-        if (!stays_here(h->name))
-            fields[n++] = pair(lower(h->name, &text), h->value);
-    }
+    fields[0] = h2_field(STRV(":status"), strv_make(status, STATUS_DIGITS));
+    n = 1 + h2_fields(head, STRV_NONE, names, fields + 1);
     if (interim) {
         failed = nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL, fields, n,
                                         NULL);

@@ -64,6 +64,24 @@ void io_open(struct io *io, struct event_base *base, evutil_socket_t fd, SSL *ss
         SSL_set_fd(ssl, (int)fd);
 }
 
+void io_move(struct io *to, struct io *from, io_ready_fn *on_ready, void *arg)
+{
+    ASSERT(from->fd >= 0 && !from->inner_ops);
+    event_del(&from->read_event);
+    event_del(&from->write_event);
+    *to = (struct io){.fd = from->fd,
+                      .ssl = from->ssl,
+                      .base = from->base,
+                      .on_ready = on_ready,
+                      .arg = arg,
+                      .broken = from->broken};
+    event_assign(&to->read_event, to->base, to->fd, EV_READ | EV_PERSIST, on_event, to);
+    event_assign(&to->write_event, to->base, to->fd, EV_WRITE | EV_PERSIST, on_event, to);
+    from->fd = -1;
+    from->ssl = NULL;
+    from->reading = from->writing = from->want_read = from->want_write = false;
+}
+
 void io_open_inner(struct io *io, const struct io_inner_ops *ops, void *inner,
                    io_ready_fn *on_ready, void *arg)
 {

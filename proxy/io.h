@@ -66,6 +66,8 @@ void io_open(struct io *io, struct event_base *base, evutil_socket_t fd, SSL *ss
 /* The same over another connection's stream; whoever carries it tells on_ready. */
 void io_open_inner(struct io *io, const struct io_inner_ops *ops, void *inner,
                    io_ready_fn *on_ready, void *arg);
+/* The socket of from, and its TLS, are to's from now on; from is as if it had been closed. */
+void io_move(struct io *to, struct io *from, io_ready_fn *on_ready, void *arg);
 /* Frees SSL and closes the socket, after a close_notify where the stream is healthy. */
 void io_close(struct io *io);
 static inline bool io_is_open(const struct io *io)

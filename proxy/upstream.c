@@ -262,6 +262,19 @@ static void connect_failed(struct upconn *conn, const struct fail *fail)
     serve_queue(pool);
 }
 
+static const unsigned char ALPN_HTTP2[] = {2, 'h', '2'};
+
+static bool has_agreed_on_http2(const struct upconn *conn)
+{
+    const unsigned char *name;
+    unsigned n;
+
+    if (!conn->io.ssl)
+        return true;
+    SSL_get0_alpn_selected(conn->io.ssl, &name, &n);
+    return n == ALPN_HTTP2[0] && memcmp(name, ALPN_HTTP2 + 1, n) == 0;
+}
+
 static bool open_socket(struct upconn *conn)
 {
     struct upstream_pool *pool = conn->pool;
@@ -294,6 +307,8 @@ static bool open_socket(struct upconn *conn)
             return false;
         }
         SSL_set_connect_state(ssl);
+        if (conn->wait->http2)
+            ASSERT(SSL_set_alpn_protos(ssl, ALPN_HTTP2, sizeof(ALPN_HTTP2)) == 0);
         if (pool->session)
             SSL_set_session(ssl, pool->session);
     }
@@ -341,6 +356,13 @@ static void connect_next(struct upconn *conn)
         connect_failed(conn, &conn->io.fail);
         return;
     }
+    if (wait->http2 && !has_agreed_on_http2(conn)) {
+        connect_failed(conn, &(struct fail){.rc = RC_TLS,
+                                            .sys = EPROTONOSUPPORT,
+                                            .doing = "agree on HTTP/2"});
+        return;
+    }
+    conn->http2 = wait->http2;
     deadline_clear(&conn->deadline);
     io_want_read(&conn->io, false);
     resolve_wait(wait, RC_OK);
@@ -465,11 +487,20 @@ static void resolve_name(struct upstream_wait *wait)
 
 /* ---- acquire and release ---------------------------------------------------------------- */
 
+static bool is_at_bound(const struct upstream_pool *pool)
+{
+    return pool->config->max_connections > 0 &&
+           pool->n_open >= (size_t)pool->config->max_connections;
+}
+
 static void start(struct upstream_wait *wait)
 {
     struct upstream_pool *pool = wait->pool;
 
-    if (!list_is_empty(&pool->idle)) {
+    if (wait->http2 && is_at_bound(pool) && !list_is_empty(&pool->idle)) { /* its place */
+        pool->n_idle--;
+        destroy(LIST_OBJECT(pool->idle.prev, struct upconn, node));
+    } else if (!wait->http2 && !list_is_empty(&pool->idle)) {
         struct upconn *conn = LIST_OBJECT(pool->idle.next, struct upconn, node);
 
         list_remove(&conn->node);
@@ -481,8 +512,7 @@ static void start(struct upstream_wait *wait)
         resolve_wait(wait, RC_OK);
         return;
     }
-    if (pool->config->max_connections > 0 &&
-        pool->n_open >= (size_t)pool->config->max_connections) {
+    if (is_at_bound(pool)) {
         list_push_back(&pool->queue, &wait->node);
         return;
     }
@@ -492,13 +522,25 @@ static void start(struct upstream_wait *wait)
         resolve_name(wait);
 }
 
+static void acquire(struct upstream_pool *pool, struct upstream_wait *wait, bool http2,
+                    upstream_wake_fn *wake, void *arg)
+{
+    *wait = (struct upstream_wait){
+        .pool = pool, .wake = wake, .arg = arg, .rc = RC_AGAIN, .active = true, .http2 = http2};
+    list_init(&wait->node);
+    start(wait);
+}
+
 void upstream_acquire(struct upstream_pool *pool, struct upstream_wait *wait,
                       upstream_wake_fn *wake, void *arg)
 {
-    *wait = (struct upstream_wait){
-        .pool = pool, .wake = wake, .arg = arg, .rc = RC_AGAIN, .active = true};
-    list_init(&wait->node);
-    start(wait);
+    acquire(pool, wait, false, wake, arg);
+}
+
+void upstream_acquire_http2(struct upstream_pool *pool, struct upstream_wait *wait,
+                            upstream_wake_fn *wake, void *arg)
+{
+    acquire(pool, wait, true, wake, arg);
 }
 
 enum rc upstream_poll(struct upstream_wait *wait, io_ready_fn *ready, void *arg,
@@ -541,7 +583,7 @@ void upstream_release(struct upconn *conn, bool reusable)
     conn->on_ready = NULL;
     conn->arg = NULL;
     conn->rested = false;
-    if (!reusable || pool->retired || pool->n_idle >= UPSTREAM_IDLE_MAX || conn->io.broken ||
+    if (!reusable || conn->http2 || pool->retired || pool->n_idle >= UPSTREAM_IDLE_MAX || conn->io.broken ||
         io_has_buffered(&conn->io)) {
         destroy(conn);
         serve_queue(pool);

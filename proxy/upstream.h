@@ -47,6 +47,7 @@ struct upconn {
     bool rested; /* idle since the last tick */
     bool slim;   /* its TLS buffers are given back */
     bool handshaking;
+    bool http2; /* the upstream has agreed on it: for one request */
     size_t address; /* which of the pool's addresses is tried */
     struct list_node later;
 };
@@ -61,6 +62,7 @@ struct upstream_wait {
     upstream_wake_fn *wake;
     void *arg;
     enum rc rc; /* RC_AGAIN while pending */
+    bool http2;
     char why[UPSTREAM_WHY_BYTES]; /* where it failed: "could not connect: ..." */
     bool active;
 };
@@ -89,6 +91,12 @@ void upstream_pool_tick(struct upstream_pool *pool, bool close);
 
 void upstream_acquire(struct upstream_pool *pool, struct upstream_wait *wait,
                       upstream_wake_fn *wake, void *arg);
+/*
+ * The same for a connection that speaks HTTP/2 (by ALPN; by itself where the upstream is plain):
+ * always a new one, which is never kept.
+ */
+void upstream_acquire_http2(struct upstream_pool *pool, struct upstream_wait *wait,
+                            upstream_wake_fn *wake, void *arg);
 /*
  * RC_AGAIN: pending.  RC_OK: *conn is the caller's, its io calls on_ready.  Else
  * wait->why says why (RC_TIMEOUT is the caller's to decide by cancelling).

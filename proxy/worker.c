@@ -22,6 +22,7 @@
 #include "proxy/conn.h"
 #include "proxy/desk.h"
 #include "proxy/h2.h"
+#include "proxy/h2_client.h"
 #include "proxy/learnt.h"
 #include "proxy/rebuild.h"
 #include "proxy/server.h"
@@ -366,9 +367,10 @@ static void end_turn(struct worker *w)
         write_journal(w);
         next = limiter_run(w->limiter);
         h2_flush(w);
+        h2_client_flush(w);
         if (list_is_empty(&w->ready) && list_is_empty(&w->journal_waiters) &&
             !journal_is_dirty(w->journal) && list_is_empty(&w->h2_told) &&
-            list_is_empty(&w->h2_dirty))
+            list_is_empty(&w->h2_dirty) && list_is_empty(&w->h2_clients))
             break;
     }
     if (next != INT64_MAX) {
@@ -415,7 +417,8 @@ static void say_last_words(struct worker *w)
 void worker_turn(struct worker *w, bool wait)
 {
     bool busy = !list_is_empty(&w->ready) || !list_is_empty(&w->h2_told) ||
-                !list_is_empty(&w->h2_dirty) || !list_is_empty(&w->counting);
+                !list_is_empty(&w->h2_dirty) || !list_is_empty(&w->h2_clients) ||
+                !list_is_empty(&w->counting);
 
     event_base_loop(w->base, EVLOOP_ONCE | (busy || !wait ? EVLOOP_NONBLOCK : 0));
     end_turn(w);
@@ -518,7 +521,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     struct worker *w = xcalloc(1, sizeof(*w));
     struct list_node *lists[] = {&w->conns, &w->live, &w->ready, &w->journal_waiters, &w->later,
                                  &w->dead_conns, &w->dead_xchgs, &w->free_xchgs, &w->mailbox,
-                                 &w->sync_waiters, &w->h2_told, &w->h2_dirty, &w->counting};
+                                 &w->sync_waiters, &w->h2_told, &w->h2_dirty, &w->h2_clients, &w->counting};
     struct fail fail;
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)

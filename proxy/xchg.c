@@ -290,6 +290,7 @@ static void release(struct xchg *x)
         hold_release(&x->body);
     else
         hold_clear(&x->body);
+    duplex_release(x);
     upload_release(x);
     pages_release(x);
     links_free(x->links);

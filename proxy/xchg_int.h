@@ -195,6 +195,7 @@ struct xchg {
     bool is_in_doubt;  /* Redis may have lost it: it is restored then, too */
     struct socket *socket; /* it asked for a WebSocket, or became one; else NULL */
     struct turn *turn;     /* it is a call on one; else NULL */
+    struct duplex *duplex; /* its body goes on while the answer comes; else NULL */
     struct growth *growth; /* of a stream without a bound (xchg_grow.c); NULL: none yet */
 
     /* relay */
@@ -291,6 +292,25 @@ void prompt_end(struct xchg *x);
 /* ---- the bytes that go up (xchg_relay.c) ---- */
 /* One write of what waits. RC_OK: it went, or nothing waited; RC_AGAIN; else the upstream is gone. */
 enum rc relay_flush_up(struct xchg *x) RC_MUST;
+
+/* ---- both sides speak at once (xchg_duplex.c) ---- */
+enum {
+    /* Of a client's: AWS takes a million bytes in each, which are base64 twice with sound. */
+    DUPLEX_MESSAGE_MAX_BYTES = 2 << 20,
+};
+/* The head is read, and names such an endpoint. */
+enum step duplex_begin(struct xchg *x);
+/*
+ * The next bytes of the client's body: each message that is whole and sound goes to up_buf, as a
+ * chunk.  RC_BAD: what came is none; RC_LIMIT: more than a message may be.
+ */
+enum rc duplex_take(struct xchg *x, struct strv data) RC_MUST;
+/* The body has ended.  RC_BAD: within a message. */
+enum rc duplex_end(struct xchg *x) RC_MUST;
+/* After either: tells the client, as far as it can be told. */
+enum step duplex_refuse(struct xchg *x, enum rc why);
+/* Its memory. */
+void duplex_release(struct xchg *x);
 
 /* ---- what the provider is shown (xchg_credential.c) ---- */
 enum { CREDENTIAL_HEADERS_MAX = 3 };

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "proxy/auth.h"
+#include "proxy/h2_client.h"
 #include "proxy/xchg_socket.h"
 
 enum {
@@ -63,6 +64,8 @@ static enum rc prepare(struct xchg *x)
             return rc;
         rw.n_add++;
     }
+    if (x->duplex)
+        rw.body = BODY_CHUNKED;
     if (x->hold_body && x->framing.body != BODY_NONE) {
         rw.body = BODY_LENGTH;
         rw.length = x->body.len;
@@ -127,11 +130,14 @@ static enum step st_connect(struct xchg *x)
         if (rc != RC_OK)
             return xchg_refuse(x, REFUSE_BAD_REQUEST,
                                "the request cannot be passed on: its head is too large");
-        upstream_acquire(x->pools->at[index], &x->wait, on_pool, x);
+        (x->duplex ? upstream_acquire_http2 : upstream_acquire)(x->pools->at[index], &x->wait,
+                                                               on_pool, x);
     }
     rc = upstream_poll(&x->wait, on_upstream, x, &x->up);
     if (rc == RC_OK) {
         x->upstream_tried = true;
+        if (x->up->http2)
+            h2_client_open(x->worker, &x->up->io);
         return xchg_go(x, &S_RELAY);
     }
     if (rc != RC_AGAIN)
@@ -186,7 +192,10 @@ static enum rc frame_chunks(struct xchg *x, struct strv bytes)
 
         if (status == PARSE_BAD)
             return RC_BAD;
-        if (data.n > 0) {
+        if (data.n > 0 && x->duplex) {
+            x->bytes_in += data.n;
+            rc = duplex_take(x, data);
+        } else if (data.n > 0) {
             x->bytes_in += data.n;
             upload_feed(x, data);
             rc = buf_append(&x->up_buf, head, http1_chunk_head(data.n, head));
@@ -198,7 +207,7 @@ static enum rc frame_chunks(struct xchg *x, struct strv bytes)
         bytes = strv_skip(bytes, used);
         if (rc == RC_OK && status == PARSE_DONE) {
             x->body_done = true;
-            rc = buf_append(&x->up_buf, "0\r\n\r\n", 5);
+            rc = x->duplex ? duplex_end(x) : buf_append(&x->up_buf, "0\r\n\r\n", 5);
             return rc == RC_OK ? conn_unread(x->conn, bytes) : rc;
         }
         if (rc != RC_OK)
@@ -225,6 +234,10 @@ static enum rc read_upload(struct xchg *x)
     x->bytes_in += got;
     x->body_left -= got;
     x->body_done = x->body_left == 0;
+    if (x->duplex) {
+        rc = duplex_take(x, strv_make(scratch, got));
+        return rc == RC_OK && x->body_done ? duplex_end(x) : rc;
+    }
     upload_feed(x, strv_make(scratch, got));
     return buf_append(&x->up_buf, scratch, got);
 }
@@ -355,7 +368,8 @@ static void renew_deadline(struct xchg *x)
     if (buf_len(&x->out) > 0) {
         waiting = WAIT_CLIENT_WRITE;
         ms = bounds->write_timeout_ms;
-    } else if (!x->answer.has_head && !x->body_done && buf_len(&x->up_buf) == 0) {
+    } else if (!x->answer.has_head && !x->body_done && !x->duplex &&
+               buf_len(&x->up_buf) == 0) {
         waiting = WAIT_CLIENT_BODY;
         ms = bounds->body_timeout_ms;
     } else if (!x->answer.has_head) {
@@ -368,7 +382,9 @@ static void renew_deadline(struct xchg *x)
         waiting = WAIT_MORE;
         ms = x->upstream->idle_timeout_ms;
     }
-    if (waiting != x->waiting || (x->progress && waiting != WAIT_HELD))
+    /* Whoever goes on speaking does not wait longer for the first word. */
+    if (waiting != x->waiting || (x->progress && waiting != WAIT_HELD &&
+                                  !(x->duplex && waiting == WAIT_FIRST_BYTE)))
         xchg_within(x, ms);
     x->waiting = waiting;
     x->progress = false;
@@ -431,6 +447,8 @@ static enum step st_relay(struct xchg *x)
     if ((x->woken & WAKE_CLIENT_IN) && (x->body_done || x->up_broken) && conn_is_gone(x->conn))
         return client_left(x);
     rc = pump_up(x);
+    if (x->duplex && (rc == RC_LIMIT || (rc == RC_BAD && x->chunked.fault == HTTP1_OK)))
+        return duplex_refuse(x, rc);
     if (rc == RC_BAD) {
         x->close_client = true;
         stat_add(&x->worker->stats.http_faults[x->chunked.fault], 1);

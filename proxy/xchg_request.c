@@ -146,6 +146,11 @@ static enum step identify(struct xchg *x)
                            "this endpoint of \"%s\" opens a WebSocket: it takes an upgrade of "
                            "HTTP/1.1 alone",
                            x->upstream->name);
+    if (x->route.is_duplex && (!x->conn || !x->conn->inner))
+        return xchg_refuse(x, REFUSE_ENDPOINT_NOT_ALLOWED,
+                           "both sides of this endpoint of \"%s\" speak at once: it takes HTTP/2 "
+                           "alone",
+                           x->upstream->name);
     if (x->route.endpoint->kind == ENDPOINT_UNKNOWN && !x->upstream->allow_unknown_endpoints)
         return xchg_refuse(x, REFUSE_ENDPOINT_NOT_ALLOWED,
                            "nothing here can meter this endpoint of \"%s\"", x->upstream->name);
@@ -182,6 +187,8 @@ static enum step route_request(struct xchg *x)
         return STEP_AGAIN; /* refused, or a WebSocket */
     if (worker_memory(x->worker) >= MEMORY_SHED)
         return refuse_memory(x);
+    if (!x->own && x->route.is_duplex)
+        return duplex_begin(x);
     x->hold_body = x->own || x->route.endpoint->kind == ENDPOINT_METERED ||
                    x->upstream->aws.access_key_id; /* what is signed must be here */
     if (x->framing.body == BODY_LENGTH && x->framing.length > x->config->bounds.body_bytes)

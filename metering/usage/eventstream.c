@@ -79,6 +79,7 @@ static enum state on_prelude(struct eventstream *s)
     s->headers_left = headers;
     s->payload_left = total - PRELUDE_BYTES - CHECKSUM_BYTES - headers;
     s->type_n = s->name_n = 0;
+    s->is_signed = false;
     return behind_header(s);
 }
 
@@ -165,6 +166,8 @@ static void read_header(struct eventstream *s, struct strv bytes, size_t *used)
     case AT_VALUE_TYPE:
         s->headers_left--;
         s->header = header_of(strv_make(s->key, s->key_n));
+        if (strv_eq(strv_make(s->key, s->key_n), STRV(":chunk-signature")))
+            s->is_signed = true;
         s->state = (uint8_t)on_value_type(s, (unsigned char)*bytes.p);
         if (s->state == AT_VALUE_LENGTH && s->headers_left < LENGTH_BYTES)
             s->state = AT_BAD;

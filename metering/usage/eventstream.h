@@ -35,6 +35,7 @@ struct eventstream {
     char type[EVENTSTREAM_TEXT_MAX]; /* ":message-type": "event", "exception", "error" */
     char name[EVENTSTREAM_TEXT_MAX]; /* ":event-type", ":exception-type" or ":error-code" */
     uint8_t type_n, name_n;
+    bool is_signed; /* ":chunk-signature": the payload is a message of its own, or empty */
     /* private: */
     uint8_t state;
     uint8_t header; /* whose value is being read */

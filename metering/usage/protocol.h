@@ -42,6 +42,7 @@ struct route {
     struct strv
         path_model;   /* model named in the path, still encoded; empty where in the body */
     bool path_stream; /* the path itself says that the answer is a stream */
+    bool is_duplex;   /* the request is a stream too, and goes on while the answer comes */
     struct strv region; /* where the path says that the model is served; empty: it does not */
     struct strv path_id; /* of what an ENDPOINT_FETCHED fetches, or a call adds to; else empty */
     bool is_by_path;     /* by that id it was begun, whatever id the answer has of its own */

@@ -51,6 +51,7 @@ enum {
     ENTRY_GUARD = 1 << 25,    /* text is looked at by policies, charged by its length */
     ENTRY_SESSION = 1 << 24,  /* of an agent that the provider lets run by itself */
     ENTRY_LINKS = 1 << 26,    /* addresses of the provider stand in the answer (links.h) */
+    ENTRY_DUPLEX = 1 << 27,   /* both sides speak at once: the request is no document */
     ENTRY_BY_NAME = 1 << 23,  /* answers come in pages of any order: known by requests' names */
 };
 

@@ -40,6 +40,13 @@ enum node {
     N_METRICS,
     N_GUARD, /* of a trace, and all inside */
     N_GUARD_USAGE,
+    N_EVENT, /* Nova Sonic's, and what follows to N_SPEECH_OUT */
+    N_STARTED,
+    N_SPEECH,
+    N_SPEECH_DETAILS,
+    N_SPEECH_TOTAL,
+    N_SPEECH_IN,
+    N_SPEECH_OUT,
     N_RAW,
     N_METERED = N_RAW + RAW_COUNT,
     N_POLICY = N_METERED + RAW_COUNT,
@@ -85,6 +92,8 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("completions", N_RESULT),
     JSCAN_EDGE("choices", N_CHOICE),
     JSCAN_EDGE("error", N_ERROR),
+    /* Nova Sonic, both ways at once: an object of one member, named by what it is */
+    JSCAN_EDGE("event", N_EVENT),
 };
 static const struct jscan_edge MESSAGE_ONLY_EDGES[] = {
     MESSAGE_EDGES,
@@ -175,6 +184,28 @@ static const struct jscan_edge METRICS_EDGES[] = {
     JSCAN_EDGE("cacheWriteInputTokenCount", N_METERED + RAW_WRITE),
 };
 
+/* Sums of the whole session, each time anew; what was added since stands beside `total`. */
+static const struct jscan_edge EVENT_EDGES[] = {
+    JSCAN_EDGE("usageEvent", N_SPEECH),
+    JSCAN_EDGE("completionStart", N_STARTED),
+    JSCAN_EDGE("completionEnd", N_END),
+};
+static const struct jscan_edge SPEECH_EDGES[] = {
+    JSCAN_EDGE("totalInputTokens", N_RAW + RAW_INPUT),
+    JSCAN_EDGE("totalOutputTokens", N_RAW + RAW_OUTPUT),
+    JSCAN_EDGE("details", N_SPEECH_DETAILS),
+};
+static const struct jscan_edge SPEECH_DETAILS_EDGES[] = {
+    JSCAN_EDGE("total", N_SPEECH_TOTAL)};
+static const struct jscan_edge SPEECH_TOTAL_EDGES[] = {
+    JSCAN_EDGE("input", N_SPEECH_IN),
+    JSCAN_EDGE("output", N_SPEECH_OUT),
+};
+static const struct jscan_edge SPEECH_IN_EDGES[] = {
+    JSCAN_EDGE("speechTokens", N_RAW + RAW_IN_AUDIO)};
+static const struct jscan_edge SPEECH_OUT_EDGES[] = {
+    JSCAN_EDGE("speechTokens", N_RAW + RAW_OUT_AUDIO)};
+
 static const struct jscan_node NODES[N_COUNT] = {
     [N_ROOT] = {JSCAN_EDGES(ROOT_EDGES), 0, 0, JSCAN_ENTER},
     [N_MESSAGE] = {JSCAN_EDGES(MESSAGE_ONLY_EDGES), 0, 0, 0},
@@ -206,6 +237,13 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_METRICS] = {JSCAN_EDGES(METRICS_EDGES), 0, 0, JSCAN_ENTER},
     [N_GUARD] = {JSCAN_EDGES(GUARD_EDGES), N_GUARD, N_GUARD, 0},
     [N_GUARD_USAGE] = {JSCAN_EDGES(GUARD_USAGE_EDGES), 0, 0, 0},
+    [N_EVENT] = {JSCAN_EDGES(EVENT_EDGES), 0, 0, 0},
+    [N_STARTED] = {.flags = JSCAN_ENTER},
+    [N_SPEECH] = {JSCAN_EDGES(SPEECH_EDGES), 0, 0, 0},
+    [N_SPEECH_DETAILS] = {JSCAN_EDGES(SPEECH_DETAILS_EDGES), 0, 0, 0},
+    [N_SPEECH_TOTAL] = {JSCAN_EDGES(SPEECH_TOTAL_EDGES), 0, 0, 0},
+    [N_SPEECH_IN] = {JSCAN_EDGES(SPEECH_IN_EDGES), 0, 0, 0},
+    [N_SPEECH_OUT] = {JSCAN_EDGES(SPEECH_OUT_EDGES), 0, 0, 0},
 #define GUARD_NODE(id, member, model) [N_POLICY + (id)] = {.flags = JSCAN_WANT},
     GUARD_POLICIES(GUARD_NODE)
 #undef GUARD_NODE
@@ -328,7 +366,9 @@ static void on_event(void *arg, const struct jscan_event *e)
     } else if (e->node == N_ROOT) {
         reading_root(r, e);
     } else if (e->node == N_END || e->node == N_METRICS) {
-        r->terminator = true; /* both stand in the last event alone */
+        r->terminator = true; /* they stand in the last event alone */
+    } else if (e->node == N_STARTED) {
+        r->terminator = false; /* a session may have several */
     } else if (e->node == N_WRITES && enter) {
         on_writes(r);
     } else if (e->node == N_WRITE) {

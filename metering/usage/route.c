@@ -318,5 +318,6 @@ void protocol_route(const struct protocol *p, struct strv method, struct strv pa
         out->path_model = STRV_NONE;
     }
     out->path_stream = (found->flags & ENTRY_STREAM) != 0;
+    out->is_duplex = (found->flags & ENTRY_DUPLEX) != 0;
     out->endpoint = &found->endpoint;
 }

@@ -248,7 +248,6 @@ def test_storage_passes_and_its_cost_is_unknown(gateway, upstream, path, known):
 
 
 @pytest.mark.parametrize("protocol, path", [
-    ("bedrock", "model/amazon.nova-sonic-v1%3A0/invoke-with-bidirectional-stream"),
     ("anthropic", "v1/deployments/d/run"), ("anthropic", "v1/dreams"),
     ("openai", "v1/fine_tuning/jobs"), ("openai", "v1/agents"),
     ("openai", "v1/realtime/calls"), ("openai", "v1/realtime/client_secrets"),

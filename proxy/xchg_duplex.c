@@ -1,0 +1,151 @@
+/*
+ * xchg_duplex.c - a call whose request goes on while its answer comes: AWS event streams both
+ * ways (Bedrock's InvokeModelWithBidirectionalStream, which Nova Sonic speaks).
+ *
+ * It is one exchange: admitted by its path alone, then relayed as any other, but for the body.
+ * That is read message by message: each goes on when it is whole and its checksums fit, out of
+ * the envelope in which the client signed it, if it did.  Nothing else is held.
+ */
+#include "metering/usage/eventstream.h"
+#include "proxy/xchg_int.h"
+
+enum {
+    CHECKSUM_BYTES = 4, /* behind a message's payload */
+    /* What one read may become beside a message that waited: small ones, in envelopes. */
+    UP_SLACK_BYTES = 1 << 20,
+};
+
+struct duplex {
+    struct eventstream stream;
+    struct buf message; /* of the client, not whole yet */
+    size_t payload_at;
+    bool ended; /* an empty envelope came: the client's last */
+};
+
+enum step duplex_begin(struct xchg *x)
+{
+    if (protocol_path_facts(&x->route, &x->facts) != RC_OK)
+        return xchg_refuse(x, REFUSE_BAD_REQUEST, "the path names no model");
+    request_keep_facts(x);
+    if (!key_allows_model(x->key, x->model) && !key_allows_model(x->key, x->facts.model))
+        return xchg_refuse(x, REFUSE_MODEL_NOT_ALLOWED,
+                           "this key may not use the model \"%.*s\"",
+                           (int)(x->facts.model.n < 128 ? x->facts.model.n : 128),
+                           x->facts.model.n ? x->facts.model.p : "");
+    x->duplex = arena_alloc(&x->arena, sizeof(*x->duplex));
+    if (!x->duplex)
+        return xchg_refuse(x, REFUSE_BAD_REQUEST, "the request head is too large");
+    *x->duplex = (struct duplex){.ended = false};
+    eventstream_init(&x->duplex->stream);
+    buf_init(&x->duplex->message, DUPLEX_MESSAGE_MAX_BYTES);
+    x->up_buf.max = DUPLEX_MESSAGE_MAX_BYTES + UP_SLACK_BYTES;
+    return xchg_go(x, &S_ADMIT);
+}
+
+void duplex_release(struct xchg *x)
+{
+    if (x->duplex)
+        buf_release(&x->duplex->message);
+    x->duplex = NULL;
+}
+
+/* Bytes that are one whole message, not in an envelope. */
+static bool is_message(struct strv bytes)
+{
+    struct eventstream stream;
+
+    eventstream_init(&stream);
+    while (bytes.n > 0) {
+        struct strv data;
+        size_t used;
+        enum eventstream_what what = eventstream_next(&stream, bytes, &used, &data);
+
+        bytes = strv_skip(bytes, used);
+        if (what == EVENTSTREAM_END)
+            return bytes.n == 0 && !stream.is_signed;
+        if (what == EVENTSTREAM_BAD)
+            return false;
+    }
+    return false;
+}
+
+static enum rc put_up(struct xchg *x, struct strv message)
+{
+    char head[CHUNK_HEAD_MAX_BYTES];
+    enum rc rc = buf_append(&x->up_buf, head, http1_chunk_head(message.n, head));
+
+    if (rc == RC_OK)
+        rc = buf_append_strv(&x->up_buf, message);
+    return rc == RC_OK ? buf_append(&x->up_buf, "\r\n", 2) : rc;
+}
+
+/* One message is whole. */
+static enum rc pass(struct xchg *x)
+{
+    struct duplex *d = x->duplex;
+    struct strv message = buf_view(&d->message);
+
+    if (d->ended)
+        return RC_BAD;
+    if (d->stream.is_signed) {
+        message = strv_skip(strv_head(message, message.n - CHECKSUM_BYTES), d->payload_at);
+        if (message.n == 0) {
+            d->ended = true;
+            return RC_OK;
+        }
+        if (!is_message(message))
+            return RC_BAD;
+    }
+    return put_up(x, message);
+}
+
+enum rc duplex_take(struct xchg *x, struct strv data)
+{
+    struct duplex *d = x->duplex;
+    enum rc rc = RC_OK;
+
+    while (rc == RC_OK && data.n > 0) {
+        struct strv piece;
+        size_t used;
+        enum eventstream_what what = eventstream_next(&d->stream, data, &used, &piece);
+
+        if (what == EVENTSTREAM_BAD)
+            return RC_BAD;
+        rc = buf_append_strv(&d->message, strv_head(data, used));
+        data = strv_skip(data, used);
+        if (what == EVENTSTREAM_BEGIN)
+            d->payload_at = buf_len(&d->message);
+        if (rc == RC_OK && what == EVENTSTREAM_END) {
+            rc = pass(x);
+            buf_clear(&d->message);
+        }
+    }
+    return rc;
+}
+
+enum rc duplex_end(struct xchg *x)
+{
+    if (!eventstream_is_between(&x->duplex->stream))
+        return RC_BAD;
+    buf_release(&x->duplex->message);
+    return buf_append(&x->up_buf, "0\r\n\r\n", 5);
+}
+
+enum step duplex_refuse(struct xchg *x, enum rc why)
+{
+    bool is_large = why == RC_LIMIT;
+    enum refusal refusal = is_large ? REFUSE_BODY_TOO_LARGE : REFUSE_BAD_REQUEST;
+
+    stat_add(is_large ? &x->worker->stats.abuse_body : &x->worker->stats.abuse_frames, 1);
+    x->close_client = true;
+    x->up_reusable = false;
+    x->end = END_REFUSED;
+    if (!x->answer.head_sent)
+        return is_large ? xchg_refuse(x, refusal, "a message is larger than %d bytes",
+                                      DUPLEX_MESSAGE_MAX_BYTES)
+                        : xchg_refuse(x, refusal, "the body is no stream of AWS event messages");
+    answer_abandon(x);
+    answer_cut(x, refusal, is_large ? "a message is too large"
+                                    : "the body is no stream of AWS event messages");
+    return xchg_go(x, &S_REPLY);
+}

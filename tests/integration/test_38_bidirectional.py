@@ -1,0 +1,104 @@
+"""Event streams both ways at once over HTTP/2: Bedrock's InvokeModelWithBidirectionalStream."""
+
+from decimal import Decimal
+
+import pytest
+
+from kit import calls, clouds, config as config_module, views
+from kit.procs import Provider, wait_for
+
+pytest.importorskip("h2")
+from kit import duplex, events, http2  # noqa: E402
+
+STARTED = events.said("completionStart", sessionId="s-1", completionId="c-1")
+ENDED = events.said("completionEnd", stopReason="END_TURN")
+
+
+def echo(call):
+    """Answers each event as it comes, then tells what the session took."""
+    call.answer()
+    call.say(STARTED)
+    n = 0
+    while (heard := call.hear()) is not None:
+        n += 1
+        call.say({"event": {"textOutput": {"content": "heard", "of": heard["event"]}}})
+    call.say(events.usage((10, 20 * n), (3, 40 * n)), ENDED)
+    call.end()
+
+
+@pytest.fixture
+def sonics(certs):
+    made = []
+
+    def make(plays, **more):
+        made.append(duplex.Sonic(certs, plays, **more))
+        return made[-1]
+    yield make
+    for sonic in made:
+        sonic.stop()
+
+
+@pytest.fixture
+def gateway_of(gateways, certs):
+    """A gateway whose upstream "sonic" is that provider."""
+    def make(sonic, upstream=(), **changes):
+        entry = {"name": "sonic", "protocol": "bedrock", "base_url": sonic.url,
+                 "api_key": Provider.SECRET, "ca_file": certs.ca, **dict(upstream)}
+        if "aws" in entry:
+            del entry["api_key"]
+        config = clouds.with_upstreams(gateways.config(), entry)
+        return gateways(config_module.merge(config, changes))
+    return make
+
+
+def check_cost(record, text_in, speech_in, text_out, speech_out):
+    """By the book's four rates of the model."""
+    rates = (("0.06", text_in), ("3.4", speech_in), ("0.24", text_out), ("13.6", speech_out))
+    assert Decimal(record["cost_usd"]) == \
+        sum(Decimal(rate) * n for rate, n in rates) / 1000000, record
+
+
+def test_both_ways_at_once(gateway_of, sonics):
+    """Each event is answered before the next one is said; the record has the session's sums."""
+    sonic = sonics(echo)
+    gateway = gateway_of(sonic)
+    with duplex.Session(gateway) as session:
+        session.say(events.said("sessionStart"))
+        assert session.head() == 200
+        assert session.hear() == STARTED
+        assert session.hear()["event"]["textOutput"]["of"] == events.said("sessionStart")["event"]
+        for n in range(5):
+            session.say(events.said("audioInput", content="A" * 1000, n=n))
+            assert session.hear()["event"]["textOutput"]["of"]["audioInput"]["n"] == n
+        session.end()
+        assert session.rest()[-1] == ENDED
+        assert session.got.ended and session.got.header("content-type") == duplex.EVENTS
+        request_id = session.got.header("x-tollgate-request-id")
+    record, = gateway.records(1)
+    assert record["id"] == request_id and record["outcome"] == "ok"
+    assert record["usage_source"] == "provider" and record["stream"] is True
+    assert record["endpoint"] == "invoke-with-bidirectional-stream"
+    assert record["model_requested"] == duplex.MODEL
+    assert record["provider_request_id"] == "amzn-sim-duplex"
+    usage = record["usage"]
+    assert (usage["input_tokens"], usage["input_audio_tokens"]) == (130, 120)
+    assert (usage["output_tokens"], usage["output_audio_tokens"]) == (243, 240)
+    check_cost(record, 10, 120, 3, 240)
+    call, = sonic.calls
+    assert sonic.agreed == ["h2"]
+    assert call.header(":path") == duplex.PATH.format("amazon.nova-sonic-v1%3A0")
+    assert call.header("authorization") == f"Bearer {Provider.SECRET}"
+    assert call.header("content-type") == duplex.EVENTS
+    assert record["bytes_in"] == call.bytes
+    assert not any(calls.KEY in value for _, value in call.headers)
+
+
+def test_only_http2(gateway_of, sonics):
+    sonic = sonics(echo)
+    gateway = gateway_of(sonic)
+    answer = gateway.request("POST", "/sonic" + duplex.PATH.format(duplex.MODEL),
+                             [("Authorization", f"Bearer {calls.KEY}"),
+                              ("Content-Type", duplex.EVENTS)], b"")
+    assert answer.status == 403 and "HTTP/2 alone" in answer.json()["message"]
+    assert answer.header("x-tollgate-denied") == "endpoint_not_allowed"
+    assert not sonic.calls
