@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/datetime.h"
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
@@ -290,9 +291,11 @@ static enum rc put_canonical(struct buf *out, const struct sigv4_request *reques
     if (rc == RC_OK)
         rc = put_names(out, sorted, n);
     *names_n = buf_len(out) - *names_at;
-    digest_hex(request->body_sha256, SHA256_BYTES, hash);
     if (rc == RC_OK)
         rc = buf_append(out, "\n", 1);
+    if (rc == RC_OK && request->body_word)
+        return buf_append_strv(out, strv_z(request->body_word));
+    digest_hex(request->body_sha256, SHA256_BYTES, hash);
     return rc == RC_OK ? buf_append(out, hash, MAC_HEX) : rc;
 }
 
@@ -412,5 +415,48 @@ enum rc sigv4_sign(const struct sigv4_key *key, const struct sigv4_request *requ
     }
     buf_release(&value);
     buf_release(&canonical);
+    return rc;
+}
+
+/* ---- messages of a stream ---------------------------------------------------------------- */
+
+void sigv4_chain_start(struct sigv4_chain *chain, struct strv authorization)
+{
+    ASSERT(authorization.n > MAC_HEX);
+    memcpy(chain->prior, authorization.p + authorization.n - MAC_HEX, MAC_HEX);
+    chain->prior[MAC_HEX] = '\0';
+}
+
+enum rc sigv4_chain_sign(struct sigv4_chain *chain, const struct sigv4_key *key,
+                         int64_t wall_us, struct strv header, struct strv payload,
+                         unsigned char out[SHA256_BYTES])
+{
+    unsigned char hash[SHA256_BYTES], derived[SHA256_BYTES];
+    char date[SIGV4_DATE], header_hash[SHA256_HEX], payload_hash[SHA256_HEX];
+    struct strv day = strv_make(date, DAY_BYTES);
+    struct buf text;
+    enum rc rc;
+
+    if (key->secret.n == 0 || key->secret.n > SIGV4_SECRET_MAX_BYTES)
+        return RC_LIMIT;
+    sigv4_date(wall_us, date);
+    digest_sha256(header, hash);
+    digest_hex(hash, SHA256_BYTES, header_hash);
+    digest_sha256(payload, hash);
+    digest_hex(hash, SHA256_BYTES, payload_hash);
+    buf_init(&text, SIGV4_CANONICAL_BYTES);
+    rc = buf_printf(&text, ALGORITHM "-PAYLOAD\n%s\n", date);
+    if (rc == RC_OK)
+        rc = put_scope(&text, key, day);
+    if (rc == RC_OK)
+        rc = buf_printf(&text, "\n%s\n%s\n%s", chain->prior, header_hash, payload_hash);
+    if (rc == RC_OK) {
+        derive_key(key, day, derived);
+        digest_hmac_sha256(strv_make((const char *)derived, SHA256_BYTES), buf_view(&text),
+                           out);
+        explicit_bzero(derived, sizeof(derived));
+        digest_hex(out, SHA256_BYTES, chain->prior);
+    }
+    buf_release(&text);
     return rc;
 }

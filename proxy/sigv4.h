@@ -44,6 +44,7 @@ struct sigv4_request {
     const struct http1_header *headers;
     size_t n_headers;
     const unsigned char *body_sha256; /* SHA256_BYTES */
+    const char *body_word; /* as in x-amz-content-sha256, in that one's place; NULL: none */
     const char *date;                 /* of sigv4_date, as in x-amz-date */
 };
 
@@ -55,5 +56,25 @@ void sigv4_date(int64_t wall_us, char out[SIGV4_DATE]);
  */
 enum rc sigv4_sign(const struct sigv4_key *key, const struct sigv4_request *request,
                    struct arena *arena, struct strv *out) RC_MUST;
+
+/*
+ * A body that is an event stream (body_word SIGV4_EVENTS): each message is signed by itself,
+ * upon the one before, the first upon the head.
+ */
+#define SIGV4_EVENTS "STREAMING-AWS4-HMAC-SHA256-EVENTS"
+
+struct sigv4_chain {
+    char prior[SHA256_HEX];
+};
+
+/* authorization: of the head, as sigv4_sign gave it. */
+void sigv4_chain_start(struct sigv4_chain *chain, struct strv authorization);
+/*
+ * The signature of the next message: header is its date in the coding of event streams, for
+ * wall_us, payload what the envelope holds.  RC_LIMIT as above.
+ */
+enum rc sigv4_chain_sign(struct sigv4_chain *chain, const struct sigv4_key *key,
+                         int64_t wall_us, struct strv header, struct strv payload,
+                         unsigned char out[SHA256_BYTES]) RC_MUST;
 
 #endif

@@ -113,12 +113,17 @@ static enum rc add_signature(struct xchg *x, const struct http_request_rewrite *
     enum rc rc;
 
     sigv4_date(clock_wall_us(), date);
-    hash_body(x, hash);
+    if (x->duplex)
+        request.body_word = SIGV4_EVENTS;
+    else
+        hash_body(x, hash);
     rc = request.path.p ? add_text(x, STRV("x-amz-date"), STRV_NONE, strv_z(date), out)
                         : RC_LIMIT;
     if (rc == RC_OK && aws->session_token)
         rc = add_text(x, STRV("x-amz-security-token"), STRV_NONE, strv_z(aws->session_token),
                       out);
+    if (rc == RC_OK && x->duplex)
+        rc = add_text(x, STRV("x-amz-content-sha256"), STRV_NONE, STRV(SIGV4_EVENTS), out);
     if (rc == RC_OK)
         rc = collect(x, rw, out, headers, &request.n_headers);
     if (rc == RC_OK)
@@ -126,6 +131,8 @@ static enum rc add_signature(struct xchg *x, const struct http_request_rewrite *
     if (rc == RC_OK)
         out->headers[out->n++] =
             (struct http1_header){.name = STRV("authorization"), .value = authorization};
+    if (rc == RC_OK && x->duplex)
+        duplex_sign(x, authorization);
     return rc;
 }
 

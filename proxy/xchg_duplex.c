@@ -4,13 +4,18 @@
  *
  * It is one exchange: admitted by its path alone, then relayed as any other, but for the body.
  * That is read message by message: each goes on when it is whole and its checksums fit, out of
- * the envelope in which the client signed it, if it did.  Nothing else is held.
+ * the envelope in which the client signed it, if it did, and into one of ours where AWS is to
+ * see who sends it.  Nothing else is held.
  */
+#include "base/clock.h"
 #include "metering/usage/eventstream.h"
+#include "metering/usage/eventstream_write.h"
+#include "proxy/sigv4.h"
 #include "proxy/xchg_int.h"
 
 enum {
     CHECKSUM_BYTES = 4, /* behind a message's payload */
+    ENVELOPE_HEADERS_BYTES = 128,
     /* What one read may become beside a message that waited: small ones, in envelopes. */
     UP_SLACK_BYTES = 1 << 20,
 };
@@ -20,6 +25,8 @@ struct duplex {
     struct buf message; /* of the client, not whole yet */
     size_t payload_at;
     bool ended; /* an empty envelope came: the client's last */
+    bool signs;
+    struct sigv4_chain chain;
 };
 
 enum step duplex_begin(struct xchg *x)
@@ -69,13 +76,56 @@ static bool is_message(struct strv bytes)
     return false;
 }
 
-static enum rc put_up(struct xchg *x, struct strv message)
+void duplex_sign(struct xchg *x, struct strv authorization)
 {
-    char head[CHUNK_HEAD_MAX_BYTES];
-    enum rc rc = buf_append(&x->up_buf, head, http1_chunk_head(message.n, head));
+    x->duplex->signs = true;
+    sigv4_chain_start(&x->duplex->chain, authorization);
+}
+
+/* The headers of the envelope that the message, or the empty last one, goes in. */
+static enum rc put_envelope(struct xchg *x, struct strv message, struct buf *headers)
+{
+    const struct aws_config *aws = &x->upstream->aws;
+    const struct sigv4_key key = {strv_z(aws->access_key_id), strv_z(aws->secret_access_key),
+                                  strv_z(aws->region), strv_z(aws->service)};
+    unsigned char signature[SHA256_BYTES];
+    int64_t now_us = clock_wall_us();
+    enum rc rc = eventstream_put_time(headers, STRV(":date"), now_us / 1000);
 
     if (rc == RC_OK)
-        rc = buf_append_strv(&x->up_buf, message);
+        rc = sigv4_chain_sign(&x->duplex->chain, &key, now_us, buf_view(headers), message,
+                              signature);
+    return rc == RC_OK ? eventstream_put_bytes(
+                             headers, STRV(":chunk-signature"),
+                             strv_make((const char *)signature, sizeof(signature)))
+                       : rc;
+}
+
+static enum rc put_chunk_head(struct xchg *x, size_t n)
+{
+    char head[CHUNK_HEAD_MAX_BYTES];
+
+    return buf_append(&x->up_buf, head, http1_chunk_head(n, head));
+}
+
+static enum rc put_up(struct xchg *x, struct strv message)
+{
+    struct buf headers;
+    enum rc rc = RC_OK;
+
+    buf_init(&headers, ENVELOPE_HEADERS_BYTES);
+    if (!x->duplex->signs) {
+        rc = put_chunk_head(x, message.n);
+        if (rc == RC_OK)
+            rc = buf_append_strv(&x->up_buf, message);
+    } else {
+        rc = put_envelope(x, message, &headers);
+        if (rc == RC_OK)
+            rc = put_chunk_head(x, EVENTSTREAM_FRAME_BYTES + buf_len(&headers) + message.n);
+        if (rc == RC_OK)
+            rc = eventstream_put_message(&x->up_buf, buf_view(&headers), message);
+    }
+    buf_release(&headers);
     return rc == RC_OK ? buf_append(&x->up_buf, "\r\n", 2) : rc;
 }
 
@@ -125,10 +175,15 @@ enum rc duplex_take(struct xchg *x, struct strv data)
 
 enum rc duplex_end(struct xchg *x)
 {
-    if (!eventstream_is_between(&x->duplex->stream))
+    struct duplex *d = x->duplex;
+    enum rc rc = RC_OK;
+
+    if (!eventstream_is_between(&d->stream))
         return RC_BAD;
-    buf_release(&x->duplex->message);
-    return buf_append(&x->up_buf, "0\r\n\r\n", 5);
+    buf_release(&d->message);
+    if (d->signs)
+        rc = put_up(x, STRV_NONE);
+    return rc != RC_OK ? rc : buf_append(&x->up_buf, "0\r\n\r\n", 5);
 }
 
 enum step duplex_refuse(struct xchg *x, enum rc why)

@@ -307,13 +307,15 @@ enum step duplex_begin(struct xchg *x);
 enum rc duplex_take(struct xchg *x, struct strv data) RC_MUST;
 /* The body has ended.  RC_BAD: within a message. */
 enum rc duplex_end(struct xchg *x) RC_MUST;
-/* After either: tells the client, as far as it can be told. */
+/* AWS takes messages that are signed: each from now on, beginning with that of the head. */
+void duplex_sign(struct xchg *x, struct strv authorization);
+/* After duplex_take or duplex_end: tells the client, as far as it can be told. */
 enum step duplex_refuse(struct xchg *x, enum rc why);
 /* Its memory. */
 void duplex_release(struct xchg *x);
 
 /* ---- what the provider is shown (xchg_credential.c) ---- */
-enum { CREDENTIAL_HEADERS_MAX = 3 };
+enum { CREDENTIAL_HEADERS_MAX = 4 };
 struct credential {
     struct http1_header headers[CREDENTIAL_HEADERS_MAX]; /* in the arena */
     size_t n;

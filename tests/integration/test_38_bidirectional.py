@@ -102,3 +102,71 @@ def test_only_http2(gateway_of, sonics):
     assert answer.status == 403 and "HTTP/2 alone" in answer.json()["message"]
     assert answer.header("x-tollgate-denied") == "endpoint_not_allowed"
     assert not sonic.calls
+
+
+SIGNING = (("content-type", duplex.EVENTS), ("x-amz-content-sha256", events.SIGNED),
+           ("x-amz-date", "20260101T000000Z"))
+ASKED = [events.said("sessionStart"), events.said("audioInput", content="B" * 5000),
+         events.said("sessionEnd")]
+
+
+def listen(call):
+    """Takes all, then answers."""
+    call.heard = []
+    while (got := call.take()) is not None:
+        call.heard.append(got)
+    call.answer()
+    call.say(STARTED, events.usage((1, 2), (3, 4)), ENDED)
+    call.end()
+
+
+def say_signed(session, *said, last=True):
+    """As SDKs do: each message in an envelope, an empty one behind them."""
+    chain = events.Chain("anything", "eu-west-1", "bedrock", "0" * 64)
+    for n, event in enumerate(said):
+        session.send(chain.sign(events.chunk(event), 1767225600000 + n))
+    if last:
+        session.send(chain.sign(b"", 1767225610000))
+    session.end()
+
+
+def sign_in():
+    """The head of a client that signs with a virtual key as its id."""
+    return [("authorization", f"AWS4-HMAC-SHA256 Credential={calls.KEY}/20260101/eu-west-1/"
+             "bedrock/aws4_request, SignedHeaders=host;x-amz-date, Signature=" + "0" * 64),
+            *SIGNING]
+
+
+@pytest.mark.parametrize("signs", [False, True])
+@pytest.mark.parametrize("upstream", ["bearer", "signed", "temporary"])
+def test_signatures(gateway_of, sonics, upstream, signs):
+    """Whatever the client does, AWS gets a chain of signatures by our credentials that it can
+    check, its last link empty; and who takes a key gets bare messages."""
+    sonic = sonics(listen)
+    aws = {} if upstream == "bearer" else {
+        "aws": clouds.aws("FwoGZXIvYXdzEXAMPLE//token==" if upstream == "temporary" else None)}
+    gateway = gateway_of(sonic, aws)
+    with duplex.Session(gateway, headers=sign_in() if signs else None) as session:
+        if signs:
+            say_signed(session, *ASKED)
+        else:
+            session.say(*ASKED)
+            session.end()
+        assert session.head() == 200
+        assert session.rest()[-1] == ENDED
+    record, = gateway.records(1)
+    assert record["outcome"] == "ok" and record["usage"]["input_tokens"] == 3
+    call, = sonic.calls
+    assert not any(calls.KEY in value for _, value in call.headers)
+    if upstream == "bearer":
+        assert [raw for _, _, raw in call.heard] == [events.chunk(e) for e in ASKED]
+        assert call.header("authorization") == f"Bearer {Provider.SECRET}"
+        assert call.header("x-amz-content-sha256") is None
+        return
+    assert call.header("x-amz-content-sha256") == events.SIGNED
+    assert (call.header("x-amz-security-token") is not None) == (upstream == "temporary")
+    want, have = events.head_signature(call.headers, Provider.AWS[1])
+    assert have == want
+    chain = events.Chain(Provider.AWS[1], Provider.AWS[2], "bedrock", have)
+    assert all(chain.opens(fields, payload) for fields, payload, _ in call.heard)
+    assert [payload for _, payload, _ in call.heard] == [events.chunk(e) for e in ASKED] + [b""]

@@ -193,12 +193,12 @@ class Sonic:
 class Session:
     """A call in the client's hands, over HTTP/2."""
 
-    def __init__(self, gateway, upstream="sonic", model=MODEL, key=calls.KEY, headers=()):
-        self.connection = http2.Connection(gateway)
+    def __init__(self, gateway, upstream="sonic", model=MODEL, headers=None, **options):
+        self.connection = http2.Connection(gateway, **options)
         path = f"/{upstream}" + PATH.format(model.replace(":", "%3A"))
         self.stream = self.connection.request(
-            "POST", path, [("authorization", f"Bearer {key}"), ("content-type", EVENTS),
-                           *headers], end=False)
+            "POST", path, headers or [("authorization", f"Bearer {calls.KEY}"),
+                                      ("content-type", EVENTS)], end=False)
         self.got = self.connection.answers[self.stream]
         self.seen = 0        # bytes of the answer that were split already
         self.buffer = bytearray()

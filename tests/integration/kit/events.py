@@ -129,3 +129,25 @@ def usage(inputs, outputs, since=((0, 0), (0, 0))):
 
 def said(name, **more):
     return {"event": {name: {"promptName": "p-1", **more}}}
+
+
+def head_signature(fields, secret):
+    """Of a request's head as it came (names and values), whose body's messages are signed: the
+    signature as it must be, and the one that it has."""
+    have = dict(fields)
+    _, credential, signed, signature = have["authorization"].replace(",", "").split(" ")
+    _, day, region, service, _ = credential.split("=")[1].split("/")
+    names = signed.split("=")[1].split(";")
+    have["host"] = have[":authority"]
+    path = "/".join("".join(c if c.isalnum() or c in "-._~" else f"%{ord(c):02X}" for c in part)
+                    for part in have[":path"].split("/"))
+    canonical = "\n".join([have[":method"], path, "",
+                           *(f"{name}:{have[name]}" for name in names), "", ";".join(names),
+                           SIGNED])
+    key = ("AWS4" + secret).encode()
+    for part in (day, region, service, "aws4_request"):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    text = "\n".join(["AWS4-HMAC-SHA256", have["x-amz-date"],
+                      f"{day}/{region}/{service}/aws4_request",
+                      hashlib.sha256(canonical.encode()).hexdigest()])
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest(), signature.split("=")[1]
