@@ -211,7 +211,7 @@ RACE_SRC     := $(shell grep -l 'pthread' $(UNIT_SRC) /dev/null 2>/dev/null)
 FUZZ_SECONDS ?= 60
 FUZZ_BIN     := $(FUZZ_SRC:tests/fuzz/%.c=$(O)/fuzz/%)
 
-.PHONY: race fuzzers benchers venv venv-focus axe test test-unit test-integration test-sandbox test-tsan fuzz lint demo bench
+.PHONY: race fuzzers benchers venv venv-focus axe aws-js test test-unit test-integration test-sandbox test-tsan fuzz lint demo bench
 race: $(RACE_SRC:tests/unit/%.c=$(O)/unit/%)
 
 define fuzz_bin
@@ -258,6 +258,16 @@ build/axe/.made:
 	    echo 'axe: not to be had (no npm, no network?): its test is skipped'
 	@touch $@
 
+# AWS's SDK for JavaScript, which alone speaks its two-way streams on this Python; from npm.
+AWS_JS_VERSION := 3.1164.0
+aws-js: build/aws-js/.made
+build/aws-js/.made:
+	@mkdir -p build/aws-js
+	@npm install --silent --no-audit --no-fund --prefix build/aws-js \
+	    @aws-sdk/client-bedrock-runtime@$(AWS_JS_VERSION) >/dev/null 2>&1 || \
+	    echo 'aws-js: not to be had (no npm, no network?): its tests are skipped'
+	@touch $@
+
 # Everything, with the packages, programs and SDKs that it takes.  The last line says
 # how many passed.
 test: deps-test
@@ -265,7 +275,7 @@ test: deps-test
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=debug programs unit build/debug/provider build/debug/history
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=tsan race
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=fuzz fuzzers
-	@$(MAKE) --no-print-directory venv venv-focus axe
+	@$(MAKE) --no-print-directory venv venv-focus axe aws-js
 	@python3 tests/run.py \
 	    --unit $(UNIT_SRC:tests/unit/%.c=build/debug/unit/%) \
 	    --race $(RACE_SRC:tests/unit/%.c=build/tsan/unit/%) \

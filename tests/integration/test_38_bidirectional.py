@@ -1,11 +1,14 @@
 """Event streams both ways at once over HTTP/2: Bedrock's InvokeModelWithBidirectionalStream."""
 
+import json
+import os
+import subprocess
 from decimal import Decimal
 
 import pytest
 
-from kit import calls, clouds, config as config_module, views
-from kit.procs import Provider, wait_for
+from kit import calls, clouds, config as config_module, procs
+from kit.procs import Provider
 
 pytest.importorskip("h2")
 from kit import duplex, events, http2  # noqa: E402
@@ -170,3 +173,35 @@ def test_signatures(gateway_of, sonics, upstream, signs):
     chain = events.Chain(Provider.AWS[1], Provider.AWS[2], "bedrock", have)
     assert all(chain.opens(fields, payload) for fields, payload, _ in call.heard)
     assert [payload for _, payload, _ in call.heard] == [events.chunk(e) for e in ASKED] + [b""]
+
+
+MODULES = os.path.join(procs.ROOT, "build", "aws-js", "node_modules")
+
+
+def speak(gateway, certs, upstream="sonic", said=ASKED, **more):
+    """What AWS's SDK for JavaScript hears."""
+    given = {"modules": MODULES, "endpoint": f"{gateway.url}/{upstream}", "key": calls.KEY,
+             "model": duplex.MODEL, "events": said, **more}
+    done = subprocess.run(
+        ["node", os.path.join(procs.ROOT, "tests", "integration", "kit", "sonic.mjs"),
+         json.dumps(given)], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "NODE_EXTRA_CA_CERTS": certs.ca})
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.skipif(not os.path.isdir(MODULES), reason="no AWS SDK for JavaScript: make aws-js")
+@pytest.mark.parametrize("bearer", [False, True])
+@pytest.mark.parametrize("aws", [False, True])
+def test_aws_sdk(gateway_of, sonics, certs, aws, bearer):
+    """Its events, however it shows its key, arrive one by one, and so do their answers."""
+    sonic = sonics(echo)
+    gateway = gateway_of(sonic, {"aws": clouds.aws()} if aws else {})
+    heard = speak(gateway, certs, bearer=bearer)
+    assert all("event" in e for e in heard), heard
+    assert [e["event"]["textOutput"]["of"] for e in heard if "textOutput" in e["event"]] == \
+        [e["event"] for e in ASKED]
+    assert heard[0] == STARTED and heard[-1] == ENDED
+    record, = gateway.records(1)
+    assert record["outcome"] == "ok" and record["usage_source"] == "provider"
+    check_cost(record, 10, 60, 3, 120)
