@@ -347,7 +347,8 @@ static void count_session(struct xchg *x, const struct tap_result *seen)
     if (session_count(x, &x->usage)) {
         x->usage_source = USAGE_PROVIDER;
         price_answer(x, seen);
-        if (x->cost.status == PRICE_OK && (session_is_mixed(x) || has_lengths(x, seen)))
+        if (x->cost.status == PRICE_OK &&
+            (seen->is_rough || session_is_mixed(x) || has_lengths(x, seen)))
             x->cost.status = PRICE_PARTIAL;
     }
     session_rests(x);
@@ -416,10 +417,10 @@ static bool is_guarded(const struct xchg *x)
 
 static void count_metered(struct xchg *x, const struct tap_result *seen)
 {
-    if (x->session) { /* what it takes is told of the session, later */
-        session_note(x);
+    if (x->session) { /* mostly what it takes is told of the session, later */
         if (!x->facts.sets_to_work || x->upstream_status >= 400)
             free_of_charge(x);
+        count_session(x, seen);
         return;
     }
     if (x->brought && x->brought->is_empty) {

@@ -1,5 +1,6 @@
 /*
- * xchg_session.c - sessions of agents that the provider lets run by themselves (Anthropic's).
+ * xchg_session.c - sessions of agents that the provider lets run by themselves: Anthropic's and
+ * OpenAI's.
  *
  * What a session took is told as sums since its beginning, by whoever looks at it, as often as
  * anybody does.  Of each sum the rise is counted, once: workers agree through `collected`, the
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "proxy/collected.h"
 #include "proxy/server.h"
 #include "proxy/xchg_int.h"
@@ -33,17 +35,32 @@ enum {
     NOTE_FAST_BIT = 32,
     NOTE_US_BIT,
     NOTE_MIXED_BIT,
+    NOTE_FLEX_BIT,
+    NOTE_PRIORITY_BIT,
+    NOTE_ULTRAFAST_BIT,
     NOTE_END_BIT,
 };
 #define NOTE_NAME UINT64_C(0xffffffff)
 #define NOTE(bit) (UINT64_C(1) << NOTE_##bit##_BIT)
+
+/* Of service, where they have prices of their own. */
+static const struct {
+    const char *name;
+    uint64_t note;
+} TIERS[] = {
+    {"fast", NOTE(FAST)},
+    {"flex", NOTE(FLEX)},
+    {"priority", NOTE(PRIORITY)},
+    {"ultrafast", NOTE(ULTRAFAST)},
+};
 
 enum sum {
     SUM_INPUT = 0, /* neither read from the cache nor written to it */
     SUM_READ,
     SUM_WRITE_5M,
     SUM_WRITE_1H,
-    SUM_OUTPUT,
+    SUM_OUTPUT, /* but the reasoning, where that is told apart */
+    SUM_REASONING,
     SUM_SEARCHES,
     SUM_MS,
     SUM_CENTS, /* of the provider's own cost */
@@ -59,6 +76,7 @@ static const struct {
     [SUM_WRITE_5M] = {"write-5m", USAGE_CACHE_WRITE_5M},
     [SUM_WRITE_1H] = {"write-1h", USAGE_CACHE_WRITE_1H},
     [SUM_OUTPUT] = {"output", USAGE_OUTPUT},
+    [SUM_REASONING] = {"reasoning", USAGE_REASONING},
     [SUM_SEARCHES] = {"searches", USAGE_WEB_SEARCH},
     [SUM_MS] = {"ms", USAGE_SESSION_MS},
     [SUM_CENTS] = {"cents", USAGE_COUNT},
@@ -94,6 +112,12 @@ static struct session *session_of(struct xchg *x)
         }
     }
     return x->session;
+}
+
+/* The session's name; of one that this call made, by its answer. */
+static struct strv name_of(const struct xchg *x)
+{
+    return x->route.path_id.n > 0 ? x->route.path_id : strv_z(settle_seen(x)->work_id);
 }
 
 /* "NAME~what" as the nodes that share Redis know it; false where the name is too long. */
@@ -138,6 +162,15 @@ static bool look_at_model(const struct book_model *model, void *arg)
     return s->found.n == 0;
 }
 
+static struct strv noted_tier(uint64_t note)
+{
+    for (size_t i = 0; i < sizeof(TIERS) / sizeof(TIERS[0]); i++) {
+        if (note & TIERS[i].note)
+            return strv_z(TIERS[i].name);
+    }
+    return STRV_NONE;
+}
+
 /* Of a model that the book does not have, no more is known than that it has no price. */
 static void apply_note(struct xchg *x, uint64_t note)
 {
@@ -148,8 +181,8 @@ static void apply_note(struct xchg *x, uint64_t note)
         return; /* the body itself names it */
     book_each_model(x->config->book, look_at_model, &s);
     x->facts.model = s.found;
-    if (note & NOTE(FAST))
-        x->facts.service_tier = STRV("fast");
+    if (x->facts.service_tier.n == 0)
+        x->facts.service_tier = noted_tier(note);
     request_keep_facts(x);
 }
 
@@ -195,8 +228,11 @@ bool session_allows(const struct xchg *x)
         return true;
     if (x->facts.model.n == 0)
         return !x->facts.sets_to_work;
+    if (x->route.path_id.n > 0 && !x->facts.sets_to_work && !x->facts.names_model)
+        return true;
     /* What an agent is now was perhaps changed elsewhere; a session keeps what it began with. */
-    if (x->facts.sets_to_work && x->route.path_id.n == 0 && !x->facts.names_model)
+    if (x->facts.sets_to_work && x->route.path_id.n == 0 &&
+        (!x->facts.names_model || x->facts.may_mix))
         return false;
     return !(x->session->note & NOTE(MIXED)) &&
            (key_allows_model(x->key, x->model) || key_allows_model(x->key, x->facts.model));
@@ -219,13 +255,14 @@ static void note_model(struct xchg *x, struct strv name, uint64_t note)
 void session_note(struct xchg *x)
 {
     const struct tap_result *seen = settle_seen(x);
-    struct strv name = x->route.path_id.n > 0 ? x->route.path_id : strv_z(seen->work_id);
+    struct strv name = name_of(x);
     uint64_t note;
 
     if (!session_of(x) || x->upstream_status / 100 != 2 || seen->model[0] == '\0')
         return;
     note = name_number(strv_z(seen->model));
-    note |= strv_eq(strv_z(seen->service_tier), STRV("fast")) ? NOTE(FAST) : 0;
+    for (size_t i = 0; i < sizeof(TIERS) / sizeof(TIERS[0]); i++)
+        note |= strcmp(seen->service_tier, TIERS[i].name) == 0 ? TIERS[i].note : 0;
     note |= strv_eq(strv_z(seen->region), STRV("us")) ? NOTE(US) : 0;
     note |= seen->is_mixed ? NOTE(MIXED) : 0;
     x->session->note = note;
@@ -240,7 +277,7 @@ void session_note(struct xchg *x)
 
 struct strv session_tier(const struct xchg *x, struct strv told)
 {
-    return told.n == 0 && x->session && (x->session->note & NOTE(FAST)) ? STRV("fast") : told;
+    return told.n == 0 && x->session ? noted_tier(x->session->note) : told;
 }
 
 struct strv session_region(const struct xchg *x)
@@ -289,16 +326,40 @@ bool session_worst(const struct xchg *x, const struct price_query *tokens, bool 
     return priced;
 }
 
-bool session_hold(struct xchg *x)
+/* The answer tells of the work that the call itself began, to its end. */
+static bool tells_end(const struct xchg *x)
 {
     const struct tap_result *seen = settle_seen(x);
-    struct strv name = x->route.path_id.n > 0 ? x->route.path_id : strv_z(seen->work_id);
+
+    return x->answer.is_stream && seen->is_at_rest && seen->has_usage;
+}
+
+/* What it tells is counted here.  Of what the call itself sets to work it is told, and counted,
+ * later, but where its answer tells all of it. */
+static bool tells_so_far(const struct xchg *x)
+{
+    return x->route.endpoint->kind == ENDPOINT_FETCHED || !x->facts.sets_to_work ||
+           tells_end(x);
+}
+
+/* Of the session that this call made others were told, while its own answer still went on, that
+ * it is at rest. */
+static bool rests_already(const struct xchg *x)
+{
+    uint64_t since = collect_noted(x, name_of(x), "rest");
+
+    return x->answer.is_stream && x->route.path_id.n == 0 &&
+           since >= (uint64_t)x->start_wall_us;
+}
+
+bool session_hold(struct xchg *x)
+{
     struct uuid work;
 
     if (x->route.endpoint->kind != ENDPOINT_METERED || !x->facts.sets_to_work ||
-        !x->upstream_tried || x->upstream_status >= 300)
+        !x->upstream_tried || x->upstream_status >= 300 || tells_end(x) || rests_already(x))
         return false;
-    if (!work_of(x, name, "run", &work)) {
+    if (!work_of(x, name_of(x), "run", &work)) {
         work = x->id;
         work.b[6] = (unsigned char)((work.b[6] & 0x0f) | 0x80);
     }
@@ -319,6 +380,8 @@ static uint64_t sum_told(const struct tap_result *seen, enum sum sum)
 
     if (sum == SUM_INPUT)
         return u->n[USAGE_INPUT] > parts ? u->n[USAGE_INPUT] - parts : 0;
+    if (sum == SUM_OUTPUT)
+        return u->n[USAGE_OUTPUT] - u->n[USAGE_REASONING]; /* a part of it */
     if (sum != SUM_CENTS)
         return u->n[SUMS[sum].field];
     if (!seen->has_provider_cost)
@@ -343,11 +406,11 @@ static void start_claims(struct xchg *x, const struct tap_result *seen)
 
     for (unsigned i = 0; i < SUM_COUNT; i++) {
         struct rise *rise = &x->session->rises[i];
-        uint64_t key = collect_note_key(x, x->route.path_id, SUMS[i].name);
+        uint64_t key = collect_note_key(x, name_of(x), SUMS[i].name);
 
         rise->claim.to = sum_told(seen, (enum sum)i);
         if (rise->claim.to == 0 ||
-            !work_of(x, x->route.path_id, SUMS[i].name, &rise->claim.work) ||
+            !work_of(x, name_of(x), SUMS[i].name, &rise->claim.work) ||
             !collected_rise(collected, key, rise->claim.to, &rise->claim.from))
             continue;
         rise->key = key;
@@ -381,6 +444,14 @@ static bool is_pending(struct xchg *x, struct rise *rise)
     return false;
 }
 
+static bool tells_sums(const struct xchg *x)
+{
+    const struct tap_result *seen = settle_seen(x);
+
+    return x->upstream_status / 100 == 2 && seen->is_session && seen->has_usage &&
+           name_of(x).n > 0 && tells_so_far(x);
+}
+
 bool session_ask(struct xchg *x)
 {
     const struct tap_result *seen = settle_seen(x);
@@ -388,8 +459,7 @@ bool session_ask(struct xchg *x)
 
     if (!x->session->claimed) {
         x->session->claimed = true;
-        if (x->route.endpoint->kind != ENDPOINT_FETCHED || x->upstream_status / 100 != 2 ||
-            !seen->is_session || !seen->has_usage || x->route.path_id.n == 0)
+        if (!tells_sums(x))
             return false;
         start_claims(x, seen);
     }
@@ -434,6 +504,8 @@ bool session_count(struct xchg *x, struct usage *out)
     }
     if (parts > 0)
         usage_set(out, USAGE_INPUT, risen(s, SUM_INPUT) + parts);
+    if (risen(s, SUM_REASONING) > 0)
+        usage_set(out, USAGE_OUTPUT, risen(s, SUM_OUTPUT) + risen(s, SUM_REASONING));
     if (any) /* also where it is 0: the counts are of a session */
         usage_set(out, USAGE_SESSION_MS, risen(s, SUM_MS));
     return any;
@@ -451,9 +523,12 @@ void session_rests(struct xchg *x)
     const struct tap_result *seen = settle_seen(x);
     struct uuid work;
 
-    if (seen->is_at_rest && x->upstream_status / 100 == 2 &&
-        work_of(x, x->route.path_id, "run", &work))
-        collect_release(x, &work);
+    if (!seen->is_at_rest || x->upstream_status / 100 != 2 || !tells_so_far(x) ||
+        !work_of(x, name_of(x), "run", &work))
+        return;
+    collected_set(server_collected(x->worker->server), collect_note_key(x, name_of(x), "rest"),
+                  (uint64_t)clock_wall_us());
+    collect_release(x, &work);
 }
 
 bool session_is_mixed(const struct xchg *x)

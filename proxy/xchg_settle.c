@@ -201,7 +201,8 @@ static void write_record(struct xchg *x)
         log_line(LOG_ERROR, "journal", "could not keep a record", "id=%s", x->id_text);
     count(x, outcome);
     write_log(x, outcome_name(outcome));
-    if (outcome == OUTCOME_OK && x->usage_source == USAGE_PROVIDER && !x->facts.has_max_output &&
+    if (outcome == OUTCOME_OK && x->usage_source == USAGE_PROVIDER && !x->session &&
+        !x->facts.has_max_output &&
         x->usage.n[USAGE_OUTPUT] > 0)
         learnt_note(x->worker->learnt, x->facts.model,
                     x->usage.n[USAGE_OUTPUT] / (x->facts.choices > 1 ? x->facts.choices : 1));

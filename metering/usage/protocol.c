@@ -14,7 +14,7 @@ static const struct protocol PROTOCOLS[] = {
     {.name = "openai",
      BEARER,
      .shape = SHAPE_OPENAI,
-     .tables = ENTRIES_OPENAI | ENTRIES_HOSTS,
+     .tables = ENTRIES_AGENTS | ENTRIES_OPENAI | ENTRIES_HOSTS,
      .prefixes = OPENAI_PREFIXES},
     {.name = "anthropic",
      .credential_header = "x-api-key",
@@ -132,6 +132,8 @@ static enum error_shape dialect_shape(const struct protocol *p, enum dialect dia
         return p->shape == SHAPE_MISTRAL && !stream ? SHAPE_MISTRAL : SHAPE_OPENAI;
     case DIALECT_RESPONSES:
         return stream ? SHAPE_RESPONSES : SHAPE_OPENAI;
+    case DIALECT_AGENTS: /* whose events are named, and hold an error as Anthropic's do */
+        return stream ? SHAPE_ANTHROPIC : SHAPE_OPENAI;
     case DIALECT_ANTHROPIC:
     case DIALECT_SESSION:
         return SHAPE_ANTHROPIC;

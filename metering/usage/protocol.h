@@ -122,6 +122,7 @@ struct request_facts {
     bool sets_to_work; /* of a session: it may run from then on, and take what no bound tells */
     struct strv agent; /* of a session: whose it is to be; empty: not said */
     bool names_model;  /* of a session: the body itself names the model */
+    bool may_mix;      /* of a session: for all that the body says other models may work too */
     uint64_t session_cents; /* of a session: the most that it may cost; 0: not said */
     uint64_t characters;
     uint64_t video_ms;             /* 0: not said */

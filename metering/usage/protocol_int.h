@@ -21,6 +21,7 @@ enum dialect {
     DIALECT_OLLAMA,
     DIALECT_SERVER, /* what servers of open models have of their own */
     DIALECT_SESSION, /* Anthropic's managed agents */
+    DIALECT_AGENTS,  /* OpenAI's */
     DIALECT_GUARD,   /* Bedrock's guardrails by themselves */
 };
 
@@ -75,6 +76,7 @@ enum {
     ENTRIES_COHERE = 32,
     ENTRIES_OLLAMA = 64,
     ENTRIES_BEDROCK = 128,
+    ENTRIES_AGENTS = 256, /* OpenAI's own, which no other that speaks like it has */
 };
 
 /* The shape of errors. */

@@ -42,6 +42,8 @@ const struct reader *reader_find(const struct route *route)
         return &READER_SERVER;
     case DIALECT_SESSION:
         return &READER_SESSION;
+    case DIALECT_AGENTS:
+        return &READER_AGENTS;
     case DIALECT_GUARD:
         return &READER_GUARD;
     }

@@ -247,6 +247,7 @@ extern const struct reader READER_COHERE;
 extern const struct reader READER_OLLAMA;
 extern const struct reader READER_SERVER;
 extern const struct reader READER_SESSION;
+extern const struct reader READER_AGENTS;
 extern const struct reader READER_GUARD;
 
 /* Takes a count from a scalar; null leaves it as it was. */

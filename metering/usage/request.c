@@ -273,12 +273,36 @@ static void on_agent_model(struct request_reading *r, const struct jscan_event *
         r->bad = true;
 }
 
+static void on_agent_name(struct request_reading *r, const struct jscan_event *e)
+{
+    once(r, N_AGENT_NAME);
+    r->agent_name = word_of(e);
+}
+
+static void on_agent_tier(struct request_reading *r, const struct jscan_event *e)
+{
+    r->agent_tier = word_of(e);
+}
+
+static void on_team(struct request_reading *r, const struct jscan_event *e)
+{
+    if (e->what != JSCAN_AT_LEAVE)
+        once(r, N_TEAM);
+}
+
+static void on_team_on(struct request_reading *r, const struct jscan_event *e)
+{
+    r->team_told = true;
+    r->team_on = r->team_on || e->type != JSCAN_FALSE;
+}
+
+/* Cents, as a string or a number. */
 static void on_budget(struct request_reading *r, const struct jscan_event *e)
 {
+    struct strv text = e->type == JSCAN_NUMBER ? e->text : word_of(e);
     uint64_t cents;
 
-    if (strv_parse_u64(word_of(e), USAGE_MAX_COUNT, &cents) &&
-        cents > r->facts->session_cents)
+    if (strv_parse_u64(text, USAGE_MAX_COUNT, &cents) && cents > r->facts->session_cents)
         r->facts->session_cents = cents;
 }
 
@@ -393,6 +417,10 @@ static void (*const FACTS[N_COUNT])(struct request_reading *r, const struct jsca
     [N_AGENT] = on_agent,
     [N_AGENT_MODEL] = on_agent_model,
     [N_BUDGET_AMOUNT] = on_budget,
+    [N_AGENT_NAME] = on_agent_name,
+    [N_AGENT_TIER] = on_agent_tier,
+    [N_TEAM] = on_team,
+    [N_TEAM_ON] = on_team_on,
     [N_GUARDRAIL] = on_guardrail,
     [N_SECONDS] = on_seconds,
     [N_INPUT_FILE] = on_input_file,

@@ -175,12 +175,13 @@ static void conclude_session(struct request_reading *r, const struct route *rout
 {
     struct request_facts *f = r->facts;
 
-    f->agent = r->model_id;
+    f->agent = r->agent_name.n > 0 ? r->agent_name : r->model_id;
     f->model = r->agent_model;
     f->names_model = f->model.n > 0;
-    f->service_tier = STRV_NONE;
+    f->may_mix = r->team_told ? r->team_on : r->agent_name.n > 0;
+    f->service_tier = r->agent_tier;
     f->server_state = true;
-    f->sets_to_work = f->messages > 0 || route->path_id.n > 0;
+    f->sets_to_work = f->messages > 0 || (route->path_id.n > 0 && f->later);
 }
 
 void request_conclude(struct request_reading *r, const struct protocol *p,

@@ -51,7 +51,9 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("previous_interaction_id", N_STATE),
     JSCAN_EDGE("agent", N_AGENT),
     JSCAN_EDGE("guardrailConfig", N_GUARDRAIL), /* Converse */
-    JSCAN_EDGE("budget", N_BUDGET), /* of a session */
+    JSCAN_EDGE("agent_id", N_AGENT_NAME), /* of a session, as all until its events */
+    JSCAN_EDGE("spend_control", N_SPEND),
+    JSCAN_EDGE("budget", N_BUDGET),
     JSCAN_EDGE("events", N_MESSAGES),
     JSCAN_EDGE("initial_events", N_MESSAGES),
     JSCAN_EDGE("model_id", N_MODEL_ID),
@@ -100,7 +102,11 @@ static const struct jscan_edge TOOLS_EDGES[] = {
 static const struct jscan_edge TOOL_CONFIG_EDGES[] = {JSCAN_EDGE("tools", N_TOOLS)};
 /* Managed agents: whose session it is to be, and what it may cost. */
 static const struct jscan_edge AGENT_EDGES[] = {JSCAN_EDGE("id", N_MODEL_ID),
-                                                JSCAN_EDGE("model", N_AGENT_MODEL)};
+                                                JSCAN_EDGE("model", N_AGENT_MODEL),
+                                                JSCAN_EDGE("service_tier", N_AGENT_TIER),
+                                                JSCAN_EDGE("multi_agent", N_TEAM)};
+static const struct jscan_edge TEAM_EDGES[] = {JSCAN_EDGE("enabled", N_TEAM_ON)};
+static const struct jscan_edge SPEND_EDGES[] = {JSCAN_EDGE("limit", N_BUDGET_AMOUNT)};
 static const struct jscan_edge AGENT_MODEL_EDGES[] = {JSCAN_EDGE("id", N_AGENT_MODEL)};
 static const struct jscan_edge BUDGET_EDGES[] = {JSCAN_EDGE("max_list_cost", N_BUDGET_LIMIT)};
 static const struct jscan_edge BUDGET_LIMIT_EDGES[] = {JSCAN_EDGE("amount", N_BUDGET_AMOUNT)};
@@ -219,6 +225,11 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_BUDGET_LIMIT] = {JSCAN_EDGES(BUDGET_LIMIT_EDGES), 0, 0, 0},
     [N_BUDGET_AMOUNT] = {.flags = JSCAN_WANT},
     [N_GUARDRAIL] = {.flags = JSCAN_ENTER},
+    [N_AGENT_NAME] = {.flags = JSCAN_WANT},
+    [N_AGENT_TIER] = {.flags = JSCAN_WANT},
+    [N_TEAM] = {JSCAN_EDGES(TEAM_EDGES), 0, 0, JSCAN_ENTER},
+    [N_TEAM_ON] = {.flags = JSCAN_WANT},
+    [N_SPEND] = {JSCAN_EDGES(SPEND_EDGES), 0, 0, 0},
     [N_BILLING] = {JSCAN_EDGES(BILLING_EDGES), 0, 0, JSCAN_ENTER},
     [N_BILL_TO] = {.flags = JSCAN_WANT | JSCAN_ENTER},
 };

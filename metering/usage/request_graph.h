@@ -66,8 +66,14 @@ enum request_node {
     N_BUDGET_LIMIT,
     N_BUDGET_AMOUNT,
     N_GUARDRAIL,
+    N_AGENT_NAME,
+    N_AGENT_TIER,
+    N_TEAM,
+    N_TEAM_ON,
+    N_SPEND,
     N_COUNT,
 };
+_Static_assert((int)N_COUNT <= 64, "a bit each, where one may stand only once");
 
 /* From N_ROOT on, or from N_WRAPPED. */
 extern const struct jscan_node REQUEST_NODES[N_COUNT];

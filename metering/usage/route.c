@@ -292,6 +292,8 @@ static const struct entry *find_route(const struct protocol *p, struct strv meth
         out->path_model = model_segment(found, path, from);
     if (found->endpoint.kind == ENDPOINT_FETCHED || (found->flags & ENTRY_ADDS))
         out->path_id = wild_part(found, path, from);
+    if (found->flags & ENTRY_SESSION) /* whatever of it is asked for */
+        out->path_id = strv_head(out->path_id, strv_find(out->path_id, '/'));
     out->is_by_path = (found->flags & ENTRY_BY_PATH) != 0;
     out->is_by_name = (found->flags & ENTRY_BY_NAME) != 0;
     out->is_session = (found->flags & ENTRY_SESSION) != 0;

@@ -148,6 +148,56 @@ static const struct entry OPENAI[] = {
     UNKNOWN("live", "", "live/*"),
 };
 
+/* OpenAI's agents: a session runs by itself, and answers tell what it took so far. */
+static const struct entry AGENTS[] = {
+    METERED("agents.sessions", "POST", "agents/sessions", DIALECT_AGENTS,
+            ENTRY_SESSION | ENTRY_LATER),
+    METERED("agents.sessions.events", "POST", "agents/sessions/*/events", DIALECT_AGENTS,
+            ENTRY_SESSION | ENTRY_LATER | ENTRY_ADDS),
+    /* It may change the model: of the turns that follow. */
+    METERED("agents.sessions.update", "POST", "agents/sessions/*", DIALECT_AGENTS,
+            ENTRY_SESSION | ENTRY_ADDS),
+    FETCHED("agents.sessions.fetched", "GET", "agents/sessions/*", DIALECT_AGENTS,
+            ENTRY_SESSION),
+    FETCHED("agents.sessions.stream", "GET", "agents/sessions/*/events", DIALECT_AGENTS,
+            ENTRY_SESSION),
+    FETCHED("agents.sessions.turns", "GET", "agents/sessions/*/turns", DIALECT_AGENTS,
+            ENTRY_SESSION),
+    FETCHED("agents.sessions.turns", "GET", "agents/sessions/*/turns/*", DIALECT_AGENTS,
+            ENTRY_SESSION),
+    FETCHED("agents.sessions.turns", "GET", "agents/sessions/*/subagents/*/turns",
+            DIALECT_AGENTS, ENTRY_SESSION),
+    FETCHED("agents.sessions.turns", "GET", "agents/sessions/*/subagents/*/turns/*",
+            DIALECT_AGENTS, ENTRY_SESSION),
+    FREE("agents.sessions.delete", "DELETE", "agents/sessions/*"),
+    FREE("agents.sessions.artifacts", "DELETE", "agents/sessions/*/artifacts/*"),
+    /* A container may be paid for from then on. */
+    UNTOLD("agents.environments", "POST", "agents/environments"),
+    FREE("agents.environments", "POST", "agents/environments/*/files"),
+    FREE("agents.environments", "POST", "agents/environments/templates"),
+    FREE("agents.environments", "POST", "agents/environments/templates/*"),
+    FREE("agents.environments", "DELETE", "agents/environments/templates/*"),
+    FREE("agents.vaults", "POST", "vaults"),
+    FREE("agents.vaults", "POST", "vaults/*"),
+    FREE("agents.vaults", "DELETE", "vaults/*"),
+    FREE("agents.vaults", "POST", "vaults/*/credentials"),
+    FREE("agents.vaults", "POST", "vaults/*/credentials/*"),
+    FREE("agents.vaults", "DELETE", "vaults/*/credentials/*"),
+    /* What begins sessions without a call may be stopped. */
+    FREE("agents.automations", "POST", "agents/automations/*/pause"),
+    FREE("agents.automations", "DELETE", "agents/automations/*"),
+    UNKNOWN("agents.automations", "POST", "agents/automations"),
+    FREE("read", "GET", "agents/automations"),
+    FREE("read", "GET", "agents/environments"),
+    FREE("read", "GET", "vaults"),
+    FREE("read", "GET", "agents/sessions"),
+    UNKNOWN("agents.completions", "POST", "agents/completions"), /* Mistral's */
+    FETCHED("agents", "POST", "agents", DIALECT_AGENTS, ENTRY_SESSION),
+    FETCHED("agents", "POST", "agents/*", DIALECT_AGENTS, ENTRY_SESSION),
+    FETCHED("agents", "GET", "agents/*", DIALECT_AGENTS, ENTRY_SESSION),
+    FREE("agents.delete", "DELETE", "agents/*"),
+};
+
 static const struct entry HOSTS[] = {
     /* Perplexity */
     METERED("chat.completions", "POST", "sonar", DIALECT_OPENAI, 0),
@@ -414,6 +464,7 @@ const struct route_table ROUTE_TABLES[ROUTE_TABLES_N] = {
     {ENTRIES_OPENAI, LIST(OPENAI)},       {ENTRIES_HOSTS, LIST(HOSTS)},
     {ENTRIES_ANTHROPIC, LIST(ANTHROPIC)}, {ENTRIES_COHERE, LIST(COHERE)},
     {ENTRIES_OLLAMA, LIST(OLLAMA)},       {ENTRIES_BEDROCK, LIST(BEDROCK)},
+    {ENTRIES_AGENTS, LIST(AGENTS)},
 };
 
 const struct live_protocol *live_protocol(const struct endpoint *endpoint)

@@ -19,7 +19,7 @@ struct route_table {
     struct route_list list;
 };
 
-enum { ROUTE_TABLES_N = 8 };
+enum { ROUTE_TABLES_N = 9 };
 
 /* Those of one protocol are looked through in this order. */
 extern const struct route_table ROUTE_TABLES[ROUTE_TABLES_N];

@@ -80,6 +80,7 @@ struct tap_result {
     bool is_session; /* usage and cost are what its session took since it began, so far */
     bool is_at_rest; /* nothing of it runs now, and they tell all */
     bool is_mixed;   /* several models took it, and nothing tells how much each */
+    bool is_rough;   /* by the provider's own word its counts are not what it charges */
     uint64_t session_cents; /* the most that the session may cost; 0: not said */
     char agent_id[TAP_ID_MAX_BYTES]; /* whose it is, or the agent told of; "": not said */
 };

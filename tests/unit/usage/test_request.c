@@ -463,6 +463,57 @@ static void test_sessions(void **state)
     }
 }
 
+static void test_agents_sessions(void **state)
+{
+    static const struct {
+        const char *path, *body;
+        enum rc rc;
+        const char *agent, *model, *tier;
+        bool works, mixes;
+        uint64_t cents;
+    } CASES[] = {
+        {"", "{\"environment\":{\"type\":\"none\",\"model\":\"x\"},\"agent\":{\"model\":\"m\"},"
+             "\"input\":\"abcdefgh\"}", RC_OK, "", "m", "", true, false, 0},
+        {"", "{\"agent\":{\"model\":\"m\",\"service_tier\":\"flex\"},\"input\":[{\"role\":"
+             "\"user\",\"content\":\"abc\"}]}", RC_OK, "", "m", "flex", true, false, 0},
+        {"", "{\"agent_id\":\"a1\",\"input\":null}", RC_OK, "a1", "", "", false, true, 0},
+        {"", "{\"agent_id\":\"a1\",\"agent\":{\"model\":\"m\"},\"spend_control\":"
+             "{\"limit\":250}}", RC_OK, "a1", "m", "", false, true, 250},
+        {"", "{\"agent_id\":\"a1\",\"agent\":{\"model\":\"m\",\"multi_agent\":"
+             "{\"enabled\":false}}}", RC_OK, "a1", "m", "", false, false, 0},
+        {"", "{\"agent\":{\"model\":\"m\",\"multi_agent\":{\"enabled\":true}}}", RC_OK, "",
+         "m", "", false, true, 0},
+        {"", "{\"agent\":{\"model\":\"m\",\"multi_agent\":{\"enabled\":false},"
+             "\"multi_agent\":{\"enabled\":true}}}", RC_BAD, "", "", "", false, false, 0},
+        {"", "{\"agent_id\":\"a1\",\"agent_id\":\"a2\"}", RC_BAD, "", "", "", false, false, 0},
+        {"", "{\"agent\":{\"model\":\"m\"},\"spend_control\":{\"limit\":-5}}", RC_OK, "", "m",
+         "", false, false, 0},
+        {"/s1/events", "{\"events\":[{\"type\":\"agent.session.input.cancel\"}]}", RC_OK, "",
+         "", "", true, false, 0},
+        {"/s1", "{\"metadata\":{\"model\":\"x\"}}", RC_OK, "", "", "", false, false, 0},
+        {"/s1", "{\"agent\":{\"model\":\"n\"}}", RC_OK, "", "n", "", false, false, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        struct request_facts f;
+        char path[64];
+
+        (void)snprintf(path, sizeof(path), "agents/sessions%s", CASES[i].path);
+        assert_int_equal(scan("openai", path, strv_z(CASES[i].body), &f), CASES[i].rc);
+        if (CASES[i].rc != RC_OK)
+            continue;
+        assert_int_equal(f.agent.n, strlen(CASES[i].agent));
+        assert_true(strv_eq(f.model, strv_z(CASES[i].model)));
+        assert_int_equal(f.service_tier.n, strlen(CASES[i].tier));
+        assert_int_equal(f.names_model, CASES[i].model[0] != '\0');
+        assert_int_equal(f.sets_to_work, CASES[i].works);
+        assert_int_equal(f.may_mix, CASES[i].mixes);
+        assert_int_equal(f.session_cents, CASES[i].cents);
+        assert_true(f.server_state);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_bedrock),
         cmocka_unit_test(test_predict),
         cmocka_unit_test(test_sessions),
+        cmocka_unit_test(test_agents_sessions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
