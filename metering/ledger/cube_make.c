@@ -26,7 +26,8 @@ struct cube_make {
     int64_t through, after; /* blocks up to `after` are added up */
     bool is_too_many;
     struct cube_key *keys;
-    struct ledger_row *rows; /* their sums */
+    struct ledger_row *rows; /* their sums, once all are added up */
+    struct row_sums *sums;
     size_t n, cap;
     uint32_t *slots;     /* place of a row plus one; 0: free */
     int64_t *team_combo; /* by id of a combination: the first one of the same team */
@@ -43,6 +44,7 @@ struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t throug
                             .to_us = (day + 1) * rollup_width_us(LEVEL_DAY),
                             .through = through};
     m->slots = xcalloc(SLOTS, sizeof(*m->slots));
+    m->sums = row_sums_new(0);
     return m;
 }
 
@@ -54,6 +56,7 @@ void cube_make_free(struct cube_make *m)
     free(m->rows);
     free(m->slots);
     free(m->team_combo);
+    row_sums_free(m->sums);
     free(m);
 }
 
@@ -220,14 +223,17 @@ enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned bl
         choose_rows(m, p);
         a.rows = m->rows;
         a.n_rows = m->n;
+        a.cap_rows = m->cap;
         if (p->facts.rc == RC_OK && !m->is_too_many)
-            answer_add_block(p);
+            answer_add_block(p, m->sums);
         m->after = block;
     }
     rc = p->facts.rc;
     if (rc != RC_OK)
         *fail = p->facts.fail;
     pick_close(p);
+    if (rc == RC_OK && *done)
+        row_sums_give(m->sums, m->rows, m->n);
     return rc;
 }
 

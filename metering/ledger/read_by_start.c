@@ -39,7 +39,6 @@ static enum rc read_edge(struct answer *a, int64_t from_us, int64_t to_us, int64
 {
     int64_t last_us =
         ends_us < INT64_MAX - LEDGER_LONGEST_US ? ends_us + LEDGER_LONGEST_US : INT64_MAX;
-    struct fact_pick *p;
     enum rc rc;
 
     *q = *a->q;
@@ -50,17 +49,8 @@ static enum rc read_edge(struct answer *a, int64_t from_us, int64_t to_us, int64
     out->periods = xmalloc(sizeof(*out->periods));
     out->periods[0] = (struct answer_period){from_us, to_us, from_us, to_us};
     out->n_periods = 1;
-    p = pick_open(out, ends_us, last_us, true, fail);
-    if (!p)
-        return fail->rc;
-    while (pick_next(p)) {
-        a->fact_rows += p->n_picked;
-        answer_add_block(p);
-    }
-    rc = p->facts.rc;
-    if (rc != RC_OK)
-        *fail = p->facts.fail;
-    pick_close(p);
+    rc = answer_add_requests(out, ends_us, last_us, fail);
+    a->fact_rows += out->fact_rows;
     return rc;
 }
 

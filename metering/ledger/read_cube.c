@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "base/xalloc.h"
 
 /* ---- what there is --------------------------------------------------------------------------
@@ -130,8 +129,9 @@ static unsigned wants(enum cube_kind kind)
     const unsigned any = LEDGER_WANT_REQUESTS | LEDGER_COST_ALONE;
 
     /* Rollups have the histograms of what they tell apart, and requests those of all else. */
-    return any | (kind == CUBE_CLASS ? LEDGER_WANT_BANDS
-                                     : LEDGER_WANT_HISTOGRAM | LEDGER_WANT_PERCENTILES);
+    return any | (kind == CUBE_CLASS
+                      ? LEDGER_WANT_BANDS
+                      : LEDGER_WANT_HISTOGRAM | LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY);
 }
 
 enum rc answer_cube_kind(const struct answer *a, enum cube_kind *out, struct fail *fail)
@@ -176,25 +176,12 @@ bool answer_has_cube(const struct answer *a, int64_t day)
 /* ---- adding
  * --------------------------------------------------------------------------------------- */
 
-enum {
-    CUBE_COUNTS_MAX = 128,
-    CUBE_AMOUNTS_MAX = 16,
-};
-
-/*
- * Sums by row of the answer, a field at a time: those of a field of all rows are near each
- * other, where the sums of one row fill a kilobyte.  They are added to the rows at the end.
- */
 struct adding {
     struct fact_pick *p;
+    struct row_sums *sums;
     int64_t block;
     int64_t number[FACT_BLOCK], priced[FACT_BLOCK];
     money_int least[FACT_BLOCK], most[FACT_BLOCK];
-    size_t cap;                        /* rows that there is room for */
-    uint64_t *count[CUBE_COUNTS_MAX];  /* by number of the field; NULL: nothing yet */
-    money_int *amount[CUBE_AMOUNTS_MAX];
-    uint64_t *n_priced; /* with the next two: NULL, or all three are there */
-    money_int *row_least, *row_most;
 };
 
 /* The stored bytes of a column; empty: zero throughout. Until the statement is reset. */
@@ -235,84 +222,40 @@ static bool get_amounts(struct adding *g, unsigned number, money_int *out)
     return bytes.n && f->rc == RC_OK;
 }
 
-/* Zeroed where it is new, or has become longer. */
-static void *longer(void *was, size_t from, size_t to, size_t bytes)
-{
-    char *is = was ? xrealloc(was, to * bytes) : xmalloc(to * bytes);
-
-    memset(is + (was ? from * bytes : 0), 0, (to - (was ? from : 0)) * bytes);
-    return is;
-}
-
-/* Room for every row that the answer has by now. */
-static void make_room(struct adding *g)
-{
-    size_t cap = g->p->answer->cap_rows;
-
-    if (cap <= g->cap)
-        return;
-    for (size_t k = 0; k < CUBE_COUNTS_MAX; k++) {
-        if (g->count[k])
-            g->count[k] = longer(g->count[k], g->cap, cap, sizeof(*g->count[k]));
-    }
-    for (size_t k = 0; k < CUBE_AMOUNTS_MAX; k++) {
-        if (g->amount[k])
-            g->amount[k] = longer(g->amount[k], g->cap, cap, sizeof(*g->amount[k]));
-    }
-    if (g->n_priced) {
-        g->n_priced = longer(g->n_priced, g->cap, cap, sizeof(*g->n_priced));
-        g->row_least = longer(g->row_least, g->cap, cap, sizeof(*g->row_least));
-        g->row_most = longer(g->row_most, g->cap, cap, sizeof(*g->row_most));
-    }
-    g->cap = cap;
-}
-
-static inline uint64_t plus(uint64_t a, uint64_t b)
-{
-    uint64_t sum;
-
-    return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
-}
-
-static void add_count(struct adding *g, size_t k, const struct sums_field *field)
+static void add_count(struct adding *g, const struct sums_field *field)
 {
     const struct fact_pick *p = g->p;
     uint64_t *to;
 
-    if (!get_numbers(g, field->number, g->number))
+    if (row_sums_spares(g->sums, field->offset) || !get_numbers(g, field->number, g->number))
         return;
-    if (!g->count[k])
-        g->count[k] = longer(NULL, 0, g->cap, sizeof(*g->count[k]));
-    to = g->count[k];
+    to = row_sums_count(g->sums, field->offset);
     for (size_t i = 0; i < p->facts.n; i++) {
         uint64_t n = (uint64_t)g->number[i], *at;
 
         if (p->row[i] == PICK_NONE)
             continue;
         at = &to[p->row[i]];
-        *at = field->is_most ? (n > *at ? n : *at) : plus(*at, n);
+        *at = field->is_most ? (n > *at ? n : *at) : row_sums_plus(*at, n);
     }
 }
 
-static void add_amount(struct adding *g, size_t k, const struct sums_field *field)
+static void add_amount(struct adding *g, const struct sums_field *field)
 {
     const struct fact_pick *p = g->p;
     money_int *to;
 
-    if (!get_amounts(g, field->number, g->least))
+    if (row_sums_spares(g->sums, field->offset) || !get_amounts(g, field->number, g->least))
         return;
-    if (!g->amount[k])
-        g->amount[k] = longer(NULL, 0, g->cap, sizeof(*g->amount[k]));
-    to = g->amount[k];
+    to = row_sums_amount(g->sums, field->offset);
     for (size_t i = 0; i < p->facts.n; i++) {
         if (p->row[i] != PICK_NONE)
-            to[p->row[i]] = ledger_money_add((struct money){to[p->row[i]]},
-                                             (struct money){g->least[i]})
-                                .atto;
+            row_sums_add_money(&to[p->row[i]], g->least[i]);
     }
 }
 
-static void add_extremes(struct adding *g, const struct sums_field *priced)
+static void add_extremes(struct adding *g, const struct sums_field *priced,
+                         const struct row_extremes *to)
 {
     const struct fact_pick *p = g->p;
     size_t bytes = p->facts.n * sizeof(g->least[0]);
@@ -323,85 +266,17 @@ static void add_extremes(struct adding *g, const struct sums_field *priced)
         memset(g->least, 0, bytes);
     if (!get_amounts(g, CUBE_COST_MAX, g->most))
         memset(g->most, 0, bytes);
-    if (!g->n_priced) {
-        g->n_priced = longer(NULL, 0, g->cap, sizeof(*g->n_priced));
-        g->row_least = longer(NULL, 0, g->cap, sizeof(*g->row_least));
-        g->row_most = longer(NULL, 0, g->cap, sizeof(*g->row_most));
-    }
     for (size_t i = 0; p->facts.rc == RC_OK && i < p->facts.n; i++) {
         int32_t row = p->row[i];
 
         if (row == PICK_NONE || g->priced[i] == 0)
             continue;
-        if (g->n_priced[row] == 0 || g->least[i] < g->row_least[row])
-            g->row_least[row] = g->least[i];
-        if (g->n_priced[row] == 0 || g->most[i] > g->row_most[row])
-            g->row_most[row] = g->most[i];
-        g->n_priced[row] = plus(g->n_priced[row], (uint64_t)g->priced[i]);
+        if (to->priced[row] == 0 || g->least[i] < to->least[row])
+            to->least[row] = g->least[i];
+        if (to->priced[row] == 0 || g->most[i] > to->most[row])
+            to->most[row] = g->most[i];
+        to->priced[row] = row_sums_plus(to->priced[row], (uint64_t)g->priced[i]);
     }
-}
-
-/* ---- to the rows -------------------------------------------------------------------------- */
-
-static void give_extremes(const struct adding *g, size_t row, struct ledger_sums *s)
-{
-    if (g->n_priced[row] == 0)
-        return;
-    if (s->priced == 0 || g->row_least[row] < s->cost_min.atto)
-        s->cost_min.atto = g->row_least[row];
-    if (s->priced == 0 || g->row_most[row] > s->cost_max.atto)
-        s->cost_max.atto = g->row_most[row];
-    s->priced = plus(s->priced, g->n_priced[row]);
-}
-
-/* Fields of which there is anything. */
-struct giving {
-    struct sums_field count_field[CUBE_COUNTS_MAX], amount_field[CUBE_AMOUNTS_MAX];
-    const uint64_t *count[CUBE_COUNTS_MAX];
-    const money_int *amount[CUBE_AMOUNTS_MAX];
-    size_t n_counts, n_amounts;
-};
-
-static void find_fields(const struct adding *g, struct giving *out)
-{
-    out->n_counts = out->n_amounts = 0;
-    for (unsigned k = 0; ledger_sums_count(k, &out->count_field[out->n_counts]); k++) {
-        if (g->count[k])
-            out->count[out->n_counts++] = g->count[k];
-    }
-    for (unsigned k = 0; ledger_sums_amount(k, &out->amount_field[out->n_amounts]); k++) {
-        if (g->amount[k])
-            out->amount[out->n_amounts++] = g->amount[k];
-    }
-}
-
-static void give_row(const struct giving *f, size_t row, struct ledger_sums *s)
-{
-    for (size_t k = 0; k < f->n_counts; k++) {
-        uint64_t *to = (uint64_t *)(void *)((char *)s + f->count_field[k].offset);
-        uint64_t n = f->count[k][row];
-
-        *to = f->count_field[k].is_most ? (n > *to ? n : *to) : plus(*to, n);
-    }
-    for (size_t k = 0; k < f->n_amounts; k++) {
-        struct money *to = (struct money *)(void *)((char *)s + f->amount_field[k].offset);
-
-        *to = ledger_money_add(*to, (struct money){f->amount[k][row]});
-    }
-}
-
-static void give_rows(const struct adding *g)
-{
-    struct answer *a = g->p->answer;
-    struct giving *f = xcalloc(1, sizeof(*f));
-
-    find_fields(g, f);
-    for (size_t row = 0; row < a->n_rows && row < g->cap; row++) {
-        give_row(f, row, &a->rows[row].sums);
-        if (g->n_priced)
-            give_extremes(g, row, &a->rows[row].sums);
-    }
-    free(f);
 }
 
 /* ---- bands -------------------------------------------------------------------------------- */
@@ -456,86 +331,24 @@ static void add_bands(struct adding *g)
     }
 }
 
-static bool is_detail(size_t offset)
-{
-    static const size_t details[] = {
-        offsetof(struct ledger_sums, errors),      offsetof(struct ledger_sums, error_cost),
-        offsetof(struct ledger_sums, retries),     offsetof(struct ledger_sums, streams),
-        offsetof(struct ledger_sums, repeats),     offsetof(struct ledger_sums, repeat_cost),
-        offsetof(struct ledger_sums, cacheable),   offsetof(struct ledger_sums, late_priced),
-        offsetof(struct ledger_sums, correction_cost)};
-
-    for (size_t i = 0; i < sizeof(details) / sizeof(*details); i++) {
-        if (offset == details[i])
-            return true;
-    }
-    return (offset >= offsetof(struct ledger_sums, by_outcome) &&
-            offset < offsetof(struct ledger_sums, errors)) ||
-           (offset >= offsetof(struct ledger_sums, reported) &&
-            offset < offsetof(struct ledger_sums, cost));
-}
-
-static bool is_part_spared(unsigned want, size_t offset)
-{
-    bool is_tokens = offset >= offsetof(struct ledger_sums, tokens) &&
-                     offset < offsetof(struct ledger_sums, cost);
-    bool is_transport = offset >= offsetof(struct ledger_sums, latency_us) &&
-                        offset <= offsetof(struct ledger_sums, bytes_out);
-
-    is_transport |= offset == offsetof(struct ledger_sums, provider_costs) ||
-                    offset == offsetof(struct ledger_sums, provider_cost);
-    return (is_tokens && want & LEDGER_SPARE_TOKENS) ||
-           (want & LEDGER_SPARE_DETAILS && is_detail(offset)) ||
-           (want & LEDGER_SPARE_CEILING &&
-            offset == offsetof(struct ledger_sums, cost_ceil_nano)) ||
-           (is_transport && want & LEDGER_SPARE_TRANSPORT);
-}
-
-static bool is_spared(unsigned want, size_t offset)
-{
-    if (!want_is_cost_alone(want))
-        return is_part_spared(want, offset);
-    return offset != offsetof(struct ledger_sums, requests) &&
-           offset != offsetof(struct ledger_sums, unpriced) &&
-           offset != offsetof(struct ledger_sums, cost);
-}
-
 static void add_block(struct adding *g)
 {
     const struct fact_pick *p = g->p;
-    const unsigned want = p->answer->want;
+    struct row_extremes extremes;
     struct sums_field field;
 
-    make_room(g);
+    row_sums_make_room(g->sums, p->answer->cap_rows);
     for (unsigned k = 0; p->facts.rc == RC_OK && ledger_sums_count(k, &field); k++) {
-        ASSERT(k < CUBE_COUNTS_MAX);
         if (field.offset == offsetof(struct ledger_sums, priced) &&
-            !(want & LEDGER_SPARE_DETAILS))
-            add_extremes(g, &field);
-        else if (!is_spared(want, field.offset))
-            add_count(g, k, &field);
+            row_sums_extremes(g->sums, &extremes))
+            add_extremes(g, &field, &extremes);
+        else
+            add_count(g, &field);
     }
-    for (unsigned k = 0; p->facts.rc == RC_OK && ledger_sums_amount(k, &field); k++) {
-        ASSERT(k < CUBE_AMOUNTS_MAX);
-        if (!is_spared(want, field.offset))
-            add_amount(g, k, &field);
-    }
-    if (p->facts.rc == RC_OK && want & LEDGER_WANT_BANDS)
+    for (unsigned k = 0; p->facts.rc == RC_OK && ledger_sums_amount(k, &field); k++)
+        add_amount(g, &field);
+    if (p->facts.rc == RC_OK && p->answer->want & LEDGER_WANT_BANDS)
         add_bands(g);
-}
-
-static void adding_free(struct adding *g)
-{
-    for (size_t k = 0; g && k < CUBE_COUNTS_MAX; k++)
-        free(g->count[k]);
-    for (size_t k = 0; g && k < CUBE_AMOUNTS_MAX; k++)
-        free(g->amount[k]);
-    if (g) {
-        free(g->n_priced);
-        free(g->row_least);
-        free(g->row_most);
-    }
-    free(g);
 }
 
 static void add_cube(struct adding *g, const struct cube_place *c)
@@ -560,13 +373,12 @@ static void add_cube(struct adding *g, const struct cube_place *c)
     p->facts.place = NULL;
 }
 
-enum rc answer_add_cubes(struct fact_pick *p, int64_t from_us, int64_t to_us, struct fail *fail)
+void answer_add_cubes(struct fact_pick *p, struct row_sums *sums, int64_t from_us, int64_t to_us)
 {
     const struct answer *a = p->answer;
     const struct cube_index *x = &a->reader->cubes;
     int64_t day_us = rollup_width_us(LEVEL_DAY);
     struct adding *g = NULL;
-    enum rc rc;
 
     for (size_t i = 0; i < x->n[a->cube_kind] && p->facts.rc == RC_OK; i++) {
         const struct cube_place *c = &x->days[a->cube_kind][i];
@@ -577,14 +389,9 @@ enum rc answer_add_cubes(struct fact_pick *p, int64_t from_us, int64_t to_us, st
         if (!g)
             g = xcalloc(1, sizeof(*g));
         g->p = p;
+        g->sums = sums;
         pick_leave_out(p, c);
         add_cube(g, c);
     }
-    if (g && p->facts.rc == RC_OK)
-        give_rows(g);
-    adding_free(g);
-    rc = p->facts.rc;
-    if (rc != RC_OK)
-        *fail = p->facts.fail;
-    return rc;
+    free(g);
 }

@@ -20,9 +20,9 @@ enum rc answer_cube_kind(const struct answer *a, enum cube_kind *out,
 bool answer_has_cube(const struct answer *a, int64_t day);
 /*
  * Adds the cubes of the days that lie within [from, to) and within a period each, and notes
- * in p which requests are in them.
+ * in p which requests are in them.  What fails is noted in p->facts.
  */
-enum rc answer_add_cubes(struct fact_pick *p, int64_t from_us, int64_t to_us,
-                         struct fail *fail) RC_MUST;
+void answer_add_cubes(struct fact_pick *p, struct row_sums *sums, int64_t from_us,
+                      int64_t to_us);
 
 #endif

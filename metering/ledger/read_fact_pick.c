@@ -654,5 +654,6 @@ void pick_close(struct fact_pick *p)
     free(p->combo_of);
     free(p->row_of);
     free(p->left_out);
+    free(p->marks);
     free(p);
 }

@@ -5,6 +5,7 @@
 #define METERING_LEDGER_READ_FACT_PICK_H
 
 #include "metering/ledger/read_fact.h"
+#include "metering/ledger/read_row_sums.h"
 
 enum {
     PICK_NONE = -1,   /* the request is in no row */
@@ -52,7 +53,8 @@ struct fact_pick {
     struct cube_place *left_out; /* days whose requests, up to a block, are not picked */
     size_t n_left_out;
 
-    int32_t row[FACT_BLOCK]; /* of the block at hand: place in the answer's rows */
+    struct pick_marks *marks; /* of read_fact_sums.c; NULL: not needed yet */
+    int32_t row[FACT_BLOCK];  /* of the block at hand: place in the answer's rows */
     size_t n_picked;         /* requests that have one */
 };
 
@@ -69,8 +71,11 @@ bool pick_next(struct fact_pick *p);
 bool pick_here(struct fact_pick *p);
 /* From now on requests of the day that are in blocks up to its `through` are none. Days ascend. */
 void pick_leave_out(struct fact_pick *p, const struct cube_place *day);
-/* read_fact_sums.c: adds the requests that are picked to their rows, as the answer wants. */
-void answer_add_block(struct fact_pick *p);
+/*
+ * read_fact_sums.c: adds the requests that are picked, as the answer wants: their sums to those
+ * of their rows, histograms and bands to the rows.
+ */
+void answer_add_block(struct fact_pick *p, struct row_sums *sums);
 
 /*
  * The text of a field that is none of the combination, from its column's value; valid

@@ -23,22 +23,6 @@ enum rc answer_can_use_facts(const struct answer *a, bool *can, struct fail *fai
     return *can ? facts_look(a->reader, can, fail) : RC_OK;
 }
 
-static inline void add(uint64_t *to, uint64_t n)
-{
-    if (__builtin_add_overflow(*to, n, to))
-        *to = UINT64_MAX;
-}
-
-static inline void add_money(struct money *to, money_int n)
-{
-    money_int sum;
-
-    if (__builtin_add_overflow(to->atto, n, &sum))
-        *to = ledger_money_add(*to, (struct money){n});
-    else
-        to->atto = sum;
-}
-
 static inline uint64_t ceil_nano(money_int cost)
 {
     int64_t nano;
@@ -51,201 +35,287 @@ static inline uint64_t ceil_nano(money_int cost)
     return nano > 0 ? (uint64_t)nano : 0;
 }
 
-/* ---- of a request ----------------------------------------------------------------------- */
+/* ---- of a block --------------------------------------------------------------------------- */
 
-struct columns {
-    const int64_t *attempt, *flags, *bucket;
-    const money_int *cost, *list;
+/* What the requests of a block are, one byte each. */
+struct pick_marks {
+    unsigned char is_request[FACT_BLOCK]; /* no correction */
+    unsigned char is_late[FACT_BLOCK];    /* a price of a request that had none */
+    unsigned char is_priced[FACT_BLOCK];
+    unsigned char has_cost[FACT_BLOCK];
+    unsigned char outcome[FACT_BLOCK], source[FACT_BLOCK], price[FACT_BLOCK];
+    unsigned char some[FACT_BLOCK]; /* those that are added at the moment */
+    money_int list[FACT_BLOCK];
 };
 
-static void add_extremes(struct ledger_sums *s, money_int cost)
+struct adding {
+    struct fact_pick *p;
+    struct row_sums *sums;
+    const int64_t *attempt, *flags;
+    const money_int *cost; /* NULL: no cost throughout */
+    struct pick_marks *is;
+};
+
+static void mark(struct adding *g, const int64_t *combo)
 {
-    /* priced counts this one already. */
-    if (s->priced == 1 || cost < s->cost_min.atto)
-        s->cost_min.atto = cost;
-    if (s->priced == 1 || cost > s->cost_max.atto)
-        s->cost_max.atto = cost;
+    const struct fact_pick *p = g->p;
+    struct pick_marks *is = g->is;
+
+    for (size_t i = 0; i < p->facts.n; i++) {
+        int64_t attempt = g->attempt ? g->attempt[i] : 0;
+
+        is->is_request[i] = attempt >= 0;
+        is->is_late[i] = attempt == ATTEMPT_LATE_PRICE;
+        is->is_priced[i] = attempt >= 0 && g->flags && (g->flags[i] & FACT_IS_PRICED) != 0;
+        is->has_cost[i] = is->is_priced[i] | !is->is_request[i];
+    }
+    for (size_t i = 0; i < p->facts.n; i++) {
+        const struct combo *c = p->combo_of[combo ? combo[i] : 0];
+
+        if (p->row[i] == PICK_NONE)
+            continue;
+        is->outcome[i] = (unsigned char)c->outcome;
+        is->source[i] = (unsigned char)c->usage_source;
+        is->price[i] = (unsigned char)c->price_status;
+    }
 }
 
-static void add_correction(struct ledger_sums *s, const struct combo *c, bool is_late_price,
-                           money_int cost, money_int list)
+static bool any_of(const unsigned char *is, size_t n)
 {
-    add(&s->corrections, 1);
-    add_money(&s->cost, cost);
-    add_money(&s->correction_cost, cost);
-    add_money(&s->list, list);
-    if (outcome_is_error(c->outcome))
-        add_money(&s->error_cost, cost);
-    if (c->usage_source == USAGE_PARTIAL || c->usage_source == USAGE_ESTIMATED)
-        add_money(&s->estimated_cost, cost);
-    if (!is_late_price)
+    unsigned char any = 0;
+
+    for (size_t i = 0; i < n; i++)
+        any |= is[i];
+    return any != 0;
+}
+
+/* One for each request that is marked. */
+static void count(struct adding *g, size_t offset, const unsigned char *is)
+{
+    const struct fact_pick *p = g->p;
+    uint64_t *to;
+
+    if (row_sums_spares(g->sums, offset) || !any_of(is, p->facts.n))
         return;
-    add(&s->priced, 1);
-    add(&s->late_priced, 1);
-    add_extremes(s, cost);
-}
-
-static void add_priced(struct ledger_sums *s, const struct combo *c, int64_t flags,
-                       money_int cost, money_int list)
-{
-    add(&s->priced, 1);
-    add(&s->price_partial, c->price_status == PRICE_PARTIAL);
-    add_money(&s->cost, cost);
-    add_money(&s->list, list);
-    add(&s->cost_ceil_nano, ceil_nano(cost));
-    add_extremes(s, cost);
-    if (outcome_is_error(c->outcome))
-        add_money(&s->error_cost, cost);
-    if (c->usage_source == USAGE_PARTIAL || c->usage_source == USAGE_ESTIMATED)
-        add_money(&s->estimated_cost, cost);
-    if (flags & FACT_IS_REPEAT)
-        add_money(&s->repeat_cost, cost);
-}
-
-/* What LEDGER_SPARE_DETAILS leaves. */
-static void add_plain(struct fact_pick *p, const struct columns *k)
-{
-    const int64_t *combo = facts_number(&p->facts, FACT_COMBO);
-
+    to = row_sums_count(g->sums, offset);
     for (size_t i = 0; i < p->facts.n; i++) {
-        const struct combo *c = p->combo_of[combo ? combo[i] : 0];
-        int64_t attempt = k->attempt ? k->attempt[i] : 0;
-        bool is_priced = k->flags && k->flags[i] & FACT_IS_PRICED;
-        money_int cost = k->cost ? k->cost[i] : 0, list = cost + (k->list ? k->list[i] : 0);
-        struct ledger_sums *s;
-
-        if (p->row[i] == PICK_NONE)
-            continue;
-        s = &p->answer->rows[p->row[i]].sums;
-        if (attempt < 0) {
-            add(&s->corrections, 1);
-            add(&s->priced, attempt == ATTEMPT_LATE_PRICE);
-        } else {
-            add(&s->requests, 1);
-            add(&s->by_usage_source[c->usage_source], 1);
-            add(&s->priced, is_priced);
-            add(&s->unpriced, !is_priced);
-        }
-        if (attempt >= 0 && !is_priced)
-            continue;
-        add_money(&s->cost, cost);
-        add_money(&s->list, list);
-        if (c->usage_source == USAGE_PARTIAL || c->usage_source == USAGE_ESTIMATED)
-            add_money(&s->estimated_cost, cost);
-        if (attempt < 0)
-            continue;
-        add(&s->price_partial, c->price_status == PRICE_PARTIAL);
-        add(&s->cost_ceil_nano, ceil_nano(cost));
+        if (p->row[i] != PICK_NONE)
+            to[p->row[i]] = row_sums_plus(to[p->row[i]], is[i]);
     }
 }
 
-static void add_requests(struct fact_pick *p, const struct columns *k)
+/* The amounts of the requests that are marked. */
+static void sum(struct adding *g, size_t offset, const unsigned char *is, const money_int *v)
 {
-    const int64_t *combo = facts_number(&p->facts, FACT_COMBO);
+    const struct fact_pick *p = g->p;
+    money_int *to;
+
+    if (row_sums_spares(g->sums, offset) || !v || !any_of(is, p->facts.n))
+        return;
+    to = row_sums_amount(g->sums, offset);
+    for (size_t i = 0; i < p->facts.n; i++) {
+        if (p->row[i] != PICK_NONE && is[i])
+            row_sums_add_money(&to[p->row[i]], v[i]);
+    }
+}
+
+/* A field for each value of what is told apart. */
+static void count_each(struct adding *g, size_t offset, unsigned n, const unsigned char *value)
+{
+    for (unsigned v = 0; v < n; v++) {
+        for (size_t i = 0; i < g->p->facts.n; i++)
+            g->is->some[i] = g->is->is_request[i] & (value[i] == v);
+        count(g, offset + v * sizeof(uint64_t), g->is->some);
+    }
+}
+
+static void count_flag(struct adding *g, size_t offset, int64_t flag)
+{
+    if (!g->flags)
+        return;
+    for (size_t i = 0; i < g->p->facts.n; i++)
+        g->is->some[i] = g->is->is_request[i] & ((g->flags[i] & flag) != 0);
+    count(g, offset, g->is->some);
+}
+
+/* ---- requests and costs -------------------------------------------------------------------- */
+
+static void add_extremes(struct adding *g, const struct row_extremes *to)
+{
+    const struct fact_pick *p = g->p;
 
     for (size_t i = 0; i < p->facts.n; i++) {
-        const struct combo *c = p->combo_of[combo ? combo[i] : 0];
-        int64_t attempt = k->attempt ? k->attempt[i] : 0, flags = k->flags ? k->flags[i] : 0;
-        money_int cost = k->cost ? k->cost[i] : 0, list = cost + (k->list ? k->list[i] : 0);
-        struct ledger_sums *s;
+        money_int cost = g->cost ? g->cost[i] : 0;
+        int32_t row = p->row[i];
 
-        if (p->row[i] == PICK_NONE)
+        if (row == PICK_NONE || !(g->is->is_priced[i] | g->is->is_late[i]))
             continue;
-        s = &p->answer->rows[p->row[i]].sums;
-        if (attempt < 0) {
-            add_correction(s, c, attempt == ATTEMPT_LATE_PRICE, cost, list);
-            continue;
-        }
-        add(&s->requests, 1);
-        add(&s->by_outcome[c->outcome], 1);
-        add(&s->errors, outcome_is_error(c->outcome));
-        add(&s->by_usage_source[c->usage_source], 1);
-        add(&s->retries, attempt > 1);
-        add(&s->streams, (flags & FACT_IS_STREAM) != 0);
-        add(&s->repeats, (flags & FACT_IS_REPEAT) != 0);
-        add(&s->cacheable, (flags & FACT_IS_CACHEABLE) != 0);
-        if (flags & FACT_IS_PRICED)
-            add_priced(s, c, flags, cost, list);
-        else
-            add(&s->unpriced, 1);
+        if (to->priced[row] == 0 || cost < to->least[row])
+            to->least[row] = cost;
+        if (to->priced[row] == 0 || cost > to->most[row])
+            to->most[row] = cost;
+        to->priced[row] = row_sums_plus(to->priced[row], 1);
     }
+}
+
+static void add_priced(struct adding *g)
+{
+    struct row_extremes extremes;
+    struct pick_marks *is = g->is;
+    size_t n = g->p->facts.n;
+
+    if (row_sums_extremes(g->sums, &extremes)) {
+        add_extremes(g, &extremes);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            is->some[i] = is->is_priced[i] | is->is_late[i];
+        count(g, offsetof(struct ledger_sums, priced), is->some);
+    }
+    for (size_t i = 0; i < n; i++)
+        is->some[i] = is->is_request[i] & !is->is_priced[i];
+    count(g, offsetof(struct ledger_sums, unpriced), is->some);
+    for (size_t i = 0; i < n; i++)
+        is->some[i] = is->is_priced[i] & (is->price[i] == PRICE_PARTIAL);
+    count(g, offsetof(struct ledger_sums, price_partial), is->some);
+}
+
+static void add_requests(struct adding *g)
+{
+    struct pick_marks *is = g->is;
+
+    count(g, offsetof(struct ledger_sums, requests), is->is_request);
+    count_each(g, offsetof(struct ledger_sums, by_usage_source), USAGE_ESTIMATED + 1, is->source);
+    add_priced(g);
+    for (size_t i = 0; i < g->p->facts.n; i++)
+        is->some[i] = !is->is_request[i];
+    count(g, offsetof(struct ledger_sums, corrections), is->some);
+    if (row_sums_spares(g->sums, offsetof(struct ledger_sums, errors)))
+        return;
+    count(g, offsetof(struct ledger_sums, late_priced), is->is_late);
+    count_each(g, offsetof(struct ledger_sums, by_outcome), OUTCOME_COUNT, is->outcome);
+    for (size_t i = 0; i < g->p->facts.n; i++)
+        is->some[i] = is->is_request[i] & outcome_is_error(is->outcome[i]);
+    count(g, offsetof(struct ledger_sums, errors), is->some);
+    for (size_t i = 0; i < g->p->facts.n; i++)
+        is->some[i] = g->attempt && g->attempt[i] > 1;
+    count(g, offsetof(struct ledger_sums, retries), is->some);
+    count_flag(g, offsetof(struct ledger_sums, streams), FACT_IS_STREAM);
+    count_flag(g, offsetof(struct ledger_sums, repeats), FACT_IS_REPEAT);
+    count_flag(g, offsetof(struct ledger_sums, cacheable), FACT_IS_CACHEABLE);
+}
+
+static void add_ceilings(struct adding *g)
+{
+    const size_t offset = offsetof(struct ledger_sums, cost_ceil_nano);
+    const struct fact_pick *p = g->p;
+    uint64_t *to;
+
+    if (!g->cost || row_sums_spares(g->sums, offset))
+        return;
+    to = row_sums_count(g->sums, offset);
+    for (size_t i = 0; i < p->facts.n; i++) {
+        if (p->row[i] != PICK_NONE && g->is->is_priced[i])
+            to[p->row[i]] = row_sums_plus(to[p->row[i]], ceil_nano(g->cost[i]));
+    }
+}
+
+static void add_costs(struct adding *g)
+{
+    const money_int *less = facts_amount(&g->p->facts, FACT_LIST), *list = g->cost;
+    struct pick_marks *is = g->is;
+    size_t n = g->p->facts.n;
+
+    for (size_t i = 0; less && i < n; i++)
+        is->list[i] = (g->cost ? g->cost[i] : 0) + less[i];
+    list = less ? is->list : g->cost;
+    sum(g, offsetof(struct ledger_sums, cost), is->has_cost, g->cost);
+    sum(g, offsetof(struct ledger_sums, list), is->has_cost, list);
+    add_ceilings(g);
+    for (size_t i = 0; i < n; i++)
+        is->some[i] = is->has_cost[i] &
+                      ((is->source[i] == USAGE_PARTIAL) | (is->source[i] == USAGE_ESTIMATED));
+    sum(g, offsetof(struct ledger_sums, estimated_cost), is->some, g->cost);
+    if (row_sums_spares(g->sums, offsetof(struct ledger_sums, error_cost)))
+        return;
+    for (size_t i = 0; i < n; i++)
+        is->some[i] = is->has_cost[i] & outcome_is_error(is->outcome[i]);
+    sum(g, offsetof(struct ledger_sums, error_cost), is->some, g->cost);
+    for (size_t i = 0; i < n; i++)
+        is->some[i] = !is->is_request[i];
+    sum(g, offsetof(struct ledger_sums, correction_cost), is->some, g->cost);
+    for (size_t i = 0; i < n; i++)
+        is->some[i] = is->is_priced[i] & ((g->flags[i] & FACT_IS_REPEAT) != 0);
+    sum(g, offsetof(struct ledger_sums, repeat_cost), is->some, g->cost);
 }
 
 /* ---- columns of their own ------------------------------------------------------------------
  */
 
-static void add_tokens(struct fact_pick *p)
+static void add_tokens(struct adding *g)
 {
+    struct fact_pick *p = g->p;
     const int64_t *has = facts_number(&p->facts, FACT_HAS);
     uint64_t any = 0;
 
     for (size_t i = 0; has && i < p->facts.n; i++)
         any |= (uint64_t)has[i];
     for (unsigned f = 0; f < USAGE_COUNT; f++) {
+        const size_t sums = offsetof(struct ledger_sums, tokens) + f * sizeof(uint64_t);
         unsigned number = wire_usage((enum usage_field)f) & 31;
         const int64_t *tokens;
+        uint64_t *to;
 
         if (!(any >> number & 1))
             continue;
-        tokens = facts_number(&p->facts, FACT_USAGE + number);
-        for (size_t i = 0; i < p->facts.n; i++) {
-            struct ledger_sums *s;
-
-            if (p->row[i] == PICK_NONE || !((uint64_t)has[i] >> number & 1))
-                continue;
-            s = &p->answer->rows[p->row[i]].sums;
-            add(&s->reported[f], 1);
-            if (tokens)
-                add(&s->tokens[f], (uint64_t)tokens[i]);
+        for (size_t i = 0; i < p->facts.n; i++)
+            g->is->some[i] = (uint64_t)has[i] >> number & 1;
+        count(g, offsetof(struct ledger_sums, reported) + f * sizeof(uint64_t), g->is->some);
+        tokens = row_sums_spares(g->sums, sums) ? NULL
+                                                : facts_number(&p->facts, FACT_USAGE + number);
+        to = tokens ? row_sums_count(g->sums, sums) : NULL;
+        for (size_t i = 0; to && i < p->facts.n; i++) {
+            if (p->row[i] != PICK_NONE && g->is->some[i])
+                to[p->row[i]] = row_sums_plus(to[p->row[i]], (uint64_t)tokens[i]);
         }
     }
 }
 
-static void add_column(struct fact_pick *p, unsigned column, size_t sum, size_t most)
+/* most: of the field that holds the greatest, or the same as sum where there is none. */
+static void add_column(struct adding *g, unsigned column, size_t sum_at, size_t most_at)
 {
-    const int64_t *v = facts_number(&p->facts, column);
+    struct fact_pick *p = g->p;
+    const int64_t *v =
+        row_sums_spares(g->sums, sum_at) ? NULL : facts_number(&p->facts, column);
+    uint64_t *to = v ? row_sums_count(g->sums, sum_at) : NULL;
+    uint64_t *most = v && most_at != sum_at ? row_sums_count(g->sums, most_at) : NULL;
 
-    for (size_t i = 0; v && i < p->facts.n; i++) {
-        char *s;
-
-        if (p->row[i] == PICK_NONE)
-            continue;
-        s = (char *)&p->answer->rows[p->row[i]].sums;
-        add((uint64_t *)(void *)(s + sum), (uint64_t)v[i]);
-        if (most != sum && (uint64_t)v[i] > *(uint64_t *)(void *)(s + most))
-            *(uint64_t *)(void *)(s + most) = (uint64_t)v[i];
+    for (size_t i = 0; to && i < p->facts.n; i++) {
+        if (p->row[i] != PICK_NONE)
+            to[p->row[i]] = row_sums_plus(to[p->row[i]], (uint64_t)v[i]);
+    }
+    for (size_t i = 0; most && i < p->facts.n; i++) {
+        if (p->row[i] != PICK_NONE && (uint64_t)v[i] > most[p->row[i]])
+            most[p->row[i]] = (uint64_t)v[i];
     }
 }
 
-static void add_flagged(struct fact_pick *p, const int64_t *attempt, const int64_t *flags)
+static void add_transport(struct adding *g)
 {
-    const money_int *stated = facts_amount(&p->facts, FACT_PROVIDER);
-
-    for (size_t i = 0; flags && i < p->facts.n; i++) {
-        struct ledger_sums *s;
-
-        if (p->row[i] == PICK_NONE || (attempt && attempt[i] < 0))
-            continue;
-        s = &p->answer->rows[p->row[i]].sums;
-        add(&s->first_bytes, (flags[i] & FACT_HAS_FIRST_BYTE) != 0);
-        if (flags[i] & FACT_HAS_PROVIDER_COST) {
-            add(&s->provider_costs, 1);
-            add_money(&s->provider_cost, stated ? stated[i] : 0);
-        }
-    }
-}
-
-static void add_transport(struct fact_pick *p, const struct columns *k)
-{
-    add_column(p, FACT_LATENCY, offsetof(struct ledger_sums, latency_us),
+    add_column(g, FACT_LATENCY, offsetof(struct ledger_sums, latency_us),
                offsetof(struct ledger_sums, latency_max_us));
-    add_column(p, FACT_FIRST_BYTE, offsetof(struct ledger_sums, first_byte_us),
+    add_column(g, FACT_FIRST_BYTE, offsetof(struct ledger_sums, first_byte_us),
                offsetof(struct ledger_sums, first_byte_max_us));
-    add_column(p, FACT_BYTES_IN, offsetof(struct ledger_sums, bytes_in),
+    add_column(g, FACT_BYTES_IN, offsetof(struct ledger_sums, bytes_in),
                offsetof(struct ledger_sums, bytes_in));
-    add_column(p, FACT_BYTES_OUT, offsetof(struct ledger_sums, bytes_out),
+    add_column(g, FACT_BYTES_OUT, offsetof(struct ledger_sums, bytes_out),
                offsetof(struct ledger_sums, bytes_out));
-    add_flagged(p, k->attempt, k->flags);
+    if (row_sums_spares(g->sums, offsetof(struct ledger_sums, first_bytes)))
+        return;
+    count_flag(g, offsetof(struct ledger_sums, first_bytes), FACT_HAS_FIRST_BYTE);
+    count_flag(g, offsetof(struct ledger_sums, provider_costs), FACT_HAS_PROVIDER_COST);
+    if (g->flags) /* some still says who has one */
+        sum(g, offsetof(struct ledger_sums, provider_cost), g->is->some,
+            facts_amount(&g->p->facts, FACT_PROVIDER));
 }
 
 static void add_histograms(struct fact_pick *p, const int64_t *bucket)
@@ -257,12 +327,13 @@ static void add_histograms(struct fact_pick *p, const int64_t *bucket)
             p->facts.rc = read_damaged(&p->facts.fail);
             return;
         }
-        add(&p->answer->rows[p->row[i]].histogram->n[bucket[i] - 1], 1);
+        p->answer->rows[p->row[i]].histogram->n[bucket[i] - 1]++;
     }
 }
 
-static void add_bands(struct fact_pick *p, const struct columns *k)
+static void add_bands(struct adding *g, const int64_t *bucket)
 {
+    struct fact_pick *p = g->p;
     const int64_t *band = facts_number(&p->facts, FACT_BAND);
     const int64_t *input = facts_number(&p->facts, FACT_USAGE + (wire_usage(USAGE_INPUT) & 31));
     const int64_t *output =
@@ -270,11 +341,11 @@ static void add_bands(struct fact_pick *p, const struct columns *k)
 
     for (size_t i = 0; i < p->facts.n; i++) {
         const struct ledger_band one = {
-            .requests = !k->attempt || k->attempt[i] >= 0,
-            .priced = k->bucket && k->bucket[i] > 0,
+            .requests = g->is->is_request[i],
+            .priced = bucket && bucket[i] > 0,
             .input_tokens = input ? (uint64_t)input[i] : 0,
             .output_tokens = output ? (uint64_t)output[i] : 0,
-            .cost = {k->cost ? k->cost[i] : 0},
+            .cost = {g->cost ? g->cost[i] : 0},
         };
         int64_t number = band ? band[i] : 0;
 
@@ -288,30 +359,34 @@ static void add_bands(struct fact_pick *p, const struct columns *k)
     }
 }
 
-void answer_add_block(struct fact_pick *p)
+void answer_add_block(struct fact_pick *p, struct row_sums *sums)
 {
     struct facts *f = &p->facts;
-    const unsigned want = p->answer->want;
-    const struct columns k = {.attempt = facts_number(f, FACT_ATTEMPT),
-                              .flags = facts_number(f, FACT_FLAGS),
-                              .bucket = want & (LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS)
-                                            ? facts_number(f, FACT_BUCKET)
-                                            : NULL,
-                              .cost = facts_amount(f, FACT_COST),
-                              .list = facts_amount(f, FACT_LIST)};
+    const struct answer *a = p->answer;
+    struct adding g = {.p = p,
+                       .sums = sums,
+                       .attempt = facts_number(f, FACT_ATTEMPT),
+                       .flags = facts_number(f, FACT_FLAGS),
+                       .cost = facts_amount(f, FACT_COST)};
+    const int64_t *bucket = a->want & (LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS)
+                                ? facts_number(f, FACT_BUCKET)
+                                : NULL;
 
-    if (f->rc == RC_OK && want & LEDGER_SPARE_DETAILS)
-        add_plain(p, &k);
-    else if (f->rc == RC_OK)
-        add_requests(p, &k);
-    if (f->rc == RC_OK && !(want & LEDGER_SPARE_TOKENS))
-        add_tokens(p);
-    if (f->rc == RC_OK && !(want & LEDGER_SPARE_TRANSPORT))
-        add_transport(p, &k);
-    if (f->rc == RC_OK && want & LEDGER_WANT_HISTOGRAM && !p->answer->has_histograms)
-        add_histograms(p, k.bucket);
-    if (f->rc == RC_OK && want & LEDGER_WANT_BANDS)
-        add_bands(p, &k);
+    if (!p->marks)
+        p->marks = xcalloc(1, sizeof(*p->marks));
+    g.is = p->marks;
+    row_sums_make_room(sums, a->cap_rows);
+    if (f->rc != RC_OK)
+        return;
+    mark(&g, facts_number(f, FACT_COMBO));
+    add_requests(&g);
+    add_costs(&g);
+    add_tokens(&g);
+    add_transport(&g);
+    if (f->rc == RC_OK && a->want & LEDGER_WANT_HISTOGRAM && !a->has_histograms)
+        add_histograms(p, bucket);
+    if (f->rc == RC_OK && a->want & LEDGER_WANT_BANDS)
+        add_bands(&g, bucket);
 }
 
 /* Of the days that cubes have added: histograms are in none. */
@@ -334,19 +409,23 @@ static enum rc add_all_histograms(struct answer *a, int64_t from_us, int64_t to_
     return rc;
 }
 
-static enum rc add_facts(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)
+enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)
 {
     struct fact_pick *p = pick_open(a, from_us, to_us, true, fail);
-    enum rc rc = RC_OK;
+    struct row_sums *sums;
+    enum rc rc;
 
     if (!p)
         return fail->rc;
+    sums = row_sums_new(a->want);
     if (a->cube_kind < CUBE_KINDS)
-        rc = answer_add_cubes(p, from_us, to_us, fail);
-    while (rc == RC_OK && pick_next(p)) {
+        answer_add_cubes(p, sums, from_us, to_us);
+    while (p->facts.rc == RC_OK && pick_next(p)) {
         a->fact_rows += p->n_picked;
-        answer_add_block(p);
+        answer_add_block(p, sums);
     }
+    row_sums_give(sums, a->rows, a->n_rows);
+    row_sums_free(sums);
     rc = p->facts.rc;
     if (rc != RC_OK)
         *fail = p->facts.fail;
@@ -364,7 +443,7 @@ enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us, struc
     if (rc != RC_OK)
         return rc;
     a->has_histograms = apart;
-    rc = add_facts(a, from_us, to_us, fail);
+    rc = answer_add_requests(a, from_us, to_us, fail);
     a->has_histograms = false;
     return rc;
 }

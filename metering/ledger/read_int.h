@@ -314,6 +314,9 @@ enum rc answer_row_at(struct answer *a, const struct strv *values, int64_t perio
 enum rc answer_can_use_facts(const struct answer *a, bool *can, struct fail *fail) RC_MUST;
 enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us,
                          struct fail *fail) RC_MUST;
+/* The same without a look at what is deleted, or at histograms of days in cubes. */
+enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us,
+                            struct fail *fail) RC_MUST;
 /*
  * The row and cost of each request in whose bucket (plus one) a percentile of its row, or of
  * the total, is wanted: LEDGER_PERCENTILES a row, the total last.  latencies, where it is not

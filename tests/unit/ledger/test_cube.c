@@ -88,6 +88,7 @@ static const struct asked asked[] = {
     {{"team"}, "customer", {{"acme", 4}, {"", 0}}, LEDGER_NE, 0, PERIOD_TOTAL, true},
     {{"customer"}, "model", {{"gpt*", 4}}, LEDGER_GLOB, 0, PERIOD_TOTAL, false},
     {{"customer"}, NULL, {{0}}, 0, LEDGER_WANT_PERCENTILES, PERIOD_TOTAL, true},
+    {{"customer"}, NULL, {{0}}, 0, LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY, PERIOD_TOTAL, true},
     {{"user"}, NULL, {{0}}, 0, LEDGER_SPARE_TOKENS, PERIOD_TOTAL, true},
     {{"user"}, NULL, {{0}}, 0, LEDGER_SPARE_TRANSPORT, PERIOD_DAY, true},
     {{"user", "team"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, false},
@@ -166,6 +167,10 @@ static void assert_same(struct ledger_row *a, struct ledger_row *b, size_t n_by,
         assert_memory_equal(a->histogram, b->histogram, sizeof(*a->histogram));
     if (want & LEDGER_WANT_PERCENTILES && a->sums.priced > 0)
         assert_memory_equal(a->percentile, b->percentile, sizeof(a->percentile));
+    if (want & LEDGER_WANT_LATENCY) {
+        assert_int_equal(a->has_latency, b->has_latency);
+        assert_int_equal(a->p95_latency_ms, b->p95_latency_ms);
+    }
 }
 
 /* Rows of cubes that answered; the answer is that from the lines. */

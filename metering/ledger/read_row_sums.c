@@ -1,0 +1,246 @@
+/*
+ * read_row_sums.c - see read_row_sums.h.
+ */
+#include "metering/ledger/read_row_sums.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/xalloc.h"
+#include "metering/ledger/read_int.h"
+
+enum {
+    COUNTS_MAX = 128,
+    AMOUNTS_MAX = 16,
+    PLACES = sizeof(struct ledger_sums) / sizeof(uint64_t),
+    NO_FIELD = 0xff,
+};
+
+struct row_sums {
+    unsigned want;
+    size_t cap; /* rows that there is room for */
+    /* By number of the field; NULL: nothing yet. */
+    uint64_t *count[COUNTS_MAX];
+    money_int *amount[AMOUNTS_MAX];
+    struct row_extremes extremes; /* all three are there, or none */
+    struct sums_field count_field[COUNTS_MAX], amount_field[AMOUNTS_MAX];
+    size_t n_counts, n_amounts;
+    unsigned char at[PLACES]; /* number of the field at an offset */
+};
+
+struct row_sums *row_sums_new(unsigned want)
+{
+    struct row_sums *g = xcalloc(1, sizeof(*g));
+    struct sums_field f;
+
+    g->want = want;
+    memset(g->at, NO_FIELD, sizeof(g->at));
+    for (; ledger_sums_count((unsigned)g->n_counts, &f); g->n_counts++) {
+        ASSERT(g->n_counts < COUNTS_MAX);
+        g->count_field[g->n_counts] = f;
+        g->at[f.offset / sizeof(uint64_t)] = (unsigned char)g->n_counts;
+    }
+    for (; ledger_sums_amount((unsigned)g->n_amounts, &f); g->n_amounts++) {
+        ASSERT(g->n_amounts < AMOUNTS_MAX);
+        g->amount_field[g->n_amounts] = f;
+        g->at[f.offset / sizeof(uint64_t)] = (unsigned char)g->n_amounts;
+    }
+    return g;
+}
+
+void row_sums_free(struct row_sums *g)
+{
+    if (!g)
+        return;
+    for (size_t k = 0; k < COUNTS_MAX; k++)
+        free(g->count[k]);
+    for (size_t k = 0; k < AMOUNTS_MAX; k++)
+        free(g->amount[k]);
+    free(g->extremes.priced);
+    free(g->extremes.least);
+    free(g->extremes.most);
+    free(g);
+}
+
+/* Zeroed where it is new, or has become longer. */
+static void *longer(void *was, size_t from, size_t to, size_t bytes)
+{
+    char *is;
+
+    if (!was)
+        return xcalloc(to + 1, bytes);
+    is = xrealloc(was, (to + 1) * bytes);
+    memset(is + from * bytes, 0, (to - from) * bytes);
+    return is;
+}
+
+void row_sums_make_room(struct row_sums *g, size_t cap)
+{
+    if (cap <= g->cap)
+        return;
+    for (size_t k = 0; k < COUNTS_MAX; k++) {
+        if (g->count[k])
+            g->count[k] = longer(g->count[k], g->cap, cap, sizeof(*g->count[k]));
+    }
+    for (size_t k = 0; k < AMOUNTS_MAX; k++) {
+        if (g->amount[k])
+            g->amount[k] = longer(g->amount[k], g->cap, cap, sizeof(*g->amount[k]));
+    }
+    if (g->extremes.priced) {
+        struct row_extremes *e = &g->extremes;
+
+        e->priced = longer(e->priced, g->cap, cap, sizeof(*e->priced));
+        e->least = longer(e->least, g->cap, cap, sizeof(*e->least));
+        e->most = longer(e->most, g->cap, cap, sizeof(*e->most));
+    }
+    g->cap = cap;
+}
+
+/* ---- what is spared ----------------------------------------------------------------------- */
+
+static bool is_detail(size_t offset)
+{
+    static const size_t details[] = {
+        offsetof(struct ledger_sums, errors),      offsetof(struct ledger_sums, error_cost),
+        offsetof(struct ledger_sums, retries),     offsetof(struct ledger_sums, streams),
+        offsetof(struct ledger_sums, repeats),     offsetof(struct ledger_sums, repeat_cost),
+        offsetof(struct ledger_sums, cacheable),   offsetof(struct ledger_sums, late_priced),
+        offsetof(struct ledger_sums, correction_cost)};
+
+    for (size_t i = 0; i < sizeof(details) / sizeof(*details); i++) {
+        if (offset == details[i])
+            return true;
+    }
+    return (offset >= offsetof(struct ledger_sums, by_outcome) &&
+            offset < offsetof(struct ledger_sums, errors)) ||
+           (offset >= offsetof(struct ledger_sums, reported) &&
+            offset < offsetof(struct ledger_sums, cost));
+}
+
+static bool is_part_spared(unsigned want, size_t offset)
+{
+    bool is_tokens = offset >= offsetof(struct ledger_sums, tokens) &&
+                     offset < offsetof(struct ledger_sums, cost);
+    bool is_transport = offset >= offsetof(struct ledger_sums, latency_us) &&
+                        offset <= offsetof(struct ledger_sums, bytes_out);
+
+    is_transport |= offset == offsetof(struct ledger_sums, provider_costs) ||
+                    offset == offsetof(struct ledger_sums, provider_cost);
+    return (is_tokens && want & LEDGER_SPARE_TOKENS) ||
+           (want & LEDGER_SPARE_DETAILS && is_detail(offset)) ||
+           (want & LEDGER_SPARE_CEILING &&
+            offset == offsetof(struct ledger_sums, cost_ceil_nano)) ||
+           (is_transport && want & LEDGER_SPARE_TRANSPORT);
+}
+
+static bool is_spared(unsigned want, size_t offset)
+{
+    if (!want_is_cost_alone(want))
+        return is_part_spared(want, offset);
+    return offset != offsetof(struct ledger_sums, requests) &&
+           offset != offsetof(struct ledger_sums, unpriced) &&
+           offset != offsetof(struct ledger_sums, cost);
+}
+
+bool row_sums_spares(const struct row_sums *g, size_t offset)
+{
+    return is_spared(g->want, offset);
+}
+
+uint64_t *row_sums_count(struct row_sums *g, size_t offset)
+{
+    uint64_t **to = &g->count[g->at[offset / sizeof(uint64_t)]];
+
+    if (is_spared(g->want, offset))
+        return NULL;
+    if (!*to)
+        *to = longer(NULL, 0, g->cap, sizeof(**to));
+    return *to;
+}
+
+money_int *row_sums_amount(struct row_sums *g, size_t offset)
+{
+    money_int **to = &g->amount[g->at[offset / sizeof(uint64_t)]];
+
+    if (is_spared(g->want, offset))
+        return NULL;
+    if (!*to)
+        *to = longer(NULL, 0, g->cap, sizeof(**to));
+    return *to;
+}
+
+bool row_sums_extremes(struct row_sums *g, struct row_extremes *out)
+{
+    struct row_extremes *e = &g->extremes;
+
+    if (g->want & LEDGER_SPARE_DETAILS)
+        return false;
+    if (!e->priced) {
+        e->priced = longer(NULL, 0, g->cap, sizeof(*e->priced));
+        e->least = longer(NULL, 0, g->cap, sizeof(*e->least));
+        e->most = longer(NULL, 0, g->cap, sizeof(*e->most));
+    }
+    *out = *e;
+    return true;
+}
+
+/* ---- to the rows -------------------------------------------------------------------------- */
+
+static void give_extremes(const struct row_extremes *e, size_t row, struct ledger_sums *s)
+{
+    if (e->priced[row] == 0)
+        return;
+    if (s->priced == 0 || e->least[row] < s->cost_min.atto)
+        s->cost_min.atto = e->least[row];
+    if (s->priced == 0 || e->most[row] > s->cost_max.atto)
+        s->cost_max.atto = e->most[row];
+    s->priced = row_sums_plus(s->priced, e->priced[row]);
+}
+
+/* Places in g of the arrays that are there. */
+struct present {
+    size_t count[COUNTS_MAX], amount[AMOUNTS_MAX], n_counts, n_amounts;
+};
+
+static void find_present(const struct row_sums *g, struct present *out)
+{
+    out->n_counts = out->n_amounts = 0;
+    for (size_t k = 0; k < g->n_counts; k++) {
+        if (g->count[k])
+            out->count[out->n_counts++] = k;
+    }
+    for (size_t k = 0; k < g->n_amounts; k++) {
+        if (g->amount[k])
+            out->amount[out->n_amounts++] = k;
+    }
+}
+
+static void give_row(const struct row_sums *g, const struct present *is, size_t row,
+                     struct ledger_sums *s)
+{
+    for (size_t i = 0; i < is->n_counts; i++) {
+        const struct sums_field *f = &g->count_field[is->count[i]];
+        uint64_t *to = (uint64_t *)(void *)((char *)s + f->offset);
+        uint64_t n = g->count[is->count[i]][row];
+
+        *to = f->is_most ? (n > *to ? n : *to) : row_sums_plus(*to, n);
+    }
+    for (size_t i = 0; i < is->n_amounts; i++) {
+        struct money *to =
+            (struct money *)(void *)((char *)s + g->amount_field[is->amount[i]].offset);
+
+        row_sums_add_money(&to->atto, g->amount[is->amount[i]][row]);
+    }
+    if (g->extremes.priced)
+        give_extremes(&g->extremes, row, s);
+}
+
+void row_sums_give(const struct row_sums *g, struct ledger_row *rows, size_t n)
+{
+    struct present is;
+
+    find_present(g, &is);
+    for (size_t row = 0; row < n && row < g->cap; row++)
+        give_row(g, &is, row, &rows[row].sums);
+}
