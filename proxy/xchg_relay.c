@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "proxy/auth.h"
+#include "proxy/base_path.h"
 #include "proxy/h2_client.h"
 #include "proxy/xchg_socket.h"
 
@@ -33,7 +34,8 @@ static enum rc prepare(struct xchg *x)
 {
     struct http1_header add[CREDENTIAL_HEADERS_MAX + 1 + SOCKET_HEADERS_MAX] UNCLEARED;
     struct credential credential;
-    struct http_request_rewrite rw = {.base_path = strv_z(x->upstream->base_path),
+    struct http_request_rewrite rw = {.base_path = base_path_before(
+                                          strv_z(x->upstream->base_path), x->target.rest),
                                       .rest = x->target.rest,
                                       .host = strv_z(x->upstream->host_header),
                                       .drop = drop_header,

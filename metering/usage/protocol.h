@@ -83,6 +83,9 @@ bool protocol_prices_path(const struct protocol *p);
 void protocol_route(const struct protocol *p, struct strv method, struct strv path,
                     struct strv query, struct route *out);
 
+/* A segment of a path that is a version of any API here: "v1", "v1beta", "v1alpha2". */
+bool protocol_is_version(struct strv segment);
+
 enum { REQUEST_MODEL_MAX_BYTES = 256 };
 
 /*

@@ -40,8 +40,7 @@ static bool split_path(struct strv path, struct path *out)
     return true;
 }
 
-/* "v1", "v1beta", "v1alpha2": of any API here. */
-static bool is_version(struct strv s)
+bool protocol_is_version(struct strv s)
 {
     size_t i = 1;
 
@@ -82,7 +81,7 @@ static size_t skip_prefix(const struct protocol *p, const struct path *path, str
         if (p->deployments && strv_eq(path->at[i], STRV("deployments")) && i + 1 < path->n) {
             out->path_model = path->at[i + 1];
             i += 2;
-        } else if (is_version(path->at[i]) || is_listed(p->prefixes, path->at[i])) {
+        } else if (protocol_is_version(path->at[i]) || is_listed(p->prefixes, path->at[i])) {
             out->openai_path =
                 out->openai_path || (p->google_paths && strv_eq(path->at[i], STRV("openai")));
             i++;

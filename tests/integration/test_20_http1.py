@@ -7,6 +7,7 @@ import pytest
 
 from kit import calls, client, views
 from kit.client import request_bytes
+from kit.config import with_upstream
 from kit.procs import Provider, wait_for
 
 CALL = calls.chat()
@@ -377,6 +378,15 @@ def test_base_path_of_an_upstream(gateway, provider):
     answer = calls.send(gateway, calls.chat(upstream="local"))
     assert answer.status == 200
     assert provider.requests()[0].target == "/served/under/v1/chat/completions"
+
+
+@pytest.mark.parametrize("base,path", [("/v1", "/v1"), ("/v1", ""), ("", "/v1")])
+def test_a_version_stands_once(gateways, provider, base, path):
+    """Base addresses of providers and of SDKs both may end in it."""
+    gateway = gateways(with_upstream(gateways.config(), "openai", base_url=provider.url + base))
+    answer = gateway.request("POST", f"/openai{path}/chat/completions", CALL.headers(), BODY)
+    assert answer.status == 200
+    assert provider.requests()[0].target == "/v1/chat/completions"
 
 
 def test_every_answer_has_an_id(gateway):
