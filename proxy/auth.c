@@ -56,11 +56,13 @@ static struct strv signer(struct strv value)
     return strv_head(id, strv_find(id, '/'));
 }
 
-/* The rest of "Bearer x", or who signed; the value itself where optional, else empty. */
+/* The rest of "Bearer x" or "Token x" (older clients of Replicate), or who signed; the value itself where optional, else empty. */
 static struct strv after_bearer(struct strv value, bool optional)
 {
     if (strv_starts_nocase(value, STRV("bearer ")))
         return strv_trim(strv_skip(value, sizeof("bearer ") - 1));
+    if (strv_starts_nocase(value, STRV("token ")))
+        return strv_trim(strv_skip(value, sizeof("token ") - 1));
     if (strv_starts(value, STRV("AWS4-HMAC-SHA256")))
         return signer(value);
     return optional ? value : STRV_NONE;

@@ -51,6 +51,7 @@ static void test_places(void **state)
     } cases[] = {
         {"authorization: Bearer tg_first\n", "", CREDENTIALS_PROXY, AUTH_OK, "first"},
         {"Authorization: bearer   tg_first\n", "", CREDENTIALS_PROXY, AUTH_OK, "first"},
+        {"Authorization: Token tg_first\n", "", CREDENTIALS_PROXY, AUTH_OK, "first"},
         {"authorization: tg_first\n", "", CREDENTIALS_PROXY, AUTH_MISSING, NULL},
         {"authorization: Basic tg_first\n", "", CREDENTIALS_PROXY, AUTH_MISSING, NULL},
         {"authorization: AWS4-HMAC-SHA256 Credential=tg_first/20260101/r/bedrock/aws4_request, "
@@ -135,6 +136,8 @@ static void test_headers(void **state)
     } cases[] = {
         {"Authorization: Bearer sk-own", false, true},
         {"Authorization: Bearer tg_first", false, false},
+        {"Authorization: Token tg_first", false, false},
+        {"Authorization: token r8_own", false, true},
         {"x-api-key: sk-own", false, true},
         {"X-API-KEY: tg_first", false, false},
         {"api-key: k", false, true},
