@@ -99,7 +99,7 @@ static struct price_query worst_query(const struct xchg *x)
  */
 static bool price_worst(struct xchg *x, struct limit_amounts *worst)
 {
-    const bool sound = turn_has_sound(x);
+    const bool sound = turn_has_sound(x) || x->duplex;
     const struct book *book = x->config->book;
     struct price_query query = worst_query(x);
     uint64_t input, output;
@@ -129,6 +129,8 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
         is_known = false; /* what is reserved is of one request, and there may be many */
     }
     output = x->max_output;
+    if (x->duplex) /* nothing of it is known: as much in as out */
+        input = output;
     usage_set(&x->worst_usage, USAGE_INPUT, input);
     usage_set(&x->worst_usage, USAGE_OUTPUT, output);
     if (sound) { /* all of it may be */
@@ -235,6 +237,7 @@ static enum step start_reservation(struct xchg *x)
     if (admission_wants_count(&x->admission) && prompt_begin(x))
         return xchg_go(x, &S_PROMPT);
     x->admission.is_owed = owed;
+    x->admission.is_endless = x->duplex != NULL;
     x->admission.wake = on_verdict;
     x->admission.arg = x;
     x->reserving = true;

@@ -3,7 +3,7 @@
  *
  * Only where the request bounds its answer nowhere: a bound of its own was reserved whole.
  * Each step is a reservation of its own, of as much again as there is; all go back when the
- * exchange settles with what it really took.
+ * exchange settles with what it really took.  A call whose request goes on grows on both sides.
  */
 #include <stdio.h>
 
@@ -43,11 +43,30 @@ static uint64_t output_so_far(const struct xchg *x)
     const struct tap_result *seen = settle_seen(x);
     uint64_t tokens;
 
+    if (x->duplex) /* as much in as out was reserved */
+        return seen->usage.n[USAGE_INPUT] > seen->usage.n[USAGE_OUTPUT]
+                   ? seen->usage.n[USAGE_INPUT]
+                   : seen->usage.n[USAGE_OUTPUT];
     if (x->turn)
         tokens = turn_output(x);
     else if (!tap_text_so_far(x->tap, &tokens))
         tokens = estimate_output_tokens(seen->output_bytes, x->factors.output, USAGE_MAX_COUNT);
     return seen->usage.n[USAGE_OUTPUT] > tokens ? seen->usage.n[USAGE_OUTPUT] : tokens;
+}
+
+/* As many times what was reserved at first. */
+static void multiply(const struct xchg *x, uint64_t times, struct limit_amounts *extra)
+{
+    static const enum limit_unit GROW[] = {UNIT_USD, UNIT_TOKENS, UNIT_INPUT_TOKENS,
+                                           UNIT_OUTPUT_TOKENS};
+
+    for (size_t i = 0; i < sizeof(GROW) / sizeof(GROW[0]); i++) {
+        uint64_t *n = &extra->n[GROW[i]];
+
+        if (__builtin_mul_overflow(x->admission.amounts.n[GROW[i]], times, n) ||
+            *n > LIMIT_VALUE_MAX)
+            *n = LIMIT_VALUE_MAX;
+    }
 }
 
 static void price_extra(const struct xchg *x, uint64_t tokens, struct limit_amounts *extra)
@@ -79,7 +98,10 @@ static bool ask(struct xchg *x, struct growth *g)
     if (!step)
         return false;
     step->tokens = g->output;
-    price_extra(x, step->tokens, &extra);
+    if (x->duplex)
+        multiply(x, step->tokens / x->max_output, &extra);
+    else
+        price_extra(x, step->tokens, &extra);
     uuid7_make(&id, x->start_wall_us);
     admission_grow(&step->admission, &x->admission, &extra, &id);
     step->admission.wake = on_verdict;

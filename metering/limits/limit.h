@@ -173,6 +173,7 @@ struct admission {
     unsigned warned; /* claims of warn limits that were over: bit per claim */
     bool local;      /* admitted without the shared counters */
     bool is_growth;  /* see admission_grow */
+    bool is_endless; /* of a call that its client alone ends: budgets hold for its growth, too */
     bool is_owed;    /* what was taken already: reserved whatever room there is. The caller's
                       * to set, after admission_init */
     bool leased;     /* admitted from leases: the counters know no such id */

@@ -448,7 +448,7 @@ enum rc admission_init(struct admission *a, const struct limit_set *set,
     a->denial = (struct limit_denial){0};
     a->warned = 0;
     a->local = false;
-    a->leased = a->is_growth = a->is_owed = false;
+    a->leased = a->is_growth = a->is_owed = a->is_endless = false;
     a->settled = false;
     a->started_us = a->ended_us = 0;
     a->op = NULL;
@@ -490,6 +490,7 @@ void admission_grow(struct admission *more, const struct admission *a,
     more->warned = 0;
     more->local = more->leased = more->settled = false;
     more->is_growth = true;
+    more->is_endless = a->is_endless;
     more->is_owed = a->is_owed;
     more->started_us = more->ended_us = 0;
     more->op = NULL;
@@ -499,7 +500,8 @@ void admission_grow(struct admission *more, const struct admission *a,
 bool limit_enforces(const struct admission *a, const struct limit_def *def)
 {
     return def->mode == LIMIT_ENFORCE && !a->is_owed &&
-           (!a->is_growth || def->on_exhausted == ON_EXHAUSTED_CUT);
+           (!a->is_growth || def->on_exhausted == ON_EXHAUSTED_CUT ||
+            (a->is_endless && !def->rolling));
 }
 
 void limit_claims(const struct admission *a, struct claim_ref out[LIMIT_CLAIMS_MAX])

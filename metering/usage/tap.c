@@ -393,7 +393,7 @@ enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass)
     if (r->reader != NULL)
         rc = end_body(tap, clean, pass);
     tap->finished = true;
-    if (clean && (r->flags & ENTRY_DUPLEX) && tap_is_between(tap))
+    if (clean && (r->flags & ENTRY_DUPLEX) && !r->error && tap_is_between(tap))
         r->terminator = true; /* a session is ended by both sides in good order, or broke off */
     parts_check_shares(r);
     if (r->result.has_usage && r->terminator)

@@ -3,12 +3,13 @@
 import json
 import os
 import subprocess
+import time
 from decimal import Decimal
 
 import pytest
 
 from kit import calls, clouds, config as config_module, procs
-from kit.procs import Provider
+from kit.procs import Provider, wait_for
 
 pytest.importorskip("h2")
 from kit import duplex, events, http2  # noqa: E402
@@ -205,3 +206,142 @@ def test_aws_sdk(gateway_of, sonics, certs, aws, bearer):
     record, = gateway.records(1)
     assert record["outcome"] == "ok" and record["usage_source"] == "provider"
     check_cost(record, 10, 60, 3, 120)
+
+
+def talker(step, steps, pause=0.0, ends=True):
+    """Tells every so often that the session took another `step` tokens a side."""
+    def plays(call):
+        call.answer()
+        call.say(STARTED)
+        then = ((0, 0), (0, 0))
+        for n in range(1, steps + 1):
+            now = ((n, step * n - n), (2 * n, step * n - 2 * n))
+            call.say(events.usage(*now, since=then))
+            call.told = now
+            then = now
+            time.sleep(pause)
+        if ends:
+            call.say(ENDED)
+            call.end()
+    return plays
+
+
+def limit(name="small", **more):
+    return {"name": name, "match": {}, "mode": "enforce", "unit": "usd", "window": "month",
+            "limit": "1", **more}
+
+
+@pytest.fixture(params=["memory", "redis"])
+def engine(request):
+    return request.getfixturevalue("redis") if request.param == "redis" else None
+
+
+def row_of(gateway):
+    def given_back():
+        row, = gateway.admin("/api/v1/reports/budgets").json()["rows"]
+        return row if not Decimal(row["reserved_usd"]) else None
+    return wait_for("what was reserved to go back", given_back, 5, 0.1)
+
+
+@pytest.mark.parametrize("on_exhausted", ["finish", "cut"])
+def test_a_budget_ends_a_session(gateway_of, gateways, certs, sonics, engine, on_exhausted):
+    """What is reserved grows with what the session took; where a budget has no more, it is cut,
+    whatever that limit says of answers: this one only the client would end."""
+    sonic = sonics(talker(1000, 1000, pause=0.002, ends=False))
+    gateway = gateway_of(sonic, limits=[limit(on_exhausted=on_exhausted)], workers=1,
+                         **({"counters": gateways.config(engine)["counters"]}))
+    with duplex.Session(gateway) as session:
+        session.say(*ASKED)
+        assert session.head() == 200
+        said = session.rest()
+        assert session.got.ended
+    name, text = said[-1]
+    assert name == "serviceQuotaExceededException" and '"small"' in text and "cut" in text
+    record, = gateway.records(1)
+    assert record["outcome"] == "cut" and record["usage_source"] == "partial"
+    told = [e["event"]["usageEvent"] for e in said[:-1] if "usageEvent" in e["event"]]
+    assert record["usage"]["input_tokens"] == told[-1]["totalInputTokens"]
+    cost = Decimal(record["cost_usd"])
+    # All that fitted was used: steps double, so that is more than half of it.
+    assert Decimal("0.4") < cost <= 1
+    assert Decimal(row_of(gateway)["spent_usd"]) == cost
+    wait_for("the provider's end", lambda: sonic.open == 0, 5)
+
+
+def test_a_rate_cap_lets_a_session_end(gateway_of, sonics):
+    """As it would let an answer: whoever comes next has no room."""
+    sonic = sonics(talker(3000, 20))
+    gateway = gateway_of(sonic, limits=[limit(unit="tokens", window="60s", limit=20000)],
+                         workers=1)
+    for status in (200, 429):
+        with duplex.Session(gateway) as session:
+            session.end()
+            assert session.head() == status
+            session.connection.wait(session.stream)
+    first, = gateway.records(1)
+    assert first["outcome"] == "ok" and first["usage"]["output_tokens"] == 60000
+    assert len(sonic.calls) == 1
+
+
+def test_no_room_at_all(gateway_of, sonics):
+    """Refused by its head, before AWS hears of it, while the client still speaks."""
+    sonic = sonics(echo)
+    gateway = gateway_of(sonic, limits=[limit(limit="0.01")])
+    with duplex.Session(gateway) as session:
+        session.say(*ASKED)
+        assert session.head() == 400   # as AWS says that a quota is used up
+        answer = session.connection.wait(session.stream)
+        assert answer.header("x-tollgate-denied") == "budget_exhausted"
+    assert not sonic.calls and gateway.records(0) == []
+
+
+@pytest.mark.parametrize("how, outcome", [("reset", "upstream_abort"), ("gone", "upstream_abort"),
+                                          ("exception", "provider_error"),
+                                          ("broken", "upstream_abort"), ("quiet", "ok")])
+def test_ends(gateway_of, sonics, how, outcome):
+    """What was told before the end counts, however that comes; the client is told of it."""
+    def plays(call):
+        call.answer()
+        call.say(STARTED, events.usage((5, 100), (7, 200)))
+        call.take()
+        if how == "reset":
+            call.give_back()
+        elif how == "gone":
+            call.sock.close()
+        elif how == "exception":
+            call.fail("modelStreamErrorException", "no more")
+        elif how == "broken":
+            call.send(events.chunk(ENDED)[:-1] + b"\0")
+            call.give_back()
+        else:
+            call.end()
+    gateway = gateway_of(sonics(plays))
+    with duplex.Session(gateway) as session:
+        session.say(ASKED[0])
+        try:
+            said = session.rest()
+        except events.Broken:
+            said = None
+    record, = gateway.records(1)
+    assert record["outcome"] == outcome, record
+    assert record["usage_source"] == ("provider" if how == "quiet" else "partial")
+    check_cost(record, 5, 100, 7, 200)
+    if how == "quiet":
+        assert session.got.ended and "usageEvent" in said[-1]["event"]
+    elif said:
+        name = "modelStreamErrorException" if how == "exception" else "serviceUnavailableException"
+        assert said[-1][0] == name
+
+
+def test_the_client_leaves(gateway_of, sonics):
+    """The provider is told at once, and what it had said counts."""
+    sonic = sonics(talker(1000, 3, ends=False))
+    gateway = gateway_of(sonic)
+    with duplex.Session(gateway) as session:
+        session.say(ASKED[0])
+        for _ in range(4):
+            session.hear()
+    record, = gateway.records(1)
+    assert record["outcome"] == "client_abort" and record["usage_source"] == "partial"
+    assert record["usage"]["input_tokens"] == 3000
+    wait_for("the provider's end", lambda: sonic.open == 0, 5)
