@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -54,6 +55,80 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
         io->on_ready(io->arg, ready);
 }
 
+/* ---- the socket under TLS (BIO_meth_new(3)) -------------------------------------------------- */
+
+static BIO_METHOD *socket_method;
+static pthread_once_t socket_once = PTHREAD_ONCE_INIT;
+
+static int socket_read(BIO *bio, char *to, int size)
+{
+    const struct io *io = BIO_get_data(bio);
+    ssize_t n;
+
+    do
+        n = recv(io->fd, to, (size_t)size, 0);
+    while (n < 0 && errno == EINTR);
+    BIO_clear_retry_flags(bio);
+    if (n < 0 && errno == EAGAIN)
+        BIO_set_retry_read(bio);
+    else if (n == 0)
+        BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+    return (int)n;
+}
+
+/* Records of one long text wait for each other in the kernel: it builds segments as large as it
+ * can, instead of one for each record.  The last one sends them all, as a full socket does. */
+static int socket_write(BIO *bio, const char *from, int size)
+{
+    const struct io *io = BIO_get_data(bio);
+    ssize_t n;
+
+    do
+        n = send(io->fd, from, (size_t)size, MSG_NOSIGNAL | (io->more_follows ? MSG_MORE : 0));
+    while (n < 0 && errno == EINTR);
+    BIO_clear_retry_flags(bio);
+    if (n < 0 && errno == EAGAIN)
+        BIO_set_retry_write(bio);
+    return (int)n;
+}
+
+static long socket_control(BIO *bio, int what, long number, void *p)
+{
+    (void)number;
+    (void)p;
+    switch (what) {
+    case BIO_CTRL_FLUSH:
+        return 1;
+    case BIO_CTRL_EOF:
+        return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+    default:
+        return 0;
+    }
+}
+
+static void make_socket_method(void)
+{
+    socket_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "tollgate socket");
+    ASSERT(socket_method && BIO_meth_set_read(socket_method, socket_read) == 1 &&
+           BIO_meth_set_write(socket_method, socket_write) == 1 &&
+           BIO_meth_set_ctrl(socket_method, socket_control) == 1);
+}
+
+/* The SSL owns it; it reads and writes io's descriptor. */
+static void put_socket_under(SSL *ssl, struct io *io)
+{
+    BIO *bio;
+
+    pthread_once(&socket_once, make_socket_method);
+    bio = BIO_new(socket_method);
+    ASSERT(bio);
+    BIO_set_data(bio, io);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(ssl, bio, bio);
+}
+
+/* ---- opened, moved, closed -------------------------------------------------------------------- */
+
 void io_open(struct io *io, struct event_base *base, evutil_socket_t fd, SSL *ssl,
              io_ready_fn *on_ready, void *arg)
 {
@@ -61,7 +136,7 @@ void io_open(struct io *io, struct event_base *base, evutil_socket_t fd, SSL *ss
     event_assign(&io->read_event, base, fd, EV_READ | EV_PERSIST, on_event, io);
     event_assign(&io->write_event, base, fd, EV_WRITE | EV_PERSIST, on_event, io);
     if (ssl)
-        SSL_set_fd(ssl, (int)fd);
+        put_socket_under(ssl, io);
 }
 
 void io_move(struct io *to, struct io *from, io_ready_fn *on_ready, void *arg)
@@ -75,6 +150,8 @@ void io_move(struct io *to, struct io *from, io_ready_fn *on_ready, void *arg)
                       .on_ready = on_ready,
                       .arg = arg,
                       .broken = from->broken};
+    if (to->ssl)
+        BIO_set_data(SSL_get_rbio(to->ssl), to);
     event_assign(&to->read_event, to->base, to->fd, EV_READ | EV_PERSIST, on_event, to);
     event_assign(&to->write_event, to->base, to->fd, EV_WRITE | EV_PERSIST, on_event, to);
     from->fd = -1;
@@ -219,11 +296,13 @@ static enum rc write_tls(struct io *io, const char *from, size_t size, size_t *p
         size_t n = 0;
 
         errno = 0;
+        io->more_follows = size - *put > SSL3_RT_MAX_PLAIN_LENGTH;
         if (SSL_write_ex(io->ssl, from + *put, size - *put, &n) == 1) {
             *put += n;
         } else {
             enum rc rc = ssl_result(io, 0, false, "write");
 
+            io->more_follows = false;
             return rc == RC_EOF ? failed(io, RC_TLS, EPIPE, "write") : rc;
         }
     }
