@@ -120,6 +120,14 @@ static struct strv name_of(const struct xchg *x)
     return x->route.path_id.n > 0 ? x->route.path_id : strv_z(settle_seen(x)->work_id);
 }
 
+/* Under which its sums are known: of a dream they are its session's. */
+static struct strv sums_of(const struct xchg *x)
+{
+    const struct tap_result *seen = settle_seen(x);
+
+    return seen->kept_id[0] != '\0' ? strv_z(seen->kept_id) : name_of(x);
+}
+
 /* "NAME~what" as the nodes that share Redis know it; false where the name is too long. */
 static bool work_of(const struct xchg *x, struct strv name, const char *what, struct uuid *work)
 {
@@ -400,17 +408,36 @@ static void claim_rise(struct xchg *x, struct rise *rise)
     limiter_claim(x->worker->limiter, &rise->claim);
 }
 
+/* A dream does not tell for how long it wrote to the cache, and its session does: told together,
+ * they are counted together from then on. */
+static void join_writes(struct xchg *x, const struct tap_result *seen, uint64_t told[SUM_COUNT])
+{
+    uint64_t known = collect_noted(x, sums_of(x), SUMS[SUM_WRITE_1H].name);
+
+    if (seen->kept_id[0] != '\0' && collect_noted(x, sums_of(x), "dream") == 0)
+        collect_note(x, sums_of(x), "dream", 1);
+    if (collect_noted(x, sums_of(x), "dream") == 0)
+        return;
+    told[SUM_WRITE_5M] += told[SUM_WRITE_1H];
+    told[SUM_WRITE_5M] -= known < told[SUM_WRITE_5M] ? known : told[SUM_WRITE_5M];
+    told[SUM_WRITE_1H] = 0;
+}
+
 static void start_claims(struct xchg *x, const struct tap_result *seen)
 {
     struct collected *collected = server_collected(x->worker->server);
+    uint64_t told[SUM_COUNT];
 
+    for (unsigned i = 0; i < SUM_COUNT; i++)
+        told[i] = sum_told(seen, (enum sum)i);
+    join_writes(x, seen, told);
     for (unsigned i = 0; i < SUM_COUNT; i++) {
         struct rise *rise = &x->session->rises[i];
-        uint64_t key = collect_note_key(x, name_of(x), SUMS[i].name);
+        uint64_t key = collect_note_key(x, sums_of(x), SUMS[i].name);
 
-        rise->claim.to = sum_told(seen, (enum sum)i);
+        rise->claim.to = told[i];
         if (rise->claim.to == 0 ||
-            !work_of(x, name_of(x), SUMS[i].name, &rise->claim.work) ||
+            !work_of(x, sums_of(x), SUMS[i].name, &rise->claim.work) ||
             !collected_rise(collected, key, rise->claim.to, &rise->claim.from))
             continue;
         rise->key = key;

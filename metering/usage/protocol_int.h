@@ -53,6 +53,7 @@ enum {
     ENTRY_SESSION = 1 << 24,  /* of an agent that the provider lets run by itself */
     ENTRY_LINKS = 1 << 26,    /* addresses of the provider stand in the answer (links.h) */
     ENTRY_DUPLEX = 1 << 27,   /* both sides speak at once: the request is no document */
+    ENTRY_DREAM = 1 << 28,    /* of a session that names its model as any call does */
     ENTRY_BY_NAME = 1 << 23,  /* answers come in pages of any order: known by requests' names */
 };
 

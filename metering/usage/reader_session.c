@@ -3,7 +3,8 @@
  * model calls that the provider makes by itself; what it took is told as sums since its
  * beginning, by every answer that holds the session and by the events "session.usage" of its
  * stream, and by nothing else here: an event for each model call tells the same once more.
- * So counts only grow, and of several the largest holds.
+ * So counts only grow, and of several the largest holds.  A dream runs in a session of its own and
+ * tells some of the same.
  */
 #include "metering/usage/reader.h"
 
@@ -29,6 +30,7 @@ enum node {
     N_LIMIT,
     N_LIMIT_AMOUNT,
     N_USAGE,
+    N_SESSION_ID,
     N_CREATION,
     N_TOOLS,
     N_ACTIVE,
@@ -42,7 +44,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("type", N_TYPE),     JSCAN_EDGE("id", N_ID),
     JSCAN_EDGE("status", N_STATUS), JSCAN_EDGE("agent", N_AGENT),
     JSCAN_EDGE("model", N_MODEL),   JSCAN_EDGE("usage", N_USAGE),
-    JSCAN_EDGE("budget", N_BUDGET),
+    JSCAN_EDGE("budget", N_BUDGET), JSCAN_EDGE("session_id", N_SESSION_ID),
 };
 static const struct jscan_edge AGENT_EDGES[] = {
     JSCAN_EDGE("id", N_AGENT_ID),
@@ -65,6 +67,7 @@ static const struct jscan_edge USAGE_EDGES[] = {
     JSCAN_EDGE("output_tokens", N_RAW + RAW_OUTPUT),
     JSCAN_EDGE("cache_read_input_tokens", N_RAW + RAW_CACHED),
     JSCAN_EDGE("cache_creation", N_CREATION),
+    JSCAN_EDGE("cache_creation_input_tokens", N_RAW + RAW_WRITE),
     JSCAN_EDGE("server_tool_use", N_TOOLS),
     JSCAN_EDGE("active_seconds", N_ACTIVE),
     JSCAN_EDGE("list_cost", N_COST),
@@ -96,6 +99,7 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_LIMIT] = {JSCAN_EDGES(LIMIT_EDGES), 0, 0, 0},
     [N_LIMIT_AMOUNT] = {.flags = JSCAN_WANT},
     [N_USAGE] = {JSCAN_EDGES(USAGE_EDGES), 0, 0, JSCAN_ENTER},
+    [N_SESSION_ID] = {.flags = JSCAN_WANT},
     [N_CREATION] = {JSCAN_EDGES(CREATION_EDGES), 0, 0, 0},
     [N_TOOLS] = {JSCAN_EDGES(TOOLS_EDGES), 0, 0, 0},
     [N_ACTIVE] = {.flags = JSCAN_WANT},
@@ -107,12 +111,21 @@ static const struct jscan_node NODES[N_COUNT] = {
 };
 
 /* What a document is, by its type; a word of the events that say how the session stands. */
-enum { TYPE_OTHER = 0, TYPE_SESSION, TYPE_AGENT, TYPE_USAGE, TYPE_RUNS, TYPE_RESTS };
+enum {
+    TYPE_OTHER = 0,
+    TYPE_SESSION,
+    TYPE_DREAM,
+    TYPE_AGENT,
+    TYPE_USAGE,
+    TYPE_RUNS,
+    TYPE_RESTS,
+};
 
 static void on_type(struct reading *r, const struct jscan_event *e)
 {
     static const struct reader_word TYPES[] = {
         {"session", TYPE_SESSION},
+        {"dream", TYPE_DREAM},
         {"agent", TYPE_AGENT},
         {"session.usage", TYPE_USAGE},
         {"session.status_running", TYPE_RUNS},
@@ -133,7 +146,17 @@ static void on_type(struct reading *r, const struct jscan_event *e)
 
 static void on_status(struct reading *r, const struct jscan_event *e)
 {
-    r->is_done = reading_is(e, "idle") || reading_is(e, "terminated");
+    static const char *const RESTS[] = {"idle",   "terminated", /* sessions; dreams: */
+                                        "failed", "completed",  "canceled"};
+
+    r->is_done = false;
+    for (size_t i = 0; i < sizeof(RESTS) / sizeof(RESTS[0]); i++)
+        r->is_done = r->is_done || reading_is(e, RESTS[i]);
+}
+
+static void on_session_id(struct reading *r, const struct jscan_event *e)
+{
+    (void)reading_text(e, r->name, TAP_ID_MAX_BYTES);
 }
 
 static void on_agent_id(struct reading *r, const struct jscan_event *e)
@@ -190,12 +213,14 @@ static fact_fn *const FACTS[N_RAW] = {
     [N_SPEED] = on_speed,         [N_GEO] = on_geo,
     [N_TEAM_MODEL] = on_team_model, [N_INLINE_TYPE] = on_inline,
     [N_LIMIT_AMOUNT] = on_limit,  [N_COST_AMOUNT] = on_cost,
+    [N_SESSION_ID] = on_session_id,
 };
 
 static void begin_document(struct reading *r)
 {
     r->item_kind = TYPE_OTHER;
     r->is_done = false;
+    r->name[0] = '\0';
     r->before = r->counts;
     r->counts = (struct raw_counts){.odd = false};
 }
@@ -225,14 +250,19 @@ static void take_usage(struct reading *r)
 
 static void end_document(struct reading *r)
 {
-    bool tells = r->item_kind == TYPE_SESSION || r->item_kind == TYPE_USAGE;
+    bool is_dream = r->item_kind == TYPE_DREAM;
+    bool tells = is_dream || r->item_kind == TYPE_SESSION || r->item_kind == TYPE_USAGE;
 
     r->error = r->error || (r->type == DOCUMENT_ERROR);
     if (tells)
         take_usage(r);
     else
         r->counts = r->before;
-    if (r->item_kind == TYPE_SESSION) {
+    if (r->item_kind == TYPE_SESSION || is_dream) {
+        /* A dream's usage is its session's, but not how long that was at work. */
+        if (is_dream)
+            memcpy(r->result.kept_id, r->name, strlen(r->name) + 1);
+        r->result.is_rough = is_dream;
         r->result.is_session = true;
         r->result.is_at_rest = r->is_done;
     } else if (r->item_kind == TYPE_AGENT) {

@@ -47,6 +47,8 @@ static void on_model(struct request_reading *r, const struct jscan_event *e)
     f->model = STRV_NONE;
     if (e->type == JSCAN_NULL || (e->type == JSCAN_STRING && e->text.n == 0))
         return; /* as good as absent; see the end */
+    if (r->is_dream && e->type == JSCAN_OBJECT)
+        return;
     if (e->type != JSCAN_STRING || e->cut) {
         r->bad = true;
         return;
@@ -62,6 +64,16 @@ static void on_model(struct request_reading *r, const struct jscan_event *e)
     }
     if (f->model.n > REQUEST_MODEL_MAX_BYTES ||
         !(strv_ascii_run(f->model) == f->model.n || utf8_is_printable(f->model)))
+        r->bad = true;
+}
+
+static void on_model_of(struct request_reading *r, const struct jscan_event *e)
+{
+    if (e->what == JSCAN_AT_LEAVE)
+        return;
+    once(r, N_MODEL_OF);
+    r->facts->model = word_of(e);
+    if (r->facts->model.n == 0 || r->facts->model.n > REQUEST_MODEL_MAX_BYTES)
         r->bad = true;
 }
 
@@ -393,6 +405,7 @@ static void on_batch_cap(struct request_reading *r, const struct jscan_event *e)
 static void (*const FACTS[N_COUNT])(struct request_reading *r, const struct jscan_event *e) = {
     [N_ROOT] = on_root,
     [N_MODEL] = on_model,
+    [N_MODEL_OF] = on_model_of,
     [N_STREAM] = on_stream,
     [N_OPTIONS] = on_options,
     [N_INCLUDE] = on_include,
@@ -453,6 +466,7 @@ enum rc protocol_scan_request(const struct protocol *p, const struct route *rout
     memset(&r, 0, offsetof(struct request_reading, scan.node_at));
     r.facts = out;
     r.body = body;
+    r.is_dream = (entry_of(route->endpoint)->flags & ENTRY_DREAM) != 0;
     memset(out, 0, sizeof(*out));
     out->choices = 1;
     jscan_start(&r.scan, REQUEST_NODES,

@@ -176,12 +176,13 @@ static void conclude_session(struct request_reading *r, const struct route *rout
     struct request_facts *f = r->facts;
 
     f->agent = r->agent_name.n > 0 ? r->agent_name : r->model_id;
-    f->model = r->agent_model;
+    if (!r->is_dream)
+        f->model = r->agent_model;
     f->names_model = f->model.n > 0;
     f->may_mix = r->team_told ? r->team_on : r->agent_name.n > 0;
     f->service_tier = r->agent_tier;
     f->server_state = true;
-    f->sets_to_work = f->messages > 0 || (route->path_id.n > 0 && f->later);
+    f->sets_to_work = r->is_dream || f->messages > 0 || (route->path_id.n > 0 && f->later);
 }
 
 void request_conclude(struct request_reading *r, const struct protocol *p,

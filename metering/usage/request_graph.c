@@ -107,6 +107,7 @@ static const struct jscan_edge AGENT_EDGES[] = {JSCAN_EDGE("id", N_MODEL_ID),
                                                 JSCAN_EDGE("multi_agent", N_TEAM)};
 static const struct jscan_edge TEAM_EDGES[] = {JSCAN_EDGE("enabled", N_TEAM_ON)};
 static const struct jscan_edge SPEND_EDGES[] = {JSCAN_EDGE("limit", N_BUDGET_AMOUNT)};
+static const struct jscan_edge MODEL_EDGES[] = {JSCAN_EDGE("id", N_MODEL_OF)};
 static const struct jscan_edge AGENT_MODEL_EDGES[] = {JSCAN_EDGE("id", N_AGENT_MODEL)};
 static const struct jscan_edge BUDGET_EDGES[] = {JSCAN_EDGE("max_list_cost", N_BUDGET_LIMIT)};
 static const struct jscan_edge BUDGET_LIMIT_EDGES[] = {JSCAN_EDGE("amount", N_BUDGET_AMOUNT)};
@@ -170,7 +171,7 @@ static const struct jscan_edge REQUEST_EDGES[] = {JSCAN_EDGE("content", N_MESSAG
 
 const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_ROOT] = {JSCAN_EDGES(ROOT_EDGES), 0, 0, JSCAN_WANT | JSCAN_ENTER | JSCAN_FOLD},
-    [N_MODEL] = {.flags = JSCAN_WANT | JSCAN_ENTER},
+    [N_MODEL] = {JSCAN_EDGES(MODEL_EDGES), 0, 0, JSCAN_WANT | JSCAN_ENTER},
     [N_STREAM] = {.flags = JSCAN_WANT | JSCAN_ENTER},
     [N_OPTIONS] = {JSCAN_EDGES(OPTIONS_EDGES), N_OPTIONS_REST, 0,
                    JSCAN_WANT | JSCAN_ENTER | JSCAN_FOLD},
@@ -230,6 +231,7 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_TEAM] = {JSCAN_EDGES(TEAM_EDGES), 0, 0, JSCAN_ENTER},
     [N_TEAM_ON] = {.flags = JSCAN_WANT},
     [N_SPEND] = {JSCAN_EDGES(SPEND_EDGES), 0, 0, 0},
+    [N_MODEL_OF] = {.flags = JSCAN_WANT | JSCAN_ENTER},
     [N_BILLING] = {JSCAN_EDGES(BILLING_EDGES), 0, 0, JSCAN_ENTER},
     [N_BILL_TO] = {.flags = JSCAN_WANT | JSCAN_ENTER},
 };

@@ -71,6 +71,7 @@ enum request_node {
     N_TEAM,
     N_TEAM_ON,
     N_SPEND,
+    N_MODEL_OF, /* where a model is an object */
     N_COUNT,
 };
 _Static_assert((int)N_COUNT <= 64, "a bit each, where one may stand only once");

@@ -28,6 +28,7 @@ struct request_reading {
     bool job_models; /* it was named more than once */
     bool mixed_models;    /* a batch has requests to several */
     uint64_t batch_cap;   /* bounds of its requests, added up */
+    bool is_dream;       /* whose model may be an object */
     struct strv agent_model, agent_name, agent_tier; /* of a session */
     bool team_told, team_on; /* whether its agent may have others work */
     unsigned sides[2];    /* of an image: width, height; 0: not said */

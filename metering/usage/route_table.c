@@ -294,6 +294,16 @@ static const struct entry ANTHROPIC[] = {
     FREE("sessions.resources", "POST", "sessions/*/resources/*"),
     FREE("sessions.resources", "DELETE", "sessions/*/resources/*"),
     FREE("sessions.threads", "POST", "sessions/*/threads/*/archive"),
+    /* Dreams: each runs in a session of its own, and tells what that took. */
+    METERED("dreams", "POST", "dreams", DIALECT_SESSION,
+            ENTRY_SESSION | ENTRY_LATER | ENTRY_DREAM),
+    FETCHED("dreams.fetched", "GET", "dreams/*", DIALECT_SESSION, ENTRY_SESSION),
+    FETCHED("dreams.cancel", "POST", "dreams/*/cancel", DIALECT_SESSION, ENTRY_SESSION),
+    FETCHED("dreams.archive", "POST", "dreams/*/archive", DIALECT_SESSION, ENTRY_SESSION),
+    /* What begins sessions without a call may be stopped. */
+    UNKNOWN("deployments", "POST", "deployments"),
+    FREE("deployments", "POST", "deployments/*/pause"),
+    FREE("deployments", "POST", "deployments/*/archive"),
     FETCHED("agents", "POST", "agents", DIALECT_SESSION, ENTRY_SESSION),
     FETCHED("agents", "POST", "agents/*", DIALECT_SESSION, ENTRY_SESSION),
     FETCHED("agents", "GET", "agents/*", DIALECT_SESSION, ENTRY_SESSION),
@@ -323,9 +333,6 @@ static const struct entry ANTHROPIC[] = {
     FREE("memory_stores.memories", "POST", "memory_stores/*/memories/*"),
     FREE("memory_stores.memories", "DELETE", "memory_stores/*/memories/*"),
     FREE("memory_stores.versions", "POST", "memory_stores/*/memory_versions/*/redact"),
-    /* What these begin runs when nobody asks, or tells nothing of what it took. */
-    UNKNOWN("deployments", "POST", "deployments"),
-    UNKNOWN("dreams", "POST", "dreams"),
 };
 
 static const struct entry COHERE[] = {

@@ -69,7 +69,8 @@ struct tap_result {
     bool pending;          /* the work goes on after this answer: another will tell what it took */
     char work_id[TAP_ID_MAX_BYTES]; /* the answer's own, by which others may fetch it; "": none */
     char kept_id[TAP_ID_MAX_BYTES]; /* of an answer with usage that can be fetched again, which
-                                     * tells the same usage again; "": it cannot */
+                                     * tells the same usage again; "": it cannot; of a dream:
+                                     * the session in which it runs */
     bool said_nothing;   /* Anthropic's model refused before it had said anything */
     bool work_over;      /* it tells of work of which nothing more will come, done or not */
     char size[16];       /* of a video, where that has its price; "": not said */

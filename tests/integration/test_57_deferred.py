@@ -248,8 +248,8 @@ def test_storage_passes_and_its_cost_is_unknown(gateway, upstream, path, known):
 
 
 @pytest.mark.parametrize("protocol, path", [
-    ("anthropic", "v1/deployments/d/run"), ("anthropic", "v1/dreams"),
-    ("openai", "v1/fine_tuning/jobs"), ("openai", "v1/agents"),
+    ("anthropic", "v1/deployments"), ("anthropic", "v1/deployments/d/run"),
+    ("openai", "v1/fine_tuning/jobs"), ("openai", "v1/agents/automations"),
     ("openai", "v1/realtime/calls"), ("openai", "v1/realtime/client_secrets"),
     ("openai", "v1/live/sessions"),
 ])

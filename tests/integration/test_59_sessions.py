@@ -369,3 +369,89 @@ def test_the_official_sdk(gateways, certs, monkeypatch):
     same(records[4], price(FIRST))
     same(records[5], price(less(LAST, FIRST)))
     assert [r["cost_usd"] for r in records[6:]] == ["0", "0"]
+
+
+# ---- dreams ------------------------------------------------------------------------------
+
+DREAM = "/anthropic/v1/dreams"
+
+
+def dream(sums=None, status="running", session_id="sesn_d", model=MODEL):
+    """sums: input, output, read from the cache, written to it."""
+    told = dict(zip(("input_tokens", "output_tokens", "cache_read_input_tokens",
+                     "cache_creation_input_tokens"), sums or (0, 0, 0, 0)))
+    return {"type": "dream", "id": "drm_1", "status": status, "session_id": session_id,
+            "model": {"id": model, "speed": "standard"}, "usage": told, "outputs": []}
+
+
+def dreams(gateway, key=calls.KEY, model=MODEL):
+    return ask_as(gateway, key, "POST", DREAM, {
+        "model": model, "inputs": [{"type": "memory_store", "memory_store_id": "m"},
+                                   {"type": "sessions", "session_ids": ["sesn_1"]}]},
+        dream(status="pending", session_id=None))
+
+
+def look_at_dream(gateway, *told):
+    return record_of(gateway, call(gateway, "GET", DREAM + "/drm_1", answer=dream(*told)))
+
+
+def test_a_dream_and_its_session_tell_the_same(gateways, engine):
+    gateway = gateways(redis=engine, limits=BUDGET)
+    made = record_of(gateway, dreams(gateway))
+    assert made["endpoint"] == "dreams" and made["cost_usd"] is None
+    assert made["model_requested"] == MODEL
+    worst = held(gateway)
+    assert look_at_dream(gateway, None, "pending", None)["cost_usd"] == "0"
+    first = look_at_dream(gateway, (1000, 500, 20000, 400))
+    assert first["endpoint"] == "dreams.fetched" and first["model"] == MODEL
+    assert first["usage"] == {
+        "input_tokens": 21400, "cache_read_tokens": 20000, "cache_write_5m_tokens": 400,
+        "output_tokens": 500, "session_seconds": 0}
+    # For how long it wrote to the cache, and was at work, it does not tell.
+    assert first["price_status"] == "partial"
+    same(first, price((1000, 500, 20000, 400, 0, 0, 0)))
+    assert day(gateway)[1] == worst
+    # 300 for five minutes and 100 for an hour: told and counted before, as is all but the time.
+    sums = (1000, 500, 20000, 300, 100, 0, 60000, 5)
+    session_seen = record_of(gateway, call(gateway, "GET", PATH + "/sesn_d",
+                                           answer=session(sums, name="sesn_d")))
+    assert session_seen["usage"] == {"session_seconds": 60}
+    done = look_at_dream(gateway, (1500, 800, 20000, 450), "completed")
+    assert done["usage"] == {"input_tokens": 550, "cache_write_5m_tokens": 50,
+                             "output_tokens": 300, "session_seconds": 0}
+    wait_for("nothing held", lambda: day(gateway)[1] == 0)
+    assert look_at_dream(gateway, (1500, 800, 20000, 450), "completed")["cost_usd"] == "0"
+
+
+def test_a_session_that_is_told_to_be_a_dream_later(gateways):
+    gateway = gateways()
+    sums = (1000, 500, 20000, 300, 100, 0, 60000, 5)
+    record_of(gateway, call(gateway, "GET", PATH + "/sesn_d", answer=session(sums, name="sesn_d")))
+    assert look_at_dream(gateway, (1000, 500, 20000, 400))["cost_usd"] == "0"
+    more = look_at_dream(gateway, (1000, 500, 20000, 420))
+    assert more["usage"] == {"input_tokens": 20, "cache_write_5m_tokens": 20,
+                             "session_seconds": 0}
+
+
+def test_a_key_dreams_with_no_other_model(gateways, provider):
+    gateway = narrow(gateways)
+    assert dreams(gateway, NARROW).status == 200
+    assert dreams(gateway, NARROW, {"id": MODEL, "speed": "standard"}).status == 200
+    seen = len(provider.requests())
+    refused(dreams(gateway, NARROW, "claude-opus-4-6"))
+    refused(dreams(gateway, NARROW, {"id": "claude-opus-4-6"}))
+    for odd in (7, [MODEL], {"id": 7}, {}, None, {"id": [MODEL]}):
+        assert dreams(gateway, calls.KEY, odd).status == 400
+    answer = call(gateway, "POST", "/anthropic/v1/messages", {
+        "model": {"id": MODEL}, "max_tokens": 5, "messages": []}, {})
+    assert answer.status == 400 and len(provider.requests()) == seen
+
+
+def test_what_runs_by_a_timetable_may_be_stopped_alone(gateways):
+    gateway = gateways(limits=BUDGET)
+    for path in ("deployments", "deployments/d", "deployments/d/run", "deployments/d/unpause"):
+        answer = call(gateway, "POST", "/anthropic/v1/" + path, {}, {})
+        assert answer.status == 403
+        assert answer.header("x-tollgate-denied") == "endpoint_not_allowed"
+    for path in ("pause", "archive"):
+        assert call(gateway, "POST", f"/anthropic/v1/deployments/d/{path}", {}, {}).status == 200
