@@ -94,6 +94,52 @@ static struct price_query worst_query(const struct xchg *x)
 }
 
 /*
+ * The most that so many tokens cost, of whichever model the request lets answer.  False where
+ * one of them has no price; *most is that of the others then.
+ */
+static bool price_tokens(const struct xchg *x, const struct price_query *own, uint64_t input,
+                         uint64_t output, struct money *most)
+{
+    const struct book *book = x->config->book;
+    bool all = price_worst_case(book, own, input, output, most);
+
+    if (!all)
+        *most = MONEY_ZERO;
+    for (size_t i = 0; i < x->facts.n_others; i++) {
+        const struct request_other *other = &x->facts.others[i];
+        struct price_query query = worst_query(x);
+        struct money cost;
+
+        query.model = query.model_requested = other->text;
+        query.input_total = input;
+        if (other->kind == OTHER_TOOL)
+            continue; /* how much it is asked is the model's affair */
+        if (!price_worst_case(book, &query, input, output, &cost))
+            all = false;
+        else if (other->kind == OTHER_AFTER)
+            *most = money_add(*most, cost);
+        else if (money_cmp(cost, *most) > 0)
+            *most = cost;
+    }
+    return all;
+}
+
+/* What the provider asks for searches that the request's tools may make. */
+static struct money price_searches(struct xchg *x, const struct price_query *own)
+{
+    struct price_query query UNCLEARED;
+
+    if (x->facts.searches == 0)
+        return MONEY_ZERO;
+    query = *own;
+    query.quantities = (struct quantities){.n = {[METER_WEB_SEARCH] = x->facts.searches}};
+    query.counted = true;
+    settle_details(x, query.detail);
+    price_usage(x->config->book, &query, &x->worst_cost);
+    return x->worst_cost.status == PRICE_NONE ? MONEY_ZERO : x->worst_cost.contracted;
+}
+
+/*
  * What the call may take at the most, in every unit, and its price: from the request's
  * own bounds, else the defaults of estimate.h, and what this model's calls took before.
  */
@@ -138,7 +184,7 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
         usage_set(&x->worst_usage, USAGE_OUTPUT_AUDIO, output);
     }
     query.input_total = input;
-    tokens_priced = price_worst_case(book, &query, input, output, &most);
+    tokens_priced = price_tokens(x, &query, input, output, &most);
     if (brought || (!tokens_priced && batch.usd_nano > 0)) { /* each request by itself */
         most = money_join((int64_t)batch.usd_nano, 0);
         tokens_priced = batch.usd_nano > 0 || batch.unpriced == 0;
@@ -147,6 +193,8 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     priced = price_units(x, &query, &units, tokens_priced, &most) || tokens_priced;
     if (x->session)
         priced = session_worst(x, &query, priced, &most);
+    if (priced)
+        most = money_add(most, price_searches(x, &query));
     assume(x, &query, &units, tokens_priced);
     if (priced) {
         if (sound && money_cmp(x->worst_cost.contracted, most) > 0)
@@ -167,7 +215,7 @@ static uint64_t worst_nano(struct xchg *x, uint64_t output)
     struct money most;
 
     query.input_total = input;
-    if (!price_worst_case(x->config->book, &query, input, output, &most))
+    if (!price_tokens(x, &query, input, output, &most))
         return LIMIT_VALUE_MAX;
     return (uint64_t)money_ceil_nano(most);
 }

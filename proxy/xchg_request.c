@@ -294,6 +294,14 @@ void request_keep_facts(struct xchg *x)
     f->search_ctx = arena_strv(&x->arena, f->search_ctx);
     f->input_file = arena_strv(&x->arena, f->input_file);
     f->agent = arena_strv(&x->arena, f->agent);
+    for (size_t i = 0; i < f->n_others; i++) {
+        char text[REQUEST_MODEL_MAX_BYTES];
+        struct strv name = STRV_NONE;
+
+        if (protocol_other_model(&f->others[i], text, &name))
+            name = arena_strv(&x->arena, name);
+        f->others[i] = (struct request_other){.text = name, .kind = f->others[i].kind};
+    }
     x->model = config_deployment(x->upstream, f->model);
     if (x->model.n == 0)
         x->model = f->model;
@@ -325,9 +333,26 @@ static enum rc read_body(struct xchg *x, bool *packed, bool *unpacks)
     return rc;
 }
 
+/* The models that the request names beside its own are the key's too. */
+static bool others_are_allowed(const struct xchg *x, struct strv *other)
+{
+    const struct request_facts *f = &x->facts;
+
+    *other = STRV_NONE;
+    if (x->key->n_models == 0)
+        return true;
+    for (size_t i = 0; i < f->n_others; i++) {
+        *other = f->others[i].text;
+        if (!key_allows_model(x->key, *other))
+            return false;
+    }
+    return !f->others_untold;
+}
+
 static enum step scan_request(struct xchg *x)
 {
     bool packed, unpacks;
+    struct strv other;
     enum rc rc;
 
     if (x->own)
@@ -348,6 +373,11 @@ static enum step scan_request(struct xchg *x)
                            "this key may not use the model \"%.*s\"",
                            (int)(x->facts.model.n < 128 ? x->facts.model.n : 128),
                            x->facts.model.n ? x->facts.model.p : "");
+    if (!others_are_allowed(x, &other))
+        return xchg_refuse(x, REFUSE_MODEL_NOT_ALLOWED,
+                           "this key may not use the model \"%.*s\", which the request names beside "
+                           "its own",
+                           (int)(other.n < 128 ? other.n : 128), other.n ? other.p : "");
     if (x->body.len <= PROMPT_HASHED_BYTES)
         x->prompt_hash = fingerprint(&x->config->prompt_key, hold_view(&x->body),
                                      strv_hash(x->target.rest));

@@ -86,7 +86,19 @@ void protocol_route(const struct protocol *p, struct strv method, struct strv pa
 /* A segment of a path that is a version of any API here: "v1", "v1beta", "v1alpha2". */
 bool protocol_is_version(struct strv segment);
 
-enum { REQUEST_MODEL_MAX_BYTES = 256 };
+enum { REQUEST_MODEL_MAX_BYTES = 256, REQUEST_OTHERS_MAX = 8 };
+
+/* A model that a request names beside its own. */
+enum request_other_kind {
+    OTHER_INSTEAD = 0, /* one of them answers, and is charged alone (OpenRouter's models) */
+    OTHER_AFTER,       /* it answers where the one before refused, which is charged too */
+    OTHER_TOOL,        /* a tool's */
+};
+struct request_other {
+    struct strv text; /* as the body spells it */
+    bool escaped;     /* with escapes; see protocol_other_model */
+    enum request_other_kind kind;
+};
 
 /*
  * What admission must know of a request.  Views look into the body or path given,
@@ -134,6 +146,11 @@ struct request_facts {
     char size_text[24];            /* holds it where the body has two numbers */
     struct strv input_file;        /* of a batch: the file of its requests; empty: none */
     struct strv search_ctx;        /* how much a search is to take in; empty: not said */
+    uint64_t searches;         /* that tools may make, at a fee each; as far as it says so */
+    /* Other models that it names; others_untold: and some that are not here. */
+    struct request_other others[REQUEST_OTHERS_MAX];
+    size_t n_others;
+    bool others_untold;
     bool asks_usage;   /* stream_options.include_usage is true already */
     /* How to ask for usage: replace [edit_at, edit_at + edit_cut) by edit_text. */
     bool can_ask_usage;
@@ -151,6 +168,10 @@ struct request_facts {
 enum rc protocol_scan_request(const struct protocol *p, const struct route *route,
                               struct strv body, struct shapes *known,
                               struct request_facts *out) RC_MUST;
+
+/* The name of such a model, in *out, which may look into text; false where it is none. */
+bool protocol_other_model(const struct request_other *other, char text[REQUEST_MODEL_MAX_BYTES],
+                          struct strv *out);
 
 /* Where files are uploaded that may hold the requests of a batch (batch_file.h). */
 enum upload_kind {

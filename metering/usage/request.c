@@ -328,9 +328,71 @@ static void on_background(struct request_reading *r, const struct jscan_event *e
     r->facts->background = r->facts->background || e->type == JSCAN_TRUE;
 }
 
+/* One that searches does so once at the least, if it is used. */
 static void on_tool(struct request_reading *r, const struct jscan_event *e)
 {
-    r->facts->has_tools = r->facts->has_tools || e->type == JSCAN_OBJECT;
+    struct request_facts *f = r->facts;
+
+    if (e->type != JSCAN_OBJECT)
+        return;
+    f->has_tools = true;
+    if (e->what == JSCAN_AT_LEAVE && r->tool_searches &&
+        __builtin_add_overflow(f->searches, r->tool_uses ? r->tool_uses : 1, &f->searches))
+        f->searches = UINT64_MAX;
+    r->tool_searches = false;
+    r->tool_uses = 0;
+}
+
+static void on_tool_bound(struct request_reading *r, const struct jscan_event *e)
+{
+    uint64_t n;
+
+    if (e->type == JSCAN_NUMBER && jscan_count(e->text, &n) == JSCAN_COUNT_OK)
+        *(e->node == N_TOOL_USES ? &r->tool_uses : &r->tool_calls) = n;
+}
+
+static void on_searches(struct request_reading *r, const struct jscan_event *e)
+{
+    r->tool_searches = r->tool_searches || e->what == JSCAN_AT_ENTER;
+}
+
+static void on_speed(struct request_reading *r, const struct jscan_event *e)
+{
+    r->is_fast = strv_eq(word_of(e), STRV("fast"));
+}
+
+/* Whoever may use some models alone must not be answered by others. */
+static void on_other(struct request_reading *r, const struct jscan_event *e)
+{
+    struct request_facts *f = r->facts;
+
+    if (e->type == JSCAN_NULL)
+        return;
+    if (e->type != JSCAN_STRING || e->cut || e->text.n > REQUEST_MODEL_MAX_BYTES ||
+        f->n_others == REQUEST_OTHERS_MAX) {
+        f->others_untold = true;
+        return;
+    }
+    f->others[f->n_others++] = (struct request_other){
+        .text = e->text,
+        .escaped = e->escaped,
+        .kind = e->node == N_MODELS      ? OTHER_INSTEAD
+                : e->node == N_FALLBACKS ? OTHER_AFTER
+                                         : OTHER_TOOL};
+}
+
+bool protocol_other_model(const struct request_other *other, char text[REQUEST_MODEL_MAX_BYTES],
+                          struct strv *out)
+{
+    size_t n;
+
+    *out = other->text;
+    if (other->escaped) {
+        if (!jscan_unescape(other->text, text, REQUEST_MODEL_MAX_BYTES, &n))
+            return false;
+        *out = strv_make(text, n);
+    }
+    return out->n > 0;
 }
 
 /* Tools that a provider describes to its model itself, in so many tokens: Anthropic's. */
@@ -347,6 +409,7 @@ static void on_tool_type(struct request_reading *r, const struct jscan_event *e)
         if (strv_starts(type, strv_z(OWN[i].begins)))
             r->facts->tool_tokens += OWN[i].tokens;
     }
+    r->tool_searches = r->tool_searches || strv_starts(type, STRV("web_search"));
 }
 
 static void on_enterprise(struct request_reading *r, const struct jscan_event *e)
@@ -445,6 +508,13 @@ static void (*const FACTS[N_COUNT])(struct request_reading *r, const struct jsca
     [N_TOOL_TYPE] = on_tool_type,
     [N_ENTERPRISE] = on_enterprise,
     [N_ANNOTATION] = on_annotation,
+    [N_SPEED] = on_speed,
+    [N_SEARCHES] = on_searches,
+    [N_TOOL_USES] = on_tool_bound,
+    [N_TOOL_CALLS] = on_tool_bound,
+    [N_TOOL_MODEL] = on_other,
+    [N_MODELS] = on_other,
+    [N_FALLBACKS] = on_other,
     [N_BILLING] = on_billing,
     [N_BILL_TO] = on_bill_to,
     [N_REQUEST] = on_request,

@@ -209,6 +209,10 @@ void request_conclude(struct request_reading *r, const struct protocol *p,
         conclude_job(r);
     if (route->is_session)
         conclude_session(r, route);
+    if (r->is_fast)
+        f->service_tier = STRV("fast");
+    if (f->searches > 0 && r->tool_calls > f->searches)
+        f->searches = r->tool_calls;
     if (f->speaks)
         f->characters = count_characters(r->spoken);
     if (f->draws && f->size.n == 0 && r->sides[0] > 0 && r->sides[1] > 0) {

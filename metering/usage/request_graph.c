@@ -48,6 +48,10 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("background", N_BACKGROUND),
     JSCAN_EDGE("deferred", N_BACKGROUND), /* xAI */
     JSCAN_EDGE("billing_policy", N_BILLING),
+    JSCAN_EDGE("speed", N_SPEED), /* Anthropic */
+    JSCAN_EDGE("fallbacks", N_FALLBACKS),
+    JSCAN_EDGE("models", N_MODELS), /* OpenRouter */
+    JSCAN_EDGE("max_tool_calls", N_TOOL_CALLS),
     JSCAN_EDGE("previous_interaction_id", N_STATE),
     JSCAN_EDGE("agent", N_AGENT),
     JSCAN_EDGE("guardrailConfig", N_GUARDRAIL), /* Converse */
@@ -96,6 +100,12 @@ static const struct jscan_edge SEARCH_EDGES[] = {
 /* Google's search for enterprises, which has its own price. */
 static const struct jscan_edge TOOLS_EDGES[] = {
     JSCAN_EDGE("type", N_TOOL_TYPE),
+    JSCAN_EDGE("max_uses", N_TOOL_USES),
+    JSCAN_EDGE("model", N_TOOL_MODEL),
+    JSCAN_EDGE("googleSearch", N_SEARCHES),
+    JSCAN_EDGE("google_search", N_SEARCHES),
+    JSCAN_EDGE("googleSearchRetrieval", N_SEARCHES),
+    JSCAN_EDGE("google_search_retrieval", N_SEARCHES),
     JSCAN_EDGE("enterpriseWebSearch", N_ENTERPRISE),
     JSCAN_EDGE("enterprise_web_search", N_ENTERPRISE),
 };
@@ -106,6 +116,7 @@ static const struct jscan_edge AGENT_EDGES[] = {JSCAN_EDGE("id", N_MODEL_ID),
                                                 JSCAN_EDGE("service_tier", N_AGENT_TIER),
                                                 JSCAN_EDGE("multi_agent", N_TEAM)};
 static const struct jscan_edge TEAM_EDGES[] = {JSCAN_EDGE("enabled", N_TEAM_ON)};
+static const struct jscan_edge FALLBACK_EDGES[] = {JSCAN_EDGE("model", N_FALLBACKS)};
 static const struct jscan_edge SPEND_EDGES[] = {JSCAN_EDGE("limit", N_BUDGET_AMOUNT)};
 static const struct jscan_edge MODEL_EDGES[] = {JSCAN_EDGE("id", N_MODEL_OF)};
 static const struct jscan_edge AGENT_MODEL_EDGES[] = {JSCAN_EDGE("id", N_AGENT_MODEL)};
@@ -121,7 +132,7 @@ static const struct jscan_edge PARAMS_EDGES[] = {
     JSCAN_EDGE("model", N_PARAMS_MODEL),      JSCAN_EDGE("messages", N_MESSAGES),
     JSCAN_EDGE("system", N_CONTENT),          JSCAN_EDGE("tools", N_TEXT),
     JSCAN_EDGE("max_tokens", N_PARAMS_CAP),   JSCAN_EDGE("input", N_MESSAGES),
-    JSCAN_EDGE("prompt", N_CONTENT),
+    JSCAN_EDGE("prompt", N_CONTENT),          JSCAN_EDGE("fallbacks", N_FALLBACKS),
 };
 /* Gemini: the list stands in an object of the same name. */
 static const struct jscan_edge BATCH_EDGES[] = {
@@ -232,6 +243,13 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_TEAM_ON] = {.flags = JSCAN_WANT},
     [N_SPEND] = {JSCAN_EDGES(SPEND_EDGES), 0, 0, 0},
     [N_MODEL_OF] = {.flags = JSCAN_WANT | JSCAN_ENTER},
+    [N_SPEED] = {.flags = JSCAN_WANT},
+    [N_SEARCHES] = {.flags = JSCAN_ENTER},
+    [N_TOOL_USES] = {.flags = JSCAN_WANT},
+    [N_TOOL_CALLS] = {.flags = JSCAN_WANT},
+    [N_TOOL_MODEL] = {.flags = JSCAN_WANT | JSCAN_COUNT},
+    [N_MODELS] = {.item = N_MODELS, .flags = JSCAN_WANT},
+    [N_FALLBACKS] = {JSCAN_EDGES(FALLBACK_EDGES), 0, N_FALLBACKS, JSCAN_WANT},
     [N_BILLING] = {JSCAN_EDGES(BILLING_EDGES), 0, 0, JSCAN_ENTER},
     [N_BILL_TO] = {.flags = JSCAN_WANT | JSCAN_ENTER},
 };

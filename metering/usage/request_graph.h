@@ -72,9 +72,16 @@ enum request_node {
     N_TEAM_ON,
     N_SPEND,
     N_MODEL_OF, /* where a model is an object */
+    N_SPEED, /* from here on any may stand twice */
+    N_SEARCHES,
+    N_TOOL_USES,
+    N_TOOL_CALLS,
+    N_TOOL_MODEL,
+    N_MODELS,
+    N_FALLBACKS,
     N_COUNT,
 };
-_Static_assert((int)N_COUNT <= 64, "a bit each, where one may stand only once");
+_Static_assert((int)N_SPEED <= 64, "a bit each, where one may stand only once");
 
 /* From N_ROOT on, or from N_WRAPPED. */
 extern const struct jscan_node REQUEST_NODES[N_COUNT];

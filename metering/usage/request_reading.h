@@ -31,6 +31,10 @@ struct request_reading {
     bool is_dream;       /* whose model may be an object */
     struct strv agent_model, agent_name, agent_tier; /* of a session */
     bool team_told, team_on; /* whether its agent may have others work */
+    bool is_fast;          /* Anthropic's speed */
+    bool tool_searches;    /* the tool that is being read does */
+    uint64_t tool_uses;    /* its bound; 0: not said */
+    uint64_t tool_calls;   /* bound of all its provider's tools; 0: not said */
     unsigned sides[2];    /* of an image: width, height; 0: not said */
     struct jscan scan; /* from its memory at the end on nothing is cleared */
 };

@@ -24,7 +24,10 @@ static enum rc scan(const char *protocol, const char *path, struct strv body,
     if (rc == RC_OK && facts->model.n > 0 && facts->model.p >= copy &&
         facts->model.p < copy + body.n)
         facts->model.p = body.p + (facts->model.p - copy);
-    if (rc == RC_OK && facts->service_tier.n > 0)
+    for (size_t i = 0; rc == RC_OK && i < facts->n_others; i++)
+        facts->others[i].text.p = body.p + (facts->others[i].text.p - copy);
+    if (rc == RC_OK && facts->service_tier.n > 0 && facts->service_tier.p >= copy &&
+        facts->service_tier.p < copy + body.n)
         facts->service_tier.p = body.p + (facts->service_tier.p - copy);
     free(copy);
     return rc;
@@ -335,6 +338,54 @@ static void test_text_of_documents_and_tools_counts(void **state)
     assert_int_equal(without.text_bytes, 0);
 }
 
+/* Other models, and what tools may cost. */
+static void test_what_it_may_take(void **state)
+{
+    static const struct {
+        const char *body;
+        uint64_t searches;
+        size_t n;
+        bool untold;
+        const char *tier;
+    } CASES[] = {
+        {"{\"tools\":[{\"type\":\"web_search_20250305\",\"max_uses\":3},"
+         "{\"max_uses\":4,\"type\":\"web_search\"},{\"type\":\"web_fetch\",\"max_uses\":5}]}",
+         7, 0, false, ""},
+        {"{\"tools\":[{\"type\":\"web_search\"}]}", 1, 0, false, ""},
+        {"{\"max_tool_calls\":9,\"tools\":[{\"type\":\"web_search\"}]}", 9, 0, false, ""},
+        {"{\"max_tool_calls\":9,\"tools\":[{\"type\":\"x\"}]}", 0, 0, false, ""},
+        {"{\"tools\":[{\"type\":\"web_search\",\"max_uses\":-1}]}", 1, 0, false, ""},
+        {"{\"tools\":[{\"type\":\"web_search\",\"max_uses\":9007199254740992},"
+         "{\"type\":\"web_search\",\"x\":{\"max_uses\":8}}]}",
+         9007199254740993, 0, false, ""},
+        {"{\"tools\":[{\"google_search\":{}},{\"googleSearch\":null}]}", 1, 0, false, ""},
+        {"{\"fallbacks\":[{\"model\":\"a\"},\"b\",{\"model\":null}],\"models\":[\"c\",null],"
+         "\"tools\":[{\"type\":\"x\",\"model\":\"d\"},{\"function\":{\"model\":\"e\"}}]}",
+         0, 4, false, ""},
+        {"{\"models\":[\"a\",1]}", 0, 1, true, ""},
+        {"{\"models\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\"]}", 0, 8, false, ""},
+        {"{\"models\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\"]}", 0, 8, true, ""},
+        {"{\"speed\":\"fast\",\"service_tier\":\"auto\"}", 0, 0, false, "fast"},
+        {"{\"speed\":\"standard\",\"service_tier\":\"auto\"}", 0, 0, false, "auto"},
+    };
+    char text[REQUEST_MODEL_MAX_BYTES];
+    struct request_facts f;
+    struct strv name;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        assert_int_equal(scan("anthropic", "/v1/messages", strv_z(CASES[i].body), &f), RC_OK);
+        assert_int_equal(f.searches, CASES[i].searches);
+        assert_int_equal(f.n_others, CASES[i].n);
+        assert_int_equal(f.others_untold, CASES[i].untold);
+        assert_true(strv_eq(f.service_tier, strv_z(CASES[i].tier)));
+    }
+    assert_int_equal(scan(CHAT, STRV("{\"models\":[\"a\\/\\u0062\",\"\",\"\\ud800\"]}"), &f), RC_OK);
+    assert_true(protocol_other_model(&f.others[0], text, &name) && strv_eq(name, STRV("a/b")));
+    assert_false(protocol_other_model(&f.others[1], text, &name));
+    assert_true(protocol_other_model(&f.others[2], text, &name));
+}
+
 static void test_depth(void **state)
 {
     char body[2 * JSCAN_DEPTH_MAX + 64];
@@ -532,6 +583,7 @@ int main(void)
         cmocka_unit_test(test_models),
         cmocka_unit_test(test_other_endpoints),
         cmocka_unit_test(test_text_of_documents_and_tools_counts),
+        cmocka_unit_test(test_what_it_may_take),
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_bedrock),
         cmocka_unit_test(test_predict),
