@@ -8,23 +8,19 @@
  * see who sends it.  Nothing else is held.
  */
 #include "base/clock.h"
-#include "metering/usage/eventstream.h"
+#include "metering/usage/eventstream_body.h"
 #include "metering/usage/eventstream_write.h"
 #include "proxy/sigv4.h"
 #include "proxy/xchg_int.h"
 
 enum {
-    CHECKSUM_BYTES = 4, /* behind a message's payload */
     ENVELOPE_HEADERS_BYTES = 128,
     /* What one read may become beside a message that waited: small ones, in envelopes. */
     UP_SLACK_BYTES = 1 << 20,
 };
 
 struct duplex {
-    struct eventstream stream;
-    struct buf message; /* of the client, not whole yet */
-    size_t payload_at;
-    bool ended; /* an empty envelope came: the client's last */
+    struct eventstream_body body;
     bool signs;
     struct sigv4_chain chain;
 };
@@ -42,9 +38,8 @@ enum step duplex_begin(struct xchg *x)
     x->duplex = arena_alloc(&x->arena, sizeof(*x->duplex));
     if (!x->duplex)
         return xchg_refuse(x, REFUSE_BAD_REQUEST, "the request head is too large");
-    *x->duplex = (struct duplex){.ended = false};
-    eventstream_init(&x->duplex->stream);
-    buf_init(&x->duplex->message, DUPLEX_MESSAGE_MAX_BYTES);
+    *x->duplex = (struct duplex){.signs = false};
+    eventstream_body_init(&x->duplex->body, DUPLEX_MESSAGE_MAX_BYTES);
     x->up_buf.max = DUPLEX_MESSAGE_MAX_BYTES + UP_SLACK_BYTES;
     return xchg_go(x, &S_ADMIT);
 }
@@ -52,28 +47,8 @@ enum step duplex_begin(struct xchg *x)
 void duplex_release(struct xchg *x)
 {
     if (x->duplex)
-        buf_release(&x->duplex->message);
+        eventstream_body_release(&x->duplex->body);
     x->duplex = NULL;
-}
-
-/* Bytes that are one whole message, not in an envelope. */
-static bool is_message(struct strv bytes)
-{
-    struct eventstream stream;
-
-    eventstream_init(&stream);
-    while (bytes.n > 0) {
-        struct strv data;
-        size_t used;
-        enum eventstream_what what = eventstream_next(&stream, bytes, &used, &data);
-
-        bytes = strv_skip(bytes, used);
-        if (what == EVENTSTREAM_END)
-            return bytes.n == 0 && !stream.is_signed;
-        if (what == EVENTSTREAM_BAD)
-            return false;
-    }
-    return false;
 }
 
 void duplex_sign(struct xchg *x, struct strv authorization)
@@ -129,61 +104,28 @@ static enum rc put_up(struct xchg *x, struct strv message)
     return rc == RC_OK ? buf_append(&x->up_buf, "\r\n", 2) : rc;
 }
 
-/* One message is whole. */
-static enum rc pass(struct xchg *x)
-{
-    struct duplex *d = x->duplex;
-    struct strv message = buf_view(&d->message);
-
-    if (d->ended)
-        return RC_BAD;
-    if (d->stream.is_signed) {
-        message = strv_skip(strv_head(message, message.n - CHECKSUM_BYTES), d->payload_at);
-        if (message.n == 0) {
-            d->ended = true;
-            return RC_OK;
-        }
-        if (!is_message(message))
-            return RC_BAD;
-    }
-    return put_up(x, message);
-}
-
 enum rc duplex_take(struct xchg *x, struct strv data)
 {
-    struct duplex *d = x->duplex;
-    enum rc rc = RC_OK;
+    struct strv message;
+    enum rc rc;
 
-    while (rc == RC_OK && data.n > 0) {
-        struct strv piece;
-        size_t used;
-        enum eventstream_what what = eventstream_next(&d->stream, data, &used, &piece);
-
-        if (what == EVENTSTREAM_BAD)
-            return RC_BAD;
-        rc = buf_append_strv(&d->message, strv_head(data, used));
-        data = strv_skip(data, used);
-        if (what == EVENTSTREAM_BEGIN)
-            d->payload_at = buf_len(&d->message);
-        if (rc == RC_OK && what == EVENTSTREAM_END) {
-            rc = pass(x);
-            buf_clear(&d->message);
-        }
-    }
-    return rc;
+    do {
+        rc = eventstream_body_next(&x->duplex->body, &data, &message);
+        if (rc == RC_OK)
+            rc = put_up(x, message);
+    } while (rc == RC_OK);
+    return rc == RC_AGAIN ? RC_OK : rc;
 }
 
 enum rc duplex_end(struct xchg *x)
 {
-    struct duplex *d = x->duplex;
     enum rc rc = RC_OK;
 
-    if (!eventstream_is_between(&d->stream))
+    if (!eventstream_body_may_end(&x->duplex->body))
         return RC_BAD;
-    buf_release(&d->message);
-    if (d->signs)
+    if (x->duplex->signs)
         rc = put_up(x, STRV_NONE);
-    return rc != RC_OK ? rc : buf_append(&x->up_buf, "0\r\n\r\n", 5);
+    return rc == RC_OK ? buf_append(&x->up_buf, "0\r\n\r\n", 5) : rc;
 }
 
 enum step duplex_refuse(struct xchg *x, enum rc why)

@@ -448,6 +448,8 @@ static enum step st_relay(struct xchg *x)
 
     if ((x->woken & WAKE_CLIENT_IN) && (x->body_done || x->up_broken) && conn_is_gone(x->conn))
         return client_left(x);
+    if (x->duplex && x->conn->io.broken) /* while the upstream takes nothing, nothing is read */
+        return client_left(x);
     rc = pump_up(x);
     if (x->duplex && (rc == RC_LIMIT || (rc == RC_BAD && x->chunked.fault == HTTP1_OK)))
         return duplex_refuse(x, rc);

@@ -11,7 +11,8 @@ import pytest
 from kit import calls, clouds, config as config_module, procs
 from kit.procs import Provider, wait_for
 
-pytest.importorskip("h2")
+h2 = pytest.importorskip("h2")
+import h2.exceptions  # noqa: E402
 from kit import duplex, events, http2  # noqa: E402
 
 STARTED = events.said("completionStart", sessionId="s-1", completionId="c-1")
@@ -345,3 +346,245 @@ def test_the_client_leaves(gateway_of, sonics):
     assert record["outcome"] == "client_abort" and record["usage_source"] == "partial"
     assert record["usage"]["input_tokens"] == 3000
     wait_for("the provider's end", lambda: sonic.open == 0, 5)
+
+
+# ---- who does not keep to the rules ----
+
+def refused(session):
+    """The exception that ends an answer, or the error in its place."""
+    if session.head() != 200:
+        answer = session.connection.wait(session.stream)
+        return json.loads(answer.body)["message"]
+    return session.rest()[-1][1]
+
+
+def waits(call):
+    call.answer()
+    call.say(STARTED, events.usage((1, 1), (1, 1)))
+    while call.take() is not None:
+        pass
+
+
+BAD = {
+    "text": b"this is no message of an event stream",
+    "checksum": events.chunk(ASKED[0])[:-1] + b"\0",
+    "two in one": events.Chain("s", "r", "s", "").sign(events.chunk(ASKED[0]) * 2, 0),
+    "broken off": None,
+}
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("what", BAD)
+def test_a_client_that_sends_no_messages(gateway_of, sonics, what, early):
+    """Nothing of what is no message goes on; what went before counts."""
+    sonic = sonics((lambda call: [call.step() for _ in range(9)]) if early else waits)
+    gateway = gateway_of(sonic)
+    with duplex.Session(gateway) as session:
+        session.say(ASKED[0])
+        if not early:
+            assert session.hear() == STARTED
+        if BAD[what] is None:
+            session.send(events.chunk(ASKED[1])[:-4])
+            session.end()
+        else:
+            session.send(BAD[what])
+        assert "event messages" in refused(session)
+    record, = gateway.records(1)
+    assert record["outcome"] == "client_abort"
+    if not early:
+        assert record["usage"]["input_tokens"] == 2 and record["usage_source"] == "partial"
+    wait_for("the provider's end", lambda: sonic.open == 0, 5)
+    for call in sonic.calls:    # there is none where all of it came before the connection
+        assert all(raw == events.chunk(ASKED[0]) for _, _, raw in call.inbox)
+        assert not call.buffer
+
+
+def test_a_message_that_is_too_large(gateway_of, sonics):
+    """Up to the bound they pass, whatever their number."""
+    sonic = sonics(listen)
+    gateway = gateway_of(sonic)
+    most = (2 << 20) - 16
+    with duplex.Session(gateway) as session:
+        for _ in range(3):
+            session.send(events.message([], b"x" * most))
+        session.end()
+        assert session.head() == 200
+        session.rest()
+    assert [len(payload) for _, payload, _ in sonic.calls[0].heard] == [most] * 3
+    with duplex.Session(gateway) as session:
+        data = events.message([], b"x" * (most + 1))
+        try:
+            session.send(data)
+        except (h2.exceptions.H2Error, OSError):
+            pass    # it is reset while it sends
+        assert "larger than" in refused(session)
+
+
+def memory(gateway):
+    """Resident bytes."""
+    with open(f"/proc/{gateway.process.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("side", ["client", "provider"])
+def test_who_does_not_read_holds_the_other(gateway_of, sonics, side):
+    """Windows hold from end to end: no more is taken from one side than the other takes."""
+    large = events.message([], b"x" * 60000)
+
+    def plays(call):
+        call.reads = side != "provider"
+        call.answer()
+        call.put = 0
+        if side == "provider":
+            while not call.all_in:
+                call.step(1)
+            return
+        while True:
+            call.send(large)
+            call.put += len(large)
+    sonic = sonics(plays)
+    gateway = gateway_of(sonic, workers=1)
+    with duplex.Session(gateway, acknowledge=side != "client") as session:
+        assert session.head() == 200
+        before, sent = memory(gateway), 0
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            room = session.connection.h2.local_flow_control_window(session.stream)
+            if side == "provider" and room >= len(large):
+                session.send(large)
+                sent += len(large)
+            else:
+                try:
+                    session.connection.step(0.2)
+                except (TimeoutError, OSError):
+                    pass
+        held = sent if side == "provider" else sonic.calls[0].put
+        assert 100000 < held < 2 << 20, held
+        assert memory(gateway) - before < 16 << 20
+    wait_for("the provider's end", lambda: sonic.open == 0, 10)
+    record, = gateway.records(1)
+    assert record["outcome"] == "client_abort"
+
+
+def settings_of(name):
+    """What a provider sends instead of an answer."""
+    def plays(call):
+        sock = call.sock
+        if name == "no HTTP/2":
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        elif name == "a frame for nobody":
+            sock.sendall(bytes([0, 0, 4, 1, 4, 0, 0, 0, 9]) + b"abcd")
+        elif name == "fields without end":
+            call.h2.send_headers(call.stream, [(":status", "200")] + [
+                (f"x-{n}", "y" * 8000) for n in range(12)])
+            call.flush()
+        elif name == "data before a head":
+            sock.sendall(bytes([0, 0, 1, 0, 0, 0, 0, 0, call.stream]) + b"x")
+        elif name == "pings without end":
+            for _ in range(200):
+                sock.sendall(bytes([0, 0, 8, 6, 0, 0, 0, 0, 0, *range(8)]) * 100)
+        elif name == "heads that are no last ones":
+            for _ in range(100):
+                call.h2.send_headers(call.stream, [(":status", "103")])
+            call.flush()
+        elif name == "GOAWAY":
+            sock.sendall(bytes([0, 0, 8, 7, 0, 0, 0, 0, 0]) + bytes(8))
+        call.step(3)
+    return plays
+
+
+@pytest.mark.parametrize("what", [
+    "no HTTP/2", "a frame for nobody", "fields without end", "data before a head",
+    "pings without end", "heads that are no last ones", "GOAWAY"])
+def test_a_provider_that_breaks_the_rules(gateway_of, sonics, what):
+    sonic = sonics(settings_of(what))
+    gateway = gateway_of(sonic)
+    with duplex.Session(gateway) as session:
+        session.say(ASKED[0])
+        assert session.head() == 502
+    record, = gateway.records(1)
+    assert record["outcome"] == "upstream_abort", record
+    wait_for("the provider's end", lambda: sonic.open == 0, 5)
+
+
+def test_a_provider_without_http2(gateway_of, sonics):
+    """Refused before anything is sent."""
+    sonic = sonics(echo, alpn="http/1.1")
+    gateway = gateway_of(sonic)
+    with duplex.Session(gateway) as session:
+        assert session.head() == 502
+        assert "agree on HTTP/2" in refused(session)
+    record, = gateway.records(1)
+    assert record["outcome"] == "upstream_abort" and record["cost_usd"] == "0"
+    assert not sonic.calls
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_a_provider_that_says_nothing(gateway_of, sonics, head):
+    """Whoever goes on speaking waits no longer for the first word; behind it, for the next."""
+    def plays(call):
+        if head:
+            call.answer()
+            call.say(STARTED)
+        while True:
+            call.take()
+    gateway = gateway_of(sonics(plays), {"first_byte_timeout_ms": 1000,
+                                         "idle_timeout_ms": 1000})
+    with duplex.Session(gateway) as session:
+        if head:
+            assert session.hear() == STARTED
+            name, _ = session.rest()[-1]
+            assert name == "modelTimeoutException"
+        else:
+            until = time.monotonic() + 8
+            while session.got.status is None and time.monotonic() < until:
+                session.say(ASKED[0])
+                try:
+                    session.connection.step(0.2)
+                except (TimeoutError, OSError):
+                    pass
+            assert session.head() == 504 and time.monotonic() < until
+    record, = gateway.records(1)
+    assert record["outcome"] == "timeout"
+
+
+def test_the_process_ends(gateway_of, sonics):
+    """A session that outlives the time to end is cut, and recorded."""
+    sonic = sonics(talker(100000, 3, pause=0.05, ends=False))
+    gateway = gateway_of(sonic, drain_seconds=1)
+    with duplex.Session(gateway) as session:
+        assert session.hear() == STARTED
+        gateway.process.signal(15)
+        name, _ = session.rest()[-1]
+        assert name == "serviceUnavailableException"
+    gateway.stop()
+    record, = gateway.records(1)
+    assert record["outcome"] == "interrupted" and record["usage_source"] == "partial"
+
+
+def test_models_of_a_key(gateway_of, gateways, sonics):
+    sonic = sonics(echo)
+    key = {"name": "main", "secret": calls.KEY, "tags": {"team": "search"}}
+    gateway = gateway_of(sonic, keys=[{**key, "models": ["amazon.nova-lite-*"]}])
+    with duplex.Session(gateway) as session:
+        assert session.head() == 403
+    assert not sonic.calls
+
+
+def test_many_at_once(gateway_of, sonics):
+    """Each has a connection of its own to the provider, which ends with it; what the pool may
+    have at most, they have together."""
+    sonic = sonics(echo)
+    gateway = gateway_of(sonic, {"max_connections": 4}, workers=1)
+    connection = http2.Connection(gateway)
+    sessions = [duplex.Session(gateway) for _ in range(12)]
+    for session in sessions:
+        session.say(*ASKED)
+        session.end()
+    for session in sessions:
+        assert session.head() == 200 and session.rest()[-1] == ENDED
+        session.connection.close()
+    connection.close()
+    assert all(r["outcome"] == "ok" for r in gateway.records(12))
+    assert len(sonic.calls) == 12
+    wait_for("all connections to end", lambda: sonic.open == 0, 5)
