@@ -429,6 +429,24 @@ static bool read_retries(struct reading *r, struct strv value)
     return true;
 }
 
+/* amz-sdk-request of AWS's SDKs: "attempt=2; max=3". */
+static bool read_aws_attempt(struct reading *r, struct strv value)
+{
+    struct strv part;
+    uint64_t attempt;
+
+    while (strv_split(&value, ';', &part)) {
+        part = strv_trim(part);
+        if (strv_starts(part, STRV("attempt=")) && r->attempt_rank > RANK_ALIAS &&
+            strv_parse_u64(strv_skip(part, sizeof("attempt=") - 1), TAGS_ATTEMPT_MAX, &attempt) &&
+            attempt > 0) {
+            r->attempt = (uint32_t)attempt;
+            r->attempt_rank = RANK_ALIAS;
+        }
+    }
+    return true;
+}
+
 /* By the first letter of its name: most headers' is none of these. */
 static bool read_header(struct reading *r, const struct http1_header *h, bool aliases)
 {
@@ -439,6 +457,8 @@ static bool read_header(struct reading *r, const struct http1_header *h, bool al
         if (strv_eq_nocase(h->name, STRV("x-stainless-retry-count")))
             return read_retries(r, h->value);
         return !aliases || read_alias(r, h);
+    case 'a':
+        return !strv_eq_nocase(h->name, STRV("amz-sdk-request")) || read_aws_attempt(r, h->value);
     case 'b':
         return !strv_eq_nocase(h->name, STRV("baggage")) || read_list(r, h->value, true);
     case 't':

@@ -200,6 +200,13 @@ def test_provider_errors_pass(connect, gateway, status, code):
     assert record["outcome"] == "provider_error" and record["cost_usd"] == "0"
 
 
+def test_attempts_of_one_call(connect, gateway):
+    with pytest.raises(ClientError):
+        connect(gateway, sim={"Status": 503}, attempts=3).converse(modelId=CLAUDE,
+                                                                   messages=messages())
+    assert sorted(r["attempt"] for r in gateway.records(3)) == [1, 2, 3]
+
+
 def test_exception_in_stream(connect, gateway):
     with pytest.raises(EventStreamError) as caught:
         list(connect(gateway, sim={"Stream-Error": 3}).converse_stream(

@@ -297,6 +297,14 @@ static void test_attempt(void **state)
     assert_int_equal(tags.attempt, 7);
     assert_true(read_tags("X-Tollgate-Attempt: 7\nX-Stainless-Retry-Count: 2\n"));
     assert_int_equal(tags.attempt, 7);
+    assert_true(read_tags("amz-sdk-request: attempt=1\n"));
+    assert_int_equal(tags.attempt, 1);
+    assert_true(read_tags("amz-sdk-request: ttl=20261122T000000Z; attempt=2; max=3\n"));
+    assert_int_equal(tags.attempt, 2);
+    assert_true(read_tags("amz-sdk-request: attempt=0; max=attempt=4; attempt=x\n"));
+    assert_int_equal(tags.attempt, 0);
+    assert_true(read_tags("amz-sdk-request: attempt=2\nX-Tollgate-Attempt: 7\n"));
+    assert_int_equal(tags.attempt, 7);
 }
 
 /* A user is never kept as such, and hashes differ by salt alone. */
