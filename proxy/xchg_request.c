@@ -12,6 +12,8 @@
 #include "proxy/tls_context.h"
 #include "proxy/xchg_socket.h"
 
+enum { TIER_MAX_BYTES = 32 }; /* of a service tier's name in a header */
+
 /* ---- HEAD ------------------------------------------------------------------------------ */
 
 /* Copies the head into the arena and moves its views there. */
@@ -333,6 +335,18 @@ static enum rc read_body(struct xchg *x, bool *packed, bool *unpacks)
     return rc;
 }
 
+/* What the body says of a service tier goes before what a header does. */
+static void read_tier(struct xchg *x)
+{
+    struct strv header = protocol_tier_header(x->upstream->protocol), value;
+
+    if (header.n == 0 || x->facts.service_tier.n > 0)
+        return;
+    value = http1_value(&x->head, header);
+    if (value.n <= TIER_MAX_BYTES)
+        x->facts.service_tier = value;
+}
+
 /* The models that the request names beside its own are the key's too. */
 static bool others_are_allowed(const struct xchg *x, struct strv *other)
 {
@@ -366,6 +380,7 @@ static enum step scan_request(struct xchg *x)
         return xchg_refuse(x, REFUSE_BAD_REQUEST, "%s",
                            rc == RC_LIMIT ? "the request body is nested too deeply"
                                           : "the request body is not what this endpoint takes");
+    read_tier(x);
     /* Of a session the model is to be learnt first. */
     if (!x->route.is_session && !key_allows_model(x->key, x->model) &&
         !key_allows_model(x->key, x->facts.model))

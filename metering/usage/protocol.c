@@ -32,6 +32,7 @@ static const struct protocol PROTOCOLS[] = {
      .goes_on = true}, /* ending a call is the client's affair alone, says its SDK */
     {.name = "vertex",
      BEARER,
+     .tier_header = "x-vertex-ai-llm-shared-request-type",
      .shape = SHAPE_GOOGLE,
      .tables = ENTRIES_OPENAI,
      .prefixes = "",
@@ -47,6 +48,7 @@ static const struct protocol PROTOCOLS[] = {
      .deployments = true},
     {.name = "bedrock",
      BEARER,
+     .tier_header = "x-amzn-bedrock-service-tier",
      .shape = SHAPE_BEDROCK,
      .tables = ENTRIES_BEDROCK,
      .prefixes = "openai",
@@ -88,6 +90,11 @@ void protocol_credential(const struct protocol *p, struct strv *header, struct s
 {
     *header = strv_z(p->credential_header);
     *prefix = strv_z(p->credential_prefix);
+}
+
+struct strv protocol_tier_header(const struct protocol *p)
+{
+    return p->tier_header != NULL ? strv_z(p->tier_header) : STRV_NONE;
 }
 
 bool protocol_goes_on(const struct protocol *p, struct strv provider)

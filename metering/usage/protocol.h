@@ -59,6 +59,8 @@ const char *protocol_name_at(size_t n);
 /* Header in which this protocol's providers take their key, and what stands before the key
  * ("authorization", "Bearer "). */
 void protocol_credential(const struct protocol *p, struct strv *header, struct strv *prefix);
+/* Header in which a request may ask for a service tier, where its body does not; empty: none. */
+struct strv protocol_tier_header(const struct protocol *p);
 /* Under which provider of a price book its models are, unless one is told. */
 const char *protocol_book(const struct protocol *p);
 /*

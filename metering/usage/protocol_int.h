@@ -98,6 +98,7 @@ struct protocol {
     const char *book; /* see protocol_book; NULL: name */
     const char *credential_header;
     const char *credential_prefix;
+    const char *tier_header; /* see protocol_tier_header; NULL: none */
     enum error_shape shape;
     unsigned tables; /* ENTRIES_... */
     const char *prefixes; /* segments that may stand before the version, separated by spaces */

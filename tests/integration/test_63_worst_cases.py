@@ -78,6 +78,27 @@ def test_worst_cases(shop):
         Decimal("0.035")
 
 
+@pytest.mark.parametrize("protocol,path,header,body", [
+    ("vertex", "/v1/projects/p/locations/global/publishers/google/models/gemini-2.5-flash:"
+     "generateContent", "X-Vertex-AI-LLM-Shared-Request-Type",
+     {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"maxOutputTokens": 1000}}),
+    ("bedrock", "/model/meta.llama4-maverick-17b-instruct-v1%3A0/invoke", "X-Amzn-Bedrock-Service-Tier",
+     {"prompt": "x", "max_gen_len": 1000})])
+def test_tiers_of_headers(gateways, protocol, path, header, body):
+    config = gateways.config(None, limits=NOTHING)
+    config["upstreams"].append(dict(config["upstreams"][0], name=protocol, protocol=protocol,
+                                    provider=protocol))
+    gateway = gateways(config)
+
+    def ask_for(tier):
+        answer = ask(gateway, "POST", f"/{protocol}{path}", body, **({header: tier} if tier else {}))
+        return Decimal(re.search(rb"may take ([0-9.]+) USD", answer.body).group(1).decode())
+    standard = ask_for(None)
+    # A wish for less may not be granted.
+    assert ask_for("flex") == ask_for("standard") == ask_for("x" * 100) == standard
+    assert ask_for("priority") > standard
+
+
 REFUSED = [
     ("/anthropic/v1/messages", {"model": HAIKU, "max_tokens": 9, "fallbacks": [{"model": OPUS}]}),
     ("/anthropic/v1/messages", {"model": HAIKU, "max_tokens": 9, "fallbacks": [OPUS]}),
