@@ -95,7 +95,17 @@ struct session {
     uint64_t note;
     bool claimed;
     struct rise rises[SUM_COUNT];
+    size_t n_searches; /* that are told of one by one: each is a sum of one */
+    struct rise *searches;
 };
+
+/* The ith of all that is claimed; NULL past the last. */
+static struct rise *rise_at(struct session *s, size_t i)
+{
+    if (i < SUM_COUNT)
+        return &s->rises[i];
+    return i - SUM_COUNT < s->n_searches ? &s->searches[i - SUM_COUNT] : NULL;
+}
 
 static void on_verdict(void *arg)
 {
@@ -423,26 +433,47 @@ static void join_writes(struct xchg *x, const struct tap_result *seen, uint64_t 
     told[SUM_WRITE_1H] = 0;
 }
 
+/* What came to `to` under the name. */
+static void start_claim(struct xchg *x, struct rise *rise, struct strv name, const char *what,
+                        uint64_t to)
+{
+    uint64_t key = collect_note_key(x, name, what);
+
+    rise->claim.to = to;
+    if (to == 0 || !work_of(x, name, what, &rise->claim.work) ||
+        !collected_rise(server_collected(x->worker->server), key, to, &rise->claim.from))
+        return;
+    rise->key = key;
+    claim_rise(x, rise);
+}
+
+static void claim_searches(struct xchg *x)
+{
+    struct session *s = x->session;
+    size_t n = 0;
+
+    while (tap_search(x->tap, n).n > 0)
+        n++;
+    if (n > 0)
+        s->searches = arena_alloc(&x->arena, n * sizeof(*s->searches));
+    if (!s->searches)
+        return;
+    s->n_searches = n;
+    memset(s->searches, 0, n * sizeof(*s->searches));
+    for (size_t i = 0; i < n; i++)
+        start_claim(x, &s->searches[i], tap_search(x->tap, i), "search", 1);
+}
+
 static void start_claims(struct xchg *x, const struct tap_result *seen)
 {
-    struct collected *collected = server_collected(x->worker->server);
     uint64_t told[SUM_COUNT];
 
     for (unsigned i = 0; i < SUM_COUNT; i++)
         told[i] = sum_told(seen, (enum sum)i);
     join_writes(x, seen, told);
-    for (unsigned i = 0; i < SUM_COUNT; i++) {
-        struct rise *rise = &x->session->rises[i];
-        uint64_t key = collect_note_key(x, sums_of(x), SUMS[i].name);
-
-        rise->claim.to = told[i];
-        if (rise->claim.to == 0 ||
-            !work_of(x, sums_of(x), SUMS[i].name, &rise->claim.work) ||
-            !collected_rise(collected, key, rise->claim.to, &rise->claim.from))
-            continue;
-        rise->key = key;
-        claim_rise(x, rise);
-    }
+    for (unsigned i = 0; i < SUM_COUNT; i++)
+        start_claim(x, &x->session->rises[i], sums_of(x), SUMS[i].name, told[i]);
+    claim_searches(x);
 }
 
 /* True while others may still say that they have counted some of it. */
@@ -475,13 +506,15 @@ static bool tells_sums(const struct xchg *x)
 {
     const struct tap_result *seen = settle_seen(x);
 
-    return x->upstream_status / 100 == 2 && seen->is_session && seen->has_usage &&
-           name_of(x).n > 0 && tells_so_far(x);
+    return x->upstream_status / 100 == 2 && seen->is_session &&
+           (seen->has_usage || tap_search(x->tap, 0).n > 0) && name_of(x).n > 0 &&
+           tells_so_far(x);
 }
 
 bool session_ask(struct xchg *x)
 {
     const struct tap_result *seen = settle_seen(x);
+    struct rise *rise;
     bool pending = false;
 
     if (!x->session->claimed) {
@@ -490,40 +523,52 @@ bool session_ask(struct xchg *x)
             return false;
         start_claims(x, seen);
     }
-    for (unsigned i = 0; i < SUM_COUNT; i++)
-        pending = is_pending(x, &x->session->rises[i]) || pending;
+    for (size_t i = 0; (rise = rise_at(x->session, i)) != NULL; i++)
+        pending = is_pending(x, rise) || pending;
     return pending;
 }
 
 void session_cancel(struct xchg *x)
 {
+    struct rise *rise;
+
     if (!x->session)
         return;
     limiter_claim_cancel(&x->session->ask);
-    for (unsigned i = 0; i < SUM_COUNT; i++) {
-        if (x->session->rises[i].key != 0)
-            limiter_claim_cancel(&x->session->rises[i].claim);
+    for (size_t i = 0; (rise = rise_at(x->session, i)) != NULL; i++) {
+        if (rise->key != 0)
+            limiter_claim_cancel(&rise->claim);
     }
 }
 
 /* By how much a sum rose, for this exchange to count. */
+static uint64_t by(const struct rise *rise)
+{
+    return rise->key != 0 ? rise->claim.to - rise->claim.from : 0;
+}
+
 static uint64_t risen(const struct session *s, enum sum sum)
 {
-    const struct rise *rise = &s->rises[sum];
+    uint64_t n = by(&s->rises[sum]);
 
-    return rise->key != 0 ? rise->claim.to - rise->claim.from : 0;
+    for (size_t i = 0; sum == SUM_SEARCHES && i < s->n_searches; i++)
+        n += by(&s->searches[i]);
+    return n;
 }
 
 bool session_count(struct xchg *x, struct usage *out)
 {
     const struct session *s = x->session;
     uint64_t parts = risen(s, SUM_READ) + risen(s, SUM_WRITE_5M) + risen(s, SUM_WRITE_1H);
+    struct rise *rise;
     bool any = parts > 0;
 
     *out = (struct usage){.has = 0};
+    for (size_t i = 0; (rise = rise_at(x->session, i)) != NULL; i++) {
+        if (rise->key != 0)
+            collected_keep(server_collected(x->worker->server), rise->key);
+    }
     for (unsigned i = 0; i < SUM_COUNT; i++) {
-        if (s->rises[i].key != 0)
-            collected_keep(server_collected(x->worker->server), s->rises[i].key);
         if (i == SUM_CENTS || risen(s, (enum sum)i) == 0)
             continue;
         usage_set(out, SUMS[i].field, risen(s, (enum sum)i));

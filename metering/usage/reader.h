@@ -160,6 +160,13 @@ struct parts {
     } at[PARTS_MAX];
 };
 
+/* Searches that an answer tells of one by one, each by its own id: some answers tell it again. */
+enum { SEARCHES_MAX = 128, SEARCH_ID_MAX = 64 };
+struct searches {
+    size_t n;
+    char id[SEARCHES_MAX][SEARCH_ID_MAX]; /* terminated */
+};
+
 /* What has been read of one response. */
 struct reading {
     const struct reader *reader;
@@ -218,6 +225,7 @@ struct reading {
     uint64_t documents;
     /* Nor does it matter when these are set again to what they are. */
     struct parts *parts; /* NULL: none */
+    struct searches *named; /* NULL: none */
     struct raw_counts iteration; /* what is being read of a part */
     struct raw_counts duration; /* of the audio that a document transcribes, beside its usage */
     uint64_t data;              /* items of a document's list of results */

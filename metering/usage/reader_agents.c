@@ -5,11 +5,15 @@
  * least what turns of it took together, and of all that is told the largest holds: whoever asks
  * for turns alone learns some of it, and whoever asks for the session all.
  *
+ * No usage tells of searches.  They are items of their own, each told of by its id.
+ *
  * The provider calls all of it "best effort": it is null until it is known, and grows.
  */
 #include "metering/usage/reader.h"
 
 #include <string.h>
+
+#include "base/xalloc.h"
 
 enum node {
     N_SKIP = JSCAN_SKIP,
@@ -29,7 +33,13 @@ enum node {
     N_SPENT,
     N_SESSION, /* what an event tells of */
     N_TURN,
-    N_LIST, /* of turns */
+    N_ITEM,
+    N_ITEM_TYPE,
+    N_ITEM_ID,
+    N_ITEM_STATUS,
+    N_ACTION,
+    N_ACTION_TYPE,
+    N_LIST, /* of turns, or of items */
     N_LISTED,
     N_LISTED_USAGE,
     N_USAGE,
@@ -49,6 +59,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("spend_control", N_SPEND),
     JSCAN_EDGE("session", N_SESSION),
     JSCAN_EDGE("turn", N_TURN),
+    JSCAN_EDGE("item", N_ITEM),
     JSCAN_EDGE("data", N_LIST),
     /* of an agent */
     JSCAN_EDGE("model", N_MODEL),
@@ -70,7 +81,13 @@ static const struct jscan_edge TEAM_EDGES[] = {JSCAN_EDGE("enabled", N_TEAM_ON)}
 static const struct jscan_edge SPEND_EDGES[] = {JSCAN_EDGE("limit", N_LIMIT),
                                                 JSCAN_EDGE("consumed", N_SPENT)};
 static const struct jscan_edge TURN_EDGES[] = {JSCAN_EDGE("usage", N_USAGE)};
-static const struct jscan_edge LISTED_EDGES[] = {JSCAN_EDGE("usage", N_LISTED_USAGE)};
+#define ITEM_EDGES_                                                                            \
+    JSCAN_EDGE("type", N_ITEM_TYPE), JSCAN_EDGE("id", N_ITEM_ID),                              \
+        JSCAN_EDGE("status", N_ITEM_STATUS), JSCAN_EDGE("action", N_ACTION)
+static const struct jscan_edge ITEM_EDGES[] = {ITEM_EDGES_};
+static const struct jscan_edge LISTED_EDGES[] = {ITEM_EDGES_,
+                                                 JSCAN_EDGE("usage", N_LISTED_USAGE)};
+static const struct jscan_edge ACTION_EDGES[] = {JSCAN_EDGE("type", N_ACTION_TYPE)};
 static const struct jscan_edge USAGE_EDGES[] = {
     JSCAN_EDGE("input_tokens", N_RAW + RAW_INPUT),
     JSCAN_EDGE("input_tokens_details", N_INPUT_DETAILS),
@@ -100,7 +117,13 @@ static const struct jscan_node NODES[N_COUNT] = {
     [N_SESSION] = {JSCAN_EDGES(SESSION_EDGES), 0, 0, JSCAN_ENTER},
     [N_TURN] = {JSCAN_EDGES(TURN_EDGES), 0, 0, 0},
     [N_LIST] = {.item = N_LISTED},
-    [N_LISTED] = {JSCAN_EDGES(LISTED_EDGES), 0, 0, 0},
+    [N_LISTED] = {JSCAN_EDGES(LISTED_EDGES), 0, 0, JSCAN_ENTER},
+    [N_ITEM] = {JSCAN_EDGES(ITEM_EDGES), 0, 0, JSCAN_ENTER},
+    [N_ITEM_TYPE] = {.flags = JSCAN_WANT},
+    [N_ITEM_ID] = {.flags = JSCAN_WANT},
+    [N_ITEM_STATUS] = {.flags = JSCAN_WANT},
+    [N_ACTION] = {JSCAN_EDGES(ACTION_EDGES), 0, 0, 0},
+    [N_ACTION_TYPE] = {.flags = JSCAN_WANT},
     [N_LISTED_USAGE] = {JSCAN_EDGES(USAGE_EDGES), 0, 0, JSCAN_ENTER},
     [N_USAGE] = {JSCAN_EDGES(USAGE_EDGES), 0, 0, JSCAN_ENTER},
     [N_INPUT_DETAILS] = {JSCAN_EDGES(INPUT_EDGES), 0, 0, 0},
@@ -118,6 +141,7 @@ enum {
     TELLS_TURN,
     TELLS_TURNS,
     TELLS_END, /* of a turn, once for each */
+    TELLS_ITEM,
     TELLS_RUN,
 };
 
@@ -131,6 +155,7 @@ static void on_word(struct reading *r, const struct jscan_event *e)
         {"agent.session.turn.completed", TELLS_END},
         {"agent.session.turn.failed", TELLS_END},
         {"agent.session.turn.cancelled", TELLS_END},
+        {"agent.session.turn.item.done", TELLS_ITEM},
         {"agent.session.turn.created", TELLS_RUN},
         {"agent.session.turn.in_progress", TELLS_RUN},
     };
@@ -178,17 +203,59 @@ static void on_spent(struct reading *r, const struct jscan_event *e)
     reading_cost(r, e, 2); /* cents */
 }
 
+/* ---- items ------------------------------------------------------------------------------ */
+
+static void on_item_type(struct reading *r, const struct jscan_event *e)
+{
+    r->has_searches = reading_is(e, "web_search_call");
+}
+
+static void on_item_id(struct reading *r, const struct jscan_event *e)
+{
+    (void)reading_text(e, r->name, SEARCH_ID_MAX);
+}
+
+static void on_item_status(struct reading *r, const struct jscan_event *e)
+{
+    r->is_step = !reading_is(e, "completed");
+}
+
+static void on_action(struct reading *r, const struct jscan_event *e)
+{
+    r->item_no_search = !reading_is(e, "search");
+}
+
+static void begin_item(struct reading *r)
+{
+    r->has_searches = r->is_step = r->item_no_search = false;
+    r->name[0] = '\0';
+}
+
+static void end_item(struct reading *r)
+{
+    if (!r->has_searches || r->is_step || r->item_no_search || r->name[0] == '\0')
+        return;
+    if (r->named == NULL) {
+        r->named = xmalloc(sizeof(*r->named));
+        r->named->n = 0;
+    }
+    if (r->named->n < SEARCHES_MAX)
+        memcpy(r->named->id[r->named->n++], r->name, strlen(r->name) + 1);
+}
+
 static fact_fn *const FACTS[N_RAW] = {
     [N_OBJECT] = on_word, [N_TYPE] = on_word,         [N_ID] = on_id,
     [N_STATUS] = on_status, [N_AGENT_ID] = on_agent_id, [N_MODEL] = fact_model,
     [N_TIER] = fact_tier, [N_TEAM_ON] = on_team,      [N_LIMIT] = on_limit,
-    [N_SPENT] = on_spent,
+    [N_SPENT] = on_spent, [N_ITEM_TYPE] = on_item_type, [N_ITEM_ID] = on_item_id,
+    [N_ITEM_STATUS] = on_item_status, [N_ACTION_TYPE] = on_action,
 };
 
 static void begin_document(struct reading *r)
 {
     r->item_kind = TELLS_OTHER;
     r->is_done = false;
+    begin_item(r);
     r->iteration = (struct raw_counts){.odd = false};
     r->write = (struct raw_counts){.odd = false};
 }
@@ -267,6 +334,10 @@ static void end_document(struct reading *r)
         add(&r->metered, &r->iteration);
         keep_largest(&r->counts, &r->metered);
         break;
+    case TELLS_ITEM:
+        end_item(r);
+        r->result.is_session = true;
+        return;
     case TELLS_RUN:
         r->result.is_at_rest = r->terminator = false;
         return;
@@ -274,7 +345,7 @@ static void end_document(struct reading *r)
         return;
     }
     take_usage(r);
-    r->result.is_session = r->result.is_session || r->result.has_usage;
+    r->result.is_session = true;
 }
 
 static void on_event(void *arg, const struct jscan_event *e)
@@ -287,6 +358,14 @@ static void on_event(void *arg, const struct jscan_event *e)
         reading_root(r, e);
     } else if (e->node == N_SESSION) {
         r->item_kind = TELLS_SESSION;
+    } else if (e->node == N_LISTED) {
+        if (e->what == JSCAN_AT_ENTER)
+            begin_item(r);
+        else
+            end_item(r);
+    } else if (e->node == N_ITEM) {
+        if (e->what == JSCAN_AT_ENTER)
+            begin_item(r);
     } else if (e->node == N_USAGE || e->node == N_LISTED_USAGE) {
         if (e->what == JSCAN_AT_ENTER) { /* of an event's two the last holds */
             if (e->node == N_LISTED_USAGE)

@@ -21,6 +21,8 @@ void tap_rest(struct tap *tap)
     tap->frames = NULL;
     free(tap->reading.parts);
     tap->reading.parts = NULL;
+    free(tap->reading.named);
+    tap->reading.named = NULL;
     tap_drop_text(tap);
 }
 
@@ -416,6 +418,13 @@ bool tap_part(const struct tap *tap, size_t i, struct tap_part *out)
     if (out->model.n == 0 && r->parts->at[i].kind == PART_DRAWING)
         out->model = strv_z(r->tool_model);
     return true;
+}
+
+struct strv tap_search(const struct tap *tap, size_t i)
+{
+    const struct searches *named = tap->reading.named;
+
+    return named != NULL && i < named->n ? strv_z(named->id[i]) : STRV_NONE;
 }
 
 const struct tap_result *tap_result(const struct tap *tap)

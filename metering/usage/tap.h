@@ -154,6 +154,9 @@ void tap_on_answer(struct tap *tap, tap_answer_fn *fn, void *arg);
 /* The ith part, once the tap is finished; false past the last. */
 bool tap_part(const struct tap *tap, size_t i, struct tap_part *out);
 
+/* The id of the ith search that is told of by itself, in its order; empty past the last. */
+struct strv tap_search(const struct tap *tap, size_t i);
+
 /* What is known so far; `end` is set by tap_finish alone. Lives as long as the tap. */
 const struct tap_result *tap_result(const struct tap *tap);
 

@@ -238,6 +238,48 @@ def test_the_call_that_begins_it_may_tell_its_end(gateways):
     wait_for("nothing held", lambda: day(gateway)[1] == 0)
 
 
+def item(name, action="search", status="completed", kind="web_search_call"):
+    return {"id": name, "type": kind, "status": status, "turn_id": "turn_1",
+            "action": action and {"type": action, "query": "x"}}
+
+
+def test_searches_count_once_each(gateways, engine):
+    """No usage tells of them: they are items, of streams and of lists."""
+    gateway = gateways(redis=engine)
+    record_of(gateway, create(gateway))
+    look(gateway, session(None))
+
+    def done(*items):
+        return [event("turn.item.done", turn_id="turn_1", output_index=0, item=i) for i in items]
+    streamed = look(gateway, stream(
+        event("turn.item.added", item=item("ws_0")),
+        *done(item("ws_1"), item("ws_2", None), item("ws_3", "open_page"), item("ws_1"),
+              item("ws_4", status="in_progress"), item("cmd_1", kind="command_execution")),
+        ended(ONE)), SESSION + "/events")
+    assert streamed["usage"]["web_search_requests"] == 2 and counts(streamed) == ONE
+    fee = exact.Book.folder(BOOK).cost({"provider": "openai", "model": MODEL, "at": "2026-11-21",
+                                        "usage": {"web_search": "1"}})["cost"]
+    assert fee > 0
+    same(streamed, price(ONE) + 2 * fee)
+    page = listed(item("ws_1"), item("ws_2"), item("ws_4"), item("ws_5", "find_in_page"),
+                  item("ws_6", status="incomplete"), item("msg_1", kind="message"))
+    for path in ("/items", "/turns/turn_1/items", "/subagents/s/items",
+                 "/subagents/s/turns/t/items"):
+        record = look(gateway, page, SESSION + path)
+        assert record["endpoint"] == "agents.sessions.items"
+        if path == "/items":
+            assert record["usage"] == {"web_search_requests": 1, "session_seconds": 0}
+            assert record["price_status"] == "partial" and record["model_requested"] == MODEL
+            same(record, fee)
+        else:
+            assert record["cost_usd"] == "0" and record["usage_source"] == "none"
+    gateway.stop()
+    gateway.start()
+    assert look(gateway, page, SESSION + "/items")["cost_usd"] == "0"
+    many = listed(*(item(f"ws_m{n}") for n in range(100)))
+    assert look(gateway, many, SESSION + "/items")["usage"]["web_search_requests"] == 100
+
+
 @pytest.mark.parametrize("seen_at_rest", [True, False])
 def test_a_session_that_rests_before_its_stream_is_left(gateways, provider, seen_at_rest):
     """What others were told while the stream went on holds: nothing is held afterwards."""

@@ -90,6 +90,7 @@ static void feed(struct tap *tap, struct strv piece, struct buf *pass)
 }
 
 static void check_parts(const cJSON *vector, const struct tap *tap);
+static void check_searches(const cJSON *vector, const struct tap *tap);
 
 /* step 0: two pieces cut at `cut`; else pieces of step bytes. */
 static struct tap_result run(const cJSON *vector, struct strv body, const char *coding,
@@ -108,6 +109,7 @@ static struct tap_result run(const cJSON *vector, struct strv body, const char *
     assert_int_equal(tap_finish(tap, !is_true(vector, "unclean"), pass), RC_OK);
     result = *tap_result(tap);
     check_parts(vector, tap);
+    check_searches(vector, tap);
     tap_free(tap);
     return result;
 }
@@ -144,6 +146,17 @@ static void check_parts(const cJSON *vector, const struct tap *tap)
         check_usage(part, got.usage);
     }
     assert_false(tap_part(tap, n, &got));
+}
+
+/* Which searches it tells of one by one. */
+static void check_searches(const cJSON *vector, const struct tap *tap)
+{
+    const cJSON *want = cJSON_GetObjectItemCaseSensitive(vector, "searches"), *id;
+    size_t n = 0;
+
+    cJSON_ArrayForEach(id, want) assert_true(
+        strv_eq(tap_search(tap, n++), strv_z(id->valuestring)));
+    assert_int_equal(tap_search(tap, n).n, 0);
 }
 
 static void check_result(const cJSON *vector, const struct tap_result *got)
@@ -352,6 +365,35 @@ static void test_rewrites_only_plain_streams(void **state)
 }
 
 /* An event too large to hold goes through, even where it is the one to drop. */
+/* Beyond its bound an answer's searches are not told. */
+static void test_searches_are_bounded(void **state)
+{
+    enum { MOST = 128 };
+    struct tap_response head = {.status = 200, .content_type = STRV("application/json")};
+    const struct protocol *p = protocol_find(STRV("openai"));
+    struct route route;
+    struct tap *tap;
+    char text[128];
+
+    (void)state;
+    protocol_route(p, STRV("GET"), STRV("/v1/agents/sessions/s/items"), STRV_NONE, &route);
+    tap = tap_new(p, &route, false);
+    tap_head(tap, &head);
+    assert_int_equal(tap_feed(tap, STRV("{\"object\":\"list\",\"data\":[{}"), NULL), RC_OK);
+    for (int i = 0; i <= MOST; i++) {
+        int n = snprintf(text, sizeof(text),
+                         ",{\"id\":\"ws_%d\",\"type\":\"web_search_call\",\"status\":"
+                         "\"completed\"}", i);
+
+        assert_int_equal(tap_feed(tap, strv_make(text, (size_t)n), NULL), RC_OK);
+    }
+    assert_int_equal(tap_feed(tap, STRV("]}"), NULL), RC_OK);
+    assert_int_equal(tap_finish(tap, true, NULL), RC_OK);
+    assert_true(strv_eq(tap_search(tap, MOST - 1), STRV("ws_127")));
+    assert_int_equal(tap_search(tap, MOST).n, 0);
+    tap_free(tap);
+}
+
 static void test_hold_is_bounded(void **state)
 {
     static const char HEAD[] = "data: {\"choices\":[],\"pad\":\"",
@@ -500,6 +542,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_rewrites_only_plain_streams),
+        cmocka_unit_test(test_searches_are_bounded),
         cmocka_unit_test(test_hold_is_bounded),
         cmocka_unit_test(test_rewriting_holds_no_more_than_it_must),
         cmocka_unit_test(test_full_pass_buffer_is_told),
