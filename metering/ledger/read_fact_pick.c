@@ -183,7 +183,7 @@ static void grow_direct(struct pick_pairs *p, uint32_t a, uint32_t b)
 }
 
 /* Halves are below 2^31, so that one more is not zero. */
-static uint32_t fold(struct pick_pairs *p, uint32_t a, uint32_t b)
+static uint32_t fold_new(struct pick_pairs *p, uint32_t a, uint32_t b)
 {
     uint64_t key = ((uint64_t)a << 32 | b) + 1;
     size_t at;
@@ -203,6 +203,13 @@ static uint32_t fold(struct pick_pairs *p, uint32_t a, uint32_t b)
         p->values[at] = (uint32_t)p->n++;
     }
     return p->values[at];
+}
+
+static inline uint32_t fold(struct pick_pairs *p, uint32_t a, uint32_t b)
+{
+    if (a < PICK_DIRECT && b < p->cap_direct[a] && p->direct[a][b] != 0)
+        return p->direct[a][b] - 1;
+    return fold_new(p, a, b);
 }
 
 /* ---- combinations ---------------------------------------------------------------------------
@@ -312,6 +319,7 @@ static void pick_by_condition(struct fact_pick *p, struct pick_field *f)
 static void fold_field(struct fact_pick *p, struct pick_field *f, struct pick_pairs *pairs)
 {
     const int64_t *raw = facts_number(&p->facts, f->column);
+    bool is_word = f->column == FACT_CUSTOMER || f->column == FACT_USER;
 
     for (size_t i = 0; i < p->facts.n; i++) {
         uint32_t number;
@@ -319,6 +327,10 @@ static void fold_field(struct fact_pick *p, struct pick_field *f, struct pick_pa
 
         if (p->row[i] == PICK_NONE)
             continue;
+        if (is_word && raw && raw[i] >= 0 && raw[i] < DIRECT_MAX && pairs->n < INT32_MAX) {
+            p->row[i] = (int32_t)fold(pairs, (uint32_t)p->row[i], (uint32_t)raw[i]);
+            continue;
+        }
         rc = number_of(p->answer->reader, f, raw ? raw[i] : 0, &number, &p->facts.fail);
         if (rc == RC_OK && pairs->n >= INT32_MAX) {
             p->facts.fail =

@@ -476,21 +476,37 @@ static struct bucket_set *wanted_sets(const uint16_t *wanted, size_t n_rows)
     return sets;
 }
 
+/* Places of the requests whose buckets are wanted; how many there are. */
+static size_t find_wanted(const struct fact_pick *p, const struct bucket_set *sets,
+                          const int64_t *bucket, uint16_t *at)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < p->facts.n; i++) {
+        uint64_t b = (uint64_t)bucket[i];
+        bool is = p->row[i] != PICK_NONE && b <= HISTOGRAM_BUCKETS;
+        const struct bucket_set *set = &sets[is ? p->row[i] : 0];
+
+        at[n] = (uint16_t)i;
+        b = is ? b : 0; /* nobody wants */
+        n += set->bits[b / 64] >> b % 64 & 1;
+    }
+    return n;
+}
+
 static enum rc each_cost(struct fact_pick *p, const struct bucket_set *sets,
                          answer_cost_fn *fn, void *arg, struct fail *fail)
 {
     const int64_t *bucket = facts_number(&p->facts, FACT_BUCKET);
-    const money_int *cost = NULL;
+    const money_int *cost;
+    uint16_t at[FACT_BLOCK];
+    size_t n = bucket ? find_wanted(p, sets, bucket, at) : 0;
     enum rc rc = RC_OK;
 
-    for (size_t i = 0; bucket && rc == RC_OK && i < p->facts.n; i++) {
-        if (p->row[i] == PICK_NONE || bucket[i] < 0 || bucket[i] > HISTOGRAM_BUCKETS ||
-            !(sets[p->row[i]].bits[bucket[i] / 64] >> bucket[i] % 64 & 1))
-            continue;
-        if (!cost)
-            cost = facts_amount(&p->facts, FACT_COST);
-        if (p->facts.rc != RC_OK)
-            break;
+    cost = n ? facts_amount(&p->facts, FACT_COST) : NULL;
+    for (size_t k = 0; k < n && rc == RC_OK && p->facts.rc == RC_OK; k++) {
+        size_t i = at[k];
+
         rc = fn((size_t)p->row[i], (struct money){cost ? cost[i] : 0},
                 (unsigned)(bucket[i] - 1), arg, fail);
     }

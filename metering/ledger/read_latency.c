@@ -3,10 +3,11 @@
  *
  * How many requests a row has is known before.  Of few rows the requests of each millisecond are
  * counted in the pass that collects costs.  Of many, each row's part of one array takes their
- * milliseconds, and a rank is found by counting digits; so it is for the few requests that take
- * longer than there are counts.
+ * milliseconds, which are counted row by row in the end.  Among the few requests that take longer
+ * than there are counts a rank is found by counting digits.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/xalloc.h"
 #include "metering/ledger/read_latency.h"
@@ -15,19 +16,20 @@ enum {
     DIGIT_BITS = 11,
     DIGITS = 1 << DIGIT_BITS,
     COUNTED_ROWS_MAX = 64,
+    FEW = 256,            /* requests of which a rank is found by moving them */
     COUNTED_MS = 1 << 16, /* milliseconds that have a count of their own */
 };
 
 /* Of a row whose requests are counted. */
 struct counted {
     uint32_t *of; /* by millisecond */
-    uint64_t n;   /* of all */
     uint32_t *longer; /* milliseconds of those that have no count */
     size_t n_longer, cap_longer;
 };
 
 struct latencies {
     size_t n_rows;
+    bool has_corrections; /* some line of the answer is one: it has no time */
     size_t *first; /* by row: its part of ms; first[n_rows] is the end */
     size_t *next;
     uint32_t *ms;
@@ -51,6 +53,7 @@ struct latencies *latencies_new(const struct answer *a)
         return NULL;
     l = xcalloc(1, sizeof(*l));
     l->n_rows = a->n_rows;
+    l->has_corrections = a->total.sums.corrections > 0;
     l->first = xcalloc(a->n_rows + 1, sizeof(*l->first));
     l->next = xcalloc(a->n_rows + 1, sizeof(*l->next));
     for (size_t i = 0; i < a->n_rows; i++) {
@@ -91,24 +94,31 @@ static void add_longer(struct counted *c, const uint32_t *ms, size_t n)
         c->longer[c->n_longer++] = ms[i];
 }
 
+static inline uint32_t to_ms(int64_t us)
+{
+    uint64_t whole = us > 0 ? (uint64_t)us / 1000 : 0;
+
+    return whole < UINT32_MAX ? (uint32_t)whole : UINT32_MAX;
+}
+
+static inline void add_counted(struct counted *c, uint32_t ms)
+{
+    if (ms < COUNTED_MS)
+        c->of[ms]++;
+    else
+        add_longer(c, &ms, 1);
+}
+
 static inline bool add(struct latencies *l, size_t row, int64_t us)
 {
-    int64_t whole = us > 0 ? us / 1000 : 0;
-    uint32_t ms = whole < UINT32_MAX ? (uint32_t)whole : UINT32_MAX;
+    uint32_t ms = to_ms(us);
 
-    if (l->next[row] == l->first[row + 1])
-        return false;
     if (l->counted) {
-        struct counted *c = &l->counted[row];
-
-        l->next[row]++;
-        c->n++;
-        if (ms < COUNTED_MS)
-            c->of[ms]++;
-        else
-            add_longer(c, &ms, 1);
+        add_counted(&l->counted[row], ms);
         return true;
     }
+    if (l->next[row] == l->first[row + 1])
+        return false;
     l->ms[l->next[row]++] = ms;
     l->most = ms > l->most ? ms : l->most;
     return true;
@@ -121,10 +131,18 @@ enum rc latencies_add(struct latencies *l, size_t row, int64_t us, struct fail *
 
 enum rc latencies_add_block(struct latencies *l, struct fact_pick *p, struct fail *fail)
 {
-    const int64_t *attempt = facts_number(&p->facts, FACT_ATTEMPT);
+    const int64_t *attempt =
+        l->has_corrections ? facts_number(&p->facts, FACT_ATTEMPT) : NULL;
     const int64_t *us = facts_number(&p->facts, FACT_LATENCY);
+    size_t n = p->facts.n;
 
-    for (size_t i = 0; p->facts.rc == RC_OK && i < p->facts.n; i++) {
+    if (p->facts.rc != RC_OK)
+        return RC_OK;
+    for (size_t i = 0; l->counted && i < n; i++) {
+        if (p->row[i] != PICK_NONE && !(attempt && attempt[i] < 0))
+            add_counted(&l->counted[p->row[i]], to_ms(us ? us[i] : 0));
+    }
+    for (size_t i = 0; !l->counted && i < n; i++) {
         if (p->row[i] == PICK_NONE || (attempt && attempt[i] < 0))
             continue;
         if (!add(l, (size_t)p->row[i], us ? us[i] : 0))
@@ -133,12 +151,14 @@ enum rc latencies_add_block(struct latencies *l, struct fact_pick *p, struct fai
     return RC_OK;
 }
 
-/* What would stand at place k (from 0; k < n) in order; none is above `most`. */
-static uint32_t nth(const uint32_t *ms, size_t n, uint64_t k, uint32_t most)
+/* What would stand at place k (from 0; k < n) in order. */
+static uint32_t nth(const uint32_t *ms, size_t n, uint64_t k)
 {
     unsigned shift = 0;
-    uint32_t found = 0; /* its digits above the one at hand */
+    uint32_t found = 0, most = 0; /* found: its digits above the one at hand */
 
+    for (size_t i = 0; i < n; i++)
+        most = ms[i] > most ? ms[i] : most;
     while (most >> shift >= DIGITS)
         shift += DIGIT_BITS;
     for (;; shift -= DIGIT_BITS) {
@@ -164,14 +184,23 @@ static uint32_t nth_counted(const struct counted *c, uint64_t k)
             return ms;
         k -= c->of[ms];
     }
-    return nth(c->longer, c->n_longer, k, UINT32_MAX);
+    return nth(c->longer, c->n_longer, k);
 }
 
-static void set_counted(const struct counted *c, struct ledger_row *row)
+static uint64_t counted_n(const struct counted *c)
 {
-    row->has_latency = c->n > 0;
-    if (c->n > 0)
-        row->p95_latency_ms = nth_counted(c, (c->n * 95 + 99) / 100 - 1);
+    uint64_t n = c->n_longer;
+
+    for (size_t ms = 0; ms < COUNTED_MS; ms++)
+        n += c->of[ms];
+    return n;
+}
+
+static void set_counted(const struct counted *c, uint64_t n, struct ledger_row *row)
+{
+    row->has_latency = n > 0;
+    if (n > 0)
+        row->p95_latency_ms = nth_counted(c, (n * 95 + 99) / 100 - 1);
 }
 
 /* The total is that of all rows. */
@@ -184,36 +213,104 @@ static void count_total(struct latencies *l)
 
         for (size_t ms = 0; ms < COUNTED_MS; ms++)
             total->of[ms] += c->of[ms];
-        total->n += c->n;
         if (c->n_longer)
             add_longer(total, c->longer, c->n_longer);
     }
 }
 
-static void set(const struct latencies *l, struct ledger_row *row, size_t first, size_t end)
+/* As nth of few, which are moved about. */
+static uint32_t nth_of_few(uint32_t *ms, size_t n, size_t k)
 {
-    uint64_t n = end - first;
+    size_t low = 0, high = n - 1;
+
+    while (low < high) {
+        uint32_t middle = ms[low + (high - low) / 2];
+        size_t i = low, j = high;
+
+        for (;;) {
+            uint32_t was;
+
+            while (ms[i] < middle)
+                i++;
+            while (ms[j] > middle)
+                j--;
+            if (i >= j)
+                break;
+            was = ms[i];
+            ms[i++] = ms[j];
+            ms[j--] = was;
+        }
+        if (k <= j)
+            high = j;
+        else
+            low = j + 1;
+    }
+    return ms[k];
+}
+
+/* A row of fewer requests than it takes to go through counts. */
+static void set_few(const struct latencies *l, size_t i, struct ledger_row *row,
+                    struct counted *total)
+{
+    uint32_t *ms = l->ms + l->first[i];
+    size_t n = l->first[i + 1] - l->first[i], k = (n * 95 + 99) / 100 - 1;
 
     row->has_latency = n > 0;
-    if (n > 0)
-        row->p95_latency_ms = nth(l->ms + first, n, (n * 95 + 99) / 100 - 1, l->most);
+    if (n == 0)
+        return;
+    for (size_t at = 0; at < n; at++)
+        add_counted(total, ms[at]);
+    row->p95_latency_ms = n <= FEW ? nth_of_few(ms, n, k) : nth(ms, n, k);
+}
+
+/*
+ * Of rows whose milliseconds are held: each row's are counted in one array, which is added to
+ * the total's and cleared for the next.
+ */
+static void set_held(const struct latencies *l, struct answer *a)
+{
+    size_t n_counts = (size_t)l->most + 1;
+    struct counted row = {.of = xcalloc(COUNTED_MS, sizeof(*row.of))};
+    struct counted total = {.of = xcalloc(COUNTED_MS, sizeof(*total.of))};
+
+    n_counts = n_counts < COUNTED_MS ? n_counts : COUNTED_MS;
+    for (size_t i = 0; i < l->n_rows; i++) {
+        if ((l->first[i + 1] - l->first[i]) * 8 < n_counts) {
+            set_few(l, i, &a->rows[i], &total);
+            continue;
+        }
+        for (size_t k = l->first[i]; k < l->first[i + 1]; k++)
+            add_counted(&row, l->ms[k]);
+        set_counted(&row, l->first[i + 1] - l->first[i], &a->rows[i]);
+        for (size_t ms = 0; ms < n_counts; ms++)
+            total.of[ms] += row.of[ms];
+        if (row.n_longer)
+            add_longer(&total, row.longer, row.n_longer);
+        memset(row.of, 0, n_counts * sizeof(*row.of));
+        row.n_longer = 0;
+    }
+    set_counted(&total, l->first[l->n_rows], &a->total);
+    free(row.of);
+    free(row.longer);
+    free(total.of);
+    free(total.longer);
 }
 
 enum rc latencies_finish(struct latencies *l, struct answer *a, struct fail *fail)
 {
     for (size_t i = 0; i < l->n_rows; i++) {
-        if (l->next[i] != l->first[i + 1])
+        size_t n = l->first[i + 1] - l->first[i];
+
+        if (l->counted ? counted_n(&l->counted[i]) != n : l->next[i] != l->first[i + 1])
             return read_damaged(fail);
-        if (l->counted)
-            set_counted(&l->counted[i], &a->rows[i]);
-        else
-            set(l, &a->rows[i], l->first[i], l->first[i + 1]);
     }
-    if (l->counted) {
-        count_total(l);
-        set_counted(&l->counted[l->n_rows], &a->total);
+    if (!l->counted) {
+        set_held(l, a);
         return RC_OK;
     }
-    set(l, &a->total, 0, l->first[l->n_rows]);
+    for (size_t i = 0; i < l->n_rows; i++)
+        set_counted(&l->counted[i], l->first[i + 1] - l->first[i], &a->rows[i]);
+    count_total(l);
+    set_counted(&l->counted[l->n_rows], l->first[l->n_rows], &a->total);
     return RC_OK;
 }

@@ -14,6 +14,8 @@
 static const unsigned percents[LEDGER_PERCENTILES] = {
     [LEDGER_P50] = 50, [LEDGER_P90] = 90, [LEDGER_P95] = 95, [LEDGER_P99] = 99};
 
+enum { COLLECTING_ROWS_MAX = 4096 };
+
 /* One bucket of one row: every cost that falls in it. */
 struct pick {
     unsigned bucket;
@@ -27,6 +29,7 @@ struct picking {
     struct answer *answer;
     struct pick *picks; /* LEDGER_PERCENTILES a row; the total's are last */
     size_t held;
+    unsigned char *collects; /* by row and bucket: a percentile, or none; NULL: too many rows */
     struct latencies *latencies; /* NULL: not asked for, or too many */
 };
 
@@ -48,27 +51,54 @@ static void aim(const struct cost_histogram *h, struct pick *picks)
     }
 }
 
-static enum rc offer(struct picking *g, struct pick *picks, struct money cost, unsigned bucket,
+static enum rc take(struct picking *g, struct pick *pick, struct money cost, struct fail *fail)
+{
+    if (g->held == LEDGER_VALUES_MAX) {
+        *fail = (struct fail){.rc = RC_LIMIT,
+                              .doing = "hold that many costs: ask for fewer requests"};
+        return RC_LIMIT;
+    }
+    if (pick->n == pick->cap) {
+        pick->cap = pick->cap ? pick->cap * 2 : 16;
+        pick->values = xrealloc(pick->values, pick->cap * sizeof(*pick->values));
+    }
+    pick->values[pick->n++] = cost;
+    g->held++;
+    return RC_OK;
+}
+
+/* A cost of a row, or of the total (row n_rows); of one bucket one pick collects, at most. */
+static enum rc offer(struct picking *g, size_t row, struct money cost, unsigned bucket,
                      struct fail *fail)
 {
-    for (unsigned p = 0; p < LEDGER_PERCENTILES; p++) {
-        struct pick *pick = &picks[p];
+    struct pick *picks = g->picks + row * LEDGER_PERCENTILES;
 
-        if (pick->bucket != bucket || pick->same_as >= 0)
-            continue;
-        if (g->held == LEDGER_VALUES_MAX) {
-            *fail = (struct fail){.rc = RC_LIMIT,
-                                  .doing = "hold that many costs: ask for fewer requests"};
-            return RC_LIMIT;
-        }
-        if (pick->n == pick->cap) {
-            pick->cap = pick->cap ? pick->cap * 2 : 16;
-            pick->values = xrealloc(pick->values, pick->cap * sizeof(*pick->values));
-        }
-        pick->values[pick->n++] = cost;
-        g->held++;
+    if (g->collects) {
+        unsigned char p = g->collects[row * HISTOGRAM_BUCKETS + bucket];
+
+        return p < LEDGER_PERCENTILES ? take(g, &picks[p], cost, fail) : RC_OK;
+    }
+    for (unsigned p = 0; p < LEDGER_PERCENTILES; p++) {
+        if (picks[p].bucket == bucket && picks[p].same_as < 0)
+            return take(g, &picks[p], cost, fail);
     }
     return RC_OK;
+}
+
+/* Which pick of a row a bucket's costs are for, where rows are few. */
+static void note_collecting(struct picking *g)
+{
+    size_t n = g->answer->n_rows + 1;
+
+    if (n > COLLECTING_ROWS_MAX)
+        return;
+    g->collects = xmalloc(n * HISTOGRAM_BUCKETS);
+    memset(g->collects, LEDGER_PERCENTILES, n * HISTOGRAM_BUCKETS);
+    for (size_t i = 0; i < n * LEDGER_PERCENTILES; i++) {
+        if (g->picks[i].rank > 0 && g->picks[i].same_as < 0)
+            g->collects[i / LEDGER_PERCENTILES * HISTOGRAM_BUCKETS + g->picks[i].bucket] =
+                (unsigned char)(i % LEDGER_PERCENTILES);
+    }
 }
 
 static enum rc collect_latency(struct picking *g, const struct line *line, size_t row,
@@ -104,9 +134,9 @@ static enum rc collect(const struct line *line, const struct combo *combo, void 
     if (rc != RC_OK)
         return rc;
     bucket = cost_histogram_bucket(cost);
-    rc = offer(g, g->picks + (size_t)(row - a->rows) * LEDGER_PERCENTILES, cost, bucket, fail);
+    rc = offer(g, (size_t)(row - a->rows), cost, bucket, fail);
     if (rc == RC_OK)
-        rc = offer(g, g->picks + a->n_rows * LEDGER_PERCENTILES, cost, bucket, fail);
+        rc = offer(g, a->n_rows, cost, bucket, fail);
     return rc;
 }
 
@@ -115,10 +145,10 @@ static enum rc collect_cost(size_t row, struct money cost, unsigned bucket, void
                             struct fail *fail)
 {
     struct picking *g = arg;
-    enum rc rc = offer(g, g->picks + row * LEDGER_PERCENTILES, cost, bucket, fail);
+    enum rc rc = offer(g, row, cost, bucket, fail);
 
     if (rc == RC_OK)
-        rc = offer(g, g->picks + g->answer->n_rows * LEDGER_PERCENTILES, cost, bucket, fail);
+        rc = offer(g, g->answer->n_rows, cost, bucket, fail);
     return rc;
 }
 
@@ -166,6 +196,7 @@ enum rc answer_percentiles(struct answer *a, struct fail *fail)
     aim(a->total.histogram, g.picks + a->n_rows * LEDGER_PERCENTILES);
     if (a->q->want & LEDGER_WANT_LATENCY)
         g.latencies = latencies_new(a);
+    note_collecting(&g);
     filter_end_bounds(&a->q->filter, &from_us, &to_us);
     rc = a->can_use_facts ? collect_costs(&g, from_us, to_us, fail)
                           : scan_lines(a->reader, &a->q->filter, from_us, to_us, LINES_BY_END,
@@ -177,6 +208,7 @@ enum rc answer_percentiles(struct answer *a, struct fail *fail)
     if (rc == RC_OK && g.latencies)
         rc = latencies_finish(g.latencies, a, fail);
     latencies_free(g.latencies);
+    free(g.collects);
     for (size_t i = 0; i < n * LEDGER_PERCENTILES; i++)
         free(g.picks[i].values);
     free(g.picks);
