@@ -1,9 +1,10 @@
 /*
  * OpenAI's agents: sessions, their turns, and the agents that they are of.  A session is a loop of
- * model calls that the provider makes by itself.  Its usage is the sum since its beginning, its
- * subagents' calls included; a turn's is what one agent took in it.  So what a session took is at
- * least what turns of it took together, and of all that is told the largest holds: whoever asks
- * for turns alone learns some of it, and whoever asks for the session all.
+ * model calls that the provider makes by itself.  Its usage is the sum since its beginning; a
+ * turn's is what one agent took in it.  What a session took is at least what turns of it took
+ * together, and of all that is told the largest holds: whoever asks for turns alone learns some of
+ * it, and whoever asks for the session the rest.  Whether its sum holds what subagents took nobody
+ * says: a list of all turns does.
  *
  * No usage tells of searches.  They are items of their own, each told of by its id.
  *
