@@ -395,6 +395,9 @@ void xchg_look_at_sockets(struct worker *w)
         if (x->state == &S_SOCKET) {
             x->socket->is_checked = false;
             xchg_again(x);
+        } else if (x->duplex && x->state == &S_RELAY) {
+            duplex_look(x);
+            xchg_again(x);
         }
     }
 }

@@ -8,10 +8,11 @@
  * see who sends it.  Nothing else is held.
  */
 #include "base/clock.h"
+#include "base/log.h"
 #include "metering/usage/eventstream_body.h"
 #include "metering/usage/eventstream_write.h"
 #include "proxy/sigv4.h"
-#include "proxy/xchg_int.h"
+#include "proxy/xchg_socket.h"
 
 enum {
     ENVELOPE_HEADERS_BYTES = 128,
@@ -21,6 +22,9 @@ enum {
 
 struct duplex {
     struct eventstream_body body;
+    /* Its key, by the configuration in force: looked up after each reload and when it expires. */
+    bool is_checked, stale;
+    int64_t good_until_us;
     bool signs;
     struct sigv4_chain chain;
 };
@@ -144,5 +148,39 @@ enum step duplex_refuse(struct xchg *x, enum rc why)
     answer_abandon(x);
     answer_cut(x, refusal, is_large ? "a message is too large"
                                     : "the body is no stream of AWS event messages");
+    return xchg_go(x, &S_REPLY);
+}
+
+void duplex_look(struct xchg *x)
+{
+    x->duplex->is_checked = false;
+}
+
+bool duplex_is_stale(struct xchg *x)
+{
+    struct duplex *d = x->duplex;
+    int64_t now_us = clock_wall_us();
+
+    if (!d->stale && (!d->is_checked || now_us >= d->good_until_us)) {
+        const struct upstream_config *upstream;
+        const struct key_config *key =
+            socket_key(x, x->worker->pools->generation->config, now_us, &upstream);
+
+        d->is_checked = true;
+        d->stale = key == NULL;
+        d->good_until_us = key ? key->expires_us : 0;
+    }
+    return d->stale && (!x->tap || tap_is_between(x->tap));
+}
+
+enum step duplex_cut(struct xchg *x)
+{
+    x->end = END_CUT;
+    x->up_reusable = false;
+    log_line(LOG_INFO, "auth", "a stream was cut", "id=%s key=%s", x->id_text, x->key->name);
+    if (!x->answer.head_sent)
+        return xchg_refuse(x, REFUSE_INVALID_KEY, SOCKET_STALE);
+    answer_abandon(x);
+    answer_cut(x, REFUSE_INVALID_KEY, SOCKET_STALE);
     return xchg_go(x, &S_REPLY);
 }

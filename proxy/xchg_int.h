@@ -311,6 +311,11 @@ enum rc duplex_end(struct xchg *x) RC_MUST;
 void duplex_sign(struct xchg *x, struct strv authorization);
 /* After duplex_take or duplex_end: tells the client, as far as it can be told. */
 enum step duplex_refuse(struct xchg *x, enum rc why);
+/* After a reload: its key is looked up anew. */
+void duplex_look(struct xchg *x);
+/* Its key, or that one's right to the upstream, is gone, and a word of ours may stand here. */
+bool duplex_is_stale(struct xchg *x);
+enum step duplex_cut(struct xchg *x);
 /* Its memory. */
 void duplex_release(struct xchg *x);
 

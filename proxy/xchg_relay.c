@@ -450,6 +450,8 @@ static enum step st_relay(struct xchg *x)
         return client_left(x);
     if (x->duplex && x->conn->io.broken) /* while the upstream takes nothing, nothing is read */
         return client_left(x);
+    if (x->duplex && duplex_is_stale(x))
+        return duplex_cut(x);
     rc = pump_up(x);
     if (x->duplex && (rc == RC_LIMIT || (rc == RC_BAD && x->chunked.fault == HTTP1_OK)))
         return duplex_refuse(x, rc);

@@ -367,7 +367,7 @@ static void check_key(struct xchg *x)
 
     if (s->is_checked && (s->stale || now_us < s->good_until_us))
         return;
-    key = socket_key(s, x->worker->pools->generation->config, now_us, &upstream);
+    key = socket_key(x, x->worker->pools->generation->config, now_us, &upstream);
     s->is_checked = true;
     s->stale = key == NULL;
     s->good_until_us = key ? key->expires_us : 0;

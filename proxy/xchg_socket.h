@@ -139,9 +139,9 @@ enum side { SIDE_WAITS = 0, SIDE_MORE, SIDE_GONE, SIDE_BAD, SIDE_OTHER_GONE };
 enum side socket_pump_up(struct xchg *x);
 
 /* ---- its calls (xchg_turn.c) ---- */
-/* Its key and upstream, as the newest configuration has them, or NULL: no more, or not for each
- * other. */
-const struct key_config *socket_key(const struct socket *s, const struct config *config,
+/* The key and upstream of a WebSocket, or of a two-way stream, as the newest configuration has them,
+ * or NULL: no more, or not for each other. */
+const struct key_config *socket_key(const struct xchg *x, const struct config *config,
                                     int64_t now_us, const struct upstream_config **upstream);
 /* A new one, of nobody's asking yet. */
 struct turn *turn_make(struct socket *s);

@@ -40,12 +40,12 @@ static const struct key_config *same_key(const struct config *config,
     return NULL;
 }
 
-const struct key_config *socket_key(const struct socket *s, const struct config *config,
+const struct key_config *socket_key(const struct xchg *x, const struct config *config,
                                     int64_t now_us, const struct upstream_config **upstream)
 {
-    const struct key_config *key = same_key(config, s->x->key);
+    const struct key_config *key = same_key(config, x->key);
 
-    *upstream = config_upstream(config, strv_z(s->x->upstream->name));
+    *upstream = config_upstream(config, strv_z(x->upstream->name));
     if (!*upstream || !key || key->disabled || key->expires_us <= now_us ||
         !key_allows_upstream(key, strv_z((*upstream)->name)))
         return NULL;
@@ -69,7 +69,7 @@ struct turn *turn_make(struct socket *s)
     x->head.minor = parent->head.minor;
     x->route = s->call;
     t->speaks = s->speaks;
-    x->key = socket_key(s, x->config, x->start_wall_us, &x->upstream);
+    x->key = socket_key(parent, x->config, x->start_wall_us, &x->upstream);
     if (!x->key) {
         t->stale = true;
         x->upstream = parent->upstream; /* for the record and the words */

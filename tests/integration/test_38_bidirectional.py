@@ -550,7 +550,7 @@ def test_a_provider_that_says_nothing(gateway_of, sonics, head):
 
 def test_the_process_ends(gateway_of, sonics):
     """A session that outlives the time to end is cut, and recorded."""
-    sonic = sonics(talker(100000, 3, pause=0.05, ends=False))
+    sonic = sonics(talker(3, 100000, pause=0.05, ends=False))
     gateway = gateway_of(sonic, drain_seconds=1)
     with duplex.Session(gateway) as session:
         assert session.hear() == STARTED
@@ -588,3 +588,33 @@ def test_many_at_once(gateway_of, sonics):
     assert all(r["outcome"] == "ok" for r in gateway.records(12))
     assert len(sonic.calls) == 12
     wait_for("all connections to end", lambda: sonic.open == 0, 5)
+
+
+@pytest.mark.parametrize("how", ["same", "disabled", "upstream", "expired"])
+def test_a_key_that_is_taken_away(gateway_of, sonics, how):
+    """A reload leaves a session alone, unless it takes its key away; so does a key's last day."""
+    sonic = sonics(talker(3, 100000, pause=0.02, ends=False))
+    key = {"name": "main", "secret": calls.KEY, "tags": {"team": "search"}}
+    if how == "expired":
+        soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
+        gateway = gateway_of(sonic, keys=[{**key, "expires": soon}])
+    else:
+        gateway = gateway_of(sonic, keys=[key])
+    with duplex.Session(gateway) as session:
+        assert session.hear() == STARTED
+        if how != "expired":
+            gateway.config["keys"] = [{**key, **{
+                "same": {}, "disabled": {"enabled": False},
+                "upstream": {"upstreams": ["openai"]}}[how]}]
+            gateway.write()
+            gateway.reload()
+        if how == "same":
+            wait_for("the reload", lambda: "configuration in force" in gateway.log(), 10)
+            for _ in range(50):
+                assert "usageEvent" in session.hear()["event"]
+        else:
+            name, text = session.rest()[-1]
+            assert "key" in text, name
+    record, = gateway.records(1)
+    assert record["outcome"] == ("client_abort" if how == "same" else "cut")
+    assert record["usage_source"] == "partial"
