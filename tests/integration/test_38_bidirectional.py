@@ -557,7 +557,7 @@ def test_the_process_ends(gateway_of, sonics):
         gateway.process.signal(15)
         name, _ = session.rest()[-1]
         assert name == "serviceUnavailableException"
-    gateway.stop()
+    assert gateway.process.wait() == 0
     record, = gateway.records(1)
     assert record["outcome"] == "interrupted" and record["usage_source"] == "partial"
 
