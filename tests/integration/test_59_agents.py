@@ -328,6 +328,10 @@ def test_it_is_priced_as_its_agent_is_set(gateways):
     told = look(gateway, turn(LAST), SESSION + "/turns/turn_1")
     same(told, price(less(LAST, FIRST), "gpt-5.4", "priority"))
     assert told["service_tier"] == "priority"
+    # Priced again they cost the same: a sum has no length, and keeps its tier.
+    look(gateway, session(plus(LAST, (400000, 0, 5, 0)), model="gpt-5.4", service_tier="priority"))
+    sheet = json.loads(gateway.cli("price", "reprice", "--all", "--format", "json"))
+    assert [(r["requests"], r["changed"]) for r in sheet["rows"]] == [(3, 0)]
 
 
 def test_the_providers_own_limit_is_the_worst_case(gateways):
