@@ -7,6 +7,9 @@
 
 #include "base/check.h"
 
+/* From here on a block is the system's own pages, which are zero and cost nothing until touched. */
+#define LARGE_BYTES (64u << 10)
+
 void *xmalloc(size_t size)
 {
     void *block = malloc(size ? size : 1);
@@ -19,8 +22,14 @@ void *xcalloc(size_t count, size_t size)
 {
     size_t bytes;
 
-    /* malloc and memset: glibc's calloc passes its fast lists by. */
     ASSERT(!__builtin_mul_overflow(count, size, &bytes));
+    if (bytes >= LARGE_BYTES) {
+        void *block = calloc(1, bytes);
+
+        ASSERT(block != NULL);
+        return block;
+    }
+    /* malloc and memset: glibc's calloc passes its fast lists by. */
     return memset(xmalloc(bytes), 0, bytes);
 }
 

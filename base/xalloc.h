@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 void *xmalloc(size_t size);
+/* All zero; of a large block only what is touched takes memory. */
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *block, size_t size);
 char *xstrdup(const char *text);

@@ -106,6 +106,25 @@ static void relieve(struct worker *w)
     }
 }
 
+/* Its TLS buffers go back, and are taken anew by the next request. */
+static void slim(struct conn *c)
+{
+    io_free_buffers(&c->io);
+    held_sub(MEMORY_TLS_BUFFERS_BYTES);
+    c->slim = true;
+}
+
+/* Few connections keep what the next request takes anew; a crowd's buffers would be what the heap
+ * never gives back. */
+static void rest(struct conn *c)
+{
+    if (stat_get(&c->worker->stats.connections_open) <= CONN_CROWD || c->slim || !c->handshaken)
+        return;
+    if (buf_len(&c->in) == 0)
+        buf_release(&c->in);
+    slim(c);
+}
+
 void conn_tick(struct worker *w)
 {
     relieve(w);
@@ -118,11 +137,8 @@ void conn_tick(struct worker *w)
             h2_drain(c); /* once more: it may not have been over */
         if (c->xchg || c->slim || (c->h2 && !h2_is_idle(c)))
             continue;
-        if (c->rested && c->handshaken) {
-            io_free_buffers(&c->io);
-            held_sub(MEMORY_TLS_BUFFERS_BYTES);
-        }
-        c->slim = c->rested && c->handshaken;
+        if (c->rested && c->handshaken)
+            slim(c);
         c->rested = true;
     }
 }
@@ -227,7 +243,9 @@ static void read_first(struct conn *c)
         h2_open(c, (unsigned)bounds_of(c)->http2_streams);
     } else if (rc == RC_OK) {
         begin_exchange(c, true);
-    } else if (rc != RC_AGAIN) {
+    } else if (rc == RC_AGAIN) {
+        rest(c);
+    } else {
         conn_close(c);
     }
 }
@@ -403,4 +421,6 @@ void conn_exchange_done(struct conn *c, bool keep)
     /* Bytes that the TLS layer holds make no event. */
     if (io_has_buffered(&c->io))
         on_ready(c, IO_READABLE);
+    else
+        rest(c);
 }

@@ -23,6 +23,7 @@ struct xchg;
 enum {
     CONN_MAGIC = 0x636f6e6e,
     CONN_AHEAD_BYTES = 64 << 10,
+    CONN_CROWD = 128,       /* a worker with more open ones gives back at once what one that rests does not need */
     CONN_KEEP_BYTES = 4096, /* an empty buffer up to here is kept until the next tick */
 };
 

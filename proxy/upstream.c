@@ -123,6 +123,13 @@ static void close_idle(struct upstream_pool *pool)
     }
 }
 
+static void slim(struct upconn *conn)
+{
+    io_free_buffers(&conn->io);
+    held_sub(MEMORY_TLS_BUFFERS_BYTES);
+    conn->slim = true;
+}
+
 void upstream_pool_tick(struct upstream_pool *pool, bool close)
 {
     if (close)
@@ -132,11 +139,8 @@ void upstream_pool_tick(struct upstream_pool *pool, bool close)
 
         if (conn->slim)
             continue;
-        if (conn->rested) {
-            io_free_buffers(&conn->io);
-            held_sub(MEMORY_TLS_BUFFERS_BYTES);
-        }
-        conn->slim = conn->rested;
+        if (conn->rested)
+            slim(conn);
         conn->rested = true;
     }
 }
@@ -593,6 +597,8 @@ void upstream_release(struct upconn *conn, bool reusable)
     io_want_read(&conn->io, true);
     list_push_front(&pool->idle, &conn->node);
     pool->n_idle++;
+    if (pool->n_idle > UPSTREAM_CROWD)
+        slim(conn);
     deadline_set(&conn->deadline, clock_mono_us(), UPSTREAM_IDLE_MS);
     serve_queue(pool);
 }

@@ -287,8 +287,10 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
                              .header_arg = &a->head});
         a->is_stream = tap_result(x->tap)->framing != FRAMING_NONE;
         if (a->is_stream) {
-            if (x->conn)
+            if (x->conn) {
                 io_save_memory(&x->conn->io, true);
+                io_free_buffers(&x->conn->io); /* the request's */
+            }
             io_save_memory(&x->up->io, true);
         }
         a->holding = !a->is_stream && worker_memory(x->worker) < MEMORY_TIGHT &&

@@ -115,6 +115,7 @@ struct answer {
     bool has_head;
     bool body_done;   /* all of it was read */
     bool is_stream;   /* the tap sees events */
+    bool is_slim;     /* the upstream gave back what the request took of its TLS buffers */
     bool holding;     /* kept whole, for the cost header */
     bool head_sent;   /* the client has (or will have) our head */
     bool encoded;     /* Content-Encoding: nothing can be added to it */

@@ -322,6 +322,19 @@ static enum down flush_down(struct xchg *x)
     return rc == RC_OK ? DOWN_DONE : DOWN_GONE;
 }
 
+/* A stream's pauses are long: what the request's way up took goes back in the first of them. */
+static enum down await_more(struct xchg *x)
+{
+    struct io *io = &x->up->io;
+
+    io_want_read(io, true);
+    if (x->answer.is_stream && !x->answer.is_slim && x->up_done) {
+        x->answer.is_slim = true;
+        io_free_buffers(io);
+    }
+    return DOWN_WAIT;
+}
+
 static enum down pump_down(struct xchg *x)
 {
     struct io *io = &x->up->io;
@@ -346,8 +359,7 @@ static enum down pump_down(struct xchg *x)
             return flushed == DOWN_DONE ? DOWN_WAIT : flushed;
         if (!x->answer.body_done && !io_has_buffered(io)) {
             /* Reading once more just to see EAGAIN is dear: the event will tell. */
-            io_want_read(io, true);
-            return DOWN_WAIT;
+            return await_more(x);
         }
     }
     if (down == DOWN_DONE)
