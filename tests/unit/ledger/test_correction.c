@@ -108,6 +108,35 @@ static struct pass correct_all(struct kit_dir *d, uint64_t seed, const char *boo
     return p;
 }
 
+/* Costs of corrections are in percentiles where they are a price; times are of requests alone. */
+static void check_percentiles(struct kit_dir *d)
+{
+    struct ledger_question q = {.want = LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY};
+    struct ledger_reader *r = kit_read(d);
+    struct ledger_rows rows, lines;
+    struct fail fail;
+
+    ledger_filter_init(&q.filter, INT64_MIN, INT64_MAX);
+    q.by[q.n_by++].id = FIELD_TEAM;
+    assert_int_equal(ledger_read_sums(r, &q, &rows, &fail), RC_OK);
+    q.want |= LEDGER_WANT_LINES;
+    assert_int_equal(ledger_read_sums(r, &q, &lines, &fail), RC_OK);
+    assert_true(rows.fact_rows > 0);
+    assert_int_equal(lines.fact_rows, 0);
+    assert_int_equal(rows.n, lines.n);
+    for (size_t i = 0; i <= rows.n; i++) {
+        const struct ledger_row *a = i < rows.n ? &rows.at[i] : &rows.total;
+        const struct ledger_row *b = i < rows.n ? &lines.at[i] : &lines.total;
+
+        assert_memory_equal(a->percentile, b->percentile, sizeof(a->percentile));
+        assert_int_equal(a->has_latency, b->has_latency);
+        assert_int_equal(a->p95_latency_ms, b->p95_latency_ms);
+    }
+    ledger_rows_release(&rows);
+    ledger_rows_release(&lines);
+    kit_read_end(r);
+}
+
 /* Rollups and lines say the same, and it is what is wanted. */
 static void check_sums(struct kit_dir *d, struct money want, uint64_t corrections)
 {
@@ -135,6 +164,7 @@ static void check_sums(struct kit_dir *d, struct money want, uint64_t correction
         ledger_rows_release(&rows);
     }
     kit_read_end(r);
+    check_percentiles(d);
 }
 
 static bool lines_are_unchanged(uint64_t seq, const struct record *r, void *arg)
