@@ -98,6 +98,24 @@ def test_both_ways_at_once(gateway_of, sonics):
     assert not any(calls.KEY in value for _, value in call.headers)
 
 
+def test_large_answers(gateway_of, sonics):
+    """Windows are opened as the client reads, and every byte arrives."""
+    said = [events.said("audioOutput", content=f"{n:04}" * 16384) for n in range(40)]
+
+    def plays(call):
+        call.answer()
+        call.say(*said)
+        call.end()
+    gateway = gateway_of(sonics(plays))
+    with duplex.Session(gateway) as session:
+        session.end()
+        assert session.rest() == said
+        size = len(session.got.body)
+    record, = gateway.records(1)
+    assert size > 3 << 20 and record["bytes_out"] == size
+    assert record["usage_source"] == "none" and record["cost_usd"] is None
+
+
 def test_only_http2(gateway_of, sonics):
     sonic = sonics(echo)
     gateway = gateway_of(sonic)
@@ -284,10 +302,14 @@ def test_a_rate_cap_lets_a_session_end(gateway_of, sonics):
     assert len(sonic.calls) == 1
 
 
-def test_no_room_at_all(gateway_of, sonics):
-    """Refused by its head, before AWS hears of it, while the client still speaks."""
+@pytest.mark.parametrize("small", [{"limit": "0.01"},
+                                   {"unit": "input_tokens", "limit": 4000},
+                                   {"unit": "output_tokens", "limit": 4000}])
+def test_no_room_at_all(gateway_of, sonics, small):
+    """Refused by its head, before AWS hears of it, while the client still speaks: as much input
+    is reserved as output."""
     sonic = sonics(echo)
-    gateway = gateway_of(sonic, limits=[limit(limit="0.01")])
+    gateway = gateway_of(sonic, limits=[limit(**small)])
     with duplex.Session(gateway) as session:
         session.say(*ASKED)
         assert session.head() == 400   # as AWS says that a quota is used up
