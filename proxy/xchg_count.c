@@ -429,8 +429,10 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
     }
     x->usage_source = estimate_complete(
         &x->facts, seen, x->upstream_status, x->model_max, &x->factors, &x->usage);
-    if (x->usage_source == USAGE_NONE && x->upstream_status >= 400) {
-        x->cost.status = PRICE_OK; /* an error answer is not billed */
+    if (x->usage_source == USAGE_NONE &&
+        (x->upstream_status >= 400 ||
+         (seen->end == TAP_END_ERROR && !seen->pending && !x->facts.later))) {
+        x->cost.status = PRICE_OK; /* an error answer is not billed, whatever its status */
         return;
     }
     if (x->turn && x->usage_source != USAGE_PROVIDER && x->usage_source != USAGE_NONE)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import urllib.parse
 from decimal import Decimal
 
 import pytest
@@ -193,6 +194,25 @@ def test_contract_multiplier(gateways, provider):
     answer = calls.send(gateway, calls.messages())
     record = last_record(gateway, answer)
     views.check_cost(record, "anthropic", "claude-sonnet-4-5", views.bill_of(provider, record))
+
+
+@pytest.mark.parametrize("path,kind,body", [
+    ("/anthropic/v1/messages", "text/event-stream", 'event: error\ndata: {"type":"error","error":'
+     '{"type":"overloaded_error","message":"Overloaded"}}\n\n'),
+    ("/openai/v1/chat/completions", "text/event-stream",
+     'data: {"error":{"message":"no","type":"server_error","code":502}}\n\n'),
+    ("/openai/v1/chat/completions", "application/json",
+     '{"error":{"message":"no","type":"server_error","code":502}}')])
+def test_an_error_with_a_good_status_costs_nothing(gateway, path, kind, body):
+    """Nothing was said before it: the provider bills nothing, and no price is missing."""
+    raw = (f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n{body}")
+    answer = gateway.request("POST", path, [
+        ("Authorization", f"Bearer {calls.KEY}"), ("X-Sim-Raw", urllib.parse.quote(raw))],
+        json.dumps({"model": "claude-opus-5-5" if "anthropic" in path else "gpt-4o", "stream": True,
+                    "max_tokens": 9, "messages": []}).encode())
+    record = gateway.record(answer.header("x-tollgate-request-id"))
+    assert record["outcome"] == "provider_error" and record["usage_source"] == "none"
+    assert record["cost_usd"] == "0" and record["price_status"] == "ok"
 
 
 @pytest.mark.parametrize("reason,shape", [("content_filter", "chat"), ("refusal", "messages"),
