@@ -48,6 +48,9 @@ enum outcome settle_outcome(const struct xchg *x)
         return OUTCOME_PROVIDER_ERROR;
     if (seen->end == TAP_END_TRUNCATED)
         return OUTCOME_TRUNCATED;
+    /* A stream that stops in good order, but without the word that ends it, is not whole. */
+    if (seen->broke_off)
+        return OUTCOME_UPSTREAM_ABORT;
     return seen->end == TAP_END_REFUSED ? OUTCOME_REFUSED : OUTCOME_OK;
 }
 

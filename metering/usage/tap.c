@@ -385,6 +385,35 @@ static bool goes_on(const struct tap *tap)
            (begun || (r->flags & ENTRY_LATER));
 }
 
+/* Dialects whose streams have a last word.  Others' may just end, and OpenAI's paths are also those
+ * of hosts whose events are their own: these name no model. */
+static bool has_last_word(const struct tap *tap)
+{
+    if (!tap->reading.is_stream || tap->entry->endpoint.kind != ENDPOINT_METERED)
+        return false;
+    switch (tap->entry->dialect) {
+    case DIALECT_OPENAI:
+        return (tap->entry->flags & ENTRY_EDIT) && tap->reading.result.model[0] != '\0';
+    case DIALECT_ANTHROPIC:
+    case DIALECT_GEMINI:
+    case DIALECT_CONVERSE:
+    case DIALECT_COHERE:
+    case DIALECT_OLLAMA:
+        return true;
+    case DIALECT_RESPONSES:
+        return !tap->reading.result.usage_is_final;
+    case DIALECT_NONE:
+    case DIALECT_PREDICT:
+    case DIALECT_INVOKE:
+    case DIALECT_SERVER:
+    case DIALECT_SESSION:
+    case DIALECT_AGENTS:
+    case DIALECT_GUARD:
+        break;
+    }
+    return false;
+}
+
 enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass)
 {
     struct reading *r = &tap->reading;
@@ -403,6 +432,8 @@ enum rc tap_finish(struct tap *tap, bool clean, struct buf *pass)
     tap_end_text(tap);
     r->result.end = find_end(tap, clean);
     r->result.pending = goes_on(tap);
+    r->result.broke_off = clean && r->result.end == TAP_END_NONE && !r->result.undecodable &&
+                          !r->result.pending && has_last_word(tap);
     return rc;
 }
 

@@ -54,6 +54,7 @@ struct tap_result {
     bool usage_is_final; /* they are its last word (not the placeholder of a stream's start) */
     bool inconsistent;   /* parts exceed wholes, negative or absurd counts: clamped or dropped;
                             or another model took part, whose counts are not in the usage */
+    bool broke_off;      /* a stream ended in good order, but without the word that ends it */
     bool undecodable;    /* broken compression, framing or JSON */
     enum tap_end end;
     enum stream_framing framing;

@@ -75,6 +75,8 @@ def billed(expected):
 def source_problem(case, record):
     """Is it said where the counts are from?"""
     source, expected = record.get("usage_source"), case.expected
+    if record.get("outcome") == "upstream_abort":
+        yield "it is taken for broken off"
     allowed = {"estimated", "none"}
     if expected["billable"] is False:
         allowed = {"none"}

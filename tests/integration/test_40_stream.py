@@ -179,6 +179,7 @@ def test_well_framed_stream_without_its_end(gateway, provider, shape):
     sent = views.body_of(provider.requests()[-1].sent)
     assert answer.body.startswith(sent)
     record = gateway.record(answer.header("x-tollgate-request-id"))
+    assert record["outcome"] == "upstream_abort"
     if shape != "generate-sse":   # which counts as it goes
         assert record["usage_source"] in ("partial", "estimated")
     assert record["usage"]["output_tokens"] > 0 and record["cost_usd"] not in (None, "0")
