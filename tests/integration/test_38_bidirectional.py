@@ -405,6 +405,7 @@ def test_a_client_that_sends_no_messages(gateway_of, sonics, what, early):
         session.say(ASKED[0])
         if not early:
             assert session.hear() == STARTED
+            assert "usageEvent" in session.hear()["event"]
         if BAD[what] is None:
             session.send(events.chunk(ASKED[1])[:-4])
             session.end()
@@ -576,6 +577,7 @@ def test_the_process_ends(gateway_of, sonics):
     gateway = gateway_of(sonic, drain_seconds=1)
     with duplex.Session(gateway) as session:
         assert session.hear() == STARTED
+        assert "usageEvent" in session.hear()["event"]
         gateway.process.signal(15)
         name, _ = session.rest()[-1]
         assert name == "serviceUnavailableException"
@@ -624,6 +626,7 @@ def test_a_key_that_is_taken_away(gateway_of, sonics, how):
         gateway = gateway_of(sonic, keys=[key])
     with duplex.Session(gateway) as session:
         assert session.hear() == STARTED
+        assert "usageEvent" in session.hear()["event"]
         if how != "expired":
             gateway.config["keys"] = [{**key, **{
                 "same": {}, "disabled": {"enabled": False},
