@@ -12,10 +12,10 @@ from kit.config import with_upstream
 
 
 def http(body, kind="application/json", status="200 OK", length=None):
-    """An answer for X-Sim-Raw."""
+    """An answer for X-Sim-Raw, after which the simulated provider closes."""
     data = body if isinstance(body, bytes) else (
         body if isinstance(body, str) else json.dumps(body)).encode()
-    head = (f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n"
+    head = (f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nConnection: close\r\n"
             f"Content-Length: {len(data) if length is None else length}\r\n\r\n")
     return quote(head.encode() + data)
 
