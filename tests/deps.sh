@@ -12,7 +12,7 @@ shellcheck"
 # What the benchmarks compare with and measure by; a peer that is not to be had is left out.
 bench="haproxy wrk nginx-light"
 # Better with them; a test that wants one and finds none says so and is skipped.
-optional="docker-compose wrk chromium nghttp2-client systemd libseccomp2"
+optional="docker-compose wrk chromium nghttp2-client systemd libseccomp2 libclang-rt-dev"
 
 case "${1:-}" in
 build) wanted=$build ; optional="" ;;
