@@ -113,7 +113,7 @@ def sse(bench):
 
 
 def latency(bench):
-    rates = [int(word) for word in os.environ.get("RATES", "500 2000 4000").split()]
+    rates = [int(word) for word in os.environ.get("RATES", "500 1000 2000 4000").split()]
     peers = bench.peers() + [bench.stand.direct()]
     for rate in rates:
         def measure(peer, rate=rate):
@@ -293,7 +293,7 @@ def tokenizer(bench):
 # In the order in which they run: (function, what it measures).
 CASES = {
     "small": (small, "CPU a small request at saturation"),
-    "latency": (latency, "p50 and p99 added at fixed rates, open loop (RATES=\"500 2000 4000\")"),
+    "latency": (latency, "p50 and p99 added at fixed rates, open loop (RATES=\"500 1000 2000 4000\")"),
     "sse": (sse, "streams of events as fast as they come"),
     "streams": (streams, "paced streams: delay of an event, time to first byte "
                          "(STREAMS=\"100 1000\", EVENT_MS=10)"),
