@@ -227,7 +227,7 @@ struct reading {
     struct parts *parts; /* NULL: none */
     struct searches *named; /* NULL: none */
     struct raw_counts iteration; /* what is being read of a part */
-    struct raw_counts duration; /* of the audio that a document transcribes, beside its usage */
+    struct raw_counts beside;    /* what a document tells beside its usage: lengths, timings */
     uint64_t data;              /* items of a document's list of results */
     char id[TAP_ID_MAX_BYTES];  /* of the document's answer */
     /* of a batch: how far it is */

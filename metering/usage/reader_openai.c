@@ -118,7 +118,7 @@ static void begin_document(struct reading *r)
     r->has_searches = false;
     r->items[0] = r->items[1] = r->items[2] = 0;
     r->data = 0;
-    r->duration = (struct raw_counts){.odd = false};
+    r->beside = (struct raw_counts){.odd = false};
     r->is_step = false;
     r->is_done = false;
     r->is_deferred = false;
@@ -157,6 +157,7 @@ static void end_document(struct reading *r)
     r->terminator = r->terminator || last;
     r->is_usage_event =
         r->has_choices && !r->has_filled_choices && r->has_counts && !r->has_other;
+    openai_take_timings(r);
     if (r->flags & (ENTRY_LATER | ENTRY_JOB)) /* a batch's sums: its output tells them */
         r->has_counts = false;
     if (r->is_step && r->has_counts) {
@@ -287,15 +288,24 @@ static void on_rejected(struct reading *r, const struct jscan_event *e)
     r->is_rejected = e->type == JSCAN_STRING && e->text.n > 0;
 }
 
+static void on_timed(struct reading *r, const struct jscan_event *e)
+{
+    reading_count(&r->beside,
+                  e->node == N_TIMED_INPUT    ? RAW_INPUT
+                  : e->node == N_TIMED_CACHED ? RAW_CACHED
+                                              : RAW_OUTPUT,
+                  e);
+}
+
 static void on_duration(struct reading *r, const struct jscan_event *e)
 {
-    reading_seconds(&r->duration, RAW_AUDIO_MS, e);
+    reading_seconds(&r->beside, RAW_AUDIO_MS, e);
 }
 
 static void on_video_seconds(struct reading *r, const struct jscan_event *e)
 {
     if (r->flags & (ENTRY_VIDEO | ENTRY_BATCH))
-        reading_seconds(&r->duration, RAW_VIDEO_MS, e);
+        reading_seconds(&r->beside, RAW_VIDEO_MS, e);
 }
 
 static void on_video_size(struct reading *r, const struct jscan_event *e)
@@ -364,6 +374,9 @@ static fact_fn *const FACTS[N_RAW] = {
     [N_TICKS] = on_ticks,
     [N_SECONDS] = fact_seconds,
     [N_DURATION] = on_duration,
+    [N_TIMED_INPUT] = on_timed,
+    [N_TIMED_CACHED] = on_timed,
+    [N_TIMED_OUTPUT] = on_timed,
     [N_VIDEO_SECONDS] = on_video_seconds,
     [N_VIDEO_SIZE] = on_video_size,
     [N_REQUEST_ID] = on_request_id,

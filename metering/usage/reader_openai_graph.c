@@ -30,6 +30,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("data", N_DATA),
     JSCAN_EDGE("text", N_CONTENT),
     JSCAN_EDGE("duration", N_DURATION),
+    JSCAN_EDGE("timings", N_TIMINGS),
     JSCAN_EDGE("usage_info", N_USAGE),
     JSCAN_EDGE("seconds", N_VIDEO_SECONDS),
     JSCAN_EDGE("size", N_VIDEO_SIZE),
@@ -50,6 +51,10 @@ static const struct jscan_edge BATCH_RESULT_EDGES[] = {JSCAN_EDGE("response", N_
 static const struct jscan_edge STATE_EDGES[] = {JSCAN_EDGE("num_requests", N_STATE_ALL),
                                                 JSCAN_EDGE("num_pending", N_STATE_LEFT)};
 static const struct jscan_edge FILE_EDGES[] = {JSCAN_EDGE("id", N_FILE_ID)};
+/* llama.cpp's own, with how long each took: what was read anew, found in its cache, said. */
+static const struct jscan_edge TIMINGS_EDGES[] = {JSCAN_EDGE("prompt_n", N_TIMED_INPUT),
+                                                  JSCAN_EDGE("cache_n", N_TIMED_CACHED),
+                                                  JSCAN_EDGE("predicted_n", N_TIMED_OUTPUT)};
 static const struct jscan_edge VIDEO_EDGES[] = {JSCAN_EDGE("duration", N_VIDEO_SECONDS)};
 static const struct jscan_edge GROQ_EDGES[] = {JSCAN_EDGE("usage", N_USAGE),
                                                JSCAN_EDGE("error", N_ERROR),
@@ -232,6 +237,10 @@ const struct jscan_node OPENAI_NODES[N_COUNT] = {
     [N_TICKS] = {.flags = JSCAN_WANT},
     [N_SECONDS] = {.flags = JSCAN_WANT},
     [N_DURATION] = {.flags = JSCAN_WANT},
+    [N_TIMINGS] = {JSCAN_EDGES(TIMINGS_EDGES), 0, 0, 0},
+    [N_TIMED_INPUT] = {.flags = JSCAN_WANT},
+    [N_TIMED_CACHED] = {.flags = JSCAN_WANT},
+    [N_TIMED_OUTPUT] = {.flags = JSCAN_WANT},
     [N_VIDEO] = {JSCAN_EDGES(VIDEO_EDGES), 0, 0, 0},
     [N_VIDEO_SECONDS] = {.flags = JSCAN_WANT},
     [N_VIDEO_SIZE] = {.flags = JSCAN_WANT},

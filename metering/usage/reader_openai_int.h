@@ -7,6 +7,8 @@
 
 #include "metering/usage/reader.h"
 
+/* llama.cpp's timings, where the document has no usage: they count the same tokens. */
+void openai_take_timings(struct reading *r);
 /* The usage of the document that ended, as far as it says any. */
 void openai_to_usage(struct reading *r);
 /* Tools that the provider ran: its own count, else what lies in the output. */

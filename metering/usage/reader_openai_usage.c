@@ -114,9 +114,9 @@ static void add_images(struct reading *r)
 /* A transcript that has its length and no counts. */
 static void add_duration(struct reading *r)
 {
-    if (!(r->flags & ENTRY_AUDIO) || r->has_counts || !raw_has(&r->duration, RAW_AUDIO_MS))
+    if (!(r->flags & ENTRY_AUDIO) || r->has_counts || !raw_has(&r->beside, RAW_AUDIO_MS))
         return;
-    usage_set(&r->result.usage, USAGE_AUDIO_MS, r->duration.n[RAW_AUDIO_MS]);
+    usage_set(&r->result.usage, USAGE_AUDIO_MS, r->beside.n[RAW_AUDIO_MS]);
     r->has_counts = true;
 }
 
@@ -126,9 +126,23 @@ static void add_video(struct reading *r)
     bool is_told = (r->flags & ENTRY_VIDEO) ? r->is_done : r->has_cost;
 
     if (!(r->flags & (ENTRY_VIDEO | ENTRY_BATCH)) || !is_told || r->error ||
-        !raw_has(&r->duration, RAW_VIDEO_MS))
+        !raw_has(&r->beside, RAW_VIDEO_MS))
         return;
-    usage_set(&r->result.usage, USAGE_VIDEO_MS, r->duration.n[RAW_VIDEO_MS]);
+    usage_set(&r->result.usage, USAGE_VIDEO_MS, r->beside.n[RAW_VIDEO_MS]);
+    r->has_counts = true;
+}
+
+void openai_take_timings(struct reading *r)
+{
+    const struct raw_counts *t = &r->beside;
+
+    if (r->has_counts || !raw_has(t, RAW_INPUT) || !raw_has(t, RAW_OUTPUT) ||
+        t->n[RAW_INPUT] + t->n[RAW_CACHED] > USAGE_MAX_COUNT)
+        return;
+    raw_set(&r->counts, RAW_INPUT, t->n[RAW_INPUT] + t->n[RAW_CACHED]);
+    raw_set(&r->counts, RAW_OUTPUT, t->n[RAW_OUTPUT]);
+    if (raw_has(t, RAW_CACHED))
+        raw_set(&r->counts, RAW_CACHED, t->n[RAW_CACHED]);
     r->has_counts = true;
 }
 
