@@ -331,6 +331,8 @@ static enum down await_more(struct xchg *x)
     if (x->answer.is_stream && !x->answer.is_slim && x->up_done) {
         x->answer.is_slim = true;
         io_free_buffers(io);
+        hold_release(&x->body);
+        buf_release(&x->up_buf);
     }
     return DOWN_WAIT;
 }
