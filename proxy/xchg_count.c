@@ -160,6 +160,8 @@ static void price_answer(struct xchg *x, const struct tap_result *seen)
     add_parts(x, tier, false, &x->cost);
     if (is_shared(x))
         x->cost.flags |= PRICE_FLAG_COMPOUND;
+    if (seen->is_rough && x->cost.status == PRICE_OK)
+        x->cost.status = PRICE_PARTIAL;
 }
 
 /* By the provider's own word it charges nothing for an answer that said nothing. */
@@ -348,7 +350,7 @@ static void count_session(struct xchg *x, const struct tap_result *seen)
         x->usage_source = USAGE_PROVIDER;
         price_answer(x, seen);
         if (x->cost.status == PRICE_OK &&
-            (seen->is_rough || session_is_mixed(x) || has_lengths(x, seen)))
+            (session_is_mixed(x) || has_lengths(x, seen)))
             x->cost.status = PRICE_PARTIAL;
     }
     session_rests(x);

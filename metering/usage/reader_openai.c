@@ -288,6 +288,12 @@ static void on_rejected(struct reading *r, const struct jscan_event *e)
     r->is_rejected = e->type == JSCAN_STRING && e->text.n > 0;
 }
 
+/* "pro" has rates of its own, which no list here has. */
+static void on_mode(struct reading *r, const struct jscan_event *e)
+{
+    r->result.is_rough = reading_is(e, "pro");
+}
+
 static void on_timed(struct reading *r, const struct jscan_event *e)
 {
     reading_count(&r->beside,
@@ -373,6 +379,7 @@ static fact_fn *const FACTS[N_RAW] = {
     [N_COST_TOTAL] = fact_cost,
     [N_TICKS] = on_ticks,
     [N_SECONDS] = fact_seconds,
+    [N_REASONING_MODE] = on_mode,
     [N_DURATION] = on_duration,
     [N_TIMED_INPUT] = on_timed,
     [N_TIMED_CACHED] = on_timed,

@@ -8,7 +8,7 @@
         JSCAN_EDGE("incomplete_details", N_INCOMPLETE), JSCAN_EDGE("output", N_OUTPUT),        \
         JSCAN_EDGE("tool_usage", N_TOOL_USAGE), JSCAN_EDGE("tools", N_TOOLS),              \
         JSCAN_EDGE("svg_usage", N_SVG), JSCAN_EDGE("id", N_ID),                            \
-        JSCAN_EDGE("background", N_KEPT)
+        JSCAN_EDGE("background", N_KEPT), JSCAN_EDGE("reasoning", N_REASONING)
 
 static const struct jscan_edge ROOT_EDGES[] = {
     BODY_EDGES,
@@ -73,6 +73,7 @@ static const struct jscan_edge SHARE_IN_DETAILS_EDGES[] = {
     JSCAN_EDGE("cached_tokens", N_SIDE_RAW + RAW_CACHED)};
 static const struct jscan_edge SHARE_OUT_DETAILS_EDGES[] = {
     JSCAN_EDGE("reasoning_tokens", N_SIDE_RAW + RAW_REASONING)};
+static const struct jscan_edge REASONING_EDGES[] = {JSCAN_EDGE("mode", N_REASONING_MODE)};
 static const struct jscan_edge INCOMPLETE_EDGES[] = {JSCAN_EDGE("reason", N_REASON)};
 static const struct jscan_edge CHOICE_EDGES[] = {
     JSCAN_EDGE("delta", N_DELTA),  JSCAN_EDGE("message", N_DELTA),
@@ -207,6 +208,8 @@ const struct jscan_node OPENAI_NODES[N_COUNT] = {
     [N_OBJECT] = {.flags = JSCAN_WANT},
     [N_ERROR] = {.flags = JSCAN_WANT | JSCAN_ENTER},
     [N_GROQ] = {JSCAN_EDGES(GROQ_EDGES), 0, 0, 0},
+    [N_REASONING] = {JSCAN_EDGES(REASONING_EDGES), 0, 0, 0},
+    [N_REASONING_MODE] = {.flags = JSCAN_WANT},
     [N_INCOMPLETE] = {JSCAN_EDGES(INCOMPLETE_EDGES), 0, 0, 0},
     [N_REASON] = {.flags = JSCAN_WANT},
     [N_CHOICES] = {.item = N_CHOICE, .flags = JSCAN_ENTER},

@@ -20,6 +20,8 @@ enum openai_node {
     N_GROQ,
     N_INCOMPLETE,
     N_REASON,
+    N_REASONING,
+    N_REASONING_MODE,
     N_CHOICES,
     N_CHOICE,
     N_FINISH,

@@ -77,12 +77,13 @@ struct tap_result {
     char size[16];       /* of a video, where that has its price; "": not said */
     uint64_t videos;     /* that came without their length; usage has the longest they may be */
     char search_ctx[16]; /* how much a search took in, where that has its price; "": not said */
+    bool is_rough;       /* by the provider's own word its counts, or the rates known here, are
+                          * not what it charges */
     bool guard_told;     /* it tells what a guardrail took for it (Bedrock) */
     /* Of an agent that runs by itself: */
     bool is_session; /* usage and cost are what its session took since it began, so far */
     bool is_at_rest; /* nothing of it runs now, and they tell all */
     bool is_mixed;   /* several models took it, and nothing tells how much each */
-    bool is_rough;   /* by the provider's own word its counts are not what it charges */
     uint64_t session_cents; /* the most that the session may cost; 0: not said */
     char agent_id[TAP_ID_MAX_BYTES]; /* whose it is, or the agent told of; "": not said */
 };

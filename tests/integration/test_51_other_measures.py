@@ -54,6 +54,29 @@ def response(status, usage=None, background=True, name="resp_1"):
             "model": "gpt-4o", "output": [], "usage": usage}
 
 
+def test_a_mode_with_rates_of_its_own_is_a_floor(gateway):
+    """reasoning.mode "pro" is echoed, and the book has no price of it."""
+    for mode, status in (("standard", "ok"), ("pro", "partial"), (None, "ok")):
+        body = {**response("completed", USAGE, False), "reasoning": {"effort": "high", "mode": mode}}
+        plain = ask(gateway, "POST", "/openai/v1/responses", {"model": "gpt-4o", "input": "x"}, http(body))
+        events = "".join(f"event: {kind}\ndata: {json.dumps({'type': kind, 'response': each})}\n\n"
+                         for kind, each in (("response.created", {**body, "status": "in_progress",
+                                                                  "usage": None}),
+                                            ("response.completed", body)))
+        stream = ask(gateway, "POST", "/openai/v1/responses",
+                     {"model": "gpt-4o", "input": "x", "stream": True},
+                     http(events, "text/event-stream"))
+        begun = {**body, "id": f"resp_{mode}", "background": True}
+        ask(gateway, "POST", "/openai/v1/responses",
+            {"model": "gpt-4o", "input": "x", "background": True},
+            http({**begun, "status": "queued", "usage": None}))
+        fetched = ask(gateway, "GET", f"/openai/v1/responses/resp_{mode}", raw=http(begun))
+        for answer in (plain, stream, fetched):
+            record = record_of(gateway, answer)
+            assert (record["usage_source"], record["cost_usd"], record["price_status"]) == (
+                "provider", "0.0045", status), mode
+
+
 def test_background_counts_once(gateways):
     gateway = gateways()
     made = ask(gateway, "POST", "/openai/v1/responses",
