@@ -9,7 +9,6 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/urgency.h"
 #include "base/xalloc.h"
 #include "proxy/owner.h"
 #include "proxy/server_int.h"
@@ -440,7 +439,6 @@ static void *run(void *arg)
 
     sigfillset(&all); /* signals belong to the main thread */
     pthread_sigmask(SIG_SETMASK, &all, NULL);
-    urgency_patient();
     for (;;) {
         pthread_mutex_lock(&r->lock);
         while (!r->stopping && !atomic_load(&r->wanted))

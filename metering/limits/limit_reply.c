@@ -31,8 +31,10 @@ static uint64_t next_amount(struct reply_numbers *n)
     return value_add((uint64_t)billions * UINT64_C(1000000000), (uint64_t)rest);
 }
 
-/* Notes what the reply says of each reservation. */
-static void read_verdicts(struct redis_engine *e, struct batch *b, struct reply_numbers *n)
+/* Notes what the reply says of each reservation.  Those that nobody waits for any more and Redis
+ * never had go to gone: they hold the batch's keys until it was read. */
+static void read_verdicts(struct redis_engine *e, struct batch *b, struct reply_numbers *n,
+                          struct list_node *gone)
 {
     LIST_FOREACH_SAFE (at, &b->ops) {
         struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
@@ -65,9 +67,10 @@ static void read_verdicts(struct redis_engine *e, struct batch *b, struct reply_
             /* The reply of the first time was lost, and it was not admitted then. */
             list_remove(&op->node);
             op->is_sent = false;
-            list_push_front(&e->queue, &op->node);
-            if (!op->a)
-                op_free(e, op);
+            if (op->a)
+                list_push_front(&e->queue, &op->node);
+            else
+                list_push_back(gone, &op->node);
             continue;
         } else {
             n->is_bad = true;
@@ -107,8 +110,13 @@ static void forget_local(struct redis_engine *e, const struct limit_op *op)
 void reply_finish(struct redis_engine *e, struct batch *b, struct reply_numbers *n,
                   int64_t at_us)
 {
-    read_verdicts(e, b, n);
+    struct list_node gone;
+
+    list_init(&gone);
+    read_verdicts(e, b, n, &gone);
     read_counters(e, b, n, at_us);
+    LIST_FOREACH_SAFE (at, &gone)
+        op_free(e, LIST_OBJECT(at, struct limit_op, node));
     list_remove(&b->node);
     LIST_FOREACH (at, &b->ops) {
         struct limit_op *op = LIST_OBJECT(at, struct limit_op, node);
