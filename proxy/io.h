@@ -57,7 +57,7 @@ struct io {
     bool read_needs_write; /* TLS: the last read waits for the socket to be writable */
     bool write_needs_read; /* TLS: the last write waits for the socket to be readable */
     bool broken;          /* a fatal TLS or socket error: no close_notify is sent */
-    bool more_follows;     /* what is written now is followed by more at once */
+    bool more_follows;    /* what is written now is followed by more at once */
     struct fail fail;     /* of the last RC_IO or RC_TLS */
 };
 

@@ -28,7 +28,7 @@
 enum {
     UPSTREAM_IDLE_MS = 30000,     /* an idle connection is closed after this */
     UPSTREAM_IDLE_MAX = 512,      /* idle connections kept a pool */
-    UPSTREAM_CROWD = 128, /* a pool with more that rest: their TLS buffers go back at once */
+    UPSTREAM_CROWD = 128,         /* a pool with more that rest: their TLS buffers go back at once */
     UPSTREAM_ADDRESSES_MAX = 16,  /* of one name, tried in turn */
     UPSTREAM_NAME_TTL_MS = 30000, /* how long a resolved name is believed */
     UPSTREAM_WHY_BYTES = 256,
