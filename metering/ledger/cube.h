@@ -19,18 +19,21 @@
 
 #include "base/rc.h"
 #include "base/strv.h"
+#include "metering/ledger/ledger_read.h"
 
 /* What a cube's rows tell apart.  Stored by number. */
 enum cube_kind {
     CUBE_CLASS = 0, /* combination, token band, repeat, cacheable, whether of a task */
     CUBE_CUSTOMER,  /* team and customer */
     CUBE_USER,
-    CUBE_TAGS, /* team and set of free tags */
+    CUBE_TAGS,      /* team and set of free tags */
+    CUBE_TEAM_USER, /* team and user: CUBE_BASIC alone */
     CUBE_KINDS,
 };
 
 enum {
     CUBE_ROWS_MAX = 1 << 16, /* of a day; with more there is no cube */
+    CUBE_TEAM_USER_ROWS_MAX = 1 << 19,
     CUBE_BLOCKS_LEAST = 2,   /* blocks of columns; a day of fewer is read from them */
     CUBE_NUMBERS = 256, /* numbers of columns: of sums_field, cost_min, cost_max, and keys */
     CUBE_COST_MIN = 40,
@@ -38,6 +41,14 @@ enum {
     CUBE_KEY = 192, /* plus enum fact_number */
     CUBE_NONE = -1, /* rows of a day that is not worth a cube */
 };
+
+/* What is in no cube by team and user, whose rows are nearly as many as the requests. */
+enum { CUBE_BASIC = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS | LEDGER_SPARE_CEILING };
+
+static inline int64_t cube_rows_max(enum cube_kind kind)
+{
+    return kind == CUBE_TEAM_USER ? CUBE_TEAM_USER_ROWS_MAX : CUBE_ROWS_MAX;
+}
 
 /* Row of table cube that holds a column of a block of rows. */
 static inline int64_t cube_row(unsigned number, int64_t block)
@@ -51,7 +62,6 @@ static inline int64_t cube_blocks(int64_t rows, int64_t per_block)
 
 /* ---- making one (cube_make.c) -------------------------------------------------------- */
 
-struct ledger_reader;
 struct cube_make;
 
 /* The cube of a kind of a day, of the blocks of columns up to number `through`. */

@@ -10,7 +10,6 @@
 #include "metering/ledger/read_cube.h"
 
 enum {
-    SLOTS = 2 * CUBE_ROWS_MAX,
     ROWS_FIRST = 1024,
     COLUMN_BYTES = 128 << 10,
 };
@@ -26,10 +25,10 @@ struct cube_make {
     int64_t through, after; /* blocks up to `after` are added up */
     bool is_too_many;
     struct cube_key *keys;
-    struct ledger_row *rows; /* their sums, once all are added up */
     struct row_sums *sums;
     size_t n, cap;
     uint32_t *slots;     /* place of a row plus one; 0: free */
+    size_t n_slots;
     int64_t *team_combo; /* by id of a combination: the first one of the same team */
     size_t n_combos;
 };
@@ -43,8 +42,9 @@ struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t throug
                             .from_us = day * rollup_width_us(LEVEL_DAY),
                             .to_us = (day + 1) * rollup_width_us(LEVEL_DAY),
                             .through = through};
-    m->slots = xcalloc(SLOTS, sizeof(*m->slots));
-    m->sums = row_sums_new(0);
+    m->n_slots = 2 * (size_t)cube_rows_max(kind);
+    m->slots = xcalloc(m->n_slots, sizeof(*m->slots));
+    m->sums = row_sums_new(kind == CUBE_TEAM_USER ? CUBE_BASIC : 0);
     return m;
 }
 
@@ -53,7 +53,6 @@ void cube_make_free(struct cube_make *m)
     if (!m)
         return;
     free(m->keys);
-    free(m->rows);
     free(m->slots);
     free(m->team_combo);
     row_sums_free(m->sums);
@@ -109,9 +108,9 @@ static size_t place_of(const struct cube_make *m, const struct cube_key *k)
 
     h = (h ^ (uint64_t)k->subject) * UINT64_C(0xd6e8feb86659fd93);
     h = (h ^ (uint64_t)k->flags << 8 ^ (uint64_t)k->band) * UINT64_C(0x9e3779b97f4a7c15);
-    at = (size_t)(h >> 40) & (SLOTS - 1);
+    at = (size_t)(h >> 40) & (m->n_slots - 1);
     while (m->slots[at] && memcmp(&m->keys[m->slots[at] - 1], k, sizeof(*k)) != 0)
-        at = (at + 1) & (SLOTS - 1);
+        at = (at + 1) & (m->n_slots - 1);
     return at;
 }
 
@@ -122,17 +121,15 @@ static int32_t row_of(struct cube_make *m, const struct cube_key *k)
 
     if (m->slots[at])
         return (int32_t)(m->slots[at] - 1);
-    if (m->n == CUBE_ROWS_MAX) {
+    if ((int64_t)m->n == cube_rows_max(m->kind)) {
         m->is_too_many = true;
         return PICK_NONE;
     }
     if (m->n == m->cap) {
         m->cap = m->cap ? m->cap * 2 : ROWS_FIRST;
         m->keys = xrealloc(m->keys, m->cap * sizeof(*m->keys));
-        m->rows = xrealloc(m->rows, m->cap * sizeof(*m->rows));
     }
     m->keys[m->n] = *k;
-    memset(&m->rows[m->n], 0, sizeof(m->rows[m->n]));
     m->slots[at] = (uint32_t)++m->n;
     return (int32_t)(m->n - 1);
 }
@@ -145,6 +142,7 @@ static unsigned subject_column(enum cube_kind kind)
     case CUBE_CUSTOMER:
         return FACT_CUSTOMER;
     case CUBE_USER:
+    case CUBE_TEAM_USER:
         return FACT_USER;
     case CUBE_TAGS:
     case CUBE_KINDS:
@@ -221,8 +219,6 @@ enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned bl
             break;
         }
         choose_rows(m, p);
-        a.rows = m->rows;
-        a.n_rows = m->n;
         a.cap_rows = m->cap;
         if (p->facts.rc == RC_OK && !m->is_too_many)
             answer_add_block(p, m->sums);
@@ -232,8 +228,6 @@ enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned bl
     if (rc != RC_OK)
         *fail = p->facts.fail;
     pick_close(p);
-    if (rc == RC_OK && *done)
-        row_sums_give(m->sums, m->rows, m->n);
     return rc;
 }
 
@@ -245,6 +239,9 @@ static int compare_keys(const void *a, const void *b, void *arg)
     const struct cube_key *x = &m->keys[*(const uint32_t *)a],
                           *y = &m->keys[*(const uint32_t *)b];
 
+    /* Blocks of one team, since questions of one pass the others over. */
+    if (m->kind == CUBE_TEAM_USER && x->combo != y->combo)
+        return x->combo < y->combo ? -1 : 1;
     /* Subjects first: rows of an answer are met in one order day after day. */
     if (x->subject != y->subject)
         return x->subject < y->subject ? -1 : 1;
@@ -280,15 +277,23 @@ static enum rc give_numbers(struct giving *g, unsigned number, struct fail *fail
     return rc == RC_OK ? g->fn(number, g->at, buf_view(&g->bytes), g->arg, fail) : rc;
 }
 
-static enum rc give_amounts(struct giving *g, unsigned number, size_t offset, struct fail *fail)
+/* all: by row; NULL: zero. */
+static enum rc give_counts(struct giving *g, unsigned number, const uint64_t *all,
+                           struct fail *fail)
+{
+    for (size_t i = 0; i < g->n; i++)
+        g->number[i] = all ? (int64_t)all[g->order[i]] : 0;
+    return give_numbers(g, number, fail);
+}
+
+static enum rc give_amounts(struct giving *g, unsigned number, const money_int *all,
+                            struct fail *fail)
 {
     bool any = false;
     enum rc rc = RC_OK;
 
     for (size_t i = 0; i < g->n; i++) {
-        const char *sums = (const char *)&g->m->rows[g->order[i]].sums;
-
-        g->amount[i] = ((const struct money *)(const void *)(sums + offset))->atto;
+        g->amount[i] = all ? all[g->order[i]] : 0;
         any |= g->amount[i] != 0;
     }
     buf_clear(&g->bytes);
@@ -318,23 +323,26 @@ static enum rc give_keys(struct giving *g, struct fail *fail)
 
 static enum rc give_block(struct giving *g, struct fail *fail)
 {
+    const struct row_sums *sums = g->m->sums;
+    const struct row_extremes extremes = row_sums_got_extremes(sums);
     struct sums_field field;
     enum rc rc = RC_OK;
 
     for (unsigned k = 0; rc == RC_OK && ledger_sums_count(k, &field); k++) {
-        for (size_t i = 0; i < g->n; i++) {
-            const char *sums = (const char *)&g->m->rows[g->order[i]].sums;
+        bool is_priced = field.offset == offsetof(struct ledger_sums, priced);
 
-            g->number[i] = (int64_t) * (const uint64_t *)(const void *)(sums + field.offset);
-        }
-        rc = give_numbers(g, field.number, fail);
+        rc = give_counts(g, field.number,
+                         is_priced && extremes.priced
+                             ? extremes.priced
+                             : row_sums_got_count(sums, field.offset),
+                         fail);
     }
     for (unsigned k = 0; rc == RC_OK && ledger_sums_amount(k, &field); k++)
-        rc = give_amounts(g, field.number, field.offset, fail);
+        rc = give_amounts(g, field.number, row_sums_got_amount(sums, field.offset), fail);
     if (rc == RC_OK)
-        rc = give_amounts(g, CUBE_COST_MIN, offsetof(struct ledger_sums, cost_min), fail);
+        rc = give_amounts(g, CUBE_COST_MIN, extremes.least, fail);
     if (rc == RC_OK)
-        rc = give_amounts(g, CUBE_COST_MAX, offsetof(struct ledger_sums, cost_max), fail);
+        rc = give_amounts(g, CUBE_COST_MAX, extremes.most, fail);
     return rc == RC_OK ? give_keys(g, fail) : rc;
 }
 

@@ -49,7 +49,7 @@ static enum rc read_days(struct ledger_reader *r, struct cube_index *x, struct f
                                          .n = sqlite3_column_int64(stmt, 4)};
         int64_t kind = sqlite3_column_int64(stmt, 0);
 
-        if (kind < 0 || kind >= CUBE_KINDS || place.n < CUBE_NONE || place.n > CUBE_ROWS_MAX)
+        if (kind < 0 || kind >= CUBE_KINDS || place.n < CUBE_NONE || place.n > cube_rows_max((enum cube_kind)kind))
             rc = read_damaged(fail);
         else
             add_day(x, kind, &place);
@@ -118,20 +118,25 @@ static bool knows(enum cube_kind kind, const struct ledger_field *f,
         return f->id == FIELD_USER;
     case CUBE_TAGS:
         return f->id == FIELD_TEAM || f->id == FIELD_TAG;
+    case CUBE_TEAM_USER:
+        return f->id == FIELD_TEAM || f->id == FIELD_USER;
     case CUBE_KINDS:
         break;
     }
     return false;
 }
 
-static unsigned wants(enum cube_kind kind)
+/* Whether the kind has all of what the answer wants. */
+static bool has_wanted(enum cube_kind kind, unsigned want)
 {
     const unsigned any = LEDGER_WANT_REQUESTS | LEDGER_COST_ALONE;
-
     /* Rollups have the histograms of what they tell apart, and requests those of all else. */
-    return any | (kind == CUBE_CLASS
-                      ? LEDGER_WANT_BANDS
-                      : LEDGER_WANT_HISTOGRAM | LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY);
+    const unsigned ranks =
+        LEDGER_WANT_HISTOGRAM | LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY;
+
+    if (kind == CUBE_TEAM_USER && (want & CUBE_BASIC) != CUBE_BASIC)
+        return false;
+    return !(want & ~(any | (kind == CUBE_CLASS ? LEDGER_WANT_BANDS : ranks)));
 }
 
 enum rc answer_cube_kind(const struct answer *a, enum cube_kind *out, struct fail *fail)
@@ -143,7 +148,7 @@ enum rc answer_cube_kind(const struct answer *a, enum cube_kind *out, struct fai
     if (!a->can_use_facts || q->filter.by_start)
         return RC_OK;
     for (kind = 0; kind < CUBE_KINDS; kind++) {
-        bool is = !(a->want & ~wants((enum cube_kind)kind));
+        bool is = has_wanted((enum cube_kind)kind, a->want);
 
         for (size_t i = 0; is && i < q->n_by; i++)
             is = knows((enum cube_kind)kind, &q->by[i], NULL);
@@ -179,31 +184,28 @@ bool answer_has_cube(const struct answer *a, int64_t day)
 struct adding {
     struct fact_pick *p;
     struct row_sums *sums;
-    int64_t block;
     int64_t number[FACT_BLOCK], priced[FACT_BLOCK];
     money_int least[FACT_BLOCK], most[FACT_BLOCK];
 };
 
 /* The stored bytes of a column; empty: zero throughout. Until the statement is reset. */
-static struct strv stored(struct adding *g, unsigned number)
+static struct strv stored(struct facts *f, unsigned number)
 {
-    sqlite3_stmt *body = g->p->answer->reader->cubes.body;
+    sqlite3_stmt *body = f->reader->cubes.body;
     int code;
 
-    sqlite3_bind_int64(body, 1, cube_row(number, g->block));
+    sqlite3_bind_int64(body, 1, cube_row(number, f->place->block));
     code = sqlite3_step(body);
     if (code == SQLITE_ROW)
         return db_column(body, 0);
     if (code != SQLITE_DONE)
-        g->p->facts.rc = read_failed(g->p->answer->reader, &g->p->facts.fail);
+        f->rc = read_failed(f->reader, &f->fail);
     return STRV("");
 }
 
-/* False where it is zero throughout, and after a failure. */
-static bool get_numbers(struct adding *g, unsigned number, int64_t *out)
+bool cube_numbers(struct facts *f, unsigned number, int64_t *out)
 {
-    struct strv bytes = stored(g, number);
-    struct facts *f = &g->p->facts;
+    struct strv bytes = stored(f, number);
 
     if (bytes.n && fact_decode_numbers(bytes, f->n, out) != RC_OK)
         f->rc = read_damaged(&f->fail);
@@ -211,10 +213,9 @@ static bool get_numbers(struct adding *g, unsigned number, int64_t *out)
     return bytes.n && f->rc == RC_OK;
 }
 
-static bool get_amounts(struct adding *g, unsigned number, money_int *out)
+bool cube_amounts(struct facts *f, unsigned number, money_int *out)
 {
-    struct strv bytes = stored(g, number);
-    struct facts *f = &g->p->facts;
+    struct strv bytes = stored(f, number);
 
     if (bytes.n && fact_decode_amounts(bytes, f->n, out) != RC_OK)
         f->rc = read_damaged(&f->fail);
@@ -222,12 +223,21 @@ static bool get_amounts(struct adding *g, unsigned number, money_int *out)
     return bytes.n && f->rc == RC_OK;
 }
 
+unsigned cube_number(size_t offset)
+{
+    struct sums_field f = {0};
+
+    for (unsigned k = 0; ledger_sums_count(k, &f) && f.offset != offset; k++)
+        ;
+    return f.number;
+}
+
 static void add_count(struct adding *g, const struct sums_field *field)
 {
     const struct fact_pick *p = g->p;
     uint64_t *to;
 
-    if (row_sums_spares(g->sums, field->offset) || !get_numbers(g, field->number, g->number))
+    if (row_sums_spares(g->sums, field->offset) || !cube_numbers(&g->p->facts, field->number, g->number))
         return;
     to = row_sums_count(g->sums, field->offset);
     for (size_t i = 0; i < p->facts.n; i++) {
@@ -245,7 +255,7 @@ static void add_amount(struct adding *g, const struct sums_field *field)
     const struct fact_pick *p = g->p;
     money_int *to;
 
-    if (row_sums_spares(g->sums, field->offset) || !get_amounts(g, field->number, g->least))
+    if (row_sums_spares(g->sums, field->offset) || !cube_amounts(&g->p->facts, field->number, g->least))
         return;
     to = row_sums_amount(g->sums, field->offset);
     for (size_t i = 0; i < p->facts.n; i++) {
@@ -260,11 +270,11 @@ static void add_extremes(struct adding *g, const struct sums_field *priced,
     const struct fact_pick *p = g->p;
     size_t bytes = p->facts.n * sizeof(g->least[0]);
 
-    if (!get_numbers(g, priced->number, g->priced))
+    if (!cube_numbers(&g->p->facts, priced->number, g->priced))
         return;
-    if (!get_amounts(g, CUBE_COST_MIN, g->least))
+    if (!cube_amounts(&g->p->facts, CUBE_COST_MIN, g->least))
         memset(g->least, 0, bytes);
-    if (!get_amounts(g, CUBE_COST_MAX, g->most))
+    if (!cube_amounts(&g->p->facts, CUBE_COST_MAX, g->most))
         memset(g->most, 0, bytes);
     for (size_t i = 0; p->facts.rc == RC_OK && i < p->facts.n; i++) {
         int32_t row = p->row[i];
@@ -280,15 +290,6 @@ static void add_extremes(struct adding *g, const struct sums_field *priced,
 }
 
 /* ---- bands -------------------------------------------------------------------------------- */
-
-static unsigned number_of(size_t offset)
-{
-    struct sums_field f = {0};
-
-    for (unsigned k = 0; ledger_sums_count(k, &f) && f.offset != offset; k++)
-        ;
-    return f.number;
-}
 
 /* Bands are keys of the rows: their sums are those of the rows. */
 static void add_bands(struct adding *g)
@@ -306,7 +307,7 @@ static void add_bands(struct adding *g)
             g->p->facts.rc = read_damaged(&g->p->facts.fail);
     }
     for (unsigned k = 0; k < 4 && p->facts.rc == RC_OK; k++) {
-        if (!get_numbers(g, number_of(offsets[k]), g->number))
+        if (!cube_numbers(&g->p->facts, cube_number(offsets[k]), g->number))
             continue;
         for (size_t i = 0; i < p->facts.n; i++) {
             struct ledger_band one = {0};
@@ -321,7 +322,7 @@ static void add_bands(struct adding *g)
             ledger_band_add(&p->answer->rows[p->row[i]].bands[band ? band[i] : 0], &one);
         }
     }
-    if (!ledger_sums_amount(0, &cost) || !get_amounts(g, cost.number, g->least))
+    if (!ledger_sums_amount(0, &cost) || !cube_amounts(&g->p->facts, cost.number, g->least))
         return;
     for (size_t i = 0; i < p->facts.n; i++) {
         const struct ledger_band one = {.cost = {g->least[i]}};
@@ -331,12 +332,14 @@ static void add_bands(struct adding *g)
     }
 }
 
-static void add_block(struct adding *g)
+/* Of a block of a cube. */
+static void add_block(struct fact_pick *p, void *arg)
 {
-    const struct fact_pick *p = g->p;
+    struct adding *g = arg;
     struct row_extremes extremes;
     struct sums_field field;
 
+    p->answer->cube_rows += p->n_picked;
     row_sums_make_room(g->sums, p->answer->cap_rows);
     for (unsigned k = 0; p->facts.rc == RC_OK && ledger_sums_count(k, &field); k++) {
         if (field.offset == offsetof(struct ledger_sums, priced) &&
@@ -351,9 +354,9 @@ static void add_block(struct adding *g)
         add_bands(g);
 }
 
-static void add_cube(struct adding *g, const struct cube_place *c)
+static void each_block(struct fact_pick *p, const struct cube_place *c, cube_block_fn *fn,
+                       void *arg)
 {
-    struct fact_pick *p = g->p;
     int64_t from_us = c->day * rollup_width_us(LEVEL_DAY);
     struct fact_place place = {.is_cube = true,
                                .first_us = from_us,
@@ -362,36 +365,38 @@ static void add_cube(struct adding *g, const struct cube_place *c)
     for (int64_t at = 0; p->facts.rc == RC_OK && at < cube_blocks(c->n, FACT_BLOCK); at++) {
         int64_t left = c->n - at * FACT_BLOCK;
 
-        place.block = g->block = c->first + at;
+        place.block = c->first + at;
         place.n = (size_t)(left < FACT_BLOCK ? left : FACT_BLOCK);
         facts_stand_at(&p->facts, &place);
-        if (!pick_here(p) || p->facts.rc != RC_OK)
-            continue;
-        p->answer->cube_rows += p->n_picked;
-        add_block(g);
+        if (pick_here(p))
+            fn(p, arg);
     }
     p->facts.place = NULL;
 }
 
-void answer_add_cubes(struct fact_pick *p, struct row_sums *sums, int64_t from_us, int64_t to_us)
+void answer_each_cube(struct fact_pick *p, enum cube_kind kind, int64_t from_us, int64_t to_us,
+                      cube_block_fn *fn, void *arg)
 {
-    const struct answer *a = p->answer;
-    const struct cube_index *x = &a->reader->cubes;
+    const struct cube_index *x = &p->answer->reader->cubes;
     int64_t day_us = rollup_width_us(LEVEL_DAY);
-    struct adding *g = NULL;
 
-    for (size_t i = 0; i < x->n[a->cube_kind] && p->facts.rc == RC_OK; i++) {
-        const struct cube_place *c = &x->days[a->cube_kind][i];
+    for (size_t i = 0; i < x->n[kind] && p->facts.rc == RC_OK; i++) {
+        const struct cube_place *c = &x->days[kind][i];
 
         if (c->day < rollup_bucket(LEVEL_DAY, from_us) || c->day * day_us < from_us ||
-            c->day >= rollup_bucket(LEVEL_DAY, to_us) || !is_usable(a, c))
+            c->day >= rollup_bucket(LEVEL_DAY, to_us) || !is_usable(p->answer, c))
             continue;
-        if (!g)
-            g = xcalloc(1, sizeof(*g));
-        g->p = p;
-        g->sums = sums;
         pick_leave_out(p, c);
-        add_cube(g, c);
+        each_block(p, c, fn, arg);
     }
+}
+
+void answer_add_cubes(struct fact_pick *p, struct row_sums *sums, int64_t from_us, int64_t to_us)
+{
+    struct adding *g = xcalloc(1, sizeof(*g));
+
+    g->p = p;
+    g->sums = sums;
+    answer_each_cube(p, p->answer->cube_kind, from_us, to_us, add_block, g);
     free(g);
 }

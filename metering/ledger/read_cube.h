@@ -19,6 +19,22 @@ enum rc answer_cube_kind(const struct answer *a, enum cube_kind *out,
 /* Whether the answer has a cube for the day of UTC that lies in one of its periods. */
 bool answer_has_cube(const struct answer *a, int64_t day);
 /*
+ * Blocks of rows of the kind's cubes, of the days that lie within [from, to) and within a period
+ * each, where p picks any row: fn looks at p, whose block at hand it is.  p notes which requests
+ * are in the cubes.  What fails is noted in p->facts.
+ */
+typedef void cube_block_fn(struct fact_pick *p, void *arg);
+void answer_each_cube(struct fact_pick *p, enum cube_kind kind, int64_t from_us, int64_t to_us,
+                      cube_block_fn *fn, void *arg);
+/*
+ * A column of sums of the block at hand, a cube's; false where it is zero throughout, and after a
+ * failure.  out: FACT_BLOCK values.
+ */
+bool cube_numbers(struct facts *f, unsigned number, int64_t *out);
+bool cube_amounts(struct facts *f, unsigned number, money_int *out);
+/* Number of the column of a count, by its offset in struct ledger_sums. */
+unsigned cube_number(size_t offset);
+/*
  * Adds the cubes of the days that lie within [from, to) and within a period each, and notes
  * in p which requests are in them.  What fails is noted in p->facts.
  */

@@ -4,6 +4,7 @@
  *
  * What their requests cost is mostly all that the group cost: where that is added up already,
  * the costs of single requests are read only in blocks where one has no such text, and taken off.
+ * Days that are added up by that field (cube.h) are read from their cubes.
  *
  * Sums by that field would say it too, with a row for each value; so they do where columns do
  * not know a condition or a field, and where the bits would take too much memory.
@@ -16,6 +17,12 @@
 
 enum { BITS_BYTES_MAX = 128 << 20 };
 
+/* Columns of a cube's block. */
+struct cube_costs {
+    int64_t priced[FACT_BLOCK];
+    money_int cost[FACT_BLOCK];
+};
+
 /* Of a row of the answer. */
 struct members {
     uint64_t *bits; /* by number of the text */
@@ -27,6 +34,8 @@ struct members {
 struct distinct {
     struct answer a;
     unsigned column;
+    enum cube_kind kind; /* of cubes that tell members of groups; CUBE_KINDS: none does */
+    struct cube_costs *costs;
     size_t words; /* of bits */
     struct members *of;
     size_t cap, n_sets;
@@ -131,6 +140,42 @@ static void add_block(struct distinct *d, struct fact_pick *p)
         add_costs(d, p, subject);
 }
 
+/* The same of rows of a cube. */
+static void add_cube_costs(struct distinct *d, struct fact_pick *p, const int64_t *subject)
+{
+    struct facts *f = &p->facts;
+    struct cube_costs *c = d->costs;
+    struct sums_field cost = {0};
+    bool has_priced = cube_numbers(f, cube_number(offsetof(struct ledger_sums, priced)), c->priced);
+    bool has_cost = ledger_sums_amount(0, &cost) && cube_amounts(f, cost.number, c->cost);
+
+    for (size_t i = 0; f->rc == RC_OK && i < f->n; i++) {
+        struct members *m;
+
+        if (p->row[i] == PICK_NONE || (!subject || subject[i] == 0) != d->of_rest)
+            continue;
+        m = members_of(d, p->row[i]);
+        if (!m)
+            return;
+        m->priced += has_priced ? (uint64_t)c->priced[i] : 0;
+        m->cost = ledger_money_add(m->cost, (struct money){has_cost ? c->cost[i] : 0});
+    }
+}
+
+static void add_cube_block(struct fact_pick *p, void *arg)
+{
+    struct distinct *d = arg;
+    const int64_t *subject = facts_number(&p->facts, d->column);
+
+    if (d->is_too_much)
+        return;
+    add_members(d, p, subject);
+    if (p->facts.rc != RC_OK || d->is_too_much)
+        return;
+    if (!d->of_rest || !subject || has_zero(subject, p->facts.n))
+        add_cube_costs(d, p, subject);
+}
+
 static enum rc each_block(struct distinct *d, struct fail *fail)
 {
     const struct answer_period *whole = d->a.periods;
@@ -144,7 +189,9 @@ static enum rc each_block(struct distinct *d, struct fail *fail)
     p = pick_open(&d->a, whole->from_us, whole->to_us, true, fail);
     if (!p)
         return fail->rc;
-    while (!d->is_too_much && pick_next(p))
+    if (d->kind < CUBE_KINDS)
+        answer_each_cube(p, d->kind, whole->from_us, whole->to_us, add_cube_block, d);
+    while (p->facts.rc == RC_OK && !d->is_too_much && pick_next(p))
         add_block(d, p);
     rc = p->facts.rc;
     if (rc != RC_OK)
@@ -226,6 +273,22 @@ static enum rc is_added_up(struct answer *a, bool *out, struct fail *fail)
     return rc;
 }
 
+/* The kind of cubes that tells the groups' members. */
+static enum rc find_kind(struct distinct *d, const struct ledger_field *field, struct fail *fail)
+{
+    const struct ledger_question *asked = d->a.q;
+    struct ledger_question q = *asked;
+    enum rc rc;
+
+    q.by[q.n_by++] = *field;
+    d->costs = xcalloc(1, sizeof(*d->costs));
+    d->a.q = &q;
+    d->a.want |= LEDGER_SPARE | LEDGER_SPARE_CEILING;
+    rc = answer_cube_kind(&d->a, &d->kind, fail);
+    d->a.q = asked;
+    return rc;
+}
+
 static enum rc tell_all(struct distinct *d, ledger_distinct_fn *fn, void *arg, struct fail *fail)
 {
     struct ledger_question q = *d->a.q;
@@ -247,7 +310,7 @@ static enum rc from_columns(struct ledger_reader *r, const struct ledger_questio
                             const struct ledger_field *field, bool *done,
                             ledger_distinct_fn *fn, void *arg, struct fail *fail)
 {
-    struct distinct d = {.column = pick_column(field)};
+    struct distinct d = {.column = pick_column(field), .kind = CUBE_KINDS};
     int64_t most = 0;
     bool can = false;
     enum rc rc;
@@ -265,6 +328,8 @@ static enum rc from_columns(struct ledger_reader *r, const struct ledger_questio
     if (rc == RC_OK && can)
         rc = is_added_up(&d.a, &d.of_rest, fail);
     if (rc == RC_OK && can)
+        rc = find_kind(&d, field, fail);
+    if (rc == RC_OK && can)
         rc = each_block(&d, fail);
     *done = rc == RC_OK && can && !d.is_too_much;
     if (*done)
@@ -272,6 +337,7 @@ static enum rc from_columns(struct ledger_reader *r, const struct ledger_questio
     for (size_t i = 0; i < d.cap; i++)
         free(d.of[i].bits);
     free(d.of);
+    free(d.costs);
     answer_free(&d.a);
     return rc;
 }

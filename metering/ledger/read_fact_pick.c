@@ -539,6 +539,16 @@ static void find_rows(struct fact_pick *p)
     }
 }
 
+/* Whether the combination of any row is asked for. */
+static bool any_is_picked(const struct fact_pick *p)
+{
+    int32_t all = PICK_NONE;
+
+    for (size_t i = 0; i < p->facts.n; i++)
+        all &= p->row[i];
+    return all != PICK_NONE;
+}
+
 static void pick_block(struct fact_pick *p)
 {
     bool is_of_one = is_of_one_period(p);
@@ -548,6 +558,10 @@ static void pick_block(struct fact_pick *p)
         memset(p->row, 0, p->facts.n * sizeof(*p->row));
     else
         pick_by_combo(p);
+    if (p->facts.place->is_cube && !any_is_picked(p)) {
+        p->n_picked = 0;
+        return;
+    }
     for (size_t k = 0; p->facts.rc == RC_OK && k < p->n_where; k++)
         pick_by_condition(p, &p->fields[k]);
     for (size_t k = p->n_where; p->facts.rc == RC_OK && k < p->n_fields; k++)

@@ -185,6 +185,21 @@ bool row_sums_extremes(struct row_sums *g, struct row_extremes *out)
     return true;
 }
 
+const uint64_t *row_sums_got_count(const struct row_sums *g, size_t offset)
+{
+    return g->count[g->at[offset / sizeof(uint64_t)]];
+}
+
+const money_int *row_sums_got_amount(const struct row_sums *g, size_t offset)
+{
+    return g->amount[g->at[offset / sizeof(uint64_t)]];
+}
+
+struct row_extremes row_sums_got_extremes(const struct row_sums *g)
+{
+    return g->extremes;
+}
+
 /* ---- to the rows -------------------------------------------------------------------------- */
 
 static void give_extremes(const struct row_extremes *e, size_t row, struct ledger_sums *s)

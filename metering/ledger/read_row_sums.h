@@ -35,6 +35,11 @@ struct row_extremes {
 /* False where the answer spares them: `priced` is a count as any other then. */
 bool row_sums_extremes(struct row_sums *g, struct row_extremes *out);
 
+/* What was added of a field, by row; NULL: nothing was, or it is spared. */
+const uint64_t *row_sums_got_count(const struct row_sums *g, size_t offset);
+const money_int *row_sums_got_amount(const struct row_sums *g, size_t offset);
+struct row_extremes row_sums_got_extremes(const struct row_sums *g);
+
 /* Adds all of it to the first n rows. */
 void row_sums_give(const struct row_sums *g, struct ledger_row *rows, size_t n);
 

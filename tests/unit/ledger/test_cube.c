@@ -92,6 +92,13 @@ static const struct asked asked[] = {
     {{"user"}, NULL, {{0}}, 0, LEDGER_SPARE_TOKENS, PERIOD_TOTAL, true},
     {{"user"}, NULL, {{0}}, 0, LEDGER_SPARE_TRANSPORT, PERIOD_DAY, true},
     {{"user", "team"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, false},
+    {{"user", "team"}, NULL, {{0}}, 0, CUBE_BASIC, PERIOD_TOTAL, true},
+    {{"user"}, "team", {{"search", 6}, {"", 0}}, LEDGER_EQ, CUBE_BASIC, PERIOD_DAY, true},
+    {{"team"}, "user", {{"u1", 2}}, LEDGER_EQ, LEDGER_SPARE | LEDGER_SPARE_CEILING, PERIOD_TOTAL,
+     true},
+    {{"user"}, "team", {{"search", 6}}, LEDGER_NE, LEDGER_COST_ALONE, PERIOD_TOTAL, true},
+    {{"user"}, "team", {{"search", 6}}, LEDGER_NE, CUBE_BASIC | LEDGER_WANT_HISTOGRAM,
+     PERIOD_TOTAL, true},
     {{"cell"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
     {{"cell", "team"}, "tier", {{"", 0}}, LEDGER_EQ, 0, PERIOD_MONTH, true},
     {{"customer"}, NULL, {{0}}, 0, LEDGER_SPARE, PERIOD_DAY, true},
@@ -217,6 +224,82 @@ static void check_answers(const struct kit_dir *d, size_t first, size_t step, bo
     zone_close(utc);
 }
 
+/* ---- how many there are ------------------------------------------------------------------ */
+
+struct told {
+    size_t n;
+    struct ledger_distinct at[64];
+};
+
+static bool keep(const struct ledger_distinct *d, void *arg)
+{
+    struct told *t = arg;
+
+    assert_true(t->n < 64);
+    t->at[t->n++] = *d;
+    return true;
+}
+
+/* As rows by the field say them, from the lines. */
+static void check_distinct(struct ledger_reader *r, const struct ledger_question *q,
+                           const struct ledger_field *of)
+{
+    struct ledger_question by = *q;
+    struct told told = {.n = 0};
+    struct ledger_rows rows;
+    struct fail fail;
+    size_t at = 0;
+
+    by.by[by.n_by++] = *of;
+    by.want |= LEDGER_WANT_LINES;
+    assert_int_equal(ledger_read_sums(r, &by, &rows, &fail), RC_OK);
+    assert_int_equal(ledger_read_distinct(r, q, of, keep, &told, &fail), RC_OK);
+    for (size_t i = 0, end; i < rows.n; i = end) {
+        uint64_t n = 0, priced = 0;
+        struct money cost = MONEY_ZERO;
+
+        for (end = i; end < rows.n && (q->n_by == 0 || strv_eq(rows.at[i].value[0],
+                                                                rows.at[end].value[0]));
+             end++) {
+            if (rows.at[end].value[q->n_by].n == 0)
+                continue;
+            n++;
+            priced += rows.at[end].sums.priced;
+            cost = money_add(cost, rows.at[end].sums.cost);
+        }
+        if (n == 0)
+            continue;
+        assert_true(at < told.n);
+        assert_int_equal(told.at[at].n, n);
+        assert_int_equal(told.at[at].priced, priced);
+        assert_int_equal(money_cmp(told.at[at++].cost, cost), 0);
+    }
+    assert_int_equal(at, told.n);
+    ledger_rows_release(&rows);
+}
+
+/* Users by team: of all, of one team, of all but one user. */
+static void check_users(const struct kit_dir *d)
+{
+    static const struct asked of[] = {
+        {{NULL}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
+        {{"team"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
+        {{"team"}, "team", {{"search", 6}}, LEDGER_NE, 0, PERIOD_TOTAL, true},
+        {{"team"}, "user", {{"u1", 2}}, LEDGER_NE, 0, PERIOD_TOTAL, true},
+        {{"team"}, "customer", {{"acme", 4}}, LEDGER_EQ, 0, PERIOD_TOTAL, false},
+    };
+    struct ledger_reader *r = kit_read(d);
+    struct ledger_field user = field("user");
+
+    for (size_t i = 0; i < sizeof(of) / sizeof(*of); i++) {
+        struct ledger_question q;
+
+        make_question(&of[i], NULL, KIT_START_US + (i % 2 ? 5 * US_PER_HOUR + 3 : 0), INT64_MAX, &q);
+        check_distinct(r, &q, &user);
+    }
+    kit_read_end(r);
+}
+
 /* ---- tests ---------------------------------------------------------------------------- */
 
 static struct kit_dir shared;
@@ -240,6 +323,7 @@ static void cubes_equal_lines(void **state)
     (void)state;
     assert_int_equal(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n>0"), CUBES);
     check_answers(&shared, 0, 1, true);
+    check_users(&shared);
     kit_verify(&shared);
 }
 
@@ -305,6 +389,7 @@ static void what_comes_late_is_added(void **state)
     journal_close(j);
     ledger_stop(l);
     check_answers(&shared, 1, 5, true);
+    check_users(&shared);
     kit_verify(&shared);
 }
 
