@@ -235,7 +235,11 @@ static void begin_exchange(struct conn *c, bool now)
 /* Nothing runs here: what comes begins it. */
 static void read_first(struct conn *c)
 {
-    enum rc rc = fill(c);
+    enum rc rc;
+
+    if (!c->handshaken)
+        worker_took(c->worker, HANDSHAKE_TOOK);
+    rc = fill(c);
 
     if (rc == RC_OK && c->wants_h2) {
         c->wants_h2 = false;

@@ -95,6 +95,8 @@ typedef _Atomic uint64_t stat_value;
       "Responses whose usage could not be read.")                                              \
     X(tap_inconsistent, "counter", "tollgate_tap_inconsistent_total", "",                      \
       "Responses whose usage contradicts itself: a part larger than its whole.")               \
+    X(journal_writes, "counter", "tollgate_journal_writes_total", "",                          \
+      "Writes of the journal: all that came together in a turn of a worker's loop is one.")    \
     X(journal_flush_failures, "counter", "tollgate_journal_flush_failures_total", "",          \
       "Writes of the journal that failed; the bytes are kept and tried again.")
 

@@ -341,7 +341,12 @@ static void write_journal(struct worker *w)
     bool well = true;
     struct fail fail;
 
-    if (journal_is_dirty(w->journal) && journal_flush(w->journal, &fail) != RC_OK) {
+    w->taken = 0;
+    if (!journal_is_dirty(w->journal)) {
+        /* Nothing to write: whoever waits has been written before. */
+    } else if (journal_flush(w->journal, &fail) == RC_OK) {
+        stat_add(&w->stats.journal_writes, 1);
+    } else {
         char why[256];
 
         well = false;

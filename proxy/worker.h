@@ -69,6 +69,7 @@ struct worker {
     struct list_node ready;   /* exchanges that run again this turn */
     struct list_node counting; /* exchanges whose prompts are counted: the first one, each turn */
     struct list_node journal_waiters; /* for the write of this turn */
+    unsigned taken; /* by the turn since the first of them began to wait: see worker_took */
     struct list_node sync_waiters;    /* for the disk, with "sync": "always" */
     struct list_node h2_told;  /* streams that have something for their exchange */
     struct list_node h2_dirty; /* connections whose frames may wait */
@@ -148,6 +149,29 @@ static inline enum memory_level worker_memory(const struct worker *w)
 }
 
 /* ---- for the objects of this worker ---------------------------------------------- */
+
+/*
+ * Who waits for the turn's write of the journal waits for all that the turn has still to do: with a
+ * thousand requests, streams or handshakes at once that would be milliseconds.  So the turn ends
+ * after so much more, and what else is ready has the next one.
+ */
+enum {
+    TURN_FULL = 32,     /* wakes of exchanges */
+    HANDSHAKE_TOOK = 8, /* as many as one step of a client's handshake takes */
+};
+static inline bool worker_turn_is_full(const struct worker *w)
+{
+    return w->taken >= TURN_FULL;
+}
+/* n more were done, of which TURN_FULL are a turn. */
+static inline void worker_took(struct worker *w, unsigned n)
+{
+    if (list_is_empty(&w->journal_waiters))
+        return;
+    w->taken += n;
+    if (worker_turn_is_full(w))
+        event_base_loopbreak(w->base);
+}
 
 struct tokenizer *worker_tokenizer(struct worker *w);
 

@@ -153,6 +153,7 @@ void xchg_wake(struct xchg *x, unsigned why)
             break;
     }
     x->running = false;
+    worker_took(x->worker, 1);
     if (step == STEP_DONE)
         retire(x);
 }
@@ -351,13 +352,7 @@ static void wake_list(struct list_node *list, unsigned why)
 {
     struct list_node now;
 
-    list_init(&now);
-    while (!list_is_empty(list)) {
-        struct list_node *at = list->next;
-
-        list_remove(at);
-        list_push_back(&now, at);
-    }
+    list_move(list, &now);
     while (!list_is_empty(&now)) {
         struct xchg *x = LIST_OBJECT(now.next, struct xchg, ready);
 
@@ -368,7 +363,22 @@ static void wake_list(struct list_node *list, unsigned why)
 
 void xchg_run_ready(struct worker *w)
 {
-    wake_list(&w->ready, WAKE_RUN);
+    struct list_node now;
+
+    list_move(&w->ready, &now);
+    while (!list_is_empty(&now) && !worker_turn_is_full(w)) {
+        struct xchg *x = LIST_OBJECT(now.next, struct xchg, ready);
+
+        list_remove(&x->ready);
+        xchg_wake(x, WAKE_RUN);
+    }
+    /* The rest comes first in the next round: those that asked again stand behind it. */
+    while (!list_is_empty(&now)) {
+        struct list_node *last = now.prev;
+
+        list_remove(last);
+        list_push_front(&w->ready, last);
+    }
 }
 
 void xchg_journal_written(struct worker *w, bool well)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import threading
 import time
 
@@ -345,6 +346,33 @@ def test_many_streams_at_once(gateway, provider):
     assert len(answers) == 60 and all(a.complete for a in answers)
     records = gateway.records(60)
     assert all(r["usage"]["output_tokens"] == 16 for r in records)
+
+
+def metric(gateway, name):
+    text = gateway.admin("/metrics", token=False).body.decode()
+    return int(re.search(rf"^{name} (\d+)$", text, re.MULTILINE)[1])
+
+
+def test_first_of_many_waits_for_few(gateways):
+    """Of requests that are there at once the first go up when some more are read, not all."""
+    gateway, many = gateways(workers=1), 400
+    call = calls.chat(stream=True)
+    wire = request_bytes("POST", call.full_path(), call.headers(
+        calls.KEY, sim={"First_Event_Delay_Ms": 4000, "Delay_Ms": 4000}), call.data())
+    connections = [gateway.connect() for _ in range(many)]
+    before = metric(gateway, "tollgate_journal_writes_total")
+    gateway.process.signal(signal.SIGSTOP)
+    for connection in connections:
+        connection.send(wire)
+    gateway.process.signal(signal.SIGCONT)
+    wait_for("all are under way", lambda: metric(
+        gateway, "tollgate_requests_running") == many)
+    written = metric(gateway, "tollgate_journal_writes_total") - before
+    assert written >= many // 32, "a turn of the loop takes more than it should"
+    for connection in connections:
+        assert connection.read().complete
+        connection.close()
+    assert len(gateway.records(many)) == many
 
 
 def test_output_bound_is_truncated(gateway, provider):
