@@ -40,7 +40,7 @@ static enum rc submit(struct h2_client *c, const struct http1_head *head)
     size_t n = 0;
 
     fields[n++] = h2_field(STRV(":method"), head->method);
-    fields[n++] = h2_field(STRV(":scheme"), c->socket.ssl ? STRV("https") : STRV("http"));
+    fields[n++] = h2_field(STRV(":scheme"), io_is_tls(&c->socket) ? STRV("https") : STRV("http"));
     fields[n++] = h2_field(STRV(":authority"), head->authority);
     fields[n++] = h2_field(STRV(":path"), head->target);
     n += h2_fields(head, STRV("host"), names, fields + n);

@@ -9,6 +9,8 @@
 #include <openssl/err.h>
 
 #include "base/check.h"
+#include "proxy/tls_stream.h"
+#include "proxy/tls_takeover.h"
 
 static void arm(struct io *io)
 {
@@ -73,6 +75,8 @@ static int socket_read(BIO *bio, char *to, int size)
         BIO_set_retry_read(bio);
     else if (n == 0)
         BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+    else if (n > 0 && io->takeover)
+        tls_takeover_read(io->takeover, to, (size_t)n);
     return (int)n;
 }
 
@@ -89,6 +93,8 @@ static int socket_write(BIO *bio, const char *from, int size)
     BIO_clear_retry_flags(bio);
     if (n < 0 && errno == EAGAIN)
         BIO_set_retry_write(bio);
+    else if (n > 0 && io->takeover)
+        tls_takeover_wrote(io->takeover, from, (size_t)n);
     return (int)n;
 }
 
@@ -135,8 +141,10 @@ void io_open(struct io *io, struct event_base *base, evutil_socket_t fd, SSL *ss
     *io = (struct io){.fd = fd, .ssl = ssl, .base = base, .on_ready = on_ready, .arg = arg};
     event_assign(&io->read_event, base, fd, EV_READ | EV_PERSIST, on_event, io);
     event_assign(&io->write_event, base, fd, EV_WRITE | EV_PERSIST, on_event, io);
-    if (ssl)
+    if (ssl) {
         put_socket_under(ssl, io);
+        io->takeover = tls_takeover_new(ssl);
+    }
 }
 
 void io_move(struct io *to, struct io *from, io_ready_fn *on_ready, void *arg)
@@ -146,6 +154,8 @@ void io_move(struct io *to, struct io *from, io_ready_fn *on_ready, void *arg)
     event_del(&from->write_event);
     *to = (struct io){.fd = from->fd,
                       .ssl = from->ssl,
+                      .takeover = from->takeover,
+                      .tls = from->tls,
                       .base = from->base,
                       .on_ready = on_ready,
                       .arg = arg,
@@ -156,6 +166,8 @@ void io_move(struct io *to, struct io *from, io_ready_fn *on_ready, void *arg)
     event_assign(&to->write_event, to->base, to->fd, EV_WRITE | EV_PERSIST, on_event, to);
     from->fd = -1;
     from->ssl = NULL;
+    from->takeover = NULL;
+    from->tls = NULL;
     from->reading = from->writing = from->want_read = from->want_write = false;
 }
 
@@ -164,6 +176,29 @@ void io_open_inner(struct io *io, const struct io_inner_ops *ops, void *inner,
 {
     *io = (struct io){
         .fd = -1, .inner_ops = ops, .inner = inner, .on_ready = on_ready, .arg = arg};
+}
+
+/* Our end of the TLS connection. */
+static void say_goodbye(struct io *io)
+{
+    if (io->broken)
+        return;
+    if (io->tls) {
+        tls_stream_shutdown(io->tls, io->fd);
+    } else if (io->ssl && SSL_is_init_finished(io->ssl)) {
+        ERR_clear_error();
+        SSL_shutdown(io->ssl);
+        ERR_clear_error();
+    }
+}
+
+/* OpenSSL has done its part.  That the connection goes on without it must not spoil its session. */
+static void free_ssl(struct io *io)
+{
+    SSL_set_shutdown(io->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(io->ssl);
+    io->ssl = NULL;
+    ERR_clear_error();
 }
 
 void io_close(struct io *io)
@@ -180,14 +215,13 @@ void io_close(struct io *io)
         return;
     event_del(&io->read_event);
     event_del(&io->write_event);
-    if (io->ssl) {
-        if (!io->broken && SSL_is_init_finished(io->ssl)) {
-            ERR_clear_error();
-            SSL_shutdown(io->ssl);
-        }
-        SSL_free(io->ssl);
-        ERR_clear_error();
-    }
+    say_goodbye(io);
+    tls_takeover_free(io->takeover);
+    io->takeover = NULL;
+    tls_stream_free(io->tls);
+    io->tls = NULL;
+    SSL_free(io->ssl);
+    ERR_clear_error();
     close(io->fd);
     io->fd = -1;
     io->ssl = NULL;
@@ -233,32 +267,65 @@ static enum rc ssl_result(struct io *io, int result, bool is_read, const char *d
     }
 }
 
-enum rc io_read(struct io *io, char *to, size_t size, size_t *got)
+static enum rc read_plain(struct io *io, char *to, size_t size, size_t *got)
+{
+    ssize_t n;
+
+    do
+        n = recv(io->fd, to, size, 0);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        *got = (size_t)n;
+        return RC_OK;
+    }
+    if (n == 0)
+        return RC_EOF;
+    if (errno == EAGAIN)
+        return RC_AGAIN;
+    return failed(io, RC_IO, errno, "read");
+}
+
+/* Of a stream: what went wrong is in io->fail, but for what was being done. */
+static enum rc stream_result(struct io *io, enum rc rc, const char *doing)
+{
+    if (rc == RC_IO || rc == RC_TLS) {
+        io->broken = true;
+        io->fail.doing = doing;
+        ERR_clear_error();
+    }
+    return rc;
+}
+
+static enum rc read_stream(struct io *io, char *to, size_t size, size_t *got)
+{
+    if (io->ssl)
+        free_ssl(io);
+    return stream_result(io, tls_stream_read(io->tls, io->fd, to, size, got, &io->fail), "read");
+}
+
+/* Data was read: can the connection go on without OpenSSL? */
+static void take_over(struct io *io)
+{
+    if (io->want_write || tls_takeover_try(io->takeover, io->ssl, &io->tls) == TAKEOVER_LATER)
+        return;
+    tls_takeover_free(io->takeover);
+    io->takeover = NULL;
+}
+
+static enum rc read_ssl(struct io *io, char *to, size_t size, size_t *got)
 {
     enum rc rc;
 
-    ASSERT(io_is_open(io) && size > 0);
-    if (io->inner_ops)
-        return io->inner_ops->read(io->inner, to, size, got);
-    if (!io->ssl) {
-        ssize_t n;
-
-        do
-            n = recv(io->fd, to, size, 0);
-        while (n < 0 && errno == EINTR);
-        if (n > 0) {
-            *got = (size_t)n;
-            return RC_OK;
-        }
-        if (n == 0)
-            return RC_EOF;
-        if (errno == EAGAIN)
-            return RC_AGAIN;
-        return failed(io, RC_IO, errno, "read");
+    if (io->takeover && !tls_takeover_has_begun(io->takeover)) {
+        rc = io_handshake(io); /* by itself, so that it is known which records were the first */
+        if (rc != RC_OK)
+            return rc;
     }
     errno = 0;
     io->read_needs_write = false;
     if (SSL_read_ex(io->ssl, to, size, got) == 1) {
+        if (io->takeover)
+            take_over(io);
         if (io->writing != (io->want_write || io->read_needs_write))
             arm(io);
         return RC_OK;
@@ -268,9 +335,21 @@ enum rc io_read(struct io *io, char *to, size_t size, size_t *got)
     return rc;
 }
 
+enum rc io_read(struct io *io, char *to, size_t size, size_t *got)
+{
+    ASSERT(io_is_open(io) && size > 0);
+    if (io->tls)
+        return read_stream(io, to, size, got);
+    if (io->ssl)
+        return read_ssl(io, to, size, got);
+    if (io->inner_ops)
+        return io->inner_ops->read(io->inner, to, size, got);
+    return read_plain(io, to, size, got);
+}
+
 bool io_has_buffered(const struct io *io)
 {
-    return io->ssl && SSL_has_pending(io->ssl);
+    return io->tls ? tls_stream_has_buffered(io->tls) : io->ssl && SSL_has_pending(io->ssl);
 }
 
 static enum rc write_plain(struct io *io, const char *from, size_t size, size_t *put)
@@ -309,6 +388,13 @@ static enum rc write_tls(struct io *io, const char *from, size_t size, size_t *p
     return RC_OK;
 }
 
+static enum rc write_stream(struct io *io, const char *from, size_t size, size_t *put)
+{
+    if (io->ssl)
+        free_ssl(io);
+    return stream_result(io, tls_stream_write(io->tls, io->fd, from, size, put, &io->fail), "write");
+}
+
 enum rc io_write(struct io *io, const char *from, size_t size, size_t *put)
 {
     enum rc rc;
@@ -317,6 +403,8 @@ enum rc io_write(struct io *io, const char *from, size_t size, size_t *put)
     *put = 0;
     if (io->inner_ops)
         rc = io->inner_ops->write(io->inner, from, size, put);
+    else if (io->tls)
+        rc = write_stream(io, from, size, put);
     else
         rc = io->ssl ? write_tls(io, from, size, put) : write_plain(io, from, size, put);
     io->want_write = rc == RC_AGAIN && !io->write_needs_read;
@@ -333,7 +421,7 @@ void io_write_done(struct io *io)
 
 void io_save_memory(struct io *io, bool save)
 {
-    if (!io->ssl)
+    if (!io->ssl || io->tls)
         return;
     if (save)
         SSL_set_mode(io->ssl, SSL_MODE_RELEASE_BUFFERS);
@@ -344,7 +432,7 @@ void io_save_memory(struct io *io, bool save)
 void io_free_buffers(struct io *io)
 {
     /* Refused where bytes are in them: then they stay. */
-    if (io->ssl && SSL_is_init_finished(io->ssl) && !SSL_has_pending(io->ssl))
+    if (io->ssl && !io->tls && SSL_is_init_finished(io->ssl) && !SSL_has_pending(io->ssl))
         (void)SSL_free_buffers(io->ssl);
 }
 
@@ -353,12 +441,14 @@ enum rc io_handshake(struct io *io)
     int result;
     enum rc rc;
 
-    if (!io->ssl)
+    if (!io->ssl || io->tls)
         return RC_OK;
     errno = 0;
     io->read_needs_write = false;
     result = SSL_do_handshake(io->ssl);
     if (result == 1) {
+        if (io->takeover && !tls_takeover_has_begun(io->takeover))
+            tls_takeover_begin(io->takeover, io->ssl);
         io->want_write = false;
         arm(io);
         return RC_OK;
@@ -372,10 +462,6 @@ void io_shutdown_write(struct io *io)
 {
     if (io->fd < 0)
         return;
-    if (io->ssl && !io->broken && SSL_is_init_finished(io->ssl)) {
-        ERR_clear_error();
-        SSL_shutdown(io->ssl);
-        ERR_clear_error();
-    }
+    say_goodbye(io);
     shutdown(io->fd, SHUT_WR);
 }

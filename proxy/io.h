@@ -40,9 +40,14 @@ struct io_inner_ops {
     void (*close)(void *inner);
 };
 
+struct tls_stream;
+struct tls_takeover;
+
 struct io {
     evutil_socket_t fd; /* -1: closed, or no socket of its own */
-    SSL *ssl;           /* NULL: plain */
+    SSL *ssl;           /* NULL: plain, or not needed any more */
+    struct tls_takeover *takeover; /* NULL: not watched, or over */
+    struct tls_stream *tls;        /* NULL: plain, or OpenSSL's */
     const struct io_inner_ops *inner_ops; /* NULL: a socket, or closed */
     void *inner;
     struct event_base *base;
@@ -61,7 +66,10 @@ struct io {
     struct fail fail;     /* of the last RC_IO or RC_TLS */
 };
 
-/* Takes fd and ssl (may be NULL); starts without wanting to read. */
+/*
+ * Takes fd and ssl (may be NULL); starts without wanting to read.  ssl may be asked until the read
+ * or write after the first data that was read: by then it may be gone.
+ */
 void io_open(struct io *io, struct event_base *base, evutil_socket_t fd, SSL *ssl,
              io_ready_fn *on_ready, void *arg);
 /* The same over another connection's stream; whoever carries it tells on_ready. */
@@ -74,6 +82,11 @@ void io_close(struct io *io);
 static inline bool io_is_open(const struct io *io)
 {
     return io->fd >= 0 || io->inner_ops != NULL;
+}
+
+static inline bool io_is_tls(const struct io *io)
+{
+    return io->ssl || io->tls;
 }
 
 /* Whether readiness to read is told. Stopping is how back-pressure is made. */

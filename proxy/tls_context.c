@@ -13,6 +13,7 @@
 #include "base/strv.h"
 #include "base/xalloc.h"
 #include "proxy/tls_names.h"
+#include "proxy/tls_takeover.h"
 
 /*
  * Forward secrecy and AEAD only.  AES-128 first: nobody breaks it either, and a long prompt
@@ -111,6 +112,7 @@ static SSL_CTX *new_context(const SSL_METHOD *method)
     /* Each connection says itself when it gives its buffers back: see io_save_memory. */
     SSL_CTX_clear_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ctx, 1);
+    tls_takeover_context(ctx);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
     if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||

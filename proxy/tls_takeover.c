@@ -1,0 +1,182 @@
+#include "proxy/tls_takeover.h"
+
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "base/check.h"
+#include "base/xalloc.h"
+#include "proxy/tls_stream.h"
+
+/* Records that passed one way, counted by their heads. */
+struct passed {
+    unsigned char head[TLS_HEAD_BYTES];
+    size_t head_n;
+    size_t left; /* of the record that is under way */
+    uint64_t records;
+};
+
+struct tls_takeover {
+    unsigned char client[TLS_SECRET_MAX_BYTES], server[TLS_SECRET_MAX_BYTES];
+    size_t client_n, server_n;
+    struct passed in, out;
+    bool begun;  /* the handshake is complete */
+    bool turned; /* keys were: the secrets are old */
+};
+
+static int place;
+static pthread_once_t place_once = PTHREAD_ONCE_INIT;
+
+static void make_place(void)
+{
+    place = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    ASSERT(place >= 0);
+}
+
+static unsigned nibble(char c)
+{
+    return c <= '9' ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a' + 10);
+}
+
+/* The second word behind the label: the first is the client's random. */
+static size_t secret_of(const char *line, unsigned char *out)
+{
+    const char *at = strchr(line, ' ');
+    size_t n;
+
+    if (!at)
+        return 0;
+    n = strlen(++at) / 2;
+    if (n > TLS_SECRET_MAX_BYTES)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (unsigned char)(nibble(at[2 * i]) << 4 | nibble(at[2 * i + 1]));
+    return n;
+}
+
+/* SSL_CTX_set_keylog_callback(3): a line for each secret, in NSS' format. */
+static void on_secret(const SSL *ssl, const char *line)
+{
+    static const char client[] = "CLIENT_TRAFFIC_SECRET_0 ", server[] = "SERVER_TRAFFIC_SECRET_0 ";
+    struct tls_takeover *t = SSL_get_ex_data(ssl, place);
+
+    if (!t)
+        return;
+    if (strncmp(line, client, sizeof(client) - 1) == 0)
+        t->client_n = secret_of(line + sizeof(client) - 1, t->client);
+    else if (strncmp(line, server, sizeof(server) - 1) == 0)
+        t->server_n = secret_of(line + sizeof(server) - 1, t->server);
+}
+
+static void on_message(int is_write, int version, int type, const void *bytes, size_t n, SSL *ssl,
+                       void *arg)
+{
+    struct tls_takeover *t = arg;
+
+    (void)is_write;
+    (void)version;
+    (void)ssl;
+    if (type == SSL3_RT_HANDSHAKE && n > 0 && *(const unsigned char *)bytes == SSL3_MT_KEY_UPDATE)
+        t->turned = true;
+}
+
+void tls_takeover_context(SSL_CTX *ctx)
+{
+    pthread_once(&place_once, make_place);
+    SSL_CTX_set_keylog_callback(ctx, on_secret);
+}
+
+struct tls_takeover *tls_takeover_new(SSL *ssl)
+{
+    struct tls_takeover *t = xcalloc(1, sizeof(*t));
+
+    pthread_once(&place_once, make_place);
+    ASSERT(SSL_set_ex_data(ssl, place, t) == 1);
+    SSL_set_msg_callback(ssl, on_message);
+    SSL_set_msg_callback_arg(ssl, t);
+    SSL_set_read_ahead(ssl, 0); /* else records that nobody has asked for would be its own */
+    return t;
+}
+
+void tls_takeover_free(struct tls_takeover *t)
+{
+    if (!t)
+        return;
+    OPENSSL_cleanse(t, sizeof(*t));
+    free(t);
+}
+
+static void count(struct passed *p, const char *bytes, size_t n)
+{
+    while (n > 0) {
+        size_t skip = n < p->left ? n : p->left;
+
+        p->left -= skip;
+        bytes += skip;
+        n -= skip;
+        if (n == 0)
+            break;
+        p->head[p->head_n++] = (unsigned char)*bytes++;
+        n--;
+        if (p->head_n == TLS_HEAD_BYTES) {
+            p->left = (size_t)p->head[3] << 8 | p->head[4];
+            p->head_n = 0;
+            p->records++;
+        }
+    }
+}
+
+static bool is_between(const struct passed *p)
+{
+    return p->left == 0 && p->head_n == 0;
+}
+
+void tls_takeover_read(struct tls_takeover *t, const char *bytes, size_t n)
+{
+    count(&t->in, bytes, n);
+    if (!t->begun)
+        t->out.records = 0; /* a server's tickets come after all that it reads */
+}
+
+void tls_takeover_wrote(struct tls_takeover *t, const char *bytes, size_t n)
+{
+    count(&t->out, bytes, n);
+}
+
+void tls_takeover_begin(struct tls_takeover *t, SSL *ssl)
+{
+    t->begun = true;
+    t->in.records = 0;
+    if (!SSL_is_server(ssl))
+        t->out.records = 0; /* its last one still went under the handshake's keys */
+}
+
+bool tls_takeover_has_begun(const struct tls_takeover *t)
+{
+    return t->begun;
+}
+
+enum takeover tls_takeover_try(struct tls_takeover *t, SSL *ssl, struct tls_stream **stream)
+{
+    const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
+    const struct tls_suite *suite = cipher ? tls_suite_find(SSL_CIPHER_get_protocol_id(cipher)) : NULL;
+    bool is_client = !SSL_is_server(ssl);
+    struct tls_secret in = {is_client ? t->server : t->client, t->in.records};
+    struct tls_secret out = {is_client ? t->client : t->server, t->out.records};
+
+    if (SSL_version(ssl) == TLS1_3_VERSION && suite && !t->turned &&
+        t->client_n == suite->secret_bytes && t->server_n == suite->secret_bytes) {
+        if (SSL_has_pending(ssl) || !is_between(&t->in) || !is_between(&t->out))
+            return TAKEOVER_LATER;
+        *stream = tls_stream_new(suite, &in, &out, is_client);
+        if (*stream)
+            return TAKEOVER_DONE;
+    }
+    SSL_set_msg_callback(ssl, NULL);
+    SSL_set_ex_data(ssl, place, NULL);
+    SSL_set_read_ahead(ssl, 1);
+    return TAKEOVER_NEVER;
+}
