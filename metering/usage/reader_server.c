@@ -16,6 +16,7 @@ enum {
     OWN_RESULTS,
     OWN_RESULT,
     OWN_METRICS,
+    OWN_PREDICT_TIME,
 };
 
 static const struct jscan_edge ROOT_EDGES[] = {
@@ -75,6 +76,7 @@ static const struct jscan_edge RESULT_EDGES[] = {
 static const struct jscan_edge METRICS_EDGES[] = {
     JSCAN_EDGE("input_token_count", NODE_RAW + RAW_INPUT),
     JSCAN_EDGE("output_token_count", NODE_RAW + RAW_OUTPUT),
+    JSCAN_EDGE("predict_time", OWN_PREDICT_TIME),
 };
 
 static const struct jscan_node NODES[NODE_COUNT] = {
@@ -89,6 +91,7 @@ static const struct jscan_node NODES[NODE_COUNT] = {
     [OWN_RESULTS] = {.item = OWN_RESULT},
     [OWN_RESULT] = {JSCAN_EDGES(RESULT_EDGES), 0, 0, 0},
     [OWN_METRICS] = {JSCAN_EDGES(METRICS_EDGES), 0, 0, 0},
+    [OWN_PREDICT_TIME] = {.flags = JSCAN_WANT},
 };
 
 static const struct reader_word FINISHES[] = {
@@ -99,4 +102,32 @@ static const struct reader_word FINISHES[] = {
     {NULL, 0}};
 static const struct reader_word TYPES[] = {{NULL, 0}};
 
-const struct reader READER_SERVER = {READER_TABLE};
+static void on_event(void *arg, const struct jscan_event *e)
+{
+    struct reading *r = arg;
+
+    if (e->node == OWN_PREDICT_TIME)
+        reading_seconds(&r->beside, RAW_SESSION_MS, e);
+    else
+        reader_table_on_event(arg, e);
+}
+
+static void begin_document(struct reading *r)
+{
+    r->beside = (struct raw_counts){.odd = false};
+}
+
+/* Replicate charges for the time that a machine worked where it does not count tokens. */
+static void end_document(struct reading *r)
+{
+    if (!r->has_counts && raw_has(&r->beside, RAW_SESSION_MS)) {
+        r->counts = r->beside;
+        r->has_counts = true;
+    }
+    reader_table_end_document(r);
+}
+
+const struct reader READER_SERVER = {
+    .nodes = NODES, .root = NODE_ROOT, .on_event = on_event, .facts = READER_TABLE_FACTS,
+    .begin_document = begin_document, .end_document = end_document, .finishes = FINISHES,
+    .types = TYPES};

@@ -15,9 +15,9 @@ from test_52_collected import BUDGET, day, settled
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 200, "total_tokens": 1200}
 
 
-def with_provider(gateways, provider, protocol="openai", **more):
+def with_provider(gateways, provider, protocol="openai", prices=None, **more):
     """Another upstream, whose models are priced as those of a provider of the book."""
-    config = gateways.config(limits=BUDGET)
+    config = gateways.config(limits=BUDGET, **({"prices": prices} if prices else {}))
     config["upstreams"].append(
         dict(config["upstreams"][0], name=provider, protocol=protocol, provider=provider, **more))
     return gateways(config)
@@ -36,6 +36,30 @@ def price(model, provider, tier="", **counts):
     cost = exact.Book.folder(BOOK).cost({"provider": provider, "model": model, "at": "2026-11-21",
                                          "tier": tier, "usage": counts})["cost"]
     return Decimal(cost.numerator) / Decimal(cost.denominator)
+
+
+# ---- a machine's time ----
+
+def test_a_prediction_is_priced_by_time_where_a_book_says_so(gateways, tmp_path):
+    """Replicate tells how long a machine worked, and not which: only the customer knows its price."""
+    extra = tmp_path / "ours.json"
+    extra.write_text(json.dumps({
+        "schema": "tollgate-prices/1",
+        "sources": {"us": {"what": "this test", "published": "2026-11", "retrieved": "2026-11-22"}},
+        "providers": {"replicate": {"hosts": ["api.replicate.com"], "models": [
+            {"id": "a/b", "kind": "image", "prices": [
+                {"from": None, "to": None, "rates": {"session_sec": "3.6"}}],
+             "prov": {"src": "us", "confidence": "confirmed"}}]}}}))
+    config = gateways.config()
+    book = config["prices"]["book"]
+    gateway = with_provider(gateways, "replicate", prices={
+        **config["prices"], "book": [*([book] if isinstance(book, str) else book), str(extra)]})
+    done = {"id": "p1", "model": "a/b", "status": "succeeded", "output": ["https://x/1.png"],
+            "metrics": {"predict_time": 2.5, "total_time": 9}}
+    record = record_of(gateway, ask(gateway, "POST", "/replicate/v1/models/a/b/predictions",
+                                    {"input": {"prompt": "x"}}, http(done)))
+    assert record["usage"] == {"session_seconds": 2.5} and record["cost_usd"] == "0.0025"
+    assert (record["usage_source"], record["price_status"]) == ("provider", "ok")
 
 
 # ---- work that is put off -------------------------------------------------------------------
