@@ -297,13 +297,17 @@ static enum step start_reservation(struct xchg *x)
 /* Whose model is another's to say; *step is what to do where false. */
 static bool has_learnt(struct xchg *x, enum step *step)
 {
-    if (!x->route.is_session)
-        return true;
-    if (session_learn(x)) {
+    bool waits = false;
+
+    if (x->route.is_session)
+        waits = session_learn(x);
+    else if (x->route.is_unnamed && x->route.endpoint->kind == ENDPOINT_FETCHED)
+        waits = noted_learn(x);
+    if (waits) {
         *step = xchg_client_left(x) ? xchg_end(x, END_CLIENT_GONE) : STEP_WAIT;
         return false;
     }
-    if (session_allows(x))
+    if (!x->route.is_session || session_allows(x))
         return true;
     *step = xchg_refuse(x, REFUSE_MODEL_NOT_ALLOWED, "%s",
                         x->facts.model.n > 0

@@ -130,6 +130,8 @@ void collect_cancel(struct xchg *x)
 {
     pages_cancel(x);
     session_cancel(x);
+    if (x->noted)
+        noted_cancel(x->noted);
     if (!x->collecting.is_asking)
         return;
     limiter_claim_cancel(&x->collecting.claim);
@@ -232,6 +234,8 @@ bool collect_hold(struct xchg *x)
     /* The answers that tell of videos do not all say how long they are. */
     if (x->facts.films && x->facts.video_ms > 0)
         collect_note(x, strv_z(seen->work_id), "ms", x->facts.video_ms);
+    if (x->route.is_unnamed)
+        noted_tell(x, strv_z(seen->work_id), noted_number(x->facts.model));
     if (x->route.path_id.n > 0) {
         work_of_added(x, &work);
     } else if (seen->work_id[0] == '\0') {

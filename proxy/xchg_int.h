@@ -231,6 +231,7 @@ struct xchg {
     struct batch *batch; /* of the answers that it fetches; NULL: it does not (xchg_count.c) */
     struct pages *pages; /* the same of those that come in pages (xchg_pages.c) */
     struct session *session; /* of an agent that it is about (xchg_session.c); NULL: of none */
+    struct noted *noted; /* the model of what it fetches (xchg_noted.c); NULL: the answer tells */
     struct brought *brought; /* the requests of a batch, where its body has them; NULL: none */
     struct collecting collecting;
     bool counted; /* usage and cost stand */
@@ -426,6 +427,32 @@ const struct counted_lines *pages_count(struct xchg *x);
 bool pages_provider_cost(const struct xchg *x, struct money *out);
 /* Legal at any time. */
 void pages_release(struct xchg *x);
+
+/* ---- models of works whose answers do not name them (xchg_noted.c) ---- */
+/* What is known of one, and the question to Redis where it is not known here. */
+struct noted {
+    struct work_claim ask;
+    bool asked;
+    uint64_t note; /* 0: nothing */
+};
+/* Of a note: the number of a name, and what its user keeps beside it. */
+enum { NOTED_NAME_BITS = 32, NOTED_BITS = 38 };
+void noted_init(struct noted *n);
+/* Of the work of that name: true while Redis is asked (WAKE_LIMIT); then n->note stands. */
+bool noted_ask(struct xchg *x, struct noted *n, struct strv name);
+/* Nobody waits any more; legal at any time. */
+void noted_cancel(struct noted *n);
+/* To be known here, also after the next start, and to all who share Redis. */
+void noted_tell(struct xchg *x, struct strv name, uint64_t note);
+/* The number of a model's name, the same on all nodes and for ever; never 0. */
+uint64_t noted_number(struct strv model);
+/* The name in the book that has the number in a note; empty: none has. */
+struct strv noted_model(const struct xchg *x, uint64_t note);
+/* "NAME~what" as the nodes that share Redis know it; false where the name is too long, or none. */
+bool noted_work(const struct xchg *x, struct strv name, const char *what, struct uuid *work);
+/* Before admission of a fetch whose answer names no model: takes that of the call that began the
+ * work.  True: that is asked, and told by WAKE_LIMIT. */
+bool noted_learn(struct xchg *x);
 
 /* ---- sessions of agents (xchg_session.c); x->session is set by session_learn ---- */
 /* Before admission: which model is it of?  True: that is asked, and told by WAKE_LIMIT. */

@@ -152,7 +152,8 @@ static enum step refuse(struct xchg *x, enum refusal refusal, struct strv messag
         return turn_refused(x, refusal, message);
     buf_init(&body, REPLY_BODY_BYTES);
     if (protocol_refusal(x->upstream ? x->upstream->protocol : NULL, &x->route, refusal, message,
-                         strv_z(x->id_text), &body, &shape) != RC_OK) {
+                         strv_z(x->id_text), retry_after_ms(x, refusal), &body,
+                         &shape) != RC_OK) {
         shape = (struct refusal_shape){.status = refusal_status(refusal),
                                        .content_type = "application/json"};
     }

@@ -30,9 +30,9 @@ enum {
     ATTO_PER_CENT_PLACES = 16,
 };
 
-/* What is remembered of a session or an agent: the number of its model's name, and more. */
+/* What is remembered of a session or an agent, beside the number of its model's name. */
 enum {
-    NOTE_FAST_BIT = 32,
+    NOTE_FAST_BIT = NOTED_NAME_BITS,
     NOTE_US_BIT,
     NOTE_MIXED_BIT,
     NOTE_FLEX_BIT,
@@ -40,7 +40,7 @@ enum {
     NOTE_ULTRAFAST_BIT,
     NOTE_END_BIT,
 };
-#define NOTE_NAME UINT64_C(0xffffffff)
+_Static_assert((int)NOTE_END_BIT <= (int)NOTED_BITS, "they are remembered");
 #define NOTE(bit) (UINT64_C(1) << NOTE_##bit##_BIT)
 
 /* Of service, where they have prices of their own. */
@@ -90,9 +90,7 @@ struct rise {
 };
 
 struct session {
-    struct work_claim ask; /* for the model, where this gateway does not know it */
-    bool asked;
-    uint64_t note;
+    struct noted noted; /* its model */
     bool claimed;
     struct rise rises[SUM_COUNT];
     size_t n_searches; /* that are told of one by one: each is a sum of one */
@@ -118,7 +116,7 @@ static struct session *session_of(struct xchg *x)
         x->session = arena_alloc(&x->arena, sizeof(*x->session));
         if (x->session) {
             memset(x->session, 0, sizeof(*x->session));
-            x->session->ask.verdict = WORK_AWAY;
+            noted_init(&x->session->noted);
         }
     }
     return x->session;
@@ -138,47 +136,7 @@ static struct strv sums_of(const struct xchg *x)
     return seen->kept_id[0] != '\0' ? strv_z(seen->kept_id) : name_of(x);
 }
 
-/* "NAME~what" as the nodes that share Redis know it; false where the name is too long. */
-static bool work_of(const struct xchg *x, struct strv name, const char *what, struct uuid *work)
-{
-    char text[TAP_ID_MAX_BYTES + 32];
-    int n;
-
-    if (name.n == 0 || name.n >= TAP_ID_MAX_BYTES)
-        return false;
-    n = snprintf(text, sizeof(text), "%.*s~%s", (int)name.n, name.p, what);
-    collected_work(strv_z(x->upstream->name), strv_make(text, (size_t)n), work);
-    return true;
-}
-
 /* ---- the model ---------------------------------------------------------------------- */
-
-/* The same on all nodes and for ever; never 0. */
-static uint64_t name_number(struct strv model)
-{
-    uint64_t n = collected_key(STRV("model"), model) & NOTE_NAME;
-
-    return n > 0 ? n : 1;
-}
-
-struct search {
-    struct strv provider;
-    uint64_t number;
-    struct strv found;
-};
-
-static bool look_at_model(const struct book_model *model, void *arg)
-{
-    struct search *s = arg;
-
-    if (!strv_eq(model->provider, s->provider))
-        return true;
-    for (size_t i = 0; i < model->n_ids && s->found.n == 0; i++) {
-        if (name_number(model->ids[i]) == s->number)
-            s->found = model->ids[i];
-    }
-    return s->found.n == 0;
-}
 
 static struct strv noted_tier(uint64_t note)
 {
@@ -189,16 +147,13 @@ static struct strv noted_tier(uint64_t note)
     return STRV_NONE;
 }
 
-/* Of a model that the book does not have, no more is known than that it has no price. */
-static void apply_note(struct xchg *x, uint64_t note)
+static void apply_note(struct xchg *x)
 {
-    struct search s = {.provider = x->upstream->provider, .number = note & NOTE_NAME};
+    uint64_t note = x->session->noted.note;
 
-    x->session->note = note;
     if (x->facts.model.n > 0)
         return; /* the body itself names it */
-    book_each_model(x->config->book, look_at_model, &s);
-    x->facts.model = s.found;
+    x->facts.model = noted_model(x, note);
     if (x->facts.service_tier.n == 0)
         x->facts.service_tier = noted_tier(note);
     request_keep_facts(x);
@@ -213,30 +168,13 @@ static struct strv subject_of(const struct xchg *x)
 bool session_learn(struct xchg *x)
 {
     struct session *s = session_of(x);
-    uint64_t note;
 
-    if (!s || s->note > 0)
+    if (!s || s->noted.note > 0)
         return false;
-    if (!s->asked) {
-        note = collect_noted(x, subject_of(x), "model");
-        if (note > 0) {
-            apply_note(x, note);
-            return false;
-        }
-        s->asked = true;
-        if (!work_of(x, subject_of(x), "model", &s->ask.work))
-            return false;
-        s->ask.verdict = WORK_PENDING;
-        s->ask.wake = on_verdict;
-        s->ask.arg = x;
-        limiter_claim(x->worker->limiter, &s->ask);
-    }
-    if (s->ask.verdict == WORK_PENDING)
+    if (noted_ask(x, &s->noted, subject_of(x)))
         return true;
-    if (s->ask.verdict == WORK_OTHERS && s->ask.known > 0 && s->ask.known < NOTE(END)) {
-        collect_note(x, subject_of(x), "model", s->ask.known);
-        apply_note(x, s->ask.known);
-    }
+    if (s->noted.note > 0)
+        apply_note(x);
     return false;
 }
 
@@ -252,22 +190,8 @@ bool session_allows(const struct xchg *x)
     if (x->facts.sets_to_work && x->route.path_id.n == 0 &&
         (!x->facts.names_model || x->facts.may_mix))
         return false;
-    return !(x->session->note & NOTE(MIXED)) &&
+    return !(x->session->noted.note & NOTE(MIXED)) &&
            (key_allows_model(x->key, x->model) || key_allows_model(x->key, x->facts.model));
-}
-
-/* Tells it to the others as well: whoever asks Redis gets the number. */
-static void note_model(struct xchg *x, struct strv name, uint64_t note)
-{
-    struct work_claim claim = {.from = NOTE(END), .to = note};
-
-    if (name.n == 0 || collect_noted(x, name, "model") == note)
-        return;
-    collect_note(x, name, "model", note);
-    if (!work_of(x, name, "model", &claim.work))
-        return;
-    limiter_claim(x->worker->limiter, &claim);
-    limiter_claim_cancel(&claim);
 }
 
 void session_note(struct xchg *x)
@@ -278,29 +202,29 @@ void session_note(struct xchg *x)
 
     if (!session_of(x) || x->upstream_status / 100 != 2 || seen->model[0] == '\0')
         return;
-    note = name_number(strv_z(seen->model));
+    note = noted_number(strv_z(seen->model));
     for (size_t i = 0; i < sizeof(TIERS) / sizeof(TIERS[0]); i++)
         note |= strcmp(seen->service_tier, TIERS[i].name) == 0 ? TIERS[i].note : 0;
     note |= strv_eq(strv_z(seen->region), STRV("us")) ? NOTE(US) : 0;
     note |= seen->is_mixed ? NOTE(MIXED) : 0;
-    x->session->note = note;
+    x->session->noted.note = note;
     /* An agent's answer names the agent alone; a session's, whose it is. */
     if (seen->is_session)
-        note_model(x, name, note);
+        noted_tell(x, name, note);
     if (!x->facts.names_model)
-        note_model(x, strv_z(seen->agent_id), note);
+        noted_tell(x, strv_z(seen->agent_id), note);
     if (seen->is_session && seen->session_cents != collect_noted(x, name, "limit"))
         collect_note(x, name, "limit", seen->session_cents);
 }
 
 struct strv session_tier(const struct xchg *x, struct strv told)
 {
-    return told.n == 0 && x->session ? noted_tier(x->session->note) : told;
+    return told.n == 0 && x->session ? noted_tier(x->session->noted.note) : told;
 }
 
 struct strv session_region(const struct xchg *x)
 {
-    return x->session && (x->session->note & NOTE(US)) ? STRV("us") : STRV_NONE;
+    return x->session && (x->session->noted.note & NOTE(US)) ? STRV("us") : STRV_NONE;
 }
 
 /* ---- the worst case ------------------------------------------------------------------- */
@@ -377,7 +301,7 @@ bool session_hold(struct xchg *x)
     if (x->route.endpoint->kind != ENDPOINT_METERED || !x->facts.sets_to_work ||
         !x->upstream_tried || x->upstream_status >= 300 || tells_end(x) || rests_already(x))
         return false;
-    if (!work_of(x, name_of(x), "run", &work)) {
+    if (!noted_work(x, name_of(x), "run", &work)) {
         work = x->id;
         work.b[6] = (unsigned char)((work.b[6] & 0x0f) | 0x80);
     }
@@ -440,7 +364,7 @@ static void start_claim(struct xchg *x, struct rise *rise, struct strv name, con
     uint64_t key = collect_note_key(x, name, what);
 
     rise->claim.to = to;
-    if (to == 0 || !work_of(x, name, what, &rise->claim.work) ||
+    if (to == 0 || !noted_work(x, name, what, &rise->claim.work) ||
         !collected_rise(server_collected(x->worker->server), key, to, &rise->claim.from))
         return;
     rise->key = key;
@@ -534,7 +458,7 @@ void session_cancel(struct xchg *x)
 
     if (!x->session)
         return;
-    limiter_claim_cancel(&x->session->ask);
+    noted_cancel(&x->session->noted);
     for (size_t i = 0; (rise = rise_at(x->session, i)) != NULL; i++) {
         if (rise->key != 0)
             limiter_claim_cancel(&rise->claim);
@@ -596,7 +520,7 @@ void session_rests(struct xchg *x)
     struct uuid work;
 
     if (!seen->is_at_rest || x->upstream_status / 100 != 2 || !tells_so_far(x) ||
-        !work_of(x, name_of(x), "run", &work))
+        !noted_work(x, name_of(x), "run", &work))
         return;
     collected_set(server_collected(x->worker->server), collect_note_key(x, name_of(x), "rest"),
                   (uint64_t)clock_wall_us());
@@ -605,5 +529,5 @@ void session_rests(struct xchg *x)
 
 bool session_is_mixed(const struct xchg *x)
 {
-    return x->session && (x->session->note & NOTE(MIXED)) != 0;
+    return x->session && (x->session->noted.note & NOTE(MIXED)) != 0;
 }

@@ -4,7 +4,7 @@
 
 /* Segments that OpenAI-compatible hosts put before the version. */
 #define OPENAI_PREFIXES                                                                        \
-    "openai api inference compatible-mode compatibility paas beta anthropic coding cortex "    \
+    "openai api api-task inference compatible-mode compatibility paas beta anthropic coding cortex "    \
     "inference-proxy hf-inference proxy"
 
 #define BEARER .credential_header = "authorization", .credential_prefix = "Bearer "
@@ -151,6 +151,8 @@ static enum error_shape dialect_shape(const struct protocol *p, enum dialect dia
         return stream ? SHAPE_COHERE_EVENT : SHAPE_COHERE;
     case DIALECT_OLLAMA:
         return SHAPE_OLLAMA;
+    case DIALECT_DASHSCOPE:
+        return SHAPE_DASHSCOPE;
     }
     return p->shape;
 }

@@ -48,6 +48,7 @@ struct route {
     bool is_by_path;     /* by that id it was begun, whatever id the answer has of its own */
     bool is_by_name;     /* answers of a batch, each counted by its request's name */
     bool is_session;     /* of an agent that runs by itself: answers tell what it took in all */
+    bool is_unnamed;     /* answers that are fetched do not name the model */
     bool openai_path; /* the path is of the provider's OpenAI-compatible form */
 };
 
@@ -240,10 +241,11 @@ struct refusal_shape {
 /*
  * Appends the refusal's body in the error shape of the endpoint that was called (route NULL,
  * or without an endpoint: the protocol's own; p NULL: plain JSON).  message is for a human,
- * one sentence; request_id is the record's id.
+ * one sentence; request_id is the record's id; retry_ms: after how many milliseconds trying
+ * again makes sense, where the shape has a place for it (Google's), 0: it does not.
  */
 enum rc protocol_refusal(const struct protocol *p, const struct route *route, enum refusal r,
-                         struct strv message, struct strv request_id, struct buf *body,
+                         struct strv message, struct strv request_id, int64_t retry_ms, struct buf *body,
                          struct refusal_shape *shape) RC_MUST;
 
 /*

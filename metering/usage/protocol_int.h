@@ -23,6 +23,7 @@ enum dialect {
     DIALECT_SESSION, /* Anthropic's managed agents */
     DIALECT_AGENTS,  /* OpenAI's */
     DIALECT_GUARD,   /* Bedrock's guardrails by themselves */
+    DIALECT_DASHSCOPE, /* Alibaba's own */
 };
 
 enum {
@@ -54,6 +55,7 @@ enum {
     ENTRY_LINKS = 1 << 26,    /* addresses of the provider stand in the answer (links.h) */
     ENTRY_DUPLEX = 1 << 27,   /* both sides speak at once: the request is no document */
     ENTRY_DREAM = 1 << 28,    /* of a session that names its model as any call does */
+    ENTRY_UNNAMED = 1 << 29,  /* what tells of the work later does not name its model */
     ENTRY_BY_NAME = 1 << 23,  /* answers come in pages of any order: known by requests' names */
 };
 
@@ -91,6 +93,7 @@ enum error_shape {
     SHAPE_COHERE_EVENT, /* the last event of its streams */
     SHAPE_MISTRAL,
     SHAPE_OLLAMA,
+    SHAPE_DASHSCOPE,
 };
 
 struct protocol {

@@ -46,6 +46,8 @@ const struct reader *reader_find(const struct route *route)
         return &READER_AGENTS;
     case DIALECT_GUARD:
         return &READER_GUARD;
+    case DIALECT_DASHSCOPE:
+        return &READER_DASHSCOPE;
     }
     return NULL;
 }

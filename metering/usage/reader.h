@@ -70,6 +70,14 @@ static inline void raw_set(struct raw_counts *c, enum raw_count id, uint64_t n)
     c->n[id] = n;
     c->has |= 1u << id;
 }
+/* What was told under one name is the count of another. */
+static inline void raw_move(struct raw_counts *c, enum raw_count from, enum raw_count to)
+{
+    if (raw_has(c, from))
+        raw_set(c, to, c->n[from]);
+    c->n[from] = 0;
+    c->has &= ~(1u << from);
+}
 
 /* Kinds of documents that matter by themselves. */
 enum document_type {
@@ -137,6 +145,7 @@ struct reader {
     const struct reader_word *finishes; /* any other word: TAP_END_COMPLETE */
     const struct reader_word *types;    /* any other word: DOCUMENT_PLAIN */
     bool cache_is_apart;                /* what was read from it is no part of the input billed */
+    bool images_are_inside;             /* their tokens are part of the input that is told */
 };
 
 /* What another model than the answer's did for it, at rates of its own. */
@@ -257,6 +266,7 @@ extern const struct reader READER_SERVER;
 extern const struct reader READER_SESSION;
 extern const struct reader READER_AGENTS;
 extern const struct reader READER_GUARD;
+extern const struct reader READER_DASHSCOPE;
 
 /* Takes a count from a scalar; null leaves it as it was. */
 void reading_count(struct raw_counts *counts, enum raw_count id, const struct jscan_event *e);

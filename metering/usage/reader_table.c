@@ -7,14 +7,19 @@ static void to_usage(struct reading *r)
     bool fits = true;
     uint64_t room;
 
-    /* Who counts images in tokens here counts them beside the text. */
-    if (raw_has(c, RAW_INPUT) || raw_has(c, RAW_IN_IMAGE))
+    if (r->reader->images_are_inside && raw_has(c, RAW_INPUT))
+        usage_set(&u, USAGE_INPUT, c->n[RAW_INPUT]);
+    else if (raw_has(c, RAW_INPUT) || raw_has(c, RAW_IN_IMAGE))
         usage_set(&u, USAGE_INPUT, c->n[RAW_INPUT] + c->n[RAW_IN_IMAGE]);
+    else if (raw_has(c, RAW_TOTAL) && !raw_has(c, RAW_OUTPUT)) /* nothing is generated */
+        usage_set(&u, USAGE_INPUT, c->n[RAW_TOTAL]);
     if (raw_has(c, RAW_OUTPUT))
         usage_set(&u, USAGE_OUTPUT, c->n[RAW_OUTPUT]);
     room = r->reader->cache_is_apart ? c->n[RAW_CACHED] : u.n[USAGE_INPUT];
     if (raw_has(c, RAW_CACHED))
         fits &= usage_set_part(&u, USAGE_CACHE_READ, c->n[RAW_CACHED], &room);
+    if (raw_has(c, RAW_WRITE))
+        fits &= usage_set_part(&u, USAGE_CACHE_WRITE_5M, c->n[RAW_WRITE], &room);
     fits &= usage_set_modalities(&u, c, u.n[USAGE_INPUT], u.n[USAGE_OUTPUT]);
     usage_set_units(&u, c);
     r->result.usage = u;

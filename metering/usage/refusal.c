@@ -4,6 +4,9 @@
  */
 #include "metering/usage/refusal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/jsonw.h"
 
 static const struct {
@@ -126,7 +129,22 @@ static void write_anthropic(struct jsonw *w, enum refusal r, struct strv message
         member(w, STRV("request_id"), request_id);
 }
 
-static void write_google(struct jsonw *w, enum refusal r, struct strv message)
+/* google.rpc.RetryInfo: whole seconds, or thousandths. */
+static void write_retry_info(struct jsonw *w, int64_t retry_ms)
+{
+    char delay[32];
+    int n = snprintf(delay, sizeof(delay), "%" PRId64, retry_ms / 1000);
+
+    if (retry_ms % 1000 != 0)
+        n += snprintf(delay + n, sizeof(delay) - (size_t)n, ".%03d", (int)(retry_ms % 1000));
+    (void)snprintf(delay + n, sizeof(delay) - (size_t)n, "s");
+    jsonw_object(w);
+    member(w, STRV("@type"), STRV("type.googleapis.com/google.rpc.RetryInfo"));
+    member(w, STRV("retryDelay"), strv_z(delay));
+    jsonw_end(w);
+}
+
+static void write_google(struct jsonw *w, enum refusal r, struct strv message, int64_t retry_ms)
 {
     jsonw_key(w, STRV("error"));
     jsonw_object(w);
@@ -141,6 +159,8 @@ static void write_google(struct jsonw *w, enum refusal r, struct strv message)
     member(w, STRV("reason"), strv_z(refusal_code(r)));
     member(w, STRV("domain"), STRV("tollgate"));
     jsonw_end(w);
+    if (retry_ms > 0)
+        write_retry_info(w, retry_ms);
     jsonw_end(w);
     jsonw_end(w);
 }
@@ -167,7 +187,7 @@ static void write_cohere_event(struct jsonw *w, struct strv message)
 }
 
 void refusal_write(struct jsonw *w, enum error_shape shape, enum refusal r, struct strv message,
-                   struct strv request_id)
+                   struct strv request_id, int64_t retry_ms)
 {
     jsonw_object(w);
     switch (shape) {
@@ -181,7 +201,7 @@ void refusal_write(struct jsonw *w, enum error_shape shape, enum refusal r, stru
         write_anthropic(w, r, message, request_id);
         break;
     case SHAPE_GOOGLE:
-        write_google(w, r, message);
+        write_google(w, r, message, retry_ms);
         break;
     case SHAPE_BEDROCK:
         member(w, STRV("message"), message);
@@ -201,13 +221,19 @@ void refusal_write(struct jsonw *w, enum error_shape shape, enum refusal r, stru
     case SHAPE_OLLAMA:
         member(w, STRV("error"), message);
         break;
+    case SHAPE_DASHSCOPE:
+        member(w, STRV("code"), strv_z(refusal_code(r)));
+        member(w, STRV("message"), message);
+        if (request_id.n > 0)
+            member(w, STRV("request_id"), request_id);
+        break;
     }
     jsonw_end(w);
 }
 
 enum rc protocol_refusal(const struct protocol *p, const struct route *route, enum refusal r,
-                         struct strv message, struct strv request_id, struct buf *body,
-                         struct refusal_shape *shape)
+                         struct strv message, struct strv request_id, int64_t retry_ms,
+                         struct buf *body, struct refusal_shape *shape)
 {
     enum error_shape errors = shape_of(p, route, false);
     struct jsonw w;
@@ -220,6 +246,6 @@ enum rc protocol_refusal(const struct protocol *p, const struct route *route, en
             shape->status = BEDROCK_QUOTA_STATUS;
     }
     jsonw_start(&w, body);
-    refusal_write(&w, errors, r, message, request_id);
+    refusal_write(&w, errors, r, message, request_id, retry_ms);
     return jsonw_finish(&w);
 }

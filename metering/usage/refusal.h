@@ -20,8 +20,11 @@ const struct refusal_class *refusal_class(enum refusal r);
 
 struct jsonw;
 
-/* Writes the refusal as one JSON object in that shape; request_id may be empty. */
+/*
+ * Writes the refusal as one JSON object in that shape; request_id may be empty.  retry_ms: after
+ * how many milliseconds trying again makes sense, for shapes that say so themselves; 0: unsaid.
+ */
 void refusal_write(struct jsonw *w, enum error_shape shape, enum refusal r, struct strv message,
-                   struct strv request_id);
+                   struct strv request_id, int64_t retry_ms);
 
 #endif

@@ -142,6 +142,20 @@ static void on_cap(struct request_reading *r, const struct jscan_event *e)
     f->has_max_output = true;
 }
 
+static void on_thinks(struct request_reading *r, const struct jscan_event *e)
+{
+    r->thinks = r->thinks || e->type == JSCAN_TRUE;
+}
+
+static void on_thinking_budget(struct request_reading *r, const struct jscan_event *e)
+{
+    uint64_t n;
+
+    if (e->type == JSCAN_NUMBER && jscan_count(e->text, &n) == JSCAN_COUNT_OK &&
+        n > r->thinking)
+        r->thinking = n;
+}
+
 static void on_choices(struct request_reading *r, const struct jscan_event *e)
 {
     uint64_t n;
@@ -155,7 +169,7 @@ static void on_prompt(struct request_reading *r, const struct jscan_event *e)
 {
     switch (e->what) {
     case JSCAN_AT_ENTER:
-        if (e->type == JSCAN_OBJECT && r->prompt_depth == 0)
+        if (e->type == JSCAN_OBJECT && r->prompt_depth == 0 && !r->takes_object)
             r->facts->server_state = true; /* a prompt kept by the provider */
         else if (e->type == JSCAN_OBJECT)
             r->facts->messages++;
@@ -475,6 +489,8 @@ static void (*const FACTS[N_COUNT])(struct request_reading *r, const struct jsca
     [N_OPTIONS_REST] = on_options_rest,
     [N_CAP] = on_cap,
     [N_CHOICES] = on_choices,
+    [N_THINKS] = on_thinks,
+    [N_THINKING_BUDGET] = on_thinking_budget,
     [N_MESSAGES] = on_message,
     [N_PROMPT] = on_prompt,
     [N_MEDIA] = on_media,
@@ -537,6 +553,7 @@ enum rc protocol_scan_request(const struct protocol *p, const struct route *rout
     r.facts = out;
     r.body = body;
     r.is_dream = (entry_of(route->endpoint)->flags & ENTRY_DREAM) != 0;
+    r.takes_object = entry_of(route->endpoint)->dialect == DIALECT_DASHSCOPE;
     memset(out, 0, sizeof(*out));
     out->choices = 1;
     jscan_start(&r.scan, REQUEST_NODES,

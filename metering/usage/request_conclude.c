@@ -141,6 +141,18 @@ enum rc protocol_path_facts(const struct route *route, struct request_facts *out
     return route->path_model.n > 0 ? request_path_model(out, route->path_model) : RC_OK;
 }
 
+/* Alibaba bounds what is said and what is thought apart. */
+static void conclude_thinking(const struct request_reading *r)
+{
+    struct request_facts *f = r->facts;
+
+    if (!r->thinks && r->thinking == 0)
+        return;
+    if (r->thinking == 0 || !f->has_max_output ||
+        __builtin_add_overflow(f->max_output_tokens, r->thinking, &f->max_output_tokens))
+        f->has_max_output = false;
+}
+
 static void conclude_batch(struct request_reading *r, bool is_wrapped)
 {
     struct request_facts *f = r->facts;
@@ -204,7 +216,8 @@ void request_conclude(struct request_reading *r, const struct protocol *p,
     request_conclude_video(f);
     if (f->guards)
         f->model = STRV("guardrail"); /* whichever it is, its policies have their prices */
-    conclude_batch(r, (entry->flags & ENTRY_WRAPPED) != 0);
+    conclude_batch(r, (entry->flags & ENTRY_WRAPPED) != 0 || r->takes_object);
+    conclude_thinking(r);
     if (f->films && entry->dialect == DIALECT_INVOKE)
         conclude_job(r);
     if (route->is_session)

@@ -24,6 +24,8 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("max_output_tokens", N_CAP),
     JSCAN_EDGE("max_tokens_to_sample", N_CAP),
     JSCAN_EDGE("max_gen_len", N_CAP),
+    JSCAN_EDGE("enable_thinking", N_THINKS), /* Alibaba */
+    JSCAN_EDGE("thinking_budget", N_THINKING_BUDGET),
     JSCAN_EDGE("maxTokens", N_CAP),
     JSCAN_EDGE("inferenceConfig", N_CONFIG),
     JSCAN_EDGE("textGenerationConfig", N_CONFIG),
@@ -149,6 +151,11 @@ static const struct jscan_edge CONFIG_EDGES[] = {
     JSCAN_EDGE("response_schema", N_TEXT),    JSCAN_EDGE("responseJsonSchema", N_TEXT),
     JSCAN_EDGE("num_predict", N_CAP),         JSCAN_EDGE("sampleCount", N_CHOICES),
     JSCAN_EDGE("durationSeconds", N_SECONDS),
+    /* Alibaba's */
+    JSCAN_EDGE("max_tokens", N_CAP),          JSCAN_EDGE("n", N_CHOICES),
+    JSCAN_EDGE("size", N_SIZE),               JSCAN_EDGE("duration", N_SECONDS),
+    JSCAN_EDGE("tools", N_TOOLS),             JSCAN_EDGE("enable_thinking", N_THINKS),
+    JSCAN_EDGE("thinking_budget", N_THINKING_BUDGET),
 };
 /* Parts of messages.  What an application made itself (arguments, inputs) is text throughout.
  */
@@ -250,6 +257,8 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_TOOL_MODEL] = {.flags = JSCAN_WANT | JSCAN_COUNT},
     [N_MODELS] = {.item = N_MODELS, .flags = JSCAN_WANT},
     [N_FALLBACKS] = {JSCAN_EDGES(FALLBACK_EDGES), 0, N_FALLBACKS, JSCAN_WANT},
+    [N_THINKS] = {.flags = JSCAN_WANT},
+    [N_THINKING_BUDGET] = {.flags = JSCAN_WANT},
     [N_BILLING] = {JSCAN_EDGES(BILLING_EDGES), 0, 0, JSCAN_ENTER},
     [N_BILL_TO] = {.flags = JSCAN_WANT | JSCAN_ENTER},
 };

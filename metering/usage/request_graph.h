@@ -79,6 +79,8 @@ enum request_node {
     N_TOOL_MODEL,
     N_MODELS,
     N_FALLBACKS,
+    N_THINKS,
+    N_THINKING_BUDGET,
     N_COUNT,
 };
 _Static_assert((int)N_SPEED <= 64, "a bit each, where one may stand only once");

@@ -29,6 +29,9 @@ struct request_reading {
     bool mixed_models;    /* a batch has requests to several */
     uint64_t batch_cap;   /* bounds of its requests, added up */
     bool is_dream;       /* whose model may be an object */
+    bool takes_object;   /* its input is one that holds the messages */
+    bool thinks;         /* beside the bound of what it says (Alibaba) */
+    uint64_t thinking;   /* the bound of that; 0: not said */
     struct strv agent_model, agent_name, agent_tier; /* of a session */
     bool team_told, team_on; /* whether its agent may have others work */
     bool is_fast;          /* Anthropic's speed */

@@ -296,6 +296,7 @@ static const struct entry *find_route(const struct protocol *p, struct strv meth
     out->is_by_path = (found->flags & ENTRY_BY_PATH) != 0;
     out->is_by_name = (found->flags & ENTRY_BY_NAME) != 0;
     out->is_session = (found->flags & ENTRY_SESSION) != 0;
+    out->is_unnamed = (found->flags & ENTRY_UNNAMED) != 0;
     return found;
 }
 

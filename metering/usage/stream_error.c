@@ -2,6 +2,7 @@
  * The event that ends a stream which the gateway cuts, or whose provider died:
  * some SDKs take a silent end for success.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/jsonw.h"
@@ -14,7 +15,7 @@ static enum rc append_json(struct buf *out, enum error_shape shape, enum refusal
     struct jsonw w;
 
     jsonw_start(&w, out);
-    refusal_write(&w, shape, r, message, STRV_NONE);
+    refusal_write(&w, shape, r, message, STRV_NONE, 0);
     return jsonw_finish(&w);
 }
 
@@ -75,6 +76,13 @@ enum rc protocol_stream_error(const struct protocol *p, const struct route *rout
         if (shape == SHAPE_GOOGLE)
             return append_wrapped(out, STRV("\r\n\r\ndata: "), shape, r, message,
                                   STRV("\r\n\r\n"));
+        if (shape == SHAPE_DASHSCOPE) {
+            char head[64];
+            int n = snprintf(head, sizeof(head), "\n\nevent:error\nstatus:%d\ndata:", refusal_status(r));
+
+            return append_wrapped(out, strv_make(head, (size_t)n), shape, r, message,
+                                  STRV("\n\n"));
+        }
         return append_wrapped(out, STRV("\n\ndata: "), shape, r, message, STRV("\n\n"));
     case FRAMING_JSON_ARRAY:
         return append_wrapped(out, STRV(",\r\n"), shape, r, message, STRV("\r\n]"));

@@ -238,11 +238,18 @@ static void settle_mode(struct tap *tap, char first)
     tap->reading.is_stream = result->framing != FRAMING_NONE;
 }
 
-static struct strv skip_space(struct strv bytes)
+/* White space and a byte order mark, which says nothing of UTF-8 (RFC 8259, section 8.1). */
+static struct strv skip_space(struct tap *tap, struct strv bytes)
 {
-    while (bytes.n > 0 &&
-           (*bytes.p == ' ' || *bytes.p == '\t' || *bytes.p == '\r' || *bytes.p == '\n'))
+    static const char MARK[] = "\xef\xbb\xbf";
+
+    while (bytes.n > 0) {
+        if (tap->bom < sizeof(MARK) - 1 && *bytes.p == MARK[tap->bom])
+            tap->bom++;
+        else if (memchr(" \t\r\n", *bytes.p, 4) == NULL)
+            break;
         bytes = strv_skip(bytes, 1);
+    }
     return bytes;
 }
 
@@ -250,7 +257,7 @@ static struct strv skip_space(struct strv bytes)
 static void read_body(struct tap *tap, struct strv bytes)
 {
     if (tap->mode == MODE_SNIFF || tap->mode == MODE_SNIFF_SSE) {
-        bytes = skip_space(bytes);
+        bytes = skip_space(tap, bytes);
         if (bytes.n == 0)
             return;
         settle_mode(tap, *bytes.p);
@@ -286,7 +293,7 @@ static void on_piece(void *arg, struct strv piece)
 static enum rc rewrite_body(struct tap *tap, struct strv bytes, struct buf *pass)
 {
     if (tap->mode == MODE_SNIFF_SSE) {
-        struct strv rest = skip_space(bytes);
+        struct strv rest = skip_space(tap, bytes);
         enum rc rc = buf_append(pass, bytes.p, bytes.n - rest.n);
 
         if (rc != RC_OK || rest.n == 0)
@@ -399,6 +406,7 @@ static bool has_last_word(const struct tap *tap)
     case DIALECT_CONVERSE:
     case DIALECT_COHERE:
     case DIALECT_OLLAMA:
+    case DIALECT_DASHSCOPE:
         return true;
     case DIALECT_RESPONSES:
         return !tap->reading.result.usage_is_final;

@@ -19,7 +19,7 @@
 /* What the body is taken for. */
 enum mode {
     MODE_IGNORE = 0, /* nothing here is read */
-    MODE_SNIFF,      /* the first byte that is no white space tells */
+    MODE_SNIFF,      /* the first byte that is no white space, nor a mark, tells */
     MODE_SNIFF_SSE,  /* labelled as events: only a bare JSON document would change that */
     MODE_JSON,       /* one document, or an array of them */
     MODE_SSE,
@@ -65,6 +65,7 @@ struct tap {
     bool finished;
     bool whole; /* the JSON document came to its end */
     bool rewrites;
+    uint8_t bom; /* bytes of a byte order mark before the body's first */
     int status;
     enum mode mode;
     struct inflater *inflater; /* NULL: identity, or given up */

@@ -105,6 +105,21 @@ def test_budget_402_is_tried_once(gateways, certs, provider, monkeypatch):
     assert len(provider.requests()) == 0
 
 
+def test_a_rate_cap_says_when_to_try_again(gateways, certs, provider, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", certs.ca)
+    gateway = gateways(limits=[{"name": "slow", "unit": "requests", "window": "60s", "limit": 1}])
+    client = connect(gateway)
+    client.models.generate_content(model=MODEL, contents="x")
+    with pytest.raises(genai.errors.ClientError) as caught:
+        client.models.generate_content(model=MODEL, contents="x")
+    assert caught.value.code == 429
+    info, = [each for each in caught.value.details["error"]["details"]
+             if each["@type"] == "type.googleapis.com/google.rpc.RetryInfo"]
+    assert info["retryDelay"].endswith("s") and 0 < float(info["retryDelay"][:-1]) <= 60
+    headers = caught.value.response.headers
+    assert float(info["retryDelay"][:-1]) == int(headers["retry-after-ms"]) / 1000
+
+
 def test_wrong_key(gateway, certs, provider, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", certs.ca)
     with pytest.raises(genai.errors.ClientError) as caught:

@@ -19,7 +19,8 @@ static cJSON *refuse(const char *protocol, enum refusal r, struct refusal_shape 
 
     buf_init(&body, BODY_MAX);
     assert_int_equal(protocol_refusal(protocol ? protocol_find(strv_z(protocol)) : NULL, NULL, r,
-                                      MESSAGE, STRV("id-1"), &body, shape),
+                                      MESSAGE, STRV("id-1"), r == REFUSE_RATE_LIMITED ? 37250 : 0,
+                                      &body, shape),
                      RC_OK);
     json = cJSON_ParseWithLength(buf_view(&body).p, buf_len(&body));
     assert_non_null(json);
@@ -129,6 +130,10 @@ static void test_classes(void **state)
         {"anthropic", REFUSE_OVERLOADED, "error.type", "overloaded_error"},
         {"gemini", REFUSE_BUDGET_EXHAUSTED, "error.status", "RESOURCE_EXHAUSTED"},
         {"gemini", REFUSE_BUDGET_EXHAUSTED, "error.code", "402"},
+        {"gemini", REFUSE_RATE_LIMITED, "error.details.1.@type",
+         "type.googleapis.com/google.rpc.RetryInfo"},
+        {"vertex", REFUSE_RATE_LIMITED, "error.details.1.retryDelay", "37.250s"},
+        {"gemini", REFUSE_BUDGET_EXHAUSTED, "error.details.1.retryDelay", "(none)"},
         {"gemini", REFUSE_INVALID_KEY, "error.status", "UNAUTHENTICATED"},
         {"bedrock", REFUSE_BUDGET_EXHAUSTED, "__type", "ServiceQuotaExceededException"},
         {"bedrock", REFUSE_RATE_LIMITED, "__type", "ThrottlingException"},
@@ -154,7 +159,8 @@ static void test_full_buffer(void **state)
 
     (void)state;
     buf_init(&body, 20);
-    assert_int_equal(protocol_refusal(NULL, NULL, REFUSE_DRAINING, MESSAGE, STRV_NONE, &body, &shape),
+    assert_int_equal(protocol_refusal(NULL, NULL, REFUSE_DRAINING, MESSAGE, STRV_NONE, 0, &body,
+                                      &shape),
                      RC_LIMIT);
     buf_release(&body);
 }
