@@ -418,7 +418,7 @@ static bool seal_batch(struct tls_stream *s, const char *from, size_t n, unsigne
     static const char updated[5] = {MESSAGE_KEY_UPDATE, 0, 0, 1, 0};
 
     *note = 0;
-    if (s->must_update) {
+    if (s->must_update || s->out.number >= TLS_KEY_RECORDS) {
         if (!tls_seal(&s->out, TLS_TYPE_HANDSHAKE, updated, sizeof(updated), out) ||
             !tls_half_turn(&s->out))
             return false;

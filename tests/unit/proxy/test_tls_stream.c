@@ -114,10 +114,10 @@ static void nonblocking(int fd)
     assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
 }
 
-static void raise_rig(struct rig *r, bool is_client)
+static void raise_rig_at(struct rig *r, bool is_client, uint64_t sent)
 {
     static const unsigned char other[32] = {7};
-    struct tls_secret in = {secret_8448, 0}, out = {other, 0};
+    struct tls_secret in = {secret_8448, 0}, out = {other, sent};
     int fds[2];
 
     *r = (struct rig){.held = held_now()};
@@ -127,7 +127,12 @@ static void raise_rig(struct rig *r, bool is_client)
     r->stream = tls_stream_new(tls_suite_find(0x1301), &in, &out, is_client);
     assert_non_null(r->stream);
     assert_true(tls_half_init(&r->says, tls_suite_find(0x1301), secret_8448, 0, true));
-    assert_true(tls_half_init(&r->hears, tls_suite_find(0x1301), other, 0, false));
+    assert_true(tls_half_init(&r->hears, tls_suite_find(0x1301), other, sent, false));
+}
+
+static void raise_rig(struct rig *r, bool is_client)
+{
+    raise_rig_at(r, is_client, 0);
 }
 
 static void fell_rig(struct rig *r)
@@ -383,6 +388,37 @@ static void little_room_is_enough(void **state)
     }
     assert_false(tls_stream_has_buffered(r.stream));
     assert_int_equal(get(&r, to, sizeof(to), &got), RC_AGAIN);
+    fell_rig(&r);
+}
+
+/* The next record that the peer hears. */
+static void hear(struct rig *r, unsigned type, const char *bytes, size_t n)
+{
+    unsigned char record[256];
+    char got[256];
+    unsigned heard;
+    size_t got_n;
+
+    assert_int_equal(read(r->theirs, record, n + TLS_ROOM_BYTES), n + TLS_ROOM_BYTES);
+    assert_true(tls_open(&r->hears, record, n + TLS_ROOM_BYTES - TLS_HEAD_BYTES, got, &got_n, &heard));
+    assert_int_equal(heard, type);
+    assert_int_equal(got_n, n);
+    assert_memory_equal(got, bytes, n);
+}
+
+static void keys_turn_before_they_are_worn(void **state)
+{
+    struct rig r;
+    size_t put;
+
+    (void)state;
+    raise_rig_at(&r, false, TLS_KEY_RECORDS - 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(tls_stream_write(r.stream, r.ours, "abc", 3, &put, &r.fail), RC_OK);
+    hear(&r, TLS_TYPE_DATA, "abc", 3);
+    hear(&r, TLS_TYPE_HANDSHAKE, "\30\0\0\1\0", 5); /* and it need not turn its own */
+    assert_true(tls_half_turn(&r.hears));
+    hear(&r, TLS_TYPE_DATA, "abc", 3);
     fell_rig(&r);
 }
 
@@ -672,6 +708,7 @@ int main(void)
         cmocka_unit_test(padding_and_tickets_are_passed_over),
         cmocka_unit_test(ends_are_told_apart),
         cmocka_unit_test(little_room_is_enough),
+        cmocka_unit_test(keys_turn_before_they_are_worn),
         cmocka_unit_test(openssl_understands_what_goes_on_without_it),
         cmocka_unit_test(keys_turn_whoever_asks),
         cmocka_unit_test(keys_that_turned_before_stay_with_openssl),
