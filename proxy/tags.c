@@ -1,4 +1,4 @@
-#include "proxy/tags.h"
+#include "proxy/tags_int.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,19 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
 #include "proxy/percent.h"
-
-/* Who says a value, best first. */
-enum rank {
-    RANK_OWN = 0, /* the tag's own header */
-    RANK_LIST,    /* X-Tollgate-Tags */
-    RANK_BAGGAGE,
-    RANK_ALIAS,
-    RANK_TRACE,
-    RANK_NONE,
-};
 
 /* The header of each standing tag, as messages show it. */
 #define NAME(text) {(text), sizeof(text) - 1}
@@ -33,24 +21,7 @@ static const struct strv own_headers[STANDING_TAGS] = {
 };
 #undef NAME
 
-/* What the caller says, collected over all headers. */
-struct reading {
-    struct arena *arena;
-    struct tags_refusal *refusal;
-    struct strv said[STANDING_TAGS];
-    enum rank rank[STANDING_TAGS];
-    struct tag free[FREE_TAGS_MAX];
-    enum rank free_rank[FREE_TAGS_MAX];
-    unsigned n_free;
-    uint32_t attempt;
-    enum rank attempt_rank;
-};
-
-/* Sets the refusal; false, for the caller to return. */
-static bool refuse(struct tags_refusal *refusal, enum refusal code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static bool refuse(struct tags_refusal *refusal, enum refusal code, const char *format, ...)
+bool tags_refuse(struct tags_refusal *refusal, enum refusal code, const char *format, ...)
 {
     va_list args;
 
@@ -61,9 +32,9 @@ static bool refuse(struct tags_refusal *refusal, enum refusal code, const char *
     return false;
 }
 
-static bool refuse_full(struct tags_refusal *refusal)
+bool tags_refuse_full(struct tags_refusal *refusal)
 {
-    return refuse(refusal, REFUSE_INVALID_TAG,
+    return tags_refuse(refusal, REFUSE_INVALID_TAG,
                   "the tags of this request are too many or too long");
 }
 
@@ -82,21 +53,21 @@ static const char *shown(struct strv name, char out[TAG_NAME_MAX_BYTES + 1])
     return out;
 }
 
-static bool refuse_twice(struct reading *r, struct strv name)
+static bool refuse_twice(struct tags_reading *r, struct strv name)
 {
     char text[TAG_NAME_MAX_BYTES + 1];
 
-    return refuse(r->refusal, REFUSE_INVALID_TAG,
+    return tags_refuse(r->refusal, REFUSE_INVALID_TAG,
                   "tag \"%s\" is given twice with different values: send it once",
                   shown(name, text));
 }
 
-static bool say_attempt(struct reading *r, struct strv value, enum rank rank)
+static bool say_attempt(struct tags_reading *r, struct strv value, enum rank rank)
 {
     uint64_t n = 0;
 
     if (!strv_parse_u64(value, TAGS_ATTEMPT_MAX, &n) || n == 0)
-        return refuse(r->refusal, REFUSE_INVALID_TAG,
+        return tags_refuse(r->refusal, REFUSE_INVALID_TAG,
                       "tag \"attempt\" is not valid: send a whole number from 1 to %d",
                       TAGS_ATTEMPT_MAX);
     if (rank == r->attempt_rank && r->attempt != n)
@@ -109,7 +80,7 @@ static bool say_attempt(struct reading *r, struct strv value, enum rank rank)
 }
 
 /* Puts value in *place unless something better stands there. */
-static bool place_value(struct reading *r, struct strv name, struct strv value, enum rank rank,
+static bool place_value(struct tags_reading *r, struct strv name, struct strv value, enum rank rank,
                         struct strv *place, enum rank *place_rank)
 {
     if (rank == *place_rank && !strv_eq(*place, value))
@@ -118,10 +89,10 @@ static bool place_value(struct reading *r, struct strv name, struct strv value, 
         return true;
     *place = arena_strv(r->arena, value);
     *place_rank = rank;
-    return place->p || refuse_full(r->refusal);
+    return place->p || tags_refuse_full(r->refusal);
 }
 
-static bool say_free(struct reading *r, struct strv name, struct strv value, enum rank rank)
+static bool say_free(struct tags_reading *r, struct strv name, struct strv value, enum rank rank)
 {
     unsigned i = 0;
 
@@ -129,13 +100,13 @@ static bool say_free(struct reading *r, struct strv name, struct strv value, enu
         i++;
     if (i == r->n_free) {
         if (i == FREE_TAGS_MAX)
-            return refuse(r->refusal, REFUSE_INVALID_TAG,
+            return tags_refuse(r->refusal, REFUSE_INVALID_TAG,
                           "more than %d free tags: send fewer in X-Tollgate-Tags",
                           FREE_TAGS_MAX);
         r->free[i] = (struct tag){.name = arena_strv(r->arena, name)};
         r->free_rank[i] = RANK_NONE;
         if (!r->free[i].name.p)
-            return refuse_full(r->refusal);
+            return tags_refuse_full(r->refusal);
         r->n_free++;
     }
     return place_value(r, name, value, rank, &r->free[i].value, &r->free_rank[i]);
@@ -148,27 +119,27 @@ static bool value_is_valid(struct strv value)
            tag_value_is_valid(value);
 }
 
-static bool refuse_name(struct reading *r, struct strv name)
+static bool refuse_name(struct tags_reading *r, struct strv name)
 {
     char text[TAG_NAME_MAX_BYTES + 1];
 
-    return refuse(r->refusal, REFUSE_INVALID_TAG,
+    return tags_refuse(r->refusal, REFUSE_INVALID_TAG,
                   "tag name \"%s\" is not valid: use 1 to %d of a-z 0-9 _ . -",
                   shown(name, text), TAG_NAME_MAX_BYTES);
 }
 
-static bool refuse_value(struct reading *r, struct strv name)
+static bool refuse_value(struct tags_reading *r, struct strv name)
 {
     char text[TAG_NAME_MAX_BYTES + 1];
 
-    return refuse(r->refusal, REFUSE_INVALID_TAG,
+    return tags_refuse(r->refusal, REFUSE_INVALID_TAG,
                   "the value of tag \"%s\" is not valid: use at most %d bytes of printable "
                   "UTF-8",
                   shown(name, text), TAG_VALUE_MAX_BYTES);
 }
 
 /* A standing tag from the caller.  An empty value is no value. */
-static bool say_standing(struct reading *r, enum dimension d, struct strv value, enum rank rank)
+static bool say_standing(struct tags_reading *r, enum dimension d, struct strv value, enum rank rank)
 {
     struct strv name;
 
@@ -181,8 +152,7 @@ static bool say_standing(struct reading *r, enum dimension d, struct strv value,
     return place_value(r, name, value, rank, &r->said[d], &r->rank[d]);
 }
 
-/* One tag from the caller. An empty value is no value. */
-static bool say(struct reading *r, struct strv name, struct strv value, enum rank rank)
+bool tags_say(struct tags_reading *r, struct strv name, struct strv value, enum rank rank)
 {
     char text[TAG_NAME_MAX_BYTES + 1];
     enum dimension d;
@@ -200,14 +170,14 @@ static bool say(struct reading *r, struct strv name, struct strv value, enum ran
     if (!dimension_parse(name, &d))
         return say_free(r, name, value, rank);
     if ((int)d >= STANDING_TAGS)
-        return refuse(r->refusal, REFUSE_INVALID_TAG,
+        return tags_refuse(r->refusal, REFUSE_INVALID_TAG,
                       "tag \"%s\" is set by the gateway: choose another name",
                       shown(name, text));
     return place_value(r, name, value, rank, &r->said[d], &r->rank[d]);
 }
 
 /* "k=v, k2=v2": X-Tollgate-Tags, and of baggage the members that are for us. */
-static bool read_list(struct reading *r, struct strv list, bool baggage)
+static bool read_list(struct tags_reading *r, struct strv list, bool baggage)
 {
     struct strv rest = list;
     struct strv part;
@@ -215,7 +185,7 @@ static bool read_list(struct reading *r, struct strv list, bool baggage)
     if (list.n > TAGS_HEADER_MAX_BYTES) {
         if (baggage)
             return true; /* over W3C's own bound: not ours to judge */
-        return refuse(r->refusal, REFUSE_INVALID_TAG,
+        return tags_refuse(r->refusal, REFUSE_INVALID_TAG,
                       "X-Tollgate-Tags is longer than %d bytes: send fewer tags",
                       TAGS_HEADER_MAX_BYTES);
     }
@@ -238,131 +208,18 @@ static bool read_list(struct reading *r, struct strv list, bool baggage)
         name = strv_trim(strv_head(part, equals));
         value = strv_trim(strv_skip(part, equals + 1));
         if (equals == part.n)
-            return refuse(r->refusal, REFUSE_INVALID_TAG,
+            return tags_refuse(r->refusal, REFUSE_INVALID_TAG,
                           "tag \"%s\" has no value: write name=value", shown(name, text));
         rc = percent_decode_arena(value, r->arena, &value);
         if (rc == RC_LIMIT)
-            return refuse_full(r->refusal);
+            return tags_refuse_full(r->refusal);
         if (rc != RC_OK)
-            return refuse(r->refusal, REFUSE_INVALID_TAG,
+            return tags_refuse(r->refusal, REFUSE_INVALID_TAG,
                           "the value of tag \"%s\" is not percent-encoded: write %% as %%25",
                           shown(name, text));
-        if (!say(r, name, value, baggage ? RANK_BAGGAGE : RANK_LIST))
+        if (!tags_say(r, name, value, baggage ? RANK_BAGGAGE : RANK_LIST))
             return false;
     }
-    return true;
-}
-
-/* ---- names of other gateways ---------------------------------------------------- */
-
-/* Their names know capitals, and the standing tags in other spellings. */
-static bool say_alias(struct reading *r, struct strv name, struct strv value)
-{
-    char text[TAG_NAME_MAX_BYTES + 1];
-    struct strv lower;
-
-    if (name.n <= TAG_NAME_MAX_BYTES) {
-        for (size_t i = 0; i < name.n; i++) {
-            char c = name.p[i];
-
-            text[i] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-        }
-        lower = strv_make(text, name.n);
-    } else {
-        lower = name;
-    }
-    if (strv_eq(lower, STRV("task-type")))
-        lower = STRV("task_type");
-    else if (strv_eq(lower, STRV("_user")))
-        lower = STRV("user");
-    return say(r, lower, value, RANK_ALIAS);
-}
-
-static bool say_json(struct reading *r, const cJSON *member, const char *header)
-{
-    char *text;
-    bool good;
-
-    if (cJSON_IsString(member))
-        return say_alias(r, strv_z(member->string), strv_z(member->valuestring));
-    if (cJSON_IsNull(member))
-        return true;
-    if (!cJSON_IsNumber(member) && !cJSON_IsBool(member))
-        return refuse(r->refusal, REFUSE_INVALID_TAG,
-                      "a value in %s is neither text, number nor boolean", header);
-    text = cJSON_PrintUnformatted(member);
-    if (!text)
-        return refuse_full(r->refusal);
-    good = say_alias(r, strv_z(member->string), strv_z(text));
-    cJSON_free(text);
-    return good;
-}
-
-static bool read_json(struct reading *r, struct strv value, const char *header)
-{
-    cJSON *root = NULL;
-    const cJSON *member;
-    const char *end = NULL;
-    bool good = true;
-
-    if (value.n == 0)
-        return true;
-    if (value.n <= TAGS_HEADER_MAX_BYTES)
-        root = cJSON_ParseWithLengthOpts(value.p, value.n, &end, false);
-    if (!cJSON_IsObject(root) || end != value.p + value.n) {
-        good =
-            refuse(r->refusal, REFUSE_INVALID_TAG, "%s is not a JSON object of tags", header);
-        goto out;
-    }
-    cJSON_ArrayForEach(member, root)
-    {
-        good = say_json(r, member, header);
-        if (!good)
-            goto out;
-    }
-out:
-    cJSON_Delete(root);
-    return good;
-}
-
-/* "a,b:c,d=e": a bare word is a tag of that name that is true. */
-static bool read_words(struct reading *r, struct strv list)
-{
-    struct strv rest = list;
-    struct strv part;
-
-    if (list.n > TAGS_HEADER_MAX_BYTES)
-        return refuse_full(r->refusal);
-    while (strv_split(&rest, ',', &part)) {
-        size_t colon, equals, at;
-
-        part = strv_trim(part);
-        if (part.n == 0)
-            continue;
-        colon = strv_find(part, ':');
-        equals = strv_find(part, '=');
-        at = colon < equals ? colon : equals;
-        if (!say_alias(r, strv_trim(strv_head(part, at)),
-                       at == part.n ? STRV("true") : strv_skip(part, at + 1)))
-            return false;
-    }
-    return true;
-}
-
-static bool read_alias(struct reading *r, const struct http1_header *h)
-{
-    const struct strv property = STRV("helicone-property-");
-
-    if (strv_starts_nocase(h->name, property))
-        return say_alias(r, strv_skip(h->name, property.n), h->value);
-    if (strv_eq_nocase(h->name, STRV("helicone-session-id")))
-        return say(r, STRV("task"), h->value, RANK_ALIAS);
-    if (strv_eq_nocase(h->name, STRV("x-portkey-metadata")))
-        return read_json(r, h->value, "x-portkey-metadata");
-    if (strv_eq_nocase(h->name, STRV("cf-aig-metadata")))
-        return read_json(r, h->value, "cf-aig-metadata");
-    if (strv_eq_nocase(h->name, STRV("x-litellm-tags")))
-        return read_words(r, h->value);
     return true;
 }
 
@@ -381,7 +238,7 @@ static bool is_hex(struct strv s)
  * W3C Trace Context section 3.2: version "-" 32 hex "-" 16 hex "-" 2 hex; a trace id
  * of zeros or version ff is invalid, and what is invalid is as if not sent.
  */
-static bool read_traceparent(struct reading *r, struct strv value)
+static bool read_traceparent(struct tags_reading *r, struct strv value)
 {
     enum { VERSION = 2, TRACE = 32, PARENT = 16, FLAGS = 2 };
     enum { WHOLE = VERSION + 1 + TRACE + 1 + PARENT + 1 + FLAGS };
@@ -398,18 +255,18 @@ static bool read_traceparent(struct reading *r, struct strv value)
         return true;
     if (r->rank[DIM_TASK] == RANK_TRACE)
         return true; /* sent twice: the first counts */
-    return say(r, STRV("task"), trace, RANK_TRACE);
+    return tags_say(r, STRV("task"), trace, RANK_TRACE);
 }
 
 /* A field whose name begins with "x-tollgate-". */
-static bool read_own(struct reading *r, const struct http1_header *h)
+static bool read_own(struct tags_reading *r, const struct http1_header *h)
 {
     struct strv rest = strv_skip(h->name, sizeof("x-tollgate-") - 1);
 
     if (strv_eq_nocase(rest, STRV("tags")))
         return read_list(r, h->value, false);
     if (strv_eq_nocase(rest, STRV("attempt")))
-        return say(r, STRV("attempt"), h->value, RANK_OWN);
+        return tags_say(r, STRV("attempt"), h->value, RANK_OWN);
     for (int d = 0; d < STANDING_TAGS; d++) {
         if (strv_eq_nocase(h->name, own_headers[d]))
             return say_standing(r, (enum dimension)d, h->value, RANK_OWN);
@@ -418,7 +275,7 @@ static bool read_own(struct reading *r, const struct http1_header *h)
 }
 
 /* Written by SDKs, not by the app: what is not a number says nothing. */
-static bool read_retries(struct reading *r, struct strv value)
+static bool read_retries(struct tags_reading *r, struct strv value)
 {
     uint64_t retries;
 
@@ -430,7 +287,7 @@ static bool read_retries(struct reading *r, struct strv value)
 }
 
 /* amz-sdk-request of AWS's SDKs: "attempt=2; max=3". */
-static bool read_aws_attempt(struct reading *r, struct strv value)
+static bool read_aws_attempt(struct tags_reading *r, struct strv value)
 {
     struct strv part;
     uint64_t attempt;
@@ -448,7 +305,7 @@ static bool read_aws_attempt(struct reading *r, struct strv value)
 }
 
 /* By the first letter of its name: most headers' is none of these. */
-static bool read_header(struct reading *r, const struct http1_header *h, bool aliases)
+static bool read_header(struct tags_reading *r, const struct http1_header *h, bool aliases)
 {
     switch (h->name.p[0] | 0x20) {
     case 'x':
@@ -456,7 +313,7 @@ static bool read_header(struct reading *r, const struct http1_header *h, bool al
             return read_own(r, h);
         if (strv_eq_nocase(h->name, STRV("x-stainless-retry-count")))
             return read_retries(r, h->value);
-        return !aliases || read_alias(r, h);
+        return !aliases || tags_read_alias(r, h);
     case 'a':
         return !strv_eq_nocase(h->name, STRV("amz-sdk-request")) || read_aws_attempt(r, h->value);
     case 'b':
@@ -465,7 +322,7 @@ static bool read_header(struct reading *r, const struct http1_header *h, bool al
         return !strv_eq_nocase(h->name, STRV("traceparent")) || read_traceparent(r, h->value);
     case 'c':
     case 'h':
-        return !aliases || read_alias(r, h);
+        return !aliases || tags_read_alias(r, h);
     }
     return true;
 }
@@ -482,7 +339,7 @@ static const struct tag_value *find_value(const struct tag_value *values, size_t
     return NULL;
 }
 
-static void resolve_standing(const struct reading *r, const struct config *config,
+static void resolve_standing(const struct tags_reading *r, const struct config *config,
                              const struct key_config *key, struct subject *out)
 {
     for (int d = 0; d < STANDING_TAGS; d++) {
@@ -537,7 +394,7 @@ static bool put_values(struct subject *out, const struct tag_value *values, size
     return true;
 }
 
-static bool resolve_free(struct reading *r, const struct config *config,
+static bool resolve_free(struct tags_reading *r, const struct config *config,
                          const struct key_config *key, struct subject *out)
 {
     bool fits = put_values(out, key->tags, key->n_tags, true);
@@ -545,7 +402,7 @@ static bool resolve_free(struct reading *r, const struct config *config,
     for (unsigned i = 0; fits && i < r->n_free; i++)
         fits = put_free(out, r->free[i].name, r->free[i].value);
     if (!fits)
-        return refuse(
+        return tags_refuse(
             r->refusal, REFUSE_INVALID_TAG,
             "more than %d free tags, the key's included: send fewer in X-Tollgate-Tags",
             FREE_TAGS_MAX);
@@ -567,7 +424,7 @@ static bool is_allowed(const struct tag_allowed *lists, size_t n, const struct s
         for (size_t v = 0; v < lists[i].n_values && !found; v++)
             found = strv_glob(lists[i].values[v], value);
         if (!found)
-            return refuse(refusal, REFUSE_TAG_NOT_ALLOWED,
+            return tags_refuse(refusal, REFUSE_TAG_NOT_ALLOWED,
                           "the value of tag \"%s\" is not one that this key may use",
                           shown(lists[i].name, text));
     }
@@ -587,9 +444,9 @@ static bool has_required(const struct tags_config *tags, const struct subject *s
             continue;
         shown(tags->required[i], text);
         if (dimension_parse(tags->required[i], &d) && (int)d < STANDING_TAGS)
-            return refuse(refusal, REFUSE_MISSING_TAG,
+            return tags_refuse(refusal, REFUSE_MISSING_TAG,
                           "tag \"%s\" is required: send the header %s", text, own_headers[d].p);
-        return refuse(refusal, REFUSE_MISSING_TAG,
+        return tags_refuse(refusal, REFUSE_MISSING_TAG,
                       "tag \"%s\" is required: send the header X-Tollgate-Tags: %s=...", text,
                       text);
     }
@@ -609,7 +466,7 @@ bool tags_read(const struct config *config, const struct key_config *key,
                const struct http1_head *head, struct arena *arena, struct request_tags *out,
                struct tags_refusal *refusal)
 {
-    struct reading r = {
+    struct tags_reading r = {
         .arena = arena,
         .refusal = refusal,
         .attempt_rank = RANK_NONE,
@@ -636,7 +493,7 @@ bool tags_read(const struct config *config, const struct key_config *key,
         tags_hash_user(config->user_salt, subject->dim[DIM_USER], user);
         subject->dim[DIM_USER] = arena_strv(arena, strv_make(user, TAGS_USER_HEX_BYTES));
         if (!subject->dim[DIM_USER].p)
-            return refuse_full(refusal);
+            return tags_refuse_full(refusal);
     }
     return true;
 }
