@@ -70,8 +70,7 @@ void arena_release(struct arena *a)
     a->used = 0;
 }
 
-/* n bytes as they are; NULL where the maximum is reached. */
-static char *take(struct arena *a, size_t n)
+void *arena_take(struct arena *a, size_t n)
 {
     size_t need = (n + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
     struct arena_block *block = a->first;
@@ -99,7 +98,7 @@ static char *take(struct arena *a, size_t n)
 
 void *arena_alloc(struct arena *a, size_t n)
 {
-    char *p = take(a, n);
+    char *p = arena_take(a, n);
 
     if (p)
         memset(p, 0, n);
@@ -112,7 +111,7 @@ struct strv arena_strv(struct arena *a, struct strv s)
 
     if (s.n == 0)
         return STRV("");
-    copy = take(a, s.n + 1);
+    copy = arena_take(a, s.n + 1);
     if (!copy)
         return STRV_NONE;
     *strv_copy(copy, s) = '\0';

@@ -25,6 +25,8 @@ void arena_init(struct arena *a, size_t max);
 void arena_reset(struct arena *a);
 void arena_release(struct arena *a);
 
+/* n bytes as they are, aligned for any type; NULL where the arena's maximum is reached. */
+void *arena_take(struct arena *a, size_t n);
 /* n zeroed bytes, aligned for any type; NULL where the arena's maximum is reached. */
 void *arena_alloc(struct arena *a, size_t n);
 /* A copy that lives as long as the arena (terminated, the NUL not counted); {NULL,0} when full. */

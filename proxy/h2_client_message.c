@@ -53,13 +53,12 @@ static enum rc submit(struct h2_client *c, const struct http1_head *head)
 /* Reads on in the head, which nearly always comes in one piece; *used of the bytes. */
 static enum rc ask_head(struct h2_client *c, struct strv bytes, size_t *used)
 {
-    struct http1_head head UNCLEARED;
+    struct http1_header lines[HTTP1_HEADERS_MAX] UNCLEARED;
+    struct http1_head head = {.headers = lines};
     size_t before = buf_len(&c->head);
     enum parse_status status;
     enum rc rc = buf_append_strv(&c->head, bytes);
 
-    head.looked = 0;
-    head.lines = 0;
     if (rc != RC_OK)
         return RC_IO;
     *used = bytes.n;

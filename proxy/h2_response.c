@@ -85,7 +85,8 @@ static enum rc take_head(struct h2_stream *s, struct http1_head *head)
 /* Reads on in the head, which nearly always comes in one piece; *used of the bytes. */
 static enum rc read_head(struct h2_stream *s, struct strv bytes, size_t *used)
 {
-    struct http1_head head = {.looked = 0};
+    struct http1_header head_lines[HTTP1_HEADERS_MAX] UNCLEARED;
+    struct http1_head head = {.headers = head_lines};
     size_t before = buf_len(&s->head);
     enum parse_status status;
     enum rc rc = RC_OK;

@@ -69,7 +69,7 @@ struct http1_head {
 
     int minor;      /* HTTP/1.minor: 0 or 1 */
     uint64_t names; /* which there may be: see http1_may_have; 0: not told */
-    struct http1_header headers[HTTP1_HEADERS_MAX];
+    struct http1_header *headers; /* HTTP1_HEADERS_MAX of the caller's, to be filled */
     size_t n_headers;
     size_t bytes; /* length of the head, empty line included */
     enum http1_fault fault;
@@ -81,7 +81,8 @@ struct http1_head {
  * Parses a request or status head at the start of bytes.  One empty line before a
  * request line is passed over (RFC 9112 2.2).  max_bytes bounds the head: beyond it
  * PARSE_BAD with HTTP1_TOO_LARGE.  max_headers is at most HTTP1_HEADERS_MAX (more is
- * read as that).  Set out->looked to zero before the first call; between calls bytes
+ * read as that).  Set out->looked to zero before the first call, and out->headers to room for
+ * HTTP1_HEADERS_MAX, which may be another's between calls; between calls bytes
  * may move and grow but not change.  A peer that sends byte by byte costs linear time,
  * and is refused for the same reason as if it had sent all at once: a fault is told
  * when its line is complete, or by the first byte, or when the maximum is reached.
@@ -124,8 +125,12 @@ static inline struct strv http1_value(const struct http1_head *head, struct strv
 
     return found != NULL ? found->value : STRV_NONE;
 }
-/* The views of a parsed head, whose bytes were copied from `from` to `to`, follow them. */
-void http1_rebase(struct http1_head *head, const char *from, const char *to);
+/*
+ * The views of a parsed head, whose bytes were copied from `from` to `to`, follow them; its lines
+ * go to `lines`, which has room for them (their own place will do).
+ */
+void http1_rebase(struct http1_head *head, const char *from, const char *to,
+                  struct http1_header *lines);
 /* True where a comma-separated list header holds the token (any case), over all its lines. */
 bool http1_has_token(const struct http1_head *head, struct strv name, struct strv token);
 

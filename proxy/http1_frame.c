@@ -21,7 +21,8 @@ static void rebase(struct strv *view, const struct http1_head *head, const char 
         view->p = to + (view->p - from);
 }
 
-void http1_rebase(struct http1_head *head, const char *from, const char *to)
+void http1_rebase(struct http1_head *head, const char *from, const char *to,
+                  struct http1_header *lines)
 {
     rebase(&head->method, head, from, to);
     rebase(&head->target, head, from, to);
@@ -29,11 +30,13 @@ void http1_rebase(struct http1_head *head, const char *from, const char *to)
     rebase(&head->authority, head, from, to);
     rebase(&head->reason, head, from, to);
     for (size_t i = 0; i < head->n_headers; i++) {
-        struct http1_header *h = &head->headers[i];
+        struct http1_header h = head->headers[i];
 
-        h->name.p = to + (h->name.p - from);
-        h->value.p = to + (h->value.p - from);
+        h.name.p = to + (h.name.p - from);
+        h.value.p = to + (h.value.p - from);
+        lines[i] = h;
     }
+    head->headers = lines;
 }
 
 bool http1_has_token(const struct http1_head *head, struct strv name, struct strv token)

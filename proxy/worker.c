@@ -23,6 +23,7 @@
 #include "proxy/desk.h"
 #include "proxy/h2.h"
 #include "proxy/h2_client.h"
+#include "proxy/http1.h"
 #include "proxy/learnt.h"
 #include "proxy/rebuild.h"
 #include "proxy/server.h"
@@ -550,6 +551,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     w->base = make_base();
     w->dns = make_dns(w->base);
     w->scratch = xmalloc(SCRATCH_BYTES);
+    w->lines = xcalloc(HTTP1_HEADERS_MAX, sizeof(*w->lines));
     w->denied = denied_new();
     w->learnt = learnt_new();
     w->calibration = calibration_new();
@@ -614,5 +616,6 @@ void worker_free(struct worker *w)
     close(w->mailbox_fd);
     pthread_mutex_destroy(&w->mailbox_lock);
     free(w->scratch);
+    free(w->lines);
     free(w);
 }

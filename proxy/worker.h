@@ -79,10 +79,13 @@ struct worker {
     struct list_node dead_xchgs;
     struct list_node free_xchgs; /* kept for reuse */
     size_t n_free_xchgs;
+    struct spare_cost *spare_costs; /* at most XCHG_POOL_MAX: see xchg_cost */
+    size_t n_spare_costs;
     size_t n_running; /* exchanges */
     size_t n_draining; /* of them, whose client is gone; at most DRAINS_MAX */
 
     char *scratch; /* SCRATCH_BYTES */
+    struct http1_header *lines; /* HTTP1_HEADERS_MAX: of the head that is being read */
 
     pthread_mutex_t mailbox_lock;
     struct list_node mailbox;

@@ -166,15 +166,56 @@ void xchg_within(struct xchg *x, int64_t ms)
 
 /* ---- beginning and end of the object ------------------------------------------------- */
 
-static void clear_head(struct http1_head *h)
+struct spare_cost {
+    struct spare_cost *next; /* of worker->spare_costs */
+    struct cost cost;
+};
+
+struct cost *xchg_cost(struct xchg *x)
 {
-    memset(h, 0, offsetof(struct http1_head, headers));
-    memset(&h->n_headers, 0, sizeof(*h) - offsetof(struct http1_head, n_headers));
+    struct worker *w = x->worker;
+    struct spare_cost *spare = w->spare_costs;
+
+    if (x->cost)
+        return x->cost;
+    if (spare) {
+        w->spare_costs = spare->next;
+        w->n_spare_costs--;
+    } else {
+        spare = xmalloc(sizeof(*spare));
+        held_add(sizeof(*spare));
+    }
+    x->cost = &spare->cost;
+    return x->cost;
+}
+
+static void free_spare_cost(struct spare_cost *spare)
+{
+    held_sub(sizeof(*spare));
+    free(spare);
+}
+
+void xchg_cost_rest(struct xchg *x)
+{
+    struct worker *w = x->worker;
+    struct spare_cost *spare;
+
+    if (!x->cost)
+        return;
+    spare = LIST_OBJECT(x->cost, struct spare_cost, cost);
+    x->cost = NULL;
+    if (w->n_spare_costs == XCHG_POOL_MAX) {
+        free_spare_cost(spare);
+        return;
+    }
+    spare->next = w->spare_costs;
+    w->spare_costs = spare;
+    w->n_spare_costs++;
 }
 
 /*
  * As new, but for the memory that it keeps from one exchange to the next, and for the
- * arrays at the end, which say how much of them is meant.
+ * array at the end, which says how much of it is meant.
  */
 static void clear(struct xchg *x)
 {
@@ -183,20 +224,16 @@ static void clear(struct xchg *x)
     struct buf out = x->out, up_buf = x->up_buf, held = x->answer.held;
     struct tap *used_tap = x->used_tap;
 
-    memset(x, 0, offsetof(struct xchg, answer) + offsetof(struct answer, head));
+    memset(x, 0, offsetof(struct xchg, admission));
     x->arena = arena;
     x->body = body;
     x->out = out;
     x->up_buf = up_buf;
     x->answer.held = held;
     x->used_tap = used_tap;
-    clear_head(&x->answer.head);
-    clear_head(&x->head);
     x->admission.n_claims = 0;
     x->admission.denial = (struct limit_denial){.def = NULL};
     x->admission.verdict = LIMIT_PENDING;
-    cost_clear(&x->worst_cost);
-    cost_clear(&x->cost);
 }
 
 static struct xchg *take(struct worker *w)
@@ -291,6 +328,7 @@ static void release(struct xchg *x)
         hold_release(&x->body);
     else
         hold_clear(&x->body);
+    xchg_cost_rest(x);
     duplex_release(x);
     upload_release(x);
     pages_release(x);
@@ -343,6 +381,13 @@ void xchg_pool_free(struct worker *w)
         free(x);
     }
     w->n_free_xchgs = 0;
+    w->n_spare_costs = 0;
+    while (w->spare_costs) {
+        struct spare_cost *spare = w->spare_costs;
+
+        w->spare_costs = spare->next;
+        free_spare_cost(spare);
+    }
 }
 
 /* ---- for the worker's loop -------------------------------------------------------------- */

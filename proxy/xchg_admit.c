@@ -18,6 +18,7 @@ static bool price_units(struct xchg *x, const struct price_query *tokens,
                         const struct usage *units, bool priced, struct money *most)
 {
     struct price_query query UNCLEARED;
+    struct cost cost UNCLEARED;
 
     if (units->has == 0)
         return false;
@@ -27,11 +28,11 @@ static bool price_units(struct xchg *x, const struct price_query *tokens,
     query.counted = true;
     settle_details(x, query.detail);
     price_count_pixels(&query);
-    price_usage(x->config->book, &query, &x->worst_cost);
-    if (x->worst_cost.status == PRICE_NONE)
+    price_usage(x->config->book, &query, &cost);
+    if (cost.status == PRICE_NONE)
         return false;
-    if (!priced || money_cmp(x->worst_cost.contracted, *most) > 0)
-        *most = x->worst_cost.contracted;
+    if (!priced || money_cmp(cost.contracted, *most) > 0)
+        *most = cost.contracted;
     return true;
 }
 
@@ -58,7 +59,7 @@ static void assume(struct xchg *x, struct price_query *query, const struct usage
     (void)usage_to_quantities(&x->assumed, &query->quantities);
     query->quantities.n[METER_REQUEST] = 1;
     price_count_pixels(query);
-    price_usage(x->config->book, query, &x->worst_cost);
+    price_usage(x->config->book, query, xchg_cost(x));
 }
 
 /*
@@ -128,6 +129,7 @@ static bool price_tokens(const struct xchg *x, const struct price_query *own, ui
 static struct money price_searches(struct xchg *x, const struct price_query *own)
 {
     struct price_query query UNCLEARED;
+    struct cost cost UNCLEARED;
 
     if (x->facts.searches == 0)
         return MONEY_ZERO;
@@ -135,8 +137,8 @@ static struct money price_searches(struct xchg *x, const struct price_query *own
     query.quantities = (struct quantities){.n = {[METER_WEB_SEARCH] = x->facts.searches}};
     query.counted = true;
     settle_details(x, query.detail);
-    price_usage(x->config->book, &query, &x->worst_cost);
-    return x->worst_cost.status == PRICE_NONE ? MONEY_ZERO : x->worst_cost.contracted;
+    price_usage(x->config->book, &query, &cost);
+    return cost.status == PRICE_NONE ? MONEY_ZERO : cost.contracted;
 }
 
 /*
@@ -156,8 +158,8 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
 
     /* What is added to it is reserved then. */
     if ((brought && x->brought->is_empty) || (x->session && !x->facts.sets_to_work)) {
-        cost_clear(&x->worst_cost);
-        x->worst_cost.status = PRICE_OK;
+        cost_clear(xchg_cost(x));
+        x->cost->status = PRICE_OK;
         return true;
     }
     x->factors = calibration_look(x->worker->calibration, strv_z(x->upstream->name), x->model);
@@ -197,8 +199,8 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
         most = money_add(most, price_searches(x, &query));
     assume(x, &query, &units, tokens_priced);
     if (priced) {
-        if (sound && money_cmp(x->worst_cost.contracted, most) > 0)
-            most = x->worst_cost.contracted;
+        if (sound && money_cmp(x->cost->contracted, most) > 0)
+            most = x->cost->contracted;
         worst->n[UNIT_USD] = (uint64_t)money_ceil_nano(most);
     }
     worst->n[UNIT_TOKENS] = input + output;
@@ -367,6 +369,7 @@ static enum step st_begin(struct xchg *x)
         if (journal_begin(w->journal, &r) != RC_OK)
             return xchg_refuse(x, REFUSE_OVERLOADED, "the gateway cannot record requests now");
         x->begun = true;
+        xchg_cost_rest(x);
         list_push_back(&w->journal_waiters, &x->ready);
         return STEP_WAIT;
     }

@@ -127,9 +127,9 @@ static size_t own_lines(struct xchg *x, bool whole, char out[EXTRA_LINES_BYTES])
     if (!whole)
         return (size_t)(to - out);
     settle_count(x);
-    if (x->cost.status != PRICE_NONE) {
+    if (x->cost->status != PRICE_NONE) {
         to = ADD(to, "X-Tollgate-Cost-Usd: ");
-        to += money_format(x->cost.contracted, to);
+        to += money_format(x->cost->contracted, to);
         to = ADD(to, "\r\n");
     }
     if (usage_has(&x->usage, USAGE_INPUT) || usage_has(&x->usage, USAGE_OUTPUT)) {
@@ -178,18 +178,6 @@ static enum rc send_head(struct xchg *x, bool whole)
     a->head_sent = true;
     stat_response(&x->worker->stats, x->status);
     return RC_OK;
-}
-
-/* The head of an answer that is held must outlive the bytes it was parsed from. */
-static bool keep_head(struct xchg *x, const char *bytes)
-{
-    struct http1_head *h = &x->answer.head;
-    struct strv copy = arena_strv(&x->arena, strv_make(bytes, h->bytes));
-
-    if (!copy.p)
-        return false;
-    http1_rebase(h, bytes, copy.p);
-    return true;
 }
 
 /* The provider's own id of the request, by the names that providers use. */
@@ -301,7 +289,7 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
     choose_mode(x);
     if (!a->holding)
         return send_head(x, false);
-    return keep_head(x, bytes) ? RC_OK : RC_LIMIT;
+    return xchg_keep_head(x, &a->head, bytes) ? RC_OK : RC_LIMIT;
 }
 
 /* ---- the body ------------------------------------------------------------------------------------ */
@@ -467,6 +455,7 @@ static enum rc take_heads(struct xchg *x, struct strv bytes, size_t *used)
     struct answer *a = &x->answer;
 
     *used = 0;
+    a->head.headers = x->worker->lines;
     while (!a->has_head) {
         struct strv rest = strv_skip(bytes, *used);
         enum rc rc;
@@ -487,7 +476,7 @@ static enum rc take_heads(struct xchg *x, struct strv bytes, size_t *used)
             rc = begin_answer(x, rest.p);
         } else {
             rc = pass_interim(x);
-            a->head = (struct http1_head){.status = 0};
+            a->head = (struct http1_head){.headers = x->worker->lines};
         }
         if (rc != RC_OK)
             return rc;
@@ -508,6 +497,8 @@ static enum rc feed_head(struct xchg *x, char **bytes, size_t *n)
         return RC_LIMIT;
     all = direct ? strv_make(*bytes, *n) : buf_view(&a->head_in);
     rc = take_heads(x, all, &used);
+    if (!a->holding)
+        a->head.n_headers = 0; /* they were the worker's */
     if (rc == RC_AGAIN) {
         struct strv rest = strv_skip(all, used);
 

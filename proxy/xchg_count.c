@@ -154,14 +154,14 @@ static void price_answer(struct xchg *x, const struct tap_result *seen)
 {
     struct strv tier = session_tier(x, strv_z(seen->service_tier));
 
-    cost_clear(&x->cost);
+    cost_clear(x->cost);
     if (!is_shared(x))
-        price(x, settle_model(x, strv_z(seen->model)), tier, &x->usage, &x->cost);
-    add_parts(x, tier, false, &x->cost);
+        price(x, settle_model(x, strv_z(seen->model)), tier, &x->usage, x->cost);
+    add_parts(x, tier, false, x->cost);
     if (is_shared(x))
-        x->cost.flags |= PRICE_FLAG_COMPOUND;
-    if (seen->is_rough && x->cost.status == PRICE_OK)
-        x->cost.status = PRICE_PARTIAL;
+        x->cost->flags |= PRICE_FLAG_COMPOUND;
+    if (seen->is_rough && x->cost->status == PRICE_OK)
+        x->cost->status = PRICE_PARTIAL;
 }
 
 /* By the provider's own word it charges nothing for an answer that said nothing. */
@@ -280,15 +280,15 @@ static void free_of_charge(struct xchg *x)
 {
     x->usage = (struct usage){.has = 0};
     x->usage_source = USAGE_NONE;
-    cost_clear(&x->cost);
-    x->cost.status = PRICE_OK; /* nothing was taken: free, not unknown */
+    cost_clear(x->cost);
+    x->cost->status = PRICE_OK; /* nothing was taken: free, not unknown */
 }
 
 static void not_billed(struct xchg *x)
 {
-    cost_clear(&x->cost);
-    x->cost.status = PRICE_OK;
-    x->cost.flags = PRICE_FLAG_NOT_BILLED;
+    cost_clear(x->cost);
+    x->cost->status = PRICE_OK;
+    x->cost->flags = PRICE_FLAG_NOT_BILLED;
 }
 
 /* The provider charges nothing for this call, or somebody else: what it counted stays on record,
@@ -322,9 +322,9 @@ static void count_page(struct xchg *x)
         return;
     x->usage = lines->usage;
     x->usage_source = USAGE_PROVIDER;
-    x->cost = lines->cost;
+    *x->cost = lines->cost;
     if (lines->is_billed)
-        x->cost.flags |= PRICE_FLAG_COMPOUND;
+        x->cost->flags |= PRICE_FLAG_COMPOUND;
     else
         not_billed(x);
 }
@@ -339,7 +339,7 @@ static bool has_lengths(const struct xchg *x, const struct tap_result *seen)
                session_tier(x, strv_z(seen->service_tier)), &x->usage, &query);
     query.input_total = USAGE_MAX_COUNT;
     price_usage(x->config->book, &query, &cost);
-    return money_cmp(cost.list, x->cost.list) != 0;
+    return money_cmp(cost.list, x->cost->list) != 0;
 }
 
 /* What a session took since it was looked at last. */
@@ -349,9 +349,9 @@ static void count_session(struct xchg *x, const struct tap_result *seen)
     if (session_count(x, &x->usage)) {
         x->usage_source = USAGE_PROVIDER;
         price_answer(x, seen);
-        if (x->cost.status == PRICE_OK &&
+        if (x->cost->status == PRICE_OK &&
             (session_is_mixed(x) || has_lengths(x, seen)))
-            x->cost.status = PRICE_PARTIAL;
+            x->cost->status = PRICE_PARTIAL;
     }
     session_rests(x);
 }
@@ -372,15 +372,15 @@ static void count_fetched(struct xchg *x, const struct tap_result *seen)
     if (x->pages) {
         count_page(x);
     } else if (x->upstream_status == STATUS_PARTIAL_CONTENT) {
-        x->cost.status = PRICE_NONE;
+        x->cost->status = PRICE_NONE;
     } else if (x->collecting.is_counted) {
         return;
     } else if (seen->has_usage && batch && batch->to > 0) {
         x->usage = seen->usage;
         x->usage_source = USAGE_PROVIDER;
-        x->cost = batch->cost;
+        *x->cost = batch->cost;
         if (batch->is_billed)
-            x->cost.flags |= PRICE_FLAG_COMPOUND; /* each answer by its own length and model */
+            x->cost->flags |= PRICE_FLAG_COMPOUND; /* each answer by its own length and model */
         else
             not_billed(x);
         collect_done(x, x->answer.body_done);
@@ -434,7 +434,7 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
     if (x->usage_source == USAGE_NONE &&
         (x->upstream_status >= 400 ||
          (seen->end == TAP_END_ERROR && !seen->pending && !x->facts.later))) {
-        x->cost.status = PRICE_OK; /* an error answer is not billed, whatever its status */
+        x->cost->status = PRICE_OK; /* an error answer is not billed, whatever its status */
         return;
     }
     if (x->turn && x->usage_source != USAGE_PROVIDER && x->usage_source != USAGE_NONE)
@@ -451,10 +451,10 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
     price_answer(x, seen);
     /* What the provider kept of earlier turns is in no request: the estimate is a floor. */
     if (x->facts.server_state && x->usage_source != USAGE_PROVIDER &&
-        !usage_has(&seen->usage, USAGE_INPUT) && x->cost.status == PRICE_OK)
-        x->cost.status = PRICE_PARTIAL;
-    if (is_guarded(x) && !seen->guard_told && x->cost.status == PRICE_OK)
-        x->cost.status = PRICE_PARTIAL;
+        !usage_has(&seen->usage, USAGE_INPUT) && x->cost->status == PRICE_OK)
+        x->cost->status = PRICE_PARTIAL;
+    if (is_guarded(x) && !seen->guard_told && x->cost->status == PRICE_OK)
+        x->cost->status = PRICE_PARTIAL;
     spare(x, seen);
 }
 
@@ -465,7 +465,7 @@ void settle_count(struct xchg *x)
     if (x->counted)
         return;
     x->counted = true;
-    cost_clear(&x->cost);
+    cost_clear(xchg_cost(x));
     if (!x->upstream || !x->route.endpoint)
         return;
     if (collect_claim(x)) /* nobody waits: what is known here decides */

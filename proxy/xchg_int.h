@@ -124,7 +124,7 @@ struct answer {
     struct buf pass;  /* what the tap lets pass, when it rewrites */
     uint64_t sent_payload;
     char last[2];     /* last payload bytes sent: is an event complete? */
-    struct http1_head head; /* of the final response, once has_head; last: see xchg_start */
+    struct http1_head head; /* of the final response, once has_head; lines: while it is taken, or held */
 };
 
 /* An answer that others may fetch too: who counts it (xchg_collect.c). */
@@ -157,6 +157,7 @@ struct xchg {
     enum end_reason end;
 
     /* the request */
+    struct http1_head head; /* views into the arena */
     struct http1_framing framing;
     struct http1_chunked chunked;
     uint64_t body_left;
@@ -186,7 +187,8 @@ struct xchg {
     uint64_t model_max;  /* the model's own, for one answer; 0: not known */
     struct estimate_factors factors; /* as they were when it was admitted */
     struct usage worst_usage;
-    struct usage assumed; /* what its record says, at worst_cost, where nobody lives to end it */
+    struct cost *cost; /* the worst case, from ADMIT to BEGIN; what it was, once counted; else NULL */
+    struct usage assumed; /* what its record says, at that cost, where nobody lives to end it */
     struct prompt *prompt; /* that is, or was, counted (xchg_prompt.c); NULL: by its bytes */
     bool reserving; /* a verdict is awaited */
     bool reserved;  /* to be settled */
@@ -205,6 +207,7 @@ struct xchg {
     enum relay_wait waiting;
     bool progress;      /* bytes moved since the deadline was set */
     bool up_reusable;
+    struct answer answer;
     struct strv up_pending; /* of body or up_buf, not yet written */
     struct buf up_buf;      /* streamed uploads */
     bool up_done;           /* the whole request is written */
@@ -243,13 +246,10 @@ struct xchg {
     uint64_t bytes_in, bytes_out; /* bodies, as the client sent and got them */
 
     /*
-     * Large ones, last: zeroing their arrays for each exchange was a tenth of its
-     * instructions.  xchg_start clears what of them is read before it is written.
+     * The large one, last: zeroing its array for each exchange was a part of its
+     * instructions.  xchg_start clears what of it is read before it is written.
      */
-    struct answer answer;
-    struct http1_head head; /* of the request; views into the arena */
     struct admission admission;
-    struct cost worst_cost, cost;
 };
 
 /* ---- driver (xchg.c) ---- */
@@ -259,6 +259,13 @@ enum step xchg_go(struct xchg *x, const struct xchg_state *state);
 enum step xchg_end(struct xchg *x, enum end_reason reason);
 /* The state has so long from now on; a later call moves it. */
 void xchg_within(struct xchg *x, int64_t ms);
+/*
+ * Its cost, to be written: storage of the worker's, which few have at a time.  As it was left, or
+ * with nothing in it that was set.
+ */
+struct cost *xchg_cost(struct xchg *x);
+/* Nobody reads it again before it is written anew; harmless where there is none. */
+void xchg_cost_rest(struct xchg *x);
 /* Run again this turn, after the others. */
 void xchg_again(struct xchg *x);
 const char *end_reason_name(enum end_reason reason);
@@ -268,6 +275,11 @@ bool xchg_client_left(struct xchg *x);
 struct xchg *xchg_start_turn(struct xchg *parent);
 
 /* ---- the request (xchg_request.c) ---- */
+/*
+ * A head that was parsed from bytes into the worker's lines, of the request or the answer: it and
+ * its lines are in the arena from now on.  False where that is full.
+ */
+bool xchg_keep_head(struct xchg *x, struct http1_head *head, const char *bytes);
 /* What the body said outlives it; the model is the one it is priced and limited as. */
 void request_keep_facts(struct xchg *x);
 /*

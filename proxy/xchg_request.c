@@ -16,14 +16,16 @@ enum { TIER_MAX_BYTES = 32 }; /* of a service tier's name in a header */
 
 /* ---- HEAD ------------------------------------------------------------------------------ */
 
-/* Copies the head into the arena and moves its views there. */
-static bool keep_head(struct xchg *x, struct strv bytes)
+bool xchg_keep_head(struct xchg *x, struct http1_head *head, const char *bytes)
 {
-    struct strv copy = arena_strv(&x->arena, strv_head(bytes, x->head.bytes));
+    struct http1_header *lines = arena_take(&x->arena, head->n_headers * sizeof(*lines));
+    struct strv copy = arena_strv(&x->arena, strv_make(bytes, head->bytes));
 
-    if (!copy.p)
+    if (!lines || !copy.p) {
+        head->n_headers = 0;
         return false;
-    http1_rebase(&x->head, bytes.p, copy.p);
+    }
+    http1_rebase(head, bytes, copy.p, lines);
     return true;
 }
 
@@ -64,6 +66,7 @@ static enum step st_head(struct xchg *x)
     struct conn *c = x->conn;
     const struct bounds_config *bounds = &x->config->bounds;
 
+    x->head.headers = x->worker->lines;
     for (;;) {
         struct strv bytes = buf_view(&c->in);
         enum parse_status status = http1_parse_request(bytes, bounds->head_bytes,
@@ -74,7 +77,7 @@ static enum step st_head(struct xchg *x)
         if (status == PARSE_BAD)
             return refuse_head(x);
         if (status == PARSE_DONE) {
-            if (!keep_head(x, bytes))
+            if (!xchg_keep_head(x, &x->head, bytes.p))
                 return refuse_head(x);
             conn_consume(c, x->head.bytes);
             return route_request(x);

@@ -68,6 +68,24 @@ static bool settle_provider_cost(const struct xchg *x, struct money *out)
     return seen->has_provider_cost;
 }
 
+/* What it costs where nothing was priced: that the call takes nothing, or that nobody knows. */
+static const struct cost *unpriced(const struct xchg *x)
+{
+    static const struct cost nothing = {.status = PRICE_OK}, unknown = {.status = PRICE_NONE};
+
+    switch (x->route.endpoint->kind) {
+    case ENDPOINT_FREE:
+    case ENDPOINT_FETCHED:
+    case ENDPOINT_SOCKET:
+        return &nothing;
+    case ENDPOINT_METERED:
+    case ENDPOINT_UNTOLD:
+    case ENDPOINT_UNKNOWN:
+        break;
+    }
+    return &unknown;
+}
+
 void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
 {
     const struct tap_result *seen = settle_seen(x);
@@ -107,7 +125,7 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
     r->bytes_out = x->bytes_out;
     r->node = strv_z(x->config->node);
     r->subject.dim[DIM_MODEL] = r->model;
-    record_set_cost(r, ended ? &x->cost : &x->worst_cost, strv_z(book_hash(x->config->book)));
+    record_set_cost(r, x->cost ? x->cost : unpriced(x), strv_z(book_hash(x->config->book)));
     if (x->parts && (r->price_flags & PRICE_FLAG_COMPOUND))
         r->parts = record_parts_encode(x->parts, &x->arena);
 }
@@ -121,8 +139,8 @@ static void count(struct xchg *x, enum outcome outcome)
     stat_add(&stats->usage_source[x->usage_source], 1);
     stat_add(&stats->tokens_input, x->usage.n[USAGE_INPUT]);
     stat_add(&stats->tokens_output, x->usage.n[USAGE_OUTPUT]);
-    stat_cost(stats, x->cost.contracted);
-    if (x->usage.has && x->cost.status == PRICE_NONE)
+    stat_cost(stats, x->cost->contracted);
+    if (x->usage.has && x->cost->status == PRICE_NONE)
         stat_add(&stats->unpriced, 1);
     if (seen->undecodable)
         stat_add(&stats->tap_undecodable, 1);
@@ -140,7 +158,7 @@ static void write_log(struct xchg *x, const char *outcome)
 
     if (!log_wants(LOG_ACCESS))
         return;
-    money_format(x->cost.contracted, cost);
+    money_format(x->cost->contracted, cost);
     log_line(
         LOG_ACCESS, "xchg", "request",
         "id=%s upstream=%s endpoint=%s status=%d end=%s outcome=%s team=%s feature=%s model=%s "
@@ -152,7 +170,7 @@ static void write_log(struct xchg *x, const char *outcome)
         log_quote(x->tags.subject.dim[DIM_FEATURE], feature, sizeof(feature)),
         log_quote(x->facts.model, model, sizeof(model)), x->usage.n[USAGE_INPUT],
         x->usage.n[USAGE_OUTPUT], usage_source_name(x->usage_source),
-        x->cost.status == PRICE_NONE ? "unpriced" : cost,
+        x->cost->status == PRICE_NONE ? "unpriced" : cost,
         (x->worker->now_us - x->start_us) / 1000, x->bytes_in, x->bytes_out);
 }
 
@@ -160,7 +178,7 @@ static void write_log(struct xchg *x, const char *outcome)
 static struct limit_amounts really_taken(const struct xchg *x)
 {
     struct limit_amounts taken = {.n = {[UNIT_REQUESTS] = 1}};
-    int64_t nano = money_ceil_nano(x->cost.contracted);
+    int64_t nano = money_ceil_nano(x->cost->contracted);
 
     if (x->turn && (x->turn->spare || x->turn->heard)) /* no request of the client's */
         taken.n[UNIT_REQUESTS] = 0;

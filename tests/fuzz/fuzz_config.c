@@ -28,7 +28,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void use(const struct config *config)
 {
-    struct http1_head head = {.n_headers = 1};
+    struct http1_header line = {STRV("x-tollgate-tags"), STRV("team=a, zone=b, user=c")};
+    struct http1_head head = {.headers = &line, .n_headers = 1};
     struct request_tags tags;
     struct tags_refusal refusal;
     struct arena arena;
@@ -36,8 +37,6 @@ static void use(const struct config *config)
     struct key_memo *keys;
 
     arena_init(&arena, 1 << 16);
-    head.headers[0] =
-        (struct http1_header){STRV("x-tollgate-tags"), STRV("team=a, zone=b, user=c")};
     for (size_t i = 0; i < config->n_keys && i < 8; i++) {
         if (!tags_read(config, &config->keys[i], &head, &arena, &tags, &refusal))
             ASSERT(refusal.message[0]);

@@ -203,7 +203,8 @@ static struct far *upstream_of(unsigned who)
 /* The answer to a handshake, as far as it is to be had. */
 static void say_accept(struct far *f)
 {
-    struct http1_head head = {.looked = 0};
+    struct http1_header head_lines[HTTP1_HEADERS_MAX];
+    struct http1_head head = {.headers = head_lines};
     char accept[WS_ACCEPT_TEXT], text[512];
     struct strv key;
     int n;
@@ -450,7 +451,8 @@ static size_t read_requests(const struct far *f, struct http1_head *first)
     size_t n = 0;
 
     while (in.n > 0) {
-        struct http1_head head = {.looked = 0};
+        struct http1_header head_lines[HTTP1_HEADERS_MAX];
+        struct http1_head head = {.headers = head_lines};
         struct http1_framing framing;
         struct body body;
         enum parse_status status =
@@ -465,8 +467,13 @@ static size_t read_requests(const struct far *f, struct http1_head *first)
         read_body(in, &framing, false, &body);
         ASSERT(!body.bad);
         in = strv_skip(in, body.used);
-        if (n == 0)
+        if (n == 0) {
+            struct http1_header *lines = first->headers;
+
+            memcpy(lines, head_lines, sizeof(head_lines));
             *first = head;
+            first->headers = lines;
+        }
         n += body.whole;
         buf_release(&body.bytes);
         if (!body.whole || ws_is_upgrade(&head))
@@ -482,7 +489,7 @@ static bool read_response(struct strv in, struct strv method, bool ended,
     struct http1_framing framing;
 
     for (;;) {
-        *head = (struct http1_head){.looked = 0};
+        *head = (struct http1_head){.headers = head->headers};
         if (in.n == 0 ||
             http1_parse_response(in, FAR_BYTES, HTTP1_HEADERS_MAX, head) != PARSE_DONE)
             return false;
@@ -502,7 +509,8 @@ static bool read_response(struct strv in, struct strv method, bool ended,
 static void check_relayed(const struct client *c, const struct far *up,
                           const struct http1_head *request)
 {
-    struct http1_head told, had;
+    struct http1_header told_lines[HTTP1_HEADERS_MAX], had_lines[HTTP1_HEADERS_MAX];
+    struct http1_head told = {.headers = told_lines}, had = {.headers = had_lines};
     struct body told_body, had_body;
     struct uuid id;
     size_t n;
@@ -529,7 +537,8 @@ static void check_relayed(const struct client *c, const struct far *up,
 
 static void check_wires(bool h2)
 {
-    struct http1_head request;
+    struct http1_header request_lines[HTTP1_HEADERS_MAX];
+    struct http1_head request = {.headers = request_lines};
     size_t seen = 0;
 
     for (size_t i = 0; i < n_fars; i++)

@@ -56,7 +56,7 @@ static inline enum parse_status fuzz_parse_in_pieces(fuzz_parse_fn *parse, struc
 {
     enum parse_status status = PARSE_MORE;
 
-    *out = (struct http1_head){.looked = 0};
+    *out = (struct http1_head){.headers = out->headers};
     *copy = NULL;
     for (size_t at = 0; status == PARSE_MORE && at < bytes.n;) {
         at = piece < bytes.n - at ? at + piece : bytes.n;
@@ -77,13 +77,14 @@ static inline enum parse_status fuzz_parse(fuzz_parse_fn *parse, struct strv byt
                                            size_t piece, size_t max_bytes, size_t max_headers,
                                            struct http1_head *out)
 {
-    struct http1_head pieces;
+    struct http1_header lines[HTTP1_HEADERS_MAX];
+    struct http1_head pieces = {.headers = lines};
     char *copy;
     enum parse_status in_pieces =
         fuzz_parse_in_pieces(parse, bytes, piece, max_bytes, max_headers, &pieces, &copy);
     enum parse_status whole;
 
-    *out = (struct http1_head){.looked = 0};
+    *out = (struct http1_head){.headers = out->headers};
     whole = bytes.n > 0 ? parse(bytes, max_bytes, max_headers, out) : PARSE_MORE;
     ASSERT(whole == in_pieces);
     ASSERT(whole != PARSE_BAD || (out->fault == pieces.fault && out->fault != HTTP1_OK));

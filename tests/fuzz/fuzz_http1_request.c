@@ -20,7 +20,8 @@ static bool drop_internal(void *arg, const struct http1_header *field)
 
 static void check_again(const struct http1_head *head)
 {
-    struct http1_head again = {.looked = 0};
+    struct http1_header again_lines[HTTP1_HEADERS_MAX];
+    struct http1_head again = {.headers = again_lines};
     struct buf text;
 
     buf_init(&text, FUZZ_OUT_MAX_BYTES);
@@ -52,7 +53,8 @@ static void check_upstream(const struct http1_head *client, const struct http1_f
                                       .body = framing->body,
                                       .length = framing->length};
     struct http_target target;
-    struct http1_head sent = {.looked = 0};
+    struct http1_header sent_lines[HTTP1_HEADERS_MAX];
+    struct http1_head sent = {.headers = sent_lines};
     struct http1_framing sent_framing;
     struct buf out;
 
@@ -87,7 +89,8 @@ static void check_upstream(const struct http1_head *client, const struct http1_f
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    struct http1_head head;
+    struct http1_header head_lines[HTTP1_HEADERS_MAX];
+    struct http1_head head = {.headers = head_lines};
     struct http1_framing framing;
     struct strv input;
     size_t max_bytes;

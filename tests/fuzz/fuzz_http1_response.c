@@ -22,7 +22,8 @@ static void check_client(const struct http1_head *upstream, const struct http1_f
         .keep_alive = (choice & 2) != 0,
         .add = STRV("X-Tollgate-Request-Id: ours\r\n"),
     };
-    struct http1_head sent = {.looked = 0};
+    struct http1_header sent_lines[HTTP1_HEADERS_MAX];
+    struct http1_head sent = {.headers = sent_lines};
     struct http1_framing sent_framing;
     struct buf out;
     enum rc rc;
@@ -52,7 +53,8 @@ static void check_client(const struct http1_head *upstream, const struct http1_f
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    struct http1_head head;
+    struct http1_header head_lines[HTTP1_HEADERS_MAX];
+    struct http1_head head = {.headers = head_lines};
     struct http1_framing framing;
     struct strv input, method;
 

@@ -355,7 +355,8 @@ static void check_offer(const struct http1_head *head, enum credentials credenti
 /* Request and response, divided by an empty line. */
 static void check_handshake(struct strv bytes)
 {
-    struct http1_head request = {.looked = 0}, response = {.looked = 0};
+    struct http1_header asked[HTTP1_HEADERS_MAX], told[HTTP1_HEADERS_MAX];
+    struct http1_head request = {.headers = asked}, response = {.headers = told};
     struct strv offered = STRV_NONE, chosen;
     char accept[WS_ACCEPT_TEXT], key[WS_KEY_TEXT];
     struct arena arena;

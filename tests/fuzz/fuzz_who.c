@@ -126,7 +126,8 @@ static void check_tags(const struct key_config *key, const struct http1_head *he
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct strv input = strv_make((const char *)bytes, n);
-    struct http1_head head = {.looked = 0};
+    struct http1_header head_lines[HTTP1_HEADERS_MAX];
+    struct http1_head head = {.headers = head_lines};
     const struct key_config *key, *again;
     struct http_target target;
     struct arena arena;

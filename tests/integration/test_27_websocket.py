@@ -269,7 +269,8 @@ def test_errors_of_the_provider_cost_nothing(gateway, provider):
 
 def test_killed_and_started_again(gateways, provider):
     """A call that a killed gateway left is recorded at its worst case, once."""
-    gateway = gateways()
+    gateway = gateways(workers=1)
+    assert gateway.request("GET", "/_tollgate/health").status   # its storage is used again
     with connect(gateway, RESPONSES, sim={"Hang": "1"}) as socket:
         socket.send(create(30, max_output_tokens=50))
         time.sleep(0.3)

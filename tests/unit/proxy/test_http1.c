@@ -13,7 +13,8 @@
 #include "proxy/http1.h"
 #include "proxy/http1_chars.h"
 
-static struct http1_head head;
+static struct http1_header lines[HTTP1_HEADERS_MAX];
+static struct http1_head head = {.headers = lines};
 
 static void parse(const char *text)
 {
@@ -78,7 +79,8 @@ static void test_scans(void **state)
 static void test_more_publishes_nothing(void **state)
 {
     const char text[] = "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\n";
-    struct http1_head h = {.looked = 0};
+    struct http1_header h_lines[HTTP1_HEADERS_MAX];
+    struct http1_head h = {.headers = h_lines};
 
     (void)state;
     for (size_t n = 0; n < sizeof(text) - 1; n++) {
@@ -97,7 +99,8 @@ static void test_bad_leaves_no_views(void **state)
 {
     static const char *const texts[] = {"HEAD /a HTTP/1.1\r\nHost: x\r\n",
                                         "HEAD /a HTTP/1.1\r\nHost: x\r\nA : b\r\n"};
-    struct http1_head h = {.looked = 0};
+    struct http1_header h_lines[HTTP1_HEADERS_MAX];
+    struct http1_head h = {.headers = h_lines};
     enum parse_status status = PARSE_MORE;
 
     (void)state;
@@ -118,7 +121,8 @@ static void test_byte_by_byte_is_linear(void **state)
 {
     enum { BYTES = 65536 };
     char *text = xmalloc(BYTES);
-    struct http1_head h = {.looked = 0};
+    struct http1_header h_lines[HTTP1_HEADERS_MAX];
+    struct http1_head h = {.headers = h_lines};
     size_t n;
 
     (void)state;
@@ -141,7 +145,8 @@ static void test_head_limits(void **state)
 
     (void)state;
     for (size_t max = 0; max <= n + 1; max++) {
-        struct http1_head h = {.looked = 0};
+        struct http1_header h_lines[HTTP1_HEADERS_MAX];
+        struct http1_head h = {.headers = h_lines};
         enum parse_status status = http1_parse_request(strv_z(text), max, 10, &h);
 
         assert_int_equal(status, max < n ? PARSE_BAD : PARSE_DONE);
@@ -206,7 +211,7 @@ static void test_moved(void **state)
     (void)state;
     parse(text);
     memcpy(copy, text, sizeof(text));
-    http1_rebase(&head, text, copy);
+    http1_rebase(&head, text, copy, lines);
     assert_ptr_equal(head.method.p, copy);
     assert_ptr_equal(head.target.p, copy + 5);
     assert_ptr_equal(head.origin.p, strchr(copy, '/') + 3);
@@ -216,7 +221,7 @@ static void test_moved(void **state)
     assert_ptr_equal(head.headers[1].value.p, strstr(copy, "x-empty") + 8);
     parse(whole);
     memcpy(copy, whole, sizeof(whole));
-    http1_rebase(&head, whole, copy);
+    http1_rebase(&head, whole, copy, lines);
     assert_true(strv_eq(head.origin, STRV("*"))); /* no view of the head */
     assert_ptr_equal(head.target.p, copy + 8);
 }

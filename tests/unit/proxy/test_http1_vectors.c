@@ -38,6 +38,7 @@ struct session {
     const struct vector *v;
     struct strv methods; /* responses: of the requests that are answered, in order */
     struct strv method;
+    struct http1_header lines[HTTP1_HEADERS_MAX];
     struct http1_head head;
     struct http1_framing framing;
     struct http1_chunked chunked;
@@ -238,6 +239,7 @@ static void feed(struct session *s, struct strv piece)
 static void session_init(struct session *s, const struct vector *v)
 {
     *s = (struct session){.v = v};
+    s->head.headers = s->lines;
     buf_init(&s->pending, INPUT_MAX_BYTES);
     buf_init(&s->log, LOG_MAX_BYTES);
     if (!strv_eq(v->kind, STRV("request"))) {

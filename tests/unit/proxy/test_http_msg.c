@@ -15,7 +15,8 @@
 
 enum { OUT_MAX_BYTES = 1 << 20 };
 
-static struct http1_head head;
+static struct http1_header lines[HTTP1_HEADERS_MAX];
+static struct http1_head head = {.headers = lines};
 
 static void parse_request(const char *text)
 {
