@@ -56,7 +56,8 @@ static struct strv signer(struct strv value)
     return strv_head(id, strv_find(id, '/'));
 }
 
-/* The rest of "Bearer x" or "Token x" (older clients of Replicate), or who signed; the value itself where optional, else empty. */
+/* The rest of "Bearer x" or "Token x" (Deepgram, older clients of Replicate), or who signed; the
+ * value itself where optional, or where it is one word (AssemblyAI), else empty. */
 static struct strv after_bearer(struct strv value, bool optional)
 {
     if (strv_starts_nocase(value, STRV("bearer ")))
@@ -65,7 +66,7 @@ static struct strv after_bearer(struct strv value, bool optional)
         return strv_trim(strv_skip(value, sizeof("token ") - 1));
     if (strv_starts(value, STRV("AWS4-HMAC-SHA256")))
         return signer(value);
-    return optional ? value : STRV_NONE;
+    return optional || strv_find(value, ' ') == value.n ? value : STRV_NONE;
 }
 
 static enum auth_result standing(const struct key_config *key, int64_t now_us)
@@ -202,6 +203,7 @@ enum auth_result auth_find(struct key_memo *keys, enum credentials credentials,
             decide_header(keys, head, STRV("x-api-key"), now_us, &result, key) ||
             decide_header(keys, head, STRV("api-key"), now_us, &result, key) ||
             decide_header(keys, head, STRV("x-goog-api-key"), now_us, &result, key) ||
+            decide_header(keys, head, STRV("xi-api-key"), now_us, &result, key) ||
             decide_query(keys, query, STRV("key"), now_us, &result, key) ||
             decide_query(keys, query, STRV("access_token"), now_us, &result, key) ||
             decide_subprotocol(keys, head, now_us, &result, key))
@@ -238,6 +240,7 @@ bool auth_is_credential_header(struct strv name)
     case 'x':
         return strv_eq_nocase(name, STRV("x-api-key")) ||
                strv_eq_nocase(name, STRV("x-goog-api-key")) ||
+               strv_eq_nocase(name, STRV("xi-api-key")) ||
                strv_eq_nocase(name, STRV("x-tollgate-key")) ||
                strv_eq_nocase(name, STRV("x-amz-security-token")) ||
                strv_eq_nocase(name, STRV("x-amz-date")) ||

@@ -41,8 +41,8 @@ struct strv auth_message(void);
 
 /*
  * The key of a request head and query ("a=b&c=d", without '?').  Places in order:
- * Authorization: Bearer (or there the access key id of an AWS signature), x-api-key,
- * api-key, x-goog-api-key, ?key= (percent-decoded), ?access_token=, a subprotocol
+ * Authorization: Bearer, Token or the key alone (or there the access key id of an AWS signature),
+ * x-api-key, api-key, x-goog-api-key, xi-api-key, ?key= (percent-decoded), ?access_token=, a subprotocol
  * "openai-insecure-api-key.KEY", X-Tollgate-Key; the
  * first that names a key of the configuration decides, be it valid or not.  With CREDENTIALS_CLIENT only X-Tollgate-Key is
  * looked at.  now_us is wall time.  *key is set with AUTH_OK, and with AUTH_EXPIRED

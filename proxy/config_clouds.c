@@ -48,14 +48,15 @@ static void read_key_header(struct config_loader *l, const cJSON *item, const ch
                             struct upstream_config *up)
 {
     static const char *const HEADERS[] = {"authorization", "api-key", "x-api-key",
-                                          "x-goog-api-key", NULL};
+                                          "x-goog-api-key", "xi-api-key", NULL};
 
     if (up->protocol)
         protocol_credential(up->protocol, &up->key_header, &up->key_prefix);
     if (upstream_takes_token(up))
         name = HEADERS[0];
-    if (!name)
-        return;
+    if (!name || (up->protocol && !upstream_takes_token(up) &&
+                  strv_eq(strv_z(name), up->key_header)))
+        return; /* with what the protocol has before it */
     for (size_t i = 0; HEADERS[i]; i++) {
         if (strcmp(name, HEADERS[i]) == 0) {
             up->key_header = strv_z(HEADERS[i]);
@@ -64,8 +65,8 @@ static void read_key_header(struct config_loader *l, const cJSON *item, const ch
         }
     }
     config_problem(l, config_member_or(item, "key_header"),
-                   "upstreams[].key_header is authorization, api-key, x-api-key or "
-                   "x-goog-api-key: the nearest is \"%s\"",
+                   "upstreams[].key_header is authorization, api-key, x-api-key, "
+                   "x-goog-api-key or xi-api-key: the nearest is \"%s\"",
                    config_nearest(strv_z(name), HEADERS));
 }
 

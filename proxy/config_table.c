@@ -272,7 +272,7 @@ static const struct config_field upstream_fields[] = {
     NEEDED(upstream_draft, base_url, "base_url", "https://host[:port][/path]"),
     SECRET(upstream_draft, up.api_key, "api_key", "the provider's own credential"),
     TEXT(upstream_draft, key_header, "key_header", NULL,
-         "authorization, api-key, x-api-key, x-goog-api-key: where it is sent; by default the protocol's"),
+         "authorization, api-key, x-api-key, x-goog-api-key, xi-api-key: where it is sent; by default the protocol's"),
     SECTION(offsetof(struct upstream_draft, up.aws), "aws", &aws_section,
             "instead of api_key: requests are signed for AWS"),
     SECTION(offsetof(struct upstream_draft, up.google), "google", &google_section,

@@ -45,7 +45,9 @@ static void assume(struct xchg *x, struct price_query *query, const struct usage
                    bool tokens_priced)
 {
     x->assumed = x->worst_usage;
-    if ((x->facts.draws || x->facts.films || x->facts.guards) && !tokens_priced)
+    if ((x->facts.draws || x->facts.films || x->facts.guards ||
+         (x->facts.embeds && (x->facts.speaks || x->facts.listens))) &&
+        !tokens_priced)
         x->assumed = (struct usage){.has = 0};
     for (uint32_t rest = units->has; rest; rest &= rest - 1) {
         enum usage_field f = (enum usage_field)__builtin_ctz(rest);
@@ -162,6 +164,7 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
         x->cost->status = PRICE_OK;
         return true;
     }
+    upload_recall_sound(x);
     x->factors = calibration_look(x->worker->calibration, strv_z(x->upstream->name), x->model);
     input = prompt_tokens(
         x, estimate_scaled(estimate_input_tokens(&x->facts), x->factors.input_high));

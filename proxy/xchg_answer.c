@@ -185,6 +185,7 @@ static struct strv provider_id(const struct http1_head *head)
 {
     static const struct strv names[] = {{"x-request-id", 12},
                                         {"request-id", 10},
+                                        {"dg-request-id", 13},
                                         {"apim-request-id", 15},
                                         {"x-amzn-requestid", 16},
                                         {"x-generation-id", 15}};

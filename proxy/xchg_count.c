@@ -453,7 +453,8 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
     if (x->facts.server_state && x->usage_source != USAGE_PROVIDER &&
         !usage_has(&seen->usage, USAGE_INPUT) && x->cost->status == PRICE_OK)
         x->cost->status = PRICE_PARTIAL;
-    if (is_guarded(x) && !seen->guard_told && x->cost->status == PRICE_OK)
+    if (((is_guarded(x) && !seen->guard_told) || x->facts.has_extras) &&
+        x->cost->status == PRICE_OK)
         x->cost->status = PRICE_PARTIAL;
     spare(x, seen);
 }

@@ -518,6 +518,8 @@ void upload_feed(struct xchg *x, struct strv bytes);
 void upload_kept(struct xchg *x, const struct tap_result *seen);
 /* Of the file that a batch is begun with; false where it is not known here. */
 bool upload_recall(const struct xchg *x, struct upload_bounds *out);
+/* How long the sound is that the request names, where that was uploaded through this gateway. */
+void upload_recall_sound(struct xchg *x);
 /* Legal at any time. */
 void upload_release(struct xchg *x);
 

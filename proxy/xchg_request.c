@@ -299,6 +299,7 @@ void request_keep_facts(struct xchg *x)
     f->search_ctx = arena_strv(&x->arena, f->search_ctx);
     f->input_file = arena_strv(&x->arena, f->input_file);
     f->agent = arena_strv(&x->arena, f->agent);
+    f->sound = arena_strv(&x->arena, f->sound);
     for (size_t i = 0; i < f->n_others; i++) {
         char text[REQUEST_MODEL_MAX_BYTES];
         struct strv name = STRV_NONE;
@@ -325,12 +326,15 @@ static enum rc read_body(struct xchg *x, bool *packed, bool *unpacks)
     rc = request_unpack(x, &unpacked, &body, packed);
     *unpacks = rc == RC_OK;
     if (rc == RC_OK)
-        rc = protocol_is_form(type) ? protocol_scan_form(p, &x->route, type, body, &x->facts)
-                                    : protocol_scan_request(p, &x->route, body, x->worker->shapes,
-                                                            &x->facts);
+        rc = protocol_is_form(type)             ? protocol_scan_form(p, &x->route, type, body,
+                                                                     &x->facts)
+             : protocol_is_sound(&x->route, type) ? protocol_scan_sound(&x->route, body, &x->facts)
+                                                : protocol_scan_request(p, &x->route, body,
+                                                                        x->worker->shapes,
+                                                                        &x->facts);
     if (rc == RC_OK)
         request_keep_facts(x);
-    if (rc == RC_OK && !protocol_is_form(type))
+    if (rc == RC_OK && !protocol_is_form(type) && !protocol_is_sound(&x->route, type))
         upload_read_body(x, body);
     buf_release(&unpacked);
     if (*packed) /* it travels as it came: nothing can be put into it */

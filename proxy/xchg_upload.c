@@ -1,6 +1,7 @@
 /*
  * xchg_upload.c - files of batches: what their requests may take, counted while the upload
- * goes by, and remembered under the file's id for the request that begins the batch.
+ * goes by, and remembered under the file's id for the request that begins the batch.  Of a file
+ * of sound: how long it lasts, for the request that has it written down.
  *
  * Requests of a file are in no body that admission reads.  They pass here first, though: each
  * line is read as the request that it is, its bounds are added up, and the sum is kept like
@@ -13,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/xalloc.h"
+#include "metering/usage/audio.h"
 #include "metering/usage/batch_body.h"
 #include "metering/usage/batch_file.h"
 #include "metering/usage/estimate.h"
@@ -20,10 +22,13 @@
 
 struct upload {
     struct xchg *x;
+    bool is_begun; /* the file */
     struct batch_file file;
     struct upload_bounds bounds;
     char model[REQUEST_MODEL_MAX_BYTES + 1]; /* of the last line that named one */
     uint64_t nameless_bytes; /* of pieces of lines before the first that named one */
+    struct buf sound;        /* the beginning of a file of sound */
+    uint64_t sound_bytes;    /* of all of it */
 };
 
 static uint64_t sum(uint64_t a, uint64_t b)
@@ -153,15 +158,31 @@ void upload_read_body(struct xchg *x, struct strv body)
         x->brought = NULL;
 }
 
+static void feed_sound(struct upload *u, struct strv bytes)
+{
+    struct strv head = strv_head(bytes, AUDIO_HEAD_BYTES - buf_len(&u->sound));
+
+    if (buf_append_strv(&u->sound, head) == RC_OK)
+        u->sound_bytes = sum(u->sound_bytes, bytes.n);
+}
+
 void upload_feed(struct xchg *x, struct strv bytes)
 {
     enum upload_kind kind = x->route.endpoint ? protocol_upload_kind(&x->route) : UPLOAD_NONE;
 
-    if (kind != UPLOAD_FILE && kind != UPLOAD_PART)
+    if (kind != UPLOAD_FILE && kind != UPLOAD_PART && kind != UPLOAD_SOUND)
         return;
     if (!x->upload) {
         x->upload = xcalloc(1, sizeof(*x->upload));
         x->upload->x = x;
+        buf_init(&x->upload->sound, AUDIO_HEAD_BYTES);
+    }
+    if (kind == UPLOAD_SOUND) {
+        feed_sound(x->upload, bytes);
+        return;
+    }
+    if (!x->upload->is_begun) {
+        x->upload->is_begun = true;
         batch_file_start(&x->upload->file, x->upstream->protocol, kind == UPLOAD_PART, on_line,
                          x->upload);
     }
@@ -199,6 +220,11 @@ void upload_kept(struct xchg *x, const struct tap_result *seen)
 
     if (kind == UPLOAD_NONE || x->upstream_status / 100 != 2)
         return;
+    if (x->upload && kind == UPLOAD_SOUND) {
+        collect_note(x, strv_z(seen->work_id), "ms",
+                     audio_part_ms(buf_view(&x->upload->sound), x->upload->sound_bytes));
+        return;
+    }
     if (x->upload) {
         batch_file_finish(&x->upload->file);
         count_nameless(x->upload);
@@ -211,6 +237,16 @@ void upload_kept(struct xchg *x, const struct tap_result *seen)
         keep(x, strv_z(seen->work_id), &x->upload->bounds, collect_note);
 }
 
+void upload_recall_sound(struct xchg *x)
+{
+    uint64_t ms = collect_noted(x, x->facts.sound, "ms");
+
+    if (!x->facts.audio_is_guess || ms == 0)
+        return;
+    x->facts.audio_ms = ms < UPLOAD_MAX ? ms : UPLOAD_MAX;
+    x->facts.audio_is_guess = false;
+}
+
 bool upload_recall(const struct xchg *x, struct upload_bounds *out)
 {
     return recall(x, x->facts.input_file, out);
@@ -220,7 +256,9 @@ void upload_release(struct xchg *x)
 {
     if (!x->upload)
         return;
-    batch_file_release(&x->upload->file);
+    if (x->upload->is_begun)
+        batch_file_release(&x->upload->file);
+    buf_release(&x->upload->sound);
     free(x->upload);
     x->upload = NULL;
 }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define AUDIO_BYTES_MAX (UINT64_C(1) << 48) /* of a file: any more is taken for so much */
+
 enum {
     MS_PER_SECOND = 1000,
     /* Voice, as recorders and messengers code it: so few bytes a second that the length is
@@ -25,7 +27,7 @@ static uint64_t at_rate(uint64_t bytes, uint64_t bytes_per_second)
 }
 
 /* RIFF: bytes a second at offset 28 of a file whose first chunk is its format. */
-static uint64_t wav_ms(struct strv file)
+static uint64_t wav_ms(struct strv file, uint64_t bytes)
 {
     const unsigned char *p = (const unsigned char *)file.p;
     uint64_t rate;
@@ -33,7 +35,7 @@ static uint64_t wav_ms(struct strv file)
     if (file.n < WAV_HEAD || memcmp(p, "RIFF", 4) != 0 || memcmp(p + 8, "WAVEfmt ", 8) != 0)
         return 0;
     rate = le32(p + 28);
-    return rate > 0 ? at_rate(file.n - WAV_HEAD, rate) : 0;
+    return rate > 0 ? at_rate(bytes - WAV_HEAD, rate) : 0;
 }
 
 /* RFC 9639 8.2: 20 bits of sample rate and 36 of samples, in the block that comes first. */
@@ -51,7 +53,7 @@ static uint64_t flac_ms(struct strv file)
 }
 
 /* The rate of the first frame of layer III, behind a tag where there is one. */
-static uint64_t mp3_ms(struct strv file)
+static uint64_t mp3_ms(struct strv file, uint64_t bytes)
 {
     static const uint16_t KBITS[2][16] = {
         {0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0},
@@ -65,17 +67,26 @@ static uint64_t mp3_ms(struct strv file)
     if (at + 4 > file.n || p[at] != 0xff || (p[at + 1] & 0xe6) != 0xe2)
         return 0;
     kbits = KBITS[(p[at + 1] & 0x18) == 0x18 ? 0 : 1][p[at + 2] >> 4];
-    return kbits > 0 ? at_rate(file.n - at, kbits * 125) : 0;
+    return kbits > 0 ? at_rate(bytes - at, kbits * 125) : 0;
+}
+
+uint64_t audio_part_ms(struct strv head, uint64_t bytes)
+{
+    uint64_t ms;
+
+    if (bytes < head.n) /* no file is shorter than its beginning */
+        bytes = head.n;
+    if (bytes > AUDIO_BYTES_MAX)
+        bytes = AUDIO_BYTES_MAX;
+    if (head.n == 0)
+        return 0;
+    ms = wav_ms(head, bytes);
+    ms = ms ? ms : flac_ms(head);
+    ms = ms ? ms : mp3_ms(head, bytes);
+    return ms ? ms : at_rate(bytes, OTHER_BYTES_PER_SECOND);
 }
 
 uint64_t audio_length_ms(struct strv file)
 {
-    uint64_t ms;
-
-    if (file.n == 0)
-        return 0;
-    ms = wav_ms(file);
-    ms = ms ? ms : flac_ms(file);
-    ms = ms ? ms : mp3_ms(file);
-    return ms ? ms : at_rate(file.n, OTHER_BYTES_PER_SECOND);
+    return audio_part_ms(file, file.n);
 }

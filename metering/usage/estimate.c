@@ -51,6 +51,13 @@ static uint64_t heard_tokens(const struct request_facts *facts)
     return times(divide_up(facts->audio_ms, MS_PER_SECOND), HEARD_TOKENS);
 }
 
+/* Charged by its length alone, not by tokens too. */
+static bool has_no_tokens(const struct request_facts *facts)
+{
+    return facts->films || facts->guards ||
+           (facts->embeds && (facts->speaks || facts->listens));
+}
+
 bool estimate_units(const struct request_facts *facts, struct usage *out)
 {
     *out = (struct usage){.has = 0};
@@ -217,9 +224,11 @@ static enum usage_source estimate_media(const struct request_facts *facts,
                                         const struct estimate_factors *factors,
                                         struct usage *out)
 {
+    if (facts->audio_is_guess) /* what was reserved tells nothing of what was heard */
+        return USAGE_NONE;
     (void)estimate_units(facts, out);
-    if (facts->films || facts->guards)
-        return USAGE_ESTIMATED;
+    if (has_no_tokens(facts))
+        return out->has != 0 ? USAGE_ESTIMATED : USAGE_NONE;
     if (facts->draws) {
         /* Those that came, where all came. */
         if (seen->end == TAP_END_COMPLETE)

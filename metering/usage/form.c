@@ -15,6 +15,7 @@ enum {
     PARTS_MAX_N = 4096,
     PART_HEAD_MAX = 8 << 10,
     REQUEST_CHOICES_MAX = 1 << 20,
+    CHANNELS_MAX = 5, /* that ElevenLabs takes apart */
 };
 
 struct part {
@@ -146,7 +147,26 @@ static enum rc next_part(struct form *f, struct part *out)
 struct fields {
     struct request_facts *facts;
     bool has_model, has_stream;
+    struct strv model_id; /* ElevenLabs */
+    uint64_t channels;    /* charged each */
 };
+
+/* Fields that cost something of their own, and no answer tells how much: ElevenLabs. */
+static bool is_extra(const struct part *part)
+{
+    static const struct strv NAMES[] = {{"keyterms", 8},
+                                        {"entity_detection", 16},
+                                        {"entity_redaction", 16},
+                                        {"transcript_edit", 15},
+                                        {"detect_speaker_roles", 20}};
+
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
+        if (strv_eq(part->name, NAMES[i]))
+            return part->value.n > 0 && !strv_eq_nocase(part->value, STRV("false")) &&
+                   !strv_eq(part->value, STRV("null"));
+    }
+    return false;
+}
 
 static bool on_model(struct fields *f, struct strv value)
 {
@@ -188,6 +208,15 @@ static bool on_field(struct fields *f, const struct part *part)
     } else if (strv_eq_nocase(part->name, STRV("model")) ||
                strv_eq_nocase(part->name, STRV("stream"))) {
         return false; /* some servers match names without case */
+    } else if (strv_eq(part->name, STRV("model_id"))) {
+        if (f->model_id.n > 0 || part->value.n == 0 ||
+            part->value.n > REQUEST_MODEL_MAX_BYTES || !utf8_is_printable(part->value))
+            return false;
+        f->model_id = part->value;
+    } else if (strv_eq(part->name, STRV("use_multi_channel"))) {
+        f->channels = strv_eq_nocase(part->value, STRV("true")) ? CHANNELS_MAX : 1;
+    } else if (is_extra(part)) {
+        facts->has_extras = true;
     } else if (strv_eq(part->name, STRV("n"))) {
         if (strv_parse_u64(part->value, REQUEST_CHOICES_MAX, &n) && n > facts->choices)
             facts->choices = n;
@@ -222,7 +251,7 @@ enum rc protocol_scan_form(const struct protocol *p, const struct route *route,
                            struct strv content_type, struct strv body,
                            struct request_facts *out)
 {
-    struct fields fields = {.facts = out};
+    struct fields fields = {.facts = out, .channels = 1};
     struct form form;
     enum rc rc = RC_BAD;
 
@@ -234,8 +263,13 @@ enum rc protocol_scan_form(const struct protocol *p, const struct route *route,
         rc = read_fields(&form, &fields);
     if (rc == RC_OK && route->path_model.n > 0)
         rc = request_path_model(out, route->path_model);
-    if (rc == RC_OK)
+    if (rc == RC_OK && out->model.n == 0)
+        out->model = fields.model_id;
+    if (rc == RC_OK) {
         request_conclude_video(out);
+        out->audio_ms *= fields.channels; /* a file is no longer than USAGE_MAX_COUNT */
+        rc = request_conclude_sound(out, route);
+    }
     if (rc != RC_OK)
         memset(out, 0, sizeof(*out));
     return rc;

@@ -62,6 +62,24 @@ static const struct protocol PROTOCOLS[] = {
      .prefixes = "",
      .usage_unasked = true},
     {.name = "ollama", BEARER, .shape = SHAPE_OLLAMA, .tables = ENTRIES_OLLAMA, .prefixes = ""},
+    {.name = "elevenlabs",
+     .credential_header = "xi-api-key",
+     .credential_prefix = "",
+     .shape = SHAPE_ELEVENLABS,
+     .tables = ENTRIES_ELEVENLABS,
+     .prefixes = ""},
+    {.name = "deepgram",
+     .credential_header = "authorization",
+     .credential_prefix = "Token ",
+     .shape = SHAPE_DEEPGRAM,
+     .tables = ENTRIES_DEEPGRAM,
+     .prefixes = ""},
+    {.name = "assemblyai",
+     .credential_header = "authorization",
+     .credential_prefix = "",
+     .shape = SHAPE_ASSEMBLYAI,
+     .tables = ENTRIES_ASSEMBLYAI,
+     .prefixes = ""},
     {.name = "raw", BEARER, .shape = SHAPE_OPENAI, .prefixes = ""},
 };
 
@@ -134,9 +152,16 @@ static enum error_shape dialect_shape(const struct protocol *p, enum dialect dia
     case DIALECT_CONVERSE:
     case DIALECT_INVOKE:
     case DIALECT_GUARD:
+    case DIALECT_CREDITS:
+    case DIALECT_SCRIBE:
+    case DIALECT_DEEPGRAM:
+    case DIALECT_AURA:
+    case DIALECT_ASSEMBLYAI:
         break;
     case DIALECT_OPENAI:
-        return p->shape == SHAPE_MISTRAL && !stream ? SHAPE_MISTRAL : SHAPE_OPENAI;
+        return (p->shape == SHAPE_MISTRAL || p->shape == SHAPE_ASSEMBLYAI) && !stream
+                   ? p->shape
+                   : SHAPE_OPENAI;
     case DIALECT_RESPONSES:
         return stream ? SHAPE_RESPONSES : SHAPE_OPENAI;
     case DIALECT_AGENTS: /* whose events are named, and hold an error as Anthropic's do */

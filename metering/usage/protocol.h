@@ -50,6 +50,7 @@ struct route {
     bool is_session;     /* of an agent that runs by itself: answers tell what it took in all */
     bool is_unnamed;     /* answers that are fetched do not name the model */
     bool openai_path; /* the path is of the provider's OpenAI-compatible form */
+    struct strv query; /* where that says what elsewhere the body does; else empty */
 };
 
 /* NULL where there is no protocol of that name. */
@@ -145,6 +146,9 @@ struct request_facts {
     uint64_t characters;
     uint64_t video_ms;             /* 0: not said */
     uint64_t audio_ms;             /* as far as the file tells its length, else by its size */
+    bool audio_is_guess;           /* nobody tells: audio_ms is what the table reserves */
+    bool has_extras;               /* it asks for more than its model's own price covers */
+    struct strv sound; /* the file of sound that it names, by the last part of its address */
     struct strv size, quality;     /* of images and videos; empty: not said */
     char size_text[24];            /* holds it where the body has two numbers */
     struct strv input_file;        /* of a batch: the file of its requests; empty: none */
@@ -182,6 +186,7 @@ enum upload_kind {
     UPLOAD_FILE,   /* in one piece; the answer's id is the file's */
     UPLOAD_PART,   /* a piece of what the path names */
     UPLOAD_JOINED, /* what the path names is a file now; the answer has the file's id */
+    UPLOAD_SOUND,  /* sound that another request will name by the address in the answer */
 };
 enum upload_kind protocol_upload_kind(const struct route *route);
 
@@ -197,6 +202,14 @@ enum rc protocol_path_facts(const struct route *route, struct request_facts *out
 enum rc protocol_scan_form(const struct protocol *p, const struct route *route,
                            struct strv content_type, struct strv body,
                            struct request_facts *out) RC_MUST;
+/*
+ * The same of a body that is sound itself: all else stands in the path and its query.  RC_BAD
+ * where that is no request.
+ */
+enum rc protocol_scan_sound(const struct route *route, struct strv body,
+                            struct request_facts *out) RC_MUST;
+/* Bodies of that type are sound there. */
+bool protocol_is_sound(const struct route *route, struct strv content_type);
 /* The value of a Content-Type that is such a form. */
 bool protocol_is_form(struct strv content_type);
 

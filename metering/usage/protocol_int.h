@@ -24,6 +24,11 @@ enum dialect {
     DIALECT_AGENTS,  /* OpenAI's */
     DIALECT_GUARD,   /* Bedrock's guardrails by themselves */
     DIALECT_DASHSCOPE, /* Alibaba's own */
+    DIALECT_CREDITS, /* ElevenLabs: a field of the head tells what was charged */
+    DIALECT_SCRIBE,  /* ElevenLabs: transcripts */
+    DIALECT_DEEPGRAM,
+    DIALECT_AURA, /* Deepgram's speech, of which the head tells */
+    DIALECT_ASSEMBLYAI,
 };
 
 enum {
@@ -56,6 +61,7 @@ enum {
     ENTRY_DUPLEX = 1 << 27,   /* both sides speak at once: the request is no document */
     ENTRY_DREAM = 1 << 28,    /* of a session that names its model as any call does */
     ENTRY_UNNAMED = 1 << 29,  /* what tells of the work later does not name its model */
+    ENTRY_QUERY = 1 << 30,    /* model and options stand in the query, the body may be sound */
     ENTRY_BY_NAME = 1 << 23,  /* answers come in pages of any order: known by requests' names */
 };
 
@@ -66,7 +72,9 @@ struct entry {
     const char *pattern; /* segments after prefixes and version; "*" is one segment, "{model}"
                             one that names the model and may be encoded */
     enum dialect dialect;
-    unsigned flags; /* ENTRY_... */
+    unsigned flags;    /* ENTRY_... */
+    const char *model; /* of a request that names none; NULL: it has none */
+    uint32_t most_ms;  /* reserved for sound whose length nobody tells; 0: none */
 };
 
 /* Tables of endpoints (route_table.c), as bits; a path is looked for in their order. */
@@ -80,6 +88,9 @@ enum {
     ENTRIES_OLLAMA = 64,
     ENTRIES_BEDROCK = 128,
     ENTRIES_AGENTS = 256, /* OpenAI's own, which no other that speaks like it has */
+    ENTRIES_ELEVENLABS = 512,
+    ENTRIES_DEEPGRAM = 1024,
+    ENTRIES_ASSEMBLYAI = 2048,
 };
 
 /* The shape of errors. */
@@ -94,6 +105,9 @@ enum error_shape {
     SHAPE_MISTRAL,
     SHAPE_OLLAMA,
     SHAPE_DASHSCOPE,
+    SHAPE_ELEVENLABS,
+    SHAPE_DEEPGRAM,
+    SHAPE_ASSEMBLYAI,
 };
 
 struct protocol {
@@ -118,6 +132,12 @@ const struct entry *entry_of(const struct endpoint *endpoint);
 void request_set_kind(struct request_facts *f, const struct entry *entry);
 /* How long a video is to be, as the request spells it ("8", "8.5"); what is none is nothing. */
 void request_set_seconds(struct request_facts *f, struct strv text);
+/*
+ * What the path, its query and the table say of a request beside its body: the model where that
+ * names none, what is charged beside it, and how much is reserved for sound whose length nobody
+ * tells.  RC_BAD where the query could be read in more than one way.
+ */
+enum rc request_conclude_sound(struct request_facts *f, const struct route *route) RC_MUST;
 /* The model of a video whose request names none. */
 void request_conclude_video(struct request_facts *f);
 /* The model that the path names, decoded; RC_BAD where it cannot be. */

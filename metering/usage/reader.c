@@ -48,6 +48,16 @@ const struct reader *reader_find(const struct route *route)
         return &READER_GUARD;
     case DIALECT_DASHSCOPE:
         return &READER_DASHSCOPE;
+    case DIALECT_CREDITS:
+        return &READER_CREDITS;
+    case DIALECT_SCRIBE:
+        return &READER_SCRIBE;
+    case DIALECT_DEEPGRAM:
+        return &READER_DEEPGRAM;
+    case DIALECT_AURA:
+        return &READER_AURA;
+    case DIALECT_ASSEMBLYAI:
+        return &READER_ASSEMBLYAI;
     }
     return NULL;
 }
@@ -336,7 +346,7 @@ static const struct {
     {RAW_VIDEO_MS, USAGE_VIDEO_MS, true},
     {RAW_PAGES, USAGE_PAGES, true},            {RAW_SEARCH_UNITS, USAGE_SEARCH_UNITS, true},
     {RAW_IN_IMAGES, USAGE_INPUT_IMAGES, true}, {RAW_ATTACHMENT, USAGE_ATTACHMENT, false},
-    {RAW_SESSION_MS, USAGE_SESSION_MS, true},
+    {RAW_SESSION_MS, USAGE_SESSION_MS, true},  {RAW_CHARACTERS, USAGE_CHARACTERS, true},
 };
 
 void usage_set_units(struct usage *u, const struct raw_counts *c)

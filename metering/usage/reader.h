@@ -46,7 +46,8 @@
     X(RAW_OUT_VIDEO)                                                                           \
     X(RAW_IN_IMAGES)                                                                           \
     X(RAW_ATTACHMENT)                                                                          \
-    X(RAW_SESSION_MS)
+    X(RAW_SESSION_MS)                                                                          \
+    X(RAW_CHARACTERS)
 
 enum raw_count {
 #define RAW_ID(id) id,
@@ -54,6 +55,8 @@ enum raw_count {
 #undef RAW_ID
         RAW_COUNT
 };
+
+_Static_assert((int)RAW_COUNT <= 32, "a bit each");
 
 struct raw_counts {
     uint64_t n[RAW_COUNT];
@@ -140,6 +143,7 @@ struct reader {
     const struct reader_header *headers; /* of answers that are no errors */
     size_t n_headers;
     void (*end_headers)(struct reading *r); /* some of them were there */
+    bool head_says_all; /* nothing of a body is read */
     bool has_terminator; /* a stream without its last event broke off, however well it ended */
     /* Each ends on a NULL word. */
     const struct reader_word *finishes; /* any other word: TAP_END_COMPLETE */
@@ -267,6 +271,11 @@ extern const struct reader READER_SESSION;
 extern const struct reader READER_AGENTS;
 extern const struct reader READER_GUARD;
 extern const struct reader READER_DASHSCOPE;
+extern const struct reader READER_CREDITS;
+extern const struct reader READER_SCRIBE;
+extern const struct reader READER_DEEPGRAM;
+extern const struct reader READER_AURA;
+extern const struct reader READER_ASSEMBLYAI;
 
 /* Takes a count from a scalar; null leaves it as it was. */
 void reading_count(struct raw_counts *counts, enum raw_count id, const struct jscan_event *e);

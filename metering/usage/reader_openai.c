@@ -358,6 +358,21 @@ static void on_search_context(struct reading *r, const struct jscan_event *e)
     (void)reading_text(e, r->result.search_ctx, sizeof(r->result.search_ctx));
 }
 
+/* Voyage charges images and videos by the pixel, and counts so many as a token of its total. */
+static void on_pixels(struct reading *r, const struct jscan_event *e)
+{
+    enum { IMAGE_PIXELS_PER_TOKEN = 560, VIDEO_PIXELS_PER_TOKEN = 1120 };
+    enum raw_count id = e->node == N_IMAGE_PIXELS ? RAW_IN_IMAGE : RAW_IN_VIDEO;
+    struct raw_counts pixels = {.odd = false};
+
+    reading_count(&pixels, id, e);
+    r->counts.odd = r->counts.odd || pixels.odd;
+    if (raw_has(&pixels, id))
+        raw_set(&r->counts, id,
+                pixels.n[id] / (id == RAW_IN_IMAGE ? (uint64_t)IMAGE_PIXELS_PER_TOKEN
+                                                   : (uint64_t)VIDEO_PIXELS_PER_TOKEN));
+}
+
 static fact_fn *const FACTS[N_RAW] = {
     [N_MODEL] = fact_model,
     [N_TIER] = fact_tier,
@@ -379,6 +394,8 @@ static fact_fn *const FACTS[N_RAW] = {
     [N_COST_TOTAL] = fact_cost,
     [N_TICKS] = on_ticks,
     [N_SECONDS] = fact_seconds,
+    [N_IMAGE_PIXELS] = on_pixels,
+    [N_VIDEO_PIXELS] = on_pixels,
     [N_REASONING_MODE] = on_mode,
     [N_DURATION] = on_duration,
     [N_TIMED_INPUT] = on_timed,

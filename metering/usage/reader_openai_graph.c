@@ -151,6 +151,8 @@ static const struct jscan_edge USAGE_EDGES[] = {
     JSCAN_EDGE("cost_in_usd_ticks", N_TICKS),
     JSCAN_EDGE("service_tier", N_TIER),
     JSCAN_EDGE("seconds", N_SECONDS),
+    JSCAN_EDGE("image_pixels", N_IMAGE_PIXELS), /* Voyage */
+    JSCAN_EDGE("video_pixels", N_VIDEO_PIXELS),
     JSCAN_EDGE("prompt_audio_seconds", N_SECONDS),
     JSCAN_EDGE("pages_processed", N_RAW + RAW_PAGES),
     JSCAN_EDGE("search_units", N_RAW + RAW_SEARCH_UNITS),
@@ -238,6 +240,8 @@ const struct jscan_node OPENAI_NODES[N_COUNT] = {
     [N_COST] = {JSCAN_EDGES(COST_EDGES), 0, 0, JSCAN_WANT},
     [N_COST_TOTAL] = {.flags = JSCAN_WANT},
     [N_TICKS] = {.flags = JSCAN_WANT},
+    [N_IMAGE_PIXELS] = {.flags = JSCAN_WANT},
+    [N_VIDEO_PIXELS] = {.flags = JSCAN_WANT},
     [N_SECONDS] = {.flags = JSCAN_WANT},
     [N_DURATION] = {.flags = JSCAN_WANT},
     [N_TIMINGS] = {JSCAN_EDGES(TIMINGS_EDGES), 0, 0, 0},

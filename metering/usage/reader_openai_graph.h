@@ -88,6 +88,8 @@ enum openai_node {
     N_STATE_ALL,
     N_STATE_LEFT,
     N_REJECTED,
+    N_IMAGE_PIXELS,
+    N_VIDEO_PIXELS,
     N_RAW, /* and RAW_COUNT - 1 more */
     N_SIDE_RAW = N_RAW + RAW_COUNT,
     N_COUNT = N_SIDE_RAW + RAW_COUNT,

@@ -83,8 +83,14 @@ static void on_id(struct reading *r, const struct jscan_event *e)
 
 static void on_status(struct reading *r, const struct jscan_event *e)
 {
-    r->result.pending = reading_is(e, "starting") || reading_is(e, "processing");
-    r->error = r->error || reading_is(e, "failed");
+    r->result.pending =
+        reading_is(e, "starting") || reading_is(e, "processing") || reading_is(e, "queued");
+    r->error = r->error || reading_is(e, "failed") || reading_is(e, "error");
+}
+
+static void on_rough(struct reading *r, const struct jscan_event *e)
+{
+    r->result.is_rough = r->result.is_rough || e->type == JSCAN_TRUE || e->type == JSCAN_STRING;
 }
 
 fact_fn *const READER_TABLE_FACTS[NODE_RAW] = {
@@ -93,6 +99,7 @@ fact_fn *const READER_TABLE_FACTS[NODE_RAW] = {
     [NODE_DONE] = on_done,         [NODE_WHOLE_TEXT] = on_whole_text,
     [NODE_COST] = fact_cost,       [NODE_ID] = on_id,
     [NODE_STATUS] = on_status,     [NODE_SECONDS] = fact_seconds,
+    [NODE_ROUGH] = on_rough,
 };
 
 void reader_table_on_event(void *arg, const struct jscan_event *e)

@@ -28,6 +28,7 @@ enum reader_node {
     NODE_SECONDS,    /* of audio */
     NODE_ID,         /* of an answer that can be fetched again */
     NODE_STATUS,     /* of work that goes on after the answer */
+    NODE_ROUGH,      /* true, or an item: what the counts and rates here do not tell costs extra */
     NODE_OWN,
     NODE_OWN_MAX = NODE_OWN + 24,
     NODE_RAW = NODE_OWN_MAX, /* and RAW_COUNT - 1 more */
@@ -42,6 +43,7 @@ enum reader_node {
     [NODE_COST] = {.flags = JSCAN_WANT}, [NODE_SECONDS] = {.flags = JSCAN_WANT},               \
     [NODE_TEXT] = {NULL, 0, NODE_TEXT, NODE_TEXT, JSCAN_COUNT},                                \
     [NODE_ID] = {.flags = JSCAN_WANT}, [NODE_STATUS] = {.flags = JSCAN_WANT},                  \
+    [NODE_ROUGH] = {.item = NODE_ROUGH, .flags = JSCAN_WANT},                                  \
     [NODE_WHOLE_TEXT] = {NULL, 0, 0, NODE_WHOLE_TEXT, JSCAN_WANT | JSCAN_COUNT},               \
     [NODE_INPUT_ITEM] = {.flags = JSCAN_ENTER}, RAW_COUNTS(READER_TABLE_RAW)
 #define READER_TABLE_RAW(id) [NODE_RAW + (id)] = {.flags = JSCAN_WANT},

@@ -186,6 +186,29 @@ static void write_cohere_event(struct jsonw *w, struct strv message)
     jsonw_end(w);
 }
 
+static void write_elevenlabs(struct jsonw *w, enum refusal r, struct strv message,
+                             struct strv request_id)
+{
+    jsonw_key(w, STRV("detail"));
+    jsonw_object(w);
+    member(w, STRV("type"), strv_z(CLASS[r].anthropic));
+    member(w, STRV("code"), strv_z(refusal_code(r)));
+    member(w, STRV("status"), strv_z(refusal_code(r)));
+    member(w, STRV("message"), message);
+    if (request_id.n > 0)
+        member(w, STRV("request_id"), request_id);
+    jsonw_end(w);
+}
+
+static void write_deepgram(struct jsonw *w, enum refusal r, struct strv message,
+                           struct strv request_id)
+{
+    member(w, STRV("err_code"), strv_z(refusal_code(r)));
+    member(w, STRV("err_msg"), message);
+    if (request_id.n > 0)
+        member(w, STRV("request_id"), request_id);
+}
+
 void refusal_write(struct jsonw *w, enum error_shape shape, enum refusal r, struct strv message,
                    struct strv request_id, int64_t retry_ms)
 {
@@ -226,6 +249,16 @@ void refusal_write(struct jsonw *w, enum error_shape shape, enum refusal r, stru
         member(w, STRV("message"), message);
         if (request_id.n > 0)
             member(w, STRV("request_id"), request_id);
+        break;
+    case SHAPE_ELEVENLABS:
+        write_elevenlabs(w, r, message, request_id);
+        break;
+    case SHAPE_DEEPGRAM:
+        write_deepgram(w, r, message, request_id);
+        break;
+    case SHAPE_ASSEMBLYAI:
+        member(w, STRV("error"), message);
+        member(w, STRV("code"), strv_z(refusal_code(r)));
         break;
     }
     jsonw_end(w);

@@ -191,6 +191,33 @@ static void on_prompt(struct request_reading *r, const struct jscan_event *e)
     }
 }
 
+/* Of several the longest, whichever the provider takes. */
+static void on_spoken(struct request_reading *r, const struct jscan_event *e)
+{
+    struct strv text = strv_make(r->body.p + e->begin, (size_t)(e->end - e->begin));
+
+    if (e->type == JSCAN_STRING && text.n > r->spoken.n)
+        r->spoken = text;
+}
+
+static void on_sound(struct request_reading *r, const struct jscan_event *e)
+{
+    struct strv address = word_of(e);
+    const char *slash = address.n > 0 ? memrchr(address.p, '/', address.n) : NULL;
+
+    if (slash != NULL)
+        r->facts->sound = strv_skip(address, (size_t)(slash - address.p) + 1);
+}
+
+static void on_length(struct request_reading *r, const struct jscan_event *e)
+{
+    uint64_t ms;
+
+    if (e->type == JSCAN_NUMBER && jscan_count(e->text, &ms) == JSCAN_COUNT_OK &&
+        ms > r->facts->audio_ms)
+        r->facts->audio_ms = ms;
+}
+
 static void on_source(struct request_reading *r, const struct jscan_event *e)
 {
     if (e->what == JSCAN_AT_ENTER) {
@@ -390,9 +417,17 @@ static void on_other(struct request_reading *r, const struct jscan_event *e)
     f->others[f->n_others++] = (struct request_other){
         .text = e->text,
         .escaped = e->escaped,
-        .kind = e->node == N_MODELS      ? OTHER_INSTEAD
+        .kind = e->node == N_MODELS || e->node == N_LISTENERS ? OTHER_INSTEAD
                 : e->node == N_FALLBACKS ? OTHER_AFTER
                                          : OTHER_TOOL};
+}
+
+static void on_listener(struct request_reading *r, const struct jscan_event *e)
+{
+    if (r->model_id.n == 0)
+        r->model_id = word_of(e);
+    else
+        on_other(r, e);
 }
 
 bool protocol_other_model(const struct request_other *other, char text[REQUEST_MODEL_MAX_BYTES],
@@ -525,6 +560,10 @@ static void (*const FACTS[N_COUNT])(struct request_reading *r, const struct jsca
     [N_ENTERPRISE] = on_enterprise,
     [N_ANNOTATION] = on_annotation,
     [N_SPEED] = on_speed,
+    [N_SPOKEN] = on_spoken,
+    [N_SOUND] = on_sound,
+    [N_LENGTH] = on_length,
+    [N_LISTENERS] = on_listener,
     [N_SEARCHES] = on_searches,
     [N_TOOL_USES] = on_tool_bound,
     [N_TOOL_CALLS] = on_tool_bound,

@@ -132,7 +132,9 @@ enum upload_kind protocol_upload_kind(const struct route *route)
         return UPLOAD_JOINED;
     if (flags & ENTRY_PART)
         return UPLOAD_PART;
-    return flags & ENTRY_FILE ? UPLOAD_FILE : UPLOAD_NONE;
+    if (flags & ENTRY_FILE)
+        return flags & ENTRY_AUDIO ? UPLOAD_SOUND : UPLOAD_FILE;
+    return UPLOAD_NONE;
 }
 
 enum rc protocol_path_facts(const struct route *route, struct request_facts *out)
@@ -226,8 +228,9 @@ void request_conclude(struct request_reading *r, const struct protocol *p,
         f->service_tier = STRV("fast");
     if (f->searches > 0 && r->tool_calls > f->searches)
         f->searches = r->tool_calls;
-    if (f->speaks)
-        f->characters = count_characters(r->spoken);
+    if (f->speaks) /* a dialogue's lines are many: their bytes are more than its characters */
+        f->characters = r->spoken.n > 0 ? count_characters(r->spoken) : f->text_bytes;
+    r->bad = request_conclude_sound(f, route) != RC_OK || r->bad;
     if (f->draws && f->size.n == 0 && r->sides[0] > 0 && r->sides[1] > 0) {
         (void)snprintf(f->size_text, sizeof(f->size_text), "%ux%u", r->sides[0], r->sides[1]);
         f->size = strv_z(f->size_text);

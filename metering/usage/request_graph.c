@@ -17,7 +17,7 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("tools", N_TOOLS),
     JSCAN_EDGE("functions", N_TOOLS),
     JSCAN_EDGE("response_format", N_TEXT),
-    JSCAN_EDGE("text", N_TEXT),
+    JSCAN_EDGE("text", N_SPOKEN),
     JSCAN_EDGE("requests", N_REQUESTS),
     JSCAN_EDGE("max_tokens", N_CAP),
     JSCAN_EDGE("max_completion_tokens", N_CAP),
@@ -91,6 +91,12 @@ static const struct jscan_edge ROOT_EDGES[] = {
     /* videos */
     JSCAN_EDGE("seconds", N_SECONDS),
     JSCAN_EDGE("duration", N_SECONDS),
+    /* who speak and listen: AssemblyAI, ElevenLabs */
+    JSCAN_EDGE("audio_url", N_SOUND),
+    JSCAN_EDGE("speech_model", N_MODEL_ID),
+    JSCAN_EDGE("speech_models", N_LISTENERS),
+    JSCAN_EDGE("voice_description", N_PROMPT),
+    JSCAN_EDGE("music_length_ms", N_LENGTH),
     /* what a search is to take in: Perplexity, OpenAI */
     JSCAN_EDGE("web_search_options", N_SEARCH_OPTIONS),
     /* what documents are to be read with: Mistral */
@@ -251,6 +257,10 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_SPEND] = {JSCAN_EDGES(SPEND_EDGES), 0, 0, 0},
     [N_MODEL_OF] = {.flags = JSCAN_WANT | JSCAN_ENTER},
     [N_SPEED] = {.flags = JSCAN_WANT},
+    [N_SPOKEN] = {NULL, 0, N_TEXT, N_TEXT, JSCAN_WANT | JSCAN_COUNT},
+    [N_SOUND] = {.flags = JSCAN_WANT},
+    [N_LENGTH] = {.flags = JSCAN_WANT},
+    [N_LISTENERS] = {.item = N_LISTENERS, .flags = JSCAN_WANT},
     [N_SEARCHES] = {.flags = JSCAN_ENTER},
     [N_TOOL_USES] = {.flags = JSCAN_WANT},
     [N_TOOL_CALLS] = {.flags = JSCAN_WANT},

@@ -73,6 +73,10 @@ enum request_node {
     N_SPEND,
     N_MODEL_OF, /* where a model is an object */
     N_SPEED, /* from here on any may stand twice */
+    N_SPOKEN,   /* text that may be spoken, or an object of options */
+    N_SOUND,    /* the address of sound */
+    N_LENGTH,   /* of music, in milliseconds */
+    N_LISTENERS, /* models, of which the first that can does the work */
     N_SEARCHES,
     N_TOOL_USES,
     N_TOOL_CALLS,

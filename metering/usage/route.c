@@ -205,6 +205,10 @@ static const struct entry *find_table(unsigned tables, struct strv method,
         if (tables & ROUTE_TABLES[i].bit)
             found = find_entry(&ROUTE_TABLES[i].list, method, path, from);
     }
+    for (size_t i = 0; i < ROUTE_VOICES_N && found == NULL; i++) {
+        if (tables & ROUTE_VOICES[i].bit)
+            found = find_entry(&ROUTE_VOICES[i].list, method, path, from);
+    }
     return found;
 }
 
@@ -306,7 +310,6 @@ void protocol_route(const struct protocol *p, struct strv method, struct strv pa
     const struct entry *found = NULL;
     struct path parts;
 
-    (void)query; /* no protocol so far says anything there that the path does not */
     *out = (struct route){.endpoint = NULL};
     /* Azure takes "//openai/...", which clients of its SDKs send whose endpoint ends in "/". */
     while (p->deployments && strv_starts(path, STRV("//")))
@@ -321,5 +324,7 @@ void protocol_route(const struct protocol *p, struct strv method, struct strv pa
     }
     out->path_stream = (found->flags & ENTRY_STREAM) != 0;
     out->is_duplex = (found->flags & ENTRY_DUPLEX) != 0;
+    if (found->flags & ENTRY_QUERY)
+        out->query = query;
     out->endpoint = &found->endpoint;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/usage/protocol_int.h"
 
 struct known {
     const struct protocol *protocol;
@@ -48,7 +49,8 @@ static void keep(struct route_memo *memo, const struct protocol *p, struct strv 
     struct known *k;
 
     if (path.n > ROUTE_MEMO_PATH_BYTES || method.n > ROUTE_MEMO_METHOD_BYTES ||
-        route->path_model.n > 0 || route->region.n > 0 || route->path_id.n > 0)
+        route->path_model.n > 0 || route->region.n > 0 || route->path_id.n > 0 ||
+        (entry_of(route->endpoint)->flags & ENTRY_QUERY) != 0)
         return;
     if (memo->n < ROUTE_MEMO_MAX) {
         k = &memo->at[memo->n++];

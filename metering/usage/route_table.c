@@ -6,36 +6,6 @@
 
 #include "metering/usage/live.h"
 
-#define METERED(name, method, pattern, dialect, flags)                                         \
-    {                                                                                          \
-        {name, ENDPOINT_METERED}, method, pattern, dialect, flags                              \
-    }
-#define FETCHED(name, method, pattern, dialect, flags)                                         \
-    {                                                                                          \
-        {name, ENDPOINT_FETCHED}, method, pattern, dialect, flags                              \
-    }
-#define FREE(name, method, pattern)                                                            \
-    {                                                                                          \
-        {name, ENDPOINT_FREE}, method, pattern, DIALECT_NONE, 0                                \
-    }
-/* Free as well; answers have addresses of the provider in them. */
-#define LINKED(name, method, pattern, dialect)                                                 \
-    {                                                                                          \
-        {name, ENDPOINT_FREE}, method, pattern, dialect, ENTRY_LINKS                           \
-    }
-#define UNTOLD(name, method, pattern)                                                          \
-    {                                                                                          \
-        {name, ENDPOINT_UNTOLD}, method, pattern, DIALECT_NONE, 0                              \
-    }
-#define UNKNOWN(name, method, pattern)                                                         \
-    {                                                                                          \
-        {name, ENDPOINT_UNKNOWN}, method, pattern, DIALECT_NONE, 0                             \
-    }
-#define SOCKET(name, method, pattern, dialect)                                                 \
-    {                                                                                          \
-        {name, ENDPOINT_SOCKET}, method, pattern, dialect, 0                                   \
-    }
-
 static const struct entry OPENAI[] = {
     METERED("chat.completions", "POST", "chat/completions", DIALECT_OPENAI, ENTRY_EDIT),
     METERED("chat.completions", "POST", "models/chat/completions", DIALECT_OPENAI, ENTRY_EDIT),
@@ -60,7 +30,9 @@ static const struct entry OPENAI[] = {
     METERED("score", "POST", "score", DIALECT_OPENAI, ENTRY_EMBEDS),
     METERED("pooling", "POST", "pooling", DIALECT_OPENAI, ENTRY_EMBEDS),
     METERED("classify", "POST", "classify", DIALECT_OPENAI, ENTRY_EMBEDS),
-    METERED("embeddings", "POST", "multimodalembeddings", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("embeddings", "POST", "multimodalembeddings", DIALECT_OPENAI, ENTRY_EMBEDS), /* Voyage */
+    METERED("embeddings", "POST", "contextualizedembeddings", DIALECT_OPENAI, ENTRY_EMBEDS),
+    METERED("embeddings", "POST", "multi-vector", DIALECT_OPENAI, ENTRY_EMBEDS), /* Jina */
     METERED("batches", "POST", "batches", DIALECT_OPENAI, ENTRY_LATER | ENTRY_REQUESTS),
     FETCHED("batches.fetched", "GET", "batches/*", DIALECT_OPENAI, ENTRY_JOB | ENTRY_BATCH),
     /* xAI: requests are added to a batch, and results come in pages */
@@ -483,11 +455,6 @@ static const struct entry LIVE_CALLS[] = {
     METERED("realtime.transcription", "", "", DIALECT_RESPONSES, 0),
     METERED("live", "", "", DIALECT_GEMINI, 0),
 };
-
-#define LIST(array)                                                                            \
-    {                                                                                          \
-        (array), sizeof(array) / sizeof((array)[0])                                            \
-    }
 
 const struct route_list ROUTE_GOOGLE = LIST(GOOGLE);
 const struct route_list ROUTE_GOOGLE_ANTHROPIC = LIST(GOOGLE_ANTHROPIC);

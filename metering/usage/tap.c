@@ -116,8 +116,12 @@ static void choose_mode(struct tap *tap, struct strv type)
     } else if (tap->path_stream && tap->entry->dialect == DIALECT_GEMINI && tap->status < 300) {
         result->framing = FRAMING_JSON_ARRAY;
     }
-    if (tap->reading.reader == NULL)
+    if (tap->reading.reader == NULL) {
         tap->mode = MODE_IGNORE;
+    } else if (tap->reading.reader->head_says_all) {
+        tap->mode = MODE_IGNORE;
+        result->framing = FRAMING_NONE;
+    }
 }
 
 /* What the head alone says of usage. */
@@ -417,6 +421,11 @@ static bool has_last_word(const struct tap *tap)
     case DIALECT_SESSION:
     case DIALECT_AGENTS:
     case DIALECT_GUARD:
+    case DIALECT_CREDITS:
+    case DIALECT_SCRIBE:
+    case DIALECT_DEEPGRAM:
+    case DIALECT_AURA:
+    case DIALECT_ASSEMBLYAI:
         break;
     }
     return false;

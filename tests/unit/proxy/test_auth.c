@@ -52,7 +52,10 @@ static void test_places(void **state)
         {"authorization: Bearer tg_first\n", "", CREDENTIALS_PROXY, AUTH_OK, "first"},
         {"Authorization: bearer   tg_first\n", "", CREDENTIALS_PROXY, AUTH_OK, "first"},
         {"Authorization: Token tg_first\n", "", CREDENTIALS_PROXY, AUTH_OK, "first"},
-        {"authorization: tg_first\n", "", CREDENTIALS_PROXY, AUTH_MISSING, NULL},
+        {"authorization: tg_first\n", "", CREDENTIALS_PROXY, AUTH_OK, "first"},
+        {"authorization: nobody\n", "", CREDENTIALS_PROXY, AUTH_UNKNOWN, NULL},
+        {"authorization: tg_first tg_first\n", "", CREDENTIALS_PROXY, AUTH_MISSING, NULL},
+        {"xi-api-key: tg_first\n", "", CREDENTIALS_PROXY, AUTH_OK, "first"},
         {"authorization: Basic tg_first\n", "", CREDENTIALS_PROXY, AUTH_MISSING, NULL},
         {"authorization: AWS4-HMAC-SHA256 Credential=tg_first/20260101/r/bedrock/aws4_request, "
          "SignedHeaders=host, Signature=00\n",

@@ -708,6 +708,13 @@ static void test_clouds(void **state)
         {"\"protocol\": \"azure-openai\", \"base_url\": \"https://h\", \"entra\": { "
          "\"tenant_id\": \"t\", \"client_id\": \"c\", \"client_secret\": \"s\" }",
          "authorization", "Bearer ", "", NULL},
+        {"\"protocol\": \"deepgram\", \"base_url\": \"https://h\"", "authorization", "Token ", "",
+         NULL},
+        {"\"protocol\": \"deepgram\", \"base_url\": \"https://h\", \"key_header\": "
+         "\"authorization\"",
+         "authorization", "Token ", "", NULL},
+        {"\"protocol\": \"raw\", \"base_url\": \"https://h\", \"key_header\": \"xi-api-key\"",
+         "xi-api-key", "", "", NULL},
         {"\"protocol\": \"vertex\", \"base_url\": \"https://h\", \"key_header\": "
          "\"x-goog-api-key\"",
          "x-goog-api-key", "", "", NULL},

@@ -83,6 +83,9 @@ static void test_every_shape(void **state)
         {"cohere", "message", NULL},
         {"mistral", "message", "code"},
         {"ollama", "error", NULL},
+        {"elevenlabs", "detail.message", "detail.code"},
+        {"deepgram", "err_msg", "err_code"},
+        {"assemblyai", "error", "code"},
         {"raw", "error.message", "error.code"},
     };
     char number[16];

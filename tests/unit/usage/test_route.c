@@ -8,7 +8,7 @@ static void test_names(void **state)
 {
     static const char *const NAMES[] = {"openai",       "anthropic", "gemini", "vertex",
                                         "azure-openai", "bedrock",   "cohere", "mistral",
-                                        "ollama",       "raw"};
+                                        "ollama",       "elevenlabs",   "deepgram",  "assemblyai", "raw"};
     size_t n = 0;
 
     (void)state;
@@ -32,7 +32,8 @@ static void test_credentials(void **state)
     } CASES[] = {
         {"openai", "authorization", "Bearer "}, {"anthropic", "x-api-key", ""},
         {"gemini", "x-goog-api-key", ""},       {"azure-openai", "api-key", ""},
-        {"raw", "authorization", "Bearer "},
+        {"elevenlabs", "xi-api-key", ""},       {"deepgram", "authorization", "Token "},
+        {"assemblyai", "authorization", ""},    {"raw", "authorization", "Bearer "},
     };
 
     (void)state;
@@ -300,6 +301,30 @@ static void test_routes(void **state)
         {"bedrock", "POST", "/async-invoke", M, "async-invoke", "", false},
         {"bedrock", "GET", "/async-invoke/a", F, "read", "", false},
         {"bedrock", "GET", "/foundation-models", F, "read", "", false},
+        {"elevenlabs", "POST", "/v1/text-to-speech/v0ice", M, "text-to-speech", "", false},
+        {"elevenlabs", "POST", "/v1/text-to-speech/v0ice/stream/with-timestamps", M,
+         "text-to-speech", "", false},
+        {"elevenlabs", "POST", "/v1/text-to-speech/v%2f/stream", U, "unknown", "", false},
+        {"elevenlabs", "GET", "/v1/text-to-speech/v/stream-input", U, "text-to-speech.connect",
+         "", false},
+        {"elevenlabs", "GET", "/v1/speech-to-text/transcripts/t", G, "speech-to-text.fetched",
+         "", false},
+        {"elevenlabs", "POST", "/v1/convai/agents/create", U, "unknown", "", false},
+        {"elevenlabs", "POST", "/v1/single-use-token/tts", U, "unknown", "", false},
+        {"elevenlabs", "GET", "/v1/voices", F, "read", "", false},
+        {"deepgram", "POST", "/v1/listen", M, "listen", "", false},
+        {"deepgram", "POST", "/v2/speak", M, "speak", "", false},
+        {"deepgram", "GET", "/v2/listen", U, "listen.connect", "", false},
+        {"deepgram", "POST", "/v1/auth/grant", U, "unknown", "", false},
+        {"deepgram", "POST", "/v1/projects/p/keys", U, "unknown", "", false},
+        {"assemblyai", "POST", "/v2/upload", G, "upload", "", false},
+        {"assemblyai", "POST", "/v2/transcript", M, "transcript", "", false},
+        {"assemblyai", "GET", "/v2/transcript/t", G, "transcript.fetched", "", false},
+        {"assemblyai", "GET", "/v2/transcript/t/srt", F, "read", "", false},
+        {"assemblyai", "GET", "/v2/transcript", F, "read", "", false},
+        {"assemblyai", "GET", "/v3/ws", U, "connect", "", false},
+        {"openai", "POST", "/v1/contextualizedembeddings", M, "embeddings", "", false},
+        {"openai", "POST", "/v1/multi-vector", M, "embeddings", "", false},
         {"raw", "POST", "/v1/chat/completions", U, "unknown", "", false},
         {"raw", "GET", "/anything", F, "read", "", false},
     };

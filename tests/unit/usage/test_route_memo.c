@@ -41,6 +41,7 @@ static const struct {
     {"gemini", "POST", "/v1beta/models/gemini-2.5-pro:streamGenerateContent", false},
     {"bedrock", "POST", "/model/m/converse", false},
     {"openai", "GET", "/v1/batches/batch_1", false},
+    {"deepgram", "POST", "/v1/listen", false}, /* nor does what is in a query */
     {"openai", "POST",
      "/v1/a-path-that-is-longer-than-any-that-is-kept-in-the-memory-of-routes", false},
     {"openai", "PROPPATCH", "/v1/chat/completions", false},

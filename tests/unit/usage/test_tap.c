@@ -54,6 +54,18 @@ static void append_body(const cJSON *vector, bool whole, struct buf *out)
     }
 }
 
+static struct strv header_of(void *arg, struct strv name)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(arg, "headers"))
+    {
+        if (strv_eq(name, strv_z(item->string)))
+            return strv_z(item->valuestring);
+    }
+    return STRV_NONE;
+}
+
 static struct tap *open_tap(const cJSON *vector, const char *coding)
 {
     const cJSON *status = cJSON_GetObjectItemCaseSensitive(vector, "status");
@@ -63,6 +75,8 @@ static struct tap *open_tap(const cJSON *vector, const char *coding)
         .content_type = strv_z(text_of(vector, "content_type")),
         .content_encoding = strv_z(coding),
         .request_id = STRV("req_42"),
+        .header = header_of,
+        .header_arg = (void *)(uintptr_t)vector, /* which is only read */
     };
     struct strv method = strv_z(text_of(vector, "method")); /* of what is fetched */
     struct route route;
@@ -175,6 +189,8 @@ static void check_result(const cJSON *vector, const struct tap_result *got)
     assert_int_equal(got->undecodable, is_true(vector, "undecodable"));
     assert_string_equal(ENDS[got->end], text_of(vector, "end"));
     assert_int_equal(got->said_nothing, is_true(vector, "said_nothing"));
+    if (cJSON_HasObjectItem(vector, "rough"))
+        assert_int_equal(got->is_rough, is_true(vector, "rough"));
     if (cJSON_HasObjectItem(vector, "pending"))
         assert_string_equal(got->pending ? got->work_id : "", text_of(vector, "pending"));
     if (cJSON_HasObjectItem(vector, "framing"))
