@@ -9,9 +9,10 @@
 #include "base/xalloc.h"
 #include "reports/report_int.h"
 
-/* What no column of spend is of. */
+/* What no column of spend, or of requests, is of. */
 enum {
     SPEND_SPARES = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS | LEDGER_SPARE_CEILING,
+    REQUESTS_SPARES = LEDGER_SPARE_FINE | LEDGER_SPARE_CEILING,
 };
 
 enum spend_column {
@@ -220,7 +221,7 @@ static enum rc ask_and_fill(struct run *run, bool requests)
     if (run->params->has_cohort)
         return run_refuses(run, "cohort", "it is a word of tasks");
     rc = run_sums(run,
-                  requests ? LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY
+                  requests ? LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY | REQUESTS_SPARES
                            : SPEND_SPARES,
                   &rows);
     if (rc != RC_OK)

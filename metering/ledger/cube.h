@@ -28,6 +28,8 @@ enum cube_kind {
     CUBE_USER,
     CUBE_TAGS,      /* team and set of free tags */
     CUBE_TEAM_USER, /* team and user: CUBE_BASIC alone */
+    CUBE_COSTS,     /* no sums: the requests in order of what they cost (below) */
+    CUBE_TIMES,     /* ... and of how long they took */
     CUBE_KINDS,
 };
 
@@ -35,18 +37,53 @@ enum {
     CUBE_ROWS_MAX = 1 << 16, /* of a day; with more there is no cube */
     CUBE_TEAM_USER_ROWS_MAX = 1 << 19,
     CUBE_BLOCKS_LEAST = 2,   /* blocks of columns; a day of fewer is read from them */
-    CUBE_NUMBERS = 256, /* numbers of columns: of sums_field, cost_min, cost_max, and keys */
+    CUBE_NUMBERS = 259, /* numbers of columns: of sums_field, cost_min, cost_max, and keys */
     CUBE_COST_MIN = 40,
     CUBE_COST_MAX = 41,
-    CUBE_KEY = 192, /* plus enum fact_number */
+    CUBE_RANKED = 190, /* of a day in order: how many rows its three lists have */
+    CUBE_RUN = 191,    /* ... and how many requests a run has */
+    CUBE_KEY = 192, /* plus enum fact_number, or the column of an amount */
     CUBE_NONE = -1, /* rows of a day that is not worth a cube */
 };
 
 /* What is in no cube by team and user, whose rows are nearly as many as the requests. */
 enum { CUBE_BASIC = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS | LEDGER_SPARE_CEILING };
 
+/*
+ * A day in order, of which percentiles are made: what has a cost (a place in the histogram), by
+ * bucket of it; or requests, by bucket of their milliseconds (cube_time_bucket).  Within a bucket
+ * by combination, then customer.  Its rows are three lists, each from a block of its own on:
+ *
+ *   requests: customer, and the cost, or milliseconds in the column of latencies;
+ *   runs of them of one bucket and combination: these, and how many;
+ *   for each bucket and customer: these, and how many.
+ *
+ * Buckets are stored plus one, as those of facts.  A day's n are the rows that its blocks have
+ * room for; how many each list has stands in the first block's column CUBE_RANKED.
+ */
+enum cube_list { RANKED_REQUESTS = 0, RANKED_COMBOS, RANKED_CUSTOMERS, RANKED_LISTS };
+enum {
+    CUBE_RANKED_MAX = 1 << 21, /* requests of a day; with more there is no such cube */
+    CUBE_TIME_BUCKETS = 16 + 28 * 16,
+};
+
+static inline bool cube_is_ranked(enum cube_kind kind)
+{
+    return kind == CUBE_COSTS || kind == CUBE_TIMES;
+}
+
+/* Bucket of milliseconds: each of its own below 16, then 16 an octave. */
+static inline unsigned cube_time_bucket(uint32_t ms)
+{
+    unsigned bits = ms < 16 ? 4 : 31 - (unsigned)__builtin_clz(ms);
+
+    return ms < 16 ? ms : 16 + (bits - 4) * 16 + (ms >> (bits - 4) & 15);
+}
+
 static inline int64_t cube_rows_max(enum cube_kind kind)
 {
+    if (cube_is_ranked(kind))
+        return (int64_t)RANKED_LISTS * CUBE_RANKED_MAX;
     return kind == CUBE_TEAM_USER ? CUBE_TEAM_USER_ROWS_MAX : CUBE_ROWS_MAX;
 }
 

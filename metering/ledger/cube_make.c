@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/ledger/rank_make.h"
 #include "metering/ledger/read_cube.h"
 
 enum {
@@ -31,6 +32,7 @@ struct cube_make {
     size_t n_slots;
     int64_t *team_combo; /* by id of a combination: the first one of the same team */
     size_t n_combos;
+    struct rank_make *rank; /* of a kind that is ranked; all of the above is empty then */
 };
 
 struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t through)
@@ -42,6 +44,10 @@ struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t throug
                             .from_us = day * rollup_width_us(LEVEL_DAY),
                             .to_us = (day + 1) * rollup_width_us(LEVEL_DAY),
                             .through = through};
+    if (cube_is_ranked(kind)) {
+        m->rank = rank_make_new(kind);
+        return m;
+    }
     m->n_slots = 2 * (size_t)cube_rows_max(kind);
     m->slots = xcalloc(m->n_slots, sizeof(*m->slots));
     m->sums = row_sums_new(kind == CUBE_TEAM_USER ? CUBE_BASIC : 0);
@@ -55,13 +61,16 @@ void cube_make_free(struct cube_make *m)
     free(m->keys);
     free(m->slots);
     free(m->team_combo);
+    rank_make_free(m->rank);
     row_sums_free(m->sums);
     free(m);
 }
 
 int64_t cube_make_rows(const struct cube_make *m)
 {
-    return m->is_too_many ? CUBE_NONE : (int64_t)m->n;
+    if (m->is_too_many)
+        return CUBE_NONE;
+    return m->rank ? rank_make_rows(m->rank) : (int64_t)m->n;
 }
 enum cube_kind cube_make_kind(const struct cube_make *m)
 {
@@ -145,6 +154,8 @@ static unsigned subject_column(enum cube_kind kind)
     case CUBE_TEAM_USER:
         return FACT_USER;
     case CUBE_TAGS:
+    case CUBE_COSTS:
+    case CUBE_TIMES:
     case CUBE_KINDS:
         break;
     }
@@ -189,6 +200,18 @@ static void choose_rows(struct cube_make *m, struct fact_pick *p)
 /* ---- blocks --------------------------------------------------------------------------------
  */
 
+static void take_block(struct cube_make *m, struct fact_pick *p)
+{
+    if (m->rank) {
+        m->is_too_many = !rank_make_take(m->rank, &p->facts, m->from_us, m->to_us);
+        return;
+    }
+    choose_rows(m, p);
+    p->answer->cap_rows = m->cap;
+    if (p->facts.rc == RC_OK && !m->is_too_many)
+        answer_add_block(p, m->sums);
+}
+
 enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned blocks,
                        bool *done, struct fail *fail)
 {
@@ -203,7 +226,8 @@ enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned bl
     if (rc != RC_OK)
         return rc;
     ledger_filter_init(&q.filter, m->from_us, m->to_us);
-    learn_teams(m, r);
+    if (!m->rank)
+        learn_teams(m, r);
     p = pick_open(&a, m->from_us, m->to_us, false, fail);
     if (!p)
         return fail->rc;
@@ -218,16 +242,15 @@ enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned bl
             *done = false;
             break;
         }
-        choose_rows(m, p);
-        a.cap_rows = m->cap;
-        if (p->facts.rc == RC_OK && !m->is_too_many)
-            answer_add_block(p, m->sums);
+        take_block(m, p);
         m->after = block;
     }
     rc = p->facts.rc;
     if (rc != RC_OK)
         *fail = p->facts.fail;
     pick_close(p);
+    if (rc == RC_OK && *done && m->rank && !m->is_too_many)
+        rank_make_order(m->rank);
     return rc;
 }
 
@@ -348,17 +371,23 @@ static enum rc give_block(struct giving *g, struct fail *fail)
 
 enum rc cube_make_columns(struct cube_make *m, cube_column_fn *fn, void *arg, struct fail *fail)
 {
-    struct giving *g = xcalloc(1, sizeof(*g));
-    uint32_t *order = xcalloc(m->n + 1, sizeof(*order));
+    struct giving *g;
+    uint32_t *order;
     enum rc rc = RC_OK;
 
+    if (m->is_too_many)
+        return RC_OK;
+    if (m->rank)
+        return rank_make_columns(m->rank, fn, arg, fail);
+    g = xcalloc(1, sizeof(*g));
+    order = xcalloc(m->n + 1, sizeof(*order));
     *g = (struct giving){.m = m, .fn = fn, .arg = arg};
     buf_init(&g->bytes, COLUMN_BYTES);
     for (size_t i = 0; i < m->n; i++)
         order[i] = (uint32_t)i;
     if (m->n)
         qsort_r(order, m->n, sizeof(*order), compare_keys, m);
-    for (size_t from = 0; rc == RC_OK && !m->is_too_many && from < m->n; from += FACT_BLOCK) {
+    for (size_t from = 0; rc == RC_OK && from < m->n; from += FACT_BLOCK) {
         g->order = order + from;
         g->n = m->n - from < FACT_BLOCK ? m->n - from : FACT_BLOCK;
         rc = give_block(g, fail);

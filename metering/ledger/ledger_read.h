@@ -176,6 +176,11 @@ enum ledger_want {
      */
     LEDGER_SPARE_DETAILS = 512,
     LEDGER_SPARE_CEILING = 2048, /* cost_ceil_nano */
+    /*
+     * Of details and transport all but errors, retries, the least and the most cost, and
+     * latency_us: what `requests` does not show.
+     */
+    LEDGER_SPARE_FINE = 4096,
     LEDGER_SPARE =
         LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS,
     /* requests, unpriced and cost are all that is looked at. */

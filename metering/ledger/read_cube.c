@@ -120,6 +120,8 @@ static bool knows(enum cube_kind kind, const struct ledger_field *f,
         return f->id == FIELD_TEAM || f->id == FIELD_TAG;
     case CUBE_TEAM_USER:
         return f->id == FIELD_TEAM || f->id == FIELD_USER;
+    case CUBE_COSTS:
+    case CUBE_TIMES:
     case CUBE_KINDS:
         break;
     }
@@ -129,7 +131,7 @@ static bool knows(enum cube_kind kind, const struct ledger_field *f,
 /* Whether the kind has all of what the answer wants. */
 static bool has_wanted(enum cube_kind kind, unsigned want)
 {
-    const unsigned any = LEDGER_WANT_REQUESTS | LEDGER_COST_ALONE;
+    const unsigned any = LEDGER_WANT_REQUESTS | LEDGER_COST_ALONE | LEDGER_SPARE_FINE;
     /* Rollups have the histograms of what they tell apart, and requests those of all else. */
     const unsigned ranks =
         LEDGER_WANT_HISTOGRAM | LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY;
@@ -148,7 +150,8 @@ enum rc answer_cube_kind(const struct answer *a, enum cube_kind *out, struct fai
     if (!a->can_use_facts || q->filter.by_start)
         return RC_OK;
     for (kind = 0; kind < CUBE_KINDS; kind++) {
-        bool is = has_wanted((enum cube_kind)kind, a->want);
+        bool is = !cube_is_ranked((enum cube_kind)kind) &&
+                  has_wanted((enum cube_kind)kind, a->want);
 
         for (size_t i = 0; is && i < q->n_by; i++)
             is = knows((enum cube_kind)kind, &q->by[i], NULL);
@@ -161,7 +164,7 @@ enum rc answer_cube_kind(const struct answer *a, enum cube_kind *out, struct fai
     return kind < CUBE_KINDS ? cubes_look(a->reader, fail) : RC_OK;
 }
 
-static bool is_usable(const struct answer *a, const struct cube_place *c)
+bool cube_is_usable(const struct answer *a, const struct cube_place *c)
 {
     int64_t from_us = c->day * rollup_width_us(LEVEL_DAY);
     int64_t period = answer_period_at(a, from_us);
@@ -175,7 +178,7 @@ bool answer_has_cube(const struct answer *a, int64_t day)
     const struct cube_place *c =
         a->cube_kind < CUBE_KINDS ? cube_find(&a->reader->cubes, a->cube_kind, day) : NULL;
 
-    return c && is_usable(a, c);
+    return c && cube_is_usable(a, c);
 }
 
 /* ---- adding
@@ -384,7 +387,7 @@ void answer_each_cube(struct fact_pick *p, enum cube_kind kind, int64_t from_us,
         const struct cube_place *c = &x->days[kind][i];
 
         if (c->day < rollup_bucket(LEVEL_DAY, from_us) || c->day * day_us < from_us ||
-            c->day >= rollup_bucket(LEVEL_DAY, to_us) || !is_usable(p->answer, c))
+            c->day >= rollup_bucket(LEVEL_DAY, to_us) || !cube_is_usable(p->answer, c))
             continue;
         pick_leave_out(p, c);
         each_block(p, c, fn, arg);

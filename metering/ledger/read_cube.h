@@ -16,6 +16,8 @@ const struct cube_place *cube_find(const struct cube_index *x, enum cube_kind ki
 /* The kind that answers the question as far as it goes; CUBE_KINDS: none does. */
 enum rc answer_cube_kind(const struct answer *a, enum cube_kind *out,
                          struct fail *fail) RC_MUST;
+/* Whether a day that has a cube is still kept, and lies within one of the answer's periods. */
+bool cube_is_usable(const struct answer *a, const struct cube_place *c);
 /* Whether the answer has a cube for the day of UTC that lies in one of its periods. */
 bool answer_has_cube(const struct answer *a, int64_t day);
 /*

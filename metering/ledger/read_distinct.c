@@ -76,9 +76,11 @@ static void add_members(struct distinct *d, struct fact_pick *p, const int64_t *
 {
     struct facts *f = &p->facts;
 
+    struct members *m = NULL;
+    int32_t row = PICK_NONE; /* whose members m are */
+
     for (size_t i = 0; subject && i < f->n; i++) {
         int64_t id = subject[i];
-        struct members *m;
         uint64_t bit;
 
         if (p->row[i] == PICK_NONE || id == 0)
@@ -87,7 +89,10 @@ static void add_members(struct distinct *d, struct fact_pick *p, const int64_t *
             f->rc = read_damaged(&f->fail);
             return;
         }
-        m = members_of(d, p->row[i]);
+        if (p->row[i] != row) {
+            row = p->row[i];
+            m = members_of(d, row);
+        }
         if (!m)
             return;
         bit = UINT64_C(1) << id % 64;
@@ -386,8 +391,7 @@ enum rc ledger_read_distinct(struct ledger_reader *r, const struct ledger_questi
 
     ASSERT(r->in_view && q->grain == PERIOD_TOTAL && q->n_by < LEDGER_GROUP_MAX);
     *fail = (struct fail){0};
-    /* Customers are few, and most days of theirs are added up. */
-    if (field->id == FIELD_USER && !q->filter.by_start)
+    if ((field->id == FIELD_USER || field->id == FIELD_CUSTOMER) && !q->filter.by_start)
         rc = from_columns(r, q, field, &done, fn, arg, fail);
     return rc != RC_OK || done ? rc : from_sums(r, q, field, fn, arg, fail);
 }

@@ -250,6 +250,15 @@ static void damaged(struct facts *f)
     f->rc = read_damaged(&f->fail);
 }
 
+void facts_put_number(struct facts *f, unsigned column, const int64_t *values)
+{
+    (void)has_got(f, column);
+    f->zero[column / 64] &= ~(UINT64_C(1) << column % 64);
+    if (!f->number[column])
+        f->number[column] = xcalloc(FACT_BLOCK, sizeof(int64_t));
+    memcpy(f->number[column], values, f->n * sizeof(*values));
+}
+
 const int64_t *facts_number(struct facts *f, unsigned column)
 {
     const struct fact_block *tail = f->reader->facts.tail;

@@ -12,205 +12,7 @@
 #include "base/check.h"
 #include "base/xalloc.h"
 
-enum { PAIRS_FIRST = 1024, DIRECT_MAX = 1 << 18, CLASS_KEY_BYTES = 64 << 10 };
-
-/* ---- fields --------------------------------------------------------------------------- */
-
-unsigned pick_column(const struct ledger_field *field)
-{
-    if (field->id == FIELD_CUSTOMER)
-        return FACT_CUSTOMER;
-    if (field->id == FIELD_USER)
-        return FACT_USER;
-    if (field->id == FIELD_TASK || field->id == FIELD_TASK_OUTCOME)
-        return FACT_TASK;
-    if (field->id == FIELD_TOKEN_BAND)
-        return FACT_BAND;
-    if (field->id == FIELD_REPEAT || field->id == FIELD_CACHEABLE)
-        return FACT_FLAGS;
-    return FACT_TAGSET;
-}
-
-bool pick_knows(const struct ledger_field *field)
-{
-    return field->id != FIELD_PROMPT;
-}
-
-enum rc pick_value(struct ledger_reader *r, const struct ledger_field *field, int64_t raw,
-                   struct strv *out, struct fail *fail)
-{
-    struct line line = {.customer = raw, .user = raw, .task = raw, .tagset = raw};
-
-    *out = STRV("");
-    if (field->id == FIELD_TOKEN_BAND) {
-        if (raw < 0 || raw >= LEDGER_BANDS)
-            return read_damaged(fail);
-        *out = strv_z(ledger_band_name((unsigned)raw));
-        return RC_OK;
-    }
-    if (field->id == FIELD_REPEAT || field->id == FIELD_CACHEABLE) {
-        int64_t flag = field->id == FIELD_REPEAT ? FACT_IS_REPEAT : FACT_IS_CACHEABLE;
-
-        *out = raw & flag ? STRV("yes") : STRV("no");
-        return RC_OK;
-    }
-    return line_value(r, &line, NULL, field, out, fail);
-}
-
-void pick_field_init(struct pick_field *f, const struct ledger_field *field,
-                     const struct ledger_condition *condition)
-{
-    *f = (struct pick_field){
-        .field = *field, .condition = condition, .column = pick_column(field)};
-    dict_init(&f->texts);
-}
-
-void pick_field_release(struct pick_field *f)
-{
-    free(f->known);
-    dict_release(&f->texts);
-}
-
-/* Room for a value, which a damaged file may make anything. */
-static enum rc make_room(struct pick_field *f, int64_t raw, struct fail *fail)
-{
-    size_t cap = f->cap ? f->cap : 256;
-
-    if (raw < 0)
-        return read_damaged(fail);
-    if (raw >= READ_TEXTS_MAX) {
-        *fail = (struct fail){.rc = RC_LIMIT, .doing = "hold that many texts of the ledger"};
-        return RC_LIMIT;
-    }
-    if ((size_t)raw < f->cap)
-        return RC_OK;
-    while (cap <= (size_t)raw)
-        cap *= 2;
-    f->known = xrealloc(f->known, cap * sizeof(*f->known));
-    memset(f->known + f->cap, 0xff, (cap - f->cap) * sizeof(*f->known));
-    f->cap = cap;
-    return RC_OK;
-}
-
-enum rc pick_holds(struct ledger_reader *r, struct pick_field *f, int64_t raw, bool *holds,
-                   struct fail *fail)
-{
-    enum rc rc = make_room(f, raw, fail);
-    struct strv text;
-
-    *holds = false;
-    if (rc != RC_OK)
-        return rc;
-    if (f->known[raw] < 0) {
-        rc = pick_value(r, &f->field, raw, &text, fail);
-        if (rc != RC_OK)
-            return rc;
-        f->known[raw] = condition_holds(f->condition, text);
-    }
-    *holds = f->known[raw] != 0;
-    return RC_OK;
-}
-
-/* Words stand once in their table; other texts may have several numbers. */
-static enum rc number_of(struct ledger_reader *r, struct pick_field *f, int64_t raw,
-                         uint32_t *out, struct fail *fail)
-{
-    const int64_t *at;
-    struct strv text;
-    enum rc rc;
-
-    if (f->column == FACT_CUSTOMER || f->column == FACT_USER) {
-        *out = (uint32_t)raw;
-        return raw >= 0 && raw < READ_TEXTS_MAX ? RC_OK : read_damaged(fail);
-    }
-    rc = make_room(f, raw, fail);
-    if (rc == RC_OK && f->known[raw] < 0) {
-        rc = pick_value(r, &f->field, raw, &text, fail);
-        if (rc != RC_OK)
-            return rc;
-        at = dict_get(&f->texts, text);
-        f->known[raw] = at ? (int32_t)*at : (int32_t)f->texts.n;
-        if (!at)
-            dict_put(&f->texts, text, f->known[raw]);
-    }
-    if (rc == RC_OK)
-        *out = (uint32_t)f->known[raw];
-    return rc;
-}
-
-/* ---- pairs ---------------------------------------------------------------------------------
- */
-
-static size_t place_of(const struct pick_pairs *p, uint64_t key)
-{
-    /* Both halves must reach the bits that are taken: each is a small number. */
-    uint64_t mixed = (key ^ key >> 32) * UINT64_C(0x9e3779b97f4a7c15);
-    size_t at = (size_t)(mixed >> 32) & (p->cap - 1);
-
-    while (p->keys[at] != 0 && p->keys[at] != key)
-        at = (at + 1) & (p->cap - 1);
-    return at;
-}
-
-static void grow(struct pick_pairs *p)
-{
-    struct pick_pairs old = *p;
-
-    p->cap = old.cap ? old.cap * 2 : PAIRS_FIRST;
-    p->keys = xcalloc(p->cap, sizeof(*p->keys));
-    p->values = xcalloc(p->cap, sizeof(*p->values));
-    for (size_t i = 0; i < old.cap; i++) {
-        if (old.keys[i]) {
-            size_t at = place_of(p, old.keys[i]);
-
-            p->keys[at] = old.keys[i];
-            p->values[at] = old.values[i];
-        }
-    }
-    free(old.keys);
-    free(old.values);
-}
-
-static void grow_direct(struct pick_pairs *p, uint32_t a, uint32_t b)
-{
-    size_t was = p->cap_direct[a], cap = was ? was : PAIRS_FIRST;
-
-    while (cap <= b)
-        cap *= 2;
-    p->direct[a] = xrealloc(p->direct[a], cap * sizeof(*p->direct[a]));
-    memset(p->direct[a] + was, 0, (cap - was) * sizeof(*p->direct[a]));
-    p->cap_direct[a] = cap;
-}
-
-/* Halves are below 2^31, so that one more is not zero. */
-static uint32_t fold_new(struct pick_pairs *p, uint32_t a, uint32_t b)
-{
-    uint64_t key = ((uint64_t)a << 32 | b) + 1;
-    size_t at;
-
-    if (a < PICK_DIRECT && b < DIRECT_MAX) {
-        if (b >= p->cap_direct[a])
-            grow_direct(p, a, b);
-        if (p->direct[a][b] == 0)
-            p->direct[a][b] = (uint32_t)++p->n;
-        return p->direct[a][b] - 1;
-    }
-    if (2 * p->n >= p->cap)
-        grow(p);
-    at = place_of(p, key);
-    if (p->keys[at] == 0) {
-        p->keys[at] = key;
-        p->values[at] = (uint32_t)p->n++;
-    }
-    return p->values[at];
-}
-
-static inline uint32_t fold(struct pick_pairs *p, uint32_t a, uint32_t b)
-{
-    if (a < PICK_DIRECT && b < p->cap_direct[a] && p->direct[a][b] != 0)
-        return p->direct[a][b] - 1;
-    return fold_new(p, a, b);
-}
+enum { ROWS_FIRST = 1024, CLASS_KEY_BYTES = 64 << 10 };
 
 /* ---- combinations ---------------------------------------------------------------------------
  */
@@ -327,11 +129,11 @@ static void fold_field(struct fact_pick *p, struct pick_field *f, struct pick_pa
 
         if (p->row[i] == PICK_NONE)
             continue;
-        if (is_word && raw && raw[i] >= 0 && raw[i] < DIRECT_MAX && pairs->n < INT32_MAX) {
-            p->row[i] = (int32_t)fold(pairs, (uint32_t)p->row[i], (uint32_t)raw[i]);
+        if (is_word && raw && raw[i] >= 0 && raw[i] < PICK_DIRECT_MAX && pairs->n < INT32_MAX) {
+            p->row[i] = (int32_t)pick_fold(pairs, (uint32_t)p->row[i], (uint32_t)raw[i]);
             continue;
         }
-        rc = number_of(p->answer->reader, f, raw ? raw[i] : 0, &number, &p->facts.fail);
+        rc = pick_number(p->answer->reader, f, raw ? raw[i] : 0, &number, &p->facts.fail);
         if (rc == RC_OK && pairs->n >= INT32_MAX) {
             p->facts.fail =
                 (struct fail){.rc = RC_LIMIT, .doing = "answer with that many rows"};
@@ -341,7 +143,7 @@ static void fold_field(struct fact_pick *p, struct pick_field *f, struct pick_pa
             fail_with(p, rc);
             return;
         }
-        p->row[i] = (int32_t)fold(pairs, (uint32_t)p->row[i], number);
+        p->row[i] = (int32_t)pick_fold(pairs, (uint32_t)p->row[i], number);
     }
 }
 
@@ -449,7 +251,7 @@ static void pick_by_time(struct fact_pick *p)
         if ((f->by_start && (us < f->from_us || us >= f->to_us)) || !find_period(p, us))
             p->row[i] = PICK_NONE;
         else if (p->answer->n_periods > 1)
-            p->row[i] = (int32_t)fold(pairs, (uint32_t)p->period_at, (uint32_t)p->row[i]);
+            p->row[i] = (int32_t)pick_fold(pairs, (uint32_t)p->period_at, (uint32_t)p->row[i]);
     }
 }
 
@@ -461,7 +263,7 @@ static void fold_period(struct fact_pick *p)
         return;
     for (size_t i = 0; i < p->facts.n; i++) {
         if (p->row[i] != PICK_NONE)
-            p->row[i] = (int32_t)fold(pairs, (uint32_t)p->period_at, (uint32_t)p->row[i]);
+            p->row[i] = (int32_t)pick_fold(pairs, (uint32_t)p->period_at, (uint32_t)p->row[i]);
     }
 }
 
@@ -503,7 +305,7 @@ static enum rc row_of(struct fact_pick *p, size_t i, int64_t *row, struct fail *
 
 static void grow_rows(struct fact_pick *p, int32_t number)
 {
-    size_t cap = p->cap_rows ? p->cap_rows : PAIRS_FIRST;
+    size_t cap = p->cap_rows ? p->cap_rows : ROWS_FIRST;
 
     if ((size_t)number < p->cap_rows)
         return;
@@ -539,28 +341,119 @@ static void find_rows(struct fact_pick *p)
     }
 }
 
-/* Whether the combination of any row is asked for. */
-static bool any_is_picked(const struct fact_pick *p)
+/* All of the block are in the row of its first. */
+static void pick_alike(struct fact_pick *p)
 {
-    int32_t all = PICK_NONE;
+    int64_t row;
+    enum rc rc = row_of(p, 0, &row, &p->facts.fail);
 
+    if (rc != RC_OK) {
+        fail_with(p, rc);
+        return;
+    }
     for (size_t i = 0; i < p->facts.n; i++)
-        all &= p->row[i];
-    return all != PICK_NONE;
+        p->row[i] = row < 0 ? PICK_NONE : (int32_t)row;
+    p->n_picked = row < 0 ? 0 : p->facts.n;
+}
+
+/*
+ * The class of all combinations of the block at hand, where it is one, as it is in blocks of cubes
+ * mostly: their combinations need no look then.
+ */
+static bool is_of_one_class(struct fact_pick *p, int32_t *class)
+{
+    const int64_t *combo;
+    bool is_one = true;
+
+    *class = 0;
+    if (p->is_one_class)
+        return p->spares_combo || p->facts.place->is_cube;
+    if (!p->facts.place->is_cube)
+        return false;
+    combo = facts_number(&p->facts, FACT_COMBO);
+    for (size_t i = 0; combo && i < p->facts.n; i++)
+        is_one &= combo[i] == combo[0];
+    if (!combo || !is_one || (uint64_t)combo[0] >= p->n_combos || !p->combo_of[combo[0]])
+        return false;
+    *class = p->class_of[combo[0]];
+    return true;
+}
+
+/* Rows of requests of one class that are told apart by one word alone. */
+static bool is_of_one_word(const struct fact_pick *p)
+{
+    return p->n_where == 0 && p->n_fields == 1 && p->answer->q->n_by == 1 &&
+           p->answer->n_periods == 1 &&
+           (p->fields[0].column == FACT_CUSTOMER || p->fields[0].column == FACT_USER);
+}
+
+static bool make_room_for_word(struct fact_pick *p, int64_t word)
+{
+    size_t cap = p->cap_words ? p->cap_words : ROWS_FIRST;
+
+    if (word < 0 || word >= READ_TEXTS_MAX) {
+        fail_with(p, read_damaged(&p->facts.fail));
+        return false;
+    }
+    while (cap <= (size_t)word)
+        cap *= 2;
+    if (cap > p->cap_words) {
+        p->row_of_word = xrealloc(p->row_of_word, cap * sizeof(*p->row_of_word));
+        for (size_t i = p->cap_words; i < cap; i++)
+            p->row_of_word[i] = PICK_NEW;
+        p->cap_words = cap;
+    }
+    return true;
+}
+
+static void pick_by_word(struct fact_pick *p)
+{
+    const int64_t *word = facts_number(&p->facts, p->fields[0].column);
+
+    p->n_picked = 0;
+    for (size_t i = 0; p->facts.rc == RC_OK && i < p->facts.n; i++) {
+        int64_t at = word ? word[i] : 0;
+
+        if ((uint64_t)at >= p->cap_words && !make_room_for_word(p, at))
+            return;
+        if (p->row_of_word[at] == PICK_NEW) {
+            int64_t row;
+            enum rc rc = row_of(p, i, &row, &p->facts.fail);
+
+            if (rc != RC_OK) {
+                fail_with(p, rc);
+                return;
+            }
+            p->row_of_word[at] = row < 0 ? PICK_NONE : (int32_t)row;
+        }
+        p->row[i] = p->row_of_word[at];
+        p->n_picked += p->row[i] != PICK_NONE;
+    }
 }
 
 static void pick_block(struct fact_pick *p)
 {
-    bool is_of_one = is_of_one_period(p);
+    bool is_of_one = is_of_one_period(p), is_alike;
+    int32_t class;
 
-    /* Rows of cubes are added without a look at their combinations. */
-    if ((p->spares_combo || p->facts.place->is_cube) && p->is_one_class)
-        memset(p->row, 0, p->facts.n * sizeof(*p->row));
-    else
-        pick_by_combo(p);
-    if (p->facts.place->is_cube && !any_is_picked(p)) {
+    is_alike = is_of_one_class(p, &class);
+    if (is_alike && class == PICK_NONE) {
         p->n_picked = 0;
         return;
+    }
+    if (is_alike && is_of_one && is_of_one_word(p)) {
+        pick_by_word(p);
+        return;
+    }
+    if (is_alike && is_of_one && p->n_fields == 0 && p->facts.place->is_cube) {
+        pick_alike(p);
+        return;
+    }
+    if (is_alike) {
+        for (size_t i = 0; i < p->facts.n; i++)
+            p->row[i] = class;
+    } else {
+        pick_by_combo(p);
     }
     for (size_t k = 0; p->facts.rc == RC_OK && k < p->n_where; k++)
         pick_by_condition(p, &p->fields[k]);
@@ -627,7 +520,7 @@ static void know_any_task(struct fact_pick *p)
     for (size_t i = 0; i < p->n_where; i++) {
         struct pick_field *f = &p->fields[i];
 
-        if (f->field.id == FIELD_TASK && make_room(f, 1, &ignored) == RC_OK)
+        if (f->field.id == FIELD_TASK && pick_room(f, 1, &ignored) == RC_OK)
             f->known[1] = condition_holds(f->condition, STRV("any"));
     }
 }
@@ -679,6 +572,7 @@ void pick_close(struct fact_pick *p)
     free(p->class_of);
     free(p->combo_of);
     free(p->row_of);
+    free(p->row_of_word);
     free(p->left_out);
     free(p->marks);
     free(p);

@@ -9,7 +9,9 @@
 
 enum {
     PICK_NONE = -1,   /* the request is in no row */
+    PICK_NEW = -2,    /* not asked yet */
     PICK_DIRECT = 64, /* first numbers of pairs that are looked up without a hash */
+    PICK_DIRECT_MAX = 1 << 18, /* and second ones */
 };
 
 /* A field that is none of the combination: its column, and what is known of values there. */
@@ -47,6 +49,8 @@ struct fact_pick {
     struct pick_pairs pairs[LEDGER_GROUP_MAX + 1]; /* the last: with the period */
     int32_t *row_of; /* by the last number; PICK_NONE: not asked */
     size_t cap_rows;
+    int32_t *row_of_word; /* by the only field's value, where nothing else matters; or PICK_NEW */
+    size_t cap_words;
     struct answer_period period; /* found last, with its place */
     int64_t period_at;
 
@@ -90,5 +94,22 @@ enum rc pick_holds(struct ledger_reader *r, struct pick_field *f, int64_t raw, b
 void pick_field_init(struct pick_field *f, const struct ledger_field *field,
                      const struct ledger_condition *condition);
 void pick_field_release(struct pick_field *f);
+/* Room in f->known for a value, which a damaged file may make anything. */
+enum rc pick_room(struct pick_field *f, int64_t raw, struct fail *fail) RC_MUST;
+/*
+ * The number of the text of a column's value: one for each text. Words stand once in their table;
+ * other texts may have several values.
+ */
+enum rc pick_number(struct ledger_reader *r, struct pick_field *f, int64_t raw, uint32_t *out,
+                    struct fail *fail) RC_MUST;
+
+/* The number of a pair, both below 2^31: dense, in the order in which pairs are met. */
+uint32_t pick_fold_new(struct pick_pairs *p, uint32_t a, uint32_t b);
+static inline uint32_t pick_fold(struct pick_pairs *p, uint32_t a, uint32_t b)
+{
+    if (a < PICK_DIRECT && b < p->cap_direct[a] && p->direct[a][b] != 0)
+        return p->direct[a][b] - 1;
+    return pick_fold_new(p, a, b);
+}
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "base/xalloc.h"
 #include "metering/ledger/read_cube.h"
-#include "metering/ledger/read_latency.h"
+#include "metering/ledger/read_rank.h"
 #include "metering/ledger/wire.h"
 
 enum rc answer_can_use_facts(const struct answer *a, bool *can, struct fail *fail)
@@ -123,6 +123,8 @@ static void sum(struct adding *g, size_t offset, const unsigned char *is, const 
 static void count_each(struct adding *g, size_t offset, unsigned n, const unsigned char *value)
 {
     for (unsigned v = 0; v < n; v++) {
+        if (row_sums_spares(g->sums, offset + v * sizeof(uint64_t)))
+            continue;
         for (size_t i = 0; i < g->p->facts.n; i++)
             g->is->some[i] = g->is->is_request[i] & (value[i] == v);
         count(g, offset + v * sizeof(uint64_t), g->is->some);
@@ -389,22 +391,41 @@ void answer_add_block(struct fact_pick *p, struct row_sums *sums)
         add_bands(&g, bucket);
 }
 
-/* Of the days that cubes have added: histograms are in none. */
+static bool add_ranked(const struct fact_pick *p, const int64_t *bucket, const int64_t *n,
+                       void *arg)
+{
+    struct answer *a = arg;
+
+    for (size_t i = 0; i < p->facts.n; i++) {
+        if (bucket[i] > HISTOGRAM_BUCKETS)
+            return false;
+        if (p->row[i] != PICK_NONE)
+            a->rows[p->row[i]].histogram->n[bucket[i] - 1] += (uint64_t)n[i];
+    }
+    return true;
+}
+
+/* Of the days that cubes have added: histograms are in none of these, but in those in order. */
 static enum rc add_all_histograms(struct answer *a, int64_t from_us, int64_t to_us,
                                   struct fail *fail)
 {
     struct fact_pick *p = pick_open(a, from_us, to_us, true, fail);
+    bool has_ranks = false;
     enum rc rc;
 
     if (!p)
         return fail->rc;
-    while (pick_next(p)) {
+    rc = ranks_can(a, &has_ranks, fail);
+    if (rc == RC_OK && has_ranks)
+        ranks_count(p, CUBE_COSTS, from_us, to_us, add_ranked, a);
+    while (rc == RC_OK && p->facts.rc == RC_OK && pick_next(p)) {
         a->fact_rows += p->n_picked;
         add_histograms(p, facts_number(&p->facts, FACT_BUCKET));
     }
-    rc = p->facts.rc;
-    if (rc != RC_OK)
+    if (rc == RC_OK && p->facts.rc != RC_OK) {
+        rc = p->facts.rc;
         *fail = p->facts.fail;
+    }
     pick_close(p);
     return rc;
 }
@@ -445,98 +466,5 @@ enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us, struc
     a->has_histograms = apart;
     rc = answer_add_requests(a, from_us, to_us, fail);
     a->has_histograms = false;
-    return rc;
-}
-
-/* ---- costs
- * ------------------------------------------------------------------------------------ */
-
-/* By the column's bucket, which is 0 for those in no histogram: nobody wants these. */
-struct bucket_set {
-    uint64_t bits[(HISTOGRAM_BUCKETS + 1 + 63) / 64];
-};
-
-static void want_buckets(struct bucket_set *set, const uint16_t *wanted)
-{
-    for (unsigned k = 0; k < LEDGER_PERCENTILES; k++) {
-        if (wanted[k] > 0)
-            set->bits[wanted[k] / 64] |= UINT64_C(1) << wanted[k] % 64;
-    }
-}
-
-/* Of each row: its own and those of the total. */
-static struct bucket_set *wanted_sets(const uint16_t *wanted, size_t n_rows)
-{
-    struct bucket_set *sets = xcalloc(n_rows + 1, sizeof(*sets));
-
-    for (size_t i = 0; i < n_rows; i++) {
-        want_buckets(&sets[i], wanted + i * LEDGER_PERCENTILES);
-        want_buckets(&sets[i], wanted + n_rows * LEDGER_PERCENTILES);
-    }
-    return sets;
-}
-
-/* Places of the requests whose buckets are wanted; how many there are. */
-static size_t find_wanted(const struct fact_pick *p, const struct bucket_set *sets,
-                          const int64_t *bucket, uint16_t *at)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < p->facts.n; i++) {
-        uint64_t b = (uint64_t)bucket[i];
-        bool is = p->row[i] != PICK_NONE && b <= HISTOGRAM_BUCKETS;
-        const struct bucket_set *set = &sets[is ? p->row[i] : 0];
-
-        at[n] = (uint16_t)i;
-        b = is ? b : 0; /* nobody wants */
-        n += set->bits[b / 64] >> b % 64 & 1;
-    }
-    return n;
-}
-
-static enum rc each_cost(struct fact_pick *p, const struct bucket_set *sets,
-                         answer_cost_fn *fn, void *arg, struct fail *fail)
-{
-    const int64_t *bucket = facts_number(&p->facts, FACT_BUCKET);
-    const money_int *cost;
-    uint16_t at[FACT_BLOCK];
-    size_t n = bucket ? find_wanted(p, sets, bucket, at) : 0;
-    enum rc rc = RC_OK;
-
-    cost = n ? facts_amount(&p->facts, FACT_COST) : NULL;
-    for (size_t k = 0; k < n && rc == RC_OK && p->facts.rc == RC_OK; k++) {
-        size_t i = at[k];
-
-        rc = fn((size_t)p->row[i], (struct money){cost ? cost[i] : 0},
-                (unsigned)(bucket[i] - 1), arg, fail);
-    }
-    return rc;
-}
-
-enum rc answer_each_cost(struct answer *a, const uint16_t *wanted, struct latencies *latencies,
-                         int64_t from_us, int64_t to_us, answer_cost_fn *fn, void *arg,
-                         struct fail *fail)
-{
-    enum rc rc = read_kept(a->reader, &a->q->filter, from_us, to_us, fail);
-    struct fact_pick *p = rc == RC_OK ? pick_open(a, from_us, to_us, false, fail) : NULL;
-
-    struct bucket_set *sets;
-
-    if (!p)
-        return rc == RC_OK ? fail->rc : rc;
-    p->spares_combo = true;
-    sets = wanted_sets(wanted, a->n_rows);
-    while (rc == RC_OK && pick_next(p)) {
-        a->fact_rows += p->n_picked;
-        rc = each_cost(p, sets, fn, arg, fail);
-        if (rc == RC_OK && latencies)
-            rc = latencies_add_block(latencies, p, fail);
-    }
-    if (rc == RC_OK && p->facts.rc != RC_OK) {
-        rc = p->facts.rc;
-        *fail = p->facts.fail;
-    }
-    free(sets);
-    pick_close(p);
     return rc;
 }

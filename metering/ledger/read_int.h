@@ -319,8 +319,8 @@ enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us,
                             struct fail *fail) RC_MUST;
 /*
  * The row and cost of each request in whose bucket (plus one) a percentile of its row, or of
- * the total, is wanted: LEDGER_PERCENTILES a row, the total last.  latencies, where it is not
- * NULL, takes those of all requests in the same pass.
+ * the total, is wanted: LEDGER_PERCENTILES a row, the total last (read_fact_costs.c).  latencies,
+ * where it is not NULL, takes those of all requests in the same pass.
  */
 struct latencies;
 typedef enum rc answer_cost_fn(size_t row, struct money cost, unsigned bucket, void *arg,
@@ -328,5 +328,12 @@ typedef enum rc answer_cost_fn(size_t row, struct money cost, unsigned bucket, v
 enum rc answer_each_cost(struct answer *a, const uint16_t *wanted,
                          struct latencies *latencies, int64_t from_us, int64_t to_us,
                          answer_cost_fn *fn, void *arg, struct fail *fail) RC_MUST;
+
+/*
+ * read_rank_time.c: fills p95_latency_ms of rows and total from days whose requests stand in order
+ * (cube.h), and columns of the rest; *done false: there are no such days, or too many rows.
+ */
+enum rc answer_ranked_times(struct answer *a, int64_t from_us, int64_t to_us, bool *done,
+                            struct fail *fail) RC_MUST;
 
 #endif

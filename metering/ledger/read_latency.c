@@ -94,13 +94,6 @@ static void add_longer(struct counted *c, const uint32_t *ms, size_t n)
         c->longer[c->n_longer++] = ms[i];
 }
 
-static inline uint32_t to_ms(int64_t us)
-{
-    uint64_t whole = us > 0 ? (uint64_t)us / 1000 : 0;
-
-    return whole < UINT32_MAX ? (uint32_t)whole : UINT32_MAX;
-}
-
 static inline void add_counted(struct counted *c, uint32_t ms)
 {
     if (ms < COUNTED_MS)
@@ -111,7 +104,7 @@ static inline void add_counted(struct counted *c, uint32_t ms)
 
 static inline bool add(struct latencies *l, size_t row, int64_t us)
 {
-    uint32_t ms = to_ms(us);
+    uint32_t ms = latency_ms(us);
 
     if (l->counted) {
         add_counted(&l->counted[row], ms);
@@ -140,7 +133,7 @@ enum rc latencies_add_block(struct latencies *l, struct fact_pick *p, struct fai
         return RC_OK;
     for (size_t i = 0; l->counted && i < n; i++) {
         if (p->row[i] != PICK_NONE && !(attempt && attempt[i] < 0))
-            add_counted(&l->counted[p->row[i]], to_ms(us ? us[i] : 0));
+            add_counted(&l->counted[p->row[i]], latency_ms(us ? us[i] : 0));
     }
     for (size_t i = 0; !l->counted && i < n; i++) {
         if (p->row[i] == PICK_NONE || (attempt && attempt[i] < 0))
@@ -151,8 +144,7 @@ enum rc latencies_add_block(struct latencies *l, struct fact_pick *p, struct fai
     return RC_OK;
 }
 
-/* What would stand at place k (from 0; k < n) in order. */
-static uint32_t nth(const uint32_t *ms, size_t n, uint64_t k)
+uint32_t latency_nth(const uint32_t *ms, size_t n, uint64_t k)
 {
     unsigned shift = 0;
     uint32_t found = 0, most = 0; /* found: its digits above the one at hand */
@@ -184,7 +176,7 @@ static uint32_t nth_counted(const struct counted *c, uint64_t k)
             return ms;
         k -= c->of[ms];
     }
-    return nth(c->longer, c->n_longer, k);
+    return latency_nth(c->longer, c->n_longer, k);
 }
 
 static uint64_t counted_n(const struct counted *c)
@@ -260,7 +252,7 @@ static void set_few(const struct latencies *l, size_t i, struct ledger_row *row,
         return;
     for (size_t at = 0; at < n; at++)
         add_counted(total, ms[at]);
-    row->p95_latency_ms = n <= FEW ? nth_of_few(ms, n, k) : nth(ms, n, k);
+    row->p95_latency_ms = n <= FEW ? nth_of_few(ms, n, k) : latency_nth(ms, n, k);
 }
 
 /*

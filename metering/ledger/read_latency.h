@@ -8,6 +8,17 @@
 
 struct latencies;
 
+/* What would stand at place k (from 0; k < n) in order. */
+uint32_t latency_nth(const uint32_t *ms, size_t n, uint64_t k);
+
+/* Whole milliseconds, as they are shown. */
+static inline uint32_t latency_ms(int64_t us)
+{
+    uint64_t whole = us > 0 ? (uint64_t)us / 1000 : 0;
+
+    return whole < UINT32_MAX ? (uint32_t)whole : UINT32_MAX;
+}
+
 /*
  * For the rows that the answer has, and its total, whose requests are counted.  NULL where
  * they are more than LEDGER_LATENCIES_MAX: theirs stay unknown.

@@ -189,18 +189,22 @@ enum rc answer_percentiles(struct answer *a, struct fail *fail)
     struct picking g = {.answer = a,
                         .picks = xcalloc(n * LEDGER_PERCENTILES, sizeof(*g.picks))};
     int64_t from_us, to_us;
-    enum rc rc;
+    bool has_times = false;
+    enum rc rc = RC_OK;
 
+    filter_end_bounds(&a->q->filter, &from_us, &to_us);
     for (size_t i = 0; i < a->n_rows; i++)
         aim(a->rows[i].histogram, g.picks + i * LEDGER_PERCENTILES);
     aim(a->total.histogram, g.picks + a->n_rows * LEDGER_PERCENTILES);
-    if (a->q->want & LEDGER_WANT_LATENCY)
-        g.latencies = latencies_new(a);
     note_collecting(&g);
-    filter_end_bounds(&a->q->filter, &from_us, &to_us);
-    rc = a->can_use_facts ? collect_costs(&g, from_us, to_us, fail)
-                          : scan_lines(a->reader, &a->q->filter, from_us, to_us, LINES_BY_END,
-                                       collect, &g, fail);
+    if (a->q->want & LEDGER_WANT_LATENCY)
+        rc = answer_ranked_times(a, from_us, to_us, &has_times, fail);
+    if (a->q->want & LEDGER_WANT_LATENCY && !has_times)
+        g.latencies = latencies_new(a);
+    if (rc == RC_OK)
+        rc = a->can_use_facts ? collect_costs(&g, from_us, to_us, fail)
+                              : scan_lines(a->reader, &a->q->filter, from_us, to_us,
+                                           LINES_BY_END, collect, &g, fail);
     for (size_t i = 0; i < a->n_rows && rc == RC_OK; i++)
         rc = choose(&a->rows[i], g.picks + i * LEDGER_PERCENTILES, fail);
     if (rc == RC_OK)

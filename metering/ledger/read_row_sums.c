@@ -127,6 +127,11 @@ static bool is_part_spared(unsigned want, size_t offset)
 
     is_transport |= offset == offsetof(struct ledger_sums, provider_costs) ||
                     offset == offsetof(struct ledger_sums, provider_cost);
+    if (want & LEDGER_SPARE_FINE && (is_detail(offset) || is_transport) &&
+        offset != offsetof(struct ledger_sums, errors) &&
+        offset != offsetof(struct ledger_sums, retries) &&
+        offset != offsetof(struct ledger_sums, latency_us))
+        return true;
     return (is_tokens && want & LEDGER_SPARE_TOKENS) ||
            (want & LEDGER_SPARE_DETAILS && is_detail(offset)) ||
            (want & LEDGER_SPARE_CEILING &&

@@ -12,7 +12,25 @@
 /* Two days that are over, and enough of a third for a block that is all of it. */
 enum { DAYS = 3, DAY_RECORDS = 5500, CUBES = 2 * CUBE_KINDS, LATE = 300, WINDOWS = 24 };
 
-/* n records that end on the day, mostly. */
+/* Adds to the cost of r; of one that had no price: gives it one. */
+static void write_correction(struct journal *j, const struct record *r, uint64_t *seed)
+{
+    struct record c = *r;
+
+    for (int b = 0; b < UUID_BYTES; b++)
+        c.id.b[b] = (unsigned char)kit_random(seed);
+    c.is_correction = true;
+    c.corrects = r->id;
+    c.was_unpriced = r->price_status == PRICE_NONE;
+    c.price_status = PRICE_OK;
+    c.n_lines = 0;
+    c.cost.atto = c.list_cost.atto = (money_int)kit_below(seed, 1000000000) * 1000003;
+    c.reason = STRV("why");
+    c.corrected_by = STRV("who");
+    assert_int_equal(journal_end(j, &c), RC_OK);
+}
+
+/* n records that end on the day, mostly; every hundredth is corrected. */
 static void write_day(struct journal *j, struct ledger *l, int day, int n, uint64_t seed)
 {
     for (int i = 0; i < n; i++) {
@@ -22,6 +40,8 @@ static void write_day(struct journal *j, struct ledger *l, int day, int n, uint6
         r.is_repeat = i % 7 == 0;
         r.is_cacheable = i % 5 == 0;
         assert_int_equal(journal_end(j, &r), RC_OK);
+        if (i % 100 == 0)
+            write_correction(j, &r, &seed);
         if (i % 1000 == 0) {
             kit_flush(j);
             ledger_catch_up(l);
@@ -76,6 +96,8 @@ struct asked {
     bool from_cubes;
 };
 
+enum { RANKS = LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY };
+
 static const struct asked asked[] = {
     {{"team"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
     {{"team", "model", "outcome"}, NULL, {{0}}, 0, LEDGER_WANT_BANDS, PERIOD_DAY, true},
@@ -89,6 +111,17 @@ static const struct asked asked[] = {
     {{"customer"}, "model", {{"gpt*", 4}}, LEDGER_GLOB, 0, PERIOD_TOTAL, false},
     {{"customer"}, NULL, {{0}}, 0, LEDGER_WANT_PERCENTILES, PERIOD_TOTAL, true},
     {{"customer"}, NULL, {{0}}, 0, LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY, PERIOD_TOTAL, true},
+    {{NULL}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+    {{"team"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+    {{"team", "outcome"}, NULL, {{0}}, 0, RANKS, PERIOD_DAY, true},
+    {{"model"}, "team", {{"search", 6}}, LEDGER_NE, RANKS | LEDGER_SPARE_FINE, PERIOD_TOTAL, true},
+    {{"team"}, "customer", {{"acme", 4}}, LEDGER_EQ, RANKS, PERIOD_TOTAL, true},
+    {{"customer"}, "team", {{"search", 6}}, LEDGER_EQ, RANKS, PERIOD_DAY, true},
+    {{"customer", "model"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+    {{"feature"}, "customer", {{"", 0}}, LEDGER_NE, LEDGER_WANT_PERCENTILES | LEDGER_SPARE_FINE,
+     PERIOD_TOTAL, true},
+    {{"user"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+    {{"cell"}, NULL, {{0}}, 0, RANKS | LEDGER_SPARE_FINE, PERIOD_TOTAL, true},
     {{"user"}, NULL, {{0}}, 0, LEDGER_SPARE_TOKENS, PERIOD_TOTAL, true},
     {{"user"}, NULL, {{0}}, 0, LEDGER_SPARE_TRANSPORT, PERIOD_DAY, true},
     {{"user", "team"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, false},
@@ -157,6 +190,14 @@ static void forget_spared(struct ledger_sums *s, unsigned want)
         s->errors = s->retries = s->streams = s->repeats = s->cacheable = s->late_priced = 0;
         s->error_cost = s->repeat_cost = s->correction_cost = MONEY_ZERO;
         s->cost_min = s->cost_max = MONEY_ZERO;
+    }
+    if (want & LEDGER_SPARE_FINE) {
+        memset(s->by_outcome, 0, sizeof(s->by_outcome));
+        memset(s->reported, 0, sizeof(s->reported));
+        s->provider_costs = s->latency_max_us = s->first_bytes = s->first_byte_us = 0;
+        s->first_byte_max_us = s->bytes_in = s->bytes_out = 0;
+        s->streams = s->repeats = s->cacheable = s->late_priced = 0;
+        s->provider_cost = s->error_cost = s->repeat_cost = s->correction_cost = MONEY_ZERO;
     }
 }
 
@@ -411,6 +452,9 @@ static const char *const damages[] = {
     "DELETE FROM cube WHERE id=(SELECT min(id) FROM cube WHERE id>>44=32)",
     "UPDATE cube SET body=x'ff' WHERE id>>44=196",
     "UPDATE cube_day SET n=n-1",
+    "UPDATE cube SET body=x'ff' WHERE id>>44=190",
+    "DELETE FROM cube WHERE id>>44=191",
+    "UPDATE cube SET body=zeroblob(length(body)) WHERE id>>44 IN (205, 256)",
 };
 
 static void damage_is_named(void **state)
@@ -437,6 +481,51 @@ static void damage_is_named(void **state)
     }
 }
 
+/* Columns of days in order: each as it may not be, and questions that read them. */
+static void damaged_orders_are_no_answers(void **state)
+{
+    static const struct asked of[] = {
+        {{"team"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+        {{"customer"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+        {{"customer", "model"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+    };
+    static const char *const columns[] = {"190", "191", "195", "196", "201", "205", "256"};
+    static const char *const how[] = {
+        "UPDATE cube SET body=x'ff'", "UPDATE cube SET body=zeroblob(length(body))",
+        ("UPDATE cube SET body=cast(substr(body, 1, 1) || x'7fffffffffffffff' || substr(body, 10) "
+         "AS BLOB)"),
+        "DELETE FROM cube"};
+    size_t refused = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 7 * 4 * 3; i++) {
+        const struct asked *a = &of[i % 3];
+        struct ledger_reader *r;
+        struct ledger_rows rows;
+        struct ledger_question q;
+        struct fail fail;
+        char sql[400];
+        enum rc rc;
+
+        snprintf(sql, sizeof(sql),
+                 "%s WHERE id>>44=%s AND (id & 17592186044415) >= "
+                 "(SELECT min(first) FROM cube_day WHERE kind>=5 AND n>0)",
+                 how[i / 3 % 4], columns[i / 12]);
+        kit_sql(&shared, "CREATE TABLE c AS SELECT * FROM cube");
+        kit_sql(&shared, sql);
+        r = kit_read(&shared);
+        make_question(a, NULL, INT64_MIN, INT64_MAX, &q);
+        rc = ledger_read_sums(r, &q, &rows, &fail);
+        assert_true(rc == RC_OK || rc == RC_BAD || rc == RC_LIMIT);
+        if (rc == RC_OK)
+            ledger_rows_release(&rows);
+        refused += rc != RC_OK;
+        kit_read_end(r);
+        kit_sql(&shared, "DELETE FROM cube; INSERT INTO cube SELECT * FROM c; DROP TABLE c");
+    }
+    assert_true(refused > 7 * 4 * 3 / 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +533,7 @@ int main(void)
         cmocka_unit_test(ragged_ends_are_read_from_columns),
         cmocka_unit_test(windows_by_start_are_exact),
         cmocka_unit_test(what_comes_late_is_added),
+        cmocka_unit_test(damaged_orders_are_no_answers),
         cmocka_unit_test(damage_is_named),
         cmocka_unit_test(an_older_ledger_gets_cubes),
     };

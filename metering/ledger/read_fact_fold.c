@@ -1,0 +1,198 @@
+/*
+ * read_fact_fold.c - of read_fact_pick.h: values of fields as numbers, and two numbers as one.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "metering/ledger/read_fact_pick.h"
+
+enum { PAIRS_FIRST = 1024 };
+
+/* ---- fields --------------------------------------------------------------------------- */
+
+unsigned pick_column(const struct ledger_field *field)
+{
+    if (field->id == FIELD_CUSTOMER)
+        return FACT_CUSTOMER;
+    if (field->id == FIELD_USER)
+        return FACT_USER;
+    if (field->id == FIELD_TASK || field->id == FIELD_TASK_OUTCOME)
+        return FACT_TASK;
+    if (field->id == FIELD_TOKEN_BAND)
+        return FACT_BAND;
+    if (field->id == FIELD_REPEAT || field->id == FIELD_CACHEABLE)
+        return FACT_FLAGS;
+    return FACT_TAGSET;
+}
+
+bool pick_knows(const struct ledger_field *field)
+{
+    return field->id != FIELD_PROMPT;
+}
+
+enum rc pick_value(struct ledger_reader *r, const struct ledger_field *field, int64_t raw,
+                   struct strv *out, struct fail *fail)
+{
+    struct line line = {.customer = raw, .user = raw, .task = raw, .tagset = raw};
+
+    *out = STRV("");
+    if (field->id == FIELD_TOKEN_BAND) {
+        if (raw < 0 || raw >= LEDGER_BANDS)
+            return read_damaged(fail);
+        *out = strv_z(ledger_band_name((unsigned)raw));
+        return RC_OK;
+    }
+    if (field->id == FIELD_REPEAT || field->id == FIELD_CACHEABLE) {
+        int64_t flag = field->id == FIELD_REPEAT ? FACT_IS_REPEAT : FACT_IS_CACHEABLE;
+
+        *out = raw & flag ? STRV("yes") : STRV("no");
+        return RC_OK;
+    }
+    return line_value(r, &line, NULL, field, out, fail);
+}
+
+void pick_field_init(struct pick_field *f, const struct ledger_field *field,
+                     const struct ledger_condition *condition)
+{
+    *f = (struct pick_field){
+        .field = *field, .condition = condition, .column = pick_column(field)};
+    dict_init(&f->texts);
+}
+
+void pick_field_release(struct pick_field *f)
+{
+    free(f->known);
+    dict_release(&f->texts);
+}
+
+enum rc pick_room(struct pick_field *f, int64_t raw, struct fail *fail)
+{
+    size_t cap = f->cap ? f->cap : 256;
+
+    if (raw < 0)
+        return read_damaged(fail);
+    if (raw >= READ_TEXTS_MAX) {
+        *fail = (struct fail){.rc = RC_LIMIT, .doing = "hold that many texts of the ledger"};
+        return RC_LIMIT;
+    }
+    if ((size_t)raw < f->cap)
+        return RC_OK;
+    while (cap <= (size_t)raw)
+        cap *= 2;
+    f->known = xrealloc(f->known, cap * sizeof(*f->known));
+    memset(f->known + f->cap, 0xff, (cap - f->cap) * sizeof(*f->known));
+    f->cap = cap;
+    return RC_OK;
+}
+
+enum rc pick_holds(struct ledger_reader *r, struct pick_field *f, int64_t raw, bool *holds,
+                   struct fail *fail)
+{
+    enum rc rc = pick_room(f, raw, fail);
+    struct strv text;
+
+    *holds = false;
+    if (rc != RC_OK)
+        return rc;
+    if (f->known[raw] < 0) {
+        rc = pick_value(r, &f->field, raw, &text, fail);
+        if (rc != RC_OK)
+            return rc;
+        f->known[raw] = condition_holds(f->condition, text);
+    }
+    *holds = f->known[raw] != 0;
+    return RC_OK;
+}
+
+enum rc pick_number(struct ledger_reader *r, struct pick_field *f, int64_t raw, uint32_t *out,
+                    struct fail *fail)
+{
+    const int64_t *at;
+    struct strv text;
+    enum rc rc;
+
+    if (f->column == FACT_CUSTOMER || f->column == FACT_USER) {
+        *out = (uint32_t)raw;
+        return raw >= 0 && raw < READ_TEXTS_MAX ? RC_OK : read_damaged(fail);
+    }
+    rc = pick_room(f, raw, fail);
+    if (rc == RC_OK && f->known[raw] < 0) {
+        rc = pick_value(r, &f->field, raw, &text, fail);
+        if (rc != RC_OK)
+            return rc;
+        at = dict_get(&f->texts, text);
+        f->known[raw] = at ? (int32_t)*at : (int32_t)f->texts.n;
+        if (!at)
+            dict_put(&f->texts, text, f->known[raw]);
+    }
+    if (rc == RC_OK)
+        *out = (uint32_t)f->known[raw];
+    return rc;
+}
+
+/* ---- pairs -------------------------------------------------------------------------------- */
+
+static size_t place_of(const struct pick_pairs *p, uint64_t key)
+{
+    /* Both halves must reach the bits that are taken: each is a small number. */
+    uint64_t mixed = (key ^ key >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+    size_t at = (size_t)(mixed >> 32) & (p->cap - 1);
+
+    while (p->keys[at] != 0 && p->keys[at] != key)
+        at = (at + 1) & (p->cap - 1);
+    return at;
+}
+
+static void grow(struct pick_pairs *p)
+{
+    struct pick_pairs old = *p;
+
+    p->cap = old.cap ? old.cap * 2 : PAIRS_FIRST;
+    p->keys = xcalloc(p->cap, sizeof(*p->keys));
+    p->values = xcalloc(p->cap, sizeof(*p->values));
+    for (size_t i = 0; i < old.cap; i++) {
+        if (old.keys[i]) {
+            size_t at = place_of(p, old.keys[i]);
+
+            p->keys[at] = old.keys[i];
+            p->values[at] = old.values[i];
+        }
+    }
+    free(old.keys);
+    free(old.values);
+}
+
+static void grow_direct(struct pick_pairs *p, uint32_t a, uint32_t b)
+{
+    size_t was = p->cap_direct[a], cap = was ? was : PAIRS_FIRST;
+
+    while (cap <= b)
+        cap *= 2;
+    p->direct[a] = xrealloc(p->direct[a], cap * sizeof(*p->direct[a]));
+    memset(p->direct[a] + was, 0, (cap - was) * sizeof(*p->direct[a]));
+    p->cap_direct[a] = cap;
+}
+
+/* Halves are below 2^31, so that one more is not zero. */
+uint32_t pick_fold_new(struct pick_pairs *p, uint32_t a, uint32_t b)
+{
+    uint64_t key = ((uint64_t)a << 32 | b) + 1;
+    size_t at;
+
+    if (a < PICK_DIRECT && b < PICK_DIRECT_MAX) {
+        if (b >= p->cap_direct[a])
+            grow_direct(p, a, b);
+        if (p->direct[a][b] == 0)
+            p->direct[a][b] = (uint32_t)++p->n;
+        return p->direct[a][b] - 1;
+    }
+    if (2 * p->n >= p->cap)
+        grow(p);
+    at = place_of(p, key);
+    if (p->keys[at] == 0) {
+        p->keys[at] = key;
+        p->values[at] = (uint32_t)p->n++;
+    }
+    return p->values[at];
+}

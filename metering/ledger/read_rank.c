@@ -1,0 +1,358 @@
+/*
+ * read_rank.c - see read_rank.h.
+ *
+ * A list of runs says how many requests each bucket has of what rows are told apart by, so that
+ * most requests are counted by the run.  Only where both customer and combination matter are
+ * requests looked at one by one.
+ */
+#include "metering/ledger/read_rank.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+
+enum { BUCKETS = 512 };
+
+/* A run of requests of one bucket and combination. */
+struct run {
+    uint32_t bucket, combo;
+    int64_t end; /* place of the first request behind it */
+};
+
+/* The day at hand. */
+struct walk {
+    struct fact_pick *p;
+    enum cube_kind kind;
+    const struct cube_place *day;
+    struct fact_place place;
+    int64_t rows[RANKED_LISTS];
+    int64_t first[RANKED_LISTS]; /* block */
+    bool by_customer, by_combo;
+    int64_t n[FACT_BLOCK];
+    struct run *runs;
+    size_t n_runs, cap_runs;
+    int64_t bucket[FACT_BLOCK], combo[FACT_BLOCK];
+};
+
+static bool is_field(const struct ledger_field *f)
+{
+    return field_is_of_combo(f) || f->id == FIELD_CUSTOMER;
+}
+
+enum rc ranks_can(const struct answer *a, bool *can, struct fail *fail)
+{
+    const struct ledger_question *q = a->q;
+
+    *can = a->can_use_facts && !q->filter.by_start;
+    for (size_t i = 0; *can && i < q->n_by; i++)
+        *can = is_field(&q->by[i]);
+    for (size_t i = 0; *can && i < q->filter.n_where; i++)
+        *can = is_field(&q->filter.where[i].field);
+    return *can ? cubes_look(a->reader, fail) : RC_OK;
+}
+
+static bool is_within(const struct answer *a, const struct cube_place *c, int64_t from_us,
+                      int64_t to_us)
+{
+    int64_t day_us = rollup_width_us(LEVEL_DAY);
+
+    return c->day >= rollup_bucket(LEVEL_DAY, from_us) && c->day * day_us >= from_us &&
+           c->day < rollup_bucket(LEVEL_DAY, to_us) && cube_is_usable(a, c);
+}
+
+bool ranks_any(const struct answer *a, enum cube_kind kind, int64_t from_us, int64_t to_us)
+{
+    const struct cube_index *x = &a->reader->cubes;
+
+    for (size_t i = 0; i < x->n[kind]; i++) {
+        if (is_within(a, &x->days[kind][i], from_us, to_us))
+            return true;
+    }
+    return false;
+}
+
+/* ---- a day ------------------------------------------------------------------------------- */
+
+static void damaged(struct walk *w)
+{
+    w->p->facts.rc = read_damaged(&w->p->facts.fail);
+}
+
+static struct walk *walk_new(struct fact_pick *p, enum cube_kind kind)
+{
+    const struct ledger_question *q = p->answer->q;
+    struct walk *w = xcalloc(1, sizeof(*w));
+
+    w->p = p;
+    w->kind = kind;
+    for (size_t i = 0; i < q->n_by; i++) {
+        w->by_customer |= !field_is_of_combo(&q->by[i]);
+        w->by_combo |= field_is_of_combo(&q->by[i]);
+    }
+    for (size_t i = 0; i < q->filter.n_where; i++) {
+        w->by_customer |= !field_is_of_combo(&q->filter.where[i].field);
+        w->by_combo |= field_is_of_combo(&q->filter.where[i].field);
+    }
+    return w;
+}
+
+static void walk_free(struct walk *w)
+{
+    free(w->runs);
+    free(w);
+}
+
+/* Rows at block `at` (from 0) of a list become the block at hand. */
+static void stand_at(struct walk *w, enum cube_list list, int64_t at)
+{
+    int64_t left = w->rows[list] - at * FACT_BLOCK, from_us = w->place.first_us;
+
+    w->place = (struct fact_place){.is_cube = true,
+                                   .block = w->first[list] + at,
+                                   .n = (size_t)(left < FACT_BLOCK ? left : FACT_BLOCK),
+                                   .first_us = from_us,
+                                   .last_us = from_us + rollup_width_us(LEVEL_DAY) - 1};
+    facts_stand_at(&w->p->facts, &w->place);
+}
+
+static int64_t blocks_of(const struct walk *w, enum cube_list list)
+{
+    return cube_blocks(w->rows[list], FACT_BLOCK);
+}
+
+/* Where its lists are; false where it has none, and after a failure. */
+static bool begin_day(struct walk *w, const struct cube_place *day)
+{
+    struct facts *f = &w->p->facts;
+    int64_t rows[FACT_BLOCK], at = day->first;
+
+    w->day = day;
+    w->place.first_us = day->day * rollup_width_us(LEVEL_DAY);
+    pick_leave_out(w->p, day);
+    if (day->n == 0)
+        return false;
+    w->rows[0] = RANKED_LISTS;
+    w->first[0] = day->first;
+    stand_at(w, RANKED_REQUESTS, 0);
+    if (!cube_numbers(f, CUBE_RANKED, rows)) {
+        damaged(w);
+        return false;
+    }
+    for (int i = 0; i < RANKED_LISTS; i++) {
+        if (rows[i] <= 0 || rows[i] > day->n) {
+            damaged(w);
+            return false;
+        }
+        w->rows[i] = rows[i];
+        w->first[i] = at;
+        at += cube_blocks(rows[i], FACT_BLOCK);
+    }
+    if (at - day->first != cube_blocks(day->n, FACT_BLOCK))
+        damaged(w);
+    return f->rc == RC_OK;
+}
+
+/* Buckets of the block at hand, a list of runs; NULL after a failure. */
+static const int64_t *run_buckets(struct walk *w)
+{
+    struct facts *f = &w->p->facts;
+    const int64_t *bucket = facts_number(f, FACT_BUCKET);
+
+    for (size_t i = 0; bucket && i < f->n; i++) {
+        if (bucket[i] <= 0 || bucket[i] >= BUCKETS)
+            bucket = NULL;
+    }
+    if (!bucket || !cube_numbers(f, CUBE_RUN, w->n)) {
+        damaged(w);
+        return NULL;
+    }
+    return bucket;
+}
+
+/* Runs by combination of the day; false after a failure. */
+static bool read_runs(struct walk *w)
+{
+    struct facts *f = &w->p->facts;
+    int64_t end = 0;
+
+    w->n_runs = 0;
+    for (int64_t at = 0; f->rc == RC_OK && at < blocks_of(w, RANKED_COMBOS); at++) {
+        const int64_t *bucket, *combo;
+
+        stand_at(w, RANKED_COMBOS, at);
+        bucket = run_buckets(w);
+        combo = facts_number(f, FACT_COMBO);
+        if (!bucket || !combo) {
+            damaged(w);
+            return false;
+        }
+        if (w->n_runs + f->n > w->cap_runs) {
+            w->cap_runs = 2 * (w->n_runs + f->n);
+            w->runs = xrealloc(w->runs, w->cap_runs * sizeof(*w->runs));
+        }
+        for (size_t i = 0; i < f->n; i++) {
+            if (w->n[i] <= 0 || w->n[i] > w->rows[RANKED_REQUESTS] - end) {
+                damaged(w);
+                return false;
+            }
+            end += w->n[i];
+            w->runs[w->n_runs++] = (struct run){(uint32_t)bucket[i], (uint32_t)combo[i], end};
+        }
+    }
+    if (end != w->rows[RANKED_REQUESTS])
+        damaged(w);
+    return f->rc == RC_OK;
+}
+
+/* Whether requests of a run are asked for: of their bucket, and of their combination. */
+static bool is_asked(const struct walk *w, const struct run *run, const struct rank_buckets *any)
+{
+    const struct fact_pick *p = w->p;
+
+    if (any && !rank_wants(any, run->bucket))
+        return false;
+    /* What no class is known of is picked, and found to be damage. */
+    return run->combo >= p->n_combos || p->class_of[run->combo] != PICK_NONE;
+}
+
+/* Values from place `from` on come to stand at `to`. */
+static void move(struct facts *f, unsigned column, size_t to, size_t from, size_t n)
+{
+    if (column >= FACT_AMOUNT_COLUMN)
+        memmove(f->amount[column - FACT_AMOUNT_COLUMN] + to,
+                f->amount[column - FACT_AMOUNT_COLUMN] + from, n * sizeof(money_int));
+    else
+        memmove(f->number[column] + to, f->number[column] + from, n * sizeof(int64_t));
+}
+
+/*
+ * The block of requests that begins at place `from` becomes the one at hand, without those that are
+ * not asked for; *run, the first that it may have of, moves on.  False where none is left.
+ */
+static bool stand_at_requests(struct walk *w, int64_t from, size_t *run,
+                              const struct rank_buckets *any)
+{
+    struct facts *f = &w->p->facts;
+    const unsigned value = w->kind == CUBE_COSTS ? (unsigned)FACT_AMOUNT_COLUMN + FACT_COST
+                                                 : (unsigned)FACT_LATENCY;
+    bool is_read = false, has_customer = false, has_value = false;
+    size_t n = 0, i = 0;
+
+    stand_at(w, RANKED_REQUESTS, from / FACT_BLOCK);
+    while (i < f->n && *run < w->n_runs) {
+        const struct run *r = &w->runs[*run];
+        int64_t left = r->end - from - (int64_t)i;
+        size_t take = left < (int64_t)(f->n - i) ? (size_t)left : f->n - i;
+
+        if (is_asked(w, r, any)) {
+            if (!is_read) {
+                has_customer = w->by_customer && facts_number(f, FACT_CUSTOMER);
+                has_value = any && (w->kind == CUBE_COSTS ? facts_amount(f, FACT_COST) != NULL
+                                                          : facts_number(f, FACT_LATENCY) != NULL);
+                is_read = true;
+            }
+            if (f->rc != RC_OK)
+                return false;
+            if (has_customer && n != i)
+                move(f, FACT_CUSTOMER, n, i, take);
+            if (has_value && n != i)
+                move(f, value, n, i, take);
+            for (size_t k = 0; k < take; k++) {
+                w->bucket[n] = r->bucket;
+                w->combo[n++] = r->combo;
+            }
+        }
+        i += take;
+        *run += r->end <= from + (int64_t)i;
+    }
+    f->n = n;
+    facts_put_number(f, FACT_BUCKET, w->bucket);
+    facts_put_number(f, FACT_COMBO, w->combo);
+    return n > 0;
+}
+
+/* ---- how many of each bucket -------------------------------------------------------------- */
+
+static void count_runs(struct walk *w, enum cube_list list, rank_count_fn *fn, void *arg)
+{
+    struct fact_pick *p = w->p;
+
+    for (int64_t at = 0; p->facts.rc == RC_OK && at < blocks_of(w, list); at++) {
+        const int64_t *bucket;
+
+        stand_at(w, list, at);
+        if (!pick_here(p))
+            continue;
+        bucket = run_buckets(w);
+        p->answer->cube_rows += p->n_picked;
+        if (bucket && !fn(p, bucket, w->n, arg))
+            damaged(w);
+    }
+}
+
+static void count_requests(struct walk *w, rank_count_fn *fn, void *arg)
+{
+    struct fact_pick *p = w->p;
+    size_t run = 0;
+
+    if (!read_runs(w))
+        return;
+    for (size_t i = 0; i < FACT_BLOCK; i++)
+        w->n[i] = 1;
+    for (int64_t from = 0; p->facts.rc == RC_OK && from < w->rows[RANKED_REQUESTS];
+         from += FACT_BLOCK) {
+        if (!stand_at_requests(w, from, &run, NULL) || !pick_here(p))
+            continue;
+        p->answer->cube_rows += p->n_picked;
+        if (!fn(p, w->bucket, w->n, arg))
+            damaged(w);
+    }
+}
+
+void ranks_count(struct fact_pick *p, enum cube_kind kind, int64_t from_us, int64_t to_us,
+                 rank_count_fn *fn, void *arg)
+{
+    const struct cube_index *x = &p->answer->reader->cubes;
+    struct walk *w = walk_new(p, kind);
+
+    for (size_t i = 0; i < x->n[kind] && p->facts.rc == RC_OK; i++) {
+        if (!is_within(p->answer, &x->days[kind][i], from_us, to_us) ||
+            !begin_day(w, &x->days[kind][i]))
+            continue;
+        if (w->by_customer && w->by_combo)
+            count_requests(w, fn, arg);
+        else
+            count_runs(w, w->by_customer ? RANKED_CUSTOMERS : RANKED_COMBOS, fn, arg);
+    }
+    p->facts.place = NULL;
+    walk_free(w);
+}
+
+/* ---- those of some buckets ------------------------------------------------------------------ */
+
+void ranks_each_block(struct fact_pick *p, enum cube_kind kind, const struct rank_buckets *any,
+                      int64_t from_us, int64_t to_us, rank_block_fn *fn, void *arg)
+{
+    const struct cube_index *x = &p->answer->reader->cubes;
+    struct walk *w = walk_new(p, kind);
+    bool goes_on = true;
+
+    for (size_t i = 0; goes_on && i < x->n[kind] && p->facts.rc == RC_OK; i++) {
+        size_t run = 0;
+
+        if (!is_within(p->answer, &x->days[kind][i], from_us, to_us) ||
+            !begin_day(w, &x->days[kind][i]) || !read_runs(w))
+            continue;
+        for (int64_t from = 0;
+             goes_on && p->facts.rc == RC_OK && from < w->rows[RANKED_REQUESTS];
+             from += FACT_BLOCK) {
+            if (!stand_at_requests(w, from, &run, any) || !pick_here(p))
+                continue;
+            p->answer->cube_rows += p->n_picked;
+            goes_on = fn(p, arg);
+        }
+    }
+    p->facts.place = NULL;
+    walk_free(w);
+}
