@@ -50,7 +50,6 @@ void conn_close(struct conn *c)
     list_push_back(&c->worker->dead_conns, &c->node);
     if (c->inner)
         return;
-    held_sub(MEMORY_TLS_BYTES + (c->slim ? 0 : MEMORY_TLS_BUFFERS_BYTES));
     server_connections_sub(c->worker->server);
     addresses_sub(server_addresses(c->worker->server), c->address);
     stat_sub(&c->worker->stats.connections_open, 1);
@@ -110,7 +109,6 @@ static void relieve(struct worker *w)
 static void slim(struct conn *c)
 {
     io_free_buffers(&c->io);
-    held_sub(MEMORY_TLS_BUFFERS_BYTES);
     c->slim = true;
 }
 
@@ -217,8 +215,6 @@ static enum rc fill(struct conn *c)
 /* It is used: its TLS buffers are taken anew. */
 static void wake_buffers(struct conn *c)
 {
-    if (c->slim)
-        held_add(MEMORY_TLS_BUFFERS_BYTES);
     c->rested = c->slim = false;
 }
 
@@ -322,7 +318,7 @@ struct conn *conn_open(struct worker *w, evutil_socket_t fd, SSL *ssl, uint64_t 
 {
     struct conn *c = xcalloc(1, sizeof(*c));
 
-    held_add(sizeof(*c) + MEMORY_TLS_BYTES + MEMORY_TLS_BUFFERS_BYTES);
+    held_add(sizeof(*c));
     c->magic = CONN_MAGIC;
     c->worker = w;
     c->address = address;

@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 
 #include "base/check.h"
+#include "proxy/memory.h"
 #include "proxy/tls_stream.h"
 #include "proxy/tls_takeover.h"
 
@@ -133,6 +134,22 @@ static void put_socket_under(SSL *ssl, struct io *io)
     SSL_set_bio(ssl, bio, bio);
 }
 
+/* TLS takes so much from now on. */
+static void account(struct io *io, uint32_t bytes)
+{
+    if (io->held == bytes)
+        return;
+    held_add(bytes);
+    held_sub(io->held);
+    io->held = bytes;
+}
+
+/* OpenSSL's buffers are taken with the first byte that goes through them. */
+static void account_ssl(struct io *io)
+{
+    account(io, MEMORY_TLS_BYTES + MEMORY_TLS_BUFFERS_BYTES);
+}
+
 /* ---- opened, moved, closed -------------------------------------------------------------------- */
 
 void io_open(struct io *io, struct event_base *base, evutil_socket_t fd, SSL *ssl,
@@ -144,6 +161,7 @@ void io_open(struct io *io, struct event_base *base, evutil_socket_t fd, SSL *ss
     if (ssl) {
         put_socket_under(ssl, io);
         io->takeover = tls_takeover_new(ssl);
+        account_ssl(io);
     }
 }
 
@@ -156,6 +174,7 @@ void io_move(struct io *to, struct io *from, io_ready_fn *on_ready, void *arg)
                       .ssl = from->ssl,
                       .takeover = from->takeover,
                       .tls = from->tls,
+                      .held = from->held,
                       .base = from->base,
                       .on_ready = on_ready,
                       .arg = arg,
@@ -168,6 +187,7 @@ void io_move(struct io *to, struct io *from, io_ready_fn *on_ready, void *arg)
     from->ssl = NULL;
     from->takeover = NULL;
     from->tls = NULL;
+    from->held = 0;
     from->reading = from->writing = from->want_read = from->want_write = false;
 }
 
@@ -199,6 +219,7 @@ static void free_ssl(struct io *io)
     SSL_free(io->ssl);
     io->ssl = NULL;
     ERR_clear_error();
+    account(io, MEMORY_TLS_STREAM_BYTES);
 }
 
 void io_close(struct io *io)
@@ -222,6 +243,7 @@ void io_close(struct io *io)
     io->tls = NULL;
     SSL_free(io->ssl);
     ERR_clear_error();
+    account(io, 0);
     close(io->fd);
     io->fd = -1;
     io->ssl = NULL;
@@ -321,6 +343,7 @@ static enum rc read_ssl(struct io *io, char *to, size_t size, size_t *got)
         if (rc != RC_OK)
             return rc;
     }
+    account_ssl(io);
     errno = 0;
     io->read_needs_write = false;
     if (SSL_read_ex(io->ssl, to, size, got) == 1) {
@@ -371,6 +394,7 @@ static enum rc write_plain(struct io *io, const char *from, size_t size, size_t 
 static enum rc write_tls(struct io *io, const char *from, size_t size, size_t *put)
 {
     io->write_needs_read = false;
+    account_ssl(io);
     while (*put < size) {
         size_t n = 0;
 
@@ -432,8 +456,9 @@ void io_save_memory(struct io *io, bool save)
 void io_free_buffers(struct io *io)
 {
     /* Refused where bytes are in them: then they stay. */
-    if (io->ssl && !io->tls && SSL_is_init_finished(io->ssl) && !SSL_has_pending(io->ssl))
-        (void)SSL_free_buffers(io->ssl);
+    if (io->ssl && !io->tls && SSL_is_init_finished(io->ssl) && !SSL_has_pending(io->ssl) &&
+        SSL_free_buffers(io->ssl) == 1)
+        account(io, MEMORY_TLS_BYTES);
 }
 
 enum rc io_handshake(struct io *io)

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -50,6 +51,7 @@ struct io {
     struct tls_stream *tls;        /* NULL: plain, or OpenSSL's */
     const struct io_inner_ops *inner_ops; /* NULL: a socket, or closed */
     void *inner;
+    uint32_t held;                 /* what TLS takes, as accounted for (memory.h) */
     struct event_base *base;
     struct event read_event;
     struct event write_event;

@@ -49,8 +49,6 @@ struct upstream_pool {
 /* It is used: its TLS buffers are taken anew. */
 static void wake_buffers(struct upconn *conn)
 {
-    if (conn->slim)
-        held_add(MEMORY_TLS_BUFFERS_BYTES);
     conn->rested = conn->slim = false;
 }
 
@@ -101,7 +99,7 @@ static void destroy(struct upconn *conn)
     deadline_fini(&conn->deadline);
     io_close(&conn->io);
     pool->n_open--;
-    held_sub(sizeof(*conn) + MEMORY_TLS_BYTES + (conn->slim ? 0 : MEMORY_TLS_BUFFERS_BYTES));
+    held_sub(sizeof(*conn));
     list_push_back(pool->env.later, &conn->later);
 }
 
@@ -126,7 +124,6 @@ static void close_idle(struct upstream_pool *pool)
 static void slim(struct upconn *conn)
 {
     io_free_buffers(&conn->io);
-    held_sub(MEMORY_TLS_BUFFERS_BYTES);
     conn->slim = true;
 }
 
@@ -390,7 +387,7 @@ static void new_connection(struct upstream_wait *wait)
     struct upstream_pool *pool = wait->pool;
     struct upconn *conn = xcalloc(1, sizeof(*conn));
 
-    held_add(sizeof(*conn) + MEMORY_TLS_BYTES + MEMORY_TLS_BUFFERS_BYTES);
+    held_add(sizeof(*conn));
     conn->pool = pool;
     conn->io.fd = -1;
     conn->wait = wait;

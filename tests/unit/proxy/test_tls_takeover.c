@@ -18,6 +18,7 @@
 #include "base/held.h"
 #include "base/xalloc.h"
 #include "proxy/io.h"
+#include "proxy/memory.h"
 #include "proxy/tls_takeover.h"
 
 enum { TURNS_MAX = 20000, TEXT_BYTES = 1 << 20, YEAR_SECONDS = 31536000 };
@@ -174,6 +175,7 @@ static void openssl_understands_what_goes_on_without_it(void **state)
         exchange(&p, 100, 4096, 1000);
         assert_non_null(p.io.tls);
         assert_null(p.io.ssl); /* and its memory has gone */
+        assert_int_equal(held_now() - p.held, MEMORY_TLS_STREAM_BYTES);
         exchange(&p, 200000, 65536, TEXT_BYTES);
         exchange(&p, 16385, 1000, TEXT_BYTES / 4);
         part_pair(&p);
@@ -222,6 +224,9 @@ static void older_tls_stays_with_openssl(void **state)
     exchange(&p, 3000, 4096, 100000);
     assert_null(p.io.tls);
     assert_non_null(p.io.ssl);
+    assert_int_equal(held_now() - p.held, MEMORY_TLS_BYTES + MEMORY_TLS_BUFFERS_BYTES);
+    io_free_buffers(&p.io);
+    assert_int_equal(held_now() - p.held, MEMORY_TLS_BYTES);
     part_pair(&p);
 }
 
