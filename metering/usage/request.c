@@ -302,9 +302,16 @@ static void on_input_file(struct request_reading *r, const struct jscan_event *e
     r->facts->input_file = word_of(e);
 }
 
+/* One that is not spelled plainly, or twice, is read by nobody else as it is here. */
 static void on_model_id(struct request_reading *r, const struct jscan_event *e)
 {
-    r->model_id = word_of(e);
+    struct strv word = word_of(e);
+
+    if (e->type == JSCAN_NULL)
+        return;
+    r->model_id_is_odd = r->model_id_is_odd || r->model_id.n > 0 || word.n == 0 ||
+                         word.n > REQUEST_MODEL_MAX_BYTES || !utf8_is_printable(word);
+    r->model_id = word;
 }
 
 static void on_agent(struct request_reading *r, const struct jscan_event *e)
@@ -424,8 +431,8 @@ static void on_other(struct request_reading *r, const struct jscan_event *e)
 
 static void on_listener(struct request_reading *r, const struct jscan_event *e)
 {
-    if (r->model_id.n == 0)
-        r->model_id = word_of(e);
+    if (r->listeners++ == 0)
+        on_model_id(r, e);
     else
         on_other(r, e);
 }

@@ -207,10 +207,12 @@ void request_conclude(struct request_reading *r, const struct protocol *p,
 
     f->text_bytes += r->scan.counted_bytes;
     f->messages += r->prompts;
-    if (route->path_model.n > 0)
+    if (route->path_model.n > 0) {
         r->bad = request_path_model(f, route->path_model) != RC_OK || r->bad;
-    else if (f->model.n == 0)
+    } else if (f->model.n == 0) {
         f->model = r->model_id;
+        r->bad = r->bad || (r->model_id_is_odd && !route->is_session);
+    }
     if ((entry->flags & ENTRY_STREAMS) && !(r->seen & UINT64_C(1) << N_STREAM))
         f->stream = true;
     f->stream = f->stream || route->path_stream;

@@ -177,7 +177,8 @@ static const struct jscan_edge CONTENT_EDGES[] = {
     JSCAN_EDGE("function_call", N_TEXT),  JSCAN_EDGE("function_response", N_TEXT),
     JSCAN_EDGE("cache_control", N_ASIDE), JSCAN_EDGE("input", N_TEXT),
     JSCAN_EDGE("cachePoint", N_ASIDE),    JSCAN_EDGE("bytesBase64Encoded", N_MEDIA),
-    JSCAN_EDGE("gcsUri", N_MEDIA),
+    JSCAN_EDGE("gcsUri", N_MEDIA),        JSCAN_EDGE("image_base64", N_MEDIA),
+    JSCAN_EDGE("video_base64", N_MEDIA),  JSCAN_EDGE("image", N_MEDIA),
 };
 static const struct jscan_edge SOURCE_EDGES[] = {
     JSCAN_EDGE("type", N_SOURCE_TYPE),

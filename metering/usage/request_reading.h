@@ -24,6 +24,8 @@ struct request_reading {
     struct strv spoken;    /* the text of N_PROMPT as the body has it, where it is a string */
     struct strv body;
     struct strv model_id; /* by another name than `model` */
+    bool model_id_is_odd;
+    unsigned listeners; /* in a list of models that listen */
     struct strv job_model;
     bool job_models; /* it was named more than once */
     bool mixed_models;    /* a batch has requests to several */

@@ -144,6 +144,32 @@ static void models_beside_the_first_must_be_allowed(void **state)
     assert_int_equal(f.others[0].kind, OTHER_INSTEAD);
 }
 
+/* What a provider would decode is not left to the endpoint's own model. */
+static void models_are_spelled_plainly(void **state)
+{
+    static const char *const BODIES[] = {
+        "{\"text\":\"a\",\"model_id\":\"eleven\\u005fv3\"}",
+        "{\"text\":\"a\",\"model_id\":\"eleven_v3\",\"model_id\":\"eleven_v2\"}",
+        "{\"text\":\"a\",\"model_id\":\"\"}", "{\"text\":\"a\",\"model_id\":7}",
+        "{\"text\":\"a\",\"model_id\":\"\x8e\"}",
+        "{\"audio_url\":\"a\",\"speech_models\":[\"\\u0061\",\"b\"]}",
+        "{\"audio_url\":\"a\",\"speech_models\":[7,\"b\"]}",
+        "{\"audio_url\":\"a\",\"speech_models\":[\"a\"],\"speech_model\":\"b\"}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(BODIES) / sizeof(BODIES[0]); i++) {
+        bool listens = strstr(BODIES[i], "audio") != NULL;
+        const char *name = listens ? "assemblyai" : "elevenlabs";
+        struct route route = route_of(name, listens ? "/v2/transcript" : "/v1/text-to-speech/v", "");
+        struct request_facts f;
+
+        if (protocol_scan_request(protocol_find(strv_z(name)), &route, strv_z(BODIES[i]), NULL,
+                                  &f) != RC_BAD)
+            fail_msg("%s", BODIES[i]);
+    }
+}
+
 #define FIELD(name, value)                                                                     \
     "--b\r\nContent-Disposition: form-data; name=\"" name "\"\r\n\r\n" value "\r\n"
 #define SOUND "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n12345678\r\n"
@@ -196,6 +222,7 @@ int main(void)
         cmocka_unit_test(bodies_are_sound_where_they_may_be),
         cmocka_unit_test(bodies_name_what_they_are_charged_by),
         cmocka_unit_test(models_beside_the_first_must_be_allowed),
+        cmocka_unit_test(models_are_spelled_plainly),
         cmocka_unit_test(forms_do_too),
     };
 
