@@ -41,6 +41,12 @@ static uint64_t divide_up(uint64_t a, uint64_t b)
     return a / b + (a % b != 0);
 }
 
+/* Speech and sound that no tokens are told of. */
+static bool is_sound_alone(const struct request_facts *facts)
+{
+    return facts->embeds && (facts->speaks || facts->listens);
+}
+
 static uint64_t spoken_tokens(const struct request_facts *facts)
 {
     return divide_up(times(facts->characters, SPOKEN_TOKENS), SPOKEN_CHARACTERS);
@@ -49,13 +55,6 @@ static uint64_t spoken_tokens(const struct request_facts *facts)
 static uint64_t heard_tokens(const struct request_facts *facts)
 {
     return times(divide_up(facts->audio_ms, MS_PER_SECOND), HEARD_TOKENS);
-}
-
-/* Charged by its length alone, not by tokens too. */
-static bool has_no_tokens(const struct request_facts *facts)
-{
-    return facts->films || facts->guards ||
-           (facts->embeds && (facts->speaks || facts->listens));
 }
 
 bool estimate_units(const struct request_facts *facts, struct usage *out)
@@ -140,6 +139,8 @@ uint64_t estimate_input_tokens(const struct request_facts *facts)
     const struct family *family = family_of(facts->model);
     uint64_t tokens = divide_up(facts->text_bytes, INPUT_BYTES_PER_TOKEN);
 
+    if (is_sound_alone(facts))
+        return 0;
     tokens = add(tokens, times(facts->messages, MESSAGE_TOKENS));
     tokens = add(tokens, facts->listens && facts->audio_ms > 0
                              ? heard_tokens(facts)
@@ -229,7 +230,7 @@ static enum usage_source estimate_media(const struct request_facts *facts,
     if (facts->audio_is_guess) /* what was reserved tells nothing of what was heard */
         return USAGE_NONE;
     (void)estimate_units(facts, out);
-    if (has_no_tokens(facts))
+    if (facts->films || facts->guards || is_sound_alone(facts))
         return out->has != 0 ? USAGE_ESTIMATED : USAGE_NONE;
     if (facts->draws) {
         /* Those that came, where all came. */

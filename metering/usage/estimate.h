@@ -34,7 +34,8 @@ uint64_t estimate_scaled(uint64_t tokens, uint32_t factor);
 
 /*
  * Input tokens that the request will be billed, rounded up, with the chat overhead:
- * one for 3 bytes of text, so that a reservation rather errs to the high side.
+ * one for 3 bytes of text, so that a reservation rather errs to the high side.  0 where only
+ * characters or seconds are charged.
  */
 uint64_t estimate_input_tokens(const struct request_facts *facts);
 /*

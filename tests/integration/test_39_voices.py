@@ -301,6 +301,15 @@ def test_the_worst_case_of_sound(gateways, settings, provider_of_voices, body, k
     assert len(provider_of_voices.asked) == 1
 
 
+def test_limits_of_tokens_do_not_hold_sound_up(gateways, settings, provider_of_voices):
+    gateway = gateways(settings(limits=[
+        {"name": "few", "unit": "tokens", "limit": 5, "window": "day"}]))
+    answer(provider_of_voices, "POST /v1/listen", heard(6))
+    answer(provider_of_voices, "POST /v1/speak", SOUND, "audio/mpeg", dg_char_count="900")
+    assert ask(gateway, "POST", LISTEN, {"url": "https://a.test/x.wav"}).status == 200
+    assert ask(gateway, "POST", "/deepgram/v1/speak", {"text": "word " * 180}).status == 200
+
+
 # ---- ElevenLabs listens ------------------------------------------------------------------------
 
 def scribe(gateway, *fields):
@@ -428,6 +437,20 @@ def test_all_models_that_a_transcript_names_must_be_allowed(gateways, settings,
     refused = ask(gateways(config), "POST", "/assemblyai/v2/transcript", {
         "audio_url": "https://a.test/x.wav", "speech_models": ["universal-3-pro", "universal-2"]})
     assert refused.status == 403 and b"universal-2" in refused.body
+    assert provider_of_voices.asked == []
+
+
+@pytest.mark.parametrize("body", [
+    b'{"text": "x", "model_id": "eleven\\u005fv3"}',
+    b'{"text": "x", "model_id": "eleven_v3", "model_id": "eleven_multilingual_v2"}'])
+def test_a_model_that_is_not_spelled_plainly_is_refused(gateways, settings, provider_of_voices,
+                                                        body):
+    """It would count as the endpoint's own, which this key may use, and be another."""
+    config = settings()
+    config["keys"][0]["models"] = ["eleven_multilingual_v2"]
+    gateway = gateways(config)
+    assert ask(gateway, "POST", SPEAK, body).status == 400
+    assert ask(gateway, "POST", SPEAK, {"text": "x", "model_id": "eleven_v3"}).status == 403
     assert provider_of_voices.asked == []
 
 

@@ -412,9 +412,24 @@ static void test_media(void **state)
     }
 }
 
+/* Who charges characters or seconds has no tokens that a limit could be of. */
+static void sound_alone_takes_no_tokens(void **state)
+{
+    struct request_facts f = {.choices = 1, .embeds = true, .speaks = true, .characters = 900,
+                              .text_bytes = 900};
+
+    (void)state;
+    assert_int_equal(estimate_input_tokens(&f) + estimate_max_output_tokens(&f, 4096), 0);
+    f = (struct request_facts){.choices = 1, .embeds = true, .listens = true, .audio_ms = 3600000};
+    assert_int_equal(estimate_input_tokens(&f) + estimate_max_output_tokens(&f, 4096), 0);
+    f.embeds = false;
+    assert_true(estimate_input_tokens(&f) > 0 && estimate_max_output_tokens(&f, 4096) > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sound_alone_takes_no_tokens),
         cmocka_unit_test(test_media),
         cmocka_unit_test(test_input),
         cmocka_unit_test(test_families),
