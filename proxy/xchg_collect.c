@@ -218,6 +218,12 @@ static void work_of_added(const struct xchg *x, struct uuid *work)
     collected_work(strv_z(x->upstream->name), text, work);
 }
 
+/* Its answer did not tell what it took, and nobody will. */
+static bool is_untold(const struct xchg *x)
+{
+    return x->facts.audio_is_guess && x->upstream_status / 100 == 2;
+}
+
 bool collect_hold(struct xchg *x)
 {
     const struct tap_result *seen = settle_seen(x);
@@ -228,7 +234,7 @@ bool collect_hold(struct xchg *x)
         return session_hold(x);
     if (x->brought && x->brought->is_empty)
         return false;
-    if (!seen->pending || x->route.endpoint->kind != ENDPOINT_METERED ||
+    if (!(seen->pending || is_untold(x)) || x->route.endpoint->kind != ENDPOINT_METERED ||
         x->usage_source != USAGE_NONE)
         return false;
     /* The answers that tell of videos do not all say how long they are. */

@@ -215,6 +215,21 @@ def test_music_is_charged_by_what_was_asked_for(gateway, provider_of_voices):
     assert unknown["usage_source"] == "none" and unknown["cost_usd"] is None
 
 
+def test_what_nobody_tells_is_no_zero_to_a_budget(gateways, settings, provider_of_voices):
+    """Music as long as it may be, sound from elsewhere whose length is missing; no errors."""
+    gateway = gateways(settings(limits=DAY))
+    answer(provider_of_voices, "POST /v1/music", SOUND, "audio/mpeg")
+    answer(provider_of_voices, "POST /v1/listen", {"metadata": {}, "results": {}})
+    for path, body in (("/elevenlabs/v1/music", {"prompt": "a march"}),
+                       (LISTEN, {"url": "https://a.test/x.wav"})):
+        assert record_of(gateway, ask(gateway, "POST", path, body))["cost_usd"] is None
+    held = 10 * Decimal("0.3") + 60 * MINUTE["nova-3"]
+    assert spent(gateway) == (0, held)
+    del provider_of_voices.answers["POST /v1/listen"]
+    assert ask(gateway, "POST", LISTEN, {"url": "https://a.test/x.wav"}).status == 404
+    assert spent(gateway) == (0, held)
+
+
 def test_deepgrams_speech(gateway, provider_of_voices):
     answer(provider_of_voices, "POST /v1/speak", SOUND, "audio/mpeg", dg_char_count="1000",
            dg_request_id="dg-7", dg_model_name="aura-2-thalia-en")
