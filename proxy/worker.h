@@ -29,7 +29,7 @@
 #include "proxy/upstream.h"
 
 enum {
-    SCRATCH_BYTES = 64 << 10, /* one read from either side */
+    SCRATCH_BYTES = 128 << 10, /* one read from either side */
     XCHG_POOL_MAX = 64,       /* ended exchanges kept for reuse */
     DEADLINE_TICK_MS = 50,    /* how exact an exchange's deadlines are */
     LINGER_MS = 2000,         /* how long a closing connection may still send */
