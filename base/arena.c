@@ -16,7 +16,8 @@
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
-enum { BLOCK_BYTES = 4096 - 64 };
+/* What most need is in the first block; who needs more keeps a larger one. */
+enum { FIRST_BYTES = 2048 - 64, BLOCK_BYTES = 4096 - 64 };
 
 struct arena_block {
     struct arena_block *next;
@@ -45,8 +46,8 @@ void arena_reset(struct arena *a)
         struct arena_block *block = a->first;
 
         a->first = block->next;
-        if (!keep && block->size == BLOCK_BYTES)
-            keep = block;
+        if (!keep && block->size <= BLOCK_BYTES)
+            keep = block; /* the newest of them, which is no smaller */
         else
             block_free(block);
     }
@@ -79,8 +80,10 @@ void *arena_take(struct arena *a, size_t n)
     if (need < n || need > a->max - a->used)
         return NULL;
     if (!block || need > block->size - block->used) {
-        size_t size = need > BLOCK_BYTES ? need : BLOCK_BYTES;
+        size_t size = block || need > FIRST_BYTES ? BLOCK_BYTES : FIRST_BYTES;
 
+        if (size < need)
+            size = need;
         block = xmalloc(sizeof(*block) + size);
         held_add(sizeof(*block) + size);
         block->size = size;

@@ -115,6 +115,17 @@ enum rc buf_printf(struct buf *b, const char *format, ...)
     return RC_OK;
 }
 
+bool buf_lend(struct buf *from, struct buf *to)
+{
+    ASSERT(!from->pinned && from->head == from->tail && to->cap == 0);
+    if (from->cap > to->max)
+        return false;
+    to->data = from->data;
+    to->cap = from->cap;
+    buf_init(from, from->max);
+    return true;
+}
+
 void buf_clear(struct buf *b)
 {
     ASSERT(!b->pinned);

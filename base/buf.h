@@ -85,6 +85,11 @@ static inline RC_MUST enum rc buf_append_strv(struct buf *b, struct strv s)
 enum rc buf_printf(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3))) RC_MUST;
 
+/*
+ * The storage of an empty buffer becomes that of `to`, which has none: what many need for a moment
+ * is taken once.  True where it has; false, and nothing was done, where `to` may not have so much.
+ */
+bool buf_lend(struct buf *from, struct buf *to);
 /* Forget the content, keep the storage. */
 void buf_clear(struct buf *b);
 void buf_pin(struct buf *b);

@@ -551,6 +551,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     w->base = make_base();
     w->dns = make_dns(w->base);
     w->scratch = xmalloc(SCRATCH_BYTES);
+    buf_init(&w->spare_out, SPARE_OUT_BYTES);
     w->lines = xcalloc(HTTP1_HEADERS_MAX, sizeof(*w->lines));
     w->denied = denied_new();
     w->learnt = learnt_new();
@@ -616,6 +617,7 @@ void worker_free(struct worker *w)
     close(w->mailbox_fd);
     pthread_mutex_destroy(&w->mailbox_lock);
     free(w->scratch);
+    buf_release(&w->spare_out);
     free(w->lines);
     free(w);
 }

@@ -17,6 +17,7 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "metering/ledger/journal.h"
 #include "metering/ledger/ledger.h"
@@ -30,6 +31,7 @@
 
 enum {
     SCRATCH_BYTES = 128 << 10, /* one read from either side */
+    SPARE_OUT_BYTES = 4096,   /* of a stream's buffer that the next one is given */
     XCHG_POOL_MAX = 64,       /* ended exchanges kept for reuse */
     DEADLINE_TICK_MS = 50,    /* how exact an exchange's deadlines are */
     LINGER_MS = 2000,         /* how long a closing connection may still send */
@@ -85,6 +87,7 @@ struct worker {
     size_t n_draining; /* of them, whose client is gone; at most DRAINS_MAX */
 
     char *scratch; /* SCRATCH_BYTES */
+    struct buf spare_out; /* storage for what a stream is about to be sent; none while it is lent */
     struct http1_header *lines; /* HTTP1_HEADERS_MAX: of the head that is being read */
 
     pthread_mutex_t mailbox_lock;

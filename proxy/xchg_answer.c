@@ -40,7 +40,20 @@ enum rc client_put(struct xchg *x, const char *p, size_t n)
         if (rc == RC_EOF)
             return RC_EOF;
     }
+    if (x->out.cap == 0)
+        (void)buf_lend(&x->worker->spare_out, &x->out);
     return buf_append(&x->out, p + put, n - put);
+}
+
+/* Nothing waits.  Streams rest between events: one buffer serves them all. */
+static void rest_out(struct xchg *x)
+{
+    struct buf *spare = &x->worker->spare_out;
+
+    if (x->answer.is_stream && spare->cap == 0 && buf_lend(&x->out, spare))
+        return;
+    if (x->answer.is_stream || x->out.cap > KEEP_BYTES)
+        buf_release(&x->out);
 }
 
 enum rc client_flush(struct xchg *x)
@@ -55,8 +68,8 @@ enum rc client_flush(struct xchg *x)
     if (rc == RC_EOF)
         return RC_EOF;
     buf_consume(&x->out, put);
-    if (rc == RC_OK && x->out.cap > KEEP_BYTES)
-        buf_release(&x->out);
+    if (rc == RC_OK)
+        rest_out(x);
     return rc;
 }
 

@@ -11,12 +11,14 @@ import time
 import pytest
 
 from kit import calls, client
-from kit.procs import wait_for
+from kit.procs import is_sanitized, wait_for
 
 MIB = 1 << 20
 # What the process has beside what it holds for peers: program, ledger, threads, and what malloc
 # keeps of what was given back.
 CONSTANT_BYTES = 48 * MIB
+IDLE_BYTES = 8 << 10     # of the heap, by a client's connection that rests
+STREAM_BYTES = 36 << 10  # by one with a stream, its upstream's connection included
 IDLE = int(os.environ.get("TOLLGATE_TEST_IDLE", "2000"))   # 10000 takes half a minute
 
 
@@ -333,6 +335,35 @@ def test_many_idle_connections(gateways):
             sock.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     wait_for("all is given back", lambda: held(gateway) < 4 * MIB)
+
+
+def test_what_rests_takes_little(gateways):
+    """Of the heap, beside what the process has anyway: a connection that rests, a stream that runs."""
+    if is_sanitized():
+        pytest.skip("this build's heap is not the one that is sold")
+    gateway, many = gateways(workers=1), 200
+    call = calls.chat(stream=True)
+    wire = client.request_bytes("POST", call.full_path(), call.headers(
+        calls.KEY, sim={"Event_Delay_Ms": 1000, "Output_Tokens": 5}), call.data())
+    assert calls.send(gateway, call).complete   # what the first call alone takes
+    time.sleep(1)
+    before = metric(gateway, "tollgate_heap_used_bytes")
+    connections = [gateway.connect() for _ in range(many)]
+    for connection in connections:
+        assert calls.send(gateway, calls.chat(), connection).status == 200
+    time.sleep(3)   # those that rest give back what a request wants, and the ledger has its part
+    idle = metric(gateway, "tollgate_heap_used_bytes") - before
+    for connection in connections:
+        connection.send(wire)
+    heads = [connection.read_head() for connection in connections]
+    time.sleep(1.5)   # the first pause, and the ledger's thread has had its part
+    streams = metric(gateway, "tollgate_heap_used_bytes") - before
+    print(f"{idle / many / 1024:.1f} KiB a connection, {streams / many / 1024:.1f} KiB a stream")
+    assert idle < many * IDLE_BYTES and streams < many * STREAM_BYTES
+    for connection, head in zip(connections, heads):
+        connection.read_body(head)
+        assert head.complete
+        connection.close()
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ import pytest
 
 from kit import calls, client, prices
 from kit.marked import Books, Load
-from kit.procs import Process, tollgate_binary, wait_for
+from kit.procs import Process, is_sanitized, tollgate_binary, wait_for
 from kit.settled import at_rest, budget, settled_books
 
 KILLS = int(os.environ.get("TOLLGATE_KILLS", "8"))
@@ -304,11 +304,6 @@ def junk(gateway, connection, number):
                       tags=tags).status == 200
     if number % 10 == 0:   # on a connection of its own, which it is the end of
         assert calls.send(gateway, calls.chat(), key=f"tg_{number}").status == 401
-
-
-def is_sanitized():
-    with open(tollgate_binary(), "rb") as file:
-        return b"__asan_init" in file.read()
 
 
 def memory(gateway):

@@ -31,6 +31,12 @@ def tollgate_binary():
     return binary("TOLLGATE_BIN", "tollgate")
 
 
+def is_sanitized():
+    """The gateway under test is not the release build."""
+    with open(tollgate_binary(), "rb") as file:
+        return b"__asan_init" in file.read()
+
+
 def provider_binary():
     return binary("TOLLGATE_PROVIDER", "provider")
 

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/crc32c.h"
 #include "base/digest.h"
+#include "base/held.h"
 #include "base/list.h"
 #include "base/problem.h"
 #include "base/rc.h"
@@ -43,6 +44,32 @@ static void test_buf(void **state)
     buf_release(&b);
     assert_null(b.data);
     assert_int_equal(b.max, 10);
+}
+
+static void test_buf_lend(void **state)
+{
+    struct buf a, b, narrow;
+    const char *place;
+
+    (void)state;
+    buf_init(&a, 4096);
+    buf_init(&b, 5000);
+    buf_init(&narrow, 100);
+    assert_int_equal(buf_append(&a, "abc", 3), RC_OK);
+    buf_clear(&a);
+    place = a.data;
+    assert_false(buf_lend(&a, &narrow)); /* it would have more than it may */
+    assert_ptr_equal(a.data, place);
+    assert_true(buf_lend(&a, &b));
+    assert_null(a.data);
+    assert_int_equal(a.max, 4096);
+    assert_ptr_equal(b.data, place);
+    assert_int_equal(b.max, 5000);
+    assert_int_equal(buf_append(&b, "def", 3), RC_OK);
+    assert_true(strv_eq(buf_view(&b), STRV("def")));
+    assert_true(buf_lend(&a, &narrow)); /* nothing of nothing */
+    assert_null(narrow.data);
+    buf_release(&b);
 }
 
 static void test_buf_pinned(void **state)
@@ -144,6 +171,27 @@ static void test_arena(void **state)
     arena_init(&a, 8);
     assert_null(arena_strv(&a, STRV("does not fit in here")).p);
     arena_release(&a);
+}
+
+/* What most need is little; who needed more has it from then on without asking again. */
+static void test_arena_blocks(void **state)
+{
+    int64_t before = held_now(), kept;
+    struct arena a;
+
+    (void)state;
+    arena_init(&a, 100000);
+    assert_non_null(arena_take(&a, 1500));
+    assert_in_range(held_now() - before, 1500, 2048);
+    assert_non_null(arena_take(&a, 2000));
+    arena_reset(&a);
+    kept = held_now();
+    assert_in_range(kept - before, 3500, 4096);
+    assert_non_null(arena_take(&a, 1500));
+    assert_non_null(arena_take(&a, 2000));
+    assert_int_equal(held_now(), kept);
+    arena_release(&a);
+    assert_int_equal(held_now(), before);
 }
 
 /* ---- list --------------------------------------------------------------------------- */
@@ -297,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_buf),       cmocka_unit_test(test_buf_pinned),
         cmocka_unit_test(test_buf_model), cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_buf_lend),  cmocka_unit_test(test_arena_blocks),
         cmocka_unit_test(test_list),      cmocka_unit_test(test_crc32c),
         cmocka_unit_test(test_digests),   cmocka_unit_test(test_problems),
         cmocka_unit_test(test_results),   cmocka_unit_test(test_xalloc),
