@@ -326,9 +326,9 @@ static enum rc read_body(struct xchg *x, bool *packed, bool *unpacks)
     rc = request_unpack(x, &unpacked, &body, packed);
     *unpacks = rc == RC_OK;
     if (rc == RC_OK)
-        rc = protocol_is_form(type)             ? protocol_scan_form(p, &x->route, type, body,
+        rc = protocol_is_sound(&x->route, type) ? protocol_scan_sound(&x->route, body, &x->facts)
+             : protocol_is_form(type)           ? protocol_scan_form(p, &x->route, type, body,
                                                                      &x->facts)
-             : protocol_is_sound(&x->route, type) ? protocol_scan_sound(&x->route, body, &x->facts)
                                                 : protocol_scan_request(p, &x->route, body,
                                                                         x->worker->shapes,
                                                                         &x->facts);

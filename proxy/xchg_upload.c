@@ -239,9 +239,15 @@ void upload_kept(struct xchg *x, const struct tap_result *seen)
 
 void upload_recall_sound(struct xchg *x)
 {
-    uint64_t ms = collect_noted(x, x->facts.sound, "ms");
+    char text[TAP_ID_MAX_BYTES];
+    struct strv name;
+    uint64_t ms;
 
-    if (!x->facts.audio_is_guess || ms == 0)
+    if (!x->facts.audio_is_guess ||
+        !protocol_sound_name(x->facts.sound, text, sizeof(text), &name))
+        return;
+    ms = collect_noted(x, name, "ms");
+    if (ms == 0)
         return;
     x->facts.audio_ms = ms < UPLOAD_MAX ? ms : UPLOAD_MAX;
     x->facts.audio_is_guess = false;

@@ -40,24 +40,29 @@ bool protocol_is_form(struct strv content_type)
 
 /*
  * The value of NAME=value among parameters that semicolons separate; quotes are taken off.
- * A quoted value with a backslash or a semicolon in it is not found: nobody sends one.
+ * A quoted value with a backslash or a semicolon in it is not found: nobody sends one.  *n is how
+ * many of that name there are, "NAME*" included: which of two holds, servers do not agree upon.
  */
-static struct strv parameter(struct strv header, struct strv name)
+static struct strv parameter(struct strv header, struct strv name, size_t *n)
 {
-    struct strv rest = strv_skip(header, strv_find(header, ';')), part;
+    struct strv rest = strv_skip(header, strv_find(header, ';')), part, found = STRV_NONE;
 
+    *n = 0;
     while (strv_split(&rest, ';', &part)) {
         size_t equal = strv_find(part, '=');
-        struct strv value;
+        struct strv its = strv_trim(strv_head(part, equal)), value;
 
-        if (equal == part.n || !strv_eq_nocase(strv_trim(strv_head(part, equal)), name))
+        if (strv_ends(its, STRV("*")))
+            its.n--;
+        if (equal == part.n || !strv_eq_nocase(its, name))
             continue;
+        (*n)++;
         value = strv_trim(strv_skip(part, equal + 1));
         if (value.n >= 2 && value.p[0] == '"' && value.p[value.n - 1] == '"')
             value = strv_make(value.p + 1, value.n - 2);
-        return memchr(value.p, '\\', value.n) == NULL ? value : STRV_NONE;
+        found = memchr(value.p, '\\', value.n) == NULL ? value : STRV_NONE;
     }
-    return STRV_NONE;
+    return found;
 }
 
 /* Where needle begins in hay, hay.n where nowhere. */
@@ -70,10 +75,11 @@ static size_t find(struct strv hay, struct strv needle)
 
 static bool form_start(struct form *f, struct strv content_type, struct strv body)
 {
-    struct strv boundary = parameter(content_type, STRV("boundary"));
+    size_t n;
+    struct strv boundary = parameter(content_type, STRV("boundary"), &n);
     struct strv first;
 
-    if (boundary.n == 0 || boundary.n > BOUNDARY_MAX)
+    if (n != 1 || boundary.n == 0 || boundary.n > BOUNDARY_MAX)
         return false;
     memcpy(f->mark, "\r\n--", 4);
     memcpy(f->mark + 4, boundary.p, boundary.n);
@@ -103,7 +109,7 @@ static bool read_head(struct strv head, struct part *out)
     *out = (struct part){.is_file = false};
     while (head.n > 0) {
         struct strv line = next_line(&head), name;
-        size_t colon = strv_find(line, ':');
+        size_t colon = strv_find(line, ':'), n;
 
         name = strv_trim(strv_head(line, colon));
         if (!strv_eq_nocase(name, STRV("content-disposition")))
@@ -111,9 +117,11 @@ static bool read_head(struct strv head, struct part *out)
         if (out->name.n > 0)
             return false; /* which of the two would count? */
         line = strv_skip(line, colon + 1);
-        out->name = parameter(line, STRV("name"));
-        out->is_file = parameter(line, STRV("filename")).n > 0 ||
-                       parameter(line, STRV("filename*")).n > 0;
+        out->name = parameter(line, STRV("name"), &n);
+        if (n > 1)
+            return false;
+        (void)parameter(line, STRV("filename"), &n);
+        out->is_file = n > 0; /* also one without a name */
     }
     return out->name.n > 0;
 }
@@ -149,7 +157,14 @@ struct fields {
     bool has_model, has_stream;
     struct strv model_id; /* ElevenLabs */
     uint64_t channels;    /* charged each */
+    bool is_elsewhere;    /* the sound */
 };
+
+static bool is_off(struct strv value)
+{
+    return value.n == 0 || strv_eq_nocase(value, STRV("false")) || strv_eq(value, STRV("0")) ||
+           strv_eq(value, STRV("null"));
+}
 
 /* Fields that cost something of their own, and no answer tells how much: ElevenLabs. */
 static bool is_extra(const struct part *part)
@@ -162,8 +177,7 @@ static bool is_extra(const struct part *part)
 
     for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
         if (strv_eq(part->name, NAMES[i]))
-            return part->value.n > 0 && !strv_eq_nocase(part->value, STRV("false")) &&
-                   !strv_eq(part->value, STRV("null"));
+            return !is_off(part->value);
     }
     return false;
 }
@@ -214,7 +228,11 @@ static bool on_field(struct fields *f, const struct part *part)
             return false;
         f->model_id = part->value;
     } else if (strv_eq(part->name, STRV("use_multi_channel"))) {
-        f->channels = strv_eq_nocase(part->value, STRV("true")) ? CHANNELS_MAX : 1;
+        if (!is_off(part->value))
+            f->channels = CHANNELS_MAX;
+    } else if (strv_eq(part->name, STRV("source_url")) ||
+               strv_eq(part->name, STRV("cloud_storage_url"))) {
+        f->is_elsewhere = f->is_elsewhere || part->value.n > 0;
     } else if (is_extra(part)) {
         facts->has_extras = true;
     } else if (strv_eq(part->name, STRV("n"))) {
@@ -255,7 +273,6 @@ enum rc protocol_scan_form(const struct protocol *p, const struct route *route,
     struct form form;
     enum rc rc = RC_BAD;
 
-    (void)p; /* no protocol so far has forms of its own */
     memset(out, 0, sizeof(*out));
     out->choices = 1;
     request_set_kind(out, entry_of(route->endpoint));
@@ -263,10 +280,13 @@ enum rc protocol_scan_form(const struct protocol *p, const struct route *route,
         rc = read_fields(&form, &fields);
     if (rc == RC_OK && route->path_model.n > 0)
         rc = request_path_model(out, route->path_model);
-    if (rc == RC_OK && out->model.n == 0)
+    if (rc == RC_OK && route->path_model.n == 0 &&
+        (out->model.n == 0 || protocol_names_ids(p, route)))
         out->model = fields.model_id;
     if (rc == RC_OK) {
         request_conclude_video(out);
+        if (fields.is_elsewhere && entry_of(route->endpoint)->most_ms > out->audio_ms)
+            out->audio_ms = 0;
         out->audio_ms *= fields.channels; /* a file is no longer than USAGE_MAX_COUNT */
         rc = request_conclude_sound(out, route);
     }

@@ -148,7 +148,7 @@ struct request_facts {
     uint64_t audio_ms;             /* as far as the file tells its length, else by its size */
     bool audio_is_guess;           /* nobody tells: audio_ms is what the table reserves */
     bool has_extras;               /* it asks for more than its model's own price covers */
-    struct strv sound; /* the file of sound that it names, by the last part of its address */
+    struct strv sound; /* the address of the sound that it names */
     struct strv size, quality;     /* of images and videos; empty: not said */
     char size_text[24];            /* holds it where the body has two numbers */
     struct strv input_file;        /* of a batch: the file of its requests; empty: none */
@@ -208,6 +208,12 @@ enum rc protocol_scan_form(const struct protocol *p, const struct route *route,
  */
 enum rc protocol_scan_sound(const struct route *route, struct strv body,
                             struct request_facts *out) RC_MUST;
+/*
+ * By what name a file of sound is remembered: its whole address, since another host may call its
+ * files alike, without the slashes behind which a name would be taken to begin (collected.h).
+ * False where size bytes of text, which *name is a view of, do not hold it.
+ */
+bool protocol_sound_name(struct strv address, char *text, size_t size, struct strv *name);
 /* Bodies of that type are sound there. */
 bool protocol_is_sound(const struct route *route, struct strv content_type);
 /* The value of a Content-Type that is such a form. */

@@ -75,6 +75,7 @@ struct entry {
     unsigned flags;    /* ENTRY_... */
     const char *model; /* of a request that names none; NULL: it has none */
     uint32_t most_ms;  /* reserved for sound whose length nobody tells; 0: none */
+    bool is_only;      /* whatever model a request names there */
 };
 
 /* Tables of endpoints (route_table.c), as bits; a path is looked for in their order. */
@@ -91,6 +92,7 @@ enum {
     ENTRIES_ELEVENLABS = 512,
     ENTRIES_DEEPGRAM = 1024,
     ENTRIES_ASSEMBLYAI = 2048,
+    ENTRIES_VOICES = ENTRIES_ELEVENLABS | ENTRIES_DEEPGRAM | ENTRIES_ASSEMBLYAI,
 };
 
 /* The shape of errors. */
@@ -138,6 +140,8 @@ void request_set_seconds(struct request_facts *f, struct strv text);
  * tells.  RC_BAD where the query could be read in more than one way.
  */
 enum rc request_conclude_sound(struct request_facts *f, const struct route *route) RC_MUST;
+/* Its requests name their model `model_id` or the like: what is called `model` says nothing. */
+bool protocol_names_ids(const struct protocol *p, const struct route *route);
 /* The model of a video whose request names none. */
 void request_conclude_video(struct request_facts *f);
 /* The model that the path names, decoded; RC_BAD where it cannot be. */

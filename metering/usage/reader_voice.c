@@ -204,21 +204,27 @@ static const struct jscan_edge ASSEMBLYAI_ROOT[] = {
     JSCAN_EDGE("upload_url", OWN_BEGUN),
 };
 
+/* The whole address is its name (protocol_sound_name). */
+static void on_upload(struct reading *r, const struct jscan_event *e)
+{
+    struct strv name;
+    char text[TAP_ID_MAX_BYTES];
+    struct jscan_event id = *e;
+
+    if (!protocol_sound_name(e->text, text, sizeof(text), &name))
+        return;
+    id.text = name;
+    fact_id(r, &id);
+}
+
 static void on_uploaded(void *arg, const struct jscan_event *e)
 {
     struct reading *r = arg;
 
-    if (e->node == OWN_BEGUN) {
-        struct jscan_event id = *e;
-        size_t slash = 0;
-
-        for (size_t i = 0; i < e->text.n; i++)
-            slash = e->text.p[i] == '/' ? i + 1 : slash;
-        id.text = strv_skip(e->text, slash);
-        fact_id(r, &id);
-    } else {
+    if (e->node == OWN_BEGUN)
+        on_upload(r, e);
+    else
         on_event(arg, e);
-    }
 }
 
 static const struct jscan_node ASSEMBLYAI[NODE_COUNT] = {

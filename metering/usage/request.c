@@ -165,6 +165,21 @@ static void on_choices(struct request_reading *r, const struct jscan_event *e)
         r->facts->choices = n;
 }
 
+/* Of several the longest, whichever the provider takes. */
+static void on_spoken(struct request_reading *r, const struct jscan_event *e)
+{
+    struct strv text = strv_make(r->body.p + e->begin, (size_t)(e->end - e->begin));
+
+    if (e->type == JSCAN_STRING && text.n > r->spoken.n)
+        r->spoken = text;
+}
+
+static void on_line(struct request_reading *r)
+{
+    r->facts->messages++;
+    r->has_lines = true;
+}
+
 static void on_prompt(struct request_reading *r, const struct jscan_event *e)
 {
     switch (e->what) {
@@ -172,7 +187,7 @@ static void on_prompt(struct request_reading *r, const struct jscan_event *e)
         if (e->type == JSCAN_OBJECT && r->prompt_depth == 0 && !r->takes_object)
             r->facts->server_state = true; /* a prompt kept by the provider */
         else if (e->type == JSCAN_OBJECT)
-            r->facts->messages++;
+            on_line(r);
         else if (r->prompt_depth++ == 1)
             r->prompts++;
         break;
@@ -183,7 +198,7 @@ static void on_prompt(struct request_reading *r, const struct jscan_event *e)
     case JSCAN_AT_VALUE:
         if (e->type == JSCAN_STRING && r->prompt_depth <= 1) {
             r->prompts++;
-            r->spoken = strv_make(r->body.p + e->begin, (size_t)(e->end - e->begin));
+            on_spoken(r, e);
         }
         if (e->type == JSCAN_NUMBER)
             r->facts->text_bytes += TOKEN_ID_BYTES;
@@ -191,22 +206,9 @@ static void on_prompt(struct request_reading *r, const struct jscan_event *e)
     }
 }
 
-/* Of several the longest, whichever the provider takes. */
-static void on_spoken(struct request_reading *r, const struct jscan_event *e)
-{
-    struct strv text = strv_make(r->body.p + e->begin, (size_t)(e->end - e->begin));
-
-    if (e->type == JSCAN_STRING && text.n > r->spoken.n)
-        r->spoken = text;
-}
-
 static void on_sound(struct request_reading *r, const struct jscan_event *e)
 {
-    struct strv address = word_of(e);
-    const char *slash = address.n > 0 ? memrchr(address.p, '/', address.n) : NULL;
-
-    if (slash != NULL)
-        r->facts->sound = strv_skip(address, (size_t)(slash - address.p) + 1);
+    r->facts->sound = word_of(e);
 }
 
 static void on_length(struct request_reading *r, const struct jscan_event *e)
@@ -214,8 +216,22 @@ static void on_length(struct request_reading *r, const struct jscan_event *e)
     uint64_t ms;
 
     if (e->type == JSCAN_NUMBER && jscan_count(e->text, &ms) == JSCAN_COUNT_OK &&
-        ms > r->facts->audio_ms)
-        r->facts->audio_ms = ms;
+        ms > r->length_ms && ms <= USAGE_MAX_COUNT)
+        r->length_ms = ms;
+}
+
+static void on_plan(struct request_reading *r, const struct jscan_event *e)
+{
+    r->has_plan = r->has_plan || e->type != JSCAN_NULL;
+}
+
+static void on_section(struct request_reading *r, const struct jscan_event *e)
+{
+    uint64_t ms;
+
+    if (e->type == JSCAN_NUMBER && jscan_count(e->text, &ms) == JSCAN_COUNT_OK &&
+        ms <= USAGE_MAX_COUNT - r->plan_ms)
+        r->plan_ms += ms;
 }
 
 static void on_source(struct request_reading *r, const struct jscan_event *e)
@@ -570,6 +586,8 @@ static void (*const FACTS[N_COUNT])(struct request_reading *r, const struct jsca
     [N_SPOKEN] = on_spoken,
     [N_SOUND] = on_sound,
     [N_LENGTH] = on_length,
+    [N_PLAN] = on_plan,
+    [N_SECTION_LENGTH] = on_section,
     [N_LISTENERS] = on_listener,
     [N_SEARCHES] = on_searches,
     [N_TOOL_USES] = on_tool_bound,

@@ -199,6 +199,14 @@ static void conclude_session(struct request_reading *r, const struct route *rout
     f->sets_to_work = r->is_dream || f->messages > 0 || (route->path_id.n > 0 && f->later);
 }
 
+/* 0 where nobody says: of a plan whose sections do not. */
+static uint64_t music_length(const struct request_reading *r)
+{
+    if (!r->has_plan)
+        return r->length_ms;
+    return r->plan_ms == 0 || r->plan_ms > r->length_ms ? r->plan_ms : r->length_ms;
+}
+
 void request_conclude(struct request_reading *r, const struct protocol *p,
                       const struct route *route)
 {
@@ -209,7 +217,7 @@ void request_conclude(struct request_reading *r, const struct protocol *p,
     f->messages += r->prompts;
     if (route->path_model.n > 0) {
         r->bad = request_path_model(f, route->path_model) != RC_OK || r->bad;
-    } else if (f->model.n == 0) {
+    } else if (f->model.n == 0 || protocol_names_ids(p, route)) {
         f->model = r->model_id;
         r->bad = r->bad || (r->model_id_is_odd && !route->is_session);
     }
@@ -231,7 +239,10 @@ void request_conclude(struct request_reading *r, const struct protocol *p,
     if (f->searches > 0 && r->tool_calls > f->searches)
         f->searches = r->tool_calls;
     if (f->speaks) /* a dialogue's lines are many: their bytes are more than its characters */
-        f->characters = r->spoken.n > 0 ? count_characters(r->spoken) : f->text_bytes;
+        f->characters = r->spoken.n > 0 && !r->has_lines ? count_characters(r->spoken)
+                                                         : f->text_bytes;
+    if (f->listens && protocol_names_ids(p, route) && entry->dialect == DIALECT_NONE)
+        f->audio_ms = music_length(r);
     r->bad = request_conclude_sound(f, route) != RC_OK || r->bad;
     if (f->draws && f->size.n == 0 && r->sides[0] > 0 && r->sides[1] > 0) {
         (void)snprintf(f->size_text, sizeof(f->size_text), "%ux%u", r->sides[0], r->sides[1]);

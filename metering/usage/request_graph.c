@@ -97,12 +97,15 @@ static const struct jscan_edge ROOT_EDGES[] = {
     JSCAN_EDGE("speech_models", N_LISTENERS),
     JSCAN_EDGE("voice_description", N_PROMPT),
     JSCAN_EDGE("music_length_ms", N_LENGTH),
+    JSCAN_EDGE("composition_plan", N_PLAN),
     /* what a search is to take in: Perplexity, OpenAI */
     JSCAN_EDGE("web_search_options", N_SEARCH_OPTIONS),
     /* what documents are to be read with: Mistral */
     JSCAN_EDGE("bbox_annotation_format", N_ANNOTATION),
     JSCAN_EDGE("document_annotation_format", N_ANNOTATION),
 };
+static const struct jscan_edge PLAN_EDGES[] = {JSCAN_EDGE("sections", N_SECTION)};
+static const struct jscan_edge SECTION_EDGES[] = {JSCAN_EDGE("duration_ms", N_SECTION_LENGTH)};
 static const struct jscan_edge SEARCH_EDGES[] = {
     JSCAN_EDGE("search_context_size", N_SEARCH_CTX)};
 /* Google's search for enterprises, which has its own price. */
@@ -261,6 +264,9 @@ const struct jscan_node REQUEST_NODES[N_COUNT] = {
     [N_SPOKEN] = {NULL, 0, N_TEXT, N_TEXT, JSCAN_WANT | JSCAN_COUNT},
     [N_SOUND] = {.flags = JSCAN_WANT},
     [N_LENGTH] = {.flags = JSCAN_WANT},
+    [N_PLAN] = {JSCAN_EDGES(PLAN_EDGES), 0, 0, JSCAN_WANT | JSCAN_ENTER},
+    [N_SECTION] = {JSCAN_EDGES(SECTION_EDGES), 0, N_SECTION, 0},
+    [N_SECTION_LENGTH] = {.flags = JSCAN_WANT},
     [N_LISTENERS] = {.item = N_LISTENERS, .flags = JSCAN_WANT},
     [N_SEARCHES] = {.flags = JSCAN_ENTER},
     [N_TOOL_USES] = {.flags = JSCAN_WANT},

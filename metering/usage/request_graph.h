@@ -76,6 +76,9 @@ enum request_node {
     N_SPOKEN,   /* text that may be spoken, or an object of options */
     N_SOUND,    /* the address of sound */
     N_LENGTH,   /* of music, in milliseconds */
+    N_PLAN,     /* of music, whose sections have each its own */
+    N_SECTION,
+    N_SECTION_LENGTH,
     N_LISTENERS, /* models, of which the first that can does the work */
     N_SEARCHES,
     N_TOOL_USES,

@@ -21,7 +21,11 @@ struct request_reading {
     uint64_t source_bytes;
     unsigned prompt_depth; /* arrays open inside a prompt */
     uint64_t prompts;      /* strings and arrays directly inside a prompt's array */
-    struct strv spoken;    /* the text of N_PROMPT as the body has it, where it is a string */
+    struct strv spoken;    /* the longest text to speak, as the body has it */
+    uint64_t length_ms;    /* of music; 0: not said */
+    uint64_t plan_ms;      /* the same, of the sections of its plan */
+    bool has_plan;
+    bool has_lines;        /* the prompt is a list of objects: of a dialogue, its lines */
     struct strv body;
     struct strv model_id; /* by another name than `model` */
     bool model_id_is_odd;

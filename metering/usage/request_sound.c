@@ -18,6 +18,7 @@ bool protocol_is_sound(const struct route *route, struct strv content_type)
 {
     struct strv type = strv_trim(strv_head(content_type, strv_find(content_type, ';')));
 
+    /* Also what says that it is a form: it is none there, and its bytes are heard. */
     return (entry_of(route->endpoint)->flags & SOUND) == SOUND &&
            !strv_eq_nocase(type, STRV("application/json"));
 }
@@ -59,6 +60,8 @@ static bool take_parameter(struct request_facts *f, struct query *q, struct strv
 
     if (memchr(name.p, '%', name.n) != NULL || memchr(name.p, '+', name.n) != NULL)
         return false;
+    if (strv_eq(name, STRV("language")) && memchr(value.p, '%', value.n) != NULL)
+        return false;
     if (strv_eq(name, STRV("model"))) {
         if (q->has_model)
             return false;
@@ -67,7 +70,7 @@ static bool take_parameter(struct request_facts *f, struct query *q, struct strv
     } else if (strv_eq(name, STRV("language")) && strv_eq_nocase(value, STRV("multi"))) {
         f->quality = STRV("multilingual");
     } else if (strv_eq(name, STRV("multichannel"))) {
-        q->is_split = is_on(value);
+        q->is_split = q->is_split || is_on(value);
     } else {
         f->has_extras = f->has_extras || is_extra(name, value);
     }
@@ -103,6 +106,8 @@ enum rc request_conclude_sound(struct request_facts *f, const struct route *rout
 
     if ((entry->flags & ENTRY_QUERY) && read_query(f, route->query) != RC_OK)
         return RC_BAD;
+    if (entry->is_only)
+        f->model = STRV_NONE;
     if (f->model.n == 0 && entry->model != NULL)
         f->model = strv_z(entry->model);
     if (entry->dialect == DIALECT_CREDITS && is_half_charged(f->model))
@@ -114,6 +119,31 @@ enum rc request_conclude_sound(struct request_facts *f, const struct route *rout
     return RC_OK;
 }
 
+bool protocol_sound_name(struct strv address, char *text, size_t size, struct strv *name)
+{
+    if (address.n == 0 || address.n >= size)
+        return false;
+    for (size_t i = 0; i < address.n; i++)
+        text[i] = address.p[i] == '/' ? '|' : address.p[i];
+    *name = strv_make(text, address.n);
+    return true;
+}
+
+bool protocol_names_ids(const struct protocol *p, const struct route *route)
+{
+    return p->shape == SHAPE_ELEVENLABS ||
+           entry_of(route->endpoint)->dialect == DIALECT_ASSEMBLYAI;
+}
+
+static bool is_document(struct strv body)
+{
+    size_t i = 0;
+
+    while (i < body.n && memchr(" \t\r\n", body.p[i], 4) != NULL)
+        i++;
+    return i < body.n && body.p[i] == '{';
+}
+
 enum rc protocol_scan_sound(const struct route *route, struct strv body,
                             struct request_facts *out)
 {
@@ -123,7 +153,8 @@ enum rc protocol_scan_sound(const struct route *route, struct strv body,
     out->choices = 1;
     request_set_kind(out, entry_of(route->endpoint));
     out->media_parts = 1;
-    out->audio_ms = audio_length_ms(body);
+    if (!is_document(body)) /* whatever its type says; then it is what names the sound */
+        out->audio_ms = audio_length_ms(body);
     rc = body.n > 0 ? request_conclude_sound(out, route) : RC_BAD;
     if (rc != RC_OK)
         memset(out, 0, sizeof(*out));

@@ -309,15 +309,22 @@ void protocol_route(const struct protocol *p, struct strv method, struct strv pa
 {
     const struct entry *found = NULL;
     struct path parts;
+    bool is_split;
 
     *out = (struct route){.endpoint = NULL};
     /* Azure takes "//openai/...", which clients of its SDKs send whose endpoint ends in "/". */
     while (p->deployments && strv_starts(path, STRV("//")))
         path = strv_skip(path, 1);
-    if (split_path(path, &parts))
+    is_split = split_path(path, &parts);
+    if (is_split)
         found = find_route(p, method, &parts, out);
     if (found == NULL) {
         bool read = strv_eq(method, STRV("GET")) || strv_eq(method, STRV("HEAD"));
+
+        /* Some that are only read there open sockets or give keys away, however spelled. */
+        if ((p->tables & ENTRIES_VOICES) &&
+            (!is_split || memchr(path.p, '%', path.n) != NULL))
+            read = false;
 
         found = read ? &ROUTE_READ : &ROUTE_OTHER;
         out->path_model = STRV_NONE;

@@ -11,14 +11,19 @@
 
 #define ENTRY(name, kind, method, pattern, dialect, flags)                                     \
     {                                                                                          \
-        {name, kind}, method, pattern, dialect, flags, NULL, 0                                 \
+        {name, kind}, method, pattern, dialect, flags, NULL, 0, false                          \
     }
 #define METERED(name, method, pattern, dialect, flags)                                         \
     ENTRY(name, ENDPOINT_METERED, method, pattern, dialect, flags)
 /* The same; model and most_ms: see struct entry. */
 #define VOICED(name, pattern, dialect, flags, model, most_ms)                                  \
     {                                                                                          \
-        {name, ENDPOINT_METERED}, "POST", pattern, dialect, flags, model, most_ms              \
+        {name, ENDPOINT_METERED}, "POST", pattern, dialect, flags, model, most_ms, false       \
+    }
+/* The same, with no other model than that. */
+#define VOICED_BY(name, pattern, dialect, flags, model)                                        \
+    {                                                                                          \
+        {name, ENDPOINT_METERED}, "POST", pattern, dialect, flags, model, 0, true              \
     }
 #define FETCHED(name, method, pattern, dialect, flags)                                         \
     ENTRY(name, ENDPOINT_FETCHED, method, pattern, dialect, flags)

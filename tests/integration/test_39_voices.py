@@ -137,13 +137,38 @@ def test_refusals_have_the_providers_shape(gateway, path, shape):
     "/elevenlabs/v1/speech-to-text/realtime", "/elevenlabs/v1/convai/conversation",
     "/deepgram/v1/listen?model=nova-3", "/deepgram/v2/listen?model=flux-general-en",
     "/deepgram/v1/speak?model=aura-2-thalia-en", "/deepgram/v1/agent/converse",
-    "/assemblyai/v3/ws?sample_rate=16000", "/assemblyai/v3/token?expires_in_seconds=60"])
+    "/assemblyai/v3/ws?sample_rate=16000", "/assemblyai/v3/token?expires_in_seconds=60",
+    "/elevenlabs/v1//convai/conversation/token?agent_id=a",
+    "/elevenlabs/v1/user"])
 def test_what_nothing_here_can_meter_is_refused(gateway, provider_of_voices, path):
     refused = ask(gateway, "GET", path, Upgrade="websocket", Connection="Upgrade",
                   Sec_WebSocket_Version="13", Sec_WebSocket_Key="x3JJHMbDL1EzLkh9GBhXDw==")
     assert refused.status == 403 and b"endpoint_not_allowed" in refused.body
     assert b"nothing here can meter this endpoint" in refused.body
     assert provider_of_voices.asked == []
+
+
+@pytest.mark.parametrize("path, body", [
+    (SPEAK, {"text": "x", "model": "eleven_v3", "model_id": "eleven_flash_v2_5"}),
+    (SPEAK, {"text": "x", "model": "eleven_v3"}),
+    (SPEAK, {"text": "x", "model_id": ["eleven_v3", "eleven_flash_v2_5"]}),
+    ("/elevenlabs/v1/speech-to-text", [("model", "eleven_v3"), ("model_id", "scribe_v1")]),
+    ("/elevenlabs/v1/audio-isolation", [("model_id", "eleven_v3")]),
+    ("/assemblyai/v2/transcript", {"audio_url": "https://a.test/x", "model": "eleven_v3"}),
+    ("/deepgram/v1/read", {"text": "x", "model": "eleven_v3"})])
+def test_another_member_opens_no_other_model(gateways, settings, provider_of_voices, path, body):
+    """Only what the provider itself takes the model from says whether a key may use it."""
+    config = settings()
+    config["keys"][0]["models"] = ["eleven_v3"]
+    if isinstance(body, list):
+        sent, kind = forms.form(*[forms.field(*one) for one in body],
+                                forms.file("file", forms.wav(1))), forms.KIND
+    else:
+        sent, kind = body, "application/json"
+        if isinstance(body.get("model_id"), list):    # the name twice, and one that is escaped
+            sent = b'{"text":"x","model_id":"eleven_v3","model_id":"eleven\\u005fflash_v2_5"}'
+    refused = ask(gateways(config), "POST", path, sent, kind=kind)
+    assert refused.status in (400, 403) and provider_of_voices.asked == []
 
 
 # ---- speech ------------------------------------------------------------------------------------
@@ -437,6 +462,23 @@ def test_sound_that_was_uploaded_here_is_reserved_by_its_length(gateways, settin
     gateway.start()
     begin(gateway, provider_of_voices, url)
     assert spent(gateway) == (0, Decimal("0.035"))   # ten minutes at 0.21 an hour
+    # what is called so elsewhere is not that file: an hour
+    for name, other in (("t-2", "https://a.test/6f5b3c"), ("t-3", "https://a.test/x?" + url)):
+        before = spent(gateway)[1]
+        begin(gateway, provider_of_voices, other, name)
+        assert spent(gateway)[1] - before == Decimal("0.21")
+
+
+def test_sound_is_counted_whatever_its_file_is_called(gateway, provider_of_voices):
+    """Where only the request tells how long it was."""
+    path = f"/v1/voice-changer/{VOICE}"
+    answer(provider_of_voices, f"POST {path}", SOUND, "audio/mpeg")
+    for name in ("", 'a\\"b.wav', "a;b.wav"):
+        part = forms.file("audio", forms.wav(60), filename=name)
+        record = record_of(gateway, ask(gateway, "POST", "/elevenlabs" + path,
+                                        forms.form(part), kind=forms.KIND))
+        assert record["usage"] == {"audio_seconds": 60}, name
+        assert Decimal(record["cost_usd"]) == Decimal("0.12")
 
 
 def test_what_a_transcript_did_beside_makes_its_price_partial(gateway, provider_of_voices):

@@ -67,6 +67,18 @@ static void test_forms(void **state)
         {"multipart/form-data; boundary=b", B "no end of a head", RC_BAD, "", false, 0, 0},
         {"multipart/form-data; boundary=b", "--bx\r\n", RC_BAD, "", false, 0, 0},
         {"multipart/form-data; boundary=b", "", RC_BAD, "", false, 0, 0},
+        {"multipart/form-data; boundary=b; boundary=c", FIELD("model", "m") END, RC_BAD, "", false, 0, 0},
+        {"multipart/form-data; boundary=b",
+         B "Content-Disposition: form-data; name=\"a\"; name=\"model\"\r\n\r\nm\r\n" END,
+         RC_BAD, "", false, 0, 0},
+        {"multipart/form-data; boundary=b",
+         B "Content-Disposition: form-data; name=\"a\"; name*=utf-8''model\r\n\r\nm\r\n" END,
+         RC_BAD, "", false, 0, 0},
+        /* a file is one whatever its name, also none */
+        {"multipart/form-data; boundary=b",
+         B "Content-Disposition: form-data; name=\"file\"; filename=\"\"\r\n\r\nm\r\n"
+         B "Content-Disposition: form-data; name=\"file\"; filename=\"a\\\"b\"\r\n\r\nm\r\n" END,
+         RC_OK, "", false, 1, 2},
         {"multipart/form-data", FIELD("model", "m") END, RC_BAD, "", false, 0, 0},
         {"multipart/form-data; boundary=", FIELD("model", "m") END, RC_BAD, "", false, 0, 0},
         {"multipart/form-data; boundary=a-boundary-that-is-longer-than-the-seventy-characters-"

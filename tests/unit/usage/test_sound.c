@@ -41,7 +41,9 @@ static void queries_say_what_bodies_do_elsewhere(void **state)
         {"model=m&keyterm=a&keyterm=b", "m", "monolingual", RC_OK, true, 1},
         {"model=m&redact=pci", "m", "monolingual", RC_OK, true, 1},
         {"model=m&tag=%6d", "m", "monolingual", RC_OK, false, 1},
+        {"multichannel=true&multichannel=false&model=m", "m", "monolingual", RC_OK, false, 2},
         {"model=a&model=b", NULL, NULL, RC_BAD, false, 0},
+        {"model=nova-3&language=m%75lti", NULL, NULL, RC_BAD, false, 0},
         {"model=a&mode%6c=b", NULL, NULL, RC_BAD, false, 0},
         {"model=a&mod+l=b", NULL, NULL, RC_BAD, false, 0},
         {"model=%", NULL, NULL, RC_BAD, false, 0},
@@ -74,7 +76,12 @@ static void bodies_are_sound_where_they_may_be(void **state)
     (void)state;
     assert_true(protocol_is_sound(&listen, STRV("audio/wav")));
     assert_true(protocol_is_sound(&listen, STRV_NONE));
+    assert_true(protocol_is_sound(&listen, STRV("multipart/form-data; boundary=b")));
     assert_false(protocol_is_sound(&listen, STRV("Application/JSON; charset=utf-8")));
+    /* what names sound is no sound, whatever its type says */
+    assert_int_equal(protocol_scan_sound(&listen, STRV("\r\n {\"url\":\"x\"}"), &f), RC_OK);
+    assert_int_equal(f.audio_ms, HOUR_MS);
+    assert_true(f.audio_is_guess);
     assert_false(protocol_is_sound(&speak, STRV("audio/wav")));
     assert_int_equal(protocol_scan_sound(&listen, STRV_NONE, &f), RC_BAD);
 }
@@ -111,6 +118,29 @@ static void bodies_name_what_they_are_charged_by(void **state)
          "{\"audio_url\":\"https://a.test/b/x\",\"speech_model\":\"one\"}", "one", 0, HOUR_MS,
          true},
         {"assemblyai", "/v2/transcript", "", "{\"audio_url\":\"x\"}", "best", 0, HOUR_MS, true},
+        /* members that mean something elsewhere */
+        {"elevenlabs", "/v1/text-to-speech/v", "",
+         "{\"text\":\"hello\",\"input\":\"x\",\"model\":\"cheap\",\"model_id\":\"eleven_v3\"}",
+         "eleven_v3", 5, 0, false},
+        {"elevenlabs", "/v1/text-to-speech/v", "", "{\"text\":\"hello\",\"model\":\"cheap\"}",
+         "eleven_multilingual_v2", 5, 0, false},
+        {"elevenlabs", "/v1/text-to-dialogue", "",
+         "{\"inputs\":[{\"text\":\"abcdefgh\"}],\"text\":\"x\"}", "eleven_v3", 9, 0, false},
+        {"elevenlabs", "/v1/audio-isolation", "", "{\"model_id\":\"scribe_v1\"}",
+         "audio_isolation", 0, 0, false},
+        {"elevenlabs", "/v1/music", "",
+         "{\"music_length_ms\":3000,\"composition_plan\":{\"sections\":[{\"duration_ms\":60000},"
+         "{\"duration_ms\":30000}]}}",
+         "music_v1", 0, 90000, false},
+        {"elevenlabs", "/v1/music", "", "{\"music_length_ms\":3000,\"composition_plan\":{}}",
+         "music_v1", 0, 600000, true},
+        {"deepgram", "/v1/listen", "model=nova-3",
+         "{\"url\":\"https://a.test/x\",\"music_length_ms\":1}", "nova-3", 0, HOUR_MS, true},
+        {"deepgram", "/v1/read", "", "{\"model\":\"nova-3\",\"text\":\"x\"}",
+         "text-intelligence", 0, 0, false},
+        {"assemblyai", "/v2/transcript", "",
+         "{\"audio_url\":\"x\",\"model\":\"nano\",\"speech_model\":\"one\",\"music_length_ms\":1}",
+         "one", 0, HOUR_MS, true},
     };
 
     (void)state;
@@ -125,7 +155,29 @@ static void bodies_name_what_they_are_charged_by(void **state)
             fail_msg("%s: " STRV_FMT " %ju %ju", CASES[i].body, STRV_ARG(f.model),
                      (uintmax_t)f.characters, (uintmax_t)f.audio_ms);
         if (strcmp(CASES[i].protocol, "assemblyai") == 0 && strchr(CASES[i].body, '/') != NULL)
-            assert_true(strv_eq(f.sound, STRV("x")));
+            assert_true(strv_eq(f.sound, STRV("https://a.test/b/x")));
+    }
+}
+
+static void models_that_read_two_ways_are_refused(void **state)
+{
+    static const char *const BODIES[] = {
+        "{\"text\":\"x\",\"model_id\":\"eleven\\u005fv3\"}",
+        "{\"text\":\"x\",\"model_id\":\"a\",\"model_id\":\"b\"}",
+        "{\"text\":\"x\",\"model_id\":5}",
+        "{\"text\":\"x\",\"speech_models\":[\"\\u0061\",\"b\"]}",
+        "{\"text\":\"x\",\"speech_models\":[\"a\"],\"speech_model\":\"b\"}",
+        "{\"text\":\"x\",\"Model_Id\":\"b\"}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(BODIES) / sizeof(BODIES[0]); i++) {
+        struct route route = route_of("elevenlabs", "/v1/text-to-speech/v", "");
+        struct request_facts f;
+
+        if (protocol_scan_request(protocol_find(STRV("elevenlabs")), &route, strv_z(BODIES[i]),
+                                  NULL, &f) != RC_BAD)
+            fail_msg("%s", BODIES[i]);
     }
 }
 
@@ -193,6 +245,12 @@ static void forms_do_too(void **state)
         {FIELD("model_id", "scribe_v2") FIELD("detect_speaker_roles", "false")
                   FIELD("entity_detection", "null") SOUND "--b--\r\n",
          RC_OK, 2, false, false},
+        {FIELD("model", "cheap") FIELD("model_id", "scribe_v2") SOUND "--b--\r\n", RC_OK, 2,
+         false, false},
+        {FIELD("model_id", "scribe_v2") FIELD("use_multi_channel", "1") SOUND "--b--\r\n", RC_OK,
+         10, false, false},
+        {FIELD("model_id", "scribe_v2") FIELD("cloud_storage_url", "https://x") SOUND "--b--\r\n",
+         RC_OK, HOUR_MS, true, false},
         {FIELD("model_id", "a") FIELD("model_id", "b") SOUND "--b--\r\n", RC_BAD, 0, false,
          false},
         {FIELD("model_id", "") SOUND "--b--\r\n", RC_BAD, 0, false, false},
@@ -221,6 +279,7 @@ int main(void)
         cmocka_unit_test(queries_say_what_bodies_do_elsewhere),
         cmocka_unit_test(bodies_are_sound_where_they_may_be),
         cmocka_unit_test(bodies_name_what_they_are_charged_by),
+        cmocka_unit_test(models_that_read_two_ways_are_refused),
         cmocka_unit_test(models_beside_the_first_must_be_allowed),
         cmocka_unit_test(models_are_spelled_plainly),
         cmocka_unit_test(forms_do_too),
