@@ -144,8 +144,14 @@ static struct dict_slot *slot_for(struct dict *d, struct strv key, bool *is_new)
     } else if (key.n) {
         memcpy(s->key.near, key.p, key.n);
     }
+    s->value = 0;
     d->n++;
     return s;
+}
+
+int64_t *dict_at(struct dict *d, struct strv key, bool *is_new)
+{
+    return &slot_for(d, key, is_new)->value;
 }
 
 void dict_put(struct dict *d, struct strv key, int64_t value)

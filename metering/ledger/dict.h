@@ -42,6 +42,8 @@ void dict_clear(struct dict *d);
 int64_t *dict_get(const struct dict *d, struct strv key);
 /* Adds the key, or gives it a new value. */
 void dict_put(struct dict *d, struct strv key, int64_t value);
+/* The value of the key, which is added with the value 0 where it is not in it; as of dict_get. */
+int64_t *dict_at(struct dict *d, struct strv key, bool *is_new);
 /* False, and nothing changed, where it is in it already. */
 bool dict_add(struct dict *d, struct strv key, int64_t value);
 /* False where it is not in it. */

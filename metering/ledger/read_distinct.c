@@ -81,11 +81,11 @@ static void add_members(struct distinct *d, struct fact_pick *p, const int64_t *
 
     for (size_t i = 0; subject && i < f->n; i++) {
         int64_t id = subject[i];
-        uint64_t bit;
+        uint64_t bit, *word;
 
         if (p->row[i] == PICK_NONE || id == 0)
             continue;
-        if (id < 0 || (uint64_t)id / 64 >= d->words) {
+        if ((uint64_t)id / 64 >= d->words) {
             f->rc = read_damaged(&f->fail);
             return;
         }
@@ -95,9 +95,10 @@ static void add_members(struct distinct *d, struct fact_pick *p, const int64_t *
         }
         if (!m)
             return;
-        bit = UINT64_C(1) << id % 64;
-        m->n += !(m->bits[id / 64] & bit);
-        m->bits[id / 64] |= bit;
+        word = &m->bits[(uint64_t)id / 64];
+        bit = UINT64_C(1) << ((uint64_t)id & 63);
+        m->n += !(*word & bit);
+        *word |= bit;
     }
 }
 

@@ -363,7 +363,6 @@ static void pick_alike(struct fact_pick *p)
 static bool is_of_one_class(struct fact_pick *p, int32_t *class)
 {
     const int64_t *combo;
-    bool is_one = true;
 
     *class = 0;
     if (p->is_one_class)
@@ -371,9 +370,7 @@ static bool is_of_one_class(struct fact_pick *p, int32_t *class)
     if (!p->facts.place->is_cube)
         return false;
     combo = facts_number(&p->facts, FACT_COMBO);
-    for (size_t i = 0; combo && i < p->facts.n; i++)
-        is_one &= combo[i] == combo[0];
-    if (!combo || !is_one || (uint64_t)combo[0] >= p->n_combos || !p->combo_of[combo[0]])
+    if (!combo || memcmp(combo, combo + 1, (p->facts.n - 1) * sizeof(*combo)) != 0 || (uint64_t)combo[0] >= p->n_combos || !p->combo_of[combo[0]])
         return false;
     *class = p->class_of[combo[0]];
     return true;

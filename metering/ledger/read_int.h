@@ -248,6 +248,7 @@ struct answer {
     struct ledger_row *rows;
     size_t n_rows, cap_rows;
     struct ledger_row total;
+    struct ledger_sums given; /* to the rows by answer_add_requests */
     uint64_t rollup_rows, fact_rows, line_rows, cube_rows;
     bool can_use_facts;
     bool has_histograms; /* of the time at hand: they are not added again */

@@ -144,7 +144,8 @@ enum rc latencies_add_block(struct latencies *l, struct fact_pick *p, struct fai
     return RC_OK;
 }
 
-uint32_t latency_nth(const uint32_t *ms, size_t n, uint64_t k)
+/* What would stand at place k (from 0; k < n) in order. */
+static uint32_t nth(const uint32_t *ms, size_t n, uint64_t k)
 {
     unsigned shift = 0;
     uint32_t found = 0, most = 0; /* found: its digits above the one at hand */
@@ -176,7 +177,7 @@ static uint32_t nth_counted(const struct counted *c, uint64_t k)
             return ms;
         k -= c->of[ms];
     }
-    return latency_nth(c->longer, c->n_longer, k);
+    return nth(c->longer, c->n_longer, k);
 }
 
 static uint64_t counted_n(const struct counted *c)
@@ -240,6 +241,11 @@ static uint32_t nth_of_few(uint32_t *ms, size_t n, size_t k)
     return ms[k];
 }
 
+uint32_t latency_nth(uint32_t *ms, size_t n, uint64_t k)
+{
+    return n <= FEW ? nth_of_few(ms, n, (size_t)k) : nth(ms, n, k);
+}
+
 /* A row of fewer requests than it takes to go through counts. */
 static void set_few(const struct latencies *l, size_t i, struct ledger_row *row,
                     struct counted *total)
@@ -252,7 +258,7 @@ static void set_few(const struct latencies *l, size_t i, struct ledger_row *row,
         return;
     for (size_t at = 0; at < n; at++)
         add_counted(total, ms[at]);
-    row->p95_latency_ms = n <= FEW ? nth_of_few(ms, n, k) : latency_nth(ms, n, k);
+    row->p95_latency_ms = latency_nth(ms, n, k);
 }
 
 /*

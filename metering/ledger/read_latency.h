@@ -8,8 +8,8 @@
 
 struct latencies;
 
-/* What would stand at place k (from 0; k < n) in order. */
-uint32_t latency_nth(const uint32_t *ms, size_t n, uint64_t k);
+/* What would stand at place k (from 0; k < n) in order; they may be moved about. */
+uint32_t latency_nth(uint32_t *ms, size_t n, uint64_t k);
 
 /* Whole milliseconds, as they are shown. */
 static inline uint32_t latency_ms(int64_t us)

@@ -264,3 +264,30 @@ void row_sums_give(const struct row_sums *g, struct ledger_row *rows, size_t n)
     for (size_t row = 0; row < n && row < g->cap; row++)
         give_row(g, &is, row, &rows[row].sums);
 }
+
+void row_sums_give_total(const struct row_sums *g, size_t n, struct ledger_sums *total)
+{
+    struct present is;
+
+    n = n < g->cap ? n : g->cap;
+    find_present(g, &is);
+    for (size_t i = 0; i < is.n_counts; i++) {
+        const struct sums_field *f = &g->count_field[is.count[i]];
+        const uint64_t *from = g->count[is.count[i]];
+        uint64_t *to = (uint64_t *)(void *)((char *)total + f->offset);
+
+        for (size_t row = 0; row < n; row++)
+            *to = !f->is_most       ? row_sums_plus(*to, from[row])
+                  : from[row] > *to ? from[row]
+                                    : *to;
+    }
+    for (size_t i = 0; i < is.n_amounts; i++) {
+        const struct sums_field *f = &g->amount_field[is.amount[i]];
+        struct money *to = (struct money *)(void *)((char *)total + f->offset);
+
+        for (size_t row = 0; row < n; row++)
+            row_sums_add_money(&to->atto, g->amount[is.amount[i]][row]);
+    }
+    for (size_t row = 0; g->extremes.priced && row < n; row++)
+        give_extremes(&g->extremes, row, total);
+}

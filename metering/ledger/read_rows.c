@@ -81,46 +81,70 @@ enum rc answer_init_row(struct answer *a, struct ledger_row *row, struct fail *f
     return RC_OK;
 }
 
-/* Number of the group with these values; made where it is new and make says so. */
-static enum rc group_of(struct answer *a, const struct strv *values, bool make, int64_t *out,
-                        struct fail *fail)
+/* The values in one text: each with its length before it, or the only one. */
+static enum rc group_key(const struct answer *a, const struct strv *values, struct buf *scratch,
+                         struct strv *out)
 {
-    size_t n = a->q->n_by;
-    struct strv *kept;
-    const int64_t *known;
-    struct buf key;
     enum rc rc = RC_OK;
 
-    *out = GROUP_NONE;
-    buf_init(&key, KEY_BYTES);
-    for (size_t i = 0; i < n && rc == RC_OK; i++) {
-        rc = buf_append(&key, (const char *)&values[i].n, sizeof(values[i].n));
-        if (rc == RC_OK)
-            rc = buf_append_strv(&key, values[i]);
+    if (a->q->n_by == 1) {
+        *out = values[0];
+        return RC_OK;
     }
-    known = rc == RC_OK ? dict_get(&a->groups, buf_view(&key)) : NULL;
-    if (known)
-        *out = *known;
-    if (rc != RC_OK || known || !make)
-        goto out;
-    kept = take(a, (n + 1) * sizeof(*kept), fail);
+    for (size_t i = 0; i < a->q->n_by && rc == RC_OK; i++) {
+        rc = buf_append(scratch, (const char *)&values[i].n, sizeof(values[i].n));
+        if (rc == RC_OK)
+            rc = buf_append_strv(scratch, values[i]);
+    }
+    *out = buf_view(scratch);
+    return rc;
+}
+
+static enum rc new_group(struct answer *a, const struct strv *values, struct fail *fail)
+{
+    size_t n = a->q->n_by;
+    struct strv *kept = take(a, (n + 1) * sizeof(*kept), fail);
+
     for (size_t i = 0; kept && i < n; i++) {
         kept[i] = arena_strv(&a->arena, values[i]);
         if (!kept[i].p)
             kept = NULL;
     }
-    if (!kept || a->n_groups == LEDGER_ROWS_MAX) {
-        rc = read_too_many(fail, "answer with that many rows");
-        goto out;
-    }
+    if (!kept || a->n_groups == LEDGER_ROWS_MAX)
+        return read_too_many(fail, "answer with that many rows");
     if ((a->n_groups & (a->n_groups - 1)) == 0)
         a->group_values = xrealloc(a->group_values, (a->n_groups ? a->n_groups * 2 : 1) *
                                                         sizeof(*a->group_values));
-    a->group_values[a->n_groups] = kept;
-    *out = (int64_t)a->n_groups;
-    dict_put(&a->groups, buf_view(&key), (int64_t)a->n_groups++);
-out:
-    buf_release(&key);
+    a->group_values[a->n_groups++] = kept;
+    return RC_OK;
+}
+
+/* Number of the group with these values; made where it is new and make says so. */
+static enum rc group_of(struct answer *a, const struct strv *values, bool make, int64_t *out,
+                        struct fail *fail)
+{
+    struct buf scratch;
+    struct strv key;
+    bool is_new = false;
+    enum rc rc;
+
+    *out = GROUP_NONE;
+    buf_init(&scratch, KEY_BYTES);
+    rc = group_key(a, values, &scratch, &key);
+    if (rc == RC_OK && make) {
+        int64_t *number = dict_at(&a->groups, key, &is_new);
+
+        if (is_new)
+            *number = (int64_t)a->n_groups;
+        *out = *number;
+    } else if (rc == RC_OK) {
+        const int64_t *known = dict_get(&a->groups, key);
+
+        *out = known ? *known : GROUP_NONE;
+    }
+    if (rc == RC_OK && is_new)
+        rc = new_group(a, values, fail);
+    buf_release(&scratch);
     return rc;
 }
 

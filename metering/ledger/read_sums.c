@@ -358,7 +358,6 @@ static enum rc read_plan(struct answer *a, const struct plan *plan, struct fail 
 
 static void add_to_total(struct ledger_row *total, const struct ledger_row *row)
 {
-    ledger_sums_add(&total->sums, &row->sums);
     if (total->histogram)
         cost_histogram_add(total->histogram, row->histogram);
     for (size_t i = 0; total->bands && i < LEDGER_BANDS; i++)
@@ -367,12 +366,17 @@ static void add_to_total(struct ledger_row *total, const struct ledger_row *row)
         ledger_meter_add(&total->meters[i], &row->meters[i]);
 }
 
-static enum rc finish(struct answer *a, struct fail *fail)
+/* has_given: nothing else was added to rows, so that large ones need not be read for it. */
+static enum rc finish(struct answer *a, bool has_given, struct fail *fail)
 {
     enum rc rc = answer_init_row(a, &a->total, fail);
 
     if (rc != RC_OK)
         return rc;
+    if (has_given)
+        a->total.sums = a->given;
+    for (size_t i = 0; !has_given && i < a->n_rows; i++)
+        ledger_sums_add(&a->total.sums, &a->rows[i].sums);
     a->total.start_us = a->q->filter.from_us;
     a->total.end_us = a->q->filter.to_us;
     for (size_t i = 0; i < a->n_rows; i++)
@@ -418,7 +422,7 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
     if (rc == RC_OK && by_end)
         rc = answer_mend_ends(&a, fail);
     if (rc == RC_OK)
-        rc = finish(&a, fail);
+        rc = finish(&a, !q->filter.by_start && a.rollup_rows == 0 && a.line_rows == 0, fail);
     free(by_end);
     free(plan.spans);
     dict_release(&a.groups);
