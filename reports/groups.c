@@ -61,6 +61,14 @@ struct cell sums_tokens(const struct ledger_sums *s, enum usage_field field)
 /* ---- top ---------------------------------------------------------------------------- */
 
 /* What the largest groups are large in: cost, or the count that rows are sorted by. */
+static bool is_by_cost(const struct run *run)
+{
+    struct strv sort = run->params->sort;
+
+    return !strv_eq(sort, STRV("requests")) && !strv_eq(sort, STRV("errors")) &&
+           !strv_eq(sort, STRV("input_tokens")) && !strv_eq(sort, STRV("output_tokens"));
+}
+
 static money_int measure(const struct run *run, const struct ledger_sums *s)
 {
     struct strv sort = run->params->sort;
@@ -138,9 +146,12 @@ static void drop_small(const struct run *run, struct ranked *rows, size_t n)
     free(keys);
 }
 
-/* The rows of a period: those shown, the dearest first, and what the others come to. */
+/*
+ * The rows of a period: those shown, the dearest first, and what the others come to; rest: of rows
+ * that are left out already, or NULL.
+ */
 static void add_period(struct groups *out, struct ranked *rows, size_t n,
-                       struct ledger_sums *merged)
+                       const struct ledger_rest *rest, struct ledger_sums *merged)
 {
     const struct ledger_row *any = rows[0].row;
     size_t n_shown = 0;
@@ -155,30 +166,50 @@ static void add_period(struct groups *out, struct ranked *rows, size_t n,
     for (size_t i = 0; i < n_shown; i++)
         out->at[out->n++] = (struct group){rows[i].row, any->start_us, rows[i].row->end_us,
                                            &rows[i].row->sums};
-    if (n_shown < n)
+    if (rest)
+        ledger_sums_add(merged, &rest->sums);
+    if (n_shown < n || rest)
         out->at[out->n++] = (struct group){NULL, any->start_us, any->end_us, merged};
+}
+
+/* A period of which all rows are left out. */
+static void add_rest(struct groups *out, const struct ledger_rest *rest,
+                     struct ledger_sums *merged)
+{
+    *merged = rest->sums;
+    out->at[out->n++] = (struct group){NULL, rest->start_us, rest->end_us, merged};
 }
 
 void groups_of(const struct run *run, const struct ledger_rows *rows, struct groups *out)
 {
     struct ranked *ranked = xcalloc(rows->n + 1, sizeof(*ranked));
-    size_t n_periods = 0;
+    size_t n_periods = 0, r = 0;
 
     for (size_t i = 0; i < rows->n; i++)
         ranked[i] = (struct ranked){
             &rows->at[i], rows->at[i].start_us, rows->at[i].sums.cost.atto, false};
     if (run->params->top)
         drop_small(run, ranked, rows->n);
-    /* A period has at most one (other), and at least one row of its own to stand for it. */
-    *out = (struct groups){.at = xcalloc(rows->n + 1, sizeof(*out->at))};
+    /* A period has at most one (other), and a row of its own, or a rest, to stand for it. */
+    *out = (struct groups){.at = xcalloc(rows->n + rows->n_rest + 1, sizeof(*out->at))};
     for (size_t i = 0; i < rows->n; i++)
         n_periods += i == 0 || ranked[i].start_us != ranked[i - 1].start_us;
-    out->merged = xcalloc(n_periods + 1, sizeof(*out->merged));
+    out->merged = xcalloc(n_periods + rows->n_rest + 1, sizeof(*out->merged));
     n_periods = 0;
-    for (size_t i = 0, end; i < rows->n; i = end) {
-        for (end = i; end < rows->n && ranked[end].start_us == ranked[i].start_us;)
+    for (size_t i = 0, end; i < rows->n || r < rows->n_rest; i = end) {
+        const struct ledger_rest *rest = r < rows->n_rest ? &rows->rest[r] : NULL;
+
+        end = i;
+        if (rest && (i == rows->n || rest->start_us < ranked[i].start_us)) {
+            add_rest(out, rest, &out->merged[n_periods++]);
+            r++;
+            continue;
+        }
+        while (end < rows->n && ranked[end].start_us == ranked[i].start_us)
             end++;
-        add_period(out, ranked + i, end - i, &out->merged[n_periods++]);
+        rest = rest && rest->start_us == ranked[i].start_us ? rest : NULL;
+        add_period(out, ranked + i, end - i, rest, &out->merged[n_periods++]);
+        r += rest != NULL;
     }
     free(ranked);
 }
@@ -239,18 +270,30 @@ enum rc group_link(struct run *run, const struct groups *g, size_t i, struct cel
 
 /* ---- questions ---------------------------------------------------------------------- */
 
-enum rc run_sums_of(struct run *run, unsigned want, int64_t from_us, int64_t to_us,
-                    struct ledger_rows *rows)
+static enum rc ask(struct run *run, unsigned want, int64_t from_us, int64_t to_us, size_t top,
+                   struct ledger_rows *rows)
 {
     const struct report_params *p = run->params;
     struct ledger_question q = {
-        .n_by = p->n_by, .grain = p->grain, .zone = p->zone, .want = want};
+        .n_by = p->n_by, .grain = p->grain, .zone = p->zone, .want = want, .top = top};
 
     params_filter(p, &q.filter);
     q.filter.from_us = from_us;
     q.filter.to_us = to_us;
     memcpy(q.by, p->by, p->n_by * sizeof(q.by[0]));
     return ledger_read_sums(run->reader, &q, rows, &run->fail);
+}
+
+enum rc run_top_sums(struct run *run, unsigned want, struct ledger_rows *rows)
+{
+    return ask(run, want, run->params->from_us, run->params->to_us,
+               is_by_cost(run) ? run->params->top : 0, rows);
+}
+
+enum rc run_sums_of(struct run *run, unsigned want, int64_t from_us, int64_t to_us,
+                    struct ledger_rows *rows)
+{
+    return ask(run, want, from_us, to_us, 0, rows);
 }
 
 enum rc run_sums(struct run *run, unsigned want, struct ledger_rows *rows)

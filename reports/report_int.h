@@ -109,6 +109,8 @@ enum rc drill_row(struct run *run, const struct ledger_row *row, const struct le
 
 /* Asks for sums over the report's period and conditions; release the rows. */
 enum rc run_sums(struct run *run, unsigned want, struct ledger_rows *rows) RC_MUST;
+/* The same for groups_of alone: what the word top drops may be left out of the rows already. */
+enum rc run_top_sums(struct run *run, unsigned want, struct ledger_rows *rows) RC_MUST;
 /* The same over another period. */
 enum rc run_sums_of(struct run *run, unsigned want, int64_t from_us, int64_t to_us,
                     struct ledger_rows *rows) RC_MUST;

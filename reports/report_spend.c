@@ -220,10 +220,10 @@ static enum rc ask_and_fill(struct run *run, bool requests)
 
     if (run->params->has_cohort)
         return run_refuses(run, "cohort", "it is a word of tasks");
-    rc = run_sums(run,
-                  requests ? LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY | REQUESTS_SPARES
-                           : SPEND_SPARES,
-                  &rows);
+    rc = run_top_sums(run,
+                      requests ? LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY | REQUESTS_SPARES
+                               : SPEND_SPARES,
+                      &rows);
     if (rc != RC_OK)
         return rc;
     rc = fill(run, requests, &rows);

@@ -202,6 +202,19 @@ struct ledger_question {
     enum period grain;       /* PERIOD_TOTAL: one period, [from, to) */
     const struct zone *zone; /* of the grain's periods; may be NULL for PERIOD_TOTAL */
     unsigned want;           /* of enum ledger_want */
+    /*
+     * Not 0: of the combinations of values only so many are looked at, those that cost most over
+     * all periods; others may be left out of the rows, their sums then stand in the rest.  What
+     * costs as much as the last of them stays.
+     */
+    size_t top;
+};
+
+/* What the rows that are left out of a period come to. */
+struct ledger_rest {
+    int64_t start_us, end_us; /* as of a row */
+    uint64_t rows;
+    struct ledger_sums sums;
 };
 
 struct ledger_row {
@@ -224,6 +237,8 @@ struct ledger_rows {
     struct ledger_row *at;
     size_t n;
     struct ledger_row total; /* all rows as one: start and end are the filter's, no values */
+    struct ledger_rest *rest; /* in order of period; only those of which rows are left out */
+    size_t n_rest;
     uint64_t rollup_rows;    /* read to answer */
     uint64_t cube_rows;      /* rows of days that were added up before */
     uint64_t fact_rows;      /* requests that were added up from columns */

@@ -445,8 +445,11 @@ enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, st
         a->fact_rows += p->n_picked;
         answer_add_block(p, sums);
     }
-    row_sums_give(sums, a->rows, a->n_rows);
     row_sums_give_total(sums, a->n_rows, &a->given);
+    if (a->top > 0)
+        answer_keep_top(a, sums);
+    else
+        row_sums_give(sums, a->rows, a->n_rows);
     row_sums_free(sums);
     rc = p->facts.rc;
     if (rc != RC_OK)

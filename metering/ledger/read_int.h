@@ -249,6 +249,9 @@ struct answer {
     size_t n_rows, cap_rows;
     struct ledger_row total;
     struct ledger_sums given; /* to the rows by answer_add_requests */
+    size_t top;               /* of the question, where answer_add_requests may leave out rows */
+    struct ledger_rest *rest;
+    size_t n_rest;
     uint64_t rollup_rows, fact_rows, line_rows, cube_rows;
     bool can_use_facts;
     bool has_histograms; /* of the time at hand: they are not added again */
@@ -289,6 +292,12 @@ enum rc answer_mend_ends(struct answer *a, struct fail *fail) RC_MUST;
 /* read_rows.c: what a row has beside its sums, as the answer wants. */
 enum rc answer_init_row(struct answer *a, struct ledger_row *row, struct fail *fail) RC_MUST;
 enum rc read_too_many(struct fail *fail, const char *doing);
+/*
+ * read_top.c: leaves out all rows but the dearest, given sums that no row has yet.  Rows can not be
+ * found by their values from then on.
+ */
+struct row_sums;
+void answer_keep_top(struct answer *a, const struct row_sums *sums);
 /* Rows in order of period, then of their values, which get their places. */
 void answer_put_in_order(struct answer *a);
 /*

@@ -265,6 +265,15 @@ void row_sums_give(const struct row_sums *g, struct ledger_row *rows, size_t n)
         give_row(g, &is, row, &rows[row].sums);
 }
 
+void row_sums_give_each(const struct row_sums *g, struct ledger_sums *const *to, size_t n)
+{
+    struct present is;
+
+    find_present(g, &is);
+    for (size_t row = 0; row < n && row < g->cap; row++)
+        give_row(g, &is, row, to[row]);
+}
+
 void row_sums_give_total(const struct row_sums *g, size_t n, struct ledger_sums *total)
 {
     struct present is;

@@ -42,6 +42,8 @@ struct row_extremes row_sums_got_extremes(const struct row_sums *g);
 
 /* Adds all of it to the first n rows. */
 void row_sums_give(const struct row_sums *g, struct ledger_row *rows, size_t n);
+/* Adds what is of row i to *to[i], for the first n rows. */
+void row_sums_give_each(const struct row_sums *g, struct ledger_sums *const *to, size_t n);
 /* Adds the same to what is of all of them. */
 void row_sums_give_total(const struct row_sums *g, size_t n, struct ledger_sums *total);
 

@@ -388,6 +388,15 @@ static enum rc finish(struct answer *a, bool has_given, struct fail *fail)
     return rc;
 }
 
+/* All comes from requests and cubes, and nothing but sums is asked of the rows. */
+static bool may_leave_out(const struct answer *a, const struct plan *plan)
+{
+    const unsigned more = LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS | LEDGER_WANT_METERS |
+                          LEDGER_WANT_PERCENTILES | LEDGER_WANT_LINES;
+
+    return plan->n == 0 && a->can_use_facts && !a->q->filter.by_start && !(a->want & more);
+}
+
 struct rows_memory {
     struct arena arena;
     struct strv **group_values;
@@ -416,6 +425,7 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
         rc = answer_cube_kind(&a, &a.cube_kind, fail);
     if (rc == RC_OK) {
         make_plan(&a, &plan);
+        a.top = may_leave_out(&a, &plan) ? q->top : 0;
         rc = read_plan(&a, &plan, fail);
     }
     a.q = q; /* which by_end stood in for */
@@ -435,6 +445,8 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
     *out = (struct ledger_rows){.at = a.rows,
                                 .n = a.n_rows,
                                 .total = a.total,
+                                .rest = a.rest,
+                                .n_rest = a.n_rest,
                                 .rollup_rows = a.rollup_rows,
                                 .cube_rows = a.cube_rows,
                                 .fact_rows = a.fact_rows,
@@ -455,5 +467,6 @@ void ledger_rows_release(struct ledger_rows *rows)
         free(memory);
     }
     free(rows->at);
+    free(rows->rest);
     *rows = (struct ledger_rows){0};
 }

@@ -481,6 +481,81 @@ static void damage_is_named(void **state)
     }
 }
 
+static bool same_values(const struct ledger_row *a, const struct ledger_row *b, size_t n_by)
+{
+    for (size_t i = 0; i < n_by; i++) {
+        if (!strv_eq(a->value[i], b->value[i]))
+            return false;
+    }
+    return a->start_us == b->start_us;
+}
+
+/* Each row of `some` is one of all; the others of a period come to its rest. */
+static void check_rest(const struct ledger_rows *all, const struct ledger_rows *some, size_t n_by)
+{
+    struct ledger_sums *rest = xcalloc(some->n_rest + 1, sizeof(*rest));
+    uint64_t *left = xcalloc(some->n_rest + 1, sizeof(*left));
+    size_t at = 0, r = 0;
+
+    for (size_t i = 0; i < all->n; i++) {
+        if (at < some->n && same_values(&all->at[i], &some->at[at], n_by)) {
+            assert_true(ledger_sums_equal(&all->at[i].sums, &some->at[at++].sums));
+            continue;
+        }
+        while (r < some->n_rest && some->rest[r].start_us < all->at[i].start_us)
+            r++;
+        assert_true(r < some->n_rest);
+        assert_int_equal(some->rest[r].start_us, all->at[i].start_us);
+        assert_int_equal(some->rest[r].end_us, all->at[i].end_us);
+        ledger_sums_add(&rest[r], &all->at[i].sums);
+        left[r]++;
+    }
+    assert_int_equal(at, some->n);
+    for (size_t i = 0; i < some->n_rest; i++) {
+        assert_int_equal(some->rest[i].rows, left[i]);
+        assert_true(ledger_sums_equal(&rest[i], &some->rest[i].sums));
+    }
+    assert_true(ledger_sums_equal(&all->total.sums, &some->total.sums));
+    free(rest);
+    free(left);
+}
+
+/* The dearest, whatever the grain: those that are left out cost no more over all periods. */
+static void the_dearest_are_those_of_all(void **state)
+{
+    static const struct asked of[] = {
+        {{"user"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
+        {{"customer"}, NULL, {{0}}, 0, 0, PERIOD_DAY, true},
+        {{"customer", "user"}, NULL, {{0}}, 0, LEDGER_SPARE_DETAILS, PERIOD_DAY, false},
+        {{"user", "team"}, "team", {{"search", 6}}, LEDGER_NE, CUBE_BASIC, PERIOD_HOUR, true},
+        {{"cell"}, NULL, {{0}}, 0, LEDGER_COST_ALONE, PERIOD_TOTAL, true},
+        {{"team"}, NULL, {{0}}, 0, 0, PERIOD_DAY, true}, /* rollups: all rows are there */
+    };
+    struct zone *zone = zone_open("UTC");
+    struct ledger_reader *r = kit_read(&shared);
+    size_t left_out = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 6 * 3; i++) {
+        struct ledger_rows all, some;
+        struct ledger_question q;
+        struct fail fail;
+
+        make_question(&of[i / 3], zone, KIT_START_US + 5 * US_PER_HOUR, INT64_MAX, &q);
+        assert_int_equal(ledger_read_sums(r, &q, &all, &fail), RC_OK);
+        q.top = 1 + i % 3;
+        assert_int_equal(ledger_read_sums(r, &q, &some, &fail), RC_OK);
+        assert_int_equal(all.n_rest, 0);
+        check_rest(&all, &some, q.n_by);
+        left_out += some.n_rest;
+        ledger_rows_release(&all);
+        ledger_rows_release(&some);
+    }
+    assert_true(left_out > 100);
+    kit_read_end(r);
+    zone_close(zone);
+}
+
 /* Columns of days in order: each as it may not be, and questions that read them. */
 static void damaged_orders_are_no_answers(void **state)
 {
@@ -533,6 +608,7 @@ int main(void)
         cmocka_unit_test(ragged_ends_are_read_from_columns),
         cmocka_unit_test(windows_by_start_are_exact),
         cmocka_unit_test(what_comes_late_is_added),
+        cmocka_unit_test(the_dearest_are_those_of_all),
         cmocka_unit_test(damaged_orders_are_no_answers),
         cmocka_unit_test(damage_is_named),
         cmocka_unit_test(an_older_ledger_gets_cubes),
