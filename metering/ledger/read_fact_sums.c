@@ -391,18 +391,51 @@ void answer_add_block(struct fact_pick *p, struct row_sums *sums)
         add_bands(&g, bucket);
 }
 
+/*
+ * Counts of days that go by bucket, so that those of one bucket stand side by side: the histograms
+ * of thousands of rows are too far apart for the processor's caches.
+ */
+struct ranked {
+    struct answer *a;
+    size_t rows;     /* that have counts here; others are counted where they are */
+    uint64_t *count; /* by bucket, then row */
+};
+
 static bool add_ranked(const struct fact_pick *p, const int64_t *bucket, const int64_t *n,
                        void *arg)
 {
-    struct answer *a = arg;
+    struct ranked *r = arg;
 
     for (size_t i = 0; i < p->facts.n; i++) {
+        size_t row = (size_t)p->row[i];
+
         if (bucket[i] > HISTOGRAM_BUCKETS)
             return false;
-        if (p->row[i] != PICK_NONE)
-            a->rows[p->row[i]].histogram->n[bucket[i] - 1] += (uint64_t)n[i];
+        if (p->row[i] == PICK_NONE)
+            continue;
+        if (row < r->rows)
+            r->count[(size_t)(bucket[i] - 1) * r->rows + row] += (uint64_t)n[i];
+        else
+            r->a->rows[row].histogram->n[bucket[i] - 1] += (uint64_t)n[i];
     }
     return true;
+}
+
+static void add_all_ranked(struct fact_pick *p, int64_t from_us, int64_t to_us)
+{
+    enum { ROWS_MAX = 1 << 13 };
+    struct answer *a = p->answer;
+    struct ranked r = {.a = a, .rows = a->n_rows < ROWS_MAX ? a->n_rows : ROWS_MAX};
+
+    r.count = xcalloc(r.rows + 1, HISTOGRAM_BUCKETS * sizeof(*r.count));
+    ranks_count(p, CUBE_COSTS, from_us, to_us, add_ranked, &r);
+    for (size_t row = 0; row < r.rows; row++) {
+        struct cost_histogram *to = a->rows[row].histogram;
+
+        for (size_t b = 0; to && b < HISTOGRAM_BUCKETS; b++)
+            to->n[b] += r.count[b * r.rows + row];
+    }
+    free(r.count);
 }
 
 /* Of the days that cubes have added: histograms are in none of these, but in those in order. */
@@ -417,7 +450,7 @@ static enum rc add_all_histograms(struct answer *a, int64_t from_us, int64_t to_
         return fail->rc;
     rc = ranks_can(a, &has_ranks, fail);
     if (rc == RC_OK && has_ranks)
-        ranks_count(p, CUBE_COSTS, from_us, to_us, add_ranked, a);
+        add_all_ranked(p, from_us, to_us);
     while (rc == RC_OK && p->facts.rc == RC_OK && pick_next(p)) {
         a->fact_rows += p->n_picked;
         add_histograms(p, facts_number(&p->facts, FACT_BUCKET));

@@ -22,10 +22,15 @@ struct timed {
 
 struct timing {
     struct answer *a;
-    uint32_t (*count)[CUBE_TIME_BUCKETS]; /* by row, the total last */
+    uint32_t *count; /* by bucket, since days go by it, then row, the total last */
     struct timed *rows;
     uint32_t *ms; /* of the requests in those buckets */
 };
+
+static uint32_t *count_of(const struct timing *g, size_t row, unsigned bucket)
+{
+    return &g->count[(size_t)bucket * (g->a->n_rows + 1) + row];
+}
 
 /* ---- how many of each bucket -------------------------------------------------------------- */
 
@@ -37,7 +42,7 @@ static bool add(const struct fact_pick *p, const int64_t *bucket, const int64_t 
         if (bucket[i] > CUBE_TIME_BUCKETS)
             return false;
         if (p->row[i] != PICK_NONE)
-            g->count[p->row[i]][bucket[i] - 1] += (uint32_t)n[i];
+            *count_of(g, (size_t)p->row[i], (unsigned)bucket[i] - 1) += (uint32_t)n[i];
     }
     return true;
 }
@@ -58,7 +63,7 @@ static void each_request(struct timing *g, struct fact_pick *p,
 static void count_one(struct timing *g, size_t row, uint32_t ms, struct facts *f)
 {
     (void)f;
-    g->count[row][cube_time_bucket(ms)]++;
+    ++*count_of(g, row, cube_time_bucket(ms));
 }
 
 static enum rc close(struct fact_pick *p, struct fail *fail)
@@ -95,17 +100,17 @@ static enum rc aim(struct timing *g, size_t row, uint64_t requests, size_t *room
     uint64_t n = 0, rank;
 
     for (unsigned b = 0; b < CUBE_TIME_BUCKETS; b++)
-        n += g->count[row][b];
+        n += *count_of(g, row, b);
     if (n != requests)
         return read_damaged(fail);
     t->first = t->next = t->end = *room;
     if (n == 0)
         return RC_OK;
     rank = (n * 95 + 99) / 100;
-    while (rank > g->count[row][t->bucket])
-        rank -= g->count[row][t->bucket++];
+    while (rank > *count_of(g, row, t->bucket))
+        rank -= *count_of(g, row, t->bucket++);
     t->rank = rank;
-    t->end += g->count[row][t->bucket];
+    t->end += *count_of(g, row, t->bucket);
     *room = t->end;
     return RC_OK;
 }
@@ -116,9 +121,9 @@ static enum rc aim_all(struct timing *g, struct fail *fail)
     size_t room = 0;
     enum rc rc = RC_OK;
 
-    for (size_t i = 0; i < a->n_rows; i++) {
-        for (unsigned b = 0; b < CUBE_TIME_BUCKETS; b++)
-            g->count[a->n_rows][b] += g->count[i][b];
+    for (unsigned b = 0; b < CUBE_TIME_BUCKETS; b++) {
+        for (size_t i = 0; i < a->n_rows; i++)
+            *count_of(g, a->n_rows, b) += *count_of(g, i, b);
     }
     for (size_t i = 0; rc == RC_OK && i <= a->n_rows; i++)
         rc = aim(g, i, i < a->n_rows ? a->rows[i].sums.requests : a->total.sums.requests, &room,
@@ -217,7 +222,7 @@ enum rc answer_ranked_times(struct answer *a, int64_t from_us, int64_t to_us, bo
     if (!*done)
         return rc;
     rc = read_kept(a->reader, &a->q->filter, from_us, to_us, fail);
-    g.count = xcalloc(a->n_rows + 1, sizeof(*g.count));
+    g.count = xcalloc(a->n_rows + 1, CUBE_TIME_BUCKETS * sizeof(*g.count));
     g.rows = xcalloc(a->n_rows + 1, sizeof(*g.rows));
     if (rc == RC_OK)
         rc = count_all(&g, from_us, to_us, fail);
