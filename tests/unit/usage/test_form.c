@@ -166,6 +166,12 @@ static void test_sound(void **state)
     assert_int_equal(audio_part_ms(strv_make(file, 44), 3), 1); /* no shorter than what is here */
     assert_true(audio_part_ms(strv_make(file, 44), UINT64_MAX) <= USAGE_MAX_COUNT);
     assert_int_equal(audio_part_ms(STRV_NONE, 80044), 0);
+    file[30] = 0x7f; /* it says that it is a thousand times faster, and is not */
+    assert_int_equal(audio_length_ms(strv_make(file, 80044)), 10000);
+    file[20] = 2; /* packed: it may be */
+    assert_true(audio_length_ms(strv_make(file, 80044)) < 100);
+    /* Ten seconds of two channels unpacked, which would be two. */
+    assert_int_equal(audio_part_ms(strv_make(FLAC, sizeof(FLAC) - 1), 1764000), 10000);
     memset(file, 0, 44);
     memcpy(file, "\xff\xfb\x90\x00", 4); /* layer III of MPEG 1, 128 kbit/s */
     assert_int_equal(audio_length_ms(strv_make(file, 16000)), 1000);
