@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from kit import calls, certs as certs_module, procs, sandbox  # noqa: E402
+from kit.answering import Answering  # noqa: E402
 from kit.config import base_config, merge  # noqa: E402
 
 
@@ -155,6 +156,14 @@ def gateways(tmp_path, certs, provider):
 def gateway(gateways):
     """One gateway with the base configuration, counters in memory."""
     return gateways()
+
+
+@pytest.fixture
+def upstream(certs):
+    """A provider whose answers the test writes down."""
+    made = Answering(certs)
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from decimal import Decimal
 import pytest
 
 from kit import calls
-from kit.answering import Answering
 from kit.config import with_upstream
 from kit.procs import wait_for
 from test_51_other_measures import ask, record_of
@@ -18,13 +17,6 @@ TEXT = "/api/v1/services/aigc/text-generation/generation"
 MANY = "/api/v1/services/aigc/multimodal-generation/generation"
 SSE = ("text/event-stream;charset=UTF-8", {"Packed": "no"})
 SMALL = "tg_small_key_of_one_model"
-
-
-@pytest.fixture
-def upstream(certs):
-    made = Answering(certs)
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -6,19 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from kit.answering import Answering
 from kit.procs import Provider
 from test_39_voices import answer, ask
 from test_51_other_measures import record_of
 
 LIST = {"object": "list", "data": [{"object": "embedding", "embedding": [0.1], "index": 0}]}
-
-
-@pytest.fixture
-def upstream(certs):
-    made = Answering(certs)
-    yield made
-    made.stop()
 
 
 @pytest.fixture

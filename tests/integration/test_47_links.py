@@ -8,7 +8,6 @@ from decimal import Decimal
 import pytest
 
 from kit import calls, http2
-from kit.answering import Answering
 from kit.config import with_upstream
 from test_51_other_measures import ask, record_of
 
@@ -19,13 +18,6 @@ RESULTS = [{"custom_id": str(n), "result": {"type": "succeeded", "message": {
     "usage": {"input_tokens": 1000, "output_tokens": 100, "service_tier": "batch"}}}}
     for n in range(2)]
 JSONL = "".join(json.dumps(line) + "\n" for line in RESULTS).encode()
-
-
-@pytest.fixture
-def upstream(certs):
-    made = Answering(certs)
-    yield made
-    made.stop()
 
 
 @pytest.fixture
