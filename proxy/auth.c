@@ -4,6 +4,7 @@
 
 #include <openssl/crypto.h>
 
+#include "proxy/field_traits.h"
 #include "proxy/percent.h"
 
 /* What every secret made by `tollgate key create` begins with. */
@@ -284,9 +285,11 @@ bool auth_is_internal_header(struct strv name)
 
 bool auth_header_travels(const struct http1_header *header, enum credentials credentials)
 {
-    if (auth_is_internal_header(header->name))
+    unsigned traits = field_traits(header);
+
+    if (traits & FIELD_INTERNAL)
         return false;
-    if (!auth_is_credential_header(header->name))
+    if (!(traits & FIELD_CREDENTIAL))
         return true;
     return credentials == CREDENTIALS_CLIENT &&
            !strv_starts(after_bearer(header->value, true), virtual_prefix);

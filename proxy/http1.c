@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "proxy/http1_chars.h"
+#include "proxy/http1_lines.h"
 
 struct scan {
     const char *p;   /* next byte */
@@ -166,6 +167,7 @@ static enum parse_status field_line(struct scan *s, struct http1_header *out, bo
     from = ++s->p;
     s->p = http1_skip_value(s->p, s->end);
     out->value = strv_trim(strv_make(from, (size_t)(s->p - from)));
+    out->traits = 0;
     return line_end(s, HTTP1_BAD_VALUE);
 }
 
@@ -176,6 +178,38 @@ static enum parse_status next_field(struct scan *s, size_t n, size_t max_headers
     if (n >= max_headers && s->p < s->end && *s->p != '\r')
         return unexpected(s, HTTP1_TOO_MANY_HEADERS);
     return field_line(s, out, last);
+}
+
+/*
+ * The same, into its place among out->headers, by the bytes of an earlier one where it is the
+ * same; its bit is added to *names.  The line after the last field has no place, and writes none.
+ */
+static inline enum parse_status take_field(struct scan *s, size_t n, size_t max_headers,
+                                           const struct http1_head *out, uint64_t *names,
+                                           bool *last)
+{
+    struct http1_header *h = &out->headers[n];
+    const struct http1_line *line =
+        out->known != NULL && n < max_headers
+            ? http1_line_find(out->known, s->p, (size_t)(s->end - s->p), n)
+            : NULL;
+    const char *from = s->p;
+    enum parse_status status;
+
+    if (line != NULL) {
+        h->name = strv_make(from, line->name_n);
+        h->value = strv_make(from + line->value_at, line->value_n);
+        h->traits = line->traits;
+        *names |= line->name_bit;
+        s->p += line->n;
+        return PARSE_DONE;
+    }
+    status = next_field(s, n, max_headers, h, last);
+    if (status != PARSE_DONE || *last)
+        return status;
+    *names |= out->known != NULL ? http1_line_keep(out->known, from, (size_t)(s->p - from), n, h)
+                                 : http1_name_bit(h->name);
+    return PARSE_DONE;
 }
 
 static enum parse_status start_line(struct scan *s, bool is_request, struct http1_head *out)
@@ -320,11 +354,10 @@ static enum parse_status parse_all(const struct task *t, struct http1_head *out)
         s.p += 2;
     status = start_line(&s, t->is_request, out);
     while (status == PARSE_DONE) {
-        /* The line after the last field has no place, and writes none. */
-        status = next_field(&s, n, t->max_headers, &out->headers[n], &last);
+        status = take_field(&s, n, t->max_headers, out, &names, &last);
         if (status != PARSE_DONE || last)
             break;
-        names |= http1_name_bit(out->headers[n++].name);
+        n++;
     }
     if (status == PARSE_MORE)
         return PARSE_MORE;

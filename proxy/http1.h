@@ -55,7 +55,10 @@ const char *http1_fault_text(enum http1_fault fault);
 struct http1_header {
     struct strv name;  /* as sent */
     struct strv value; /* without surrounding white space */
+    unsigned traits;   /* what its name means (field_traits.h); 0: nobody has looked */
 };
+
+struct http1_lines;
 
 struct http1_head {
     /* requests */
@@ -70,6 +73,7 @@ struct http1_head {
     int minor;      /* HTTP/1.minor: 0 or 1 */
     uint64_t names; /* which there may be: see http1_may_have; 0: not told */
     struct http1_header *headers; /* HTTP1_HEADERS_MAX of the caller's, to be filled */
+    struct http1_lines *known;    /* lines read before (http1_lines.h), the caller's; NULL: none */
     size_t n_headers;
     size_t bytes; /* length of the head, empty line included */
     enum http1_fault fault;

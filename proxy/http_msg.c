@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/datetime.h"
+#include "proxy/field_traits.h"
 #include "proxy/http1_chars.h"
 
 /* Room for what a builder writes besides its arguments: start line, framing, Connection, Date.
@@ -32,9 +33,8 @@ static inline void put(struct writer *w, struct strv s)
 
 static void put_number(struct writer *w, uint64_t n)
 {
-    char digits[STRV_U64_BYTES];
-
-    put(w, strv_make(digits, (size_t)(strv_put_u64(digits, n) - digits)));
+    ASSERT(w->end - w->p >= STRV_U64_BYTES);
+    w->p = strv_put_u64(w->p, n);
 }
 
 static void put_field(struct writer *w, struct strv name, struct strv value)
@@ -137,89 +137,29 @@ static enum rc find_nominations(const struct http1_head *head, bool *any)
     return RC_OK;
 }
 
-/* Equal but for case and for '_' in place of '-': servers in CGI's manner see no difference. */
-static bool same_name(const char *name, const char *lower, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        char c = name[i];
-
-        if (c == '_')
-            c = '-';
-        if (c >= 'A' && c <= 'Z')
-            c = (char)(c + ('a' - 'A'));
-        if (c != lower[i])
-            return false;
-    }
-    return true;
-}
-
-/* lower begins with a letter; nearly all other names differ in it or in length. */
-static inline bool is_named(struct strv name, struct strv lower)
-{
-    return name.n == lower.n && (name.p[0] | 0x20) == lower.p[0] &&
-           same_name(name.p, lower.p, name.n);
-}
-
-/* Hop-by-hop, or said anew by this hop; by length, so that other names cost next to nothing. */
-static bool is_of_hop(struct strv name)
-{
-    switch (name.n) {
-    case 2:
-        return is_named(name, STRV("te"));
-    case 7:
-        return is_named(name, STRV("trailer")) || is_named(name, STRV("upgrade"));
-    case 10:
-        return is_named(name, STRV("connection")) || is_named(name, STRV("keep-alive"));
-    case 14:
-        return is_named(name, STRV("content-length")) || is_named(name, STRV("http2-settings"));
-    case 16:
-        return is_named(name, STRV("proxy-connection"));
-    case 17:
-        return is_named(name, STRV("transfer-encoding"));
-    case 18:
-        return is_named(name, STRV("proxy-authenticate"));
-    case 19:
-        return is_named(name, STRV("proxy-authorization"));
-    case 25:
-        return is_named(name, STRV("proxy-authentication-info"));
-    }
-    return false;
-}
-
-/* The gateway's own fields: it alone says them, and only to the client. */
-static bool is_internal(struct strv name)
-{
-    static const struct strv prefix = {"x-tollgate-", 11};
-
-    return name.n >= prefix.n && (name.p[0] | 0x20) == 'x' && (name.p[2] | 0x20) == 't' &&
-           same_name(name.p, prefix.p, prefix.n);
-}
-
 static bool request_drops(const struct http1_head *client,
                           const struct http_request_rewrite *rw, bool nominations,
                           const struct http1_header *field)
 {
-    struct strv name = field->name;
+    unsigned dropped = FIELD_OF_HOP | FIELD_OURS | FIELD_HOST | FIELD_EXPECT |
+                       (rw->identity ? FIELD_ACCEPT_ENCODING : 0);
 
-    if (is_of_hop(name) || is_internal(name) || is_named(name, STRV("host")) || is_named(name, STRV("expect")) ||
-        (rw->identity && is_named(name, STRV("accept-encoding"))) ||
-        (rw->drop != NULL && rw->drop(rw->drop_arg, field)))
+    if ((field_traits(field) & dropped) || (rw->drop != NULL && rw->drop(rw->drop_arg, field)))
         return true;
     for (size_t i = 0; i < rw->n_add; i++) {
-        if (strv_eq_nocase(name, rw->add[i].name))
+        if (strv_eq_nocase(field->name, rw->add[i].name))
             return true;
     }
-    return nominations && http1_is_hop_by_hop(client, name);
+    return nominations && http1_is_hop_by_hop(client, field->name);
 }
 
 static bool response_drops(const struct http1_head *upstream,
                            const struct http_response_rewrite *rw, bool nominations,
                            const struct http1_header *field)
 {
-    struct strv name = field->name;
-
-    return is_of_hop(name) || is_internal(name) || (rw->drop != NULL && rw->drop(rw->drop_arg, field)) ||
-           (nominations && http1_is_hop_by_hop(upstream, name));
+    return (field_traits(field) & (FIELD_OF_HOP | FIELD_OURS)) ||
+           (rw->drop != NULL && rw->drop(rw->drop_arg, field)) ||
+           (nominations && http1_is_hop_by_hop(upstream, field->name));
 }
 
 /* ---- builders ---------------------------------------------------------------- */

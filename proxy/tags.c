@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/field_traits.h"
 #include "proxy/percent.h"
 
 /* The header of each standing tag, as messages show it. */
@@ -304,7 +305,15 @@ static bool read_aws_attempt(struct tags_reading *r, struct strv value)
     return true;
 }
 
-/* By the first letter of its name: most headers' is none of these. */
+bool tags_is_said_by(struct strv name)
+{
+    return strv_starts_nocase(name, STRV("x-tollgate-")) ||
+           strv_eq_nocase(name, STRV("x-stainless-retry-count")) ||
+           strv_eq_nocase(name, STRV("amz-sdk-request")) ||
+           strv_eq_nocase(name, STRV("baggage")) || strv_eq_nocase(name, STRV("traceparent")) ||
+           tags_is_alias(name);
+}
+
 static bool read_header(struct tags_reading *r, const struct http1_header *h, bool aliases)
 {
     switch (h->name.p[0] | 0x20) {
@@ -477,7 +486,8 @@ bool tags_read(const struct config *config, const struct key_config *key,
     for (int d = 0; d < STANDING_TAGS; d++)
         r.rank[d] = RANK_NONE;
     for (size_t i = 0; i < head->n_headers; i++) {
-        if (!read_header(&r, &head->headers[i], config->tags.aliases))
+        if ((field_traits(&head->headers[i]) & FIELD_TAG) &&
+            !read_header(&r, &head->headers[i], config->tags.aliases))
             return false;
     }
     memset(out, 0, offsetof(struct request_tags, subject.free));

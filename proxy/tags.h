@@ -48,6 +48,10 @@ bool tags_read(const struct config *config, const struct key_config *key,
                const struct http1_head *head, struct arena *arena, struct request_tags *out,
                struct tags_refusal *refusal);
 
+/* May a header of that name say a tag, or which attempt it is?  Its value decides, and whether
+ * other gateways' names count (`"aliases"`). */
+bool tags_is_said_by(struct strv name);
+
 /* The keyed hash that stands for a user in every record: 32 hex characters, terminated. */
 void tags_hash_user(const unsigned char salt[SHA256_BYTES], struct strv user,
                     char out[TAGS_USER_HEX_BYTES + 1]);

@@ -103,6 +103,15 @@ static bool read_words(struct tags_reading *r, struct strv list)
     return true;
 }
 
+bool tags_is_alias(struct strv name)
+{
+    return strv_starts_nocase(name, STRV("helicone-property-")) ||
+           strv_eq_nocase(name, STRV("helicone-session-id")) ||
+           strv_eq_nocase(name, STRV("x-portkey-metadata")) ||
+           strv_eq_nocase(name, STRV("cf-aig-metadata")) ||
+           strv_eq_nocase(name, STRV("x-litellm-tags"));
+}
+
 bool tags_read_alias(struct tags_reading *r, const struct http1_header *h)
 {
     const struct strv property = STRV("helicone-property-");

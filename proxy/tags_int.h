@@ -37,6 +37,8 @@ bool tags_refuse(struct tags_refusal *refusal, enum refusal code, const char *fo
 bool tags_refuse_full(struct tags_refusal *refusal);
 /* One tag from the caller; an empty value is no value.  False: refused. */
 bool tags_say(struct tags_reading *r, struct strv name, struct strv value, enum rank rank);
+/* Is it one of the names of other gateways? */
+bool tags_is_alias(struct strv name);
 /* A header that another gateway knows; others are passed over.  False: refused. */
 bool tags_read_alias(struct tags_reading *r, const struct http1_header *h);
 

@@ -23,7 +23,7 @@
 #include "proxy/desk.h"
 #include "proxy/h2.h"
 #include "proxy/h2_client.h"
-#include "proxy/http1.h"
+#include "proxy/http1_lines.h"
 #include "proxy/learnt.h"
 #include "proxy/rebuild.h"
 #include "proxy/server.h"
@@ -553,6 +553,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     w->scratch = xmalloc(SCRATCH_BYTES);
     buf_init(&w->spare_out, SPARE_OUT_BYTES);
     w->lines = xcalloc(HTTP1_HEADERS_MAX, sizeof(*w->lines));
+    w->known_lines = http1_lines_new();
     w->denied = denied_new();
     w->learnt = learnt_new();
     w->calibration = calibration_new();
@@ -619,5 +620,6 @@ void worker_free(struct worker *w)
     free(w->scratch);
     buf_release(&w->spare_out);
     free(w->lines);
+    http1_lines_free(w->known_lines);
     free(w);
 }

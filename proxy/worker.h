@@ -89,6 +89,7 @@ struct worker {
     char *scratch; /* SCRATCH_BYTES */
     struct buf spare_out; /* storage for what a stream is about to be sent; none while it is lent */
     struct http1_header *lines; /* HTTP1_HEADERS_MAX: of the head that is being read */
+    struct http1_lines *known_lines; /* of heads that were read before */
 
     pthread_mutex_t mailbox_lock;
     struct list_node mailbox;

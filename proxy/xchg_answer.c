@@ -470,6 +470,7 @@ static enum rc take_heads(struct xchg *x, struct strv bytes, size_t *used)
 
     *used = 0;
     a->head.headers = x->worker->lines;
+    a->head.known = x->worker->known_lines;
     while (!a->has_head) {
         struct strv rest = strv_skip(bytes, *used);
         enum rc rc;
@@ -490,7 +491,8 @@ static enum rc take_heads(struct xchg *x, struct strv bytes, size_t *used)
             rc = begin_answer(x, rest.p);
         } else {
             rc = pass_interim(x);
-            a->head = (struct http1_head){.headers = x->worker->lines};
+            a->head = (struct http1_head){.headers = x->worker->lines,
+                                          .known = x->worker->known_lines};
         }
         if (rc != RC_OK)
             return rc;

@@ -60,7 +60,7 @@ static enum rc prepare(struct xchg *x)
     for (size_t i = 0; i < credential.n; i++)
         add[rw.n_add++] = credential.headers[i];
     if (baggage.n > 0) {
-        add[rw.n_add].name = STRV("baggage");
+        add[rw.n_add] = (struct http1_header){.name = STRV("baggage")};
         rc = auth_clean_baggage(baggage, &x->arena, &add[rw.n_add].value);
         if (rc != RC_OK)
             return rc;

@@ -67,6 +67,7 @@ static enum step st_head(struct xchg *x)
     const struct bounds_config *bounds = &x->config->bounds;
 
     x->head.headers = x->worker->lines;
+    x->head.known = x->worker->known_lines;
     for (;;) {
         struct strv bytes = buf_view(&c->in);
         enum parse_status status = http1_parse_request(bytes, bounds->head_bytes,

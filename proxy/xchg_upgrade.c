@@ -77,12 +77,12 @@ enum step socket_begin(struct xchg *x)
 
 void socket_headers(const struct socket *s, struct http1_header *add, size_t *n)
 {
-    add[(*n)++] = (struct http1_header){STRV("Connection"), STRV("Upgrade")};
-    add[(*n)++] = (struct http1_header){STRV("Upgrade"), STRV("websocket")};
-    add[(*n)++] = (struct http1_header){STRV("Sec-WebSocket-Version"), STRV("13")};
-    add[(*n)++] = (struct http1_header){STRV("Sec-WebSocket-Key"), s->key};
+    add[(*n)++] = (struct http1_header){.name = STRV("Connection"), .value = STRV("Upgrade")};
+    add[(*n)++] = (struct http1_header){.name = STRV("Upgrade"), .value = STRV("websocket")};
+    add[(*n)++] = (struct http1_header){.name = STRV("Sec-WebSocket-Version"), .value = STRV("13")};
+    add[(*n)++] = (struct http1_header){.name = STRV("Sec-WebSocket-Key"), .value = s->key};
     if (s->offered.n > 0)
-        add[(*n)++] = (struct http1_header){STRV("Sec-WebSocket-Protocol"), s->offered};
+        add[(*n)++] = (struct http1_header){.name = STRV("Sec-WebSocket-Protocol"), .value = s->offered};
 }
 
 static bool drop_handshake(void *arg, const struct http1_header *field)

@@ -28,7 +28,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void use(const struct config *config)
 {
-    struct http1_header line = {STRV("x-tollgate-tags"), STRV("team=a, zone=b, user=c")};
+    struct http1_header line = {.name = STRV("x-tollgate-tags"),
+                                .value = STRV("team=a, zone=b, user=c")};
     struct http1_head head = {.headers = &line, .n_headers = 1};
     struct request_tags tags;
     struct tags_refusal refusal;

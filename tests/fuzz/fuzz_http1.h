@@ -10,7 +10,8 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/xalloc.h"
-#include "proxy/http1.h"
+#include "proxy/field_traits.h"
+#include "proxy/http1_lines.h"
 
 enum { FUZZ_OUT_MAX_BYTES = 1 << 20 };
 
@@ -72,6 +73,29 @@ static inline enum parse_status fuzz_parse_in_pieces(fuzz_parse_fn *parse, struc
     return status;
 }
 
+/* With its own lines known from a first reading: the same answer, and each name's traits. */
+static inline void fuzz_parse_known(fuzz_parse_fn *parse, struct strv bytes, size_t max_bytes,
+                                    size_t max_headers, enum parse_status status,
+                                    const struct http1_head *plain)
+{
+    struct http1_lines *known = http1_lines_new();
+    struct http1_header lines[HTTP1_HEADERS_MAX];
+
+    for (int time = 0; time < 2; time++) {
+        struct http1_head head = {.headers = lines, .known = known};
+
+        ASSERT(parse(bytes, max_bytes, max_headers, &head) == status);
+        ASSERT(head.fault == plain->fault);
+        if (status != PARSE_DONE)
+            continue;
+        fuzz_same_head(&head, bytes.p, plain, bytes.p, plain->bytes);
+        ASSERT(head.names == plain->names);
+        for (size_t i = 0; i < head.n_headers; i++)
+            ASSERT(head.headers[i].traits == field_judge(head.headers[i].name));
+    }
+    http1_lines_free(known);
+}
+
 /* Whole and in pieces: the same answer. */
 static inline enum parse_status fuzz_parse(fuzz_parse_fn *parse, struct strv bytes,
                                            size_t piece, size_t max_bytes, size_t max_headers,
@@ -87,6 +111,8 @@ static inline enum parse_status fuzz_parse(fuzz_parse_fn *parse, struct strv byt
     *out = (struct http1_head){.headers = out->headers};
     whole = bytes.n > 0 ? parse(bytes, max_bytes, max_headers, out) : PARSE_MORE;
     ASSERT(whole == in_pieces);
+    if (bytes.n > 0)
+        fuzz_parse_known(parse, bytes, max_bytes, max_headers, whole, out);
     ASSERT(whole != PARSE_BAD || (out->fault == pieces.fault && out->fault != HTTP1_OK));
     if (whole == PARSE_DONE) {
         ASSERT(out->bytes <= max_bytes && out->n_headers <= max_headers);

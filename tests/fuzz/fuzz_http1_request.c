@@ -9,7 +9,8 @@
 #include "proxy/http_msg.h"
 #include "tests/fuzz/fuzz_http1.h"
 
-static const struct http1_header credential = {{"Authorization", 13}, {"Bearer ours", 11}};
+static const struct http1_header credential = {.name = {"Authorization", 13},
+                                              .value = {"Bearer ours", 11}};
 
 static bool drop_internal(void *arg, const struct http1_header *field)
 {

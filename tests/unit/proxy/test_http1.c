@@ -10,8 +10,9 @@
 #include <string.h>
 
 #include "base/xalloc.h"
-#include "proxy/http1.h"
+#include "proxy/field_traits.h"
 #include "proxy/http1_chars.h"
+#include "proxy/http1_lines.h"
 
 static struct http1_header lines[HTTP1_HEADERS_MAX];
 static struct http1_head head = {.headers = lines};
@@ -353,6 +354,81 @@ static void test_token_runs(void **state)
     }
 }
 
+/* Each request reads the same after any other as with nothing known; what is kept, and what not. */
+static void test_known_lines(void **state)
+{
+    static const char *const fields[] = {
+        "X-Same-Length: one\r\n", "X-Same-Length: two\r\n", "x-same-length: one\r\n",
+        "X-Same-Longer-Name: one\r\n", "X-Same-Length:one \t\r\n", "X-Same-Length:      \r\n",
+        "A: b\r\n", "Authorization: Bearer tg_secret\r\n", "Content-Length: 12\r\n",
+        "Content_Length: 13456\r\n", "X-Tollgate-Team: search\r\n", "Baggage: tollgate.team=a\r\n",
+    };
+    enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
+    struct http1_lines *known = http1_lines_new();
+    struct http1_header plain_lines[HTTP1_HEADERS_MAX];
+    char text[512];
+
+    (void)state;
+    for (unsigned i = 0; i < 3 * FIELDS * FIELDS; i++) {
+        struct http1_head plain = {.headers = plain_lines};
+        int n = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\n%s%sHost: a\r\n\r\n",
+                         fields[i / FIELDS % FIELDS], fields[i % FIELDS]);
+        struct strv bytes = strv_make(text, (size_t)n);
+
+        head.known = known;
+        parse(text);
+        assert_int_equal(http1_parse_request(bytes, bytes.n, HTTP1_HEADERS_MAX, &plain),
+                         PARSE_DONE);
+        assert_int_equal(head.n_headers, 3);
+        assert_int_equal(head.bytes, plain.bytes);
+        assert_true(head.names == plain.names);
+        for (size_t h = 0; h < head.n_headers; h++) {
+            assert_ptr_equal(head.headers[h].name.p, plain.headers[h].name.p);
+            assert_int_equal(head.headers[h].name.n, plain.headers[h].name.n);
+            assert_ptr_equal(head.headers[h].value.p, plain.headers[h].value.p);
+            assert_int_equal(head.headers[h].value.n, plain.headers[h].value.n);
+            assert_int_equal(plain.headers[h].traits, 0);
+            assert_int_equal(head.headers[h].traits, field_judge(plain.headers[h].name));
+        }
+    }
+    head.known = NULL;
+    assert_null(memmem(known, sizeof(*known), "tg_secret", 9));
+    assert_non_null(memmem(known, sizeof(*known), "tollgate.team=a", 15));
+    http1_lines_free(known);
+}
+
+/* A line at the edges of what is kept, known to its last byte: then each other byte for one of it. */
+static void test_known_lengths(void **state)
+{
+    static const char start[] = "GET / HTTP/1.1\r\nHost: a\r\n";
+    char text[512];
+
+    (void)state;
+    for (int n = 1; n <= HTTP1_LINE_MAX_BYTES + 2; n++) {
+        struct http1_lines *known = http1_lines_new();
+        int all = snprintf(text, sizeof(text), "%sX-Length: %0*d\r\n\r\n", start, n, 0);
+        bool kept = n + 12 >= HTTP1_LINE_MIN_BYTES && n + 12 <= HTTP1_LINE_MAX_BYTES;
+
+        head.known = known;
+        parse(text);
+        assert_int_equal(
+            http1_line_find(known, text + sizeof(start) - 1, (size_t)all - sizeof(start) + 1, 1) !=
+                NULL,
+            kept);
+        for (int at = all - 4 - n; at < all - 4; at++) {
+            text[at] = '\n';
+            head.looked = 0;
+            assert_int_equal(http1_parse_request(strv_make(text, (size_t)all), sizeof(text),
+                                                 HTTP1_HEADERS_MAX, &head), PARSE_BAD);
+            text[at] = '0';
+        }
+        parse(text);
+        assert_int_equal(head.headers[1].value.n, n);
+        http1_lines_free(known);
+    }
+    head.known = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +447,8 @@ int main(void)
         cmocka_unit_test(test_chunked_runs),
         cmocka_unit_test(test_fault_texts),
         cmocka_unit_test(test_token_runs),
+        cmocka_unit_test(test_known_lines),
+        cmocka_unit_test(test_known_lengths),
     };
 
     return cmocka_run_group_tests_name("http1", tests, NULL, NULL);

@@ -17,7 +17,8 @@
 #include "base/buf.h"
 #include "base/strv.h"
 #include "base/xalloc.h"
-#include "proxy/http1.h"
+#include "proxy/field_traits.h"
+#include "proxy/http1_lines.h"
 
 enum {
     FILE_MAX_BYTES = 1 << 20,
@@ -49,6 +50,7 @@ struct session {
 };
 
 static size_t n_vectors, n_runs;
+static struct http1_lines *known_lines;
 
 #define MUST(call) assert_int_equal((call), RC_OK)
 
@@ -123,6 +125,7 @@ static void log_head(struct session *s, bool is_request)
         MUST(buf_printf(&s->log, "field " STRV_FMT ": \"", STRV_ARG(h->headers[i].name)));
         put_escaped(&s->log, h->headers[i].value);
         MUST(buf_append(&s->log, "\"\n", 2));
+        assert_int_equal(field_traits(&h->headers[i]), field_judge(h->headers[i].name));
     }
 }
 
@@ -236,10 +239,11 @@ static void feed(struct session *s, struct strv piece)
     }
 }
 
-static void session_init(struct session *s, const struct vector *v)
+static void session_init(struct session *s, const struct vector *v, struct http1_lines *known)
 {
     *s = (struct session){.v = v};
     s->head.headers = s->lines;
+    s->head.known = known;
     buf_init(&s->pending, INPUT_MAX_BYTES);
     buf_init(&s->log, LOG_MAX_BYTES);
     if (!strv_eq(v->kind, STRV("request"))) {
@@ -269,28 +273,27 @@ static void session_finish(struct session *s, const char *how, size_t at)
     buf_release(&s->log);
 }
 
-static void run_vector(const struct vector *v)
+static void run_vector(const struct vector *v, struct http1_lines *known)
 {
     struct strv input = buf_view(&v->input);
     size_t step = 1 + input.n / SPLITS_MAX;
     struct session s;
 
-    session_init(&s, v);
+    session_init(&s, v, known);
     feed(&s, input);
     session_finish(&s, "whole", 0);
 
-    session_init(&s, v);
+    session_init(&s, v, known);
     for (size_t i = 0; i < input.n; i++)
         feed(&s, strv_make(input.p + i, 1));
     session_finish(&s, "byte by byte", 0);
 
     for (size_t at = 1; at < input.n; at += step) {
-        session_init(&s, v);
+        session_init(&s, v, known);
         feed(&s, strv_head(input, at));
         feed(&s, strv_skip(input, at));
         session_finish(&s, "in two at", at);
     }
-    n_vectors++;
 }
 
 /* ---- reading the files ------------------------------------------------------- */
@@ -361,7 +364,9 @@ static void finish_vector(struct vector *v)
     if (v->name.n > 0) {
         if (v->kind.n == 0 || v->why.n == 0)
             fail_msg("%s: \"" STRV_FMT "\" lacks kind or why", v->file, STRV_ARG(v->name));
-        run_vector(v);
+        run_vector(v, NULL);
+        run_vector(v, known_lines); /* with the lines of all vectors before */
+        n_vectors++;
     }
     buf_release(&v->input);
     buf_release(&v->log);
@@ -423,6 +428,7 @@ static void test_vectors(void **state)
 
     (void)state;
     assert_true(n > 0 && n <= FILES_MAX);
+    known_lines = http1_lines_new();
     for (int i = 0; i < n; i++) {
         char *path = xasprintf("%s/%s", dir, files[i]->d_name);
 
@@ -431,6 +437,7 @@ static void test_vectors(void **state)
         free(files[i]);
     }
     free(files);
+    http1_lines_free(known_lines);
     print_message("http1: %zu vectors executed in %zu cuts\n", n_vectors, n_runs);
 }
 

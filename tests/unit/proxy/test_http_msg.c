@@ -167,8 +167,9 @@ static bool drop_internal(void *arg, const struct http1_header *field)
 
 static void test_request(void **state)
 {
-    const struct http1_header add[] = {{STRV("Authorization"), STRV("Bearer sk-real")},
-                                       {STRV("X-Extra"), STRV("1")}};
+    const struct http1_header add[] = {
+        {.name = STRV("Authorization"), .value = STRV("Bearer sk-real")},
+        {.name = STRV("X-Extra"), .value = STRV("1")}};
     struct http_request_rewrite rw = {
         .base_path = STRV("/base"),
         .rest = STRV("/v1/chat/completions"),
@@ -267,8 +268,8 @@ static void test_request_lines(void **state)
 
 static void test_request_refuses(void **state)
 {
-    static const struct http1_header line_break = {{"A", 1}, {"b\r\nC: d", 7}};
-    static const struct http1_header bad_name = {{"A b", 3}, {"c", 1}};
+    static const struct http1_header line_break = {.name = {"A", 1}, .value = {"b\r\nC: d", 7}};
+    static const struct http1_header bad_name = {.name = {"A b", 3}, .value = {"c", 1}};
     static const struct http_request_rewrite good = {.host = {"h", 1}};
     struct http_request_rewrite cases[9];
     struct buf out;

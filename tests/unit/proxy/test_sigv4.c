@@ -157,7 +157,7 @@ static void test_bounds(void **state)
     (void)state;
     arena_init(&arena, 1 << 20);
     for (size_t i = 0; i <= SIGV4_HEADERS_MAX; i++)
-        headers[i] = (struct http1_header){STRV("x-a"), STRV("v")};
+        headers[i] = (struct http1_header){.name = STRV("x-a"), .value = STRV("v")};
     assert_int_equal(sigv4_sign(&key, &request, &arena, &out), RC_OK);
     request.n_headers++;
     assert_int_equal(sigv4_sign(&key, &request, &arena, &out), RC_LIMIT);
