@@ -21,6 +21,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends libevent-2.1-7 libevent-openssl-2.1-7 libnghttp2-14 \
        libssl3 libcjson1 libbrotli1 libzstd1 libxxhash0 zlib1g libhiredis0.14 libsqlite3-0 \
        libglib2.0-0 libcurl4 ca-certificates curl \
+       $([ "$(dpkg --print-architecture)" != amd64 ] || echo libipsec-mb1) \
     && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home tollgate \
     && install -d -o tollgate -g tollgate -m 0750 /var/lib/tollgate

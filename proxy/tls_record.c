@@ -8,6 +8,7 @@
 #include <openssl/hmac.h>
 
 #include "base/check.h"
+#include "proxy/tls_gcm.h"
 
 enum {
     SUITES = 3,
@@ -16,9 +17,9 @@ enum {
 };
 
 static const struct tls_suite suites[SUITES] = {
-    {0x1301, "AES-128-GCM", 16, 32},
-    {0x1302, "AES-256-GCM", 32, 48},
-    {0x1303, "ChaCha20-Poly1305", 32, 32},
+    {0x1301, "AES-128-GCM", true, 16, 32},
+    {0x1302, "AES-256-GCM", true, 32, 48},
+    {0x1303, "ChaCha20-Poly1305", false, 32, 32},
 };
 
 static EVP_CIPHER *ciphers[SUITES];
@@ -64,16 +65,29 @@ static bool expand(const struct tls_suite *suite, const unsigned char *secret, c
     return ok;
 }
 
-static bool set_keys(struct tls_half *h)
+static bool take_key(struct tls_half *h, const unsigned char *key)
 {
     EVP_CIPHER *cipher = ciphers[h->suite - suites];
+
+    if (h->suite->is_gcm) {
+        tls_gcm_free(h->gcm);
+        h->gcm = tls_gcm_new(key, h->suite->key_bytes);
+        if (h->gcm)
+            return true;
+    }
+    if (!h->cipher)
+        h->cipher = EVP_CIPHER_CTX_new();
+    return cipher && h->cipher &&
+           EVP_CipherInit_ex2(h->cipher, cipher, key, NULL, h->seals, NULL) == 1;
+}
+
+static bool set_keys(struct tls_half *h)
+{
     unsigned char key[32];
     bool ok;
 
-    if (!cipher || !expand(h->suite, h->secret, "key", key, h->suite->key_bytes) ||
-        !expand(h->suite, h->secret, "iv", h->iv, sizeof(h->iv)))
-        return false;
-    ok = EVP_CipherInit_ex2(h->cipher, cipher, key, NULL, h->seals, NULL) == 1;
+    ok = expand(h->suite, h->secret, "key", key, h->suite->key_bytes) &&
+         expand(h->suite, h->secret, "iv", h->iv, sizeof(h->iv)) && take_key(h, key);
     OPENSSL_cleanse(key, sizeof(key));
     return ok;
 }
@@ -84,8 +98,7 @@ bool tls_half_init(struct tls_half *h, const struct tls_suite *suite, const unsi
     pthread_once(&ciphers_once, fetch_ciphers);
     *h = (struct tls_half){.suite = suite, .seals = seals, .number = number};
     memcpy(h->secret, secret, suite->secret_bytes);
-    h->cipher = EVP_CIPHER_CTX_new();
-    if (h->cipher && set_keys(h))
+    if (set_keys(h))
         return true;
     tls_half_fini(h);
     return false;
@@ -93,6 +106,7 @@ bool tls_half_init(struct tls_half *h, const struct tls_suite *suite, const unsi
 
 void tls_half_fini(struct tls_half *h)
 {
+    tls_gcm_free(h->gcm);
     EVP_CIPHER_CTX_free(h->cipher);
     OPENSSL_cleanse(h, sizeof(*h));
 }
@@ -120,21 +134,14 @@ static bool next_nonce(struct tls_half *h, unsigned char nonce[TLS_IV_BYTES])
     return h->number != 0; /* never the same nonce twice */
 }
 
-bool tls_seal(struct tls_half *h, enum tls_type type, const char *from, size_t n,
-              unsigned char *out)
+/* The record whose head is at out, by OpenSSL. */
+static bool seal(struct tls_half *h, const unsigned char *nonce, unsigned char last,
+                 const char *from, size_t n, unsigned char *out)
 {
-    unsigned char nonce[TLS_IV_BYTES], last = (unsigned char)type;
     unsigned char *body = out + TLS_HEAD_BYTES;
-    size_t sealed = n + 1 + TLS_TAG_BYTES;
     int put = 0;
 
-    ASSERT(h->seals && n <= TLS_PLAIN_MAX_BYTES);
-    out[0] = TLS_TYPE_DATA;
-    out[1] = out[2] = 3;
-    out[3] = (unsigned char)(sealed >> 8);
-    out[4] = (unsigned char)sealed;
-    if (!next_nonce(h, nonce) ||
-        EVP_EncryptInit_ex2(h->cipher, NULL, NULL, nonce, NULL) != 1 ||
+    if (EVP_EncryptInit_ex2(h->cipher, NULL, NULL, nonce, NULL) != 1 ||
         EVP_EncryptUpdate(h->cipher, NULL, &put, out, TLS_HEAD_BYTES) != 1)
         return false;
     if (n <= SMALL_BYTES) {
@@ -150,25 +157,58 @@ bool tls_seal(struct tls_half *h, enum tls_type type, const char *from, size_t n
            EVP_CIPHER_CTX_ctrl(h->cipher, EVP_CTRL_AEAD_GET_TAG, TLS_TAG_BYTES, body + n + 1) == 1;
 }
 
-bool tls_open(struct tls_half *h, const unsigned char *record, size_t n, char *out, size_t *got,
-              unsigned *type)
+bool tls_seal(struct tls_half *h, enum tls_type type, const char *from, size_t n,
+              unsigned char *out)
+{
+    unsigned char nonce[TLS_IV_BYTES];
+    size_t sealed = n + 1 + TLS_TAG_BYTES;
+
+    ASSERT(h->seals && n <= TLS_PLAIN_MAX_BYTES);
+    out[0] = TLS_TYPE_DATA;
+    out[1] = out[2] = 3;
+    out[3] = (unsigned char)(sealed >> 8);
+    out[4] = (unsigned char)sealed;
+    if (!next_nonce(h, nonce))
+        return false;
+    if (!h->gcm)
+        return seal(h, nonce, (unsigned char)type, from, n, out);
+    tls_gcm_seal(h->gcm, nonce, out, TLS_HEAD_BYTES, (const unsigned char *)from, n,
+                 (unsigned char)type, out + TLS_HEAD_BYTES);
+    return true;
+}
+
+/* The n sealed bytes behind a record's head, and the tag behind them, by OpenSSL. */
+static bool open_sealed(struct tls_half *h, const unsigned char *nonce, const unsigned char *record,
+                        size_t n, unsigned char *to)
 {
     const unsigned char *body = record + TLS_HEAD_BYTES;
-    unsigned char nonce[TLS_IV_BYTES], tag[TLS_TAG_BYTES];
-    unsigned char *to = (unsigned char *)out;
+    unsigned char tag[TLS_TAG_BYTES];
     OSSL_PARAM params[2] = {
         OSSL_PARAM_construct_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, tag, sizeof(tag)),
         OSSL_PARAM_construct_end()};
     int put = 0, end = 0;
 
+    memcpy(tag, body + n, sizeof(tag));
+    return EVP_DecryptInit_ex2(h->cipher, NULL, NULL, nonce, params) == 1 &&
+           EVP_DecryptUpdate(h->cipher, NULL, &put, record, TLS_HEAD_BYTES) == 1 &&
+           EVP_DecryptUpdate(h->cipher, to, &put, body, (int)n) == 1 &&
+           EVP_DecryptFinal_ex(h->cipher, to + n, &end) == 1;
+}
+
+bool tls_open(struct tls_half *h, const unsigned char *record, size_t n, char *out, size_t *got,
+              unsigned *type)
+{
+    unsigned char nonce[TLS_IV_BYTES];
+    unsigned char *to = (unsigned char *)out;
+    bool ok;
+
     ASSERT(!h->seals && n > TLS_TAG_BYTES && n <= TLS_SEALED_MAX_BYTES);
     n -= TLS_TAG_BYTES;
-    memcpy(tag, body + n, sizeof(tag));
-    if (!next_nonce(h, nonce) ||
-        EVP_DecryptInit_ex2(h->cipher, NULL, NULL, nonce, params) != 1 ||
-        EVP_DecryptUpdate(h->cipher, NULL, &put, record, TLS_HEAD_BYTES) != 1 ||
-        EVP_DecryptUpdate(h->cipher, to, &put, body, (int)n) != 1 ||
-        EVP_DecryptFinal_ex(h->cipher, to + n, &end) != 1)
+    if (!next_nonce(h, nonce))
+        return false;
+    ok = h->gcm ? tls_gcm_open(h->gcm, nonce, record, TLS_HEAD_BYTES, record + TLS_HEAD_BYTES, n, to)
+                : open_sealed(h, nonce, record, n, to);
+    if (!ok)
         return false;
     while (n > 0 && to[n - 1] == 0)
         n--;

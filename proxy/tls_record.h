@@ -2,8 +2,9 @@
  * tls_record.h - one direction of a TLS 1.3 connection: records sealed or opened with its keys
  * (RFC 8446, 5.2, 5.3, 7.1 to 7.3).
  *
- * The ciphers are OpenSSL's; what is here is what stands around them: keys from a traffic secret,
- * the nonce from the record's number, the type and the padding inside a record.  No socket.
+ * The ciphers are OpenSSL's, or tls_gcm.h's where it has them; what is here is what stands around
+ * them: keys from a traffic secret, the nonce from the record's number, the type and the padding
+ * inside a record.  No socket.
  */
 #ifndef PROXY_TLS_RECORD_H
 #define PROXY_TLS_RECORD_H
@@ -30,10 +31,13 @@ enum tls_type {
     TLS_TYPE_DATA = 23,
 };
 
+struct tls_gcm;
+
 /* A cipher suite of TLS 1.3 that is spoken here. */
 struct tls_suite {
     unsigned id; /* as on the wire: 0x1301 .. 0x1303 */
     const char *cipher;
+    bool is_gcm;
     size_t key_bytes;
     size_t secret_bytes; /* of its hash */
 };
@@ -43,7 +47,8 @@ const struct tls_suite *tls_suite_find(unsigned id);
 
 struct tls_half {
     const struct tls_suite *suite;
-    EVP_CIPHER_CTX *cipher;
+    struct tls_gcm *gcm;    /* one of the two, */
+    EVP_CIPHER_CTX *cipher; /* the other is NULL */
     bool seals;
     uint64_t number; /* of the next record */
     unsigned char iv[TLS_IV_BYTES];

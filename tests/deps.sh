@@ -6,6 +6,8 @@ set -eu
 build="build-essential pkg-config libevent-dev libnghttp2-dev libssl-dev libcjson-dev
 libhiredis-dev libsqlite3-dev zlib1g-dev libbrotli-dev libzstd-dev libxxhash-dev libglib2.0-dev libcurl4-openssl-dev
 libjs-chart.js"
+# AES-GCM for records of TLS, for processors that Debian has it for.
+[ "$(dpkg --print-architecture 2>/dev/null)" != amd64 ] || build="$build libipsec-mb-dev"
 demo="redis-server openssl python3 ca-certificates"
 test="libcmocka-dev python3-venv python3-pytest curl nginx-light clang clang-tidy cppcheck
 shellcheck"
