@@ -41,6 +41,14 @@ void *xrealloc(void *block, size_t size)
     return moved;
 }
 
+void *xaligned(size_t align, size_t size)
+{
+    void *block = NULL;
+
+    ASSERT(posix_memalign(&block, align, size) == 0);
+    return block;
+}
+
 char *xstrdup(const char *text)
 {
     return xmemdupz(text, strlen(text));

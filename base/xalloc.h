@@ -14,6 +14,8 @@ void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *block, size_t size);
 char *xstrdup(const char *text);
+/* At a multiple of align, a power of two and a multiple of a pointer's size. */
+void *xaligned(size_t align, size_t size);
 /* A terminated copy of n bytes. */
 char *xmemdupz(const char *bytes, size_t n);
 /* printf into a new string. */

@@ -455,6 +455,8 @@ void io_save_memory(struct io *io, bool save)
 
 void io_free_buffers(struct io *io)
 {
+    if (io->tls)
+        tls_stream_rest(io->tls);
     /* Refused where bytes are in them: then they stay. */
     if (io->ssl && !io->tls && SSL_is_init_finished(io->ssl) && !SSL_has_pending(io->ssl) &&
         SSL_free_buffers(io->ssl) == 1)

@@ -117,7 +117,7 @@ void io_write_done(struct io *io);
  * Streams, which rest between events, save memory; others do not.
  */
 void io_save_memory(struct io *io, bool save);
-/* For a connection that rests: its buffers go, until it is used again. */
+/* For a connection that rests: its buffers and ciphers go, until it is used again. */
 void io_free_buffers(struct io *io);
 
 /* One step of a TLS handshake: RC_OK when complete (or plain), RC_AGAIN, RC_IO, RC_TLS. */

@@ -2,6 +2,11 @@
 
 #ifndef HAVE_IPSEC_MB
 
+bool tls_gcm_is_usable(void)
+{
+    return false;
+}
+
 struct tls_gcm *tls_gcm_new(const unsigned char *key, size_t key_bytes)
 {
     (void)key;
@@ -41,6 +46,7 @@ bool tls_gcm_open(const struct tls_gcm *g, const unsigned char iv[TLS_GCM_IV_BYT
 #include <openssl/evp.h>
 
 #include "base/check.h"
+#include "base/xalloc.h"
 
 enum {
     KEY_ALIGN_BYTES = 64,
@@ -67,14 +73,11 @@ static struct way ways[2]; /* keys of 16 bytes, of 32 */
 static bool is_usable;
 static pthread_once_t ways_once = PTHREAD_ONCE_INIT;
 
-static struct tls_gcm *make(const unsigned char *key, size_t key_bytes)
+struct tls_gcm *tls_gcm_new(const unsigned char *key, size_t key_bytes)
 {
-    void *room = NULL;
-    struct tls_gcm *g;
+    struct tls_gcm *g = xaligned(KEY_ALIGN_BYTES, sizeof(*g));
 
-    if (posix_memalign(&room, KEY_ALIGN_BYTES, sizeof(*g)) != 0)
-        return NULL;
-    g = room;
+    ASSERT(key_bytes == 16 || key_bytes == 32);
     g->way = &ways[key_bytes == 32];
     g->way->prepare(key, &g->key);
     return g;
@@ -109,9 +112,7 @@ static bool agrees(size_t key_bytes)
     for (size_t i = 0; i < sizeof(text); i++)
         text[i] = (unsigned char)(i * 29 + (i >> 8));
     memcpy(key, text + 100, sizeof(key));
-    g = make(key, key_bytes);
-    if (!g)
-        return false;
+    g = tls_gcm_new(key, key_bytes);
     tls_gcm_seal(g, text + 7, text, ASKED_SAID_BYTES, text, ASKED_BYTES - 1,
                  text[ASKED_BYTES - 1], ours);
     ok = ask_openssl(key, key_bytes, text + 7, text, text, ASKED_BYTES, theirs) &&
@@ -148,11 +149,10 @@ static void find_ways(void)
     free_mb_mgr(m);
 }
 
-struct tls_gcm *tls_gcm_new(const unsigned char *key, size_t key_bytes)
+bool tls_gcm_is_usable(void)
 {
-    ASSERT(key_bytes == 16 || key_bytes == 32);
     pthread_once(&ways_once, find_ways);
-    return is_usable ? make(key, key_bytes) : NULL;
+    return is_usable;
 }
 
 void tls_gcm_free(struct tls_gcm *g)

@@ -69,11 +69,10 @@ static bool take_key(struct tls_half *h, const unsigned char *key)
 {
     EVP_CIPHER *cipher = ciphers[h->suite - suites];
 
-    if (h->suite->is_gcm) {
-        tls_gcm_free(h->gcm);
-        h->gcm = tls_gcm_new(key, h->suite->key_bytes);
-        if (h->gcm)
-            return true;
+    if (h->suite->is_gcm && tls_gcm_is_usable()) {
+        tls_half_rest(h);
+        memcpy(h->key, key, h->suite->key_bytes);
+        return true;
     }
     if (!h->cipher)
         h->cipher = EVP_CIPHER_CTX_new();
@@ -83,7 +82,7 @@ static bool take_key(struct tls_half *h, const unsigned char *key)
 
 static bool set_keys(struct tls_half *h)
 {
-    unsigned char key[32];
+    unsigned char key[TLS_KEY_MAX_BYTES];
     bool ok;
 
     ok = expand(h->suite, h->secret, "key", key, h->suite->key_bytes) &&
@@ -104,9 +103,15 @@ bool tls_half_init(struct tls_half *h, const struct tls_suite *suite, const unsi
     return false;
 }
 
-void tls_half_fini(struct tls_half *h)
+void tls_half_rest(struct tls_half *h)
 {
     tls_gcm_free(h->gcm);
+    h->gcm = NULL;
+}
+
+void tls_half_fini(struct tls_half *h)
+{
+    tls_half_rest(h);
     EVP_CIPHER_CTX_free(h->cipher);
     OPENSSL_cleanse(h, sizeof(*h));
 }
@@ -121,6 +126,14 @@ bool tls_half_turn(struct tls_half *h)
     OPENSSL_cleanse(next, sizeof(next));
     h->number = 0;
     return set_keys(h);
+}
+
+/* The key of a direction that may have rested. */
+static const struct tls_gcm *ready(struct tls_half *h)
+{
+    if (!h->gcm)
+        h->gcm = tls_gcm_new(h->key, h->suite->key_bytes);
+    return h->gcm;
 }
 
 /* 5.3: the number, padded to the left, over the direction's own iv. */
@@ -170,9 +183,9 @@ bool tls_seal(struct tls_half *h, enum tls_type type, const char *from, size_t n
     out[4] = (unsigned char)sealed;
     if (!next_nonce(h, nonce))
         return false;
-    if (!h->gcm)
+    if (h->cipher)
         return seal(h, nonce, (unsigned char)type, from, n, out);
-    tls_gcm_seal(h->gcm, nonce, out, TLS_HEAD_BYTES, (const unsigned char *)from, n,
+    tls_gcm_seal(ready(h), nonce, out, TLS_HEAD_BYTES, (const unsigned char *)from, n,
                  (unsigned char)type, out + TLS_HEAD_BYTES);
     return true;
 }
@@ -206,8 +219,9 @@ bool tls_open(struct tls_half *h, const unsigned char *record, size_t n, char *o
     n -= TLS_TAG_BYTES;
     if (!next_nonce(h, nonce))
         return false;
-    ok = h->gcm ? tls_gcm_open(h->gcm, nonce, record, TLS_HEAD_BYTES, record + TLS_HEAD_BYTES, n, to)
-                : open_sealed(h, nonce, record, n, to);
+    ok = h->cipher ? open_sealed(h, nonce, record, n, to)
+                   : tls_gcm_open(ready(h), nonce, record, TLS_HEAD_BYTES,
+                                  record + TLS_HEAD_BYTES, n, to);
     if (!ok)
         return false;
     while (n > 0 && to[n - 1] == 0)

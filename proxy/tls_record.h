@@ -23,6 +23,7 @@ enum {
     TLS_SEALED_MAX_BYTES = TLS_PLAIN_MAX_BYTES + 256, /* behind its head, as a peer may pad it */
     TLS_ROOM_BYTES = TLS_HEAD_BYTES + 1 + TLS_TAG_BYTES, /* what a record adds: head, type, tag */
     TLS_SECRET_MAX_BYTES = 48,
+    TLS_KEY_MAX_BYTES = 32,
 };
 
 enum tls_type {
@@ -47,12 +48,13 @@ const struct tls_suite *tls_suite_find(unsigned id);
 
 struct tls_half {
     const struct tls_suite *suite;
-    struct tls_gcm *gcm;    /* one of the two, */
-    EVP_CIPHER_CTX *cipher; /* the other is NULL */
+    EVP_CIPHER_CTX *cipher; /* NULL: key and gcm, by tls_gcm.h */
+    struct tls_gcm *gcm;    /* NULL: rests, the next record makes it */
     bool seals;
     uint64_t number; /* of the next record */
     unsigned char iv[TLS_IV_BYTES];
     unsigned char secret[TLS_SECRET_MAX_BYTES];
+    unsigned char key[TLS_KEY_MAX_BYTES];
 };
 
 /*
@@ -62,6 +64,8 @@ struct tls_half {
 bool tls_half_init(struct tls_half *h, const struct tls_suite *suite, const unsigned char *secret,
                    uint64_t number, bool seals);
 void tls_half_fini(struct tls_half *h);
+/* Gives back what the next record can make anew. */
+void tls_half_rest(struct tls_half *h);
 /* The keys that follow these (7.2). false: OpenSSL could not, and nothing more may go. */
 bool tls_half_turn(struct tls_half *h);
 

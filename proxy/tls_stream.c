@@ -119,6 +119,12 @@ void tls_stream_free(struct tls_stream *s)
     free(s);
 }
 
+void tls_stream_rest(struct tls_stream *s)
+{
+    tls_half_rest(&s->in);
+    tls_half_rest(&s->out);
+}
+
 /* ---- alerts ------------------------------------------------------------------------------------ */
 
 static void send_alert(struct tls_stream *s, int fd, unsigned level, unsigned what)

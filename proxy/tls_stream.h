@@ -48,6 +48,8 @@ enum rc tls_stream_read(struct tls_stream *s, int fd, char *to, size_t size, siz
                         struct fail *fail) RC_MUST;
 enum rc tls_stream_write(struct tls_stream *s, int fd, const char *from, size_t size, size_t *put,
                          struct fail *fail) RC_MUST;
+/* Gives back what it can take anew, at a small price: for a connection that rests. */
+void tls_stream_rest(struct tls_stream *s);
 /* A read would return without asking the socket. */
 bool tls_stream_has_buffered(const struct tls_stream *s);
 /* close_notify, where it can go at once. */

@@ -292,9 +292,11 @@ static void more_than_a_record_may_carry(void **state)
     record[3] = (unsigned char)((sizeof(plain) + 16) >> 8);
     record[4] = (unsigned char)(sizeof(plain) + 16);
     memcpy(nonce, r.says.iv, sizeof(nonce));
-    if (r.says.gcm) {
-        tls_gcm_seal(r.says.gcm, nonce, record, 5, plain, sizeof(plain) - 1, TLS_TYPE_DATA,
-                     record + 5);
+    if (!r.says.cipher) {
+        struct tls_gcm *gcm = tls_gcm_new(r.says.key, r.says.suite->key_bytes);
+
+        tls_gcm_seal(gcm, nonce, record, 5, plain, sizeof(plain) - 1, TLS_TYPE_DATA, record + 5);
+        tls_gcm_free(gcm);
     } else {
         assert_int_equal(EVP_EncryptInit_ex2(r.says.cipher, NULL, NULL, nonce, NULL), 1);
         assert_int_equal(EVP_EncryptUpdate(r.says.cipher, NULL, &n, record, 5), 1);
@@ -420,6 +422,30 @@ static void keys_turn_before_they_are_worn(void **state)
     fell_rig(&r);
 }
 
+/* Between any two records, and as often as one likes; the keys may have turned before. */
+static void what_rests_goes_on(void **state)
+{
+    struct rig r;
+    size_t put;
+
+    (void)state;
+    raise_rig(&r, false);
+    for (int i = 0; i < 6; i++) {
+        put_record(&r, TLS_TYPE_DATA, "abc", 3);
+        expect_text(&r, "abc");
+        tls_stream_rest(r.stream);
+        assert_int_equal(tls_stream_write(r.stream, r.ours, "def", 3, &put, &r.fail), RC_OK);
+        hear(&r, TLS_TYPE_DATA, "def", 3);
+        tls_stream_rest(r.stream);
+        tls_stream_rest(r.stream);
+        if (i == 3) {
+            put_record(&r, TLS_TYPE_HANDSHAKE, "\30\0\0\1\0", 5);
+            assert_true(tls_half_turn(&r.says));
+        }
+    }
+    fell_rig(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -435,6 +461,7 @@ int main(void)
         cmocka_unit_test(ends_are_told_apart),
         cmocka_unit_test(little_room_is_enough),
         cmocka_unit_test(keys_turn_before_they_are_worn),
+        cmocka_unit_test(what_rests_goes_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
