@@ -9,36 +9,62 @@
 
 enum { DICT_FIRST_SLOTS = 64 };
 
-static uint64_t secret;
+enum { SECRET_WORDS = 4 };
+
+__extension__ typedef unsigned __int128 product;
+
+static uint64_t secret[SECRET_WORDS];
 static pthread_once_t secret_once = PTHREAD_ONCE_INIT;
 
 static void make_secret(void)
 {
-    digest_random((unsigned char *)&secret, sizeof(secret));
+    digest_random((unsigned char *)secret, sizeof(secret));
 }
 
-static uint64_t mix(uint64_t h)
+static inline uint64_t fold(uint64_t a, uint64_t b)
 {
-    h ^= h >> 32;
-    h *= UINT64_C(0x9fb21c651e98df25);
-    h ^= h >> 29;
-    return h;
+    product p = (product)a * b;
+
+    return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
 
-/* Eight bytes a step; every step depends on the secret. Never 0. */
+static inline uint64_t word_at(const char *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return word;
+}
+
+static inline uint64_t half_at(const char *p)
+{
+    uint32_t half;
+
+    memcpy(&half, p, sizeof(half));
+    return half;
+}
+
+/* Sixteen bytes a step, the last ones perhaps twice; both factors hold a secret. Never 0. */
 static uint64_t hash_of(struct strv key)
 {
-    uint64_t h = secret ^ key.n * UINT64_C(0x9e3779b97f4a7c15), word;
-    size_t at = 0;
+    uint64_t h = secret[0] ^ key.n, a = 0, b = 0;
+    const char *p = key.p;
+    size_t n = key.n;
 
-    for (; at + 8 <= key.n; at += 8) {
-        memcpy(&word, key.p + at, 8);
-        h = mix((h ^ word) * UINT64_C(0xd6e8feb86659fd93));
+    for (; n > 16; n -= 16, p += 16)
+        h = fold(word_at(p) ^ secret[1], word_at(p + 8) ^ h);
+    if (n >= 8) {
+        a = word_at(p);
+        b = word_at(p + n - 8);
+    } else if (n >= 4) {
+        a = half_at(p);
+        b = half_at(p + n - 4);
+    } else if (n > 0) {
+        a = (uint64_t)(unsigned char)p[0] << 16 | (uint64_t)(unsigned char)p[n / 2] << 8 |
+            (unsigned char)p[n - 1];
     }
-    word = 0;
-    if (at < key.n)
-        memcpy(&word, key.p + at, key.n - at);
-    h = mix(mix((h ^ word) * UINT64_C(0xd6e8feb86659fd93)) + secret);
+    h = fold(a ^ secret[1], b ^ h);
+    h = fold(h ^ secret[2], key.n ^ secret[3]);
     return h ? h : 1;
 }
 
