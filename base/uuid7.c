@@ -26,12 +26,14 @@ static void random_take(unsigned char *out, size_t n)
 
 void uuid7_make(struct uuid *id, int64_t us)
 {
-    uint64_t ms = us > 0 ? (uint64_t)us / 1000 : 0;
+    uint64_t at = us > 0 ? (uint64_t)us : 0;
+    uint64_t ms = at / 1000, part = at % 1000 * 4096 / 1000;
 
     for (int i = 0; i < 6; i++)
         id->b[i] = (unsigned char)(ms >> (40 - 8 * i));
-    random_take(id->b + 6, 10);
-    id->b[6] = (unsigned char)((id->b[6] & 0x0f) | 0x70);
+    id->b[6] = (unsigned char)(part >> 8 | 0x70);
+    id->b[7] = (unsigned char)part;
+    random_take(id->b + 8, 8);
     id->b[8] = (unsigned char)((id->b[8] & 0x3f) | 0x80);
 }
 

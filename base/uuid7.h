@@ -1,5 +1,7 @@
 /*
- * uuid7.h - UUID version 7 (RFC 9562 section 5.7): 48 bits of milliseconds, then random.
+ * uuid7.h - UUID version 7 (RFC 9562 section 5.7): 48 bits of milliseconds, 12 of their fraction
+ * (section 6.2, method 3), then random.  So ids are in order of time to the microsecond, and an
+ * index of them grows at its end.
  */
 #ifndef BASE_UUID7_H
 #define BASE_UUID7_H
