@@ -21,10 +21,14 @@
 #include "base/strv.h"
 #include "metering/ledger/ledger_read.h"
 
-/* What a cube's rows tell apart.  Stored by number. */
+/*
+ * What a cube's rows tell apart.  A question takes the first that knows all it needs.  Stored by
+ * other numbers (cube_stored_kind).
+ */
 enum cube_kind {
     CUBE_CLASS = 0, /* combination, token band, repeat, cacheable, whether of a task */
-    CUBE_CUSTOMER,  /* team and customer */
+    CUBE_CUSTOMER,
+    CUBE_TEAM_CUSTOMER,
     CUBE_USER,
     CUBE_TAGS,      /* team and set of free tags */
     CUBE_TEAM_USER, /* team and user: CUBE_BASIC alone */
@@ -33,6 +37,33 @@ enum cube_kind {
     CUBE_KINDS,
 };
 
+/* Numbers that stand in the table: for ever.  5 and 6 were days in order of version 9. */
+static inline int64_t cube_stored_kind(enum cube_kind kind)
+{
+    static const unsigned char stored[CUBE_KINDS] = {
+        [CUBE_CLASS] = 0,     [CUBE_TEAM_CUSTOMER] = 1, [CUBE_USER] = 2,
+        [CUBE_TAGS] = 3,      [CUBE_TEAM_USER] = 4,     [CUBE_COSTS] = 7,
+        [CUBE_TIMES] = 8,     [CUBE_CUSTOMER] = 9,
+    };
+
+    return stored[kind];
+}
+/* CUBE_KINDS: none that is read. */
+static inline enum cube_kind cube_kind_of(int64_t stored)
+{
+    int kind = 0;
+
+    while (kind < CUBE_KINDS && cube_stored_kind((enum cube_kind)kind) != stored)
+        kind++;
+    return (enum cube_kind)kind;
+}
+/* Of an earlier version: deleted in pauses. */
+#define CUBE_STORED_BEFORE "(5, 6)"
+static inline bool cube_was_stored(int64_t stored)
+{
+    return stored == 5 || stored == 6;
+}
+
 enum {
     CUBE_ROWS_MAX = 1 << 16, /* of a day; with more there is no cube */
     CUBE_TEAM_USER_ROWS_MAX = 1 << 19,
@@ -40,8 +71,8 @@ enum {
     CUBE_NUMBERS = 259, /* numbers of columns: of sums_field, cost_min, cost_max, and keys */
     CUBE_COST_MIN = 40,
     CUBE_COST_MAX = 41,
-    CUBE_RANKED = 190, /* of a day in order: how many rows its three lists have */
-    CUBE_RUN = 191,    /* ... and how many requests a run has */
+    CUBE_RANKED = 190, /* of a day in order: how many rows its lists have */
+    CUBE_RUN = 191,    /* ... how many requests a run has; or a chunk of rank_list.h */
     CUBE_KEY = 192, /* plus enum fact_number, or the column of an amount */
     CUBE_NONE = -1, /* rows of a day that is not worth a cube */
 };
@@ -52,19 +83,25 @@ enum { CUBE_BASIC = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS | LEDGER_SPARE
 /*
  * A day in order, of which percentiles are made: what has a cost (a place in the histogram), by
  * bucket of it; or requests, by bucket of their milliseconds (cube_time_bucket).  Within a bucket
- * by combination, then customer.  Its rows are three lists, each from a block of its own on:
+ * by combination, then customer.  Four lists, each from a block of its own on:
  *
  *   requests: customer, and the cost, or milliseconds in the column of latencies;
  *   runs of them of one bucket and combination: these, and how many;
- *   for each bucket and customer: these, and how many.
+ *   how many of each bucket and customer (rank_list.h): a chunk a block;
+ *   the same by team: beside each chunk its first and its last team, by combination.
  *
  * Buckets are stored plus one, as those of facts.  A day's n are the rows that its blocks have
- * room for; how many each list has stands in the first block's column CUBE_RANKED.
+ * room for; how many each list has (rows, or chunks) stands in the first block's CUBE_RANKED.
  */
-enum cube_list { RANKED_REQUESTS = 0, RANKED_COMBOS, RANKED_CUSTOMERS, RANKED_LISTS };
+enum cube_list { RANKED_REQUESTS = 0, RANKED_COMBOS, RANKED_CUSTOMERS, RANKED_TEAMS, RANKED_LISTS };
 enum {
     CUBE_RANKED_MAX = 1 << 21, /* requests of a day; with more there is no such cube */
     CUBE_TIME_BUCKETS = 16 + 28 * 16,
+};
+
+/* How large a cube may be; a day with more has none. */
+struct cube_limits {
+    int64_t rows, team_user_rows, ranked; /* CUBE_..._MAX, or fewer */
 };
 
 static inline bool cube_is_ranked(enum cube_kind kind)
@@ -83,7 +120,7 @@ static inline unsigned cube_time_bucket(uint32_t ms)
 static inline int64_t cube_rows_max(enum cube_kind kind)
 {
     if (cube_is_ranked(kind))
-        return (int64_t)RANKED_LISTS * CUBE_RANKED_MAX;
+        return (int64_t)2 * RANKED_LISTS * CUBE_RANKED_MAX;
     return kind == CUBE_TEAM_USER ? CUBE_TEAM_USER_ROWS_MAX : CUBE_ROWS_MAX;
 }
 
@@ -101,8 +138,12 @@ static inline int64_t cube_blocks(int64_t rows, int64_t per_block)
 
 struct cube_make;
 
-/* The cube of a kind of a day, of the blocks of columns up to number `through`. */
-struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t through);
+/*
+ * The cube of a kind of a day, of the blocks of columns up to number `through`.  limits NULL:
+ * CUBE_..._MAX.
+ */
+struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t through,
+                                const struct cube_limits *limits);
 void cube_make_free(struct cube_make *m);
 /* Within a view: adds up `blocks` blocks more; *done: all. Views may differ from call to call.
  */
@@ -124,6 +165,7 @@ enum rc cube_make_columns(struct cube_make *m, cube_column_fn *fn, void *arg,
  * Within a view: the newest day that is over and has no cube of a kind yet; false where there
  * is none.
  */
-enum rc cube_next(struct ledger_reader *r, struct cube_make **out, struct fail *fail) RC_MUST;
+enum rc cube_next(struct ledger_reader *r, const struct cube_limits *limits,
+                  struct cube_make **out, struct fail *fail) RC_MUST;
 
 #endif

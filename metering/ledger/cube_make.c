@@ -7,13 +7,11 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/ledger/cube_give.h"
 #include "metering/ledger/rank_make.h"
 #include "metering/ledger/read_cube.h"
 
-enum {
-    ROWS_FIRST = 1024,
-    COLUMN_BYTES = 128 << 10,
-};
+enum { ROWS_FIRST = 1024 };
 
 /* What a row is told apart by; zero where the kind does not. */
 struct cube_key {
@@ -24,6 +22,7 @@ struct cube_make {
     enum cube_kind kind;
     int64_t day, from_us, to_us;
     int64_t through, after; /* blocks up to `after` are added up */
+    int64_t rows_max;
     bool is_too_many;
     struct cube_key *keys;
     struct row_sums *sums;
@@ -32,10 +31,20 @@ struct cube_make {
     size_t n_slots;
     int64_t *team_combo; /* by id of a combination: the first one of the same team */
     size_t n_combos;
-    struct rank_make *rank; /* of a kind that is ranked; all of the above is empty then */
+    struct rank_make *rank; /* of a kind that is ranked; there are no rows then */
 };
 
-struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t through)
+static int64_t rows_max(enum cube_kind kind, const struct cube_limits *limits)
+{
+    if (cube_is_ranked(kind))
+        return limits ? limits->ranked : CUBE_RANKED_MAX;
+    if (!limits)
+        return cube_rows_max(kind);
+    return kind == CUBE_TEAM_USER ? limits->team_user_rows : limits->rows;
+}
+
+struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t through,
+                                const struct cube_limits *limits)
 {
     struct cube_make *m = xcalloc(1, sizeof(*m));
 
@@ -43,9 +52,10 @@ struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t throug
                             .day = day,
                             .from_us = day * rollup_width_us(LEVEL_DAY),
                             .to_us = (day + 1) * rollup_width_us(LEVEL_DAY),
-                            .through = through};
+                            .through = through,
+                            .rows_max = rows_max(kind, limits)};
     if (cube_is_ranked(kind)) {
-        m->rank = rank_make_new(kind);
+        m->rank = rank_make_new(kind, m->rows_max);
         return m;
     }
     m->n_slots = 2 * (size_t)cube_rows_max(kind);
@@ -130,7 +140,7 @@ static int32_t row_of(struct cube_make *m, const struct cube_key *k)
 
     if (m->slots[at])
         return (int32_t)(m->slots[at] - 1);
-    if ((int64_t)m->n == cube_rows_max(m->kind)) {
+    if ((int64_t)m->n == m->rows_max) {
         m->is_too_many = true;
         return PICK_NONE;
     }
@@ -149,6 +159,7 @@ static unsigned subject_column(enum cube_kind kind)
     case CUBE_CLASS:
         return FACT_TASK;
     case CUBE_CUSTOMER:
+    case CUBE_TEAM_CUSTOMER:
         return FACT_CUSTOMER;
     case CUBE_USER:
     case CUBE_TEAM_USER:
@@ -188,10 +199,10 @@ static void choose_rows(struct cube_make *m, struct fact_pick *p)
             k.subject = k.subject != 0;
             k.flags = flags ? flags[i] & (FACT_IS_REPEAT | FACT_IS_CACHEABLE) : 0;
             k.band = band ? band[i] : 0;
-        } else if (m->kind != CUBE_USER) {
-            k.combo = m->team_combo[id];
         } else {
-            k.combo = m->team_combo[p->answer->reader->combos[0].id];
+            k.combo = m->team_combo[m->kind == CUBE_USER || m->kind == CUBE_CUSTOMER
+                                        ? p->answer->reader->combos[0].id
+                                        : id];
         }
         p->row[i] = row_of(m, &k);
     }
@@ -226,8 +237,7 @@ enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned bl
     if (rc != RC_OK)
         return rc;
     ledger_filter_init(&q.filter, m->from_us, m->to_us);
-    if (!m->rank)
-        learn_teams(m, r);
+    learn_teams(m, r);
     p = pick_open(&a, m->from_us, m->to_us, false, fail);
     if (!p)
         return fail->rc;
@@ -249,8 +259,9 @@ enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned bl
     if (rc != RC_OK)
         *fail = p->facts.fail;
     pick_close(p);
-    if (rc == RC_OK && *done && m->rank && !m->is_too_many)
-        rank_make_order(m->rank);
+    if (rc == RC_OK && *done && m->rank && !m->is_too_many &&
+        !rank_make_order(m->rank, m->team_combo, m->n_combos))
+        rc = read_damaged(fail);
     return rc;
 }
 
@@ -278,51 +289,24 @@ static int compare_keys(const void *a, const void *b, void *arg)
 struct giving {
     struct cube_make *m;
     const uint32_t *order; /* of the block's rows */
-    size_t n;
-    int64_t at; /* the block */
-    int64_t number[FACT_BLOCK];
-    money_int amount[FACT_BLOCK];
-    struct buf bytes;
-    cube_column_fn *fn;
-    void *arg;
+    struct cube_giving *to;
 };
-
-static enum rc give_numbers(struct giving *g, unsigned number, struct fail *fail)
-{
-    bool any = false;
-    enum rc rc = RC_OK;
-
-    for (size_t i = 0; i < g->n; i++)
-        any |= g->number[i] != 0;
-    buf_clear(&g->bytes);
-    if (any)
-        rc = fact_encode_numbers(g->number, g->n, &g->bytes);
-    return rc == RC_OK ? g->fn(number, g->at, buf_view(&g->bytes), g->arg, fail) : rc;
-}
 
 /* all: by row; NULL: zero. */
 static enum rc give_counts(struct giving *g, unsigned number, const uint64_t *all,
                            struct fail *fail)
 {
-    for (size_t i = 0; i < g->n; i++)
-        g->number[i] = all ? (int64_t)all[g->order[i]] : 0;
-    return give_numbers(g, number, fail);
+    for (size_t i = 0; i < g->to->n; i++)
+        g->to->number[i] = all ? (int64_t)all[g->order[i]] : 0;
+    return cube_give_numbers(g->to, number, fail);
 }
 
 static enum rc give_amounts(struct giving *g, unsigned number, const money_int *all,
                             struct fail *fail)
 {
-    bool any = false;
-    enum rc rc = RC_OK;
-
-    for (size_t i = 0; i < g->n; i++) {
-        g->amount[i] = all ? all[g->order[i]] : 0;
-        any |= g->amount[i] != 0;
-    }
-    buf_clear(&g->bytes);
-    if (any)
-        rc = fact_encode_amounts(g->amount, g->n, &g->bytes);
-    return rc == RC_OK ? g->fn(number, g->at, buf_view(&g->bytes), g->arg, fail) : rc;
+    for (size_t i = 0; i < g->to->n; i++)
+        g->to->amount[i] = all ? all[g->order[i]] : 0;
+    return cube_give_amounts(g->to, number, fail);
 }
 
 static enum rc give_keys(struct giving *g, struct fail *fail)
@@ -331,15 +315,15 @@ static enum rc give_keys(struct giving *g, struct fail *fail)
     enum rc rc = RC_OK;
 
     for (unsigned k = 0; rc == RC_OK && k < 4; k++) {
-        for (size_t i = 0; i < g->n; i++) {
+        for (size_t i = 0; i < g->to->n; i++) {
             const struct cube_key *key = &g->m->keys[g->order[i]];
 
-            g->number[i] = k == 0   ? key->combo
-                           : k == 1 ? key->subject
-                           : k == 2 ? key->flags
-                                    : key->band;
+            g->to->number[i] = k == 0   ? key->combo
+                               : k == 1 ? key->subject
+                               : k == 2 ? key->flags
+                                        : key->band;
         }
-        rc = give_numbers(g, CUBE_KEY + columns[k], fail);
+        rc = cube_give_numbers(g->to, CUBE_KEY + columns[k], fail);
     }
     return rc;
 }
@@ -371,31 +355,31 @@ static enum rc give_block(struct giving *g, struct fail *fail)
 
 enum rc cube_make_columns(struct cube_make *m, cube_column_fn *fn, void *arg, struct fail *fail)
 {
-    struct giving *g;
+    struct giving g = {.m = m};
     uint32_t *order;
     enum rc rc = RC_OK;
 
     if (m->is_too_many)
         return RC_OK;
-    if (m->rank)
-        return rank_make_columns(m->rank, fn, arg, fail);
-    g = xcalloc(1, sizeof(*g));
+    g.to = cube_giving_new(fn, arg);
+    if (m->rank) {
+        rc = rank_make_columns(m->rank, g.to, fail);
+        cube_giving_free(g.to);
+        return rc;
+    }
     order = xcalloc(m->n + 1, sizeof(*order));
-    *g = (struct giving){.m = m, .fn = fn, .arg = arg};
-    buf_init(&g->bytes, COLUMN_BYTES);
     for (size_t i = 0; i < m->n; i++)
         order[i] = (uint32_t)i;
     if (m->n)
         qsort_r(order, m->n, sizeof(*order), compare_keys, m);
     for (size_t from = 0; rc == RC_OK && from < m->n; from += FACT_BLOCK) {
-        g->order = order + from;
-        g->n = m->n - from < FACT_BLOCK ? m->n - from : FACT_BLOCK;
-        rc = give_block(g, fail);
-        g->at++;
+        g.order = order + from;
+        g.to->n = m->n - from < FACT_BLOCK ? m->n - from : FACT_BLOCK;
+        rc = give_block(&g, fail);
+        g.to->at++;
     }
-    buf_release(&g->bytes);
     free(order);
-    free(g);
+    cube_giving_free(g.to);
     return rc;
 }
 
@@ -420,7 +404,8 @@ static size_t blocks_of_day(const struct fact_index *x, int64_t day)
     return n;
 }
 
-enum rc cube_next(struct ledger_reader *r, struct cube_make **out, struct fail *fail)
+enum rc cube_next(struct ledger_reader *r, const struct cube_limits *limits,
+                  struct cube_make **out, struct fail *fail)
 {
     const struct fact_place *last = NULL;
     struct cube_make *made;
@@ -454,7 +439,7 @@ enum rc cube_next(struct ledger_reader *r, struct cube_make **out, struct fail *
     for (int k = 0; k < CUBE_KINDS && day != INT64_MIN; k++) {
         if (has_cube(&r->cubes, (enum cube_kind)k, day))
             continue;
-        made = cube_make_new((enum cube_kind)k, day, last->block);
+        made = cube_make_new((enum cube_kind)k, day, last->block, limits);
         made->is_too_many = blocks_of_day(&r->facts, day) < CUBE_BLOCKS_LEAST;
         *out = made;
         break;

@@ -2,6 +2,8 @@
  * cuber.c - adds up tasks (tally.h) and days that are over (cube.h), while nothing else is to
  * do.
  *
+ * Days that an earlier version made in another way are deleted first.
+ *
  * It reads by a connection of its own, some blocks of columns at a time, and writes a cube, or
  * the tallies of a block of tasks, in one transaction.  Until they are there, reports read
  * requests by column.
@@ -36,7 +38,7 @@ static enum rc read_some(struct ledger *l, bool *done, struct fail *fail)
     if (!l->cube && !l->tally)
         rc = tally_next(l->cube_reader, &l->tally, fail);
     if (rc == RC_OK && !l->cube && !l->tally)
-        rc = cube_next(l->cube_reader, &l->cube, fail);
+        rc = cube_next(l->cube_reader, l->cube_limits, &l->cube, fail);
     if (rc == RC_OK && l->tally)
         rc = tally_make_step(l->tally, l->cube_reader, CUBE_STEP_BLOCKS, done, fail);
     else if (rc == RC_OK && l->cube)
@@ -66,6 +68,12 @@ static enum rc add_up(struct ledger *l, bool *more, struct fail *fail)
     enum rc rc;
 
     *more = false;
+    if (!l->has_no_earlier_cubes) {
+        rc = ingest_drop_earlier_cube(l->in, more, fail);
+        l->has_no_earlier_cubes = rc == RC_OK && !*more;
+        if (rc != RC_OK || *more)
+            return rc;
+    }
     if (!l->cube_reader)
         l->cube_reader = ledger_read_open(l->path, fail);
     rc = l->cube_reader ? ledger_read_begin(l->cube_reader, fail) : fail->rc;

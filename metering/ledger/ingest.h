@@ -99,6 +99,8 @@ enum rc ingest_seal(struct ingest *in, bool *more, struct fail *fail) RC_MUST;
 /* A transaction of its own: stores a day that is added up (cube.h). RC_AGAIN: locked. */
 struct cube_make;
 enum rc ingest_cube(struct ingest *in, struct cube_make *m, struct fail *fail) RC_MUST;
+/* Deletes one day that an earlier version added up in another way, in a transaction; *any: there was one. */
+enum rc ingest_drop_earlier_cube(struct ingest *in, bool *any, struct fail *fail) RC_MUST;
 /*
  * The same of what a block of tasks came to (tally.h).  Nothing may be ingested between the
  * view of its last step and this.

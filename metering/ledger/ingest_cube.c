@@ -34,7 +34,7 @@ static enum rc store(struct ingest *in, struct cube_make *m, struct fail *fail)
     if (rc != RC_OK)
         return rc;
     sqlite3_bind_int64(put, 1, cube_make_day(m));
-    sqlite3_bind_int64(put, 2, cube_make_kind(m));
+    sqlite3_bind_int64(put, 2, cube_stored_kind(cube_make_kind(m)));
     sqlite3_bind_int64(put, 3, cube_make_through(m));
     sqlite3_bind_int64(put, 4, s.first);
     sqlite3_bind_int64(put, 5, cube_make_rows(m));
@@ -72,32 +72,56 @@ static enum rc drop_blocks(struct ingest *in, int64_t first, int64_t rows, struc
     return rc;
 }
 
+/* One day of those before `day`, or of an earlier version. */
+static enum rc drop_next(struct ingest *in, int64_t day, bool *any, struct fail *fail)
+{
+    sqlite3_stmt *old = in->sql[SQL_CUBE_OLD], *drop = in->sql[SQL_CUBE_DAY_DROP];
+    int64_t kind, first, rows;
+    enum rc rc = RC_OK;
+    int code;
+
+    sqlite3_bind_int64(old, 1, day);
+    code = sqlite3_step(old);
+    day = sqlite3_column_int64(old, 0);
+    kind = sqlite3_column_int64(old, 1);
+    first = sqlite3_column_int64(old, 2);
+    rows = sqlite3_column_int64(old, 3);
+    if (code != SQLITE_ROW && code != SQLITE_DONE)
+        rc = db_failed(in->db, fail, "read the ledger");
+    sqlite3_reset(old);
+    *any = code == SQLITE_ROW;
+    if (!*any)
+        return rc;
+    rc = drop_blocks(in, first, rows, fail);
+    sqlite3_bind_int64(drop, 1, day);
+    sqlite3_bind_int64(drop, 2, kind);
+    return rc == RC_OK ? db_run(drop, fail, "delete sums of a day") : rc;
+}
+
 enum rc ingest_drop_cubes(struct ingest *in, int64_t kept_from_us, int64_t max,
                           struct fail *fail)
 {
-    sqlite3_stmt *old = in->sql[SQL_CUBE_OLD], *drop = in->sql[SQL_CUBE_DAY_DROP];
+    bool any = true;
     enum rc rc = RC_OK;
 
-    for (; rc == RC_OK && max > 0; max--) {
-        int64_t day, kind, first, rows;
-        int code;
+    for (; rc == RC_OK && any && max > 0; max--)
+        rc = drop_next(in, rollup_bucket(LEVEL_DAY, kept_from_us), &any, fail);
+    return rc;
+}
 
-        sqlite3_bind_int64(old, 1, rollup_bucket(LEVEL_DAY, kept_from_us));
-        code = sqlite3_step(old);
-        day = sqlite3_column_int64(old, 0);
-        kind = sqlite3_column_int64(old, 1);
-        first = sqlite3_column_int64(old, 2);
-        rows = sqlite3_column_int64(old, 3);
-        if (code != SQLITE_ROW && code != SQLITE_DONE)
-            rc = db_failed(in->db, fail, "read the ledger");
-        sqlite3_reset(old);
-        if (code != SQLITE_ROW)
-            break;
-        rc = drop_blocks(in, first, rows, fail);
-        sqlite3_bind_int64(drop, 1, day);
-        sqlite3_bind_int64(drop, 2, kind);
-        if (rc == RC_OK)
-            rc = db_run(drop, fail, "delete sums of a day");
-    }
+enum rc ingest_drop_earlier_cube(struct ingest *in, bool *any, struct fail *fail)
+{
+    enum rc rc = ingest_begin(in, fail);
+
+    *any = false;
+    if (rc != RC_OK)
+        return rc;
+    rc = drop_next(in, INT64_MIN, any, fail);
+    if (rc == RC_OK)
+        rc = db_run(in->sql[SQL_COMMIT], fail, "commit to the ledger");
+    if (rc == RC_OK)
+        in->is_open = false;
+    else
+        ingest_rollback(in);
     return rc;
 }

@@ -7,6 +7,7 @@
 #define METERING_LEDGER_INGEST_INT_H
 
 #include "base/buf.h"
+#include "metering/ledger/cube.h"
 #include "metering/ledger/db.h"
 #include "metering/ledger/dict.h"
 #include "metering/ledger/fact.h"
@@ -101,7 +102,9 @@
       "INSERT INTO cube_day(day, kind, through, first, n) VALUES(?1,?2,?3,?4,?5)")             \
     X(SQL_CUBE_NEXT,                                                                           \
       "SELECT coalesce(max(first + max(0, n + 4095) / 4096), 1) FROM cube_day")                \
-    X(SQL_CUBE_OLD, "SELECT day, kind, first, n FROM cube_day WHERE day<?1 LIMIT 1")           \
+    X(SQL_CUBE_OLD,                                                                            \
+      "SELECT day, kind, first, n FROM cube_day WHERE day<?1 OR kind IN " CUBE_STORED_BEFORE   \
+      " LIMIT 1")                                                                              \
     X(SQL_CUBE_DROP, "DELETE FROM cube WHERE id=?1")                                           \
     X(SQL_CUBE_DAY_DROP, "DELETE FROM cube_day WHERE day=?1 AND kind=?2")                      \
     X(SQL_TALLY_PUT, "INSERT INTO tally(id, body) VALUES(?1,?2)")                              \
@@ -264,7 +267,10 @@ enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max,
 enum rc ingest_record_again(struct ingest *in, const struct record *r, int64_t seq,
                             struct fail *fail) RC_MUST;
 
-/* ingest_cube.c: sums of days whose lines are deleted, max of them. */
+/*
+ * ingest_cube.c: sums of days whose lines are deleted, and those that an earlier version made in
+ * another way, max of them.
+ */
 enum rc ingest_drop_cubes(struct ingest *in, int64_t kept_from_us, int64_t max,
                           struct fail *fail) RC_MUST;
 

@@ -248,6 +248,7 @@ struct ledger *ledger_start(const struct ledger_options *options,
     l->ingest_interval_ms =
         options->ingest_interval_ms > 0 ? options->ingest_interval_ms : INGEST_INTERVAL_MS;
     l->keep_days = options->keep_days;
+    l->cube_limits = options->cube_limits;
     l->dir_fd = l->lock_fd = -1;
     list_init(&l->segments);
     dict_init(&l->open);

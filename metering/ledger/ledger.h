@@ -22,6 +22,7 @@ enum { LEDGER_STOP_MS = 5000 };
 
 enum ledger_sync { SYNC_ALWAYS = 0, SYNC_INTERVAL, SYNC_NEVER };
 
+struct cube_limits;
 struct ledger_options {
     const char *path; /* of the database */
     const char *journal_dir;
@@ -30,6 +31,7 @@ struct ledger_options {
     int ingest_interval_ms; /* the longest that an entry waits, ten times that under load; 50 */
     int keep_days; /* days of UTC after which lines are deleted; 0: never.  Rollups stay */
     int patience_ms; /* the longest that ledger_start waits for a locked or full database; 10 s */
+    const struct cube_limits *cube_limits; /* borrowed; NULL: as large as may be (cube.h) */
 };
 
 /*

@@ -60,6 +60,8 @@ struct ledger {
     struct tally_make *tally;          /* the same; one of them at a time */
     struct ledger_reader *cube_reader; /* for both */
     uint64_t cubes, tallies;           /* made since that was told last */
+    const struct cube_limits *cube_limits; /* borrowed; NULL: CUBE_..._MAX */
+    bool has_no_earlier_cubes;         /* of an earlier version */
     int64_t cube_at_us;                /* monotonic: when to look for days again */
     struct dict *begun; /* while recovering: id: copy of the BEGIN, struct begun */
     struct dict past;   /* until that is done: names of the segments of earlier processes */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/ledger/rank_list.h"
 #include "metering/ledger/read_latency.h"
 
 enum {
@@ -20,7 +21,6 @@ enum {
     DIGITS = 1 << DIGIT_BITS,
     KEY_BITS = CUSTOMER_BITS + COMBO_BITS + BUCKET_BITS,
     RANKED_FIRST = 4096,
-    COLUMN_BYTES = 128 << 10,
 };
 
 /* A request: key is bucket plus one, combination, customer. */
@@ -30,9 +30,9 @@ struct ranked {
     uint32_t cost; /* where it stands in costs */
 };
 
-/* Of requests that are alike in two of the three. */
+/* Of requests of one bucket and combination. */
 struct run {
-    uint32_t bucket, of, n;
+    uint32_t bucket, combo, n;
 };
 struct runs {
     struct run *at;
@@ -41,10 +41,12 @@ struct runs {
 
 struct rank_make {
     enum cube_kind kind;
+    size_t max;
     struct ranked *at;
     money_int *costs; /* of CUBE_COSTS, in the order in which they came */
     size_t n, cap;
-    struct runs runs[RANKED_LISTS]; /* none of RANKED_REQUESTS */
+    struct runs runs;
+    struct rank_list customers, teams;
 };
 
 static uint32_t bucket_of(uint64_t key)
@@ -60,11 +62,12 @@ static uint32_t customer_of(uint64_t key)
     return (uint32_t)key & ((1U << CUSTOMER_BITS) - 1);
 }
 
-struct rank_make *rank_make_new(enum cube_kind kind)
+struct rank_make *rank_make_new(enum cube_kind kind, int64_t max)
 {
     struct rank_make *m = xcalloc(1, sizeof(*m));
 
     m->kind = kind;
+    m->max = (size_t)max;
     return m;
 }
 
@@ -72,8 +75,9 @@ void rank_make_free(struct rank_make *m)
 {
     if (!m)
         return;
-    for (int i = 0; i < RANKED_LISTS; i++)
-        free(m->runs[i].at);
+    free(m->runs.at);
+    rank_list_free(&m->customers);
+    rank_list_free(&m->teams);
     free(m->at);
     free(m->costs);
     free(m);
@@ -84,7 +88,7 @@ void rank_make_free(struct rank_make *m)
 static bool put(struct rank_make *m, uint64_t bucket, int64_t combo, int64_t customer, uint32_t ms,
                 money_int cost)
 {
-    if (m->n == CUBE_RANKED_MAX || combo <= 0 || combo >> COMBO_BITS || customer < 0 ||
+    if (m->n == m->max || combo <= 0 || combo >> COMBO_BITS || customer < 0 ||
         customer >> CUSTOMER_BITS)
         return false;
     if (m->n == m->cap) {
@@ -152,19 +156,19 @@ static bool order_by_digit(const struct ranked *from, struct ranked *to, size_t 
     return true;
 }
 
-static void add_run(struct runs *runs, uint32_t bucket, uint32_t of, uint32_t n)
+static void add_to_run(struct runs *runs, uint32_t bucket, uint32_t combo)
 {
     struct run *last = runs->n ? &runs->at[runs->n - 1] : NULL;
 
-    if (last && last->bucket == bucket && last->of == of) {
-        last->n += n;
+    if (last && last->bucket == bucket && last->combo == combo) {
+        last->n++;
         return;
     }
     if (runs->n == runs->cap) {
         runs->cap = runs->cap ? runs->cap * 2 : RANKED_FIRST;
         runs->at = xrealloc(runs->at, runs->cap * sizeof(*runs->at));
     }
-    runs->at[runs->n++] = (struct run){bucket, of, n};
+    runs->at[runs->n++] = (struct run){bucket, combo, 1};
 }
 
 /* The lowest `bits` of the keys count; *spare has room for as many, and may become *at. */
@@ -180,25 +184,50 @@ static void order_by_keys(struct ranked **at, struct ranked **spare, size_t n, u
     }
 }
 
-void rank_make_order(struct rank_make *m)
+static void list_keys(const struct ranked *at, size_t n, struct rank_list *list)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct rank_row row = {
+            .team = (int64_t)(at[i].key >> (BUCKET_BITS + CUSTOMER_BITS)),
+            .bucket = (int64_t)(at[i].key >> CUSTOMER_BITS & ((1U << BUCKET_BITS) - 1)),
+            .customer = customer_of(at[i].key),
+            .n = 1};
+
+        rank_list_add(list, &row);
+    }
+    rank_list_end(list);
+}
+
+bool rank_make_order(struct rank_make *m, const int64_t *team_combo, size_t n_combos)
 {
     struct ranked *spare = xmalloc((m->n + 1) * sizeof(*spare));
     struct ranked *other = xmalloc((m->n + 1) * sizeof(*other));
+    bool is_known = true;
 
     order_by_keys(&m->at, &spare, m->n, KEY_BITS);
     m->cap = m->n;
     for (size_t i = 0; i < m->n; i++) {
         uint64_t key = m->at[i].key;
 
-        add_run(&m->runs[RANKED_COMBOS], bucket_of(key), combo_of(key), 1);
+        add_to_run(&m->runs, bucket_of(key), combo_of(key));
         other[i].key = (uint64_t)bucket_of(key) << CUSTOMER_BITS | customer_of(key);
     }
     order_by_keys(&other, &spare, m->n, CUSTOMER_BITS + BUCKET_BITS);
-    for (size_t i = 0; i < m->n; i++)
-        add_run(&m->runs[RANKED_CUSTOMERS], (uint32_t)(other[i].key >> CUSTOMER_BITS),
-                customer_of(other[i].key), 1);
+    list_keys(other, m->n, &m->customers);
+    for (size_t i = 0; is_known && i < m->n; i++) {
+        uint64_t key = m->at[i].key, combo = combo_of(key);
+
+        is_known = combo < n_combos && team_combo[combo] > 0;
+        other[i].key = ((is_known ? (uint64_t)team_combo[combo] : 0) << BUCKET_BITS | bucket_of(key))
+                           << CUSTOMER_BITS |
+                       customer_of(key);
+    }
+    order_by_keys(&other, &spare, m->n, KEY_BITS);
+    if (is_known)
+        list_keys(other, m->n, &m->teams);
     free(other);
     free(spare);
+    return is_known;
 }
 
 /* ---- columns ----------------------------------------------------------------------------- */
@@ -210,60 +239,22 @@ static int64_t blocks_of(size_t rows)
 
 int64_t rank_make_rows(const struct rank_make *m)
 {
-    return (blocks_of(m->n) + blocks_of(m->runs[RANKED_COMBOS].n) +
-            blocks_of(m->runs[RANKED_CUSTOMERS].n)) *
+    return (blocks_of(m->n) + blocks_of(m->runs.n) +
+            (int64_t)(m->customers.n_chunks + m->teams.n_chunks)) *
            FACT_BLOCK;
 }
 
-struct giving {
-    cube_column_fn *fn;
-    void *arg;
-    int64_t at; /* the block */
-    size_t n;
-    int64_t number[FACT_BLOCK];
-    money_int amount[FACT_BLOCK];
-    struct buf bytes;
-};
-
-/* What is zero throughout is no column. */
-static enum rc give_numbers(struct giving *g, unsigned number, struct fail *fail)
-{
-    bool any = false;
-    enum rc rc = RC_OK;
-
-    for (size_t i = 0; i < g->n; i++)
-        any |= g->number[i] != 0;
-    buf_clear(&g->bytes);
-    if (any)
-        rc = fact_encode_numbers(g->number, g->n, &g->bytes);
-    return rc == RC_OK ? g->fn(number, g->at, buf_view(&g->bytes), g->arg, fail) : rc;
-}
-
-static enum rc give_costs(struct giving *g, struct fail *fail)
-{
-    bool any = false;
-    enum rc rc = RC_OK;
-
-    for (size_t i = 0; i < g->n; i++)
-        any |= g->amount[i] != 0;
-    buf_clear(&g->bytes);
-    if (any)
-        rc = fact_encode_amounts(g->amount, g->n, &g->bytes);
-    return rc == RC_OK ? g->fn(CUBE_KEY + FACT_AMOUNT_COLUMN + FACT_COST, g->at,
-                               buf_view(&g->bytes), g->arg, fail)
-                       : rc;
-}
-
-static enum rc give_head(const struct rank_make *m, struct giving *g, struct fail *fail)
+static enum rc give_head(const struct rank_make *m, struct cube_giving *g, struct fail *fail)
 {
     g->n = RANKED_LISTS;
     g->number[RANKED_REQUESTS] = (int64_t)m->n;
-    g->number[RANKED_COMBOS] = (int64_t)m->runs[RANKED_COMBOS].n;
-    g->number[RANKED_CUSTOMERS] = (int64_t)m->runs[RANKED_CUSTOMERS].n;
-    return give_numbers(g, CUBE_RANKED, fail);
+    g->number[RANKED_COMBOS] = (int64_t)m->runs.n;
+    g->number[RANKED_CUSTOMERS] = (int64_t)m->customers.n_chunks;
+    g->number[RANKED_TEAMS] = (int64_t)m->teams.n_chunks;
+    return cube_give_numbers(g, CUBE_RANKED, fail);
 }
 
-static enum rc give_requests(const struct rank_make *m, struct giving *g, struct fail *fail)
+static enum rc give_requests(const struct rank_make *m, struct cube_giving *g, struct fail *fail)
 {
     enum rc rc = RC_OK;
 
@@ -276,21 +267,20 @@ static enum rc give_requests(const struct rank_make *m, struct giving *g, struct
             g->amount[i] = m->costs ? m->costs[m->at[from + i].cost] : 0;
         }
         if (rc == RC_OK)
-            rc = m->costs ? give_costs(g, fail)
-                          : give_numbers(g, CUBE_KEY + FACT_LATENCY, fail);
+            rc = m->costs ? cube_give_amounts(g, CUBE_KEY + FACT_AMOUNT_COLUMN + FACT_COST, fail)
+                          : cube_give_numbers(g, CUBE_KEY + FACT_LATENCY, fail);
         for (size_t i = 0; i < g->n; i++)
             g->number[i] = customer_of(m->at[from + i].key);
         if (rc == RC_OK)
-            rc = give_numbers(g, CUBE_KEY + FACT_CUSTOMER, fail);
+            rc = cube_give_numbers(g, CUBE_KEY + FACT_CUSTOMER, fail);
         g->at++;
     }
     return rc;
 }
 
-static enum rc give_runs(const struct runs *runs, unsigned of, struct giving *g,
-                         struct fail *fail)
+static enum rc give_runs(const struct runs *runs, struct cube_giving *g, struct fail *fail)
 {
-    const unsigned columns[] = {CUBE_KEY + FACT_BUCKET, CUBE_KEY + of, CUBE_RUN};
+    const unsigned columns[] = {CUBE_KEY + FACT_BUCKET, CUBE_KEY + FACT_COMBO, CUBE_RUN};
     enum rc rc = RC_OK;
 
     for (size_t from = 0; rc == RC_OK && from < runs->n; from += FACT_BLOCK) {
@@ -299,29 +289,40 @@ static enum rc give_runs(const struct runs *runs, unsigned of, struct giving *g,
             for (size_t i = 0; i < g->n; i++) {
                 const struct run *run = &runs->at[from + i];
 
-                g->number[i] = k == 0 ? run->bucket : k == 1 ? run->of : run->n;
+                g->number[i] = k == 0 ? run->bucket : k == 1 ? run->combo : run->n;
             }
-            rc = give_numbers(g, columns[k], fail);
+            rc = cube_give_numbers(g, columns[k], fail);
         }
         g->at++;
     }
     return rc;
 }
 
-enum rc rank_make_columns(const struct rank_make *m, cube_column_fn *fn, void *arg,
-                          struct fail *fail)
+static enum rc give_list(const struct rank_list *list, struct cube_giving *g, struct fail *fail)
 {
-    struct giving *g = xcalloc(1, sizeof(*g));
-    enum rc rc;
+    enum rc rc = RC_OK;
 
-    *g = (struct giving){.fn = fn, .arg = arg};
-    buf_init(&g->bytes, COLUMN_BYTES);
-    rc = give_requests(m, g, fail);
-    if (rc == RC_OK)
-        rc = give_runs(&m->runs[RANKED_COMBOS], FACT_COMBO, g, fail);
-    if (rc == RC_OK)
-        rc = give_runs(&m->runs[RANKED_CUSTOMERS], FACT_CUSTOMER, g, fail);
-    buf_release(&g->bytes);
-    free(g);
+    for (size_t i = 0; rc == RC_OK && i < list->n_chunks; i++) {
+        const struct rank_chunk *chunk = &list->chunks[i];
+
+        rc = g->fn(CUBE_RUN, g->at, rank_list_chunk(list, i), g->arg, fail);
+        g->n = 2;
+        g->number[0] = chunk->first_team;
+        g->number[1] = chunk->last_team;
+        if (rc == RC_OK)
+            rc = cube_give_numbers(g, CUBE_KEY + FACT_COMBO, fail);
+        g->at++;
+    }
     return rc;
+}
+
+enum rc rank_make_columns(const struct rank_make *m, struct cube_giving *g, struct fail *fail)
+{
+    enum rc rc = give_requests(m, g, fail);
+
+    if (rc == RC_OK)
+        rc = give_runs(&m->runs, g, fail);
+    if (rc == RC_OK)
+        rc = give_list(&m->customers, g, fail);
+    return rc == RC_OK ? give_list(&m->teams, g, fail) : rc;
 }

@@ -23,7 +23,7 @@ void cube_index_release(struct cube_index *x)
     *x = (struct cube_index){0};
 }
 
-static void add_day(struct cube_index *x, int64_t kind, const struct cube_place *place)
+static void add_day(struct cube_index *x, enum cube_kind kind, const struct cube_place *place)
 {
     size_t n = x->n[kind];
 
@@ -47,9 +47,12 @@ static enum rc read_days(struct ledger_reader *r, struct cube_index *x, struct f
                                          .through = sqlite3_column_int64(stmt, 2),
                                          .first = sqlite3_column_int64(stmt, 3),
                                          .n = sqlite3_column_int64(stmt, 4)};
-        int64_t kind = sqlite3_column_int64(stmt, 0);
+        int64_t stored = sqlite3_column_int64(stmt, 0);
+        enum cube_kind kind = cube_kind_of(stored);
 
-        if (kind < 0 || kind >= CUBE_KINDS || place.n < CUBE_NONE || place.n > cube_rows_max((enum cube_kind)kind))
+        if (cube_was_stored(stored))
+            continue;
+        if (kind == CUBE_KINDS || place.n < CUBE_NONE || place.n > cube_rows_max(kind))
             rc = read_damaged(fail);
         else
             add_day(x, kind, &place);
@@ -113,6 +116,8 @@ static bool knows(enum cube_kind kind, const struct ledger_field *f,
                f->id == FIELD_CACHEABLE ||
                (f->id == FIELD_TASK && condition && is_of_no_task(condition));
     case CUBE_CUSTOMER:
+        return f->id == FIELD_CUSTOMER;
+    case CUBE_TEAM_CUSTOMER:
         return f->id == FIELD_TEAM || f->id == FIELD_CUSTOMER;
     case CUBE_USER:
         return f->id == FIELD_USER;
@@ -224,6 +229,17 @@ bool cube_amounts(struct facts *f, unsigned number, money_int *out)
         f->rc = read_damaged(&f->fail);
     sqlite3_reset(f->reader->cubes.body);
     return bytes.n && f->rc == RC_OK;
+}
+
+bool cube_bytes(struct facts *f, unsigned number, struct buf *out)
+{
+    struct strv bytes = stored(f, number);
+    bool is = bytes.n > 0;
+
+    buf_clear(out);
+    is = is && buf_append_strv(out, bytes) == RC_OK;
+    sqlite3_reset(f->reader->cubes.body);
+    return is;
 }
 
 unsigned cube_number(size_t offset)

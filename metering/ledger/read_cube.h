@@ -34,6 +34,8 @@ void answer_each_cube(struct fact_pick *p, enum cube_kind kind, int64_t from_us,
  */
 bool cube_numbers(struct facts *f, unsigned number, int64_t *out);
 bool cube_amounts(struct facts *f, unsigned number, money_int *out);
+/* The bytes themselves, copied; false where there are none, or more than out takes. */
+bool cube_bytes(struct facts *f, unsigned number, struct buf *out);
 /* Number of the column of a count, by its offset in struct ledger_sums. */
 unsigned cube_number(size_t offset);
 /*

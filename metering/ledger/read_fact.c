@@ -250,13 +250,18 @@ static void damaged(struct facts *f)
     f->rc = read_damaged(&f->fail);
 }
 
-void facts_put_number(struct facts *f, unsigned column, const int64_t *values)
+int64_t *facts_room(struct facts *f, unsigned column)
 {
     (void)has_got(f, column);
     f->zero[column / 64] &= ~(UINT64_C(1) << column % 64);
     if (!f->number[column])
         f->number[column] = xcalloc(FACT_BLOCK, sizeof(int64_t));
-    memcpy(f->number[column], values, f->n * sizeof(*values));
+    return f->number[column];
+}
+
+void facts_put_number(struct facts *f, unsigned column, const int64_t *values)
+{
+    memcpy(facts_room(f, column), values, f->n * sizeof(*values));
 }
 
 const int64_t *facts_number(struct facts *f, unsigned column)

@@ -40,7 +40,12 @@ void facts_close(struct facts *f);
 bool facts_next(struct facts *f);
 /* The block at hand becomes this one, which is borrowed. */
 void facts_stand_at(struct facts *f, const struct fact_place *place);
-/* A column of the block at hand, which has none of its own: n values, copied. */
+/*
+ * Room for n values of a column of the block at hand, which has none of its own: who asks writes
+ * them.
+ */
+int64_t *facts_room(struct facts *f, unsigned column);
+/* The same: n values, copied. */
 void facts_put_number(struct facts *f, unsigned column, const int64_t *values);
 /*
  * A column of the block at hand, n values, valid until facts_next; NULL where it is zero

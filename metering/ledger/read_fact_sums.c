@@ -496,12 +496,11 @@ enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us, struc
     bool apart = a->cube_kind < CUBE_KINDS && a->want & LEDGER_WANT_HISTOGRAM;
     enum rc rc = read_kept(a->reader, &a->q->filter, from_us, to_us, fail);
 
-    if (rc == RC_OK && apart)
-        rc = add_all_histograms(a, from_us, to_us, fail);
     if (rc != RC_OK)
         return rc;
     a->has_histograms = apart;
     rc = answer_add_requests(a, from_us, to_us, fail);
     a->has_histograms = false;
-    return rc;
+    /* Rows are there by now, so that counts of one bucket stand side by side. */
+    return rc == RC_OK && apart ? add_all_histograms(a, from_us, to_us, fail) : rc;
 }

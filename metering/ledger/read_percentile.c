@@ -20,6 +20,7 @@ enum { COLLECTING_ROWS_MAX = 4096 };
 struct pick {
     unsigned bucket;
     uint64_t rank; /* within the bucket, from 1 */
+    uint64_t room; /* costs that the histogram has in it */
     struct money *values;
     size_t n, cap;
     int same_as; /* an earlier percentile of the row collects for this one too, or -1 */
@@ -44,11 +45,20 @@ static void aim(const struct cost_histogram *h, struct pick *picks)
         for (unsigned b = 0; b < picks[p].bucket; b++)
             below += h->n[b];
         picks[p].rank = cost_histogram_nearest(h, percents[p]) - below;
+        picks[p].room = h->n[picks[p].bucket];
         for (unsigned q = 0; q < p; q++) {
             if (picks[q].bucket == picks[p].bucket && picks[q].same_as < 0)
                 picks[p].same_as = (int)q;
         }
     }
+}
+
+/* All of the bucket, mostly; a damaged ledger's histogram may say anything. */
+static size_t first_room(const struct pick *pick)
+{
+    enum { ROOM_MAX = 1 << 20 };
+
+    return pick->room > 0 && pick->room <= ROOM_MAX ? (size_t)pick->room : 16;
 }
 
 static enum rc take(struct picking *g, struct pick *pick, struct money cost, struct fail *fail)
@@ -59,7 +69,7 @@ static enum rc take(struct picking *g, struct pick *pick, struct money cost, str
         return RC_LIMIT;
     }
     if (pick->n == pick->cap) {
-        pick->cap = pick->cap ? pick->cap * 2 : 16;
+        pick->cap = pick->cap ? pick->cap * 2 : first_room(pick);
         pick->values = xrealloc(pick->values, pick->cap * sizeof(*pick->values));
     }
     pick->values[pick->n++] = cost;

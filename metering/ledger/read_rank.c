@@ -1,9 +1,9 @@
 /*
  * read_rank.c - see read_rank.h.
  *
- * A list of runs says how many requests each bucket has of what rows are told apart by, so that
- * most requests are counted by the run.  Only where both customer and combination matter are
- * requests looked at one by one.
+ * Lists say how many requests each bucket has of what rows are told apart by, so that most requests
+ * are counted by the run.  Only where customers and more of the combination than the team matter
+ * are requests looked at one by one.
  */
 #include "metering/ledger/read_rank.h"
 
@@ -11,8 +11,9 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/ledger/rank_list.h"
 
-enum { BUCKETS = 512 };
+enum { BUCKETS = 512, CHUNK_BYTES_MAX = RANK_CHUNK_BYTES + RANK_ROW_BYTES_MAX };
 
 /* A run of requests of one bucket and combination. */
 struct run {
@@ -26,10 +27,11 @@ struct walk {
     enum cube_kind kind;
     const struct cube_place *day;
     struct fact_place place;
-    int64_t rows[RANKED_LISTS];
+    int64_t rows[RANKED_LISTS];  /* or chunks */
     int64_t first[RANKED_LISTS]; /* block */
-    bool by_customer, by_combo;
+    bool by_customer, by_combo, by_more; /* more: of the combination than the team */
     int64_t n[FACT_BLOCK];
+    struct buf chunk;
     struct run *runs;
     size_t n_runs, cap_runs;
     int64_t bucket[FACT_BLOCK], combo[FACT_BLOCK];
@@ -79,6 +81,13 @@ static void damaged(struct walk *w)
     w->p->facts.rc = read_damaged(&w->p->facts.fail);
 }
 
+static void look_at(struct walk *w, const struct ledger_field *f)
+{
+    w->by_customer |= f->id == FIELD_CUSTOMER;
+    w->by_combo |= f->id != FIELD_CUSTOMER;
+    w->by_more |= f->id != FIELD_CUSTOMER && f->id != FIELD_TEAM;
+}
+
 static struct walk *walk_new(struct fact_pick *p, enum cube_kind kind)
 {
     const struct ledger_question *q = p->answer->q;
@@ -86,39 +95,47 @@ static struct walk *walk_new(struct fact_pick *p, enum cube_kind kind)
 
     w->p = p;
     w->kind = kind;
-    for (size_t i = 0; i < q->n_by; i++) {
-        w->by_customer |= !field_is_of_combo(&q->by[i]);
-        w->by_combo |= field_is_of_combo(&q->by[i]);
-    }
-    for (size_t i = 0; i < q->filter.n_where; i++) {
-        w->by_customer |= !field_is_of_combo(&q->filter.where[i].field);
-        w->by_combo |= field_is_of_combo(&q->filter.where[i].field);
-    }
+    buf_init(&w->chunk, CHUNK_BYTES_MAX);
+    for (size_t i = 0; i < q->n_by; i++)
+        look_at(w, &q->by[i]);
+    for (size_t i = 0; i < q->filter.n_where; i++)
+        look_at(w, &q->filter.where[i].field);
     return w;
 }
 
 static void walk_free(struct walk *w)
 {
+    buf_release(&w->chunk);
     free(w->runs);
     free(w);
 }
 
-/* Rows at block `at` (from 0) of a list become the block at hand. */
-static void stand_at(struct walk *w, enum cube_list list, int64_t at)
+/* n rows of block `at` (from 0) of a list become the block at hand. */
+static void stand_at_rows(struct walk *w, enum cube_list list, int64_t at, size_t n)
 {
-    int64_t left = w->rows[list] - at * FACT_BLOCK, from_us = w->place.first_us;
+    int64_t from_us = w->place.first_us;
 
     w->place = (struct fact_place){.is_cube = true,
                                    .block = w->first[list] + at,
-                                   .n = (size_t)(left < FACT_BLOCK ? left : FACT_BLOCK),
+                                   .n = n,
                                    .first_us = from_us,
                                    .last_us = from_us + rollup_width_us(LEVEL_DAY) - 1};
     facts_stand_at(&w->p->facts, &w->place);
 }
 
+/* The same of a list that has rows, and no chunks. */
+static void stand_at(struct walk *w, enum cube_list list, int64_t at)
+{
+    int64_t left = w->rows[list] - at * FACT_BLOCK;
+
+    stand_at_rows(w, list, at, (size_t)(left < FACT_BLOCK ? left : FACT_BLOCK));
+}
+
 static int64_t blocks_of(const struct walk *w, enum cube_list list)
 {
-    return cube_blocks(w->rows[list], FACT_BLOCK);
+    bool has_rows = list == RANKED_REQUESTS || list == RANKED_COMBOS;
+
+    return has_rows ? cube_blocks(w->rows[list], FACT_BLOCK) : w->rows[list];
 }
 
 /* Where its lists are; false where it has none, and after a failure. */
@@ -132,9 +149,8 @@ static bool begin_day(struct walk *w, const struct cube_place *day)
     pick_leave_out(w->p, day);
     if (day->n == 0)
         return false;
-    w->rows[0] = RANKED_LISTS;
     w->first[0] = day->first;
-    stand_at(w, RANKED_REQUESTS, 0);
+    stand_at_rows(w, RANKED_REQUESTS, 0, RANKED_LISTS);
     if (!cube_numbers(f, CUBE_RANKED, rows)) {
         damaged(w);
         return false;
@@ -146,7 +162,7 @@ static bool begin_day(struct walk *w, const struct cube_place *day)
         }
         w->rows[i] = rows[i];
         w->first[i] = at;
-        at += cube_blocks(rows[i], FACT_BLOCK);
+        at += blocks_of(w, (enum cube_list)i);
     }
     if (at - day->first != cube_blocks(day->n, FACT_BLOCK))
         damaged(w);
@@ -274,20 +290,85 @@ static bool stand_at_requests(struct walk *w, int64_t from, size_t *run,
 
 /* ---- how many of each bucket -------------------------------------------------------------- */
 
-static void count_runs(struct walk *w, enum cube_list list, rank_count_fn *fn, void *arg)
+static void count_combos(struct walk *w, rank_count_fn *fn, void *arg)
 {
     struct fact_pick *p = w->p;
 
-    for (int64_t at = 0; p->facts.rc == RC_OK && at < blocks_of(w, list); at++) {
+    for (int64_t at = 0; p->facts.rc == RC_OK && at < blocks_of(w, RANKED_COMBOS); at++) {
         const int64_t *bucket;
 
-        stand_at(w, list, at);
+        stand_at(w, RANKED_COMBOS, at);
         if (!pick_here(p))
             continue;
         bucket = run_buckets(w);
         p->answer->cube_rows += p->n_picked;
         if (bucket && !fn(p, bucket, w->n, arg))
             damaged(w);
+    }
+}
+
+/* Whether the chunk may have a team that is asked for: those of one other team are most of a day. */
+static bool is_asked_for(struct walk *w, int64_t at)
+{
+    const struct fact_pick *p = w->p;
+    const int64_t *team;
+
+    stand_at_rows(w, RANKED_TEAMS, at, 2);
+    team = facts_number(&w->p->facts, FACT_COMBO);
+    if (!team)
+        damaged(w);
+    return team && (team[0] != team[1] || team[0] < 0 || (uint64_t)team[0] >= p->n_combos ||
+                    p->class_of[team[0]] != PICK_NONE);
+}
+
+/* False where the buckets of n rows are no day's. */
+static bool are_buckets(const int64_t *bucket, size_t n)
+{
+    uint64_t any = 0;
+
+    for (size_t i = 0; i < n; i++)
+        any |= (uint64_t)(bucket[i] - 1);
+    return any < BUCKETS;
+}
+
+static void count_chunk(struct walk *w, enum cube_list list, int64_t at, rank_count_fn *fn,
+                        void *arg)
+{
+    struct fact_pick *p = w->p;
+    struct facts *f = &p->facts;
+    struct rank_reading r;
+    size_t n;
+
+    stand_at_rows(w, list, at, FACT_BLOCK);
+    if (!cube_bytes(f, CUBE_RUN, &w->chunk))
+        damaged(w);
+    rank_read_begin(&r, buf_view(&w->chunk));
+    while (f->rc == RC_OK) {
+        stand_at_rows(w, list, at, FACT_BLOCK);
+        if (!rank_read(&r, FACT_BLOCK, facts_room(f, FACT_COMBO), w->bucket,
+                       facts_room(f, FACT_CUSTOMER), w->n, &n) ||
+            !are_buckets(w->bucket, n)) {
+            damaged(w);
+            return;
+        }
+        if (n == 0)
+            return;
+        w->place.n = f->n = n;
+        if (!pick_here(p))
+            continue;
+        p->answer->cube_rows += p->n_picked;
+        if (!fn(p, w->bucket, w->n, arg))
+            damaged(w);
+    }
+}
+
+static void count_customers(struct walk *w, rank_count_fn *fn, void *arg)
+{
+    enum cube_list list = w->by_combo ? RANKED_TEAMS : RANKED_CUSTOMERS;
+
+    for (int64_t at = 0; w->p->facts.rc == RC_OK && at < w->rows[list]; at++) {
+        if (list == RANKED_CUSTOMERS || is_asked_for(w, at))
+            count_chunk(w, list, at, fn, arg);
     }
 }
 
@@ -320,10 +401,12 @@ void ranks_count(struct fact_pick *p, enum cube_kind kind, int64_t from_us, int6
         if (!is_within(p->answer, &x->days[kind][i], from_us, to_us) ||
             !begin_day(w, &x->days[kind][i]))
             continue;
-        if (w->by_customer && w->by_combo)
+        if (!w->by_customer)
+            count_combos(w, fn, arg);
+        else if (w->by_more)
             count_requests(w, fn, arg);
         else
-            count_runs(w, w->by_customer ? RANKED_CUSTOMERS : RANKED_COMBOS, fn, arg);
+            count_customers(w, fn, arg);
     }
     p->facts.place = NULL;
     walk_free(w);

@@ -36,7 +36,7 @@ static enum rc verify_cube(struct ledger_reader *r, enum cube_kind kind,
                            const struct cube_place *place, struct ledger_verdict *v,
                            struct fail *fail)
 {
-    struct cube_make *m = cube_make_new(kind, place->day, place->through);
+    struct cube_make *m = cube_make_new(kind, place->day, place->through, NULL);
     struct comparing c = {.r = r, .place = place};
     bool done = false;
     enum rc rc = RC_OK;
@@ -52,7 +52,7 @@ static enum rc verify_cube(struct ledger_reader *r, enum cube_kind kind,
         if (!v->first[0])
             snprintf(v->first, sizeof(v->first),
                      "the sums of day %" PRId64 " (kind %d) differ from its requests",
-                     place->day, (int)kind);
+                     place->day, (int)cube_stored_kind(kind));
         rc = RC_OK;
     }
     cube_make_free(m);

@@ -69,6 +69,26 @@ static void add_up(const struct kit_dir *d, int64_t n)
     ledger_stop(l);
 }
 
+/* The same, where some may be there that are to go. */
+static void add_up_anew(const struct kit_dir *d, const struct cube_limits *limits)
+{
+    const int64_t until = clock_mono_us() + 600 * US_PER_SECOND;
+    struct ledger_options options = {.path = d->db,
+                                     .journal_dir = d->journal,
+                                     .sync = SYNC_INTERVAL,
+                                     .ingest_interval_ms = 2,
+                                     .cube_limits = limits};
+    struct fail fail;
+    struct ledger *l = ledger_start(&options, NULL, NULL, &fail);
+
+    assert_non_null(l);
+    while (kit_ask(d, "SELECT count(*) FROM cube_day WHERE kind NOT IN (5, 6)") < CUBES &&
+           clock_mono_us() < until)
+        usleep(20000);
+    ledger_stop(l);
+    assert_int_equal(kit_ask(d, "SELECT count(*) FROM cube_day"), CUBES);
+}
+
 static void make_ledger(struct kit_dir *d)
 {
     struct ledger *l;
@@ -118,6 +138,10 @@ static const struct asked asked[] = {
     {{"team"}, "customer", {{"acme", 4}}, LEDGER_EQ, RANKS, PERIOD_TOTAL, true},
     {{"customer"}, "team", {{"search", 6}}, LEDGER_EQ, RANKS, PERIOD_DAY, true},
     {{"customer", "model"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+    {{"team", "customer"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+    {{"customer"}, "team", {{"search", 6}, {"", 0}}, LEDGER_EQ, RANKS, PERIOD_TOTAL, true},
+    {{"customer"}, NULL, {{0}}, 0, RANKS, PERIOD_DAY, true},
+    {{"team"}, "customer", {{"acme", 4}}, LEDGER_NE, RANKS, PERIOD_TOTAL, true},
     {{"feature"}, "customer", {{"", 0}}, LEDGER_NE, LEDGER_WANT_PERCENTILES | LEDGER_SPARE_FINE,
      PERIOD_TOTAL, true},
     {{"user"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
@@ -447,6 +471,61 @@ static void an_older_ledger_gets_cubes(void **state)
     check_answers(&shared, 6, 20, false);
 }
 
+/* Days in order of version 9 are deleted, with all of their columns, and made anew. */
+static void version_9_gets_other_orders(void **state)
+{
+    int64_t columns = kit_ask(&shared, "SELECT count(*) FROM cube");
+
+    (void)state;
+    kit_sql(&shared,
+            "CREATE TABLE one AS SELECT c.id FROM cube c, cube_day d WHERE d.kind=9 AND"
+            " (c.id & 17592186044415)=d.first;"
+            "DELETE FROM cube WHERE id IN (SELECT id FROM one); DROP TABLE one;"
+            "DELETE FROM cube_day WHERE kind=9;"
+            "UPDATE cube_day SET kind=5 WHERE kind=7; UPDATE cube_day SET kind=6 WHERE kind=8;"
+            "PRAGMA user_version=9");
+    add_up_anew(&shared, NULL);
+    assert_int_equal(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE kind IN (5, 6)"), 0);
+    assert_int_equal(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n>0"), CUBES);
+    assert_int_equal(kit_ask(&shared, "SELECT count(*) FROM cube"), columns);
+    check_answers(&shared, 2, 7, true);
+    kit_verify(&shared);
+}
+
+/* As large as may be, and one more: such a day is noted, and answers come from columns. */
+static void days_that_are_too_large_have_none(void **state)
+{
+    struct cube_limits limits = {
+        .rows = kit_ask(&shared, "SELECT max(n) FROM cube_day WHERE kind NOT IN (4, 7, 8)"),
+        .team_user_rows = kit_ask(&shared, "SELECT max(n) FROM cube_day WHERE kind=4"),
+        .ranked = kit_ask(&shared, "SELECT max(n) FROM (SELECT count(*) AS n FROM line WHERE "
+                                   "attempt>=0 AND end_us/86400000000 IN (SELECT day FROM "
+                                   "cube_day) GROUP BY end_us/86400000000)"),
+    };
+
+    (void)state;
+    kit_sql(&shared, "DELETE FROM cube; DELETE FROM cube_day");
+    add_up_anew(&shared, &limits);
+    assert_int_equal(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n>0"), CUBES);
+    limits.rows--;
+    limits.team_user_rows--;
+    limits.ranked--;
+    kit_sql(&shared, "DELETE FROM cube; DELETE FROM cube_day");
+    add_up_anew(&shared, &limits);
+    assert_true(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n=-1 AND kind NOT IN (4, 7, 8)") > 0);
+    assert_true(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n=-1 AND kind=4") > 0);
+    assert_true(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n=-1 AND kind=8") > 0);
+    kit_verify(&shared);
+    limits = (struct cube_limits){1, 1, 1};
+    kit_sql(&shared, "DELETE FROM cube; DELETE FROM cube_day");
+    add_up_anew(&shared, &limits);
+    assert_int_equal(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n=-1"), CUBES);
+    assert_int_equal(kit_ask(&shared, "SELECT count(*) FROM cube"), 0);
+    check_answers(&shared, 0, 3, false);
+    kit_sql(&shared, "DELETE FROM cube_day");
+    add_up_anew(&shared, NULL);
+}
+
 /* Of a column, of a key, of the number of rows. */
 static const char *const damages[] = {
     "DELETE FROM cube WHERE id=(SELECT min(id) FROM cube WHERE id>>44=32)",
@@ -563,6 +642,7 @@ static void damaged_orders_are_no_answers(void **state)
         {{"team"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
         {{"customer"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
         {{"customer", "model"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+        {{"customer"}, "team", {{"search", 6}}, LEDGER_EQ, RANKS, PERIOD_TOTAL, true},
     };
     static const char *const columns[] = {"190", "191", "195", "196", "201", "205", "256"};
     static const char *const how[] = {
@@ -573,8 +653,8 @@ static void damaged_orders_are_no_answers(void **state)
     size_t refused = 0;
 
     (void)state;
-    for (size_t i = 0; i < 7 * 4 * 3; i++) {
-        const struct asked *a = &of[i % 3];
+    for (size_t i = 0; i < 7 * 4 * 4; i++) {
+        const struct asked *a = &of[i % 4];
         struct ledger_reader *r;
         struct ledger_rows rows;
         struct ledger_question q;
@@ -584,8 +664,8 @@ static void damaged_orders_are_no_answers(void **state)
 
         snprintf(sql, sizeof(sql),
                  "%s WHERE id>>44=%s AND (id & 17592186044415) >= "
-                 "(SELECT min(first) FROM cube_day WHERE kind>=5 AND n>0)",
-                 how[i / 3 % 4], columns[i / 12]);
+                 "(SELECT min(first) FROM cube_day WHERE kind IN (7, 8) AND n>0)",
+                 how[i / 4 % 4], columns[i / 16]);
         kit_sql(&shared, "CREATE TABLE c AS SELECT * FROM cube");
         kit_sql(&shared, sql);
         r = kit_read(&shared);
@@ -598,7 +678,7 @@ static void damaged_orders_are_no_answers(void **state)
         kit_read_end(r);
         kit_sql(&shared, "DELETE FROM cube; INSERT INTO cube SELECT * FROM c; DROP TABLE c");
     }
-    assert_true(refused > 7 * 4 * 3 / 2);
+    assert_true(refused > 7 * 4 * 4 / 2);
 }
 
 int main(void)
@@ -607,6 +687,8 @@ int main(void)
         cmocka_unit_test(cubes_equal_lines),
         cmocka_unit_test(ragged_ends_are_read_from_columns),
         cmocka_unit_test(windows_by_start_are_exact),
+        cmocka_unit_test(version_9_gets_other_orders),
+        cmocka_unit_test(days_that_are_too_large_have_none),
         cmocka_unit_test(what_comes_late_is_added),
         cmocka_unit_test(the_dearest_are_those_of_all),
         cmocka_unit_test(damaged_orders_are_no_answers),
