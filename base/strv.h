@@ -66,6 +66,40 @@ static inline char *strv_copy(char *p, struct strv s)
     return p + s.n;
 }
 
+/* The same n bytes: in words or blocks, the last of which may overlap the one before, without a
+ * call. For texts that are short and mostly the same. */
+static inline bool strv_same(const char *a, const char *b, size_t n)
+{
+    uint64_t x[2], y[2];
+
+    if (n >= STRV_BLOCK_BYTES) {
+        for (size_t i = 0;; i += STRV_BLOCK_BYTES) {
+            bool last = n - i <= STRV_BLOCK_BYTES;
+
+            if (last)
+                i = n - STRV_BLOCK_BYTES;
+            memcpy(x, a + i, sizeof(x));
+            memcpy(y, b + i, sizeof(y));
+            if (((x[0] ^ y[0]) | (x[1] ^ y[1])) != 0)
+                return false;
+            if (last)
+                return true;
+        }
+    }
+    if (n >= sizeof(x[0])) {
+        memcpy(&x[0], a, sizeof(x[0]));
+        memcpy(&x[1], a + n - sizeof(x[0]), sizeof(x[0]));
+        memcpy(&y[0], b, sizeof(y[0]));
+        memcpy(&y[1], b + n - sizeof(y[0]), sizeof(y[0]));
+        return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (a[i] != b[i])
+            return false;
+    }
+    return true;
+}
+
 static inline bool strv_eq(struct strv a, struct strv b)
 {
     return a.n == b.n && (a.n == 0 || (a.p[0] == b.p[0] && memcmp(a.p, b.p, a.n) == 0));

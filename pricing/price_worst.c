@@ -85,17 +85,21 @@ static bool card_worst(const struct book *book, const struct model *model,
     return any;
 }
 
-/* The contract in the tier asked for, and in the standard one that may be served instead. */
-static void contracts_of(const struct book *book, const struct model *model,
-                         struct strv upstream, const struct asked *asked, uint32_t out[2])
+/* The contract in the tier asked for, and in the standard one that may be served instead; how
+ * many they are: one where it is the same. */
+static size_t contracts_of(const struct book *book, const struct model *model,
+                           struct strv upstream, const struct asked *asked, uint32_t out[2])
 {
     struct asked standard = *asked;
     const struct candidate *rule = card_contract(book, model, upstream, asked);
 
     out[0] = rule ? rule->adjustment : 0;
+    if (asked->tier.n == 0)
+        return 1;
     standard.tier = STRV_NONE;
     rule = card_contract(book, model, upstream, &standard);
     out[1] = rule ? rule->adjustment : 0;
+    return out[1] != out[0] ? 2 : 1;
 }
 
 bool price_worst_case(const struct book *book, const struct price_query *query,
@@ -107,6 +111,7 @@ bool price_worst_case(const struct book *book, const struct price_query *query,
     const struct model *model = card_find_model(book, query, &match);
     bool tier_is_open, any = false, has_own = false;
     uint32_t adjustments[2];
+    size_t n_adjustments;
     struct asked asked;
 
     period = model ? card_period(model, query->at_us) : NULL;
@@ -116,9 +121,9 @@ bool price_worst_case(const struct book *book, const struct price_query *query,
     tier_is_open = asked.tier.n > 0;
     if (input_tokens > asked.input_total)
         asked.input_total = input_tokens;
-    contracts_of(book, model, query->upstream, &asked, adjustments);
+    n_adjustments = contracts_of(book, model, query->upstream, &asked, adjustments);
     /* A tier that nothing prices may be served as any that has a card. */
-    for (size_t i = 0; i < period->n_cards; i++) {
+    for (size_t i = 0; i < period->n_cards && tier_is_open; i++) {
         if (card_tier(&book->providers[model->provider], &period->cards[i], asked.tier) > 0 ||
             strv_eq_nocase(period->cards[i].tier, asked.tier))
             tier_is_open = false;
@@ -126,13 +131,14 @@ bool price_worst_case(const struct book *book, const struct price_query *query,
     for (size_t i = 0; i < period->n_cards && tier_is_sure(&asked); i++)
         has_own |= period->cards[i].tier.n > 0 && card_may_hold(&period->cards[i], &asked, false);
     for (size_t i = 0; i < period->n_cards; i++) {
-        for (size_t k = 0; k < 2; k++) {
-            if (has_own && period->cards[i].tier.n == 0)
-                continue; /* the batch's own card is the one that will be taken */
-            if (card_may_hold(&period->cards[i], &asked, tier_is_open))
-                any |= card_worst(book, model, &period->cards[i], &asked, adjustments[k],
-                                  input_tokens, output_tokens, &worst);
-        }
+        const struct card *card = &period->cards[i];
+
+        /* The batch's own card is the one that will be taken. */
+        if ((has_own && card->tier.n == 0) || !card_may_hold(card, &asked, tier_is_open))
+            continue;
+        for (size_t k = 0; k < n_adjustments; k++)
+            any |= card_worst(book, model, card, &asked, adjustments[k], input_tokens,
+                              output_tokens, &worst);
     }
     if (any)
         *out = worst;

@@ -47,24 +47,6 @@ static inline unsigned http1_line_place(const char *p, size_t index)
     return (unsigned)((head + index) * UINT64_C(0x9e3779b97f4a7c15) >> 57);
 }
 
-/* n bytes, HTTP1_LINE_MIN_BYTES at least, are the same: in blocks, the last of which may overlap
- * the one before. */
-static inline bool http1_line_same(const char *a, const char *b, size_t n)
-{
-    for (size_t i = 0;; i += HTTP1_LINE_MIN_BYTES) {
-        uint64_t x[2], y[2];
-
-        if (i + HTTP1_LINE_MIN_BYTES > n)
-            i = n - HTTP1_LINE_MIN_BYTES;
-        memcpy(x, a + i, sizeof(x));
-        memcpy(y, b + i, sizeof(y));
-        if (((x[0] ^ y[0]) | (x[1] ^ y[1])) != 0)
-            return false;
-        if (i + HTTP1_LINE_MIN_BYTES == n)
-            return true;
-    }
-}
-
 /* The line that the n bytes at p begin with, where it is known; else NULL. */
 static inline const struct http1_line *http1_line_find(const struct http1_lines *known,
                                                        const char *p, size_t n, size_t index)
@@ -74,7 +56,7 @@ static inline const struct http1_line *http1_line_find(const struct http1_lines 
     if (n < HTTP1_LINE_MIN_BYTES)
         return NULL;
     line = &known->at[http1_line_place(p, index)];
-    return line->n != 0 && line->n <= n && http1_line_same(p, line->bytes, line->n) ? line : NULL;
+    return line->n != 0 && line->n <= n && strv_same(p, line->bytes, line->n) ? line : NULL;
 }
 
 /*

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "pricing/price_memo.h"
 #include "proxy/keys.h"
 #include "proxy/server.h"
 #include "proxy/upstream.h"
@@ -20,6 +21,7 @@ struct pools *pools_new(struct worker *w, struct generation *generation)
     pools->worker = w;
     pools->generation = generation;
     pools->keys = key_memo_new(config->key_table);
+    pools->prices = price_memo_new(config->book);
     pools->at = xcalloc(config->n_upstreams, sizeof(pools->at[0]));
     pools->tokens = xcalloc(config->n_upstreams, sizeof(pools->tokens[0]));
     for (size_t i = 0; i < config->n_upstreams; i++)
@@ -46,6 +48,7 @@ void pools_unref(struct pools *pools)
     free(pools->at);
     free(pools->tokens);
     key_memo_free(pools->keys);
+    price_memo_free(pools->prices);
     generation_unref(pools->generation);
     free(pools);
 }

@@ -1,6 +1,6 @@
 /*
  * pools.h - what a worker keeps for one generation of the configuration: connections to its
- * upstreams, their tokens, and which keys were used of late.
+ * upstreams, their tokens, and which keys and models were used of late.
  *
  * An exchange holds the pools with which it began, so that a reload takes nothing from it.
  */
@@ -11,6 +11,7 @@
 
 struct generation;
 struct key_memo;
+struct price_memo;
 struct upstream_pool;
 struct worker;
 
@@ -27,6 +28,7 @@ struct pools {
     struct upstream_pool **at; /* in the order of config->upstreams */
     struct upstream_token *tokens; /* likewise */
     struct key_memo *keys;
+    struct price_memo *prices;
     struct worker *worker;
 };
 

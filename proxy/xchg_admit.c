@@ -3,6 +3,7 @@
  */
 #include "base/check.h"
 #include "base/log.h"
+#include "pricing/price_memo.h"
 #include "proxy/learnt.h"
 #include "proxy/server.h"
 #include "proxy/xchg_socket.h"
@@ -168,7 +169,7 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     x->factors = calibration_look(x->worker->calibration, strv_z(x->upstream->name), x->model);
     input = prompt_tokens(
         x, estimate_scaled(estimate_input_tokens(&x->facts), x->factors.input_high));
-    price_find(book, &query);
+    price_memo_find(x->pools->prices, &query);
     x->model_max = price_max_output(book, &query);
     x->max_output = output_bound(x, x->model_max);
     if (brought)

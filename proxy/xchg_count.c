@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "metering/ledger/record_part.h"
+#include "pricing/price_memo.h"
 #include "proxy/collected.h"
 #include "proxy/server.h"
 #include "proxy/xchg_socket.h"
@@ -101,6 +102,7 @@ static void price(const struct xchg *x, struct strv model, struct strv tier,
     struct price_query query UNCLEARED;
 
     make_query(x, model, tier, usage, &query);
+    price_memo_find(x->pools->prices, &query);
     price_usage(x->config->book, &query, out);
 }
 

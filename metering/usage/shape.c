@@ -104,16 +104,23 @@ static const char *match_number(const char *p, const char *end, struct found *f)
 static const char *match(const struct shape *shape, struct strv bytes, struct found *found)
 {
     const char *p = bytes.p, *end = bytes.p + bytes.n, *same = shape->same;
+    size_t ahead = 0; /* bytes at p that never change and are still to be compared */
 
     for (unsigned i = 0; i < shape->n_steps; i++) {
         const struct step *step = &shape->steps[i];
         struct found *f = &found[i];
 
-        if ((size_t)(end - p) < step->same || memcmp(p, same, step->same) != 0)
+        ahead += step->same;
+        if ((size_t)(end - p) < ahead)
             return NULL;
-        p += step->same;
-        same += step->same;
-        f->p = p;
+        f->p = p + ahead;
+        if (step->kind != STEP_STRING && step->kind != STEP_NUMBER)
+            continue;
+        if (!strv_same(p, same, ahead))
+            return NULL;
+        p += ahead;
+        same += ahead;
+        ahead = 0;
         if (step->kind == STEP_STRING) {
             p = jscan_string_end(p, end, &f->value);
             if (p == NULL)
@@ -121,15 +128,14 @@ static const char *match(const struct shape *shape, struct strv bytes, struct fo
             f->n = (uint64_t)(p - f->p);
             if (step->told && f->n > JSCAN_TEXT_MAX)
                 return NULL;
-        } else if (step->kind == STEP_NUMBER) {
+        } else {
             p = match_number(p, end, f);
             if (p == NULL)
                 return NULL;
         }
     }
-    if ((size_t)(end - p) < shape->rest || memcmp(p, same, shape->rest) != 0)
-        return NULL;
-    return p + shape->rest;
+    ahead += shape->rest;
+    return (size_t)(end - p) >= ahead && strv_same(p, same, ahead) ? p + ahead : NULL;
 }
 
 static struct strv literal_text(enum jscan_type type)

@@ -9,6 +9,7 @@
 #include "base/strv.h"
 #include "base/tag.h"
 #include "base/utf8.h"
+#include "base/xalloc.h"
 
 /* ---- strv ------------------------------------------------------------------------- */
 
@@ -349,6 +350,29 @@ static void test_subjects(void **state)
     assert_int_equal(subject_value(&copy, STRV("team")).n, 0);
 }
 
+/* Each byte of texts of each length makes a difference, and none beside them. */
+static void test_same(void **state)
+{
+    enum { LONGEST = 70 };
+
+    (void)state;
+    for (size_t n = 0; n <= LONGEST; n++) {
+        char *a = xmalloc(n + 1), *b = xmalloc(n + 1); /* of exact size, behind one byte */
+
+        memset(a, 'x', n + 1);
+        memset(b, 'x', n + 1);
+        a[0] = 'y';
+        assert_true(strv_same(a + 1, b + 1, n));
+        for (size_t at = 0; at < n; at++) {
+            a[1 + at] = 'X';
+            assert_false(strv_same(a + 1, b + 1, n));
+            a[1 + at] = 'x';
+        }
+        free(a);
+        free(b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,6 +382,7 @@ int main(void)
         cmocka_unit_test(test_numbers_written),
         cmocka_unit_test(test_globs),     cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_tag_names), cmocka_unit_test(test_subjects),
+        cmocka_unit_test(test_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

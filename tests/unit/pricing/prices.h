@@ -21,6 +21,7 @@
 
 #include "base/datetime.h"
 #include "pricing/price.h"
+#include "pricing/price_memo.h"
 #include "tests/unit/unit.h"
 
 /* Every helper is used by some test, none by all. */
@@ -198,7 +199,28 @@ static void lines_check(const char *name, const struct cost *cost, const cJSON *
     }
 }
 
-static void vector_check(const struct book *book, const cJSON *vector)
+/* What was found before costs the same. */
+static void memo_check(const char *name, const struct book *book, struct price_memo *memo,
+                       struct price_query query, const struct cost *want)
+{
+    uint64_t hits = price_memo_hits(memo);
+    struct cost cost;
+
+    for (int time = 0; time < 2; time++) {
+        price_memo_find(memo, &query);
+        price_usage(book, &query, &cost);
+        if (money_cmp(cost.contracted, want->contracted) != 0 ||
+            money_cmp(cost.list, want->list) != 0 || cost.status != want->status ||
+            cost.match != want->match || cost.flags != want->flags ||
+            !strv_eq(cost.price_id, want->price_id))
+            fail_msg("%s: costs something else where it was found before", name);
+    }
+    assert_true(price_memo_hits(memo) > hits || query.provider.n == 0 ||
+                query.model.n > PRICE_MEMO_NAME_BYTES ||
+                query.model_requested.n > PRICE_MEMO_NAME_BYTES);
+}
+
+static void vector_check(const struct book *book, struct price_memo *memo, const cJSON *vector)
 {
     const char *name = member(vector, "name"), *want = member(vector, "want_cost");
     struct price_query query =
@@ -225,12 +247,14 @@ static void vector_check(const struct book *book, const cJSON *vector)
     if (cJSON_HasObjectItem(vector, "lines"))
         lines_check(name, &cost, cJSON_GetObjectItemCaseSensitive(vector, "lines"));
     flags_check(name, &cost, cJSON_GetObjectItemCaseSensitive(vector, "flags"));
+    memo_check(name, book, memo, query, &cost);
 }
 
 /* Checks every vector of the file; gives how many there are, 0 where there is no file. */
 HELPER int vectors_run(const struct book *book, const char *path)
 {
     char *text = file_read(path);
+    struct price_memo *memo;
     cJSON *json;
     const cJSON *vector;
     int n = 0;
@@ -239,11 +263,13 @@ HELPER int vectors_run(const struct book *book, const char *path)
         return 0;
     json = cJSON_Parse(text);
     assert_non_null(json);
+    memo = price_memo_new(book);
     cJSON_ArrayForEach(vector, json)
     {
-        vector_check(book, vector);
+        vector_check(book, memo, vector);
         n++;
     }
+    price_memo_free(memo);
     cJSON_Delete(json);
     free(text);
     return n;
