@@ -130,6 +130,7 @@ enum rc ingest_begin(struct ingest *in, struct fail *fail)
     if (rc != RC_OK)
         return rc;
     in->is_open = true;
+    in->most_seq = 0;
     if (in->next_seq == 0) {
         /* A number is never given twice, also where its record is deleted. */
         rc = db_query_int(in->db,

@@ -39,6 +39,8 @@
     X(SQL_RECORDS_ADD,                                                                         \
       "INSERT OR ROLLBACK INTO record(seq, id, body, common) "                                 \
       "SELECT seq, id, body, common FROM ingest_rows")                                         \
+    X(SQL_RECORDS_APPEND, "INSERT OR ROLLBACK INTO record(id, body, common) "                  \
+                          "SELECT id, body, common FROM ingest_rows")                          \
     X(SQL_RECORD_FIND, "SELECT " RECORD_COLUMNS " FROM " RECORD_TABLES " WHERE r.id=?1")       \
     X(SQL_LINES_ADD,                                                                           \
       "INSERT OR ROLLBACK INTO line(end_us, seq, start_us, combo, customer, user, task, "      \
@@ -168,6 +170,7 @@ struct ingest {
     sqlite3_stmt *sql[SQL_COUNT];
     bool is_open;     /* a transaction */
     int64_t next_seq; /* 0: to be asked for */
+    int64_t most_seq; /* of a record in the table; 0: none, or not known */
     bool is_repair;   /* records are there already: what is made of them is written */
     int64_t sums_from_us; /* of a repair: earlier requests are in rollups that stay */
     sqlite3_stmt *stays;  /* of a repair: whether task ?1 has deleted lines in its sums */
