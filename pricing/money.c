@@ -101,8 +101,12 @@ size_t money_format(struct money m, char out[MONEY_TEXT])
 /* Floor of atto / 10^9. */
 static money_int nano_floor(money_int atto)
 {
-    money_int nano = atto / ATTO_PER_NANO;
+    money_int nano;
 
+    /* Up to nine dollars: a division that the processor has. */
+    if (atto >= 0 && atto <= INT64_MAX)
+        return (int64_t)atto / ATTO_PER_NANO;
+    nano = atto / ATTO_PER_NANO;
     return atto % ATTO_PER_NANO < 0 ? nano - 1 : nano;
 }
 

@@ -126,33 +126,61 @@ static unsigned width_for(uint64_t most)
                                 : 8;
 }
 
-/* Eight bytes, whatever the width of the column: the next value covers what is too many. */
 static inline void pack(char *to, uint64_t value)
 {
     value = htole64(value);
     memcpy(to, &value, sizeof(value));
 }
 
+/* Loops of their own for each width: the compiler makes them wide. */
+#define PACK(bits, to_le)                                                                      \
+    for (size_t i = 0; i < n; i++) {                                                           \
+        uint##bits##_t d = to_le((uint##bits##_t)((uint64_t)v[i] - least));                    \
+        memcpy(to + i * sizeof(d), &d, sizeof(d));                                             \
+    }
+#define AS_IT_IS(x) (x)
+
+/* n differences of `width` bytes each, into as much room. */
+static void pack_numbers(char *to, const int64_t *v, size_t n, uint64_t least, unsigned width)
+{
+    switch (width) {
+    case 1:
+        PACK(8, AS_IT_IS);
+        break;
+    case 2:
+        PACK(16, htole16);
+        break;
+    case 4:
+        PACK(32, htole32);
+        break;
+    case 8:
+        PACK(64, htole64);
+        break;
+    default: /* 0: all are the least */
+        break;
+    }
+}
+#undef PACK
+
 enum rc fact_encode_numbers(const int64_t *v, size_t n, struct buf *out)
 {
     int64_t least = v[0], most = v[0];
     unsigned width;
     enum rc rc;
-    char *p;
 
     for (size_t i = 1; i < n; i++) {
         least = v[i] < least ? v[i] : least;
         most = v[i] > most ? v[i] : most;
     }
     width = width_for((uint64_t)most - (uint64_t)least);
-    p = xmalloc(HEAD_BYTES + n * width + sizeof(uint64_t));
-    p[0] = (char)width;
-    pack(p + 1, (uint64_t)least);
-    for (size_t i = 0; i < n && width; i++)
-        pack(p + HEAD_BYTES + i * width, (uint64_t)v[i] - (uint64_t)least);
-    rc = buf_append(out, p, HEAD_BYTES + n * width);
-    free(p);
-    return rc;
+    rc = buf_reserve(out, HEAD_BYTES + n * width);
+    if (rc != RC_OK)
+        return rc;
+    buf_tail(out)[0] = (char)width;
+    pack(buf_tail(out) + 1, (uint64_t)least);
+    pack_numbers(buf_tail(out) + HEAD_BYTES, v, n, (uint64_t)least, width);
+    buf_commit(out, HEAD_BYTES + n * width);
+    return RC_OK;
 }
 
 /* The greatest divisor of all, for differences that fit 64 bits. */
@@ -176,6 +204,27 @@ static uint64_t divisor_of(const money_int *v, size_t n, money_int least)
     return g ? g : 1;
 }
 
+static void pack_wide(char *to, const money_int *v, size_t n, money_int least)
+{
+    for (size_t i = 0; i < n; i++, to += WIDEST) {
+        money_bits d = (money_bits)v[i] - (money_bits)least;
+
+        pack(to, (uint64_t)d);
+        pack(to + 8, (uint64_t)(d >> 64));
+    }
+}
+
+static void pack_divided(char *to, const money_int *v, size_t n, money_int least,
+                         uint64_t divisor, unsigned width)
+{
+    int64_t parts[FACT_BLOCK];
+
+    ASSERT(n <= FACT_BLOCK);
+    for (size_t i = 0; i < n; i++)
+        parts[i] = (int64_t)((uint64_t)(v[i] - least) / divisor);
+    pack_numbers(to, parts, n, 0, width);
+}
+
 enum rc fact_encode_amounts(const money_int *v, size_t n, struct buf *out)
 {
     money_int least = v[0], most = v[0];
@@ -192,25 +241,20 @@ enum rc fact_encode_amounts(const money_int *v, size_t n, struct buf *out)
         divisor = divisor_of(v, n, least);
         width = width_for((uint64_t)(most - least) / divisor);
     }
-    p = xmalloc(AMOUNT_HEAD_BYTES + n * width + sizeof(uint64_t));
+    rc = buf_reserve(out, AMOUNT_HEAD_BYTES + n * width);
+    if (rc != RC_OK)
+        return rc;
+    p = buf_tail(out);
     p[0] = (char)width;
     pack(p + 1, (uint64_t)least);
     pack(p + 9, (uint64_t)((money_bits)least >> 64));
     pack(p + 17, divisor);
-    for (size_t i = 0; i < n && width; i++) {
-        char *to = p + AMOUNT_HEAD_BYTES + i * width;
-        money_bits d = (money_bits)v[i] - (money_bits)least;
-
-        if (width == WIDEST) {
-            pack(to, (uint64_t)d);
-            pack(to + 8, (uint64_t)(d >> 64));
-        } else {
-            pack(to, (uint64_t)d / divisor);
-        }
-    }
-    rc = buf_append(out, p, AMOUNT_HEAD_BYTES + n * width);
-    free(p);
-    return rc;
+    if (width == WIDEST)
+        pack_wide(p + AMOUNT_HEAD_BYTES, v, n, least);
+    else if (width)
+        pack_divided(p + AMOUNT_HEAD_BYTES, v, n, least, divisor, width);
+    buf_commit(out, AMOUNT_HEAD_BYTES + n * width);
+    return RC_OK;
 }
 
 enum rc fact_encode(const struct fact_block *b, unsigned column, struct buf *out)
@@ -237,7 +281,6 @@ static uint64_t unpack(const char *p)
         uint64_t d = from_le(raw);                                                             \
         body;                                                                                  \
     }
-#define AS_IT_IS(x) (x)
 
 enum rc fact_decode_numbers(struct strv bytes, size_t n, int64_t *out)
 {
