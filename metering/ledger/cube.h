@@ -37,13 +37,12 @@ enum cube_kind {
     CUBE_KINDS,
 };
 
-/* Numbers that stand in the table: for ever.  5 and 6 were days in order of version 9. */
+/* Numbers that stand in the table: for ever. */
 static inline int64_t cube_stored_kind(enum cube_kind kind)
 {
     static const unsigned char stored[CUBE_KINDS] = {
-        [CUBE_CLASS] = 0,     [CUBE_TEAM_CUSTOMER] = 1, [CUBE_USER] = 2,
-        [CUBE_TAGS] = 3,      [CUBE_TEAM_USER] = 4,     [CUBE_COSTS] = 7,
-        [CUBE_TIMES] = 8,     [CUBE_CUSTOMER] = 9,
+        [CUBE_CLASS] = 0, [CUBE_USER] = 2,  [CUBE_TAGS] = 3,     [CUBE_TEAM_USER] = 4,
+        [CUBE_COSTS] = 7, [CUBE_TIMES] = 8, [CUBE_CUSTOMER] = 9, [CUBE_TEAM_CUSTOMER] = 10,
     };
 
     return stored[kind];
@@ -57,11 +56,14 @@ static inline enum cube_kind cube_kind_of(int64_t stored)
         kind++;
     return (enum cube_kind)kind;
 }
-/* Of an earlier version: deleted in pauses. */
-#define CUBE_STORED_BEFORE "(5, 6)"
+/*
+ * Of version 9, deleted in pauses: by team and customer in order of customers, and days in order
+ * whose lists were columns.
+ */
+#define CUBE_STORED_BEFORE "(1, 5, 6)"
 static inline bool cube_was_stored(int64_t stored)
 {
-    return stored == 5 || stored == 6;
+    return stored == 1 || stored == 5 || stored == 6;
 }
 
 enum {

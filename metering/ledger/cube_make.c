@@ -274,7 +274,7 @@ static int compare_keys(const void *a, const void *b, void *arg)
                           *y = &m->keys[*(const uint32_t *)b];
 
     /* Blocks of one team, since questions of one pass the others over. */
-    if (m->kind == CUBE_TEAM_USER && x->combo != y->combo)
+    if ((m->kind == CUBE_TEAM_USER || m->kind == CUBE_TEAM_CUSTOMER) && x->combo != y->combo)
         return x->combo < y->combo ? -1 : 1;
     /* Subjects first: rows of an answer are met in one order day after day. */
     if (x->subject != y->subject)

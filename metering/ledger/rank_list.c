@@ -188,3 +188,47 @@ bool rank_read(struct rank_reading *r, size_t max, int64_t *team, int64_t *bucke
     *rows = at;
     return !r->in.bad && r->customer <= INT32_MAX;
 }
+
+bool rank_read_counts(struct rank_reading *r, const struct rank_counts *c, const int32_t *row_of,
+                      size_t n, bool *more, int64_t *customer, uint64_t *seen)
+{
+    bool has_bucket = r->bucket > 0 && (uint64_t)r->bucket <= c->buckets;
+    uint32_t *count = has_bucket ? c->count + (size_t)(r->bucket - 1) * c->rows : NULL;
+
+    *more = false;
+    while (r->in.p < r->in.end) {
+        const struct rank_reading was = *r;
+        unsigned char op = *r->in.p++;
+        int64_t of = op & N_SHORT;
+        int32_t row;
+
+        if (of != 0 && op > N_SHORT) {
+            r->customer += op >> N_BITS;
+        } else {
+            of = 0;
+            if (!read_long(r, op, &of))
+                return false;
+            if (of == 0) {
+                has_bucket = r->bucket > 0 && (uint64_t)r->bucket <= c->buckets;
+                count = has_bucket ? c->count + (size_t)(r->bucket - 1) * c->rows : NULL;
+                continue;
+            }
+        }
+        if (!count || of > UINT32_MAX)
+            return false;
+        row = (uint64_t)r->customer < n ? row_of[r->customer] : RANK_ROW_NEW;
+        if (row == RANK_ROW_NEW) {
+            *customer = r->customer;
+            *more = true;
+            *r = was;
+            return r->customer <= INT32_MAX;
+        }
+        ++*seen;
+        if (row == RANK_ROW_NONE)
+            continue;
+        if (row < 0 || (size_t)row >= c->rows)
+            return false;
+        count[row] += (uint32_t)of;
+    }
+    return true;
+}

@@ -24,7 +24,7 @@
 
 enum {
     RANK_CHUNK_BYTES = 32 << 10, /* a chunk ends with the row that reaches it */
-    RANK_TEAM_BYTES = 2 << 10,   /* ... and with a team's last row from here on */
+    RANK_TEAM_BYTES = 256,       /* ... and with a team's last row from here on */
     RANK_ROW_BYTES_MAX = 3 + 4 * WIRE_U64_BYTES, /* with its team and bucket */
 };
 
@@ -72,5 +72,20 @@ void rank_read_begin(struct rank_reading *r, struct strv bytes);
  */
 bool rank_read(struct rank_reading *r, size_t max, int64_t *team, int64_t *bucket,
                int64_t *customer, int64_t *n, size_t *rows) RC_MUST;
+
+/* Where rows are counted by customer alone. */
+struct rank_counts {
+    size_t rows, buckets;
+    uint32_t *count; /* by bucket, from 1, then row: places that rows have */
+};
+enum { RANK_ROW_NEW = -2, RANK_ROW_NONE = -1 };
+
+/*
+ * Counts rows of the chunk until its end, or a customer of which row_of (n of them, by customer) says
+ * RANK_ROW_NEW or nothing: *more, and the customer, which is read again.  *seen: how many it went
+ * through.  False: the bytes are no chunk's, or a bucket or row is beyond what there is.
+ */
+bool rank_read_counts(struct rank_reading *r, const struct rank_counts *c, const int32_t *row_of,
+                      size_t n, bool *more, int64_t *customer, uint64_t *seen) RC_MUST;
 
 #endif

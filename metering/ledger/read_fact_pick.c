@@ -464,6 +464,11 @@ static void pick_block(struct fact_pick *p)
         find_rows(p);
 }
 
+bool pick_is_by_word(struct fact_pick *p)
+{
+    return is_of_one_word(p) && is_of_one_period(p);
+}
+
 bool pick_here(struct fact_pick *p)
 {
     pick_block(p);

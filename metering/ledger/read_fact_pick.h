@@ -73,6 +73,10 @@ void pick_close(struct fact_pick *p);
 bool pick_next(struct fact_pick *p);
 /* Picks of the block at hand, whichever it is; false where no request of it is in a row. */
 bool pick_here(struct fact_pick *p);
+/*
+ * Whether the block at hand, whose combinations are asked for, has its rows by row_of_word alone.
+ */
+bool pick_is_by_word(struct fact_pick *p);
 /* From now on requests of the day that are in blocks up to its `through` are none. Days ascend. */
 void pick_leave_out(struct fact_pick *p, const struct cube_place *day);
 /*

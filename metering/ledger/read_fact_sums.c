@@ -5,6 +5,7 @@
  * both to it.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/xalloc.h"
 #include "metering/ledger/read_cube.h"
@@ -397,14 +398,15 @@ void answer_add_block(struct fact_pick *p, struct row_sums *sums)
  */
 struct ranked {
     struct answer *a;
-    size_t rows;     /* that have counts here; others are counted where they are */
-    uint64_t *count; /* by bucket, then row */
+    uint64_t n; /* requests that are counted since histograms were given any */
 };
 
 static bool add_ranked(const struct fact_pick *p, const int64_t *bucket, const int64_t *n,
                        void *arg)
 {
-    struct ranked *r = arg;
+    const struct rank_counting *c = arg;
+    const struct rank_counts *to = &c->counts;
+    struct ledger_row *rows = p->answer->rows;
 
     for (size_t i = 0; i < p->facts.n; i++) {
         size_t row = (size_t)p->row[i];
@@ -413,36 +415,65 @@ static bool add_ranked(const struct fact_pick *p, const int64_t *bucket, const i
             return false;
         if (p->row[i] == PICK_NONE)
             continue;
-        if (row < r->rows)
-            r->count[(size_t)(bucket[i] - 1) * r->rows + row] += (uint64_t)n[i];
+        if (row < to->rows)
+            to->count[(size_t)(bucket[i] - 1) * to->rows + row] += (uint32_t)n[i];
         else
-            r->a->rows[row].histogram->n[bucket[i] - 1] += (uint64_t)n[i];
+            rows[row].histogram->n[bucket[i] - 1] += (uint64_t)n[i];
     }
     return true;
+}
+
+/* A histogram after the other would be as far apart again: some of them at a time. */
+static void give_counts(struct answer *a, struct rank_counts *c)
+{
+    enum { TILE = 16 };
+
+    for (size_t from = 0; from < c->rows; from += TILE) {
+        size_t end = c->rows - from < TILE ? c->rows : from + TILE;
+
+        for (size_t b = 0; b < HISTOGRAM_BUCKETS; b++) {
+            for (size_t row = from; row < end; row++)
+                a->rows[row].histogram->n[b] += c->count[b * c->rows + row];
+        }
+    }
+    memset(c->count, 0, c->rows * HISTOGRAM_BUCKETS * sizeof(*c->count));
+}
+
+/* No count wraps. */
+static void make_room(struct rank_counting *c, uint64_t requests)
+{
+    struct ranked *r = c->room_arg;
+
+    if (r->n + requests > UINT32_MAX) {
+        give_counts(r->a, &c->counts);
+        r->n = 0;
+    }
+    r->n += requests;
 }
 
 static void add_all_ranked(struct fact_pick *p, int64_t from_us, int64_t to_us)
 {
     enum { ROWS_MAX = 1 << 13 };
     struct answer *a = p->answer;
-    struct ranked r = {.a = a, .rows = a->n_rows < ROWS_MAX ? a->n_rows : ROWS_MAX};
+    struct ranked r = {.a = a};
+    struct rank_counting c = {
+        .fn = add_ranked,
+        .counts = {.rows = a->n_rows < ROWS_MAX ? a->n_rows : ROWS_MAX, .buckets = HISTOGRAM_BUCKETS},
+        .room = make_room,
+        .room_arg = &r};
 
-    r.count = xcalloc(r.rows + 1, HISTOGRAM_BUCKETS * sizeof(*r.count));
-    ranks_count(p, CUBE_COSTS, from_us, to_us, add_ranked, &r);
-    for (size_t row = 0; row < r.rows; row++) {
-        struct cost_histogram *to = a->rows[row].histogram;
-
-        for (size_t b = 0; to && b < HISTOGRAM_BUCKETS; b++)
-            to->n[b] += r.count[b * r.rows + row];
-    }
-    free(r.count);
+    c.arg = &c;
+    c.counts.count = xcalloc(c.counts.rows + 1, HISTOGRAM_BUCKETS * sizeof(*c.counts.count));
+    ranks_count(p, CUBE_COSTS, from_us, to_us, &c);
+    give_counts(a, &c.counts);
+    free(c.counts.count);
 }
 
 /* Of the days that cubes have added: histograms are in none of these, but in those in order. */
 static enum rc add_all_histograms(struct answer *a, int64_t from_us, int64_t to_us,
                                   struct fail *fail)
 {
-    struct fact_pick *p = pick_open(a, from_us, to_us, true, fail);
+    struct fact_pick *p = pick_open(a, from_us, to_us, false, fail);
     bool has_ranks = false;
     enum rc rc;
 

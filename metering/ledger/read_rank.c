@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "base/xalloc.h"
-#include "metering/ledger/rank_list.h"
 
+_Static_assert((int)PICK_NEW == RANK_ROW_NEW && (int)PICK_NONE == RANK_ROW_NONE, "rows by word");
 enum { BUCKETS = 512, CHUNK_BYTES_MAX = RANK_CHUNK_BYTES + RANK_ROW_BYTES_MAX };
 
 /* A run of requests of one bucket and combination. */
@@ -290,7 +290,7 @@ static bool stand_at_requests(struct walk *w, int64_t from, size_t *run,
 
 /* ---- how many of each bucket -------------------------------------------------------------- */
 
-static void count_combos(struct walk *w, rank_count_fn *fn, void *arg)
+static void count_combos(struct walk *w, const struct rank_counting *c)
 {
     struct fact_pick *p = w->p;
 
@@ -302,23 +302,28 @@ static void count_combos(struct walk *w, rank_count_fn *fn, void *arg)
             continue;
         bucket = run_buckets(w);
         p->answer->cube_rows += p->n_picked;
-        if (bucket && !fn(p, bucket, w->n, arg))
+        if (bucket && !c->fn(p, bucket, w->n, c->arg))
             damaged(w);
     }
 }
 
-/* Whether the chunk may have a team that is asked for: those of one other team are most of a day. */
-static bool is_asked_for(struct walk *w, int64_t at)
+/*
+ * Whether the chunk may have a team that is asked for: those of one other team are most of a day.
+ * *all: every team of it is.
+ */
+static bool is_asked_for(struct walk *w, int64_t at, bool *all)
 {
     const struct fact_pick *p = w->p;
     const int64_t *team;
+    bool is_one;
 
     stand_at_rows(w, RANKED_TEAMS, at, 2);
     team = facts_number(&w->p->facts, FACT_COMBO);
     if (!team)
         damaged(w);
-    return team && (team[0] != team[1] || team[0] < 0 || (uint64_t)team[0] >= p->n_combos ||
-                    p->class_of[team[0]] != PICK_NONE);
+    is_one = team && team[0] == team[1] && team[0] >= 0 && (uint64_t)team[0] < p->n_combos;
+    *all = is_one && p->class_of[team[0]] != PICK_NONE;
+    return team && (!is_one || *all);
 }
 
 /* False where the buckets of n rows are no day's. */
@@ -331,17 +336,14 @@ static bool are_buckets(const int64_t *bucket, size_t n)
     return any < BUCKETS;
 }
 
-static void count_chunk(struct walk *w, enum cube_list list, int64_t at, rank_count_fn *fn,
-                        void *arg)
+static void count_chunk(struct walk *w, enum cube_list list, int64_t at,
+                        const struct rank_counting *c)
 {
     struct fact_pick *p = w->p;
     struct facts *f = &p->facts;
     struct rank_reading r;
     size_t n;
 
-    stand_at_rows(w, list, at, FACT_BLOCK);
-    if (!cube_bytes(f, CUBE_RUN, &w->chunk))
-        damaged(w);
     rank_read_begin(&r, buf_view(&w->chunk));
     while (f->rc == RC_OK) {
         stand_at_rows(w, list, at, FACT_BLOCK);
@@ -357,22 +359,66 @@ static void count_chunk(struct walk *w, enum cube_list list, int64_t at, rank_co
         if (!pick_here(p))
             continue;
         p->answer->cube_rows += p->n_picked;
-        if (!fn(p, w->bucket, w->n, arg))
+        if (!c->fn(p, w->bucket, w->n, c->arg))
             damaged(w);
     }
 }
 
-static void count_customers(struct walk *w, rank_count_fn *fn, void *arg)
+/* The row of a customer that is new, noted where rows stand by customer. */
+static void learn_row(struct walk *w, enum cube_list list, int64_t at, int64_t customer)
 {
-    enum cube_list list = w->by_combo ? RANKED_TEAMS : RANKED_CUSTOMERS;
+    struct fact_pick *p = w->p;
 
-    for (int64_t at = 0; w->p->facts.rc == RC_OK && at < w->rows[list]; at++) {
-        if (list == RANKED_CUSTOMERS || is_asked_for(w, at))
-            count_chunk(w, list, at, fn, arg);
+    stand_at_rows(w, list, at, 1);
+    facts_room(&p->facts, FACT_CUSTOMER)[0] = customer;
+    (void)pick_here(p);
+    if (p->facts.rc == RC_OK && ((uint64_t)customer >= p->cap_words ||
+                                 p->row_of_word[customer] == PICK_NEW))
+        damaged(w);
+}
+
+/* The same of a chunk whose rows go by customer alone. */
+static void count_chunk_by_word(struct walk *w, enum cube_list list, int64_t at,
+                                const struct rank_counting *c)
+{
+    struct fact_pick *p = w->p;
+    struct rank_reading r;
+    bool more = true;
+
+    rank_read_begin(&r, buf_view(&w->chunk));
+    while (more && p->facts.rc == RC_OK) {
+        int64_t customer;
+        uint64_t seen = 0;
+
+        if (!rank_read_counts(&r, &c->counts, p->row_of_word, p->cap_words, &more, &customer, &seen))
+            damaged(w);
+        else if (more)
+            learn_row(w, list, at, customer);
+        p->answer->cube_rows += seen;
     }
 }
 
-static void count_requests(struct walk *w, rank_count_fn *fn, void *arg)
+static void count_customers(struct walk *w, const struct rank_counting *c)
+{
+    enum cube_list list = w->by_combo ? RANKED_TEAMS : RANKED_CUSTOMERS;
+    struct fact_pick *p = w->p;
+
+    for (int64_t at = 0; p->facts.rc == RC_OK && at < w->rows[list]; at++) {
+        bool all = true;
+
+        if (list == RANKED_TEAMS && !is_asked_for(w, at, &all))
+            continue;
+        stand_at_rows(w, list, at, FACT_BLOCK);
+        if (!cube_bytes(&p->facts, CUBE_RUN, &w->chunk))
+            damaged(w);
+        else if (all && !p->make && c->counts.rows >= p->answer->n_rows && pick_is_by_word(p))
+            count_chunk_by_word(w, list, at, c);
+        else
+            count_chunk(w, list, at, c);
+    }
+}
+
+static void count_requests(struct walk *w, const struct rank_counting *c)
 {
     struct fact_pick *p = w->p;
     size_t run = 0;
@@ -386,13 +432,13 @@ static void count_requests(struct walk *w, rank_count_fn *fn, void *arg)
         if (!stand_at_requests(w, from, &run, NULL) || !pick_here(p))
             continue;
         p->answer->cube_rows += p->n_picked;
-        if (!fn(p, w->bucket, w->n, arg))
+        if (!c->fn(p, w->bucket, w->n, c->arg))
             damaged(w);
     }
 }
 
 void ranks_count(struct fact_pick *p, enum cube_kind kind, int64_t from_us, int64_t to_us,
-                 rank_count_fn *fn, void *arg)
+                 struct rank_counting *c)
 {
     const struct cube_index *x = &p->answer->reader->cubes;
     struct walk *w = walk_new(p, kind);
@@ -401,12 +447,14 @@ void ranks_count(struct fact_pick *p, enum cube_kind kind, int64_t from_us, int6
         if (!is_within(p->answer, &x->days[kind][i], from_us, to_us) ||
             !begin_day(w, &x->days[kind][i]))
             continue;
+        if (c->room)
+            c->room(c, (uint64_t)w->rows[RANKED_REQUESTS]);
         if (!w->by_customer)
-            count_combos(w, fn, arg);
+            count_combos(w, c);
         else if (w->by_more)
-            count_requests(w, fn, arg);
+            count_requests(w, c);
         else
-            count_customers(w, fn, arg);
+            count_customers(w, c);
     }
     p->facts.place = NULL;
     walk_free(w);

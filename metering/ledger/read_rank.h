@@ -8,6 +8,7 @@
 #ifndef METERING_LEDGER_READ_RANK_H
 #define METERING_LEDGER_READ_RANK_H
 
+#include "metering/ledger/rank_list.h"
 #include "metering/ledger/read_cube.h"
 
 /*
@@ -24,9 +25,20 @@ bool ranks_any(const struct answer *a, enum cube_kind kind, int64_t from_us, int
  */
 typedef bool rank_count_fn(const struct fact_pick *p, const int64_t *bucket, const int64_t *n,
                            void *arg);
-/* How many requests of each bucket the rows have. */
+/*
+ * How many requests of each bucket the rows have, by fn; or, where that is faster and no row is
+ * beyond counts->rows, in counts.  counts->count has room for a day more whenever `room` (may be
+ * NULL) returns, which is told how many requests the day has.
+ */
+struct rank_counting {
+    rank_count_fn *fn;
+    struct rank_counts counts;
+    void *arg; /* of fn */
+    void (*room)(struct rank_counting *c, uint64_t requests);
+    void *room_arg;
+};
 void ranks_count(struct fact_pick *p, enum cube_kind kind, int64_t from_us, int64_t to_us,
-                 rank_count_fn *fn, void *arg);
+                 struct rank_counting *c);
 
 /* Buckets plus one, as in the column. */
 struct rank_buckets {

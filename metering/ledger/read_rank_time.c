@@ -78,12 +78,18 @@ static enum rc close(struct fact_pick *p, struct fail *fail)
 
 static enum rc count_all(struct timing *g, int64_t from_us, int64_t to_us, struct fail *fail)
 {
+    /* No count wraps: there are LEDGER_LATENCIES_MAX requests at most. */
+    struct rank_counting c = {.fn = add,
+                              .arg = g,
+                              .counts = {.rows = g->a->n_rows + 1,
+                                         .buckets = CUBE_TIME_BUCKETS,
+                                         .count = g->count}};
     struct fact_pick *p = pick_open(g->a, from_us, to_us, false, fail);
 
     if (!p)
         return fail->rc;
     p->spares_combo = true;
-    ranks_count(p, CUBE_TIMES, from_us, to_us, add, g);
+    ranks_count(p, CUBE_TIMES, from_us, to_us, &c);
     while (p->facts.rc == RC_OK && pick_next(p)) {
         g->a->fact_rows += p->n_picked;
         each_request(g, p, count_one);

@@ -87,6 +87,49 @@ static void what_is_written_is_read(void **state)
     }
 }
 
+/* As rows say, but for customers that are left out; those that are new are asked for, once each. */
+static void counts_are_those_of_rows(void **state)
+{
+    enum { BUCKETS = 1024, CUSTOMERS = 1 << 16, PLACES = 100 };
+    static int32_t row_of[CUSTOMERS];
+    static uint32_t counted[BUCKETS * PLACES], summed[BUCKETS * PLACES];
+    uint64_t seed = 6, seen = 0, asked = 0;
+    struct rank_row *rows = make_rows(&seed, false, 20);
+    struct rank_counts c = {.rows = PLACES, .buckets = BUCKETS, .count = counted};
+    struct rank_list l = {0};
+
+    (void)state;
+    for (int i = 0; i < CUSTOMERS; i++)
+        row_of[i] = RANK_ROW_NEW;
+    for (int i = 0; i < ROWS; i++) {
+        rank_list_add(&l, &rows[i]);
+        if (rows[i].customer % 101 < PLACES)
+            summed[(rows[i].bucket - 1) * PLACES + rows[i].customer % 101] += (uint32_t)rows[i].n;
+    }
+    rank_list_end(&l);
+    for (size_t i = 0; i < l.n_chunks; i++) {
+        struct rank_reading r;
+        bool more = true;
+
+        rank_read_begin(&r, rank_list_chunk(&l, i));
+        while (more) {
+            int64_t of;
+
+            assert_true(rank_read_counts(&r, &c, row_of, CUSTOMERS, &more, &of, &seen));
+            if (!more)
+                continue;
+            assert_int_equal(row_of[of], RANK_ROW_NEW);
+            row_of[of] = of % 101 < PLACES ? (int32_t)(of % 101) : RANK_ROW_NONE;
+            asked++;
+        }
+    }
+    assert_int_equal(seen, ROWS);
+    assert_true(asked > 100);
+    assert_memory_equal(counted, summed, sizeof(summed));
+    rank_list_free(&l);
+    free(rows);
+}
+
 static void nothing_is_no_chunk(void **state)
 {
     struct rank_list l = {0};
@@ -97,12 +140,31 @@ static void nothing_is_no_chunk(void **state)
     rank_list_free(&l);
 }
 
+/* Nothing is written beyond what is there. */
+static void read_counts(struct strv bytes)
+{
+    enum { BUCKETS = 8, PLACES = 4 };
+    uint32_t *count = xcalloc(BUCKETS * PLACES, sizeof(*count));
+    const int32_t row_of[6] = {0, RANK_ROW_NONE, 3, 1, PLACES, RANK_ROW_NEW};
+    struct rank_counts c = {.rows = PLACES, .buckets = BUCKETS, .count = count};
+    struct rank_reading r;
+    uint64_t seen = 0;
+    int64_t of;
+    bool more;
+
+    rank_read_begin(&r, bytes);
+    if (rank_read_counts(&r, &c, row_of, 6, &more, &of, &seen) && more)
+        assert_true(of >= 5 && of <= INT32_MAX);
+    free(count);
+}
+
 static bool read_all(struct strv bytes, size_t *rows)
 {
     struct rank_reading r;
     size_t got = 1;
 
     rank_read_begin(&r, bytes);
+    read_counts(bytes);
     for (*rows = 0; got > 0; *rows += got) {
         if (!rank_read(&r, STEP, team, bucket, customer, n, &got))
             return false;
@@ -147,6 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(counts_are_those_of_rows),
         cmocka_unit_test(nothing_is_no_chunk),
         cmocka_unit_test(other_bytes_are_refused),
     };
