@@ -162,23 +162,29 @@ static void pack_numbers(char *to, const int64_t *v, size_t n, uint64_t least, u
 }
 #undef PACK
 
+/* Where n bytes go at its end; NULL: there is no room. */
+static char *room(struct buf *out, size_t n)
+{
+    return buf_reserve(out, n) == RC_OK ? buf_tail(out) : NULL;
+}
+
 enum rc fact_encode_numbers(const int64_t *v, size_t n, struct buf *out)
 {
     int64_t least = v[0], most = v[0];
     unsigned width;
-    enum rc rc;
+    char *p;
 
     for (size_t i = 1; i < n; i++) {
         least = v[i] < least ? v[i] : least;
         most = v[i] > most ? v[i] : most;
     }
     width = width_for((uint64_t)most - (uint64_t)least);
-    rc = buf_reserve(out, HEAD_BYTES + n * width);
-    if (rc != RC_OK)
-        return rc;
-    buf_tail(out)[0] = (char)width;
-    pack(buf_tail(out) + 1, (uint64_t)least);
-    pack_numbers(buf_tail(out) + HEAD_BYTES, v, n, (uint64_t)least, width);
+    p = room(out, HEAD_BYTES + n * width);
+    if (!p)
+        return RC_LIMIT;
+    p[0] = (char)width;
+    pack(p + 1, (uint64_t)least);
+    pack_numbers(p + HEAD_BYTES, v, n, (uint64_t)least, width);
     buf_commit(out, HEAD_BYTES + n * width);
     return RC_OK;
 }
@@ -217,7 +223,7 @@ static void pack_wide(char *to, const money_int *v, size_t n, money_int least)
 static void pack_divided(char *to, const money_int *v, size_t n, money_int least,
                          uint64_t divisor, unsigned width)
 {
-    int64_t parts[FACT_BLOCK];
+    int64_t parts[FACT_BLOCK] UNCLEARED;
 
     ASSERT(n <= FACT_BLOCK);
     for (size_t i = 0; i < n; i++)
@@ -230,7 +236,6 @@ enum rc fact_encode_amounts(const money_int *v, size_t n, struct buf *out)
     money_int least = v[0], most = v[0];
     unsigned width = WIDEST;
     uint64_t divisor = 1;
-    enum rc rc;
     char *p;
 
     for (size_t i = 1; i < n; i++) {
@@ -241,10 +246,9 @@ enum rc fact_encode_amounts(const money_int *v, size_t n, struct buf *out)
         divisor = divisor_of(v, n, least);
         width = width_for((uint64_t)(most - least) / divisor);
     }
-    rc = buf_reserve(out, AMOUNT_HEAD_BYTES + n * width);
-    if (rc != RC_OK)
-        return rc;
-    p = buf_tail(out);
+    p = room(out, AMOUNT_HEAD_BYTES + n * width);
+    if (!p)
+        return RC_LIMIT;
     p[0] = (char)width;
     pack(p + 1, (uint64_t)least);
     pack(p + 9, (uint64_t)((money_bits)least >> 64));
