@@ -140,16 +140,19 @@ bool strv_parse_u64(struct strv s, uint64_t max, uint64_t *out)
 
 char *strv_put_u64(char *p, uint64_t n)
 {
-    char digits[STRV_U64_BYTES];
-    size_t at = sizeof(digits);
+    char *end = p + 1, *at;
 
+    for (uint64_t bound = 10; n >= bound; bound *= 10) {
+        end++;
+        if (bound > UINT64_MAX / 10) /* there is no larger power */
+            break;
+    }
+    at = end;
     do {
-        digits[--at] = (char)('0' + n % 10);
+        *--at = (char)('0' + n % 10);
         n /= 10;
     } while (n > 0);
-    while (at < sizeof(digits))
-        *p++ = digits[at++];
-    return p;
+    return end;
 }
 
 bool strv_glob(struct strv pattern, struct strv text)

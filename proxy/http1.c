@@ -16,6 +16,14 @@
 #include "proxy/http1_chars.h"
 #include "proxy/http1_lines.h"
 
+/* What is to be read, and by which bounds. */
+struct task {
+    struct strv bytes; /* within the maximum */
+    bool is_request;
+    bool is_full; /* the maximum is reached */
+    size_t max_headers;
+};
+
 struct scan {
     const char *p;   /* next byte */
     const char *end; /* of what has arrived, or of what is allowed */
@@ -184,14 +192,15 @@ static enum parse_status next_field(struct scan *s, size_t n, size_t max_headers
  * The same, into its place among out->headers, by the bytes of an earlier one where it is the
  * same; its bit is added to *names.  The line after the last field has no place, and writes none.
  */
-static inline enum parse_status take_field(struct scan *s, size_t n, size_t max_headers,
+static inline enum parse_status take_field(struct scan *s, size_t n, const struct task *t,
                                            const struct http1_head *out, uint64_t *names,
                                            bool *last)
 {
+    size_t index = http1_line_index(t->is_request, n);
     struct http1_header *h = &out->headers[n];
     const struct http1_line *line =
-        out->known != NULL && n < max_headers
-            ? http1_line_find(out->known, s->p, (size_t)(s->end - s->p), n)
+        out->known != NULL && n < t->max_headers
+            ? http1_line_find(out->known, s->p, (size_t)(s->end - s->p), index)
             : NULL;
     const char *from = s->p;
     enum parse_status status;
@@ -204,10 +213,10 @@ static inline enum parse_status take_field(struct scan *s, size_t n, size_t max_
         s->p += line->n;
         return PARSE_DONE;
     }
-    status = next_field(s, n, max_headers, h, last);
+    status = next_field(s, n, t->max_headers, h, last);
     if (status != PARSE_DONE || *last)
         return status;
-    *names |= out->known != NULL ? http1_line_keep(out->known, from, (size_t)(s->p - from), n, h)
+    *names |= out->known != NULL ? http1_line_keep(out->known, from, (size_t)(s->p - from), index, h)
                                  : http1_name_bit(h->name);
     return PARSE_DONE;
 }
@@ -326,14 +335,6 @@ static enum http1_fault check_host(struct http1_head *head)
     return HTTP1_OK;
 }
 
-/* What is to be read, and by which bounds. */
-struct task {
-    struct strv bytes; /* within the maximum */
-    bool is_request;
-    bool is_full; /* the maximum is reached */
-    size_t max_headers;
-};
-
 static enum parse_status bad_head(struct http1_head *out, enum http1_fault fault)
 {
     out->n_headers = 0;
@@ -354,7 +355,7 @@ static enum parse_status parse_all(const struct task *t, struct http1_head *out)
         s.p += 2;
     status = start_line(&s, t->is_request, out);
     while (status == PARSE_DONE) {
-        status = take_field(&s, n, t->max_headers, out, &names, &last);
+        status = take_field(&s, n, t, out, &names, &last);
         if (status != PARSE_DONE || last)
             break;
         n++;

@@ -38,13 +38,23 @@ struct http1_lines {
 struct http1_lines *http1_lines_new(void);
 void http1_lines_free(struct http1_lines *known); /* NULL is none */
 
-/* The place of the line at p, of HTTP1_LINE_MIN_BYTES at least, the index-th of its head. */
+/* Which line of its head, of requests and of responses apart. */
+static inline size_t http1_line_index(bool is_request, size_t n)
+{
+    return 2 * n + is_request;
+}
+
+/*
+ * The place of the line at p, of HTTP1_LINE_MIN_BYTES at least: one of four by its first bytes,
+ * which no other of the first sixteen lines of its head and of the other direction's has.
+ */
 static inline unsigned http1_line_place(const char *p, size_t index)
 {
     uint64_t head;
 
     memcpy(&head, p, sizeof(head));
-    return (unsigned)((head + index) * UINT64_C(0x9e3779b97f4a7c15) >> 57);
+    return (unsigned)(index * 4 % HTTP1_LINES) |
+           (unsigned)(head * UINT64_C(0x9e3779b97f4a7c15) >> 62);
 }
 
 /* The line that the n bytes at p begin with, where it is known; else NULL. */
@@ -60,7 +70,7 @@ static inline const struct http1_line *http1_line_find(const struct http1_lines 
 }
 
 /*
- * Keeps the line of n bytes at p, CRLF included, that was read as h, the index-th of its head.
+ * Keeps the line of n bytes at p, CRLF included, that was read as h; index: http1_line_index.
  * Gives h->traits, and the bit of its name.
  */
 uint64_t http1_line_keep(struct http1_lines *known, const char *p, size_t n, size_t index,

@@ -167,8 +167,8 @@ static bool price_worst(struct xchg *x, struct limit_amounts *worst)
     }
     upload_recall_sound(x);
     x->factors = calibration_look(x->worker->calibration, strv_z(x->upstream->name), x->model);
-    input = prompt_tokens(
-        x, estimate_scaled(estimate_input_tokens(&x->facts), x->factors.input_high));
+    x->estimated = estimate_input_tokens(&x->facts);
+    input = prompt_tokens(x, estimate_scaled(x->estimated, x->factors.input_high));
     price_memo_find(x->pools->prices, &query);
     x->model_max = price_max_output(book, &query);
     x->max_output = output_bound(x, x->model_max);

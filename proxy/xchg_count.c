@@ -448,7 +448,7 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
     collect_done(x, true);
     if (!x->turn) /* what a connection carries is not in the message */
         calibration_learn(x->worker->calibration, strv_z(x->upstream->name), x->model, &x->facts,
-                          seen);
+                          x->estimated, seen);
     tell_apart(x);
     price_answer(x, seen);
     /* What the provider kept of earlier turns is in no request: the estimate is a floor. */

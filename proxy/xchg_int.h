@@ -186,6 +186,7 @@ struct xchg {
     uint64_t max_output; /* bound of the whole answer, in tokens */
     uint64_t model_max;  /* the model's own, for one answer; 0: not known */
     struct estimate_factors factors; /* as they were when it was admitted */
+    uint64_t estimated; /* input tokens of its facts, before the factors */
     struct usage worst_usage;
     struct cost *cost; /* the worst case, from ADMIT to BEGIN; what it was, once counted; else NULL */
     struct usage assumed; /* what its record says, at that cost, where nobody lives to end it */

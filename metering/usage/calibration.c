@@ -124,10 +124,10 @@ static void add_sample(struct average *a, uint64_t billed, uint64_t estimated, u
 }
 
 void calibration_learn(struct calibration *c, struct strv upstream, struct strv model,
-                       const struct request_facts *facts, const struct tap_result *seen)
+                       const struct request_facts *facts, uint64_t estimated,
+                       const struct tap_result *seen)
 {
     const struct usage *u = &seen->usage;
-    uint64_t estimated = estimate_input_tokens(facts);
     bool all_text = facts->media_parts == 0 && !facts->server_state && !facts->background &&
                     !facts->draws && !facts->speaks && !facts->listens && !facts->ranks;
     struct known *k;

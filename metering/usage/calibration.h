@@ -32,10 +32,11 @@ void calibration_free(struct calibration *c);
 struct estimate_factors calibration_look(const struct calibration *c, struct strv upstream,
                                          struct strv model);
 /*
- * A call ended.  Teaches only where the counts are the provider's last word and the prompt was
+ * A call ended that was estimated at so many input tokens (estimate_input_tokens).  Teaches only where the counts are the provider's last word and the prompt was
  * all text and all there (no images, no history kept by the provider).
  */
 void calibration_learn(struct calibration *c, struct strv upstream, struct strv model,
-                       const struct request_facts *facts, const struct tap_result *seen);
+                       const struct request_facts *facts, uint64_t estimated,
+                       const struct tap_result *seen);
 
 #endif

@@ -48,47 +48,43 @@ bool token_encoding_find(struct strv name, enum token_encoding *e)
 }
 
 /* First match. A final '*' stands for anything. */
+#define MODEL(text) {text, sizeof(text) - 1}
 static const struct {
-    const char *model;
+    struct strv model;
     enum token_encoding encoding;
     bool known;
 } MODELS[] = {
-    {"gpt-5.6*", ENCODING_O200K, false}, /* not confirmed for these */
-    {"gpt-5*", ENCODING_O200K, true},
-    {"gpt-4o*", ENCODING_O200K, true},
-    {"chatgpt-4o*", ENCODING_O200K, true},
-    {"gpt-4.1*", ENCODING_O200K, true},
-    {"gpt-4.5*", ENCODING_O200K, true},
-    {"gpt-oss*", ENCODING_O200K, true}, /* the same merges, other special tokens */
-    {"o1*", ENCODING_O200K, true},
-    {"o3*", ENCODING_O200K, true},
-    {"o4-*", ENCODING_O200K, true},
-    {"gpt-4", ENCODING_CL100K, true},
-    {"gpt-4-*", ENCODING_CL100K, true},
-    {"gpt-3.5*", ENCODING_CL100K, true},
-    {"gpt-35*", ENCODING_CL100K, true}, /* as Azure spells it */
-    {"text-embedding-ada-002*", ENCODING_CL100K, true},
-    {"text-embedding-3-*", ENCODING_CL100K, true},
+    {MODEL("gpt-5.6*"), ENCODING_O200K, false}, /* not confirmed for these */
+    {MODEL("gpt-5*"), ENCODING_O200K, true},
+    {MODEL("gpt-4o*"), ENCODING_O200K, true},
+    {MODEL("chatgpt-4o*"), ENCODING_O200K, true},
+    {MODEL("gpt-4.1*"), ENCODING_O200K, true},
+    {MODEL("gpt-4.5*"), ENCODING_O200K, true},
+    {MODEL("gpt-oss*"), ENCODING_O200K, true}, /* the same merges, other special tokens */
+    {MODEL("o1*"), ENCODING_O200K, true},
+    {MODEL("o3*"), ENCODING_O200K, true},
+    {MODEL("o4-*"), ENCODING_O200K, true},
+    {MODEL("gpt-4"), ENCODING_CL100K, true},
+    {MODEL("gpt-4-*"), ENCODING_CL100K, true},
+    {MODEL("gpt-3.5*"), ENCODING_CL100K, true},
+    {MODEL("gpt-35*"), ENCODING_CL100K, true}, /* as Azure spells it */
+    {MODEL("text-embedding-ada-002*"), ENCODING_CL100K, true},
+    {MODEL("text-embedding-3-*"), ENCODING_CL100K, true},
 };
+#undef MODEL
 
-static bool matches(const char *pattern, struct strv text)
+static bool matches(struct strv pattern, struct strv text)
 {
-    size_t n = strlen(pattern);
-
-    if (n > 0 && pattern[n - 1] == '*')
-        return text.n >= n - 1 && memcmp(text.p, pattern, n - 1) == 0;
-    return strv_eq(text, strv_z(pattern));
+    if (pattern.p[pattern.n - 1] != '*')
+        return strv_eq(text, pattern);
+    return text.n >= pattern.n - 1 && strv_same(text.p, pattern.p, pattern.n - 1);
 }
 
 /* Without publisher, fine-tuning, and what a router appends. */
 static struct strv base_model(struct strv model)
 {
-    for (size_t i = 0; i < model.n; i++) {
-        if (model.p[i] == '/') {
-            model = strv_skip(model, i + 1);
-            i = (size_t)-1;
-        }
-    }
+    for (size_t at; (at = strv_find(model, '/')) < model.n;)
+        model = strv_skip(model, at + 1);
     if (model.n > 3 && memcmp(model.p, "ft:", 3) == 0)
         model = strv_skip(model, 3);
     return strv_head(model, strv_find(model, ':'));

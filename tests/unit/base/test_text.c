@@ -172,9 +172,17 @@ static void test_numbers(void **state)
 
 static void test_numbers_written(void **state)
 {
-    static const uint64_t numbers[] = {0, 9, 10, 99, 100, 18446744073709551614u, UINT64_MAX};
+    enum { POWERS = 20 };
+    uint64_t numbers[3 * POWERS + 2], power = 1;
 
     (void)state;
+    for (size_t i = 0; i < POWERS; i++, power *= 10) {
+        numbers[3 * i] = power - 1;
+        numbers[3 * i + 1] = power;
+        numbers[3 * i + 2] = power + 1;
+    }
+    numbers[3 * POWERS] = UINT64_MAX - 1;
+    numbers[3 * POWERS + 1] = UINT64_MAX;
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         char text[STRV_U64_BYTES], expected[32];
         size_t n = (size_t)(strv_put_u64(text, numbers[i]) - text);

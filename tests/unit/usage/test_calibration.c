@@ -18,7 +18,8 @@ static void call(struct calibration *c, const char *model, uint64_t input, uint6
 
     usage_set(&seen.usage, USAGE_INPUT, input);
     usage_set(&seen.usage, USAGE_OUTPUT, output);
-    calibration_learn(c, STRV("up"), strv_z(model), &facts, &seen);
+    calibration_learn(c, STRV("up"), strv_z(model), &facts,
+                      estimate_input_tokens(&facts), &seen);
 }
 
 static void assert_plain(struct estimate_factors f)
@@ -105,7 +106,8 @@ static void test_not_learnt(void **state)
         usage_set(&seen.usage, USAGE_INPUT, 7);
         usage_set(&seen.usage, USAGE_OUTPUT, 7);
         for (int k = 0; k < 2 * CALIBRATION_LEAST; k++)
-            calibration_learn(c, STRV("up"), STRV("m"), &CASES[i].facts, &seen);
+            calibration_learn(c, STRV("up"), STRV("m"), &CASES[i].facts,
+                              estimate_input_tokens(&CASES[i].facts), &seen);
         assert_plain(calibration_look(c, STRV("up"), STRV("m")));
     }
     calibration_free(c);
