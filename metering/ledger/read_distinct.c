@@ -325,12 +325,12 @@ static enum rc from_columns(struct ledger_reader *r, const struct ledger_questio
     answer_init(&d.a, r, q);
     rc = answer_make_periods(&d.a, fail);
     if (rc == RC_OK)
-        rc = answer_can_use_facts(&d.a, &can, fail);
+        rc = answer_can_use_facts(&d.a, fail);
+    can = d.a.can_use_facts;
     if (rc == RC_OK && can)
         rc = db_query_int(r->db, "SELECT coalesce(max(id), 0) FROM word", &most, fail,
                           "read the ledger");
     d.words = (size_t)(most < 0 ? 0 : most) / 64 + 1;
-    d.a.can_use_facts = can;
     if (rc == RC_OK && can)
         rc = is_added_up(&d.a, &d.of_rest, fail);
     if (rc == RC_OK && can)

@@ -12,16 +12,20 @@
 #include "metering/ledger/read_rank.h"
 #include "metering/ledger/wire.h"
 
-enum rc answer_can_use_facts(const struct answer *a, bool *can, struct fail *fail)
+enum rc answer_can_use_facts(struct answer *a, struct fail *fail)
 {
     const struct ledger_question *q = a->q;
+    bool can = !(a->want & LEDGER_WANT_LINES);
+    enum rc rc;
 
-    *can = !(a->want & (LEDGER_WANT_LINES | LEDGER_WANT_METERS));
     for (size_t i = 0; i < q->n_by; i++)
-        *can &= pick_knows(&q->by[i]);
+        can &= pick_knows(&q->by[i]);
     for (size_t i = 0; i < q->filter.n_where; i++)
-        *can &= pick_knows(&q->filter.where[i].field);
-    return *can ? facts_look(a->reader, can, fail) : RC_OK;
+        can &= pick_knows(&q->filter.where[i].field);
+    rc = can ? facts_look(a->reader, &can, fail) : RC_OK;
+    a->can_use_facts = can && !(a->want & LEDGER_WANT_METERS);
+    a->can_choose_records = can && !a->can_use_facts;
+    return rc;
 }
 
 static inline uint64_t ceil_nano(money_int cost)

@@ -299,6 +299,8 @@ static enum rc read_requests(struct answer *a, int64_t from_us, int64_t to_us,
 {
     if (a->can_use_facts)
         return answer_add_facts(a, from_us, to_us, fail);
+    if (a->can_choose_records)
+        return answer_add_records(a, from_us, to_us, fail);
     return scan_lines(a->reader, &a->q->filter, from_us, to_us, LINES_BY_END, add_line, a, fail);
 }
 
@@ -416,7 +418,7 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
     answer_init(&a, r, q);
     rc = answer_make_periods(&a, fail);
     if (rc == RC_OK)
-        rc = answer_can_use_facts(&a, &a.can_use_facts, fail);
+        rc = answer_can_use_facts(&a, fail);
     if (rc == RC_OK && answer_is_by_ends(&a)) {
         by_end = answer_by_end(&a);
         a.q = by_end;

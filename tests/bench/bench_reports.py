@@ -5,6 +5,7 @@
     LEDGER=FOLDER ...                               one that is there (bench_reports made it)
 
     ... python3 tests/bench/bench_reports.py tasks waste     those calls alone
+    ... python3 tests/bench/bench_reports.py records         those that read every record, once each
 
 bench_reports.c says what the traffic is. The gateway runs on that ledger; once it has added up the
 days that are over and tasks, each call is asked of its admin listener, over a TLS connection of
@@ -40,6 +41,7 @@ SETTLE_SECONDS = 900
 ANSWER_SECONDS = 600
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 ALL = {"last": "30d"}
+ODD = {}  # a window whose ends are in no bucket: once the ledger is there
 
 LIMITS = [
     {"name": "company", "unit": "usd", "limit": "1000000", "window": "month"},
@@ -69,18 +71,72 @@ CALLS = [
     ("requests by customer of one team: percentiles", "requests",
      {**ALL, "by": "customer", "where": "team=team-3"}),
     ("requests by customer: percentiles", "requests", {**ALL, "by": "customer"}),
+    ("requests by feature", "requests", {**ALL, "by": "feature"}),
+    ("requests by task type", "requests", {**ALL, "by": "task_type"}),
+    ("requests by outcome, a row a day", "requests", {**ALL, "by": "outcome", "grain": "day"}),
+    ("requests of one customer", "requests", {**ALL, "where": "customer=customer-7"}),
+    ("requests of one customer by team", "requests",
+     {**ALL, "by": "team", "where": "customer=customer-7"}),
+    ("requests by customer, a row a week, the first 20", "requests",
+     {**ALL, "by": "customer", "grain": "week", "top": "20"}),
+    ("requests by a free tag", "requests", {**ALL, "by": "cell"}),
+    ("requests by token band", "requests", {**ALL, "by": "token_band"}),
+    ("requests by customer and model, the first 50", "requests",
+     {**ALL, "by": "customer,model", "top": "50"}),
+    ("requests by user, the first 50", "requests", {**ALL, "by": "user", "top": "50"}),
+    ("spend by task type", "spend", {**ALL, "by": "task_type"}),
+    ("spend by feature", "spend", {**ALL, "by": "feature"}),
+    ("spend by token band", "spend", {**ALL, "by": "token_band"}),
+    ("spend by a free tag, a row a day", "spend", {**ALL, "by": "cell", "grain": "day"}),
+    ("spend by team of one user", "spend", {**ALL, "by": "team", "where": "user=user-77"}),
+    ("spend by customer of one team", "spend",
+     {**ALL, "by": "customer", "where": "team=team-3"}),
+    ("spend by customer of one feature, the first 20", "spend",
+     {**ALL, "by": "customer", "where": "feature=feature-3", "top": "20"}),
+    ("spend by user of one customer, the first 20", "spend",
+     {**ALL, "by": "user", "where": "customer=customer-7", "top": "20"}),
+    ("spend by customer and model, the first 50", "spend",
+     {**ALL, "by": "customer,model", "top": "50"}),
+    ("spend by customer and user, the first 50", "spend",
+     {**ALL, "by": "customer,user", "top": "50"}),
+    ("spend by user, a row a week, the first 20", "spend",
+     {**ALL, "by": "user", "grain": "week", "top": "20"}),
+    ("spend by customer against the days before", "spend",
+     {"last": "15d", "by": "customer", "against": "previous"}),
+    ("odd window: spend by customer", "spend", {"odd": "", "by": "customer"}),
+    ("odd window: spend by user, the first 20", "spend", {"odd": "", "by": "user", "top": "20"}),
+    ("odd window: requests by customer, the first 20", "requests",
+     {"odd": "", "by": "customer", "top": "20"}),
+    ("odd window: tasks by team", "tasks", {"odd": "", "by": "team"}),
+    ("Kathmandu, odd window: spend by team, a row a day", "spend",
+     {"odd": "", "by": "team", "grain": "day", "tz": "Asia/Kathmandu"}),
+    ("Kathmandu, odd window: spend by customer", "spend",
+     {"odd": "", "by": "customer", "tz": "Asia/Kathmandu"}),
+    ("Kathmandu: spend by customer, a row a day, the first 20", "spend",
+     {**ALL, "by": "customer", "grain": "day", "top": "20", "tz": "Asia/Kathmandu"}),
     ("tasks", "tasks", ALL),
     ("tasks by team", "tasks", {**ALL, "by": "team"}),
     ("tasks by feature", "tasks", {**ALL, "by": "feature"}),
+    ("tasks by customer, the first 50", "tasks", {**ALL, "by": "customer", "top": "50"}),
+    ("tasks of one customer", "tasks", {**ALL, "where": "customer=customer-7"}),
     ("tasks by team, by spend", "tasks", {**ALL, "by": "team", "cohort": "spend"}),
     ("waste", "waste", ALL),
     ("waste by team", "waste", {**ALL, "by": "team"}),
+    ("waste of one team", "waste", {**ALL, "where": "team=team-3"}),
+    ("waste of one customer", "waste", {**ALL, "where": "customer=customer-7"}),
     ("savings", "savings", ALL),
+    ("savings by feature", "savings", {**ALL, "by": "feature"}),
+    ("savings of one customer", "savings", {**ALL, "where": "customer=customer-7"}),
     ("unit-economics by team", "unit-economics", {**ALL, "by": "team"}),
+    ("unit-economics by feature", "unit-economics", {**ALL, "by": "feature"}),
     ("models", "models", ALL),
+    ("models by feature", "models", {**ALL, "by": "feature"}),
+    ("models of one customer", "models", {**ALL, "where": "customer=customer-7"}),
     ("token-bands", "token-bands", ALL),
+    ("token-bands of one customer", "token-bands", {**ALL, "where": "customer=customer-7"}),
     ("untagged", "untagged", ALL),
     ("variance by team", "variance", {"last": "15d", "by": "team"}),
+    ("variance of one customer", "variance", {"last": "15d", "where": "customer=customer-7"}),
     ("budgets", "budgets", {}),
     ("forecast by team", "forecast", {}),
     ("anomalies by team", "anomalies", {**ALL, "by": "team"}),
@@ -95,6 +151,16 @@ CALLS = [
      {**ALL, "top": "50", "sort": "cost_usd", "where": "customer=customer-7"}),
 ]
 
+# Amounts by meter of every customer are in no column, and the prices that bench_reports.c makes up
+# are no book's: all records are read, minutes of ten million.
+RECORDS_READ = [
+    ("records: rate-card", "rate-card", {}),
+    ("records: models by customer, the first 20", "models",
+     {**ALL, "by": "customer", "top": "20"}),
+    ("records: savings by a free tag", "savings", {**ALL, "by": "cell"}),
+    ("records: variance by customer", "variance", {"last": "15d", "by": "customer"}),
+]
+
 # The calls that a page makes, one after the other.
 PAGES = [
     ("page: overview", [
@@ -102,6 +168,10 @@ PAGES = [
         ("forecast", {}), ("spend", {**ALL, "grain": "day", "by": "team", "top": "6"}),
         ("spend", {**ALL, "by": "model", "top": "6"}),
         ("anomalies", {**ALL}), ("budgets", {}), ("tasks", ALL)]),
+    ("page: spend by customer", [
+        ("spend", {**ALL, "by": "customer", "grain": "day", "top": "7"})]),
+    ("page: cost per request", [("requests", {**ALL, "by": "model", "top": "10"})]),
+    ("page: models", [("models", {**ALL, "by": "model", "top": "10"})]),
 ]
 
 
@@ -156,19 +226,32 @@ def ask(gateway, path):
     return took, len(answer.body)
 
 
+def find_odd_window(folder):
+    """From a ragged moment to another, within what the ledger has."""
+    with sqlite3.connect(f"file:{folder}/var/ledger.db?mode=ro", uri=True) as db:
+        end = db.execute("SELECT max(end_us) FROM line").fetchone()[0] // 10**6
+    for word, seconds in (("from", 23 * 86400 + 25413), ("to", 86400 + 42670)):
+        ODD[word] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(end - seconds))
+
+
+def path_of(name, words):
+    words = {**words, **ODD} if "odd" in words else words
+    return f"/api/v1/reports/{name}?" + urlencode({w: v for w, v in words.items() if w != "odd"})
+
+
 def paths_of(calls):
-    return [f"/api/v1/reports/{name}?{urlencode(words)}" for name, words in calls]
+    return [path_of(name, words) for name, words in calls]
 
 
-def measure(gateway, calls):
+def measure(gateway, calls, rounds=ROUNDS):
     """Median and worst of the sum over the calls, CPU for one, and the bytes of the answers."""
     times, size = [], 0
     before = cpu_ms(gateway)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         answers = [ask(gateway, path) for path in calls]
         times.append(sum(took for took, _ in answers))
         size = sum(n for _, n in answers)
-    return statistics.median(times), max(times), (cpu_ms(gateway) - before) / ROUNDS, size
+    return statistics.median(times), max(times), (cpu_ms(gateway) - before) / rounds, size
 
 
 def rows_of(gateway):
@@ -191,6 +274,7 @@ def main():
             print(make_ledger(folder), flush=True)
         gateway, provider = start(folder)
         try:
+            find_odd_window(folder)
             print(f"days added up after {settle(folder):.0f} s\n", flush=True)
             late = show_rows(some(gateway, wanted) if wanted else rows_of(gateway))
         finally:
@@ -227,6 +311,9 @@ def some(gateway, wanted):
     for what, calls in PAGES:
         if any(text in what for text in wanted):
             yield what, measure(gateway, paths_of(calls))
+    for what, name, words in RECORDS_READ:
+        if any(text in what.split(":")[0] for text in wanted):
+            yield what, measure(gateway, paths_of([(name, words)]), 1)
 
 
 if __name__ == "__main__":

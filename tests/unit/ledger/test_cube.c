@@ -159,6 +159,9 @@ static const struct asked asked[] = {
     {{"cell"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
     {{"cell", "team"}, "tier", {{"", 0}}, LEDGER_EQ, 0, PERIOD_MONTH, true},
     {{"customer"}, NULL, {{0}}, 0, LEDGER_SPARE, PERIOD_DAY, true},
+    {{"model"}, "customer", {{"acme", 4}}, LEDGER_EQ, LEDGER_WANT_METERS, PERIOD_TOTAL, false},
+    {{"customer", "model"}, NULL, {{0}}, 0, LEDGER_WANT_METERS | LEDGER_WANT_BANDS, PERIOD_DAY,
+     false},
     {{"team", "model"}, NULL, {{0}}, 0, LEDGER_SPARE_DETAILS | LEDGER_SPARE_CEILING,
      PERIOD_TOTAL, true},
     {{"user", "cell"}, NULL, {{0}}, 0, LEDGER_SPARE_DETAILS, PERIOD_DAY, false},
@@ -235,6 +238,11 @@ static void assert_same(struct ledger_row *a, struct ledger_row *b, size_t n_by,
     assert_true(ledger_sums_equal(&a->sums, &b->sums));
     if (want & LEDGER_WANT_BANDS)
         assert_memory_equal(a->bands, b->bands, LEDGER_BANDS * sizeof(*a->bands));
+    for (int i = 0; want & LEDGER_WANT_METERS && i < METER_COUNT; i++) {
+        assert_int_equal(a->meters[i].requests, b->meters[i].requests);
+        assert_int_equal(a->meters[i].quantity, b->meters[i].quantity);
+        assert_int_equal(money_cmp(a->meters[i].amount, b->meters[i].amount), 0);
+    }
     if (want & LEDGER_WANT_PERCENTILES)
         assert_memory_equal(a->histogram, b->histogram, sizeof(*a->histogram));
     if (want & LEDGER_WANT_PERCENTILES && a->sums.priced > 0)
