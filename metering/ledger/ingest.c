@@ -130,7 +130,6 @@ enum rc ingest_begin(struct ingest *in, struct fail *fail)
     if (rc != RC_OK)
         return rc;
     in->is_open = true;
-    in->most_seq = 0;
     if (in->next_seq == 0) {
         /* A number is never given twice, also where its record is deleted. */
         rc = db_query_int(in->db,
@@ -377,6 +376,7 @@ void ingest_rollback(struct ingest *in)
     ingest_forget_sums(in);
     ingest_forget_rows(in);
     ingest_forget_facts(in);
+    in->most_seq = 0;
     if (!in->is_open)
         return;
     in->is_open = false;

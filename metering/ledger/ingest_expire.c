@@ -171,6 +171,7 @@ enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_
     else
         ingest_rollback(in);
     dict_clear(&in->tasks); /* some of them may be gone */
+    in->most_seq = 0;       /* (the same) */
 out:
     free(lines);
     return rc;

@@ -225,7 +225,7 @@ static enum rc insert(struct ingest *in, enum statement what, struct fail *fail)
 
 /*
  * Behind the greatest number SQLite gives the next ones itself, without a search for each.  The
- * first records of a transaction say theirs: those before them may be deleted.
+ * first records after a start, a rollback and deletions say theirs.
  */
 static enum rc insert_records(struct ingest *in, struct fail *fail)
 {
@@ -237,9 +237,11 @@ static enum rc insert_records(struct ingest *in, struct fail *fail)
     rc = insert(in, is_next ? SQL_RECORDS_APPEND : SQL_RECORDS_ADD, fail);
     if (rc != RC_OK)
         return rc;
-    ASSERT(sqlite3_last_insert_rowid(in->db) == last);
     in->most_seq = last;
-    return RC_OK;
+    if (sqlite3_last_insert_rowid(in->db) == last)
+        return RC_OK;
+    *fail = (struct fail){.rc = RC_AGAIN, .doing = "number records: others deleted some"};
+    return RC_AGAIN;
 }
 
 enum rc ingest_write_rows(struct ingest *in, struct fail *fail)
