@@ -255,10 +255,7 @@ enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned bl
         take_block(m, p);
         m->after = block;
     }
-    rc = p->facts.rc;
-    if (rc != RC_OK)
-        *fail = p->facts.fail;
-    pick_close(p);
+    rc = pick_finish(p, RC_OK, fail);
     if (rc == RC_OK && *done && m->rank && !m->is_too_many &&
         !rank_make_order(m->rank, m->team_combo, m->n_combos))
         rc = read_damaged(fail);

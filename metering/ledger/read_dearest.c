@@ -105,7 +105,6 @@ static enum rc find(struct answer *a, struct dearest *d, struct fail *fail)
 {
     const struct ledger_filter *f = &a->q->filter;
     struct fact_pick *p = pick_open(a, f->from_us, f->to_us, true, fail);
-    enum rc rc;
 
     if (!p)
         return fail->rc;
@@ -115,11 +114,7 @@ static enum rc find(struct answer *a, struct dearest *d, struct fail *fail)
         if ((f->n_where || may_hold(&p->facts, d)) && pick_here(p) && may_hold_picked(p, d))
             take_block(p, d);
     }
-    rc = p->facts.rc;
-    if (rc != RC_OK)
-        *fail = p->facts.fail;
-    pick_close(p);
-    return rc;
+    return pick_finish(p, RC_OK, fail);
 }
 
 bool read_dearest_can(const struct ledger_filter *f, uint64_t limit, uint64_t offset)

@@ -199,11 +199,7 @@ static enum rc each_block(struct distinct *d, struct fail *fail)
         answer_each_cube(p, d->kind, whole->from_us, whole->to_us, add_cube_block, d);
     while (p->facts.rc == RC_OK && !d->is_too_much && pick_next(p))
         add_block(d, p);
-    rc = p->facts.rc;
-    if (rc != RC_OK)
-        *fail = p->facts.fail;
-    pick_close(p);
-    return rc;
+    return pick_finish(p, RC_OK, fail);
 }
 
 static int by_values(const void *one, const void *other, void *arg)

@@ -122,11 +122,6 @@ enum rc answer_each_cost(struct answer *a, const uint16_t *wanted, struct latenc
         if (rc == RC_OK && latencies)
             rc = latencies_add_block(latencies, p, fail);
     }
-    if (rc == RC_OK && p->facts.rc != RC_OK) {
-        rc = p->facts.rc;
-        *fail = p->facts.fail;
-    }
     free(sets);
-    pick_close(p);
-    return rc;
+    return pick_finish(p, rc, fail);
 }

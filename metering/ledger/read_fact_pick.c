@@ -559,6 +559,16 @@ struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bo
     return p;
 }
 
+enum rc pick_finish(struct fact_pick *p, enum rc rc, struct fail *fail)
+{
+    if (rc == RC_OK && p->facts.rc != RC_OK) {
+        rc = p->facts.rc;
+        *fail = p->facts.fail;
+    }
+    pick_close(p);
+    return rc;
+}
+
 void pick_close(struct fact_pick *p)
 {
     facts_close(&p->facts);

@@ -68,6 +68,8 @@ bool pick_knows(const struct ledger_field *field);
 struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bool make,
                             struct fail *fail);
 void pick_close(struct fact_pick *p);
+/* The same; rc, or where that is RC_OK how the walk ended. */
+enum rc pick_finish(struct fact_pick *p, enum rc rc, struct fail *fail) RC_MUST;
 /* The next block with any request of the answer; false at the end, and after a failure
  * (p->facts.rc). */
 bool pick_next(struct fact_pick *p);

@@ -36,10 +36,5 @@ enum rc answer_add_records(struct answer *a, int64_t from_us, int64_t to_us, str
                 rc = add_record(a, (size_t)p->row[i], (seq ? seq[i] : 0) + (int64_t)i, fail);
         }
     }
-    if (rc == RC_OK && p->facts.rc != RC_OK) {
-        rc = p->facts.rc;
-        *fail = p->facts.fail;
-    }
-    pick_close(p);
-    return rc;
+    return pick_finish(p, rc, fail);
 }

@@ -490,19 +490,13 @@ static enum rc add_all_histograms(struct answer *a, int64_t from_us, int64_t to_
         a->fact_rows += p->n_picked;
         add_histograms(p, facts_number(&p->facts, FACT_BUCKET));
     }
-    if (rc == RC_OK && p->facts.rc != RC_OK) {
-        rc = p->facts.rc;
-        *fail = p->facts.fail;
-    }
-    pick_close(p);
-    return rc;
+    return pick_finish(p, rc, fail);
 }
 
 enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)
 {
     struct fact_pick *p = pick_open(a, from_us, to_us, true, fail);
     struct row_sums *sums;
-    enum rc rc;
 
     if (!p)
         return fail->rc;
@@ -519,11 +513,7 @@ enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, st
     else
         row_sums_give(sums, a->rows, a->n_rows);
     row_sums_free(sums);
-    rc = p->facts.rc;
-    if (rc != RC_OK)
-        *fail = p->facts.fail;
-    pick_close(p);
-    return rc;
+    return pick_finish(p, RC_OK, fail);
 }
 
 enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)

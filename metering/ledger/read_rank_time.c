@@ -66,16 +66,6 @@ static void count_one(struct timing *g, size_t row, uint32_t ms, struct facts *f
     ++*count_of(g, row, cube_time_bucket(ms));
 }
 
-static enum rc close(struct fact_pick *p, struct fail *fail)
-{
-    enum rc rc = p->facts.rc;
-
-    if (rc != RC_OK)
-        *fail = p->facts.fail;
-    pick_close(p);
-    return rc;
-}
-
 static enum rc count_all(struct timing *g, int64_t from_us, int64_t to_us, struct fail *fail)
 {
     /* No count wraps: there are LEDGER_LATENCIES_MAX requests at most. */
@@ -94,7 +84,7 @@ static enum rc count_all(struct timing *g, int64_t from_us, int64_t to_us, struc
         g->a->fact_rows += p->n_picked;
         each_request(g, p, count_one);
     }
-    return close(p, fail);
+    return pick_finish(p, RC_OK, fail);
 }
 
 /* ---- which bucket each rank is in ------------------------------------------------------------ */
@@ -195,7 +185,7 @@ static enum rc put_all(struct timing *g, int64_t from_us, int64_t to_us, struct 
         g->a->fact_rows += p->n_picked;
         each_request(g, p, put_one);
     }
-    return close(p, fail);
+    return pick_finish(p, RC_OK, fail);
 }
 
 static enum rc set_all(struct timing *g, struct fail *fail)
