@@ -163,8 +163,8 @@ static bool read_long(struct rank_reading *r, unsigned char op, int64_t *n)
     return !r->in.bad;
 }
 
-bool rank_read(struct rank_reading *r, size_t max, int64_t *team, int64_t *bucket,
-               int64_t *customer, int64_t *n, size_t *rows)
+bool rank_read(struct rank_reading *r, const struct rank_asked *of, size_t max, int64_t *team,
+               int64_t *bucket, int64_t *customer, int64_t *n, size_t *rows)
 {
     size_t at = 0;
 
@@ -181,6 +181,8 @@ bool rank_read(struct rank_reading *r, size_t max, int64_t *team, int64_t *bucke
             if (n[at] == 0)
                 continue;
         }
+        if ((uint64_t)r->customer < of->n_asked && of->asked[r->customer] == 0)
+            continue;
         team[at] = r->team;
         bucket[at] = r->bucket;
         customer[at++] = r->customer;

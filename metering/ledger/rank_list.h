@@ -66,12 +66,19 @@ struct rank_reading {
 
 /* bytes are borrowed. */
 void rank_read_begin(struct rank_reading *r, struct strv bytes);
+/* By customer: 0 where nobody asks for it.  Those beyond n_asked may be asked for. */
+struct rank_asked {
+    const int32_t *asked;
+    size_t n_asked;
+};
+
 /*
- * The next rows, max at most, a column each; none at the end of the chunk.  Whatever the bytes are,
- * no value is below 0 or above INT32_MAX, and n is above 0.  False: they are no chunk's.
+ * The next rows that may be asked for, max at most, a column each; none at the end of the chunk.
+ * Whatever the bytes are, no value is below 0 or above INT32_MAX, and n is above 0.  False: they are
+ * no chunk's.
  */
-bool rank_read(struct rank_reading *r, size_t max, int64_t *team, int64_t *bucket,
-               int64_t *customer, int64_t *n, size_t *rows) RC_MUST;
+bool rank_read(struct rank_reading *r, const struct rank_asked *of, size_t max, int64_t *team,
+               int64_t *bucket, int64_t *customer, int64_t *n, size_t *rows) RC_MUST;
 
 /* Where rows are counted by customer alone. */
 struct rank_counts {

@@ -346,8 +346,12 @@ static void count_chunk(struct walk *w, enum cube_list list, int64_t at,
 
     rank_read_begin(&r, buf_view(&w->chunk));
     while (f->rc == RC_OK) {
+        /* The only conditions that are none of the combination are on customers. */
+        const struct pick_field *field = p->n_where ? &p->fields[0] : NULL;
+        const struct rank_asked of = {field ? field->known : NULL, field ? field->cap : 0};
+
         stand_at_rows(w, list, at, FACT_BLOCK);
-        if (!rank_read(&r, FACT_BLOCK, facts_room(f, FACT_COMBO), w->bucket,
+        if (!rank_read(&r, &of, FACT_BLOCK, facts_room(f, FACT_COMBO), w->bucket,
                        facts_room(f, FACT_CUSTOMER), w->n, &n) ||
             !are_buckets(w->bucket, n)) {
             damaged(w);

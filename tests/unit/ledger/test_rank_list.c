@@ -8,6 +8,7 @@
 
 enum { ROWS = 60000, STEP = 1000 };
 
+static const struct rank_asked all = {NULL, 0};
 static int64_t team[STEP], bucket[STEP], customer[STEP], n[STEP];
 
 /* Ascending: near each other mostly, as on a day with customers, or far apart. */
@@ -42,7 +43,7 @@ static void check_chunk(const struct rank_list *l, size_t chunk, const struct ra
     assert_int_equal(l->chunks[chunk].first_team, rows[*at].team);
     rank_read_begin(&r, bytes);
     for (; got > 0; step = step % STEP + 1) {
-        assert_true(rank_read(&r, step, team, bucket, customer, n, &got));
+        assert_true(rank_read(&r, &all, step, team, bucket, customer, n, &got));
         for (size_t i = 0; i < got; i++) {
             const struct rank_row *row = &rows[(*at)++];
 
@@ -130,6 +131,42 @@ static void counts_are_those_of_rows(void **state)
     free(rows);
 }
 
+static void what_nobody_asks_for_is_left_out(void **state)
+{
+    enum { ASKED = 64 };
+    uint64_t seed = 7;
+    struct rank_row *rows = make_rows(&seed, true, 20);
+    const int32_t asked[ASKED] = {[3] = 1, [40] = -1};
+    const struct rank_asked of = {asked, ASKED};
+    struct rank_list l = {0};
+    size_t at = 0;
+
+    (void)state;
+    for (int i = 0; i < ROWS; i++)
+        rank_list_add(&l, &rows[i]);
+    rank_list_end(&l);
+    for (size_t i = 0; i < l.n_chunks; i++) {
+        struct rank_reading r;
+        size_t got = 1;
+
+        rank_read_begin(&r, rank_list_chunk(&l, i));
+        while (got > 0) {
+            assert_true(rank_read(&r, &of, STEP, team, bucket, customer, n, &got));
+            for (size_t k = 0; k < got; k++, at++) {
+                while (rows[at].customer < ASKED && asked[rows[at].customer] == 0)
+                    at++;
+                assert_int_equal(customer[k], rows[at].customer);
+                assert_int_equal(n[k], rows[at].n);
+            }
+        }
+    }
+    while (at < ROWS && rows[at].customer < ASKED && asked[rows[at].customer] == 0)
+        at++;
+    assert_int_equal(at, ROWS);
+    rank_list_free(&l);
+    free(rows);
+}
+
 static void nothing_is_no_chunk(void **state)
 {
     struct rank_list l = {0};
@@ -166,7 +203,7 @@ static bool read_all(struct strv bytes, size_t *rows)
     rank_read_begin(&r, bytes);
     read_counts(bytes);
     for (*rows = 0; got > 0; *rows += got) {
-        if (!rank_read(&r, STEP, team, bucket, customer, n, &got))
+        if (!rank_read(&r, &all, STEP, team, bucket, customer, n, &got))
             return false;
         for (size_t i = 0; i < got; i++)
             assert_true(n[i] > 0 && n[i] <= INT32_MAX && bucket[i] >= 0 && bucket[i] <= INT32_MAX &&
@@ -210,6 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(counts_are_those_of_rows),
+        cmocka_unit_test(what_nobody_asks_for_is_left_out),
         cmocka_unit_test(nothing_is_no_chunk),
         cmocka_unit_test(other_bytes_are_refused),
     };
