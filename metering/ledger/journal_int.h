@@ -33,6 +33,7 @@ struct journal_tail {
     _Atomic uint64_t synced;    /* by the sync thread */
     _Atomic bool sync_failed;   /* the last sync failed */
     unsigned synced_generation; /* sync thread */
+    bool is_told;               /* that synced moved; sync thread */
 };
 
 struct journal_tail *journal_tail_of(struct journal *j);

@@ -96,19 +96,23 @@ static enum rc look_at(const struct segment *s, struct segment_window *w, uint64
                        size_t want, struct strv *out, struct fail *fail)
 {
     if (w->of != s || at < w->start || at + want > w->start + w->n) {
-        ssize_t n;
+        segment_window_drop(w);
+        w->start = at;
+        while (w->n < want) { /* less than was asked is not yet the end */
+            ssize_t n = pread(s->fd, w->bytes + w->n, SEGMENT_WINDOW_BYTES - w->n,
+                              (off_t)(at + w->n));
 
-        do
-            n = pread(s->fd, w->bytes, SEGMENT_WINDOW_BYTES, (off_t)at);
-        while (n < 0 && errno == EINTR);
-        if (n < 0) {
-            segment_window_drop(w);
-            *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the journal"};
-            return RC_IO;
+            if (n == 0)
+                break;
+            if (n > 0) {
+                w->n += (size_t)n;
+            } else if (errno != EINTR) {
+                segment_window_drop(w);
+                *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the journal"};
+                return RC_IO;
+            }
         }
         w->of = s;
-        w->start = at;
-        w->n = (size_t)n;
     }
     *out = strv_make(w->bytes + (at - w->start), w->n - (size_t)(at - w->start));
     return RC_OK;

@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "metering/ledger/journal_int.h"
+
+enum { REFUSED_PAUSE_MS = 1 };
 
 struct syncer {
     enum ledger_sync policy;
@@ -53,47 +56,77 @@ static int *take(struct journal_tail *t, size_t *n, unsigned *generation)
     return fds;
 }
 
-static void tell(struct journal_tail *t)
+/* Rotated ones that could not be synced are tried again: what is in them is not on the disk. */
+static void give_back(struct journal_tail *t, int fd)
+{
+    pthread_mutex_lock(&t->lock);
+    t->retired = xrealloc(t->retired, (t->n_retired + 1) * sizeof(int));
+    t->retired[t->n_retired++] = fd;
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* All of them, even where one fails; 0 or an errno. */
+static int sync_fds(struct journal_tail *t, const int *fds, size_t n)
+{
+    int error = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (fds[i] < 0) {
+            error = EMFILE; /* no copy could be made */
+        } else if (sync_fd(fds[i])) {
+            close(fds[i]);
+        } else {
+            error = errno;
+            if (i + 1 < n)
+                give_back(t, fds[i]);
+            else
+                close(fds[i]);
+        }
+    }
+    return error;
+}
+
+/* Where the worker cannot be told now it is told at the next look. */
+static void tell(struct syncer *s, struct journal_tail *t)
 {
     uint64_t one = 1;
 
     /* EAGAIN: it is readable already. */
-    if (write(t->event_fd, &one, sizeof(one)) < 0)
-        return;
+    t->is_told = write(t->event_fd, &one, sizeof(one)) >= 0 || errno == EAGAIN;
+    if (!t->is_told)
+        atomic_fetch_add(&s->failures, 1);
 }
 
 /* What was written before is in a segment that take() gives: a worker writes, then rotates. */
 static void sync_tail(struct syncer *s, struct journal_tail *t)
 {
     uint64_t written = atomic_load_explicit(&t->written, memory_order_acquire);
-    bool good = true;
     unsigned generation;
+    int *fds, error;
     size_t n;
-    int *fds;
 
-    if (written == atomic_load_explicit(&t->synced, memory_order_relaxed))
+    if (written == atomic_load_explicit(&t->synced, memory_order_relaxed)) {
+        if (!t->is_told)
+            tell(s, t);
         return;
-    fds = take(t, &n, &generation);
-    for (size_t i = 0; i < n; i++) {
-        good &= fds[i] >= 0 && sync_fd(fds[i]);
-        if (fds[i] >= 0)
-            close(fds[i]);
     }
+    fds = take(t, &n, &generation);
+    error = sync_fds(t, fds, n);
     free(fds);
-    if (good && generation != t->synced_generation)
-        good = fsync(t->dir_fd) == 0;
-    if (good) {
+    if (error == 0 && generation != t->synced_generation && fsync(t->dir_fd) != 0)
+        error = errno;
+    if (error == 0) {
         t->synced_generation = generation;
         atomic_fetch_add(&s->syncs, 1);
         atomic_store_explicit(&t->synced, written, memory_order_release);
-        tell(t);
+        tell(s, t);
     } else if (!atomic_load(&t->sync_failed)) {
         log_line(LOG_ERROR, "journal", "could not sync the journal", "reason=\"%s\"",
-                 strerror(errno));
+                 strerror(error));
     }
-    if (!good)
+    if (error != 0)
         atomic_fetch_add(&s->failures, 1);
-    atomic_store(&t->sync_failed, !good);
+    atomic_store(&t->sync_failed, error != 0);
 }
 
 static void sync_all(struct syncer *s)
@@ -104,17 +137,25 @@ static void sync_all(struct syncer *s)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Until somebody wakes it, the interval at most. */
+static void rest(struct syncer *s)
+{
+    struct pollfd poll_fd = {.fd = s->event_fd, .events = POLLIN};
+    uint64_t count;
+    int n = poll(&poll_fd, 1, s->interval_ms);
+
+    if (n == 0 || (n > 0 && (read(s->event_fd, &count, sizeof(count)) >= 0 || errno == EAGAIN)))
+        return;
+    /* The system refuses it for now: syncs go on all the same, and this thread does not spin. */
+    nanosleep(&(struct timespec){.tv_nsec = REFUSED_PAUSE_MS * 1000000L}, NULL);
+}
+
 static void *run(void *arg)
 {
     struct syncer *s = arg;
-    uint64_t count;
 
     while (!atomic_load(&s->is_stopping)) {
-        struct pollfd poll_fd = {.fd = s->event_fd, .events = POLLIN};
-
-        if (poll(&poll_fd, 1, s->interval_ms) > 0 &&
-            read(s->event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-            break;
+        rest(s);
         sync_all(s);
     }
     return NULL;
@@ -132,8 +173,11 @@ struct syncer *syncer_start(enum ledger_sync policy, int interval_ms, struct fai
     code = s->event_fd < 0 ? errno : 0;
     if (code == 0 && policy != SYNC_NEVER)
         code = pthread_create(&s->thread, NULL, run, s);
-    if (code == 0)
+    if (code == 0) {
+        if (policy != SYNC_NEVER)
+            pthread_setname_np(s->thread, "sync");
         return s;
+    }
     *fail = (struct fail){.rc = RC_IO, .sys = code, .doing = "start the journal's sync thread"};
     if (s->event_fd >= 0)
         close(s->event_fd);

@@ -9,6 +9,7 @@
  * A call fails as the system might fail it: with an error that its manual names, or with less than
  * was asked.  Calls that the C library makes inside itself are not seen.
  */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
@@ -21,9 +22,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -44,11 +47,11 @@ struct control {
     _Atomic uint32_t armed; /* enum kind; 0: nothing fails */
     int32_t mode;           /* of calls; allocations fail in one way */
     _Atomic int64_t left;   /* that pass before one fails */
-    _Atomic int64_t times;  /* that fail then */
+    _Atomic int64_t times;  /* that fail then, of the first one's name */
     _Atomic uint32_t fired;
     _Atomic uint32_t seen;  /* of that kind since it was armed */
     char thread[THREAD_BYTES];
-    char what[NAME_BYTES];   /* that failed */
+    char what[NAME_BYTES];   /* that failed first */
     int32_t error;           /* what it was failed with; 0: it was short, or had ended */
     char where[WHERE_BYTES]; /* the way to it: module+offset, divided by blanks */
 };
@@ -123,10 +126,13 @@ static int falls(enum kind kind, const char *what, const int *errors, int n, int
                                                  : mode >= n))
         goto out;
     atomic_fetch_add(&control->seen, 1);
+    if (atomic_load(&control->fired) > 0 && strcmp(control->what, what) != 0)
+        goto out; /* those that fail then are of one name */
     if (atomic_fetch_sub(&control->left, 1) > 0 || atomic_fetch_sub(&control->times, 1) <= 0)
         goto out;
     yes = 1;
-    note(what, kind == KIND_CALL && mode < MODE_SHORT ? errors[mode] : 0);
+    if (atomic_load(&control->fired) == 0)
+        note(what, kind == KIND_CALL && mode < MODE_SHORT ? errors[mode] : 0);
     atomic_fetch_add(&control->fired, 1);
     errno = kind == KIND_ALLOCATION ? ENOMEM : mode < MODE_SHORT ? errors[mode] : 0;
 out:
@@ -417,6 +423,82 @@ int openat(int dir, const char *path, int flags, ...)
     return NEXT(openat)(dir, path, flags, mode);
 }
 
+int openat64(int dir, const char *path, int flags, ...)
+{
+    va_list rest;
+    mode_t mode = 0;
+
+    va_start(rest, flags);
+    if (flags & (O_CREAT | O_TMPFILE))
+        mode = va_arg(rest, mode_t);
+    va_end(rest);
+    return openat(dir, path, flags, mode);
+}
+
+/* What a dying disk says in the middle of a folder: the C library reads it by itself. */
+struct dirent64 *readdir64(DIR *dir)
+{
+    if (FALLS("readdir", 0, EIO))
+        return NULL;
+    return NEXT(readdir64)(dir);
+}
+
+/*
+ * Locks and copies of descriptors; what only asks, and what gives a lock back, has nothing to fail
+ * for.
+ */
+int fcntl64(int fd, int what, ...)
+{
+    va_list rest;
+    void *value;
+
+    va_start(rest, what);
+    value = va_arg(rest, void *); /* all that there is after it is of a word's size */
+    va_end(rest);
+    if (what == F_SETLK && ((const struct flock *)value)->l_type != F_UNLCK) {
+        if (FALLS("lock", 0, EINTR, EAGAIN, EIO, ENOLCK, EACCES))
+            return -1;
+    } else if (what == F_DUPFD_CLOEXEC && FALLS("dup", 0, EMFILE)) {
+        return -1;
+    }
+    return NEXT(fcntl64)(fd, what, value);
+}
+
+int flock(int fd, int how)
+{
+    if (how != LOCK_UN && FALLS("flock", 0, EINTR, EWOULDBLOCK, ENOLCK))
+        return -1;
+    return NEXT(flock)(fd, how);
+}
+
+int fstat64(int fd, struct stat64 *out)
+{
+    if (FALLS("fstat", 0, EIO, ENOMEM))
+        return -1;
+    return NEXT(fstat64)(fd, out);
+}
+
+int stat64(const char *path, struct stat64 *out)
+{
+    if (FALLS("stat", 0, EIO, ENOMEM))
+        return -1;
+    return NEXT(stat64)(path, out);
+}
+
+void *mmap64(void *at, size_t n, int protection, int flags, int fd, off64_t from)
+{
+    if (fd >= 0 && FALLS("mmap", 0, ENOMEM, EAGAIN, ENFILE))
+        return MAP_FAILED;
+    return NEXT(mmap64)(at, n, protection, flags, fd, from);
+}
+
+int poll(struct pollfd *fds, nfds_t n, int ms)
+{
+    if (FALLS("poll", 0, EINTR, ENOMEM))
+        return -1;
+    return NEXT(poll)(fds, n, ms);
+}
+
 int fsync(int fd)
 {
     if (FALLS("fsync", 0, EIO, ENOSPC))
@@ -438,11 +520,23 @@ int ftruncate(int fd, off_t n)
     return NEXT(ftruncate)(fd, n);
 }
 
+int ftruncate64(int fd, off64_t n)
+{
+    return ftruncate(fd, n);
+}
+
 int fstatvfs(int fd, struct statvfs *out)
 {
     if (FALLS("fstatvfs", 0, EIO))
         return -1;
     return NEXT(fstatvfs)(fd, out);
+}
+
+int fstatvfs64(int fd, struct statvfs64 *out)
+{
+    if (FALLS("fstatvfs", 0, EIO))
+        return -1;
+    return NEXT(fstatvfs64)(fd, out);
 }
 
 int rename(const char *from, const char *to)
@@ -457,4 +551,18 @@ int unlinkat(int dir, const char *path, int flags)
     if (FALLS("unlinkat", 0, EIO))
         return -1;
     return NEXT(unlinkat)(dir, path, flags);
+}
+
+int renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+    if (FALLS("renameat", 0, EIO, ENOSPC))
+        return -1;
+    return NEXT(renameat)(from_dir, from, to_dir, to);
+}
+
+int unlink(const char *path)
+{
+    if (FALLS("unlink", 0, EIO))
+        return -1;
+    return NEXT(unlink)(path);
 }

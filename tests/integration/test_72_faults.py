@@ -15,7 +15,6 @@ import collections
 import itertools
 import os
 import random
-import signal
 import ssl
 import subprocess
 import time
@@ -179,17 +178,10 @@ class Walk:
 
     def was_policy(self, fired, at):
         """It ended by itself: because an allocation failed, and said so."""
-        code = self.gateway.process.wait()
-        log = self.gateway.process.log_after_end()
-        said = code == -signal.SIGABRT and 'msg="assertion failed"' in log
-        # hiredis 0.14 does not always look whether it got what it asked for.
-        its_own = code in (-signal.SIGABRT, -signal.SIGSEGV) and \
-            fired.where[0].startswith("libhiredis")
-        if not said and not its_own:
-            self.problems.append(f"{at}: exit {code}:\n{log[-2000:]}")
-        self.gateway.processes.remove(self.gateway.process)
+        other = faults.ended_for_want_of_memory(self.gateway, fired)
+        if other:
+            self.problems.append(f"{at}: {other}")
         self.counts["ended"] += 1
-        self.gateway.start()
 
     def one(self, kind, mode, after):
         """One request, one failure. False: there were not so many calls."""

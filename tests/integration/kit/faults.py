@@ -3,6 +3,7 @@
 import errno
 import mmap
 import os
+import signal
 import struct
 
 from . import sandbox
@@ -44,7 +45,7 @@ class Faults:
         self.env = {"LD_PRELOAD": LIBRARY, "TOLLGATE_FAULT": self.path}
 
     def arm(self, kind, mode, after, times=1):
-        """The call after so many others fails, and as many as times says."""
+        """The call after so many others fails, and of its name as many as times says."""
         whole = struct.pack(FORMAT, 0, mode, after, times, 0, 0, self.thread, b"", 0, b"")
         self.map[:] = whole
         self.map[:4] = struct.pack("<I", kind)
@@ -80,3 +81,19 @@ class Fired:
     def __str__(self):
         how = {SHORT: "short", END: "end"}.get(self.mode) or errno.errorcode.get(self.error, "")
         return f"{self.what} {how} at {' '.join(self.where[:10])}"
+
+
+def ended_for_want_of_memory(gateway, fired):
+    """
+    Of a process that ended by itself after an allocation failed: did it say so? None: it did, and another is
+    started; else what it did instead.
+    """
+    code = gateway.process.wait()
+    log = gateway.process.log_after_end()
+    said = code == -signal.SIGABRT and 'msg="assertion failed"' in log
+    # hiredis 0.14 does not always look whether it got what it asked for.
+    its_own = code in (-signal.SIGABRT, -signal.SIGSEGV) and \
+        fired.where[0].startswith("libhiredis")
+    gateway.processes.remove(gateway.process)
+    gateway.start()
+    return None if said or its_own else f"exit {code}:\n{log[-2000:]}"

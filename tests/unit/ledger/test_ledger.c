@@ -415,9 +415,21 @@ static void recovery_twice_is_recovery_once(void **state)
     kit_dir_remove(&d);
 }
 
+/* It says so in the end: on a busy machine its thread waits for its turn first. */
+static struct ledger_stats stays_behind(struct ledger *l)
+{
+    struct ledger_stats stats = {0};
+
+    for (int i = 0; i < 400 && (stats.failures == 0 || stats.waiting_bytes == 0); i++) {
+        assert_int_equal(ledger_catch_up_within(l, 50), RC_TIMEOUT);
+        ledger_stats(l, &stats);
+    }
+    assert_true(stats.failures > 0 && stats.waiting_bytes > 0);
+    return stats;
+}
+
 static void a_locked_database_only_delays(void **state)
 {
-    struct ledger_stats stats;
     struct kit_dir d;
     struct ledger *l;
     struct journal *j;
@@ -434,10 +446,7 @@ static void a_locked_database_only_delays(void **state)
     assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     for (int i = 0; i < 10; i++)
         put(j, &seed, 10);
-    assert_int_equal(ledger_catch_up_within(l, 300), RC_TIMEOUT);
-    ledger_stats(l, &stats);
-    assert_true(stats.failures > 0);
-    assert_true(stats.waiting_bytes > 0);
+    stays_behind(l);
     assert_true(journal_is_writable(j));
     assert_int_equal(kit_lines(&d), 10);
     assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
@@ -493,9 +502,8 @@ static void a_locked_database_delays_the_start(void **state)
     assert_int_equal(journal_begin(j, &moved), RC_OK);
     kit_flush(j);
     journal_close(j);
-    assert_int_equal(ledger_catch_up_within(l, 300), RC_TIMEOUT);
-    ledger_stats(l, &stats);
-    assert_true(stats.failures > 0 && stats.waiting_bytes > 0 && stats.lag_us > 0);
+    stats = stays_behind(l);
+    assert_true(stats.lag_us > 0);
     assert_false(ledger_is_open(l));
     assert_int_equal(found.n, 0);
     assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);

@@ -1,0 +1,308 @@
+"""Every allocation and every system call of the ledger's two threads fails, once and for a while.
+
+The ingest thread takes the journal into SQLite, the sync thread brings the journal to the disk. Some work for both is
+done, the Nth call of the one fails (in each way that such a call can), and so on until none is left to fail; then of
+each name that such a call has, all for a while. SQLite's calls are among them. Whatever fails: the process lives, each
+record is in the ledger once, and each refusal and outcome; where the work does not go on the metrics tell of it, and
+afterwards it does.
+
+A small allocation that fails ends the process (docs/design.md, "Memory"): then the same must hold of the one that is
+started after it.
+
+TOLLGATE_FAULTS=all walks through all of them; else a sample. TOLLGATE_FAULTS_SEED chooses it.
+"""
+
+import collections
+import errno
+import itertools
+import json
+import os
+import random
+import re
+import sqlite3
+import subprocess
+import threading
+import time
+
+import pytest
+
+from kit import calls, client, faults
+from kit.marked import Load
+from kit.procs import run_cli, wait_for
+from kit.settled import settled_books
+
+ALL = os.environ.get("TOLLGATE_FAULTS") == "all"
+SEED = int(os.environ.get("TOLLGATE_FAULTS_SEED", str(time.time_ns() % 1000000)))
+SAMPLE_CALLS = 2         # of each thread and mode
+SAMPLE_ALLOCATIONS = 8
+SAMPLE_WHILES = 4
+LONG_MAX = 40            # of a walk with thousands of places, spread over it
+PASSED_MAX = 5           # rounds in a row that no failure reached: the walk's end
+CYCLE_S = 0.08           # in which the ingest thread looks once
+WHILE_S = 0.4
+TELLS_S = 14             # in which the metrics tell: SQLite tries ten seconds for a lock to read with
+TAKEN = "tollgate_ledger_ingested_total"
+WAIT_S = 20
+LEFT_BYTES = 34 << 20    # of a write-ahead log that the next commit copies back (4,000 pages)
+POOR = "tg_of_the_poor_7c1f"
+REFUSED = 402
+LIMITS = [{"name": "day", "unit": "usd", "limit": "1000000", "window": "day"},
+          {"name": "poor", "unit": "requests", "limit": 1, "window": "month", "match": {"team": "poor"}}]
+
+pytestmark = [pytest.mark.slow,
+              pytest.mark.skipif(faults.missing() is not None, reason=str(faults.missing()))]
+
+
+def metrics(gateway):
+    text = gateway.admin("/metrics", token=False).body.decode()
+    return {name: float(value) for name, value in re.findall(r"^(tollgate_\w+) (\S+)$", text, re.M)}
+
+
+def tells(start, now):
+    """That something failed, or that something waits."""
+    return now["tollgate_ledger_waiting_bytes"] > 0 or any(now[name] > start[name] for name in (
+        "tollgate_ledger_failures_total", "tollgate_journal_sync_failures_total"))
+
+
+class Walk:
+    """A gateway of whose ledger calls fail, and what came of it."""
+
+    def __init__(self, gateways, provider, redis, folder, thread, before=lambda gateway: None):
+        self.provider = provider
+        self.before = before
+        self.faults = faults.Faults(folder, thread)
+        config = gateways.config(redis, limits=LIMITS, workers=1,
+                                 ledger={"sync": "always" if thread == "sync" else "interval"})
+        config["keys"].append({"name": "poor", "secret": POOR, "tags": {"team": "poor"}})
+        config["env"] = self.faults.env
+        self.thread = thread
+        self.gateway = gateways(config)
+        self.answered = []
+        self.refused = self.outcomes = 0
+        self.names = {}      # of what failed once: mode and name, and after how many
+        self.problems = []
+        self.counts = collections.Counter()
+        assert self.say(calls.chat(), POOR) == 200
+        assert self.work()
+
+    # ---- the work ------------------------------------------------------------------------
+
+    def ask(self, method, path, headers, body):
+        """Status and id of a whole answer; None: there was none."""
+        try:
+            with self.gateway.connect(timeout=WAIT_S) as connection:
+                connection.send(client.request_bytes(method, path, headers, body))
+                answer = connection.read(method)
+        except (OSError, client.Broken):
+            return None, None
+        return (answer.status, answer.header("x-tollgate-request-id")) if answer.complete else (None, None)
+
+    def say(self, call, key=calls.KEY):
+        number = next(Load.numbers)
+        status, ident = self.ask("POST", call.full_path(), call.headers(
+            key, tags=[("X-Tollgate-Task", f"call-{number}")], sim={"Input_Tokens": number}), call.data())
+        if status == 200:
+            self.answered.append(ident)
+        self.refused += status == REFUSED and key == POOR
+        if status == 200 and key == calls.KEY:
+            status, _ = self.ask("PUT", f"/_tollgate/tasks/call-{number}/outcome",
+                                 [("Authorization", f"Bearer {key}"), ("Content-Type", "application/json")],
+                                 json.dumps({"outcome": "completed"}).encode())
+            self.outcomes += status in (200, 204)
+            return 200 if status in (200, 204) else status
+        return status
+
+    def work(self):
+        """A call, its outcome, a refusal: all three are answered as they should be."""
+        return self.say(calls.chat()) == 200 and self.say(calls.chat(), POOR) == REFUSED
+
+    def taken(self):
+        return metrics(self.gateway)[TAKEN]
+
+    # ---- faults --------------------------------------------------------------------------
+
+    def total(self, kind, mode):
+        """How many calls the work makes, about: in the middle of three."""
+        seen = []
+        for _ in range(3):
+            self.before(self.gateway)
+            before = self.taken()
+            self.faults.count(kind, mode)
+            self.work()
+            wait_for("the record", lambda: self.taken() > before, WAIT_S)   # pylint: disable=cell-var-from-loop
+            time.sleep(CYCLE_S)
+            seen.append(self.faults.disarm().seen)
+        return sorted(seen)[1]
+
+    def has_ended(self, seconds=0.02):
+        try:
+            self.gateway.process.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def see_to_end(self, kind, fired, at):
+        """True: it ended, as it may for want of memory alone."""
+        if not self.has_ended():
+            return False
+        if kind == faults.CALL:
+            self.problems.append(f"{at}: the process has ended\n{self.gateway.log()[-3000:]}")
+        other = faults.ended_for_want_of_memory(self.gateway, fired)
+        if other:
+            self.problems.append(f"{at}: {other}")
+        self.counts["ended"] += 1
+        return True
+
+    def must_serve(self, at):
+        def served():
+            if self.has_ended():
+                return True
+            before = self.taken()
+            return self.work() and wait_for("it is taken in", lambda: self.taken() > before, WAIT_S)
+        try:
+            wait_for("the next is served and taken in", served, WAIT_S, 0.1)
+        except (AssertionError, OSError, client.Broken) as problem:
+            self.problems.append(f"{at}: {problem}\n{self.gateway.log()[-2000:]}")
+
+    def one(self, kind, mode, after):
+        """Some work, one failure. False: there were not so many calls."""
+        self.before(self.gateway)
+        self.faults.arm(kind, mode, after)
+        worked = self.work()
+        deadline = time.monotonic() + 3 * CYCLE_S
+        while not self.faults.has_fired() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        fired = self.faults.disarm()
+        if not fired.fired:
+            return False
+        at = f"{self.thread} {after}: {fired}"
+        self.counts["fired"] += 1
+        self.names.setdefault((kind, mode, fired.what), after)
+        if not self.see_to_end(kind, fired, at) and fired.is_harmless() and not worked:
+            self.problems.append(f"{at}: it shows")
+        self.must_serve(at)
+        self.see_to_end(kind, fired, at)
+        return True
+
+    def for_a_while(self, kind, mode, after):
+        """From that one on all of its name fail; what does not go on is told."""
+        self.before(self.gateway)
+        start = metrics(self.gateway)
+        self.faults.arm(kind, mode, after, faults.LEFT_NONE)
+        worked = []
+        thread = threading.Thread(target=lambda: worked.append(self.work()))
+        thread.start()
+
+        def shows():
+            """It has ended, the work has gone on, or the metrics tell why not."""
+            if self.has_ended(0):
+                return True
+            now = metrics(self.gateway)
+            return tells(start, now) or (worked == [True] and now[TAKEN] > start[TAKEN])
+        time.sleep(WHILE_S)
+        try:
+            wait_for("it shows", shows, TELLS_S)
+            is_told = True
+        except AssertionError:
+            is_told = False
+        fired = self.faults.disarm()
+        thread.join(2 * WAIT_S)
+        at = f"{self.thread} from {after} on: {fired}"
+        if not fired.fired:
+            return
+        self.counts["for a while"] += 1
+        # EAGAIN of an eventfd says that there is nothing to do: no system says so for a while and means it.
+        lies = fired.error == errno.EAGAIN and fired.what in ("read", "write")
+        if not is_told and not lies and not fired.is_harmless():
+            self.problems.append(f"{at}: nothing tells of it")
+        self.see_to_end(kind, fired, at)
+        self.must_serve(at)
+        self.see_to_end(kind, fired, at)
+
+    def places(self, kind, mode, sample):
+        total = self.total(kind, mode)
+        self.counts["to walk"] += total
+        if ALL and total > 10 * LONG_MAX:
+            return range(0, total, total // LONG_MAX)
+        if ALL:
+            return itertools.count()
+        return range(total) if total <= sample else sorted(random.Random(SEED).sample(range(total), sample))
+
+    def walk(self, kind, mode, sample):
+        passed = 0   # rounds differ by some calls: one that passes is not yet the end
+        for after in self.places(kind, mode, sample):
+            passed = 0 if self.one(kind, mode, after) else passed + 1
+            if ALL and passed == PASSED_MAX:
+                break
+
+    def whiles(self):
+        which = sorted((*key, after) for key, after in self.names.items())
+        if not ALL and len(which) > SAMPLE_WHILES:
+            which = random.Random(SEED).sample(which, SAMPLE_WHILES)
+        for kind, mode, _, after in which:
+            self.for_a_while(kind, mode, after)
+
+    # ---- the books -----------------------------------------------------------------------
+
+    def noted(self):
+        """Refusals by that limit, and outcomes, that the ledger holds."""
+        db = sqlite3.connect(f"file:{self.gateway.folder}/var/ledger.db?mode=ro", uri=True)
+        try:
+            return (db.execute("SELECT coalesce(sum(count), 0) FROM denied JOIN word ON word.id=limit_name "
+                               "WHERE text='poor'").fetchone()[0],
+                    db.execute("SELECT count(*) FROM task WHERE outcome != 0").fetchone()[0])
+        finally:
+            db.close()
+
+    def check(self, say):
+        say(f"{self.thread}: of {self.counts['to walk']} failed {self.counts['fired']} (seed {SEED}): "
+            f"{dict(self.counts)}")
+        assert not self.problems, f"{len(self.problems)}:\n" + "\n".join(self.problems)
+        assert self.counts["fired"] > 0
+        settled_books(self.gateway, self.provider, self.answered)
+        if self.counts["ended"] == 0:   # a process that ends takes refusals with it that it had not written yet
+            try:
+                wait_for("every refusal and outcome, once",
+                         lambda: self.noted() == (self.refused, self.outcomes), 10, 0.2)
+            except AssertionError as late:
+                raise AssertionError(f"refusals and outcomes: {self.refused, self.outcomes} were answered, "
+                                     f"{self.noted()} are in the ledger") from late
+        done = run_cli("audit", "-c", self.gateway.config_path, cwd=self.gateway.folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def left_in_log(gateway):
+    """A write-ahead log so long that the next commit copies it back, and pages that another has written."""
+    db = sqlite3.connect(f"{gateway.folder}/var/ledger.db", timeout=WAIT_S, isolation_level=None)
+    try:
+        db.execute("PRAGMA wal_autocheckpoint=0")
+        db.execute("REPLACE INTO state(name, value) VALUES(?, 0)", ("x" * LEFT_BYTES,))
+        db.execute("DELETE FROM state WHERE length(name) > 1000")
+    finally:
+        db.close()
+
+
+@pytest.mark.parametrize("thread", ["ingest", "sync"])
+def test_every_call_fails(gateways, provider, redis, tmp_path, say, thread):
+    walk = Walk(gateways, provider, redis, tmp_path, thread)
+    for mode in faults.MODES:
+        walk.walk(faults.CALL, mode, SAMPLE_CALLS)
+    walk.whiles()
+    walk.check(say)
+
+
+@pytest.mark.parametrize("thread", ["ingest", "sync"])
+def test_every_allocation_fails(gateways, provider, redis, tmp_path, say, thread):
+    walk = Walk(gateways, provider, redis, tmp_path, thread)
+    walk.walk(faults.ALLOCATION, 0, SAMPLE_ALLOCATIONS)
+    walk.whiles()
+    walk.check(say)
+
+
+def test_copying_the_log_back_fails(gateways, provider, redis, tmp_path, say):
+    walk = Walk(gateways, provider, redis, tmp_path, "ingest", left_in_log)
+    for mode in faults.MODES[:5] if ALL else faults.MODES[1:3]:
+        walk.walk(faults.CALL, mode, 1)
+    walk.walk(faults.ALLOCATION, 0, 2)
+    walk.whiles()
+    walk.check(say)
