@@ -22,6 +22,9 @@ COLD _Noreturn void check_failed(const char *condition, const char *file, int li
  */
 #define UNCLEARED __attribute__((uninitialized))
 
+/* Of one that is written once and compiled for each of a few constant arguments. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 #define ASSERT(condition) \
     ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
 

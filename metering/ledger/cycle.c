@@ -20,6 +20,7 @@
 #include "base/xalloc.h"
 #include "metering/ledger/journal_int.h"
 #include "metering/ledger/ledger_int.h"
+#include "metering/ledger/segment_record.h"
 
 /* ---- the folder ------------------------------------------------------------ */
 
@@ -93,20 +94,25 @@ static struct strv bytes_of(const struct uuid *id)
     return strv_make((const char *)id->b, UUID_BYTES);
 }
 
+/* stored: all of its parts while recovering. */
 static void note_begin(struct ledger *l, struct segment *s, const struct uuid *id,
-                       struct strv payload)
+                       const struct stored_record *stored)
 {
     struct begun *begun;
+    size_t n;
 
     if (!dict_add(&l->open, bytes_of(id), (int64_t)(intptr_t)s))
         return; /* read again */
     s->open++;
     if (!l->begun)
         return;
-    begun = xmalloc(sizeof(*begun) + payload.n);
+    n = stored->common.n + stored->own.n;
+    begun = xmalloc(sizeof(*begun) + n);
     begun->segment = s;
-    begun->n = payload.n;
-    memcpy(begun->payload, payload.p, payload.n);
+    begun->id = *id;
+    begun->n_common = stored->common.n;
+    begun->n_own = stored->own.n;
+    (void)strv_copy(strv_copy(begun->parts, stored->common), stored->own);
     dict_put(l->begun, bytes_of(id), (int64_t)(intptr_t)begun);
 }
 
@@ -140,25 +146,33 @@ static void saw(struct segment *s, int64_t us)
 static enum rc apply_record(struct ledger *l, struct segment *s, const struct segment_entry *e,
                             bool is_new, struct fail *fail)
 {
+    bool was_new = false, is_begin = e->kind == JOURNAL_BEGIN;
     struct record *r = &l->record;
-    bool was_new = false;
+    struct stored_record stored;
     enum rc rc;
 
     /* Of a BEGIN the rest is looked at only where its END never comes: see recover.c. */
-    if (e->kind == JOURNAL_BEGIN && !l->begun)
-        rc = record_decode_id(e->payload, r);
-    else if (e->kind == JOURNAL_END && is_new)
-        rc = ingest_decode(l->in, e->payload, r);
-    else
-        rc = record_decode(e->payload, r);
+    if (is_begin && !l->begun) {
+        rc = segment_record_own(e, &stored);
+        if (rc == RC_OK)
+            rc = record_decode_id_own(&stored, r);
+    } else {
+        rc = segment_record(s, e, &stored, fail);
+        if (rc == RC_OK)
+            rc = is_begin || !is_new ? record_decode_stored(&stored, r)
+                                     : ingest_decode(l->in, &stored, r);
+    }
+    if (rc == RC_IO)
+        return rc;
     if (rc != RC_OK) {
-        if (is_new)
+        /* Of a BEGIN that was read before, what it shares is looked for only now. */
+        if (is_new || is_begin)
             bad_entry(l, s, "record");
         return RC_OK;
     }
-    if (e->kind == JOURNAL_BEGIN) {
+    if (is_begin) {
         saw(s, r->start_us);
-        note_begin(l, s, &r->id, e->payload);
+        note_begin(l, s, &r->id, &stored);
         return RC_OK;
     }
     saw(s, r->end_us);
@@ -218,6 +232,8 @@ static enum rc apply(struct ledger *l, struct segment *s, const struct segment_e
     case JOURNAL_CROSSED:
         return apply_note(l, s, e, is_new, fail);
     }
+    if (is_new)
+        bad_entry(l, s, "newer");
     return RC_OK;
 }
 
@@ -280,7 +296,6 @@ enum rc ledger_read_segment(struct ledger *l, struct segment *s, bool *more, str
     while (!s->is_ended && rc == RC_OK) {
         struct segment_entry entry;
         bool passed = false;
-        uint64_t from;
 
         if (l->batch_entries >= BATCH_ENTRIES || l->batch_bytes >= BATCH_BYTES) {
             *more = true;
@@ -288,8 +303,7 @@ enum rc ledger_read_segment(struct ledger *l, struct segment *s, bool *more, str
         }
         rc = segment_next(s, &l->window, &entry, fail);
         if (rc == RC_OK) {
-            from = s->position - JOURNAL_ENTRY_OVERHEAD - entry.payload.n;
-            rc = apply(l, s, &entry, from >= s->committed, fail);
+            rc = apply(l, s, &entry, entry.at >= s->committed, fail);
             continue;
         }
         if (rc == RC_BAD) {

@@ -43,10 +43,13 @@ void ingest_close(struct ingest *in);
 /* RC_AGAIN: locked by another. */
 enum rc ingest_begin(struct ingest *in, struct fail *fail) RC_MUST;
 /*
- * Decodes a record of the journal for ingest_decoded, in the batch that it is for; of what
- * records share only what is new is read.  Views live until then.  RC_BAD as record_decode.
+ * Decodes a record of the journal, whole or in parts, for ingest_decoded, in the batch that it
+ * is for; of what records share only what is new is read.  Views live until then.  RC_BAD as
+ * record_decode.
  */
-enum rc ingest_decode(struct ingest *in, struct strv bytes, struct record *out) RC_MUST;
+struct stored_record;
+enum rc ingest_decode(struct ingest *in, const struct stored_record *s,
+                      struct record *out) RC_MUST;
 /*
  * r as ingest_decode has left it. *is_new: false where the id was there.  That is not looked up
  * but noticed when rows are written: RC_AGAIN then, here or from what comes later in the batch.

@@ -24,30 +24,40 @@ void ingest_forget_commons(struct ingest *in)
     dict_clear(&in->commons);
 }
 
-/* Into in->stored, and in->known where it shares what others do. */
+/* Into in->known where it shares what others do. */
+static void find(struct ingest *in)
+{
+    const int64_t *at = dict_get(&in->commons, in->stored.common);
+
+    in->known = at ? &in->known_commons[*at] : NULL;
+}
+
+/* Into in->stored, and found. */
 static enum rc split(struct ingest *in, struct strv bytes)
 {
-    const int64_t *at;
     enum rc rc;
 
     in->known = NULL;
     rc = record_split(bytes, &in->common, &in->own, &in->stored);
-    if (rc != RC_OK)
-        return rc;
-    at = dict_get(&in->commons, in->stored.common);
-    if (at)
-        in->known = &in->known_commons[*at];
-    return RC_OK;
+    if (rc == RC_OK)
+        find(in);
+    return rc;
 }
 
-enum rc ingest_decode(struct ingest *in, struct strv bytes, struct record *out)
+enum rc ingest_decode(struct ingest *in, const struct stored_record *s, struct record *out)
 {
-    enum rc rc = split(in, bytes);
+    enum rc rc = RC_OK;
 
+    if (s->id.n == 0) {
+        rc = split(in, s->own);
+    } else {
+        in->stored = *s;
+        find(in);
+    }
     if (rc != RC_OK)
         return rc;
     if (!in->known)
-        return record_decode(bytes, out);
+        return record_decode_stored(s, out);
     memcpy(out, in->known->decoded, DECODED_BYTES);
     return record_decode_own(&in->stored, out);
 }

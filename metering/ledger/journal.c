@@ -18,7 +18,10 @@
 #include "base/log.h"
 #include "base/state_file.h"
 #include "base/xalloc.h"
+#include "metering/ledger/journal_common.h"
 #include "metering/ledger/journal_int.h"
+#include "metering/ledger/record_common.h"
+#include "metering/ledger/wire.h"
 
 enum { NAME_BYTES = 64, LOOK_INTERVAL_US = 1000000, OPEN_TRIES = 8 };
 
@@ -26,7 +29,10 @@ struct journal {
     char *dir;
     unsigned worker;
     struct buf pending; /* collected, or left over from a write that was cut short */
+    struct buf shared;            /* of the record at hand: what it shares with others */
+    struct journal_commons commons;
     uint64_t segment_bytes;
+    uint64_t segment_start; /* of all bytes written, those of the segments before */
     bool failed; /* the last write */
     int64_t retry_us;
     bool has_room; /* the disk, at the last look */
@@ -139,6 +145,7 @@ static void rotate(struct journal *j)
     if (old >= 0)
         close(old);
     j->segment_bytes = JOURNAL_HEADER_BYTES;
+    j->segment_start = journal_written(j);
     atomic_fetch_add_explicit(&tail->written, JOURNAL_HEADER_BYTES, memory_order_release);
 }
 
@@ -152,6 +159,7 @@ struct journal *journal_open(const char *dir, unsigned worker, struct fail *fail
     j->tail.fd = j->tail.dir_fd = j->tail.event_fd = -1;
     j->has_room = true;
     buf_init(&j->pending, JOURNAL_PENDING_BYTES);
+    buf_init(&j->shared, JOURNAL_ENTRY_MAX_BYTES);
     pthread_mutex_init(&j->tail.lock, NULL);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         failed(fail, "make the journal folder");
@@ -204,6 +212,8 @@ void journal_close(struct journal *j)
         close(j->tail.dir_fd);
     pthread_mutex_destroy(&j->tail.lock);
     buf_release(&j->pending);
+    buf_release(&j->shared);
+    journal_commons_release(&j->commons);
     free(j->dir);
     free(j);
 }
@@ -261,7 +271,7 @@ static enum rc entry_end(struct journal *j, size_t at, enum journal_kind kind, e
     return RC_OK;
 }
 
-static enum rc put_record(struct journal *j, enum journal_kind kind, const struct record *r)
+static enum rc put_whole(struct journal *j, enum journal_kind kind, const struct record *r)
 {
     size_t at;
     enum rc rc = entry_start(j, &at);
@@ -269,6 +279,66 @@ static enum rc put_record(struct journal *j, enum journal_kind kind, const struc
     if (rc == RC_OK)
         rc = record_encode(r, &j->pending);
     return entry_end(j, at, kind, rc);
+}
+
+/* Where the next entry starts, of all bytes that are or will be written. */
+static uint64_t here(const struct journal *j)
+{
+    return journal_written(j) + buf_len(&j->pending);
+}
+
+/* What j->shared holds, where no entry close enough says it. */
+static enum rc say(struct journal *j, struct journal_common *common)
+{
+    static const char form = JOURNAL_FORM_COMMON;
+    uint64_t now = here(j);
+    size_t at;
+    enum rc rc;
+
+    if (common->at > j->segment_start && now - common->at < JOURNAL_COMMON_REACH)
+        return RC_OK;
+    rc = entry_start(j, &at);
+    if (rc == RC_OK)
+        rc = buf_append(&j->pending, &form, 1);
+    if (rc == RC_OK)
+        rc = buf_append_strv(&j->pending, buf_view(&j->shared));
+    rc = entry_end(j, at, JOURNAL_BEGIN, rc);
+    if (rc == RC_OK)
+        common->at = now;
+    return rc;
+}
+
+/* The record but for what is said already. */
+static enum rc put_parts(struct journal *j, enum journal_kind kind, const struct record *r,
+                         const struct journal_common *common)
+{
+    char head[1 + WIRE_U64_BYTES + UUID_BYTES] = {JOURNAL_FORM_PARTS};
+    uint64_t distance = here(j) - common->at;
+    size_t at, n = 1 + wire_make_u64(head + 1, distance);
+    enum rc rc = entry_start(j, &at);
+
+    memcpy(head + n, r->id.b, UUID_BYTES);
+    if (rc == RC_OK)
+        rc = buf_append(&j->pending, head, n + UUID_BYTES);
+    if (rc == RC_OK)
+        rc = record_encode_own(r, &j->pending);
+    return entry_end(j, at, kind, rc);
+}
+
+static enum rc put_record(struct journal *j, enum journal_kind kind, const struct record *r)
+{
+    struct journal_common *common = NULL;
+    enum rc rc;
+
+    buf_clear(&j->shared);
+    rc = record_encode_common(r, &j->shared);
+    if (rc == RC_OK && buf_len(&j->shared) > 0 &&
+        buf_len(&j->shared) <= JOURNAL_COMMON_MAX_BYTES)
+        common = journal_common_seen(&j->commons, buf_view(&j->shared));
+    if (!common)
+        return put_whole(j, kind, r);
+    rc = say(j, common);
+    return rc == RC_OK ? put_parts(j, kind, r, common) : rc;
 }
 
 enum rc journal_begin(struct journal *j, const struct record *r)

@@ -10,6 +10,13 @@
  * Segment: header "TGJ1" u32 version, u64 created_us, then entries:
  *   u32 length of payload | u32 CRC-32C of kind and payload | u8 kind | payload
  * little endian.  A tail that does not check is cut and counted.
+ *
+ * The payload of a BEGIN or END is a record whole, which begins with the tag of its id; or
+ *   JOURNAL_FORM_PARTS | varint distance | id | what the record does not share
+ * where the entry that starts `distance` bytes before this one is a BEGIN of another form:
+ *   JOURNAL_FORM_COMMON | what records share
+ * which stands in the same segment, at most JOURNAL_COMMON_REACH before.  Versions before these
+ * forms take both for records that they do not understand, and keep the file.
  */
 #ifndef METERING_LEDGER_JOURNAL_H
 #define METERING_LEDGER_JOURNAL_H
@@ -29,6 +36,10 @@ enum {
     JOURNAL_HEADER_BYTES = 16,
     JOURNAL_ENTRY_OVERHEAD = 9, /* length, CRC, kind */
     JOURNAL_RETRY_MS = 20,      /* between writes while they fail */
+    JOURNAL_FORM_COMMON = 0x7e, /* the first byte of a payload; no record begins with them */
+    JOURNAL_FORM_PARTS = 0x7f,
+    JOURNAL_COMMON_MAX_BYTES = 2 << 10, /* what is longer is not shared */
+    JOURNAL_COMMON_REACH = 1 << 20,     /* from the start of the one entry to that of the other */
 };
 
 enum journal_kind {
@@ -38,7 +49,6 @@ enum journal_kind {
     JOURNAL_OUTCOME = 3, /* a task's outcome */
     JOURNAL_DENIED = 4,  /* counts of refusals since the last: not spend */
     JOURNAL_CROSSED = 5, /* a threshold of a budget was reached */
-    JOURNAL_LAST = JOURNAL_CROSSED,
 };
 
 /* PUT /_tollgate/tasks/<id>/outcome */

@@ -82,8 +82,9 @@ struct ledger {
 /* While recovering: what a BEGIN said, and where it stands. */
 struct begun {
     struct segment *segment;
-    size_t n;
-    char payload[];
+    struct uuid id;
+    size_t n_common, n_own;
+    char parts[]; /* what it shares, and the rest */
 };
 
 /* cycle.c: reads all that is there and commits it. *more: stopped at a batch's end. */

@@ -15,7 +15,7 @@
 #include "base/check.h"
 #include "metering/ledger/read_int.h"
 #include "metering/ledger/record_common.h"
-#include "metering/ledger/segment.h"
+#include "metering/ledger/segment_record.h"
 
 struct auditing {
     struct ledger_reader *reader;
@@ -23,6 +23,7 @@ struct auditing {
     struct segment_window window;
     sqlite3_stmt *position, *body;
     struct buf bytes; /* of the record at hand as the ledger has it */
+    struct buf whole; /* as the journal does */
 };
 
 __attribute__((format(printf, 4, 5))) static void
@@ -43,29 +44,35 @@ say_bad(struct auditing *a, const struct segment *s, uint64_t at, const char *fo
 }
 
 /* A segment may outlive lines in it: some request of it runs still. */
-static bool is_deleted(const struct auditing *a, struct strv payload)
+static bool is_deleted(const struct auditing *a, const struct stored_record *stored)
 {
     struct record r;
 
-    return record_decode(payload, &r) == RC_OK && r.end_us < a->reader->kept_from_us;
+    return record_decode_stored(stored, &r) == RC_OK && r.end_us < a->reader->kept_from_us;
 }
 
-static bool is_same(struct auditing *a, struct strv payload)
+static bool is_same(struct auditing *a, const struct stored_record *stored)
 {
     buf_clear(&a->bytes);
+    buf_clear(&a->whole);
     return record_bytes_of_row(a->body, 0, &a->bytes) == RC_OK &&
-           strv_eq(buf_view(&a->bytes), payload);
+           record_join(stored, &a->whole) == RC_OK &&
+           strv_eq(buf_view(&a->bytes), buf_view(&a->whole));
 }
 
-static enum rc compare_record(struct auditing *a, const struct segment *s, uint64_t at,
-                              struct strv payload, struct fail *fail)
+static enum rc compare_record(struct auditing *a, struct segment *s,
+                              const struct segment_entry *entry, struct fail *fail)
 {
+    struct stored_record stored;
+    uint64_t at = entry->at;
     char id[UUID_TEXT];
     struct record r;
-    enum rc rc = RC_OK;
+    enum rc rc = segment_record(s, entry, &stored, fail);
     int code;
 
-    if (record_decode_id(payload, &r) != RC_OK) {
+    if (rc == RC_IO)
+        return rc;
+    if (rc != RC_OK || record_decode_id_own(&stored, &r) != RC_OK) {
         say_bad(a, s, at, "a record that is not understood");
         return RC_OK;
     }
@@ -73,13 +80,13 @@ static enum rc compare_record(struct auditing *a, const struct segment *s, uint6
     a->verdict->compared++;
     db_bind_blob(a->body, 1, strv_make((const char *)r.id.b, UUID_BYTES));
     code = sqlite3_step(a->body);
-    if (code == SQLITE_DONE && !is_deleted(a, payload))
+    if (code == SQLITE_DONE && !is_deleted(a, &stored))
         say_bad(a, s, at, "record %s is not in the ledger", id);
     else if (code == SQLITE_DONE)
         a->verdict->compared--;
     else if (code != SQLITE_ROW)
         rc = read_failed(a->reader, fail);
-    else if (!is_same(a, payload))
+    else if (!is_same(a, &stored))
         say_bad(a, s, at, "record %s is another one in the ledger", id);
     sqlite3_reset(a->body);
     return rc;
@@ -129,7 +136,6 @@ static enum rc audit_segment(struct auditing *a, struct segment *s, uint64_t tak
     a->verdict->live += s->is_live;
     while (rc == RC_OK) {
         struct segment_entry entry;
-        uint64_t at;
 
         rc = segment_next(s, &a->window, &entry, fail);
         if (rc == RC_BAD && s->position < taken) {
@@ -140,13 +146,12 @@ static enum rc audit_segment(struct auditing *a, struct segment *s, uint64_t tak
         if (rc != RC_OK)
             break;
         a->verdict->entries++;
-        at = s->position - JOURNAL_ENTRY_OVERHEAD - entry.payload.n;
-        if (at >= taken)
+        if (entry.at >= taken)
             a->verdict->waiting++;
         else if (entry.kind == JOURNAL_END)
-            rc = compare_record(a, s, at, entry.payload, fail);
+            rc = compare_record(a, s, &entry, fail);
         else if (entry.kind == JOURNAL_CROSSED)
-            rc = compare_crossing(a, s, at, entry.payload, fail);
+            rc = compare_crossing(a, s, entry.at, entry.payload, fail);
     }
     if (rc == RC_BAD || rc == RC_EOF) {
         uint64_t size = segment_size(s);
@@ -198,6 +203,7 @@ enum rc ledger_read_journal(struct ledger_reader *r, const char *journal_dir,
     }
     segment_window_init(&a.window);
     buf_init(&a.bytes, JOURNAL_ENTRY_MAX_BYTES);
+    buf_init(&a.whole, JOURNAL_ENTRY_MAX_BYTES);
     a.position = db_prepare(r->db, "SELECT position FROM segment WHERE name=?1", fail);
     a.body = db_prepare(r->db, "SELECT " RECORD_COLUMNS " FROM " RECORD_TABLES " WHERE r.id=?1",
                         fail);
@@ -211,6 +217,7 @@ enum rc ledger_read_journal(struct ledger_reader *r, const char *journal_dir,
     sqlite3_finalize(a.body);
     segment_window_release(&a.window);
     buf_release(&a.bytes);
+    buf_release(&a.whole);
     closedir(dir);
     return rc;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "metering/ledger/record_common.h"
 #include "metering/ledger/record_int.h"
 #include "metering/ledger/wire.h"
 
@@ -154,11 +155,8 @@ static unsigned pack_sources(const struct subject *s)
     return packed;
 }
 
-static char *put_subject(char *p, const struct subject *s)
+static inline char *put_free(char *p, const struct subject *s)
 {
-    for (unsigned i = 0; i < DIM_COUNT; i++)
-        p = put_strv(p, TAG_DIM + i, s->dim[i]);
-    p = put_number(p, TAG_SOURCES, pack_sources(s), false);
     for (unsigned i = 0; i < s->n_free; i++) {
         struct strv name = s->free[i].name, value = cut(s->free[i].value);
 
@@ -181,28 +179,21 @@ static char *put_usage(char *p, const struct usage *u)
     return u->has ? put_field(p, TAG_USAGE, value, wire_make_usage(value, u)) : p;
 }
 
-static char *put_price(char *p, const struct record *r)
+static char *put_lines(char *p, const struct record *r)
 {
-    if (r->has_provider_cost)
-        p = put_money(p, TAG_PROVIDER_COST, r->provider_cost, true);
-    p = put_number(p, TAG_PRICE_STATUS, r->price_status, false);
-    p = put_money(p, TAG_COST, r->cost, false);
-    p = put_money(p, TAG_LIST_COST, r->list_cost, false);
     for (size_t i = 0; i < r->n_lines; i++) {
         const struct record_line *line = &r->lines[i];
-        char value[LINE_BYTES] UNCLEARED;
+        char *value = p + 2;
         size_t n = wire_make_u64(value, wire_meter(line->meter));
 
         n += wire_make_u64(value + n, line->quantity);
         n += wire_make_money(value + n, line->rate);
         n += wire_make_money(value + n, line->amount);
-        p = put_field(p, TAG_LINE, value, n);
+        p[0] = TAG_LINE;
+        p[1] = (char)n;
+        p = value + n;
     }
-    p = put_strv(p, TAG_PRICE_ID, r->price_id);
-    p = put_strv(p, TAG_PRICE_CONFIDENCE, r->price_confidence);
-    p = put_strv(p, TAG_BOOK, r->book);
-    p = put_number(p, TAG_PRICE_MATCH, r->price_match, false);
-    return put_number(p, TAG_PRICE_FLAGS, r->price_flags, false);
+    return p;
 }
 
 static char *put_correction(char *p, const struct record *r)
@@ -218,19 +209,32 @@ static inline size_t most(struct strv s)
     return s.n < RECORD_TEXT_MAX_BYTES ? s.n : RECORD_TEXT_MAX_BYTES;
 }
 
-/* The most that the record can take; 0 where it is not one that may be stored. */
-static size_t bound(const struct record *r)
+/* What of a record is written: what it shares with others (record_common.h), the rest, the id. */
+enum part { PART_COMMON = 1, PART_OWN = 2, PART_ID = 4, PART_ALL = 7 };
+
+/* Those that is_common of record_common.c names. */
+static inline size_t bound_common(const struct record *r)
 {
-    size_t n = FIXED_BYTES + most(r->protocol) + most(r->endpoint) + most(r->method) +
-               most(r->model_requested) + most(r->model) + most(r->service_tier) +
-               most(r->provider_request_id) + most(r->price_id) + most(r->price_confidence) +
-               most(r->book) + most(r->node) + most(r->region) + most(r->priced_model) +
-               most(r->reason) + most(r->corrected_by) + r->parts.n;
+    const struct strv *dim = r->subject.dim;
+
+    return FIXED_BYTES + most(dim[DIM_TEAM]) + most(dim[DIM_FEATURE]) +
+           most(dim[DIM_ENVIRONMENT]) + most(dim[DIM_TASK_TYPE]) + most(dim[DIM_KEY]) +
+           most(dim[DIM_MODEL]) + most(dim[DIM_UPSTREAM]) + most(r->protocol) +
+           most(r->endpoint) + most(r->method) + most(r->model_requested) + most(r->model) +
+           most(r->service_tier) + most(r->price_id) + most(r->price_confidence) +
+           most(r->book) + most(r->node) + most(r->region) + most(r->priced_model);
+}
+
+/* 0 where the record is not one that may be stored. */
+static inline size_t bound_own(const struct record *r)
+{
+    const struct strv *dim = r->subject.dim;
+    size_t n = FIXED_BYTES + most(dim[DIM_CUSTOMER]) + most(dim[DIM_USER]) +
+               most(dim[DIM_TASK]) + most(r->provider_request_id) + most(r->reason) +
+               most(r->corrected_by) + r->parts.n;
 
     if (r->n_lines > METER_COUNT || r->subject.n_free > FREE_TAGS_MAX)
         return 0;
-    for (unsigned i = 0; i < DIM_COUNT; i++)
-        n += most(r->subject.dim[i]);
     for (unsigned i = 0; i < DETAIL_COUNT; i++)
         n += most(r->detail[i]);
     for (unsigned i = 0; i < r->subject.n_free; i++) {
@@ -243,57 +247,121 @@ static size_t bound(const struct record *r)
     return n + r->n_lines * (FIELD_OVERHEAD + LINE_BYTES);
 }
 
-enum rc record_encode(const struct record *r, struct buf *out)
+/*
+ * The fields of these parts, in order of their tags: one list for all forms, of which the
+ * compiler makes one function a form.
+ */
+#define COMMON(put) (parts & PART_COMMON ? (put) : p)
+#define OWN(put)    (parts & PART_OWN ? (put) : p)
+static ALWAYS_INLINE char *put_start(char *p, const struct record *r, unsigned parts)
 {
-    size_t room = bound(r);
-    char *start, *p;
-    enum rc rc;
+    const struct strv *dim = r->subject.dim;
 
-    if (room == 0)
-        return RC_BAD;
-    rc = buf_reserve(out, room);
+    if (parts & PART_ID)
+        p = put_field(p, TAG_ID, (const char *)r->id.b, UUID_BYTES);
+    p = OWN(put_number(p, TAG_START, wire_zigzag(r->start_us), false));
+    p = OWN(put_number(p, TAG_DURATION,
+                       wire_zigzag((int64_t)((uint64_t)r->end_us - (uint64_t)r->start_us)),
+                       false));
+    p = OWN(put_number(p, TAG_ATTEMPT, r->attempt, false));
+    for (unsigned i = 0; i < DIM_COUNT; i++) {
+        bool is_own = i == DIM_CUSTOMER || i == DIM_USER || i == DIM_TASK;
+
+        if (parts & (is_own ? PART_OWN : PART_COMMON))
+            p = put_strv(p, TAG_DIM + i, dim[i]);
+    }
+    p = COMMON(put_number(p, TAG_SOURCES, pack_sources(&r->subject), false));
+    p = OWN(put_free(p, &r->subject));
+    p = COMMON(put_strv(p, TAG_PROTOCOL, r->protocol));
+    p = COMMON(put_strv(p, TAG_ENDPOINT, r->endpoint));
+    p = COMMON(put_strv(p, TAG_METHOD, r->method));
+    p = COMMON(put_strv(p, TAG_MODEL_REQUESTED, r->model_requested));
+    p = COMMON(put_strv(p, TAG_MODEL, r->model));
+    p = COMMON(put_strv(p, TAG_SERVICE_TIER, r->service_tier));
+    p = OWN(put_strv(p, TAG_PROVIDER_REQUEST_ID, r->provider_request_id));
+    p = COMMON(put_number(p, TAG_STREAM, r->stream, false));
+    p = COMMON(put_number(p, TAG_STATUS, clamp(r->status, RECORD_STATUS_MAX), false));
+    return COMMON(put_number(p, TAG_OUTCOME, r->outcome, false));
+}
+
+static ALWAYS_INLINE char *put_price(char *p, const struct record *r, unsigned parts)
+{
+    p = OWN(put_usage(p, &r->usage));
+    p = COMMON(put_number(p, TAG_USAGE_SOURCE, r->usage_source, false));
+    if (r->has_provider_cost)
+        p = OWN(put_money(p, TAG_PROVIDER_COST, r->provider_cost, true));
+    p = COMMON(put_number(p, TAG_PRICE_STATUS, r->price_status, false));
+    p = OWN(put_money(p, TAG_COST, r->cost, false));
+    p = OWN(put_money(p, TAG_LIST_COST, r->list_cost, false));
+    p = OWN(put_lines(p, r));
+    p = COMMON(put_strv(p, TAG_PRICE_ID, r->price_id));
+    p = COMMON(put_strv(p, TAG_PRICE_CONFIDENCE, r->price_confidence));
+    p = COMMON(put_strv(p, TAG_BOOK, r->book));
+    p = COMMON(put_number(p, TAG_PRICE_MATCH, r->price_match, false));
+    return COMMON(put_number(p, TAG_PRICE_FLAGS, r->price_flags, false));
+}
+
+static ALWAYS_INLINE char *put_rest(char *p, const struct record *r, unsigned parts)
+{
+    p = OWN(put_number(p, TAG_LATENCY, clamp(r->latency_us, INT64_MAX), false));
+    if (r->first_byte_us >= 0)
+        p = OWN(put_number(p, TAG_FIRST_BYTE, (uint64_t)r->first_byte_us, true));
+    p = OWN(put_number(p, TAG_BYTES_IN, r->bytes_in, false));
+    p = OWN(put_number(p, TAG_BYTES_OUT, r->bytes_out, false));
+    p = COMMON(put_strv(p, TAG_NODE, r->node));
+    p = OWN(put_number(p, TAG_PROMPT, r->prompt_hash, false));
+    p = OWN(put_number(p, TAG_PREFIX, r->prefix_hash, false));
+    p = OWN(put_number(p, TAG_REPEATS,
+                       (uint64_t)r->is_repeat | (uint64_t)r->is_cacheable << 1, false));
+    p = COMMON(put_strv(p, TAG_REGION, r->region));
+    for (unsigned i = 0; i < DETAIL_COUNT; i++)
+        p = OWN(put_strv(p, TAG_DETAIL + i, r->detail[i]));
+    p = COMMON(put_strv(p, TAG_PRICED_MODEL, r->priced_model));
+    if (r->parts.n > 0)
+        p = OWN(put_bytes(p, TAG_PARTS, r->parts));
+    if (r->is_correction)
+        p = OWN(put_correction(p, r));
+    if (parts & PART_OWN) {
+        *p++ = TAG_END;
+        *p++ = 0;
+    }
+    return p;
+}
+#undef COMMON
+#undef OWN
+
+static ALWAYS_INLINE enum rc encode(const struct record *r, struct buf *out, size_t room,
+                                    unsigned parts)
+{
+    enum rc rc = buf_reserve(out, room);
+    char *start, *p;
+
     if (rc != RC_OK)
         return rc;
-    start = p = buf_tail(out);
-    p = put_field(p, TAG_ID, (const char *)r->id.b, UUID_BYTES);
-    p = put_number(p, TAG_START, wire_zigzag(r->start_us), false);
-    p = put_number(p, TAG_DURATION,
-                   wire_zigzag((int64_t)((uint64_t)r->end_us - (uint64_t)r->start_us)), false);
-    p = put_number(p, TAG_ATTEMPT, r->attempt, false);
-    p = put_subject(p, &r->subject);
-    p = put_strv(p, TAG_PROTOCOL, r->protocol);
-    p = put_strv(p, TAG_ENDPOINT, r->endpoint);
-    p = put_strv(p, TAG_METHOD, r->method);
-    p = put_strv(p, TAG_MODEL_REQUESTED, r->model_requested);
-    p = put_strv(p, TAG_MODEL, r->model);
-    p = put_strv(p, TAG_SERVICE_TIER, r->service_tier);
-    p = put_strv(p, TAG_PROVIDER_REQUEST_ID, r->provider_request_id);
-    p = put_number(p, TAG_STREAM, r->stream, false);
-    p = put_number(p, TAG_STATUS, clamp(r->status, RECORD_STATUS_MAX), false);
-    p = put_number(p, TAG_OUTCOME, r->outcome, false);
-    p = put_usage(p, &r->usage);
-    p = put_number(p, TAG_USAGE_SOURCE, r->usage_source, false);
-    p = put_price(p, r);
-    p = put_number(p, TAG_LATENCY, clamp(r->latency_us, INT64_MAX), false);
-    if (r->first_byte_us >= 0)
-        p = put_number(p, TAG_FIRST_BYTE, (uint64_t)r->first_byte_us, true);
-    p = put_number(p, TAG_BYTES_IN, r->bytes_in, false);
-    p = put_number(p, TAG_BYTES_OUT, r->bytes_out, false);
-    p = put_strv(p, TAG_NODE, r->node);
-    p = put_number(p, TAG_PROMPT, r->prompt_hash, false);
-    p = put_number(p, TAG_PREFIX, r->prefix_hash, false);
-    p = put_number(p, TAG_REPEATS, (uint64_t)r->is_repeat | (uint64_t)r->is_cacheable << 1, false);
-    p = put_strv(p, TAG_REGION, r->region);
-    for (unsigned i = 0; i < DETAIL_COUNT; i++)
-        p = put_strv(p, TAG_DETAIL + i, r->detail[i]);
-    p = put_strv(p, TAG_PRICED_MODEL, r->priced_model);
-    if (r->parts.n > 0)
-        p = put_bytes(p, TAG_PARTS, r->parts);
-    if (r->is_correction)
-        p = put_correction(p, r);
-    *p++ = TAG_END;
-    *p++ = 0;
+    start = buf_tail(out);
+    p = put_start(start, r, parts);
+    p = put_price(p, r, parts);
+    p = put_rest(p, r, parts);
     ASSERT((size_t)(p - start) <= room);
     buf_commit(out, (size_t)(p - start));
     return RC_OK;
+}
+
+enum rc record_encode(const struct record *r, struct buf *out)
+{
+    size_t own = bound_own(r);
+
+    return own == 0 ? RC_BAD : encode(r, out, own + bound_common(r), PART_ALL);
+}
+
+enum rc record_encode_common(const struct record *r, struct buf *out)
+{
+    return encode(r, out, bound_common(r), PART_COMMON);
+}
+
+enum rc record_encode_own(const struct record *r, struct buf *out)
+{
+    size_t room = bound_own(r);
+
+    return room == 0 ? RC_BAD : encode(r, out, room, PART_OWN);
 }

@@ -1,11 +1,11 @@
 /*
- * record_common.h - of the ledger's tables: a record in parts, its id, what it shares with many
- * others, and the rest.
+ * record_common.h - a record in parts: its id, what it shares with many others, and the rest.
  *
  * Requests of one key, model and price differ in times, counts and cost; what else their
- * stored form holds, more than half of it, is the same bytes.  Those stand once, in the table
- * `common`, and record.common names them.  A record without it is whole: those of ledgers of
- * before version 8.
+ * stored form holds, more than half of it, is the same bytes.  Those stand once: in the ledger
+ * in the table `common`, and record.common names them, in the journal in an entry that others
+ * name (segment_record.h).  A record without it is whole: those of ledgers of before version 8,
+ * and of the journal those that share nothing.
  */
 #ifndef METERING_LEDGER_RECORD_COMMON_H
 #define METERING_LEDGER_RECORD_COMMON_H
@@ -26,6 +26,14 @@ struct stored_record {
 struct stored_record stored_record(struct strv id, struct strv common, struct strv own);
 
 /*
+ * The parts of a record as record_split would give them, without the whole; appended to out.
+ * What is shared has at least one byte where any text or number of it is not empty.  As
+ * record_encode.
+ */
+enum rc record_encode_common(const struct record *r, struct buf *out) RC_MUST;
+enum rc record_encode_own(const struct record *r, struct buf *out) RC_MUST;
+
+/*
  * The parts of a record; common and own are emptied and hold them, but the id, which stays in
  * bytes.  Two with the same common part are of one combination.  RC_BAD where fields are not in
  * order, or the first is no id, or the last not END; otherwise the record decodes if and only
@@ -41,6 +49,8 @@ enum rc record_decode_stored(const struct stored_record *s, struct record *out) 
 /* The same in two steps, of which the first may be kept; it sets no line. */
 enum rc record_decode_common(struct strv common, struct record *out) RC_MUST;
 enum rc record_decode_own(const struct stored_record *s, struct record *out) RC_MUST;
+/* As record_decode_id; what is shared is not looked at. */
+enum rc record_decode_id_own(const struct stored_record *s, struct record *out) RC_MUST;
 
 /* What a question selects, and from where, to have records: three columns, of r and c. */
 #define RECORD_COLUMNS  "r.id, r.body, iif(r.common IS NULL, x'', c.body)"

@@ -326,15 +326,17 @@ enum rc record_decode(struct strv bytes, struct record *out)
     return record_decode_stored(&(struct stored_record){.own = bytes}, out);
 }
 
-enum rc record_decode_id(struct strv bytes, struct record *out)
+enum rc record_decode_id_own(const struct stored_record *s, struct record *out)
 {
-    struct wire_in in = wire_in(bytes);
-    struct strv id, start;
+    struct wire_in in = wire_in(s->own);
+    struct strv id = s->id, start;
 
     out->start_us = 0;
-    if (wire_get_u64(&in) != TAG_ID)
-        return RC_BAD;
-    id = wire_get_bytes(&in, wire_get_u64(&in));
+    if (id.n == 0) {
+        if (wire_get_u64(&in) != TAG_ID)
+            return RC_BAD;
+        id = wire_get_bytes(&in, wire_get_u64(&in));
+    }
     if (in.bad || id.n != UUID_BYTES)
         return RC_BAD;
     memcpy(out->id.b, id.p, UUID_BYTES);
@@ -344,4 +346,9 @@ enum rc record_decode_id(struct strv bytes, struct record *out)
     if (!in.bad)
         out->start_us = wire_unzigzag(number(&in, start, UINT64_MAX, false));
     return in.bad ? RC_BAD : RC_OK;
+}
+
+enum rc record_decode_id(struct strv bytes, struct record *out)
+{
+    return record_decode_id_own(&(struct stored_record){.own = bytes}, out);
 }

@@ -20,6 +20,7 @@
 #include "base/xalloc.h"
 #include "metering/ledger/journal_int.h"
 #include "metering/ledger/ledger_int.h"
+#include "metering/ledger/record_common.h"
 
 /* The record that a BEGIN becomes when nobody ended it. */
 static void interrupt(struct record *r, const struct segment *s)
@@ -74,6 +75,16 @@ static enum rc store(struct ledger *l, const struct record *r, struct fail *fail
     return rc;
 }
 
+static enum rc decode(const struct begun *b, struct record *out)
+{
+    struct stored_record s =
+        stored_record(strv_make((const char *)b->id.b, UUID_BYTES),
+                      strv_make(b->parts, b->n_common),
+                      strv_make(b->parts + b->n_common, b->n_own));
+
+    return record_decode_stored(&s, out);
+}
+
 /* One pass over the BEGINs without END: writes them, or tells them. */
 static enum rc each_begun(struct ledger *l, ledger_recovered_fn *tell, void *arg,
                           struct fail *fail)
@@ -88,7 +99,7 @@ static enum rc each_begun(struct ledger *l, ledger_recovered_fn *tell, void *arg
         enum known known;
         struct record r;
 
-        if (b->segment->is_live || record_decode(strv_make(b->payload, b->n), &r) != RC_OK)
+        if (b->segment->is_live || decode(b, &r) != RC_OK)
             continue;
         interrupt(&r, b->segment);
         rc = look_up(l, &r.id, &known, fail);

@@ -45,6 +45,7 @@ struct segment *segment_open(int dir_fd, const char *name, struct fail *fail)
 void segment_close(struct segment *s)
 {
     list_remove(&s->link);
+    segment_commons_free(s->commons);
     close(s->fd);
     free(s);
 }
@@ -118,6 +119,21 @@ static enum rc look_at(const struct segment *s, struct segment_window *w, uint64
     return RC_OK;
 }
 
+static bool is_whole(struct strv entry)
+{
+    return crc32c(0, entry.p + 8, entry.n - 8) == get_u32(entry.p + 4);
+}
+
+static struct strv payload_of(struct strv entry)
+{
+    return strv_skip(entry, JOURNAL_ENTRY_OVERHEAD);
+}
+
+static bool is_common(unsigned kind, struct strv payload)
+{
+    return kind == JOURNAL_BEGIN && payload.n > 1 && payload.p[0] == JOURNAL_FORM_COMMON;
+}
+
 /* An entry that starts at a place. RC_EOF, RC_BAD as segment_next. */
 static enum rc entry_at(const struct segment *s, struct segment_window *w, uint64_t at,
                         struct segment_entry *out, uint64_t *next, struct fail *fail)
@@ -140,11 +156,12 @@ static enum rc entry_at(const struct segment *s, struct segment_window *w, uint6
         return rc;
     if (bytes.n < whole)
         return RC_EOF;
-    if (crc32c(0, bytes.p + 8, whole - 8) != get_u32(bytes.p + 4) ||
-        bytes.p[8] < JOURNAL_BEGIN || bytes.p[8] > JOURNAL_LAST)
+    bytes.n = whole;
+    if (!is_whole(bytes))
         return RC_BAD;
-    out->kind = (enum journal_kind)bytes.p[8];
-    out->payload = strv_make(bytes.p + JOURNAL_ENTRY_OVERHEAD, length);
+    out->kind = (enum journal_kind)(unsigned char)bytes.p[8];
+    out->payload = payload_of(bytes);
+    out->at = at;
     *next = at + whole;
     return RC_OK;
 }
@@ -171,8 +188,10 @@ enum rc segment_next(struct segment *s, struct segment_window *w, struct segment
 
     if (s->position < JOURNAL_HEADER_BYTES)
         rc = header(s, w, fail);
-    if (rc == RC_OK)
-        rc = entry_at(s, w, s->position, out, &s->position, fail);
+    do {
+        if (rc == RC_OK)
+            rc = entry_at(s, w, s->position, out, &s->position, fail);
+    } while (rc == RC_OK && is_common((unsigned)out->kind, out->payload));
     if (rc == RC_OK)
         s->bad_since_us = 0;
     else
@@ -198,4 +217,27 @@ uint64_t segment_pass(struct segment *s, struct segment_window *w)
     s->bad_since_us = 0;
     segment_window_drop(w);
     return next - from;
+}
+
+enum rc segment_read_common(const struct segment *s, uint64_t at, char *bytes, struct strv *out,
+                            struct fail *fail)
+{
+    struct strv entry = {bytes, 0};
+    ssize_t n;
+
+    do
+        n = pread(s->fd, bytes, SEGMENT_COMMON_ENTRY_BYTES, (off_t)at);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the journal"};
+        return RC_IO;
+    }
+    if (n < JOURNAL_ENTRY_OVERHEAD)
+        return RC_BAD;
+    entry.n = JOURNAL_ENTRY_OVERHEAD + (size_t)get_u32(bytes);
+    if (entry.n > (size_t)n || !is_whole(entry) ||
+        !is_common((unsigned char)bytes[8], payload_of(entry)))
+        return RC_BAD;
+    *out = strv_skip(payload_of(entry), 1);
+    return RC_OK;
 }

@@ -31,6 +31,7 @@ struct segment {
     int64_t last_us;      /* time of its last entry */
     int64_t bad_since_us; /* the entry at position does not check since; 0: it does */
     bool is_present;      /* seen by the last look at the folder */
+    struct segment_commons *commons; /* what its records share, as far as they have named it */
 };
 
 /* Opens a segment of the folder; NULL with fail. Never creates. */
@@ -44,8 +45,9 @@ uint64_t segment_size(const struct segment *s);
 bool segment_name_is_valid(const char *name);
 
 struct segment_entry {
-    enum journal_kind kind;
+    enum journal_kind kind; /* of a newer version: another number */
     struct strv payload;
+    uint64_t at; /* where it starts */
 };
 
 /* Bytes read ahead, of one segment at a time. */
@@ -61,12 +63,23 @@ void segment_window_release(struct segment_window *w);
 void segment_window_drop(struct segment_window *w);
 
 /*
- * The entry at position, which moves behind it.  RC_EOF: nothing whole is there;
- * RC_BAD: what is there does not check.  The payload lives until the next call.
+ * The entry at position, which moves behind it; what records share is passed over.  RC_EOF:
+ * nothing whole is there; RC_BAD: what is there does not check.  The payload lives until the
+ * next call.
  */
 enum rc segment_next(struct segment *s, struct segment_window *w, struct segment_entry *out,
                      struct fail *fail) RC_MUST;
 /* After RC_BAD: passes over one entry, if the one behind it checks. Its bytes, or 0. */
 uint64_t segment_pass(struct segment *s, struct segment_window *w);
+
+enum { SEGMENT_COMMON_ENTRY_BYTES = JOURNAL_ENTRY_OVERHEAD + 1 + JOURNAL_COMMON_MAX_BYTES };
+/*
+ * What records share, as the entry that starts at this place says it; out is a view of bytes,
+ * which are SEGMENT_COMMON_ENTRY_BYTES.  RC_BAD: no such entry is there; RC_IO with fail.
+ */
+enum rc segment_read_common(const struct segment *s, uint64_t at, char *bytes, struct strv *out,
+                            struct fail *fail) RC_MUST;
+/* Legal on NULL. */
+void segment_commons_free(struct segment_commons *c);
 
 #endif

@@ -121,38 +121,49 @@ bool wire_money_is_sane(struct money m)
     return m.atto <= MONEY_SANE_ATTO && m.atto >= -MONEY_SANE_ATTO;
 }
 
-/* What is worth writing at once: more than three bytes, and no more than a word. */
-static bool is_a_word(uint64_t v)
+/* Seven bits in each byte of what a word holds, moved apart in three steps. */
+static inline uint64_t spread(uint64_t v)
 {
-    return v >> 21 != 0 && v >> 56 == 0;
-}
-
-/* All groups of seven bits, moved apart in three steps; those behind the last are zero. */
-static size_t make_at_once(char *p, uint64_t v)
-{
-    size_t n = (size_t)(64 - __builtin_clzll(v) + 6) / 7;
     uint64_t w = (v & UINT64_C(0x000000000fffffff)) | (v & UINT64_C(0x00fffffff0000000)) << 4;
 
     w = (w & UINT64_C(0x00003fff00003fff)) | (w & UINT64_C(0x0fffc0000fffc000)) << 2;
-    w = (w & UINT64_C(0x007f007f007f007f)) | (w & UINT64_C(0x3f803f803f803f80)) << 1;
-    w |= UINT64_C(0x8080808080808080) & ((UINT64_C(1) << 8 * (n - 1)) - 1);
-    w = htole64(w);
-    memcpy(p, &w, sizeof(w));
-    return n;
+    return (w & UINT64_C(0x007f007f007f007f)) | (w & UINT64_C(0x3f803f803f803f80)) << 1;
 }
 
+static inline void put_word(char *p, uint64_t w)
+{
+    w = htole64(w);
+    memcpy(p, &w, sizeof(w));
+}
+
+/* Short ones byte by byte, others eight at a time; what is behind the last byte is zero. */
 size_t wire_make_u64(char *p, uint64_t v)
 {
-    size_t n = 0;
+    const uint64_t more = UINT64_C(0x8080808080808080);
+    size_t n;
 
-    if (is_a_word(v))
-        return make_at_once(p, v);
-    while (v >= 0x80) {
-        p[n++] = (char)(unsigned char)(v | 0x80);
-        v >>= 7;
+    if (v < 1u << 14) {
+        p[0] = (char)(unsigned char)v;
+        if (v < 0x80)
+            return 1;
+        p[0] = (char)(unsigned char)(v | 0x80);
+        p[1] = (char)(unsigned char)(v >> 7);
+        return 2;
     }
-    p[n++] = (char)(unsigned char)v;
-    return n;
+    if (v >> 56 == 0) {
+        n = (size_t)(64 - __builtin_clzll(v) + 6) / 7;
+        put_word(p, spread(v) | (more & ((UINT64_C(1) << 8 * (n - 1)) - 1)));
+        return n;
+    }
+    put_word(p, spread(v) | more);
+    v >>= 56;
+    if (v < 0x80) {
+        p[8] = (char)(unsigned char)v;
+        return 9;
+    }
+    p[8] = (char)(unsigned char)(v | 0x80);
+    p[9] = 1;
+    return 10;
 }
 
 size_t wire_make_money(char *p, struct money m)

@@ -25,7 +25,7 @@
 #include "base/held.h"
 #include "base/log.h"
 #include "base/xalloc.h"
-#include "metering/ledger/segment.h"
+#include "metering/ledger/segment_record.h"
 #include "proxy/addresses.h"
 #include "proxy/auth.h"
 #include "proxy/collected.h"
@@ -358,11 +358,13 @@ static void read_segment(int dir_fd, const char *name)
     ASSERT(s != NULL);
     segment_window_init(&window);
     while ((rc = segment_next(s, &window, &entry, &fail)) == RC_OK) {
+        struct stored_record stored;
         struct record r;
 
         if (entry.kind != JOURNAL_BEGIN && entry.kind != JOURNAL_END)
             continue;
-        ASSERT(record_decode(entry.payload, &r) == RC_OK);
+        ASSERT(segment_record(s, &entry, &stored, &fail) == RC_OK);
+        ASSERT(record_decode_stored(&stored, &r) == RC_OK);
         if (entry.kind == JOURNAL_BEGIN)
             recorded(&r.id, true)->begins++;
         else

@@ -4,6 +4,7 @@
  *
  * A record that decodes must encode, and then decode to the same bytes again.
  */
+#include <endian.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +14,10 @@
 
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/crc32c.h"
 #include "metering/ledger/journal.h"
 #include "metering/ledger/record_common.h"
-#include "metering/ledger/segment.h"
+#include "metering/ledger/segment_record.h"
 #include "metering/ledger/sums.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -43,6 +45,26 @@ static void try_parts(struct strv bytes)
     buf_release(&joined);
 }
 
+/* Encoded in parts it is the record, to the byte. */
+static void try_encoded_parts(const struct record *r, struct strv whole)
+{
+    struct buf common, own, joined;
+    struct stored_record s;
+
+    buf_init(&common, OUT_BYTES);
+    buf_init(&own, OUT_BYTES);
+    buf_init(&joined, OUT_BYTES);
+    ASSERT(record_encode_common(r, &common) == RC_OK);
+    ASSERT(record_encode_own(r, &own) == RC_OK);
+    s = (struct stored_record){strv_make((const char *)r->id.b, UUID_BYTES), buf_view(&common),
+                               buf_view(&own)};
+    ASSERT(record_join(&s, &joined) == RC_OK);
+    ASSERT(strv_eq(buf_view(&joined), whole));
+    buf_release(&common);
+    buf_release(&own);
+    buf_release(&joined);
+}
+
 static void try_record(struct strv bytes)
 {
     struct record a, b;
@@ -58,6 +80,7 @@ static void try_record(struct strv bytes)
     ASSERT(record_encode(&b, &second) == RC_OK);
     ASSERT(strv_eq(buf_view(&first), buf_view(&second)));
     try_parts(bytes);
+    try_encoded_parts(&a, buf_view(&first));
     ASSERT(record_json(&a, &text) == RC_OK);
     ASSERT(record_csv(&a, &text) == RC_OK);
     buf_release(&first);
@@ -101,6 +124,28 @@ static void try_rollup(struct strv bytes)
     buf_release(&out);
 }
 
+/* Whole, or in parts of which the file says one: what decodes is joined to what decodes. */
+static void try_entry(struct segment *s, const struct segment_entry *entry)
+{
+    struct stored_record stored, own;
+    struct record r;
+    struct buf joined;
+    struct fail fail;
+    enum rc rc = segment_record(s, entry, &stored, &fail);
+
+    ASSERT(rc == RC_OK || rc == RC_BAD);
+    if (segment_record_own(entry, &own) == RC_OK)
+        (void)record_decode_id_own(&own, &r);
+    else
+        ASSERT(rc == RC_BAD);
+    if (rc != RC_OK || record_decode_stored(&stored, &r) != RC_OK)
+        return;
+    buf_init(&joined, OUT_BYTES);
+    ASSERT(record_join(&stored, &joined) == RC_OK);
+    try_record(buf_view(&joined));
+    buf_release(&joined);
+}
+
 /* The input as a segment whose writer is gone: reading ends, and moves only forwards. */
 static void try_segment(const uint8_t *data, size_t size)
 {
@@ -124,11 +169,40 @@ static void try_segment(const uint8_t *data, size_t size)
             ASSERT(s.position > before && s.position <= size);
             before = s.position;
             if (rc == RC_OK)
-                try_record(entry.payload);
+                try_entry(&s, &entry);
         }
         segment_window_release(&window);
     }
+    segment_commons_free(s.commons);
     close(s.fd);
+}
+
+/* The input as entries that check: kind, length in two bytes, payload. */
+static void try_entries(const uint8_t *data, size_t size)
+{
+    static const char header[JOURNAL_HEADER_BYTES] = "TGJ1\1";
+    struct buf segment;
+
+    buf_init(&segment, OUT_BYTES);
+    ASSERT(buf_append(&segment, header, sizeof(header)) == RC_OK);
+    while (size >= 3) {
+        size_t n = data[1] | (size_t)data[2] << 8, at = buf_len(&segment);
+        char head[JOURNAL_ENTRY_OVERHEAD] = {0};
+        uint32_t crc;
+
+        n = n < size - 3 ? n : size - 3;
+        head[0] = (char)n;
+        head[1] = (char)(n >> 8);
+        head[8] = (char)data[0];
+        ASSERT(buf_append(&segment, head, sizeof(head)) == RC_OK);
+        ASSERT(buf_append(&segment, (const char *)data + 3, n) == RC_OK);
+        crc = htole32(crc32c(0, segment.data + segment.head + at + 8, n + 1));
+        memcpy(segment.data + segment.head + at + 4, &crc, sizeof(crc));
+        data += 3 + n;
+        size -= 3 + n;
+    }
+    try_segment((const uint8_t *)buf_view(&segment).p, buf_len(&segment));
+    buf_release(&segment);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -149,7 +223,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         try_rollup(bytes);
         break;
     case 3:
-        try_segment(data + 1, size - 1);
+        if (data[0] & 4)
+            try_entries(data + 1, size - 1);
+        else
+            try_segment(data + 1, size - 1);
         break;
     }
     return 0;

@@ -18,6 +18,7 @@ from kit.procs import run_cli, wait_for
 
 KEEP, OLD, NEW = 5, 10, 10          # days kept; calls that are older, and that are not
 HEADER, OVERHEAD, END = 16, 9, 2    # of a journal file, of an entry; the kind of a finished record
+PARTS = 0x7F                        # the first byte of a record that names what it shares
 EVER = {"name": "ever", "unit": "requests", "limit": 100000, "window": "total", "per": ["team"]}
 POLYNOMIAL = 0x82F63B78
 TABLE = []
@@ -36,14 +37,19 @@ def crc32c(data):
 
 
 def earlier(payload, micros):
-    """The record with its start, its second field, moved back; its length stays."""
-    assert payload[:2] == b"\x01\x10" and payload[18] == 2
-    size = payload[19]
-    number = sum((b & 0x7F) << 7 * i for i, b in enumerate(payload[20:20 + size]))
+    """The record, whole or in parts, with its start moved back; its length stays."""
+    at = 18    # tag, length and 16 bytes of the id
+    if payload[0] == PARTS:    # how far before it stands what it shares, and the id
+        at = 1 + 16 + next(i for i, b in enumerate(payload[1:], 1) if b < 0x80)
+    else:
+        assert payload[:2] == b"\x01\x10"
+    assert payload[at] == 2
+    size, at = payload[at + 1], at + 2
+    number = sum((b & 0x7F) << 7 * i for i, b in enumerate(payload[at:at + size]))
     assert number % 2 == 0
     number -= 2 * micros
     moved = bytes((number >> 7 * i & 0x7F) | (0x80 if i < size - 1 else 0) for i in range(size))
-    return payload[:20] + moved + payload[20 + size:]
+    return payload[:at] + moved + payload[at + size:]
 
 
 def age(path, days, which):

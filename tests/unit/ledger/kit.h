@@ -130,14 +130,19 @@ static inline void kit_record(uint64_t *seed, int64_t from_us, int64_t span_us,
     r->node = KIT_WORD(seed, "node-1");
 }
 
+static inline void kit_random_id(uint64_t *seed, struct record *r)
+{
+    for (int i = 0; i < UUID_BYTES; i++)
+        r->id.b[i] = (unsigned char)kit_random(seed);
+}
+
 /* One of sixty-four kinds of record, as traffic has them, with an id and a time of its own. */
 static inline void kit_traffic(uint64_t *seed, struct record *r)
 {
     uint64_t kind = 1 + kit_below(seed, 64), start = kit_below(seed, (uint64_t)US_PER_DAY);
 
     kit_record(&kind, KIT_START_US, 1, r);
-    for (int i = 0; i < UUID_BYTES; i++)
-        r->id.b[i] = (unsigned char)kit_random(seed);
+    kit_random_id(seed, r);
     r->start_us += (int64_t)start;
     r->end_us += (int64_t)start;
 }
@@ -268,6 +273,22 @@ static inline bool kit_count_line(uint64_t seq, const struct record *record, voi
     (void)seq;
     (void)record;
     ++*(uint64_t *)arg;
+    return true;
+}
+
+/* What of it does not look into the row. */
+static inline bool kit_take_line(uint64_t seq, const struct record *record, void *arg)
+{
+    struct record *out = arg;
+
+    (void)seq;
+    out->start_us = record->start_us;
+    out->end_us = record->end_us;
+    out->status = record->status;
+    out->outcome = record->outcome;
+    out->usage_source = record->usage_source;
+    out->usage = record->usage;
+    out->cost = record->cost;
     return true;
 }
 

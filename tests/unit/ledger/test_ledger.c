@@ -21,6 +21,8 @@ static void put(struct journal *j, uint64_t *seed, unsigned n)
         struct record r;
 
         kit_traffic(seed, &r);
+        if (r.outcome == OUTCOME_INTERRUPTED) /* as recovery writes them, and no END says */
+            r.outcome = OUTCOME_OK;
         assert_int_equal(journal_begin(j, &r), RC_OK);
         assert_int_equal(journal_end(j, &r), RC_OK);
     }
@@ -315,19 +317,6 @@ static void damage_in_the_middle_costs_one_entry(void **state)
     kit_dir_remove(&d);
 }
 
-static bool take_record(uint64_t seq, const struct record *record, void *arg)
-{
-    struct record *out = arg;
-
-    (void)seq;
-    out->outcome = record->outcome;
-    out->usage_source = record->usage_source;
-    out->usage = record->usage;
-    out->cost = record->cost;
-    out->end_us = record->end_us;
-    return true;
-}
-
 static void what_was_begun_is_interrupted(void **state)
 {
     struct recovered found = {0};
@@ -365,7 +354,7 @@ static void what_was_begun_is_interrupted(void **state)
     assert_memory_equal(found.id[0].b, r.id.b, UUID_BYTES);
     assert_int_equal(kit_lines(&d), 2);
     reader = kit_read(&d);
-    assert_int_equal(ledger_read_line(reader, &r.id, take_record, &got, &fail), RC_OK);
+    assert_int_equal(ledger_read_line(reader, &r.id, kit_take_line, &got, &fail), RC_OK);
     assert_int_equal(got.outcome, OUTCOME_INTERRUPTED);
     assert_int_equal(got.usage_source, USAGE_ESTIMATED);
     assert_int_equal(got.usage.n[USAGE_OUTPUT], 777);
