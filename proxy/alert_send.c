@@ -2,32 +2,24 @@
 
 #include <arpa/inet.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <curl/curl.h>
-
 #include "base/clock.h"
 #include "base/datetime.h"
 #include "base/digest.h"
 #include "base/xalloc.h"
+#include "proxy/libcurl.h"
 
 enum { BODY_MAX_BYTES = 64 << 10, POLL_MS = 500, HEADERS_MAX = 8 };
-
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void init_curl(void)
-{
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
 
 /* One delivery under way. */
 struct sending {
     struct alert_delivery *d;
+    const struct libcurl *curl;
     CURL *easy;
     struct curl_slist *headers, *to;
     struct buf body;
@@ -133,7 +125,7 @@ static void add_header(struct sending *s, const char *name, const char *value)
     char line[512];
 
     (void)snprintf(line, sizeof(line), "%s:%s%s", name, value[0] ? " " : "", value);
-    s->headers = curl_slist_append(s->headers, line);
+    s->headers = s->curl->slist_append(s->headers, line);
 }
 
 static void prepare_http(struct sending *s)
@@ -149,10 +141,10 @@ static void prepare_http(struct sending *s)
         add_header(s, "X-Tollgate-Signature", signature);
         add_header(s, "Idempotency-Key", s->d->alert->id);
     }
-    curl_easy_setopt(s->easy, CURLOPT_HTTPHEADER, s->headers);
-    curl_easy_setopt(s->easy, CURLOPT_POSTFIELDS, buf_view(&s->body).p);
-    curl_easy_setopt(s->easy, CURLOPT_POSTFIELDSIZE, (long)buf_len(&s->body));
-    curl_easy_setopt(s->easy, CURLOPT_PROTOCOLS_STR, "https,http");
+    s->curl->easy_setopt(s->easy, CURLOPT_HTTPHEADER, s->headers);
+    s->curl->easy_setopt(s->easy, CURLOPT_POSTFIELDS, buf_view(&s->body).p);
+    s->curl->easy_setopt(s->easy, CURLOPT_POSTFIELDSIZE, (long)buf_len(&s->body));
+    s->curl->easy_setopt(s->easy, CURLOPT_PROTOCOLS_STR, "https,http");
 }
 
 static void prepare_mail(struct sending *s)
@@ -160,19 +152,19 @@ static void prepare_mail(struct sending *s)
     const struct alert_channel *channel = s->d->channel;
 
     for (size_t i = 0; i < channel->n_to; i++)
-        s->to = curl_slist_append(s->to, channel->to[i].p); /* terminated: the arena's */
-    curl_easy_setopt(s->easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
-    curl_easy_setopt(s->easy, CURLOPT_MAIL_FROM, channel->from);
-    curl_easy_setopt(s->easy, CURLOPT_MAIL_RCPT, s->to);
-    curl_easy_setopt(s->easy, CURLOPT_USE_SSL,
+        s->to = s->curl->slist_append(s->to, channel->to[i].p); /* terminated: the arena's */
+    s->curl->easy_setopt(s->easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+    s->curl->easy_setopt(s->easy, CURLOPT_MAIL_FROM, channel->from);
+    s->curl->easy_setopt(s->easy, CURLOPT_MAIL_RCPT, s->to);
+    s->curl->easy_setopt(s->easy, CURLOPT_USE_SSL,
                      channel->require_tls ? (long)CURLUSESSL_ALL : (long)CURLUSESSL_TRY);
     if (channel->user)
-        curl_easy_setopt(s->easy, CURLOPT_USERNAME, channel->user);
+        s->curl->easy_setopt(s->easy, CURLOPT_USERNAME, channel->user);
     if (channel->password)
-        curl_easy_setopt(s->easy, CURLOPT_PASSWORD, channel->password);
-    curl_easy_setopt(s->easy, CURLOPT_UPLOAD, 1L);
-    curl_easy_setopt(s->easy, CURLOPT_READFUNCTION, give_body);
-    curl_easy_setopt(s->easy, CURLOPT_READDATA, s);
+        s->curl->easy_setopt(s->easy, CURLOPT_PASSWORD, channel->password);
+    s->curl->easy_setopt(s->easy, CURLOPT_UPLOAD, 1L);
+    s->curl->easy_setopt(s->easy, CURLOPT_READFUNCTION, give_body);
+    s->curl->easy_setopt(s->easy, CURLOPT_READDATA, s);
 }
 
 static bool prepare(struct sending *s)
@@ -180,20 +172,20 @@ static bool prepare(struct sending *s)
     const struct alert_channel *channel = s->d->channel;
 
     buf_init(&s->body, BODY_MAX_BYTES);
-    s->easy = curl_easy_init();
+    s->easy = s->curl->easy_init();
     if (!s->easy || !channel->url || alert_body(s->d->alert, channel, &s->body) != RC_OK)
         return false;
-    curl_easy_setopt(s->easy, CURLOPT_PRIVATE, s);
-    curl_easy_setopt(s->easy, CURLOPT_URL, channel->url);
-    curl_easy_setopt(s->easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(s->easy, CURLOPT_TIMEOUT_MS, (long)ALERT_SEND_MS);
-    curl_easy_setopt(s->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)ALERT_CONNECT_MS);
-    curl_easy_setopt(s->easy, CURLOPT_WRITEFUNCTION, take_answer);
-    curl_easy_setopt(s->easy, CURLOPT_WRITEDATA, s);
-    curl_easy_setopt(s->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(s->easy, CURLOPT_OPENSOCKETDATA, s);
+    s->curl->easy_setopt(s->easy, CURLOPT_PRIVATE, s);
+    s->curl->easy_setopt(s->easy, CURLOPT_URL, channel->url);
+    s->curl->easy_setopt(s->easy, CURLOPT_NOSIGNAL, 1L);
+    s->curl->easy_setopt(s->easy, CURLOPT_TIMEOUT_MS, (long)ALERT_SEND_MS);
+    s->curl->easy_setopt(s->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)ALERT_CONNECT_MS);
+    s->curl->easy_setopt(s->easy, CURLOPT_WRITEFUNCTION, take_answer);
+    s->curl->easy_setopt(s->easy, CURLOPT_WRITEDATA, s);
+    s->curl->easy_setopt(s->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    s->curl->easy_setopt(s->easy, CURLOPT_OPENSOCKETDATA, s);
     if (channel->ca_file)
-        curl_easy_setopt(s->easy, CURLOPT_CAINFO, channel->ca_file);
+        s->curl->easy_setopt(s->easy, CURLOPT_CAINFO, channel->ca_file);
     if (channel->kind == ALERT_EMAIL)
         prepare_mail(s);
     else
@@ -216,7 +208,7 @@ static void judge_status(struct sending *s, long status)
         d->verdict = ALERT_SENT;
     } else if (status == 408 || status == 429 || status >= 500) {
         d->verdict = ALERT_RETRY;
-        if (curl_easy_getinfo(s->easy, CURLINFO_RETRY_AFTER, &after) == CURLE_OK && after > 0)
+        if (s->curl->easy_getinfo(s->easy, CURLINFO_RETRY_AFTER, &after) == CURLE_OK && after > 0)
             d->retry_after_s =
                 after < ALERT_RETRY_AFTER_MAX_S ? (int)after : ALERT_RETRY_AFTER_MAX_S;
     } else {
@@ -230,69 +222,82 @@ static void judge(struct sending *s, CURLcode code)
 {
     long status = 0;
 
-    (void)curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status);
+    (void)s->curl->easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status);
     if (code == CURLE_OK || (s->d->channel->kind == ALERT_EMAIL && status >= 400)) {
         judge_status(s, status);
         return;
     }
     s->d->verdict = ALERT_RETRY;
-    (void)snprintf(s->d->why, sizeof(s->d->why), "%s", curl_easy_strerror(code));
+    (void)snprintf(s->d->why, sizeof(s->d->why), "%s", s->curl->easy_strerror(code));
 }
 
 static void release(struct sending *s)
 {
     if (s->easy)
-        curl_easy_cleanup(s->easy);
-    curl_slist_free_all(s->headers);
-    curl_slist_free_all(s->to);
+        s->curl->easy_cleanup(s->easy);
+    s->curl->slist_free_all(s->headers);
+    s->curl->slist_free_all(s->to);
     buf_release(&s->body);
 }
 
-static void wait_for_all(CURLM *multi)
+static void wait_for_all(const struct libcurl *curl, CURLM *multi)
 {
     int64_t until = clock_mono_us() + (ALERT_SEND_MS + 1000) * INT64_C(1000);
     int running = 1, left;
     CURLMsg *message;
 
     while (running > 0 && clock_mono_us() < until) {
-        if (curl_multi_perform(multi, &running) != CURLM_OK)
+        if (curl->multi_perform(multi, &running) != CURLM_OK)
             break;
-        while ((message = curl_multi_info_read(multi, &left))) {
+        while ((message = curl->multi_info_read(multi, &left))) {
             char *of = NULL;
             if (message->msg != CURLMSG_DONE)
                 continue;
-            (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &of);
+            (void)curl->easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &of);
             judge((struct sending *)(void *)of, message->data.result);
         }
         if (running > 0)
-            (void)curl_multi_poll(multi, NULL, 0, POLL_MS, NULL);
+            (void)curl->multi_poll(multi, NULL, 0, POLL_MS, NULL);
     }
+}
+
+static void send_all(const struct libcurl *curl, struct alert_delivery *deliveries, size_t n)
+{
+    struct sending *all = xcalloc(n, sizeof(*all));
+    CURLM *multi = curl->multi_init();
+
+    for (size_t i = 0; i < n; i++) {
+        struct sending *s = &all[i];
+
+        s->d = &deliveries[i];
+        s->curl = curl;
+        if (prepare(s) && multi)
+            (void)curl->multi_add_handle(multi, s->easy);
+    }
+    if (multi)
+        wait_for_all(curl, multi);
+    for (size_t i = 0; i < n; i++) {
+        if (multi && all[i].easy)
+            (void)curl->multi_remove_handle(multi, all[i].easy);
+        release(&all[i]);
+    }
+    if (multi)
+        (void)curl->multi_cleanup(multi);
+    free(all);
 }
 
 void alert_send(struct alert_delivery *deliveries, size_t n)
 {
-    struct sending *all = xcalloc(n, sizeof(*all));
-    CURLM *multi;
+    const struct libcurl *curl = libcurl();
 
-    pthread_once(&once, init_curl);
-    multi = curl_multi_init();
     for (size_t i = 0; i < n; i++) {
-        struct sending *s = &all[i];
-        s->d = &deliveries[i];
-        s->d->verdict = ALERT_RETRY;
-        s->d->retry_after_s = 0;
-        (void)snprintf(s->d->why, sizeof(s->d->why), "no answer in time");
-        if (prepare(s) && multi)
-            (void)curl_multi_add_handle(multi, s->easy);
+        struct alert_delivery *d = &deliveries[i];
+
+        d->verdict = ALERT_RETRY;
+        d->retry_after_s = 0;
+        (void)snprintf(d->why, sizeof(d->why), "%s",
+                       curl ? "no answer in time" : "libcurl cannot be loaded");
     }
-    if (multi)
-        wait_for_all(multi);
-    for (size_t i = 0; i < n; i++) {
-        if (multi && all[i].easy)
-            (void)curl_multi_remove_handle(multi, all[i].easy);
-        release(&all[i]);
-    }
-    if (multi)
-        (void)curl_multi_cleanup(multi);
-    free(all);
+    if (curl)
+        send_all(curl, deliveries, n);
 }

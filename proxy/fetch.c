@@ -1,18 +1,9 @@
 #include "proxy/fetch.h"
 
-#include <pthread.h>
 #include <stdio.h>
 
-#include <curl/curl.h>
-
 #include "base/check.h"
-
-static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
-
-static void start_curl(void)
-{
-    ASSERT(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
-}
+#include "proxy/libcurl.h"
 
 static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
 {
@@ -53,35 +44,40 @@ enum rc fetch_post(const struct fetch *f, int *status, struct buf *out,
                    char why[FETCH_WHY_BYTES])
 {
     char error[CURL_ERROR_SIZE] = "";
+    const struct libcurl *lib = libcurl();
     CURL *curl;
     CURLcode code;
     long answered = 0;
 
-    ASSERT(pthread_once(&curl_once, start_curl) == 0);
-    curl = curl_easy_init();
+    if (!lib) {
+        *status = 0;
+        snprintf(why, FETCH_WHY_BYTES, "libcurl cannot be loaded");
+        return RC_IO;
+    }
+    curl = lib->easy_init();
     ASSERT(curl != NULL);
-    curl_easy_setopt(curl, CURLOPT_URL, f->url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
-    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)FETCH_TIMEOUT_MS);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
-    curl_easy_setopt(curl, CURLOPT_POST, 1L);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)f->form.n);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, f->form.p);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
-    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)(uintptr_t)f->stop);
+    lib->easy_setopt(curl, CURLOPT_URL, f->url);
+    lib->easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
+    lib->easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    lib->easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    lib->easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)FETCH_TIMEOUT_MS);
+    lib->easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
+    lib->easy_setopt(curl, CURLOPT_POST, 1L);
+    lib->easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)f->form.n);
+    lib->easy_setopt(curl, CURLOPT_POSTFIELDS, f->form.p);
+    lib->easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    lib->easy_setopt(curl, CURLOPT_WRITEDATA, out);
+    lib->easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    lib->easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    lib->easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)(uintptr_t)f->stop);
     if (f->ca_file)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, f->ca_file);
-    code = curl_easy_perform(curl);
+        lib->easy_setopt(curl, CURLOPT_CAINFO, f->ca_file);
+    code = lib->easy_perform(curl);
     if (code == CURLE_OK)
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answered);
+        lib->easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answered);
     else
-        snprintf(why, FETCH_WHY_BYTES, "%s", error[0] ? error : curl_easy_strerror(code));
-    curl_easy_cleanup(curl);
+        snprintf(why, FETCH_WHY_BYTES, "%s", error[0] ? error : lib->easy_strerror(code));
+    lib->easy_cleanup(curl);
     *status = (int)answered;
     return rc_of(code);
 }

@@ -181,6 +181,15 @@ def test_workers_go_before_what_can_wait(gateway):
         assert turn == 100000 < found["ingest"][2]
 
 
+def test_nothing_is_loaded_that_is_not_wanted(gateway):
+    """libcurl brings megabytes; it comes with the first alert or token (test_93, test_34)."""
+    with open(f"/proc/{gateway.process.pid}/maps", encoding="utf-8") as file:
+        libraries = {line.split()[-1].rsplit("/", 1)[-1].split(".so")[0]
+                     for line in file if ".so" in line}
+    assert {"libssl", "libsqlite3"} <= libraries
+    assert not libraries & {"libcurl", "libgnutls", "libldap-2", "libkrb5"}
+
+
 def test_faulty_reload_is_refused_whole(gateway):
     good = json.dumps(gateway.config)
     gateway.config["keys"].append({"name": "other", "secret": "tg_other_key_00112233445566"})
