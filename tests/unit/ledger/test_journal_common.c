@@ -472,14 +472,27 @@ static void writes_that_are_cut_short(void **state)
     kit_dir_remove(&d);
 }
 
+/* A place within what the first entry that others name says. */
+static size_t in_first_common(const struct file *file)
+{
+    size_t at = JOURNAL_HEADER_BYTES;
+    enum journal_kind kind;
+    struct strv payload;
+
+    while (next_entry(file, &at, &kind, &payload)) {
+        if (payload.p[0] == JOURNAL_FORM_COMMON)
+            return (size_t)(payload.p - file->bytes) + 5;
+    }
+    fail_msg("nothing is shared");
+    return 0;
+}
+
 /* What was said damaged: those that name it are kept in their file, none is made another. */
 static void damage_is_told_and_kept(void **state)
 {
     struct written *w = xcalloc(1, sizeof(*w));
-    size_t at = JOURNAL_HEADER_BYTES, hit = 0;
+    size_t hit;
     struct ledger_stats stats;
-    enum journal_kind kind;
-    struct strv payload;
     uint64_t seed = 88;
     char path[512], kept[600];
     struct kit_dir d;
@@ -496,11 +509,7 @@ static void damage_is_told_and_kept(void **state)
     kit_segments(&d, path, sizeof(path));
     journal_close(j);
     file = read_file(path);
-    while (hit == 0 && next_entry(&file, &at, &kind, &payload)) {
-        if (payload.p[0] == JOURNAL_FORM_COMMON)
-            hit = (size_t)(payload.p - file.bytes) + 5;
-    }
-    assert_true(hit > 0);
+    hit = in_first_common(&file);
     file.bytes[hit] ^= 1;
     write_file(path, file.bytes, file.n);
     assert_int_equal(read_back(&d, path, w, 0, &bad), w->n);
@@ -644,10 +653,8 @@ static void recovery_knows_what_a_begin_shares(void **state)
 static void a_begin_that_cannot_be_recovered_is_told(void **state)
 {
     struct written *w = xcalloc(1, sizeof(*w));
-    size_t at = JOURNAL_HEADER_BYTES, hit = 0;
+    size_t hit;
     struct ledger_stats stats;
-    enum journal_kind kind;
-    struct strv payload;
     char path[512], kept[600];
     uint64_t seed = 91;
     struct kit_dir d;
@@ -673,11 +680,7 @@ static void a_begin_that_cannot_be_recovered_is_told(void **state)
     kit_segments(&d, path, sizeof(path));
     journal_close(j);
     file = read_file(path);
-    while (hit == 0 && next_entry(&file, &at, &kind, &payload)) {
-        if (payload.p[0] == JOURNAL_FORM_COMMON)
-            hit = (size_t)(payload.p - file.bytes) + 5;
-    }
-    assert_true(hit > 0);
+    hit = in_first_common(&file);
     file.bytes[hit] ^= 1;
     write_file(path, file.bytes, file.n);
     l = kit_start(&d, NULL, NULL);
