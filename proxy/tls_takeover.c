@@ -159,6 +159,18 @@ bool tls_takeover_has_begun(const struct tls_takeover *t)
     return t->begun;
 }
 
+/*
+ * The client asked for records of at most 512 to 4,096 bytes (RFC 6066, 4) and would refuse a
+ * larger one; OpenSSL keeps to it.
+ */
+static bool has_small_records(const SSL *ssl)
+{
+    const SSL_SESSION *session = SSL_get_session(ssl);
+
+    return session &&
+           SSL_SESSION_get_max_fragment_length(session) != TLSEXT_max_fragment_length_DISABLED;
+}
+
 enum takeover tls_takeover_try(struct tls_takeover *t, SSL *ssl, struct tls_stream **stream)
 {
     const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
@@ -167,7 +179,7 @@ enum takeover tls_takeover_try(struct tls_takeover *t, SSL *ssl, struct tls_stre
     struct tls_secret in = {is_client ? t->server : t->client, t->in.records};
     struct tls_secret out = {is_client ? t->client : t->server, t->out.records};
 
-    if (SSL_version(ssl) == TLS1_3_VERSION && suite && !t->turned &&
+    if (SSL_version(ssl) == TLS1_3_VERSION && suite && !t->turned && !has_small_records(ssl) &&
         t->client_n == suite->secret_bytes && t->server_n == suite->secret_bytes) {
         if (SSL_has_pending(ssl) || !is_between(&t->in) || !is_between(&t->out))
             return TAKEOVER_LATER;

@@ -4,8 +4,8 @@
  * A tls_takeover watches a connection's handshake: OpenSSL tells it the traffic secrets, the
  * socket's reader and writer tell it the bytes, of which it counts the records.  Once the first
  * data has been read, so that whatever tickets come with it have been OpenSSL's, the stream goes on
- * without (tls_stream.h).  Where that is not possible (TLS 1.2, keys turned meanwhile) OpenSSL keeps
- * the connection; nothing else depends on which.
+ * without (tls_stream.h).  Where that is not possible (TLS 1.2, keys turned meanwhile, a client that
+ * asked for small records) OpenSSL keeps the connection; nothing else depends on which.
  */
 #ifndef PROXY_TLS_TAKEOVER_H
 #define PROXY_TLS_TAKEOVER_H

@@ -157,6 +157,19 @@ def test_no_renegotiation_and_nothing_old(gateway, certs):
     assert calls.send(gateway, CALL).status == 200
 
 
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_client_with_little_memory_gets_small_records(gateway, certs, version):
+    """RFC 6066, 4: who asked for 512 bytes a record refuses a larger one."""
+    request = client.request_bytes("POST", CALL.full_path(), CALL.headers(
+        sim={"pad_bytes": 100_000}) + [("Connection", "close")], CALL.data())
+    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.port}",
+                           "-CAfile", certs.ca, version, "-maxfraglen", "512", "-quiet"],
+                          input=request, capture_output=True, timeout=30)
+    head, _, body = done.stdout.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200"), done.stderr
+    assert len(json.loads(body)["choices"][0]["message"]["content"]) > 100_000, done.stderr
+
+
 # ---- client certificates --------------------------------------------------------------------
 
 
