@@ -364,6 +364,17 @@ enum rc ingest_commit(struct ingest *in, int64_t as_of_us, struct fail *fail)
     return RC_OK;
 }
 
+enum rc ingest_end(struct ingest *in, enum rc rc, struct fail *fail)
+{
+    if (rc == RC_OK)
+        rc = db_run(in->sql[SQL_COMMIT], fail, "commit to the ledger");
+    if (rc == RC_OK)
+        in->is_open = false;
+    else
+        ingest_rollback(in);
+    return rc;
+}
+
 bool ingest_is_careful(const struct ingest *in)
 {
     return in->is_careful;

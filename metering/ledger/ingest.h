@@ -15,7 +15,10 @@
 #include "metering/ledger/journal.h"
 #include "metering/ledger/record.h"
 
+struct cube_make;
 struct ingest;
+struct stored_record;
+struct tally_make;
 
 enum {
     LEDGER_OPEN_BUSY_MS = 10000, /* the longest wait for the lock when opening */
@@ -47,7 +50,6 @@ enum rc ingest_begin(struct ingest *in, struct fail *fail) RC_MUST;
  * is for; of what records share only what is new is read.  Views live until then.  RC_BAD as
  * record_decode.
  */
-struct stored_record;
 enum rc ingest_decode(struct ingest *in, const struct stored_record *s,
                       struct record *out) RC_MUST;
 /*
@@ -100,7 +102,6 @@ enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_
  */
 enum rc ingest_seal(struct ingest *in, bool *more, struct fail *fail) RC_MUST;
 /* A transaction of its own: stores a day that is added up (cube.h). RC_AGAIN: locked. */
-struct cube_make;
 enum rc ingest_cube(struct ingest *in, struct cube_make *m, struct fail *fail) RC_MUST;
 /* Deletes one day that an earlier version added up in another way, in a transaction; *any: there was one. */
 enum rc ingest_drop_earlier_cube(struct ingest *in, bool *any, struct fail *fail) RC_MUST;
@@ -108,7 +109,6 @@ enum rc ingest_drop_earlier_cube(struct ingest *in, bool *any, struct fail *fail
  * The same of what a block of tasks came to (tally.h).  Nothing may be ingested between the
  * view of its last step and this.
  */
-struct tally_make;
 enum rc ingest_tally(struct ingest *in, struct tally_make *m, struct fail *fail) RC_MUST;
 
 /* Outside a transaction: all that was committed reaches the disk, so that its journal may go.

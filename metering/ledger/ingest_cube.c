@@ -47,15 +47,7 @@ enum rc ingest_cube(struct ingest *in, struct cube_make *m, struct fail *fail)
 
     if (rc != RC_OK)
         return rc;
-    rc = store(in, m, fail);
-    if (rc == RC_OK)
-        rc = db_run(in->sql[SQL_COMMIT], fail, "commit to the ledger");
-    if (rc != RC_OK) {
-        ingest_rollback(in);
-        return rc;
-    }
-    in->is_open = false;
-    return RC_OK;
+    return ingest_end(in, store(in, m, fail), fail);
 }
 
 static enum rc drop_blocks(struct ingest *in, int64_t first, int64_t rows, struct fail *fail)
@@ -116,12 +108,5 @@ enum rc ingest_drop_earlier_cube(struct ingest *in, bool *any, struct fail *fail
     *any = false;
     if (rc != RC_OK)
         return rc;
-    rc = drop_next(in, INT64_MIN, any, fail);
-    if (rc == RC_OK)
-        rc = db_run(in->sql[SQL_COMMIT], fail, "commit to the ledger");
-    if (rc == RC_OK)
-        in->is_open = false;
-    else
-        ingest_rollback(in);
-    return rc;
+    return ingest_end(in, drop_next(in, INT64_MIN, any, fail), fail);
 }

@@ -164,12 +164,7 @@ enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_
         rc = ingest_drop_cubes(in, kept_from_us, CUBES_DROPPED, fail);
     if (rc == RC_OK && *n < max)
         rc = ingest_drop_tallies(in, kept_from_us, TALLIES_DROPPED, fail);
-    if (rc == RC_OK)
-        rc = db_run(in->sql[SQL_COMMIT], fail, "commit to the ledger");
-    if (rc == RC_OK)
-        in->is_open = false;
-    else
-        ingest_rollback(in);
+    rc = ingest_end(in, rc, fail);
     dict_clear(&in->tasks); /* some of them may be gone */
     in->most_seq = 0;       /* (the same) */
 out:

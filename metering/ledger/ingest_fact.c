@@ -189,14 +189,10 @@ enum rc ingest_seal(struct ingest *in, bool *more, struct fail *fail)
         in->has_facts = true;
         in->is_behind = false;
     }
+    rc = ingest_end(in, rc, fail);
     if (rc == RC_OK)
-        rc = db_run(in->sql[SQL_COMMIT], fail, "commit to the ledger");
-    if (rc != RC_OK) {
-        ingest_rollback(in);
-        return rc;
-    }
-    in->is_open = in->has_facts_begun = false;
-    return RC_OK;
+        in->has_facts_begun = false;
+    return rc;
 }
 
 enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max,

@@ -271,6 +271,12 @@ enum rc ingest_record_again(struct ingest *in, const struct record *r, int64_t s
                             struct fail *fail) RC_MUST;
 
 /*
+ * ingest.c: ends a transaction of what is done in pauses: commits where rc is RC_OK, else undoes
+ * it all.  rc, or how the commit failed.
+ */
+enum rc ingest_end(struct ingest *in, enum rc rc, struct fail *fail) RC_MUST;
+
+/*
  * ingest_cube.c: sums of days whose lines are deleted, and those that an earlier version made in
  * another way, max of them.
  */

@@ -65,16 +65,10 @@ enum rc ingest_tally(struct ingest *in, struct tally_make *m, struct fail *fail)
 
     if (rc != RC_OK)
         return rc;
-    rc = store(in, m, fail);
+    rc = ingest_end(in, store(in, m, fail), fail);
     if (rc == RC_OK)
-        rc = db_run(in->sql[SQL_COMMIT], fail, "commit to the ledger");
-    if (rc != RC_OK) {
-        ingest_rollback(in);
-        return rc;
-    }
-    in->is_open = false;
-    in->tallied_below = below > in->tallied_below ? below : in->tallied_below;
-    return RC_OK;
+        in->tallied_below = below > in->tallied_below ? below : in->tallied_below;
+    return rc;
 }
 
 enum rc ingest_tally_again(struct ingest *in, int64_t task, struct fail *fail)

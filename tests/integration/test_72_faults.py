@@ -11,26 +11,19 @@ of the one that is started after it.
 TOLLGATE_FAULTS=all walks through all of them; else a sample. TOLLGATE_FAULTS_SEED chooses it.
 """
 
-import collections
-import itertools
 import os
-import random
 import ssl
-import subprocess
 import time
 
 import pytest
 
-from kit import calls, client, faults, http2, websocket
+from kit import calls, client, fault_walk, faults, http2, websocket
 from kit.marked import Books, Load
 from kit.procs import wait_for
 from kit.settled import at_rest, settled_books
 
-ALL = os.environ.get("TOLLGATE_FAULTS") == "all"
-SEED = int(os.environ.get("TOLLGATE_FAULTS_SEED", str(time.time_ns() % 1000000)))
 SAMPLE_CALLS = 4         # of each scenario and mode
 SAMPLE_ALLOCATIONS = 12  # of each scenario
-PASSED_MAX = 5           # requests in a row that no failure reached: the walk's end
 AFTER_S = 0.05           # what follows an answer
 WAIT_S = 20              # in which a request ends, however it ends
 DAY = {"name": "day", "unit": "usd", "limit": "1000000", "window": "day"}
@@ -118,14 +111,13 @@ SCENARIOS = {"plain": (plain, 200), "stream": (stream, 200), "refused": (refused
              "http2": (over_http2, 200), "websocket": (over_websocket, 200)}
 
 
-class Walk:
-    """A gateway whose calls fail, and what came of it."""
+class Walk(fault_walk.Walk):
+    """Requests to a gateway while its worker's calls fail."""
 
     def __init__(self, gateways, provider, redis, folder, name):
-        self.name = name
+        super().__init__(name, folder, "worker")
         self.run, self.good = SCENARIOS[name]
         self.provider = provider
-        self.faults = faults.Faults(folder)
         config = gateways.config(redis, limits=[DAY], bounds=BOUNDS, workers=1)
         for upstream in config["upstreams"]:
             upstream.update(connect_timeout_ms=2000, first_byte_timeout_ms=4000,
@@ -133,8 +125,6 @@ class Walk:
         config["env"] = self.faults.env
         self.gateway = gateways(config)
         self.answered = []
-        self.problems = []
-        self.counts = collections.Counter()
         self.warm()
         self.descriptors = self.open_descriptors()
 
@@ -166,22 +156,9 @@ class Walk:
         wait_for("as many descriptors for a while", still, 20, 0.1)
         return seen[-1]
 
-    def total(self, kind, mode):
-        """How many calls of that kind the request makes, about: in the middle of three runs."""
-        seen = []
-        for _ in range(3):
-            self.faults.count(kind, mode)
-            self.note(*self.run(self.gateway))
-            time.sleep(AFTER_S)
-            seen.append(self.faults.disarm().seen)
-        return sorted(seen)[1]
-
-    def was_policy(self, fired, at):
-        """It ended by itself: because an allocation failed, and said so."""
-        other = faults.ended_for_want_of_memory(self.gateway, fired)
-        if other:
-            self.problems.append(f"{at}: {other}")
-        self.counts["ended"] += 1
+    def count_once(self):
+        self.note(*self.run(self.gateway))
+        time.sleep(AFTER_S)
 
     def one(self, kind, mode, after):
         """One request, one failure. False: there were not so many calls."""
@@ -213,50 +190,24 @@ class Walk:
                 self.next_is_served()
                 return
             except (End, AssertionError, TimeoutError):
-                if not (again and kind == faults.ALLOCATION and self.has_ended(5)):
-                    break
-                self.was_policy(fired, at)   # it was about to
+                if not (again and kind == faults.ALLOCATION and self.see_to_end(kind, fired, at, 5)):
+                    break   # else it was about to
         self.problems.append(f"{at}; the next one is not served")
 
     def judge(self, kind, fired, outcome, at):
         if outcome == "nothing":
             self.problems.append(at)
-        if self.has_ended():
-            if kind != faults.ALLOCATION:
-                self.problems.append(f"{at}; the process has ended\n{self.gateway.log()[-3000:]}")
-            self.was_policy(fired, at)
-        elif fired.is_harmless():
+        if self.see_to_end(kind, fired, at):
+            return
+        if fired.is_harmless():
             if outcome != self.good:
                 self.problems.append(f"{at}, though that may be at any time")
         elif outcome not in ("end", self.good) and outcome not in OWN:
             self.problems.append(at)
 
-    def has_ended(self, seconds=0.02):
-        try:
-            self.gateway.process.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def places(self, kind, mode, sample):
-        total = self.total(kind, mode)
-        self.counts["to walk"] += total
-        if ALL:
-            return itertools.count()
-        if total <= sample:
-            return range(total)
-        return sorted(random.Random(SEED).sample(range(total), sample))
-
-    def walk(self, kind, mode, sample):
-        passed = 0   # runs differ by some calls: one that passes is not yet the end
-        for after in self.places(kind, mode, sample):
-            passed = 0 if self.one(kind, mode, after) else passed + 1
-            if ALL and passed == PASSED_MAX:
-                break
-
-    def check(self):
+    def check(self, say):
         """At the end: books, counters, descriptors."""
-        assert not self.problems, f"{len(self.problems)}:\n" + "\n".join(self.problems)
+        super().check(say)
         if self.name == "websocket":   # their handshakes have records without a price
             at_rest(self.gateway)
             books = Books(self.gateway, self.provider).check()
@@ -276,17 +227,11 @@ def test_every_call_fails(gateways, provider, redis, tmp_path, say, name):
     walk = Walk(gateways, provider, redis, tmp_path, name)
     for mode in faults.MODES:
         walk.walk(faults.CALL, mode, SAMPLE_CALLS)
-    assert walk.counts["fired"] > 0
-    walk.check()
-    say(f"{name}: system calls of {walk.counts['to walk']} failed {walk.counts['fired']} (seed "
-        f"{SEED}): {dict(walk.counts)}")
+    walk.check(say)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_allocation_fails(gateways, provider, redis, tmp_path, say, name):
     walk = Walk(gateways, provider, redis, tmp_path, name)
     walk.walk(faults.ALLOCATION, 0, SAMPLE_ALLOCATIONS)
-    assert walk.counts["fired"] > 0
-    walk.check()
-    say(f"{name}: allocations of {walk.counts['to walk']} failed {walk.counts['fired']} (seed "
-        f"{SEED}): {dict(walk.counts)}")
+    walk.check(say)

@@ -12,32 +12,25 @@ started after it.
 TOLLGATE_FAULTS=all walks through all of them; else a sample. TOLLGATE_FAULTS_SEED chooses it.
 """
 
-import collections
 import errno
-import itertools
 import json
-import os
 import random
 import re
 import sqlite3
-import subprocess
 import threading
 import time
 
 import pytest
 
-from kit import calls, client, faults
+from kit import calls, client, fault_walk, faults
+from kit.fault_walk import ALL, SEED
 from kit.marked import Load
 from kit.procs import run_cli, wait_for
 from kit.settled import settled_books
 
-ALL = os.environ.get("TOLLGATE_FAULTS") == "all"
-SEED = int(os.environ.get("TOLLGATE_FAULTS_SEED", str(time.time_ns() % 1000000)))
 SAMPLE_CALLS = 2         # of each thread and mode
 SAMPLE_ALLOCATIONS = 8
 SAMPLE_WHILES = 4
-LONG_MAX = 40            # of a walk with thousands of places, spread over it
-PASSED_MAX = 5           # rounds in a row that no failure reached: the walk's end
 CYCLE_S = 0.08           # in which the ingest thread looks once
 WHILE_S = 0.4
 TELLS_S = 14             # in which the metrics tell: SQLite tries ten seconds for a lock to read with
@@ -64,24 +57,23 @@ def tells(start, now):
         "tollgate_ledger_failures_total", "tollgate_journal_sync_failures_total"))
 
 
-class Walk:
-    """A gateway of whose ledger calls fail, and what came of it."""
+class Walk(fault_walk.Walk):
+    """Work for a gateway's ledger while calls of one of its threads fail."""
+
+    is_long = True
 
     def __init__(self, gateways, provider, redis, folder, thread, before=lambda gateway: None):
+        super().__init__(thread, folder, thread)
         self.provider = provider
         self.before = before
-        self.faults = faults.Faults(folder, thread)
         config = gateways.config(redis, limits=LIMITS, workers=1,
                                  ledger={"sync": "always" if thread == "sync" else "interval"})
         config["keys"].append({"name": "poor", "secret": POOR, "tags": {"team": "poor"}})
         config["env"] = self.faults.env
-        self.thread = thread
         self.gateway = gateways(config)
         self.answered = []
         self.refused = self.outcomes = 0
         self.names = {}      # of what failed once: mode and name, and after how many
-        self.problems = []
-        self.counts = collections.Counter()
         assert self.say(calls.chat(), POOR) == 200
         assert self.work()
 
@@ -121,37 +113,14 @@ class Walk:
 
     # ---- faults --------------------------------------------------------------------------
 
-    def total(self, kind, mode):
-        """How many calls the work makes, about: in the middle of three."""
-        seen = []
-        for _ in range(3):
-            self.before(self.gateway)
-            before = self.taken()
-            self.faults.count(kind, mode)
-            self.work()
-            wait_for("the record", lambda: self.taken() > before, WAIT_S)   # pylint: disable=cell-var-from-loop
-            time.sleep(CYCLE_S)
-            seen.append(self.faults.disarm().seen)
-        return sorted(seen)[1]
+    def prepare(self):
+        self.before(self.gateway)
 
-    def has_ended(self, seconds=0.02):
-        try:
-            self.gateway.process.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def see_to_end(self, kind, fired, at):
-        """True: it ended, as it may for want of memory alone."""
-        if not self.has_ended():
-            return False
-        if kind == faults.CALL:
-            self.problems.append(f"{at}: the process has ended\n{self.gateway.log()[-3000:]}")
-        other = faults.ended_for_want_of_memory(self.gateway, fired)
-        if other:
-            self.problems.append(f"{at}: {other}")
-        self.counts["ended"] += 1
-        return True
+    def count_once(self):
+        before = self.taken()
+        self.work()
+        wait_for("the record", lambda: self.taken() > before, WAIT_S)
+        time.sleep(CYCLE_S)
 
     def must_serve(self, at):
         def served():
@@ -166,7 +135,7 @@ class Walk:
 
     def one(self, kind, mode, after):
         """Some work, one failure. False: there were not so many calls."""
-        self.before(self.gateway)
+        self.prepare()
         self.faults.arm(kind, mode, after)
         worked = self.work()
         deadline = time.monotonic() + 3 * CYCLE_S
@@ -175,7 +144,7 @@ class Walk:
         fired = self.faults.disarm()
         if not fired.fired:
             return False
-        at = f"{self.thread} {after}: {fired}"
+        at = f"{self.name} {after}: {fired}"
         self.counts["fired"] += 1
         self.names.setdefault((kind, mode, fired.what), after)
         if not self.see_to_end(kind, fired, at) and fired.is_harmless() and not worked:
@@ -186,7 +155,7 @@ class Walk:
 
     def for_a_while(self, kind, mode, after):
         """From that one on all of its name fail; what does not go on is told."""
-        self.before(self.gateway)
+        self.prepare()
         start = metrics(self.gateway)
         self.faults.arm(kind, mode, after, faults.LEFT_NONE)
         worked = []
@@ -207,7 +176,7 @@ class Walk:
             is_told = False
         fired = self.faults.disarm()
         thread.join(2 * WAIT_S)
-        at = f"{self.thread} from {after} on: {fired}"
+        at = f"{self.name} from {after} on: {fired}"
         if not fired.fired:
             return
         self.counts["for a while"] += 1
@@ -218,22 +187,6 @@ class Walk:
         self.see_to_end(kind, fired, at)
         self.must_serve(at)
         self.see_to_end(kind, fired, at)
-
-    def places(self, kind, mode, sample):
-        total = self.total(kind, mode)
-        self.counts["to walk"] += total
-        if ALL and total > 10 * LONG_MAX:
-            return range(0, total, total // LONG_MAX)
-        if ALL:
-            return itertools.count()
-        return range(total) if total <= sample else sorted(random.Random(SEED).sample(range(total), sample))
-
-    def walk(self, kind, mode, sample):
-        passed = 0   # rounds differ by some calls: one that passes is not yet the end
-        for after in self.places(kind, mode, sample):
-            passed = 0 if self.one(kind, mode, after) else passed + 1
-            if ALL and passed == PASSED_MAX:
-                break
 
     def whiles(self):
         which = sorted((*key, after) for key, after in self.names.items())
@@ -255,10 +208,7 @@ class Walk:
             db.close()
 
     def check(self, say):
-        say(f"{self.thread}: of {self.counts['to walk']} failed {self.counts['fired']} (seed {SEED}): "
-            f"{dict(self.counts)}")
-        assert not self.problems, f"{len(self.problems)}:\n" + "\n".join(self.problems)
-        assert self.counts["fired"] > 0
+        super().check(say)
         settled_books(self.gateway, self.provider, self.answered)
         if self.counts["ended"] == 0:   # a process that ends takes refusals with it that it had not written yet
             try:
