@@ -96,15 +96,28 @@ static bool decide(struct key_memo *keys, struct strv secret, int64_t now_us,
     return true;
 }
 
-/* Is the (encoded) name of a query parameter that word? */
-static bool parameter_is(struct strv encoded, struct strv name)
+/*
+ * Where clients that can set no header put a key: Google's (key, access_token), Azure's in browsers
+ * (api-key, Authorization), ElevenLabs' (xi-api-key, xi_api_key, authorization, single_use_token, token),
+ * AssemblyAI's (token).  No provider of docs/providers.md has one of these mean anything else.
+ */
+bool auth_is_credential_parameter(struct strv encoded)
 {
+    static const struct strv names[] = {
+        {"key", 3},        {"access_token", 12}, {"api-key", 7},
+        {"xi-api-key", 10}, {"xi_api_key", 10},   {"authorization", 13},
+        {"token", 5},      {"single_use_token", 16},
+    };
     char text[32];
     size_t n = 0;
 
     if (percent_decode(encoded, text, sizeof(text), &n) != RC_OK)
         return false;
-    return strv_eq(strv_make(text, n), name);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strv_eq_nocase(strv_make(text, n), names[i]))
+            return true;
+    }
+    return false;
 }
 
 static void split_parameter(struct strv part, struct strv *name, struct strv *value)
@@ -115,9 +128,20 @@ static void split_parameter(struct strv part, struct strv *name, struct strv *va
     *value = strv_skip(part, at + 1);
 }
 
-static bool decide_query(struct key_memo *keys, struct strv query, struct strv wanted,
-                         int64_t now_us, enum auth_result *result,
-                         const struct key_config **key)
+/* The credential in a decoded value: forms write the space of "Bearer x" as '+'. */
+static struct strv credential_in(char *text, size_t n)
+{
+    size_t plus = strv_find(strv_make(text, n), '+');
+    struct strv scheme = strv_make(text, plus);
+
+    if (plus < n && (strv_eq_nocase(scheme, STRV("bearer")) || strv_eq_nocase(scheme, STRV("token"))))
+        text[plus] = ' ';
+    return after_bearer(strv_make(text, n), true);
+}
+
+/* The first parameter that names a key decides, whatever stands beside it. */
+static bool decide_query(struct key_memo *keys, struct strv query, int64_t now_us,
+                         enum auth_result *result, const struct key_config **key)
 {
     char text[AUTH_SECRET_MAX_BYTES];
     struct strv rest = query;
@@ -127,12 +151,12 @@ static bool decide_query(struct key_memo *keys, struct strv query, struct strv w
 
     while (!decided && strv_split(&rest, '&', &part)) {
         split_parameter(part, &name, &value);
-        if (value.n == 0 || !parameter_is(name, wanted))
+        if (value.n == 0 || !auth_is_credential_parameter(name))
             continue;
         *result = AUTH_UNKNOWN;
         if (percent_decode(value, text, sizeof(text), &n) != RC_OK)
             continue;
-        decided = decide(keys, strv_make(text, n), now_us, result, key);
+        decided = decide(keys, credential_in(text, n), now_us, result, key);
         OPENSSL_cleanse(text, n);
     }
     return decided;
@@ -170,7 +194,8 @@ bool auth_subprotocol_stays(struct strv member, enum credentials credentials)
 {
     struct strv key = subprotocol_key(member);
 
-    return auth_is_virtual(key) || (key.n > 0 && credentials == CREDENTIALS_PROXY);
+    return auth_is_virtual(member) || auth_is_virtual(key) ||
+           (key.n > 0 && credentials == CREDENTIALS_PROXY);
 }
 
 static bool decide_subprotocol(struct key_memo *keys, const struct http1_head *head,
@@ -205,8 +230,7 @@ enum auth_result auth_find(struct key_memo *keys, enum credentials credentials,
             decide_header(keys, head, STRV("api-key"), now_us, &result, key) ||
             decide_header(keys, head, STRV("x-goog-api-key"), now_us, &result, key) ||
             decide_header(keys, head, STRV("xi-api-key"), now_us, &result, key) ||
-            decide_query(keys, query, STRV("key"), now_us, &result, key) ||
-            decide_query(keys, query, STRV("access_token"), now_us, &result, key) ||
+            decide_query(keys, query, now_us, &result, key) ||
             decide_subprotocol(keys, head, now_us, &result, key))
             return result;
     }
@@ -295,24 +319,36 @@ bool auth_header_travels(const struct http1_header *header, enum credentials cre
            !strv_starts(after_bearer(header->value, true), virtual_prefix);
 }
 
+/*
+ * Has a parameter's value the form of a virtual key?  Only its beginning tells; an escape that is
+ * none stands for itself, so that nothing hides behind it.
+ */
+static bool value_is_virtual(struct strv value)
+{
+    char start[32];
+    size_t n = 0, one;
+
+    while (n < sizeof(start) && value.n > 0) {
+        if (percent_decode(strv_head(value, 3), start + n, 1, &one) == RC_OK && one == 1 &&
+            value.p[0] == '%') {
+            value = strv_skip(value, 3);
+        } else {
+            start[n] = value.p[0];
+            value = strv_skip(value, 1);
+        }
+        n++;
+    }
+    return auth_is_virtual(strv_trim(credential_in(start, n)));
+}
+
 /* Must this query parameter stay here? */
 static bool parameter_stays(struct strv part, enum credentials credentials)
 {
     struct strv name, value;
-    char text[AUTH_SECRET_MAX_BYTES];
-    bool is_virtual;
-    size_t n = 0;
 
     split_parameter(part, &name, &value);
-    if (!parameter_is(name, STRV("key")) && !parameter_is(name, STRV("access_token")))
-        return false;
-    if (credentials == CREDENTIALS_PROXY)
-        return true;
-    if (percent_decode(value, text, sizeof(text), &n) != RC_OK)
-        return false;
-    is_virtual = strv_starts(strv_make(text, n), virtual_prefix);
-    OPENSSL_cleanse(text, n);
-    return is_virtual;
+    return value_is_virtual(value) ||
+           (credentials == CREDENTIALS_PROXY && auth_is_credential_parameter(name));
 }
 
 static bool shows_virtual_subprotocol(const struct http1_head *head)

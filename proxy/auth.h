@@ -42,8 +42,8 @@ struct strv auth_message(void);
 /*
  * The key of a request head and query ("a=b&c=d", without '?').  Places in order:
  * Authorization: Bearer, Token or the key alone (or there the access key id of an AWS signature),
- * x-api-key, api-key, x-goog-api-key, xi-api-key, ?key= (percent-decoded), ?access_token=, a subprotocol
- * "openai-insecure-api-key.KEY", X-Tollgate-Key; the
+ * x-api-key, api-key, x-goog-api-key, xi-api-key, query parameters that carry credentials in their order
+ * (percent-decoded; "Bearer x" too), a subprotocol "openai-insecure-api-key.KEY", X-Tollgate-Key; the
  * first that names a key of the configuration decides, be it valid or not.  With CREDENTIALS_CLIENT only X-Tollgate-Key is
  * looked at.  now_us is wall time.  *key is set with AUTH_OK, and with AUTH_EXPIRED
  * and AUTH_REVOKED for the log; else NULL.  It lives as long as the memo's table.
@@ -64,13 +64,17 @@ enum auth_result auth_certificate(const struct config *config, enum auth_result 
 
 /*
  * Must this member of Sec-WebSocket-Protocol stay here?  Browsers cannot set headers on a
- * WebSocket, and send their key as "openai-insecure-api-key.KEY" (OpenAI's realtime).
+ * WebSocket, and send their key as "openai-insecure-api-key.KEY" (OpenAI's realtime).  A virtual
+ * key alone (as Deepgram's clients send theirs) stays too.
  */
 bool auth_subprotocol_stays(struct strv member, enum credentials credentials);
 /* Has the text the form of a virtual key?  It is then repeated to nobody. */
 bool auth_is_virtual(struct strv text);
 /* Does a field of this name carry a credential (Authorization, x-api-key, cookie, ...)? */
 bool auth_is_credential_header(struct strv name);
+/* Does a query parameter of this name (as it stands in the query) carry a credential (key, access_token,
+ * api-key, xi-api-key, xi_api_key, authorization, token, single_use_token; in any case)? */
+bool auth_is_credential_parameter(struct strv encoded);
 /* Is it a word for this gateway, or of another proxy: X-Tollgate-*, the names of other
  * gateways, X-Stainless-Retry-Count, Forwarded, X-Forwarded-*, X-Real-IP, Proxy-*? */
 bool auth_is_internal_header(struct strv name);
@@ -82,10 +86,10 @@ bool auth_is_internal_header(struct strv name);
  */
 bool auth_header_travels(const struct http1_header *header, enum credentials credentials);
 /*
- * The query to send: with CREDENTIALS_PROXY without `key` and `access_token`
- * (names compared percent-decoded), all else byte for byte; with
- * CREDENTIALS_CLIENT only values that are virtual keys are taken out.  Gives query
- * itself where nothing was to remove.  RC_LIMIT where the arena is full.
+ * The query to send: with CREDENTIALS_PROXY without parameters that carry credentials, whosoever's
+ * they are, and in any case without those, of any name, whose value has the form of a virtual key;
+ * all else byte for byte.  Gives query itself where nothing was to remove.  RC_LIMIT where the
+ * arena is full.
  */
 enum rc auth_clean_query(struct strv query, enum credentials credentials, struct arena *arena,
                          struct strv *out) RC_MUST;

@@ -2,6 +2,7 @@
  * xchg_desk.c - DESK: a key asks what it may still spend, or what it has used.
  */
 #include "base/clock.h"
+#include "proxy/auth.h"
 #include "proxy/percent.h"
 #include "proxy/server.h"
 #include "proxy/xchg_int.h"
@@ -21,7 +22,7 @@ static bool read_query(struct xchg *x)
 
         if (!strv_split(&part, '=', &name))
             return false;
-        if (strv_eq(name, STRV("key")) || strv_eq(name, STRV("access_token")))
+        if (auth_is_credential_parameter(name))
             continue; /* who asks: read before */
         if (percent_decode_arena(part, &x->arena, &value) != RC_OK ||
             !tag_value_is_valid(value))

@@ -74,11 +74,14 @@ static void check_query(struct strv query, struct arena *arena)
         ASSERT(auth_clean_query(out, CREDENTIALS_PROXY, arena, &again) != RC_OK ||
                strv_eq(out, again));
         while (strv_split(&out, '&', &part))
-            ASSERT(!strv_starts(part, STRV("key=")) &&
-                   !strv_starts(part, STRV("access_token=")));
+            ASSERT(!auth_is_credential_parameter(strv_head(part, strv_find(part, '='))) &&
+                   !auth_is_virtual(strv_skip(part, strv_find(part, '=') + 1)));
     }
-    if (auth_clean_query(query, CREDENTIALS_CLIENT, arena, &out) == RC_OK)
+    if (auth_clean_query(query, CREDENTIALS_CLIENT, arena, &out) == RC_OK) {
         check_parts(query, out, '&');
+        while (strv_split(&out, '&', &part))
+            ASSERT(!auth_is_virtual(strv_skip(part, strv_find(part, '=') + 1)));
+    }
 }
 
 static void check_headers(const struct http1_head *head, struct arena *arena)

@@ -373,7 +373,15 @@ def test_secrets_are_nowhere(gateways, certs, config, provider):
     for call in (calls.chat(), calls.chat(stream=True), calls.messages(), calls.generate()):
         seen.append(calls.send(gateway, call, key=CANARIES["VIRTUAL"]))
     seen.append(calls.send(gateway, calls.chat(), key=CANARIES["VIRTUAL"] + "x"))
-    seen.append(gateway.request("GET", f"/openai/v1/models?key={CANARIES['VIRTUAL']}"))
+    for name in ("key", "api-key", "xi-api-key", "xi_api_key", "token", "single_use_token",
+                 "authorization", "any"):   # taken; unknown, spoilt, in a place that is none
+        for value in (CANARIES["VIRTUAL"], CANARIES["VIRTUAL"] + "x", CANARIES["VIRTUAL"] + "%"):
+            seen.append(gateway.request("GET", f"/openai/v1/models?{name}={value}"))
+    assert [r.status for r in seen[-24:-3]] == [200, 401, 401] * 7
+    assert {r.status for r in seen[-3:]} == {401}
+    for path in ("/gemini/v1beta/models", "/nobody/v1", "/_tollgate/budget", "/_tollgate/nothing"):
+        seen.append(gateway.request("GET", f"{path}?token={CANARIES['VIRTUAL']}&model=%zz"))
+    assert 200 not in {r.status for r in seen[-4:]}   # upstream away, unknown, malformed
     seen.append(gateway.request("GET", f"/{CANARIES['VIRTUAL']}/v1", [
         ("X-Tollgate-Key", CANARIES["VIRTUAL"])]))
     seen += [gateway.admin(path, token=False) for path in ("/metrics", "/healthz", "/readyz")]

@@ -98,6 +98,8 @@ static void test_beside_credentials(void **state)
         {AUTH_UNKNOWN, "authorization: Bearer tg_gone\n", "", AUTH_UNKNOWN, false},
         {AUTH_UNKNOWN, "x-api-key: tg_gone\n", "", AUTH_UNKNOWN, false},
         {AUTH_UNKNOWN, "accept: x\n", "key=t%67_gone", AUTH_UNKNOWN, false},
+        {AUTH_UNKNOWN, "accept: x\n", "token=tg_gone", AUTH_UNKNOWN, false},
+        {AUTH_UNKNOWN, "accept: x\n", "token=unused", AUTH_OK, false},
         {AUTH_MISSING, "x-tollgate-key: tg_x\n", "", AUTH_MISSING, false},
         {AUTH_REVOKED, "x-api-key: any\n", "", AUTH_REVOKED, false},
         {AUTH_EXPIRED, "x-api-key: any\n", "", AUTH_EXPIRED, false},
