@@ -134,8 +134,9 @@ void alerts_deliver(struct alerts *a)
     /* What is about to be tried is on the disk: a crash delivers it again, under its id. */
     if (alert_store_save(&a->store) != RC_OK)
         log_line(LOG_ERROR, "alerts", "could not keep what waits", "path=%s", a->store.path);
-    alert_send(due, n);
-    for (size_t i = n; i-- > 0;)
-        settle_delivery(a, place[i], &due[i]);
+    if (alert_send(due, n)) {
+        for (size_t i = n; i-- > 0;)
+            settle_delivery(a, place[i], &due[i]);
+    } /* else nothing could be tried, which is no receiver's fault: all of it waits */
     free(copies);
 }

@@ -286,18 +286,19 @@ static void send_all(const struct libcurl *curl, struct alert_delivery *deliveri
     free(all);
 }
 
-void alert_send(struct alert_delivery *deliveries, size_t n)
+bool alert_send(struct alert_delivery *deliveries, size_t n)
 {
     const struct libcurl *curl = libcurl();
 
+    if (!curl)
+        return false;
     for (size_t i = 0; i < n; i++) {
         struct alert_delivery *d = &deliveries[i];
 
         d->verdict = ALERT_RETRY;
         d->retry_after_s = 0;
-        (void)snprintf(d->why, sizeof(d->why), "%s",
-                       curl ? "no answer in time" : "libcurl cannot be loaded");
+        (void)snprintf(d->why, sizeof(d->why), "no answer in time");
     }
-    if (curl)
-        send_all(curl, deliveries, n);
+    send_all(curl, deliveries, n);
+    return true;
 }

@@ -32,8 +32,8 @@ struct alert_delivery {
     char why[160];     /* of what was not sent */
 };
 
-/* At most ALERT_SEND_MOST. */
-void alert_send(struct alert_delivery *deliveries, size_t n);
+/* At most ALERT_SEND_MOST. False: libcurl cannot be loaded, and nothing was tried. */
+bool alert_send(struct alert_delivery *deliveries, size_t n);
 
 /* "t=UNIX,v1=HEX[,v1=HEX]": HMAC-SHA-256 of "UNIX.BODY" by each secret that is there. */
 void alert_signature(const struct alert_channel *channel, int64_t unix_s, struct strv body,

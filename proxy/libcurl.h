@@ -38,8 +38,8 @@ struct libcurl {
 };
 
 /*
- * Loaded and started by the first call, from any thread; reads files then.  NULL: it is not
- * installed, or refuses to start; later calls say the same.
+ * Loaded and started by the first call that can, from any thread; reads files then.  NULL: it is not
+ * installed, or refuses to start (the first of such calls in a row says so in the log); a later call tries again.
  */
 const struct libcurl *libcurl(void);
 
