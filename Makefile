@@ -115,6 +115,24 @@ $(O)/tollgate: $(O)/obj/proxy/main.o $(LIB_proxy)
 	$(call say,LINK $@)
 	$(Q)$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS)
 
+# The same without libipsec-mb, for the tests: the one object that differs stands before the library that has the other.
+PLAIN_OBJ := $(O)/obj/plain/tls_gcm.o
+$(PLAIN_OBJ): proxy/tls_gcm.c $(O)/.flags
+	@mkdir -p $(@D)
+	$(call say,CC $< (without libipsec-mb))
+	$(Q)$(CC) $(CFLAGS_ALL) -UHAVE_IPSEC_MB -MMD -MP -c -o $@ $<
+$(O)/plain/tollgate: $(O)/obj/proxy/main.o $(PLAIN_OBJ) $(LIB_proxy)
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(filter-out -lIPSec_MB,$(LIBS))
+PLAIN_UNIT := tls_stream tls_takeover
+$(PLAIN_UNIT:%=$(O)/plain/test_%): $(O)/plain/test_%: $(O)/obj/tests/unit/proxy/test_%.o $(PLAIN_OBJ) $(LIB_proxy)
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(filter-out -lIPSec_MB,$(LIBS)) -lcmocka -lbrotlienc
+.PHONY: plain
+plain: $(O)/plain/tollgate $(PLAIN_UNIT:%=$(O)/plain/test_%)
+
 # The simulated provider reads HTTP with code of its own: it needs the ground floor alone.
 $(O)/provider: $(PROVIDER_SRC:%.c=$(O)/obj/%.o) $(LIB_base)
 	$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS) -lbrotlienc
@@ -278,12 +296,12 @@ build/aws-js/.made:
 # how many passed.
 test: deps-test
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history build/release/fault.so
-	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=debug programs unit build/debug/provider build/debug/history
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=debug programs unit plain build/debug/provider build/debug/history
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=tsan race
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=fuzz fuzzers
 	@$(MAKE) --no-print-directory venv venv-focus axe aws-js
 	@python3 tests/run.py \
-	    --unit $(UNIT_SRC:tests/unit/%.c=build/debug/unit/%) \
+	    --unit $(UNIT_SRC:tests/unit/%.c=build/debug/unit/%) $(PLAIN_UNIT:%=build/debug/plain/test_%) \
 	    --race $(RACE_SRC:tests/unit/%.c=build/tsan/unit/%) \
 	    --fuzz $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/fuzz/%) --fuzz-seconds $(FUZZ_SECONDS) \
 	    --integration build/release/tollgate:build/release/provider \

@@ -2,11 +2,12 @@
 
 import os
 import shutil
+import subprocess
 import time
 
 import pytest
 
-from kit import calls, clouds, procs, receivers
+from kit import calls, client as http, clouds, procs, receivers, views
 from kit.procs import Provider, wait_for
 
 CURL = "libcurl.so.4"
@@ -78,3 +79,54 @@ def test_tokens_wait_for_libcurl(gateways, certs, provider, hidden):
     os.unlink(folder / CURL)
     wait_for("a token", lambda: calls.send(gateway, call).status == 200, 20, 0.3)
     server.close()
+
+
+# ---- built without libipsec-mb -----------------------------------------------------------------------
+
+PLAIN = os.environ.get("TOLLGATE_PLAIN", os.path.join(procs.ROOT, "build", "debug", "plain", "tollgate"))
+
+
+@pytest.fixture
+def plain(gateways, monkeypatch):
+    if not os.path.exists(PLAIN):
+        pytest.skip("no gateway without libipsec-mb: make BUILD=debug plain")
+    with open(PLAIN, "rb") as file:
+        assert b"libIPSec_MB" not in file.read()
+    monkeypatch.setenv("TOLLGATE_BIN", PLAIN)
+    return gateways()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384",
+                                   "TLS_CHACHA20_POLY1305_SHA256"])
+def test_each_cipher_without_libipsec_mb(plain, certs, provider, suite):
+    """Records are sealed and opened by OpenSSL's ciphers, on both sides of the gateway."""
+    call = calls.chat(words=4000)
+    ask = http.request_bytes("POST", call.full_path(), [*call.headers(), ("Connection", "close")],
+                             call.data())
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{plain.port}", "-CAfile", certs.ca, "-tls1_3",
+         "-ciphersuites", suite, "-ign_eof", "-quiet", "-servername", "localhost"],
+        input=ask, capture_output=True, timeout=20, check=False)
+    assert done.stdout.startswith(b"HTTP/1.1 200 OK\r\n"), done
+    seen, = provider.requests()
+    assert seen.body == call.data() and done.stdout.endswith(seen.sent[-200:])
+    record, = plain.records(1)
+    views.check_usage(record, views.bill_of(provider, record))
+
+
+@pytest.mark.slow
+def test_shapes_without_libipsec_mb(plain, provider):
+    """Answers of a megabyte, streams, and a connection that is used again, all by TLS 1.3."""
+    with plain.connect() as connection:
+        assert connection.sock.version() == "TLSv1.3"
+        for stream in (False, True, False):
+            more = {"stream_options": {"include_usage": True}} if stream else {}
+            call = calls.chat(words=30, stream=stream, **more)
+            connection.send(http.request_bytes("POST", call.full_path(), call.headers(
+                sim={"Output_Tokens": 2000} if stream else {"pad_bytes": 1_000_000}), call.data()))
+            answer = connection.read("POST")
+            assert answer.status == 200
+            views.check_client_got_what_was_sent(answer, provider.requests()[-1])
+    for record in plain.records(3):
+        views.check_usage(record, views.bill_of(provider, record))
