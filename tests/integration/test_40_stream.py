@@ -283,8 +283,9 @@ def test_only_so_many_are_read_on_for_nobody(gateways, provider):
     config = gateways.config(workers=1)
     config["upstreams"][0] |= {"on_client_gone": "drain", "drain_ms": 600000}
     gateway = gateways(config)
-    connections = [gateway.connect() for _ in range(most + more)]
-    for connection in connections:
+    connections = []
+    for _ in range(most + more):
+        connections.append(connection := gateway.connect())   # one that waits for its turn is shut
         open_stream(connection, calls.chat(stream=True), {"Cut": "stall", "Cut_After_Events": 1})
         connection._until(b"\n\n")
     for connection in connections:

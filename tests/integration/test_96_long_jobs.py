@@ -51,7 +51,7 @@ def on_a_terminal(weeks, *words, until=None):
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=below,
                                cwd=weeks.folder, preexec_fn=heed_ctrl_c)
     os.close(below)
-    said, pressed, end = "", False, time.monotonic() + 120
+    said, pressed, end = "", False, time.monotonic() + 240
     try:
         while time.monotonic() < end:
             if select.select([above], [], [], 0.2)[0]:
@@ -62,7 +62,7 @@ def on_a_terminal(weeks, *words, until=None):
             if until and not pressed and re.search(until, said):
                 process.send_signal(signal.SIGINT)
                 pressed = True
-        status = process.wait(20)
+        status = process.wait(60)
     finally:
         process.kill()
         os.close(above)
