@@ -1,13 +1,16 @@
 #include "base/xalloc.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/check.h"
 
-/* From here on a block is the system's own pages, which are zero and cost nothing until touched. */
+/* From here on a block's pages are given back and come anew, zero, when they are touched. */
 #define LARGE_BYTES (64u << 10)
 
 void *xmalloc(size_t size)
@@ -18,17 +21,28 @@ void *xmalloc(size_t size)
     return block;
 }
 
+/* Not calloc: where malloc has a hole for the block, that zeroes, and so touches, all of it. */
+static void *large_zeroed(size_t bytes)
+{
+    char *block = xmalloc(bytes);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t front = (page - (uintptr_t)block % page) % page, whole = (bytes - front) / page * page;
+
+    if (front + page > bytes ||
+        madvise(block + front, whole, MADV_DONTNEED) != 0)
+        return memset(block, 0, bytes);
+    memset(block, 0, front);
+    memset(block + front + whole, 0, bytes - front - whole);
+    return block;
+}
+
 void *xcalloc(size_t count, size_t size)
 {
     size_t bytes;
 
     ASSERT(!__builtin_mul_overflow(count, size, &bytes));
-    if (bytes >= LARGE_BYTES) {
-        void *block = calloc(1, bytes);
-
-        ASSERT(block != NULL);
-        return block;
-    }
+    if (bytes >= LARGE_BYTES)
+        return large_zeroed(bytes);
     /* malloc and memset: glibc's calloc passes its fast lists by. */
     return memset(xmalloc(bytes), 0, bytes);
 }

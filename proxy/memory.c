@@ -94,3 +94,8 @@ void memory_setup(void)
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
 }
+
+void memory_trim(void)
+{
+    (void)malloc_trim(0);
+}

@@ -83,5 +83,7 @@ uint64_t memory_preset(void);
 void memory_heap(uint64_t *used, uint64_t *kept);
 /* How malloc deals with large blocks; once, before there are threads. */
 void memory_setup(void);
+/* Gives the pages of free blocks back.  Every arena is locked meanwhile, for some µs a hole. */
+void memory_trim(void);
 
 #endif

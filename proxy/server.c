@@ -491,6 +491,7 @@ int server_run(struct generation *generation)
     s->observe = observe_start(s);
     if (!s->observe)
         goto out;
+    memory_trim();
     start_workers(s);
     run_main_loop(s);
     for (unsigned i = 0; i < s->n_workers; i++)

@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -340,6 +342,48 @@ static void test_xalloc(void **state)
     free(text);
 }
 
+/* Pages of the block that are here. */
+static size_t resident(const void *block, size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), n = 0;
+    uintptr_t from = (uintptr_t)block / page * page;
+    size_t pages = ((uintptr_t)block + bytes - from + page - 1) / page;
+    unsigned char *here = xmalloc(pages);
+
+    assert_int_equal(mincore((void *)from, pages * page, here), 0);
+    for (size_t i = 0; i < pages; i++)
+        n += here[i] & 1;
+    free(here);
+    return n;
+}
+
+/* A large block is zero and takes nothing until it is used, also where a used one lay before. */
+static void test_xcalloc_large(void **state)
+{
+    static const size_t sizes[] = {64 << 10, (64 << 10) + 1, 100001, 300000, 5 << 20};
+    enum { HOLES = 16, HOLE = 100000 };
+    char *used[HOLES], *behind;
+
+    (void)state;
+    for (size_t i = 0; i < HOLES; i++)
+        used[i] = memset(xmalloc(HOLE), 0xff, HOLE);
+    behind = xmalloc(16); /* so that malloc keeps what is freed now */
+    for (size_t i = 0; i < HOLES; i++)
+        free(used[i]);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        char *block = xcalloc(1, sizes[i]);
+
+        assert_in_range(resident(block, sizes[i]), 0, 2);
+        for (size_t k = 0; k < sizes[i]; k++) {
+            if (block[k] != 0)
+                fail_msg("byte %zu of %zu is not zero", k, sizes[i]);
+        }
+        memset(block, 0xff, sizes[i]);
+        free(block);
+    }
+    free(behind);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_list),      cmocka_unit_test(test_crc32c),
         cmocka_unit_test(test_digests),   cmocka_unit_test(test_problems),
         cmocka_unit_test(test_results),   cmocka_unit_test(test_xalloc),
+        cmocka_unit_test(test_xcalloc_large),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
