@@ -128,6 +128,11 @@ struct ledger_reader;
  */
 struct ledger_reader *ledger_read_open(const char *path, struct fail *fail);
 void ledger_read_close(struct ledger_reader *r);
+/*
+ * How long questions are shared by threads (read_crew.h): at most so many, of at least so many
+ * blocks each; 0: as it comes. For tests.
+ */
+void ledger_read_crew(struct ledger_reader *r, size_t most, size_t blocks_least);
 
 /* Begins one consistent view, until ledger_read_end. Not nested. */
 enum rc ledger_read_begin(struct ledger_reader *r, struct fail *fail) RC_MUST;

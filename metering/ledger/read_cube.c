@@ -79,6 +79,24 @@ enum rc cubes_look(struct ledger_reader *r, struct fail *fail)
     return rc;
 }
 
+static bool is_same(const struct cube_place *a, const struct cube_place *b)
+{
+    return a->day == b->day && a->through == b->through && a->first == b->first && a->n == b->n;
+}
+
+enum rc cubes_share(struct ledger_reader *r, const struct ledger_reader *of, struct fail *fail)
+{
+    const struct cube_index *x = &r->cubes, *y = &of->cubes;
+    enum rc rc = y->is_read ? cubes_look(r, fail) : RC_OK;
+
+    for (int k = 0; y->is_read && rc == RC_OK && k < CUBE_KINDS; k++) {
+        rc = x->n[k] == y->n[k] ? RC_OK : RC_STATE;
+        for (size_t i = 0; rc == RC_OK && i < x->n[k]; i++)
+            rc = is_same(&x->days[k][i], &y->days[k][i]) ? RC_OK : RC_STATE;
+    }
+    return rc;
+}
+
 const struct cube_place *cube_find(const struct cube_index *x, enum cube_kind kind, int64_t day)
 {
     size_t low = 0, high = x->n[kind];

@@ -9,6 +9,12 @@
 
 /* Within a view: which cubes there are. */
 enum rc cubes_look(struct ledger_reader *r, struct fail *fail) RC_MUST;
+/*
+ * RC_STATE where `of` has looked at its days and the view of r has others; else r has them, by a
+ * statement of its own.
+ */
+enum rc cubes_share(struct ledger_reader *r, const struct ledger_reader *of,
+                    struct fail *fail) RC_MUST;
 /* The cube of a day, also where it says that there is none; NULL: not looked at yet. */
 const struct cube_place *cube_find(const struct cube_index *x, enum cube_kind kind,
                                    int64_t day);

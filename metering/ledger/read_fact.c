@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/xalloc.h"
+#include "metering/ledger/read_crew.h"
 #include "metering/ledger/read_fact.h"
 
 /* ---- what there is ------------------------------------------------------------------- */
@@ -132,18 +133,25 @@ static enum rc read_tail(struct ledger_reader *r, struct fact_index *x, struct f
     return RC_OK;
 }
 
+/* The statement that reads a column. */
+static enum rc open_body(struct ledger_reader *r, struct fact_index *x, struct fail *fail)
+{
+    if (!x->body)
+        x->body = db_prepare(r->db, "SELECT body FROM fact WHERE id=?1", fail);
+    return x->body ? RC_OK : fail->rc;
+}
+
 enum rc facts_look(struct ledger_reader *r, bool *known, struct fail *fail)
 {
     struct fact_index *x = &r->facts;
     enum rc rc = RC_OK;
 
     *known = false;
-    if (!x->body) {
+    if (!x->source.records) {
         x->tail_after = -1;
-        x->body = db_prepare(r->db, "SELECT body FROM fact WHERE id=?1", fail);
-        if (!x->body)
-            return fail->rc;
-        rc = fact_source_open(&x->source, r->db, fail);
+        rc = open_body(r, x, fail);
+        if (rc == RC_OK)
+            rc = fact_source_open(&x->source, r->db, fail);
     }
     if (rc == RC_OK && !x->is_read) {
         rc = read_blocks(r, x, fail);
@@ -155,13 +163,57 @@ enum rc facts_look(struct ledger_reader *r, bool *known, struct fail *fail)
     return rc;
 }
 
+size_t facts_stored(const struct ledger_reader *r)
+{
+    const struct fact_index *x = &r->facts;
+
+    return x->n > 0 && x->blocks[x->n - 1].block == 0 ? x->n - 1 : x->n;
+}
+
+static bool is_same(const struct fact_place *a, const struct fact_place *b)
+{
+    return a->block == b->block && a->n == b->n && a->first_us == b->first_us &&
+           a->last_us == b->last_us && a->first_task == b->first_task &&
+           a->last_task == b->last_task;
+}
+
+enum rc facts_share(struct ledger_reader *r, const struct ledger_reader *of, struct fail *fail)
+{
+    struct fact_index *x = &r->facts;
+    size_t n = facts_stored(of);
+    enum rc rc = open_body(r, x, fail);
+
+    if (rc == RC_OK)
+        rc = read_blocks(r, x, fail);
+    if (rc == RC_OK && x->n < n)
+        rc = RC_STATE;
+    for (size_t i = 0; rc == RC_OK && i < n; i++)
+        rc = is_same(&x->blocks[i], &of->facts.blocks[i]) ? RC_OK : RC_STATE;
+    x->n = n;
+    x->is_read = x->is_whole = rc == RC_OK;
+    return rc;
+}
+
 /* ---- a walk over blocks --------------------------------------------------------------------
  */
 
 void facts_open(struct facts *f, struct ledger_reader *r, int64_t from_us, int64_t to_us)
 {
     ASSERT(r->facts.is_read);
-    *f = (struct facts){.reader = r, .from_us = from_us, .to_us = to_us};
+    *f = (struct facts){.reader = r, .from_us = from_us, .to_us = to_us, .end = r->facts.n};
+}
+
+void facts_take_from(struct facts *f, struct crew_pieces *pieces)
+{
+    f->pieces = pieces;
+    f->at = f->end = 0;
+}
+
+void facts_go_to(struct facts *f, size_t at)
+{
+    f->pieces = NULL;
+    f->at = at;
+    f->end = f->reader->facts.n;
 }
 
 void facts_close(struct facts *f)
@@ -175,6 +227,16 @@ void facts_close(struct facts *f)
 static bool is_of_time(const struct facts *f, const struct fact_place *p)
 {
     return p->last_us >= f->from_us && p->first_us < f->to_us;
+}
+
+size_t facts_within(const struct facts *f)
+{
+    const struct fact_index *x = &f->reader->facts;
+    size_t n = 0;
+
+    for (size_t i = 0; i < x->n; i++)
+        n += is_of_time(f, &x->blocks[i]);
+    return n;
 }
 
 static bool is_of_tasks(const struct facts *f, const struct fact_place *p)
@@ -192,11 +254,16 @@ void facts_stand_at(struct facts *f, const struct fact_place *p)
     memset(f->zero, 0, sizeof(f->zero));
 }
 
+static bool has_more(struct facts *f)
+{
+    return f->at < f->end || (f->pieces && crew_take(f->pieces, &f->at, &f->end));
+}
+
 bool facts_next(struct facts *f)
 {
     const struct fact_index *x = &f->reader->facts;
 
-    while (f->rc == RC_OK && f->at < x->n) {
+    while (f->rc == RC_OK && has_more(f)) {
         const struct fact_place *p = &x->blocks[f->at++];
 
         if (!is_of_time(f, p) || !is_of_tasks(f, p))

@@ -15,13 +15,25 @@
  */
 enum rc facts_look(struct ledger_reader *r, bool *known, struct fail *fail) RC_MUST;
 
+/*
+ * Looks at the blocks that the view of r has: RC_OK where those stored that the view of `of` has
+ * are among them, which r then has as its blocks, in the same places and without a tail; else
+ * RC_STATE.
+ */
+enum rc facts_share(struct ledger_reader *r, const struct ledger_reader *of,
+                    struct fail *fail) RC_MUST;
+/* How many of r's blocks, from the first on, are stored: facts_look has been there. */
+size_t facts_stored(const struct ledger_reader *r);
+
+struct crew_pieces;
 /* A walk over the blocks that may hold requests that ended in [from, to). */
 struct facts {
     struct ledger_reader *reader;
     int64_t from_us, to_us;
     /* Not 0: blocks without a task that may be of these ids are passed over. */
     int64_t least_task, most_task;
-    size_t at;
+    size_t at, end; /* the block to come, of those up to end */
+    struct crew_pieces *pieces; /* NULL, or where more of them are taken from */
     enum rc rc; /* of what failed first, and how */
     struct fail fail;
 
@@ -35,6 +47,12 @@ struct facts {
 };
 
 void facts_open(struct facts *f, struct ledger_reader *r, int64_t from_us, int64_t to_us);
+/* From now on the walk takes its blocks from there: pieces of facts_stored. */
+void facts_take_from(struct facts *f, struct crew_pieces *pieces);
+/* How many blocks are of the walk's time. */
+size_t facts_within(const struct facts *f);
+/* From now on it has those from `at` on. */
+void facts_go_to(struct facts *f, size_t at);
 void facts_close(struct facts *f);
 /* False at the end, and after a failure. */
 bool facts_next(struct facts *f);

@@ -63,6 +63,7 @@ void pick_field_init(struct pick_field *f, const struct ledger_field *field,
 void pick_field_release(struct pick_field *f)
 {
     free(f->known);
+    free(f->raw_of);
     dict_release(&f->texts);
 }
 
@@ -105,6 +106,19 @@ enum rc pick_holds(struct ledger_reader *r, struct pick_field *f, int64_t raw, b
     return RC_OK;
 }
 
+/* The first value that has the text of number n, the next one. */
+static void note_raw(struct pick_field *f, size_t n, int64_t raw)
+{
+    if ((n & (n - 1)) == 0)
+        f->raw_of = xrealloc(f->raw_of, (n ? n * 2 : 1) * sizeof(*f->raw_of));
+    f->raw_of[n] = raw;
+}
+
+int64_t pick_raw(const struct pick_field *f, uint32_t number)
+{
+    return pick_is_word(f) ? (int64_t)number : f->raw_of[number];
+}
+
 enum rc pick_number(struct ledger_reader *r, struct pick_field *f, int64_t raw, uint32_t *out,
                     struct fail *fail)
 {
@@ -112,7 +126,7 @@ enum rc pick_number(struct ledger_reader *r, struct pick_field *f, int64_t raw, 
     struct strv text;
     enum rc rc;
 
-    if (f->column == FACT_CUSTOMER || f->column == FACT_USER) {
+    if (pick_is_word(f)) {
         *out = (uint32_t)raw;
         return raw >= 0 && raw < READ_TEXTS_MAX ? RC_OK : read_damaged(fail);
     }
@@ -123,8 +137,10 @@ enum rc pick_number(struct ledger_reader *r, struct pick_field *f, int64_t raw, 
             return rc;
         at = dict_get(&f->texts, text);
         f->known[raw] = at ? (int32_t)*at : (int32_t)f->texts.n;
-        if (!at)
+        if (!at) {
+            note_raw(f, f->texts.n, raw);
             dict_put(&f->texts, text, f->known[raw]);
+        }
     }
     if (rc == RC_OK)
         *out = (uint32_t)f->known[raw];
@@ -174,6 +190,23 @@ static void grow_direct(struct pick_pairs *p, uint32_t a, uint32_t b)
     p->cap_direct[a] = cap;
 }
 
+static uint32_t new_number(struct pick_pairs *p, uint32_t a, uint32_t b)
+{
+    if ((p->n & (p->n - 1)) == 0)
+        p->made = xrealloc(p->made, (p->n ? p->n * 2 : 1) * sizeof(*p->made));
+    p->made[p->n] = (struct pick_pair){a, b};
+    return (uint32_t)p->n++;
+}
+
+void pick_pairs_release(struct pick_pairs *p)
+{
+    free(p->keys);
+    free(p->values);
+    free(p->made);
+    for (size_t k = 0; k < PICK_DIRECT; k++)
+        free(p->direct[k]);
+}
+
 /* Halves are below 2^31, so that one more is not zero. */
 uint32_t pick_fold_new(struct pick_pairs *p, uint32_t a, uint32_t b)
 {
@@ -184,7 +217,7 @@ uint32_t pick_fold_new(struct pick_pairs *p, uint32_t a, uint32_t b)
         if (b >= p->cap_direct[a])
             grow_direct(p, a, b);
         if (p->direct[a][b] == 0)
-            p->direct[a][b] = (uint32_t)++p->n;
+            p->direct[a][b] = new_number(p, a, b) + 1;
         return p->direct[a][b] - 1;
     }
     if (2 * p->n >= p->cap)
@@ -192,7 +225,7 @@ uint32_t pick_fold_new(struct pick_pairs *p, uint32_t a, uint32_t b)
     at = place_of(p, key);
     if (p->keys[at] == 0) {
         p->keys[at] = key;
-        p->values[at] = (uint32_t)p->n++;
+        p->values[at] = new_number(p, a, b);
     }
     return p->values[at];
 }

@@ -48,6 +48,7 @@ static enum rc classify(struct fact_pick *p)
     p->class_of = xmalloc(p->n_combos * sizeof(*p->class_of));
     memset(p->class_of, 0xff, p->n_combos * sizeof(*p->class_of));
     p->combo_of = xcalloc(p->n_combos, sizeof(*p->combo_of));
+    p->combo_of_class = xcalloc(r->n_combos + 1, sizeof(*p->combo_of_class));
     dict_init(&classes);
     buf_init(&key, CLASS_KEY_BYTES);
     for (size_t i = 0; i < r->n_combos && rc == RC_OK; i++) {
@@ -60,11 +61,14 @@ static enum rc classify(struct fact_pick *p)
         rc = class_key(a, c, &key);
         at = dict_get(&classes, buf_view(&key));
         p->class_of[c->id] = at ? (int32_t)*at : (int32_t)classes.n;
-        if (!at)
+        if (!at) {
+            p->combo_of_class[classes.n] = c;
             dict_put(&classes, buf_view(&key), p->class_of[c->id]);
+        }
         n_of_class += p->class_of[c->id] == 0;
     }
     p->is_one_class = n_of_class == r->n_combos;
+    p->n_classes = classes.n;
     buf_release(&key);
     dict_release(&classes);
     return rc;
@@ -106,7 +110,7 @@ static void pick_by_condition(struct fact_pick *p, struct pick_field *f)
         if ((uint64_t)value < f->cap && f->known[value] >= 0) {
             holds = f->known[value] != 0;
         } else {
-            enum rc rc = pick_holds(p->answer->reader, f, value, &holds, &p->facts.fail);
+            enum rc rc = pick_holds(p->facts.reader, f, value, &holds, &p->facts.fail);
 
             if (rc != RC_OK) {
                 fail_with(p, rc);
@@ -121,7 +125,7 @@ static void pick_by_condition(struct fact_pick *p, struct pick_field *f)
 static void fold_field(struct fact_pick *p, struct pick_field *f, struct pick_pairs *pairs)
 {
     const int64_t *raw = facts_number(&p->facts, f->column);
-    bool is_word = f->column == FACT_CUSTOMER || f->column == FACT_USER;
+    bool is_word = pick_is_word(f);
 
     for (size_t i = 0; i < p->facts.n; i++) {
         uint32_t number;
@@ -133,7 +137,7 @@ static void fold_field(struct fact_pick *p, struct pick_field *f, struct pick_pa
             p->row[i] = (int32_t)pick_fold(pairs, (uint32_t)p->row[i], (uint32_t)raw[i]);
             continue;
         }
-        rc = pick_number(p->answer->reader, f, raw ? raw[i] : 0, &number, &p->facts.fail);
+        rc = pick_number(p->facts.reader, f, raw ? raw[i] : 0, &number, &p->facts.fail);
         if (rc == RC_OK && pairs->n >= INT32_MAX) {
             p->facts.fail =
                 (struct fail){.rc = RC_LIMIT, .doing = "answer with that many rows"};
@@ -341,6 +345,13 @@ static void find_rows(struct fact_pick *p)
     }
 }
 
+static void count_picked(struct fact_pick *p)
+{
+    p->n_picked = 0;
+    for (size_t i = 0; i < p->facts.n; i++)
+        p->n_picked += p->row[i] != PICK_NONE;
+}
+
 /* All of the block are in the row of its first. */
 static void pick_alike(struct fact_pick *p)
 {
@@ -438,7 +449,7 @@ static void pick_block(struct fact_pick *p)
         p->n_picked = 0;
         return;
     }
-    if (is_alike && is_of_one && is_of_one_word(p)) {
+    if (is_alike && is_of_one && is_of_one_word(p) && !p->by_number) {
         pick_by_word(p);
         return;
     }
@@ -460,7 +471,9 @@ static void pick_block(struct fact_pick *p)
         fold_period(p);
     else if (p->facts.rc == RC_OK)
         pick_by_time(p);
-    if (p->facts.rc == RC_OK)
+    if (p->facts.rc == RC_OK && p->by_number)
+        count_picked(p);
+    else if (p->facts.rc == RC_OK)
         find_rows(p);
 }
 
@@ -574,18 +587,17 @@ void pick_close(struct fact_pick *p)
     facts_close(&p->facts);
     for (size_t i = 0; i < p->n_fields; i++)
         pick_field_release(&p->fields[i]);
-    for (size_t i = 0; i <= LEDGER_GROUP_MAX; i++) {
-        free(p->pairs[i].keys);
-        free(p->pairs[i].values);
-        for (size_t k = 0; k < PICK_DIRECT; k++)
-            free(p->pairs[i].direct[k]);
-    }
+    for (size_t i = 0; i <= LEDGER_GROUP_MAX; i++)
+        pick_pairs_release(&p->pairs[i]);
     free(p->fields);
-    free(p->class_of);
-    free(p->combo_of);
+    if (!p->is_beside) {
+        free(p->class_of);
+        free(p->combo_of);
+        free(p->combo_of_class);
+        free(p->left_out);
+    }
     free(p->row_of);
     free(p->row_of_word);
-    free(p->left_out);
     free(p->marks);
     free(p);
 }

@@ -23,6 +23,11 @@ struct pick_field {
         *known; /* by the column's value: number of the text, or whether it holds; -1: new */
     size_t cap;
     struct dict texts; /* grouped by: number */
+    int64_t *raw_of;   /* by that: the first value that has the text */
+};
+
+struct pick_pair {
+    uint32_t a, b;
 };
 
 /* From two numbers to one that is dense. */
@@ -32,11 +37,18 @@ struct pick_pairs {
     size_t cap, n;
     uint32_t *direct[PICK_DIRECT]; /* of a small first one, by the second; plus one; 0: new */
     size_t cap_direct[PICK_DIRECT];
+    struct pick_pair *made; /* by number: of what */
 };
 
 struct fact_pick {
     struct answer *answer;
     struct facts facts;
+    /*
+     * Rows are numbers of pick_numbers, not places in the answer's rows: nobody looks at the answer,
+     * but for its question and its periods.
+     */
+    bool by_number;
+    bool is_beside; /* what is said of combinations, and days left out, are another's */
     bool make; /* rows that are not there yet */
     bool spares_combo; /* nobody looks at combo_of of the requests that are picked */
     bool is_one_class; /* every combination is of the same class */
@@ -45,7 +57,8 @@ struct fact_pick {
     size_t n_where, n_fields;
     int32_t *class_of; /* by id of the combination: which of the fields' values; PICK_NONE */
     const struct combo **combo_of;
-    size_t n_combos;
+    const struct combo **combo_of_class; /* the first */
+    size_t n_combos, n_classes;
     struct pick_pairs pairs[LEDGER_GROUP_MAX + 1]; /* the last: with the period */
     int32_t *row_of; /* by the last number; PICK_NONE: not asked */
     size_t cap_rows;
@@ -58,7 +71,7 @@ struct fact_pick {
     size_t n_left_out;
 
     struct pick_marks *marks; /* of read_fact_sums.c; NULL: not needed yet */
-    int32_t row[FACT_BLOCK];  /* of the block at hand: place in the answer's rows */
+    int32_t row[FACT_BLOCK];  /* of the block at hand: place in the answer's rows; or by_number */
     size_t n_picked;         /* requests that have one */
 };
 
@@ -67,6 +80,22 @@ bool pick_knows(const struct ledger_field *field);
 /* [from, to): ends. The filter's own times hold too. */
 struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bool make,
                             struct fail *fail);
+/*
+ * For another thread: the same question, asked by number of another reader. Conditions and
+ * combinations stay those of `of`, which must not change meanwhile.
+ */
+struct fact_pick *pick_beside(const struct fact_pick *of, struct ledger_reader *r);
+/* By number: one more than the greatest that may have been given. */
+size_t pick_numbers(const struct fact_pick *p);
+size_t pick_groups(const struct fact_pick *p);
+/* By number: the group that it stands for, numbered too, and its period. */
+void pick_group(const struct fact_pick *p, uint32_t number, uint32_t *group, int64_t *period);
+/* The values of a group, valid through the view. */
+enum rc pick_group_values(struct fact_pick *p, uint32_t group, struct strv *values,
+                          struct fail *fail) RC_MUST;
+/* The numbers that those of `from`, another's of the same question, have here: as many as it has. */
+enum rc pick_translate(struct fact_pick *p, const struct fact_pick *from, uint32_t **out,
+                       struct fail *fail) RC_MUST;
 void pick_close(struct fact_pick *p);
 /* The same; rc, or where that is RC_OK how the walk ended. */
 enum rc pick_finish(struct fact_pick *p, enum rc rc, struct fail *fail) RC_MUST;
@@ -86,6 +115,11 @@ void pick_leave_out(struct fact_pick *p, const struct cube_place *day);
  * of their rows, histograms and bands to the rows.
  */
 void answer_add_block(struct fact_pick *p, struct row_sums *sums);
+/*
+ * read_fact_walk.c: adds the requests of all blocks to sums by row of the answer, where rows are
+ * made; histograms and bands are none of it. What fails is in p->facts or returned.
+ */
+enum rc answer_walk(struct fact_pick *p, struct row_sums *sums, struct fail *fail) RC_MUST;
 
 /*
  * The text of a field that is none of the combination, from its column's value; valid
@@ -94,6 +128,11 @@ void answer_add_block(struct fact_pick *p, struct row_sums *sums);
 enum rc pick_value(struct ledger_reader *r, const struct ledger_field *field, int64_t raw,
                    struct strv *out, struct fail *fail) RC_MUST;
 unsigned pick_column(const struct ledger_field *field);
+/* Words stand once in their table: a value of such a column is its text's number. */
+static inline bool pick_is_word(const struct pick_field *f)
+{
+    return f->column == FACT_CUSTOMER || f->column == FACT_USER;
+}
 /* Whether a condition holds for the column's value; remembered. */
 enum rc pick_holds(struct ledger_reader *r, struct pick_field *f, int64_t raw, bool *holds,
                    struct fail *fail) RC_MUST;
@@ -108,8 +147,11 @@ enum rc pick_room(struct pick_field *f, int64_t raw, struct fail *fail) RC_MUST;
  */
 enum rc pick_number(struct ledger_reader *r, struct pick_field *f, int64_t raw, uint32_t *out,
                     struct fail *fail) RC_MUST;
+/* The first value that got the number. */
+int64_t pick_raw(const struct pick_field *f, uint32_t number);
 
 /* The number of a pair, both below 2^31: dense, in the order in which pairs are met. */
+void pick_pairs_release(struct pick_pairs *p);
 uint32_t pick_fold_new(struct pick_pairs *p, uint32_t a, uint32_t b);
 static inline uint32_t pick_fold(struct pick_pairs *p, uint32_t a, uint32_t b)
 {

@@ -382,7 +382,8 @@ void answer_add_block(struct fact_pick *p, struct row_sums *sums)
     if (!p->marks)
         p->marks = xcalloc(1, sizeof(*p->marks));
     g.is = p->marks;
-    row_sums_make_room(sums, a->cap_rows);
+    if (!p->by_number)
+        row_sums_make_room(sums, a->cap_rows);
     if (f->rc != RC_OK)
         return;
     mark(&g, facts_number(f, FACT_COMBO));
@@ -497,13 +498,16 @@ enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, st
 {
     struct fact_pick *p = pick_open(a, from_us, to_us, true, fail);
     struct row_sums *sums;
+    enum rc rc = RC_OK;
 
     if (!p)
         return fail->rc;
     sums = row_sums_new(a->want);
     if (a->cube_kind < CUBE_KINDS)
         answer_add_cubes(p, sums, from_us, to_us);
-    while (p->facts.rc == RC_OK && pick_next(p)) {
+    if (!(a->want & (LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS)) && p->facts.rc == RC_OK)
+        rc = answer_walk(p, sums, fail);
+    while (rc == RC_OK && p->facts.rc == RC_OK && pick_next(p)) {
         a->fact_rows += p->n_picked;
         answer_add_block(p, sums);
     }
@@ -513,7 +517,7 @@ enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, st
     else
         row_sums_give(sums, a->rows, a->n_rows);
     row_sums_free(sums);
-    return pick_finish(p, RC_OK, fail);
+    return pick_finish(p, rc, fail);
 }
 
 enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)

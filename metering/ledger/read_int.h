@@ -121,6 +121,7 @@ struct ledger_reader {
     struct combo *combos; /* in order of id */
     size_t n_combos;
     bool in_view;
+    size_t crew_most, crew_least; /* of read_crew.h: 0: as it says */
     int64_t kept_from_us; /* lines that ended before are deleted; INT64_MIN: none are */
 };
 

@@ -300,3 +300,52 @@ void row_sums_give_total(const struct row_sums *g, size_t n, struct ledger_sums 
     for (size_t row = 0; g->extremes.priced && row < n; row++)
         give_extremes(&g->extremes, row, total);
 }
+
+/* ---- to others ---------------------------------------------------------------------------- */
+
+static void move_extremes(struct row_sums *g, const struct row_extremes *from, const uint32_t *to,
+                          size_t n)
+{
+    struct row_extremes e;
+
+    if (!row_sums_extremes(g, &e))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        size_t row = to[i];
+
+        if (from->priced[i] == 0)
+            continue;
+        if (e.priced[row] == 0 || from->least[i] < e.least[row])
+            e.least[row] = from->least[i];
+        if (e.priced[row] == 0 || from->most[i] > e.most[row])
+            e.most[row] = from->most[i];
+        e.priced[row] = row_sums_plus(e.priced[row], from->priced[i]);
+    }
+}
+
+void row_sums_move(struct row_sums *g, const struct row_sums *from, const uint32_t *to, size_t n)
+{
+    struct present is;
+
+    n = n < from->cap ? n : from->cap;
+    find_present(from, &is);
+    for (size_t k = 0; k < is.n_counts; k++) {
+        const struct sums_field *f = &from->count_field[is.count[k]];
+        const uint64_t *v = from->count[is.count[k]];
+        uint64_t *out = row_sums_count(g, f->offset);
+
+        for (size_t i = 0; i < n; i++)
+            out[to[i]] = !f->is_most           ? row_sums_plus(out[to[i]], v[i])
+                         : v[i] > out[to[i]] ? v[i]
+                                               : out[to[i]];
+    }
+    for (size_t k = 0; k < is.n_amounts; k++) {
+        const money_int *v = from->amount[is.amount[k]];
+        money_int *out = row_sums_amount(g, from->amount_field[is.amount[k]].offset);
+
+        for (size_t i = 0; i < n; i++)
+            row_sums_add_money(&out[to[i]], v[i]);
+    }
+    if (from->extremes.priced)
+        move_extremes(g, &from->extremes, to, n);
+}

@@ -1,0 +1,380 @@
+/*
+ * test_crew.c - walks over blocks that several threads share: answers are those from the lines,
+ * whatever the views, and whoever takes part (pthread).
+ */
+#include "tests/unit/ledger/kit.h"
+
+#include <pthread.h>
+
+#include "metering/ledger/fact.h"
+#include "metering/ledger/read_crew.h"
+#include "metering/ledger/read_fact.h"
+
+#define US_PER_HOUR (INT64_C(3600) * US_PER_SECOND)
+
+enum { BLOCKS = 6, RECORDS = BLOCKS * FACT_BLOCK + 700, MEMBERS = 3 };
+
+static struct kit_dir shared;
+
+/* ---- a ledger ------------------------------------------------------------------------------- */
+
+static void write_correction(struct journal *j, const struct record *r, uint64_t *seed)
+{
+    struct record c = *r;
+
+    kit_random_id(seed, &c);
+    c.is_correction = true;
+    c.corrects = r->id;
+    c.was_unpriced = r->price_status == PRICE_NONE;
+    c.price_status = PRICE_OK;
+    c.n_lines = 0;
+    c.cost.atto = (money_int)kit_below(seed, 1000000000) * 1000003 - 500000000;
+    c.list_cost.atto = c.cost.atto + 7;
+    c.reason = STRV("why");
+    c.corrected_by = STRV("who");
+    assert_int_equal(journal_end(j, &c), RC_OK);
+}
+
+/* Four days, of which customers have users of their own and some that all have. */
+static void write_some(int n, uint64_t seed)
+{
+    struct ledger *l = kit_start(&shared, NULL, NULL);
+    struct journal *j = kit_journal(&shared, 0);
+
+    for (int i = 0; i < n; i++) {
+        char customer[24], user[24], task[24];
+        struct record r;
+        uint64_t c = kit_below(&seed, 90);
+
+        kit_record(&seed, KIT_START_US, 4 * US_PER_DAY, &r);
+        snprintf(customer, sizeof(customer), "customer-%d", (int)c);
+        snprintf(user, sizeof(user), "user-%d", (int)(kit_below(&seed, 4) ? c * 5 + kit_below(&seed, 9) : kit_below(&seed, 6)));
+        snprintf(task, sizeof(task), "task-%d", (int)kit_below(&seed, 400));
+        if (c > 2) {
+            r.subject.dim[DIM_CUSTOMER] = strv_z(customer);
+            r.subject.dim[DIM_USER] = strv_z(user);
+            r.subject.dim[DIM_TASK] = strv_z(task);
+        }
+        if (i / FACT_BLOCK % 2 == 1) { /* as traffic mostly is */
+            r.attempt = 0;
+            r.usage_source = USAGE_PROVIDER;
+            r.price_status = PRICE_OK;
+            r.list_cost = r.cost;
+        }
+        r.is_repeat = i % 7 == 0;
+        r.is_cacheable = i % 5 == 0;
+        assert_int_equal(journal_end(j, &r), RC_OK);
+        if (i % 97 == 0)
+            write_correction(j, &r, &seed);
+        if (i % 1000 == 0) {
+            kit_flush(j);
+            ledger_catch_up(l);
+        }
+    }
+    kit_flush(j);
+    ledger_catch_up(l);
+    journal_close(j);
+    ledger_stop(l);
+}
+
+static int make_shared(void **state)
+{
+    (void)state;
+    kit_dir_make(&shared);
+    write_some(RECORDS, 41);
+    return 0;
+}
+
+static int remove_shared(void **state)
+{
+    (void)state;
+    kit_dir_remove(&shared);
+    return 0;
+}
+
+/* ---- questions ------------------------------------------------------------------------------ */
+
+struct asked {
+    const char *by[3];
+    const char *field; /* a condition on it, or NULL */
+    const char *value;
+    enum ledger_op op;
+    enum period grain;
+    unsigned want;
+};
+
+enum { SPEND = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS | LEDGER_SPARE_CEILING };
+
+static const struct asked asked[] = {
+    {{"customer", "user"}, NULL, NULL, 0, PERIOD_TOTAL, SPEND},
+    {{"customer", "model"}, NULL, NULL, 0, PERIOD_TOTAL, SPEND},
+    {{"user"}, "customer", "customer-7", LEDGER_EQ, PERIOD_TOTAL, SPEND},
+    {{"customer"}, "feature", "rank", LEDGER_EQ, PERIOD_TOTAL, SPEND},
+    {{"user", "feature"}, "team", "", LEDGER_NE, PERIOD_DAY, SPEND},
+    {{"cell", "customer"}, "user", "user-1*", LEDGER_GLOB, PERIOD_TOTAL, 0},
+    {{"task", "zone"}, NULL, NULL, 0, PERIOD_TOTAL, LEDGER_SPARE_TOKENS},
+    {{"customer", "outcome", "cell"}, "cacheable", "yes", LEDGER_EQ, PERIOD_HOUR, LEDGER_COST_ALONE},
+    {{"token_band", "customer"}, "zone", "a", LEDGER_NE, PERIOD_TOTAL, LEDGER_SPARE_DETAILS},
+    {{"repeat", "user"}, NULL, NULL, 0, PERIOD_DAY, LEDGER_SPARE_FINE},
+    {{"task_outcome", "customer"}, NULL, NULL, 0, PERIOD_TOTAL, 0},
+    {{"customer", "team"}, "model", "gpt*", LEDGER_GLOB, PERIOD_TOTAL, LEDGER_SPARE_CEILING},
+    {{"user"}, "customer", "no such", LEDGER_EQ, PERIOD_TOTAL, SPEND},
+    {{NULL}, "user", "user-3", LEDGER_EQ, PERIOD_TOTAL, 0},
+};
+enum { ASKED = sizeof(asked) / sizeof(*asked) };
+
+static void make_question(const struct asked *a, const struct zone *zone, struct strv *value,
+                          struct ledger_question *q)
+{
+    *q = (struct ledger_question){.grain = a->grain, .zone = zone, .want = a->want};
+    ledger_filter_init(&q->filter, INT64_MIN, INT64_MAX);
+    for (size_t i = 0; i < 3 && a->by[i]; i++)
+        assert_true(ledger_field_parse(strv_z(a->by[i]), &q->by[q->n_by++]));
+    if (a->field) {
+        struct ledger_field field;
+
+        *value = strv_z(a->value);
+        assert_true(ledger_field_parse(strv_z(a->field), &field));
+        assert_int_equal(ledger_filter_add(&q->filter, field, a->op, value, 1), RC_OK);
+    }
+}
+
+/* Sums that are spared are not looked at: those of the same way are the same anyhow. */
+static bool is_equal(const struct ledger_sums *a, const struct ledger_sums *b, unsigned want)
+{
+    if (a->requests != b->requests || a->unpriced != b->unpriced ||
+        money_cmp(a->cost, b->cost) != 0)
+        return false;
+    if (want & LEDGER_SPARE_DETAILS) {
+        bool is_alone = (want & LEDGER_COST_ALONE) == LEDGER_COST_ALONE;
+
+        return is_alone ||
+               (memcmp(a->by_usage_source, b->by_usage_source, sizeof(a->by_usage_source)) == 0 &&
+                memcmp(a->tokens, b->tokens, sizeof(a->tokens)) == 0 && a->priced == b->priced &&
+                a->price_partial == b->price_partial && a->corrections == b->corrections &&
+                money_cmp(a->list, b->list) == 0 &&
+                money_cmp(a->estimated_cost, b->estimated_cost) == 0);
+    }
+    return want != 0 || ledger_sums_equal(a, b);
+}
+
+static void assert_same(const struct ledger_rows *a, const struct ledger_rows *b, size_t n_by,
+                        unsigned want)
+{
+    assert_int_equal(a->n, b->n);
+    for (size_t i = 0; i < a->n; i++) {
+        assert_int_equal(a->at[i].start_us, b->at[i].start_us);
+        assert_int_equal(a->at[i].end_us, b->at[i].end_us);
+        for (size_t k = 0; k < n_by; k++)
+            assert_true(strv_eq(a->at[i].value[k], b->at[i].value[k]));
+        assert_true(is_equal(&a->at[i].sums, &b->at[i].sums, want));
+    }
+    assert_true(is_equal(&a->total.sums, &b->total.sums, want));
+}
+
+/* The answer of three threads, of one, and from the lines. */
+static void check_question(struct ledger_reader *r, const struct ledger_question *q)
+{
+    struct ledger_question of_lines = *q;
+    struct ledger_rows shared_rows, alone, slow;
+    struct fail fail;
+
+    of_lines.want |= LEDGER_WANT_LINES;
+    ledger_read_crew(r, MEMBERS, 1);
+    assert_int_equal(ledger_read_sums(r, q, &shared_rows, &fail), RC_OK);
+    ledger_read_crew(r, 1, 1);
+    assert_int_equal(ledger_read_sums(r, q, &alone, &fail), RC_OK);
+    assert_int_equal(ledger_read_sums(r, &of_lines, &slow, &fail), RC_OK);
+    assert_true(shared_rows.fact_rows > 0 || shared_rows.n == 0);
+    assert_int_equal(shared_rows.fact_rows, alone.fact_rows);
+    assert_same(&shared_rows, &slow, q->n_by, q->want);
+    assert_same(&alone, &slow, q->n_by, q->want);
+    ledger_rows_release(&shared_rows);
+    ledger_rows_release(&alone);
+    ledger_rows_release(&slow);
+}
+
+static void check_answers(struct ledger_reader *r, size_t first, size_t step)
+{
+    struct zone *zone = zone_open("Asia/Kathmandu");
+
+    for (size_t i = first; i < ASKED; i += step) {
+        struct ledger_question q;
+        struct strv value;
+
+        make_question(&asked[i], zone, &value, &q);
+        check_question(r, &q);
+        q.filter.from_us = KIT_START_US + 7 * US_PER_HOUR + 11;
+        q.filter.to_us = KIT_START_US + 3 * US_PER_DAY - 5;
+        check_question(r, &q);
+        q.filter.by_start = true;
+        check_question(r, &q);
+    }
+    zone_close(zone);
+}
+
+/* ---- who takes part ------------------------------------------------------------------------- */
+
+struct counted {
+    struct crew_pieces pieces;
+    atomic_uint members; /* a bit each */
+    atomic_size_t blocks;
+};
+
+static void count(struct ledger_reader *r, size_t member, void *arg)
+{
+    struct counted *c = arg;
+    size_t from, to;
+
+    atomic_fetch_or(&c->members, 1u << member);
+    assert_true(facts_stored(r) >= c->pieces.n);
+    while (crew_take(&c->pieces, &from, &to))
+        atomic_fetch_add(&c->blocks, to - from);
+}
+
+/* Bits of those who were called; all blocks are taken, once. */
+static unsigned members_of(struct ledger_reader *r)
+{
+    struct counted c = {.members = 0};
+    struct fail fail;
+    bool known;
+
+    assert_int_equal(facts_look(r, &known, &fail), RC_OK);
+    assert_true(known);
+    atomic_init(&c.members, 0);
+    atomic_init(&c.blocks, 0);
+    crew_cut(&c.pieces, facts_stored(r), MEMBERS);
+    crew_run(r, MEMBERS, count, &c);
+    assert_int_equal(atomic_load(&c.blocks), facts_stored(r));
+    return atomic_load(&c.members);
+}
+
+/* ---- tests ---------------------------------------------------------------------------------- */
+
+static void answers_equal_lines(void **state)
+{
+    struct ledger_reader *r = kit_read(&shared);
+
+    (void)state;
+    assert_int_equal(members_of(r), (1u << MEMBERS) - 1);
+    check_answers(r, 0, 1);
+    kit_read_end(r);
+}
+
+static void walks_of_few_blocks_are_not_shared(void **state)
+{
+    struct ledger_reader *r = kit_read(&shared);
+
+    (void)state;
+    assert_int_equal(crew_size(r, 2 * CREW_BLOCKS_LEAST - 1), 1);
+    ledger_read_crew(r, 64, 0);
+    assert_int_equal(crew_size(r, 2 * CREW_BLOCKS_LEAST), 2);
+    assert_int_equal(crew_size(r, 1000 * CREW_BLOCKS_LEAST), CREW_MAX);
+    ledger_read_crew(r, 1, 1);
+    assert_int_equal(crew_size(r, 1000), 1);
+    kit_read_end(r);
+}
+
+/* A thread's view is taken when it starts: it may have more than the asker's. */
+static void later_views_may_have_more(void **state)
+{
+    struct ledger_reader *r = kit_read(&shared);
+
+    (void)state;
+    write_some(FACT_BLOCK, 42);
+    assert_int_equal(members_of(r), (1u << MEMBERS) - 1);
+    check_answers(r, 1, 3);
+    kit_read_end(r);
+    r = kit_read(&shared);
+    check_answers(r, 2, 3);
+    kit_read_end(r);
+}
+
+/* ... or less, when blocks were deleted: then the asker walks alone. */
+static void blocks_that_went_are_read_by_the_asker(void **state)
+{
+    struct ledger_reader *r = kit_read(&shared);
+
+    (void)state;
+    kit_sql(&shared, "CREATE TABLE c AS SELECT * FROM fact_block WHERE block=1; "
+                     "CREATE TABLE f AS SELECT * FROM fact WHERE id & 1099511627775 = 1; "
+                     "DELETE FROM fact WHERE id & 1099511627775 = 1; "
+                     "DELETE FROM fact_block WHERE block=1");
+    assert_int_equal(members_of(r), 1);
+    check_answers(r, 0, 4);
+    kit_read_end(r);
+    kit_sql(&shared, "INSERT INTO fact_block SELECT * FROM c; INSERT INTO fact SELECT * FROM f; "
+                     "DROP TABLE c; DROP TABLE f");
+}
+
+/* Where no connection can be opened, or no thread be started. */
+static void who_cannot_start_is_not_needed(void **state)
+{
+    struct ledger_reader *r = kit_read(&shared);
+    char other[sizeof(shared.db) + 8];
+    pthread_attr_t attributes, before;
+
+    (void)state;
+    snprintf(other, sizeof(other), "%s.away", shared.db);
+    assert_int_equal(rename(shared.db, other), 0);
+    assert_int_equal(members_of(r), 1);
+    check_answers(r, 0, 5);
+    assert_int_equal(rename(other, shared.db), 0);
+    assert_int_equal(pthread_getattr_default_np(&before), 0);
+    assert_int_equal(pthread_attr_init(&attributes), 0);
+    assert_int_equal(pthread_attr_setstacksize(&attributes, (size_t)1 << 46), 0);
+    if (pthread_setattr_default_np(&attributes) == 0) {
+        assert_int_equal(members_of(r), 1);
+        check_answers(r, 1, 5);
+    }
+    assert_int_equal(pthread_setattr_default_np(&before), 0);
+    pthread_attr_destroy(&attributes);
+    pthread_attr_destroy(&before);
+    kit_read_end(r);
+}
+
+static void damage_is_the_same_for_all(void **state)
+{
+    static const char *const how[] = {"x'ff'", "x''", "substr(body, 1, 20)", "zeroblob(8201)"};
+    struct ledger_question q;
+    struct ledger_rows rows;
+    struct strv value;
+    struct fail fail;
+
+    (void)state;
+    make_question(&asked[0], NULL, &value, &q);
+    for (size_t i = 0; i < 4; i++) {
+        char sql[200];
+        struct ledger_reader *r;
+        enum rc rc[2];
+
+        snprintf(sql, sizeof(sql), "CREATE TABLE f AS SELECT * FROM fact; "
+                 "UPDATE fact SET body=%s WHERE id=%lld", how[i], (long long)fact_row(FACT_AMOUNT_COLUMN + FACT_COST, 4));
+        kit_sql(&shared, sql);
+        r = kit_read(&shared);
+        for (unsigned k = 0; k < 2; k++) {
+            ledger_read_crew(r, 1 + k * (MEMBERS - 1), 1);
+            rc[k] = ledger_read_sums(r, &q, &rows, &fail);
+            if (rc[k] == RC_OK)
+                ledger_rows_release(&rows);
+        }
+        assert_int_equal(rc[0], rc[1]);
+        assert_true(rc[0] == RC_BAD || i == 1);
+        kit_read_end(r);
+        kit_sql(&shared, "DELETE FROM fact; INSERT INTO fact SELECT * FROM f; DROP TABLE f");
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_equal_lines),
+        cmocka_unit_test(walks_of_few_blocks_are_not_shared),
+        cmocka_unit_test(later_views_may_have_more),
+        cmocka_unit_test(blocks_that_went_are_read_by_the_asker),
+        cmocka_unit_test(who_cannot_start_is_not_needed),
+        cmocka_unit_test(damage_is_the_same_for_all),
+    };
+
+    return cmocka_run_group_tests(tests, make_shared, remove_shared);
+}
