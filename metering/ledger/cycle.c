@@ -54,8 +54,9 @@ static enum rc add_segment(struct ledger *l, const char *name, struct fail *fail
     struct segment *s = segment_open(l->dir_fd, name, fail);
     enum rc rc;
 
+    /* A writer may take an empty one away; of an earlier process nobody does. */
     if (!s)
-        return fail->sys == ENOENT ? RC_OK : RC_IO;
+        return fail->sys == ENOENT && !dict_get(&l->past, strv_z(name)) ? RC_OK : RC_IO;
     rc = ingest_find_segment(l->in, name, &s->committed, fail);
     if (rc != RC_OK && rc != RC_STATE) {
         segment_close(s);
@@ -65,7 +66,13 @@ static enum rc add_segment(struct ledger *l, const char *name, struct fail *fail
     return RC_OK;
 }
 
-enum rc ledger_look(struct ledger *l, struct fail *fail)
+static enum rc cannot_read(struct fail *fail)
+{
+    *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the journal folder"};
+    return RC_IO;
+}
+
+enum rc ledger_each_name(struct ledger *l, ledger_name_fn *fn, struct fail *fail)
 {
     int fd = openat(l->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -73,18 +80,34 @@ enum rc ledger_look(struct ledger *l, struct fail *fail)
     enum rc rc = RC_OK;
 
     if (!dir) {
-        *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the journal folder"};
+        rc = cannot_read(fail);
         if (fd >= 0)
             close(fd);
-        return RC_IO;
+        return rc;
     }
-    while (rc == RC_OK && (entry = readdir(dir)) != NULL) {
-        if (segment_name_is_valid(entry->d_name) && !known(l, entry->d_name) &&
-            l->n_segments < SEGMENTS_MAX)
-            rc = add_segment(l, entry->d_name, fail);
+    while (rc == RC_OK) {
+        errno = 0; /* an end and a failure differ by it alone */
+        entry = readdir(dir);
+        if (!entry && errno != 0)
+            rc = cannot_read(fail);
+        if (!entry)
+            break;
+        rc = fn(l, entry->d_name, fail);
     }
     closedir(dir);
     return rc;
+}
+
+static enum rc look_at(struct ledger *l, const char *name, struct fail *fail)
+{
+    return segment_name_is_valid(name) && !known(l, name) && l->n_segments < SEGMENTS_MAX
+               ? add_segment(l, name, fail)
+               : RC_OK;
+}
+
+enum rc ledger_look(struct ledger *l, struct fail *fail)
+{
+    return ledger_each_name(l, look_at, fail);
 }
 
 /* ---- entries ----------------------------------------------------------------- */
@@ -253,11 +276,13 @@ static void torn(struct ledger *l, struct segment *s, uint64_t from, uint64_t by
 /* The writer is gone and nothing whole is left: the rest is torn. */
 static enum rc end_segment(struct ledger *l, struct segment *s, struct fail *fail)
 {
-    uint64_t size = segment_size(s), from = s->position;
+    uint64_t size = 0, from = s->position;
+    enum rc rc = segment_find_size(s, &size, fail);
 
+    if (rc != RC_OK)
+        return rc;
     if (size > from) {
-        enum rc rc = ledger_open_batch(l, fail);
-
+        rc = ledger_open_batch(l, fail);
         if (rc != RC_OK)
             return rc;
         torn(l, s, from, size - from);
@@ -280,9 +305,10 @@ static enum rc pass_bad(struct ledger *l, struct segment *s, bool *passed, struc
     if (s->is_live && now - s->bad_since_us < BAD_PATIENCE_US)
         return RC_OK;
     rc = ledger_open_batch(l, fail);
+    if (rc == RC_OK)
+        rc = segment_pass(s, &l->window, &bytes, fail);
     if (rc != RC_OK)
         return rc;
-    bytes = segment_pass(s, &l->window);
     torn(l, s, from, bytes);
     *passed = bytes > 0;
     return RC_OK;
@@ -454,29 +480,27 @@ static void tell_waiting(struct ledger *l, uint64_t waiting, uint64_t segments, 
     pthread_mutex_unlock(&l->lock);
 }
 
-void ledger_count_unopened(struct ledger *l)
+static enum rc count_unopened(struct ledger *l, const char *name, struct fail *fail)
 {
-    int fd = openat(l->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    uint64_t waiting = 0, segments = 0;
-    struct dirent *entry;
     struct stat about;
 
-    if (!dir) {
-        if (fd >= 0)
-            close(fd);
-        return;
-    }
-    while ((entry = readdir(dir)) != NULL) {
-        if (!segment_name_is_valid(entry->d_name) ||
-            fstatat(l->dir_fd, entry->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0)
-            continue;
-        segments++;
-        if (about.st_size > JOURNAL_HEADER_BYTES)
-            waiting += (uint64_t)about.st_size;
-    }
-    closedir(dir);
-    tell_waiting(l, waiting, segments, l->started_us);
+    (void)fail;
+    if (!segment_name_is_valid(name) ||
+        fstatat(l->dir_fd, name, &about, AT_SYMLINK_NOFOLLOW) != 0)
+        return RC_OK;
+    l->unopened.segments++;
+    if (about.st_size > JOURNAL_HEADER_BYTES)
+        l->unopened.waiting_bytes += (uint64_t)about.st_size;
+    return RC_OK;
+}
+
+void ledger_count_unopened(struct ledger *l)
+{
+    struct fail ignored;
+
+    l->unopened = (struct ledger_stats){0};
+    if (ledger_each_name(l, count_unopened, &ignored) == RC_OK)
+        tell_waiting(l, l->unopened.waiting_bytes, l->unopened.segments, l->started_us);
 }
 
 static void count_held(struct ledger *l)

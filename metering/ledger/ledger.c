@@ -36,9 +36,12 @@ static enum rc open_folder(struct ledger *l, struct fail *fail)
     l->lock_fd = openat(l->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (l->lock_fd < 0)
         return failed(fail, RC_IO, "open the journal folder's lock file");
-    if (flock(l->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return failed(fail, errno == EWOULDBLOCK ? RC_DENIED : RC_IO,
-                      "take the journal folder: another process uses it");
+    while (flock(l->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK)
+            return failed(fail, RC_DENIED, "take the journal folder: another process uses it");
+        if (errno != EINTR)
+            return failed(fail, RC_IO, "take the journal folder's lock");
+    }
     return RC_OK;
 }
 

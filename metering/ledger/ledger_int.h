@@ -49,6 +49,7 @@ struct ledger {
     size_t batch_entries, batch_bytes;
     size_t last_entries;       /* of the batch that was committed last */
     struct ledger_stats batch; /* counted in the open transaction */
+    struct ledger_stats unopened; /* of segments that wait for the database, counted now */
     int64_t as_of_us;          /* as committed last */
     bool is_failing;
     int keep_days;
@@ -89,6 +90,9 @@ struct begun {
 
 /* cycle.c: reads all that is there and commits it. *more: stopped at a batch's end. */
 enum rc ledger_cycle(struct ledger *l, bool *more, struct fail *fail) RC_MUST;
+/* Each name in the journal's folder; ends with the first that fn refuses. */
+typedef enum rc ledger_name_fn(struct ledger *l, const char *name, struct fail *fail);
+enum rc ledger_each_name(struct ledger *l, ledger_name_fn *fn, struct fail *fail) RC_MUST;
 /* Opens what is new in the folder. */
 enum rc ledger_look(struct ledger *l, struct fail *fail) RC_MUST;
 /* One segment, as far as it goes or the batch allows. */

@@ -136,11 +136,14 @@ static enum rc audit_segment(struct auditing *a, struct segment *s, uint64_t tak
     a->verdict->live += s->is_live;
     while (rc == RC_OK) {
         struct segment_entry entry;
+        uint64_t passed;
 
         rc = segment_next(s, &a->window, &entry, fail);
         if (rc == RC_BAD && s->position < taken) {
             say_bad(a, s, s->position, "an entry that does not check");
-            rc = segment_pass(s, &a->window) > 0 ? RC_OK : RC_EOF;
+            rc = segment_pass(s, &a->window, &passed, fail);
+            if (rc == RC_OK && passed == 0)
+                rc = RC_EOF;
             continue;
         }
         if (rc != RC_OK)

@@ -6,9 +6,6 @@
  * the BEGIN gave, so that a crash in the middle of it, and a second run, changes
  * nothing.  Segments go once all is durable and told.
  */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -119,6 +116,19 @@ static bool is_past(const struct ledger *l, const struct segment *s)
     return dict_get(&l->past, strv_z(s->name)) != NULL;
 }
 
+/* A writer that lives, such as who corrects prices meanwhile, is read as those of this process are. */
+static enum rc read_past(struct ledger *l, struct segment *s, bool *more, struct fail *fail)
+{
+    int error = segment_look(s);
+
+    if (error != 0) {
+        *fail = (struct fail){
+            .rc = RC_IO, .sys = error, .doing = "learn whether a journal segment is written on"};
+        return RC_IO;
+    }
+    return s->is_live ? RC_OK : ledger_read_segment(l, s, more, fail);
+}
+
 /* All that can be read, in as many transactions as it takes. */
 static enum rc read_all(struct ledger *l, struct fail *fail)
 {
@@ -130,9 +140,8 @@ static enum rc read_all(struct ledger *l, struct fail *fail)
         LIST_FOREACH (at, &l->segments) {
             struct segment *s = LIST_OBJECT(at, struct segment, link);
 
-            segment_look(s);
-            if (rc == RC_OK && is_past(l, s) && !s->is_live)
-                rc = ledger_read_segment(l, s, &more, fail);
+            if (rc == RC_OK && is_past(l, s))
+                rc = read_past(l, s, &more, fail);
         }
         if (rc == RC_OK && more)
             rc = ledger_commit(l, l->as_of_us, fail);
@@ -220,28 +229,19 @@ static void forget_begun(struct ledger *l)
 }
 
 /* Segments that never got their name had nothing in them. */
+static enum rc note_past(struct ledger *l, const char *name, struct fail *fail)
+{
+    (void)fail;
+    if (strv_ends(strv_z(name), STRV(JOURNAL_SUFFIX JOURNAL_TMP_SUFFIX)))
+        unlinkat(l->dir_fd, name, 0);
+    else if (segment_name_is_valid(name))
+        dict_put(&l->past, strv_z(name), 1);
+    return RC_OK;
+}
+
 enum rc ledger_note_past(struct ledger *l, struct fail *fail)
 {
-    int fd = openat(l->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *entry;
-
-    if (!dir) {
-        *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the journal folder"};
-        if (fd >= 0)
-            close(fd);
-        return RC_IO;
-    }
-    while ((entry = readdir(dir)) != NULL) {
-        struct strv name = strv_z(entry->d_name);
-
-        if (strv_ends(name, STRV(JOURNAL_SUFFIX JOURNAL_TMP_SUFFIX)))
-            unlinkat(l->dir_fd, entry->d_name, 0);
-        else if (segment_name_is_valid(entry->d_name))
-            dict_put(&l->past, name, 1);
-    }
-    closedir(dir);
-    return RC_OK;
+    return ledger_each_name(l, note_past, fail);
 }
 
 enum rc ledger_recover(struct ledger *l, struct fail *fail)

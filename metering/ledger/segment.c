@@ -14,6 +14,8 @@
 #include "base/xalloc.h"
 #include "metering/ledger/journal_int.h"
 
+enum { ENDS_MAX = 4 }; /* that a file has while its length says that there is more */
+
 _Static_assert(SEGMENT_WINDOW_BYTES >= 2 * (JOURNAL_ENTRY_MAX_BYTES + JOURNAL_ENTRY_OVERHEAD),
                "two entries fit the window");
 
@@ -50,14 +52,20 @@ void segment_close(struct segment *s)
     free(s);
 }
 
-void segment_look(struct segment *s)
+int segment_look(struct segment *s)
 {
+    int rc;
+
     if (!s->is_live)
-        return;
-    if (flock(s->fd, LOCK_EX | LOCK_NB) == 0) {
-        s->is_live = false;
-        flock(s->fd, LOCK_UN);
-    }
+        return 0;
+    do
+        rc = flock(s->fd, LOCK_EX | LOCK_NB);
+    while (rc != 0 && errno == EINTR);
+    if (rc != 0)
+        return errno == EWOULDBLOCK ? 0 : errno;
+    s->is_live = false;
+    flock(s->fd, LOCK_UN);
+    return 0;
 }
 
 uint64_t segment_size(const struct segment *s)
@@ -65,6 +73,22 @@ uint64_t segment_size(const struct segment *s)
     struct stat st;
 
     return fstat(s->fd, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size : 0;
+}
+
+static enum rc cannot_read(struct fail *fail, int error)
+{
+    *fail = (struct fail){.rc = RC_IO, .sys = error, .doing = "read the journal"};
+    return RC_IO;
+}
+
+enum rc segment_find_size(const struct segment *s, uint64_t *size, struct fail *fail)
+{
+    struct stat st;
+
+    if (fstat(s->fd, &st) != 0)
+        return cannot_read(fail, errno);
+    *size = st.st_size > 0 ? (uint64_t)st.st_size : 0;
+    return RC_OK;
 }
 
 void segment_window_init(struct segment_window *w)
@@ -92,6 +116,36 @@ static uint32_t get_u32(const char *p)
     return le32toh(v);
 }
 
+/*
+ * Up to `most` bytes, fewer than `least` only where the file ends before.  What is taken for torn
+ * is lost, so its end is believed only where its length says the same.
+ */
+static enum rc read_at(const struct segment *s, uint64_t at, char *to, size_t least, size_t most,
+                       size_t *n, struct fail *fail)
+{
+    uint64_t size = 0;
+    int ends = 0;
+
+    *n = 0;
+    while (*n < least) { /* less than was asked is not yet the end */
+        ssize_t got = pread(s->fd, to + *n, most - *n, (off_t)(at + *n));
+
+        if (got > 0) {
+            *n += (size_t)got;
+        } else if (got < 0 && errno != EINTR) {
+            return cannot_read(fail, errno);
+        } else if (got == 0) {
+            if (segment_find_size(s, &size, fail) != RC_OK)
+                return RC_IO;
+            if (size <= at + *n)
+                break;
+            if (++ends == ENDS_MAX) /* more than a writer that has just added to it */
+                return cannot_read(fail, EIO);
+        }
+    }
+    return RC_OK;
+}
+
 /* The bytes at a place, at least `want` of them unless the file ends before. */
 static enum rc look_at(const struct segment *s, struct segment_window *w, uint64_t at,
                        size_t want, struct strv *out, struct fail *fail)
@@ -99,19 +153,9 @@ static enum rc look_at(const struct segment *s, struct segment_window *w, uint64
     if (w->of != s || at < w->start || at + want > w->start + w->n) {
         segment_window_drop(w);
         w->start = at;
-        while (w->n < want) { /* less than was asked is not yet the end */
-            ssize_t n = pread(s->fd, w->bytes + w->n, SEGMENT_WINDOW_BYTES - w->n,
-                              (off_t)(at + w->n));
-
-            if (n == 0)
-                break;
-            if (n > 0) {
-                w->n += (size_t)n;
-            } else if (errno != EINTR) {
-                segment_window_drop(w);
-                *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the journal"};
-                return RC_IO;
-            }
+        if (read_at(s, at, w->bytes, want, SEGMENT_WINDOW_BYTES, &w->n, fail) != RC_OK) {
+            segment_window_drop(w);
+            return RC_IO;
         }
         w->of = s;
     }
@@ -199,43 +243,52 @@ enum rc segment_next(struct segment *s, struct segment_window *w, struct segment
     return rc;
 }
 
-uint64_t segment_pass(struct segment *s, struct segment_window *w)
+enum rc segment_pass(struct segment *s, struct segment_window *w, uint64_t *bytes,
+                     struct fail *fail)
 {
     struct segment_entry entry;
-    struct fail fail;
-    struct strv bytes;
-    uint64_t next, after, size = segment_size(s), from = s->position;
+    struct strv there;
+    uint64_t next, after, size, from = s->position;
+    enum rc rc;
 
-    if (from < JOURNAL_HEADER_BYTES ||
-        look_at(s, w, from, JOURNAL_ENTRY_OVERHEAD, &bytes, &fail) != RC_OK ||
-        bytes.n < JOURNAL_ENTRY_OVERHEAD || get_u32(bytes.p) > JOURNAL_ENTRY_MAX_BYTES)
-        return 0;
-    next = from + JOURNAL_ENTRY_OVERHEAD + get_u32(bytes.p);
-    if (next > size || (next < size && entry_at(s, w, next, &entry, &after, &fail) != RC_OK))
-        return 0;
+    *bytes = 0;
+    if (from < JOURNAL_HEADER_BYTES)
+        return RC_OK;
+    rc = look_at(s, w, from, JOURNAL_ENTRY_OVERHEAD, &there, fail);
+    if (rc == RC_OK)
+        rc = segment_find_size(s, &size, fail);
+    if (rc != RC_OK || there.n < JOURNAL_ENTRY_OVERHEAD ||
+        get_u32(there.p) > JOURNAL_ENTRY_MAX_BYTES)
+        return rc;
+    next = from + JOURNAL_ENTRY_OVERHEAD + get_u32(there.p);
+    if (next > size)
+        return RC_OK;
+    if (next < size) {
+        rc = entry_at(s, w, next, &entry, &after, fail);
+        if (rc != RC_OK)
+            return rc == RC_IO ? rc : RC_OK;
+    }
     s->position = next;
     s->bad_since_us = 0;
     segment_window_drop(w);
-    return next - from;
+    *bytes = next - from;
+    return RC_OK;
 }
 
 enum rc segment_read_common(const struct segment *s, uint64_t at, char *bytes, struct strv *out,
                             struct fail *fail)
 {
     struct strv entry = {bytes, 0};
-    ssize_t n;
+    size_t n;
+    enum rc rc = read_at(s, at, bytes, SEGMENT_COMMON_ENTRY_BYTES, SEGMENT_COMMON_ENTRY_BYTES,
+                         &n, fail);
 
-    do
-        n = pread(s->fd, bytes, SEGMENT_COMMON_ENTRY_BYTES, (off_t)at);
-    while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the journal"};
-        return RC_IO;
-    }
+    if (rc != RC_OK)
+        return rc;
     if (n < JOURNAL_ENTRY_OVERHEAD)
         return RC_BAD;
     entry.n = JOURNAL_ENTRY_OVERHEAD + (size_t)get_u32(bytes);
-    if (entry.n > (size_t)n || !is_whole(entry) ||
+    if (entry.n > n || !is_whole(entry) ||
         !is_common((unsigned char)bytes[8], payload_of(entry)))
         return RC_BAD;
     *out = strv_skip(payload_of(entry), 1);

@@ -30,17 +30,21 @@ struct segment {
     unsigned open;        /* BEGINs whose END has not been read */
     int64_t last_us;      /* time of its last entry */
     int64_t bad_since_us; /* the entry at position does not check since; 0: it does */
-    bool is_present;      /* seen by the last look at the folder */
     struct segment_commons *commons; /* what its records share, as far as they have named it */
 };
 
 /* Opens a segment of the folder; NULL with fail. Never creates. */
 struct segment *segment_open(int dir_fd, const char *name, struct fail *fail);
 void segment_close(struct segment *s);
-/* Looks whether the writer is still there; once gone it does not come back. */
-void segment_look(struct segment *s);
+/*
+ * Looks whether the writer is still there; once gone it does not come back.  0, or the errno that
+ * says why it could not be told: then it is taken to be there.
+ */
+int segment_look(struct segment *s);
 /* Bytes in the file now; 0 where that cannot be told. */
 uint64_t segment_size(const struct segment *s);
+/* The same; RC_IO where it cannot be told. */
+enum rc segment_find_size(const struct segment *s, uint64_t *size, struct fail *fail) RC_MUST;
 /* "w0001-....tgj": a name that a writer gives. */
 bool segment_name_is_valid(const char *name);
 
@@ -69,8 +73,12 @@ void segment_window_drop(struct segment_window *w);
  */
 enum rc segment_next(struct segment *s, struct segment_window *w, struct segment_entry *out,
                      struct fail *fail) RC_MUST;
-/* After RC_BAD: passes over one entry, if the one behind it checks. Its bytes, or 0. */
-uint64_t segment_pass(struct segment *s, struct segment_window *w);
+/*
+ * After RC_BAD: passes over one entry, if the one behind it checks.  *bytes: of it; 0: it does
+ * not.  RC_IO: that could not be read.
+ */
+enum rc segment_pass(struct segment *s, struct segment_window *w, uint64_t *bytes,
+                     struct fail *fail) RC_MUST;
 
 enum { SEGMENT_COMMON_ENTRY_BYTES = JOURNAL_ENTRY_OVERHEAD + 1 + JOURNAL_COMMON_MAX_BYTES };
 /*

@@ -4,7 +4,9 @@
  *
  * The file that TOLLGATE_FAULT names is mapped by the program and by its test, and is how they
  * speak: the test writes what is to fail and which one of them, arms it, and reads afterwards
- * whether it did and where.  Only threads whose name begins as the test says are counted.
+ * whether it did and where.  Only threads whose name begins as the test says are counted, or the
+ * first one alone ("main"); and where the test says so only from the moment on at which such a
+ * thread opens a file whose path ends in a text.
  *
  * A call fails as the system might fail it: with an error that its manual names, or with less than
  * was asked.  Calls that the C library makes inside itself are not seen.
@@ -15,6 +17,7 @@
 #include <execinfo.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -22,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -31,7 +35,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { WHERE_BYTES = 2048, FRAMES = 24, THREAD_BYTES = 16, NAME_BYTES = 32 };
+enum { WHERE_BYTES = 2048, FRAMES = 24, THREAD_BYTES = 16, NAME_BYTES = 32, PATH_BYTES = 64 };
 
 enum kind { KIND_ALLOCATION = 1, KIND_CALL = 2 };
 
@@ -54,6 +58,8 @@ struct control {
     char what[NAME_BYTES];   /* that failed first */
     int32_t error;           /* what it was failed with; 0: it was short, or had ended */
     char where[WHERE_BYTES]; /* the way to it: module+offset, divided by blanks */
+    char from[PATH_BYTES];   /* nothing counts before a path that ends so is opened; "": all does */
+    _Atomic uint32_t begun;  /* it was */
 };
 
 static struct control *control;
@@ -84,6 +90,8 @@ static int is_mine(void)
 {
     char name[THREAD_BYTES + 1] = "";
 
+    if (strcmp(control->thread, "main") == 0)
+        return gettid() == getpid();
     prctl(PR_GET_NAME, name);
     return strncmp(name, control->thread, strnlen(control->thread, THREAD_BYTES)) == 0;
 }
@@ -118,7 +126,7 @@ static int falls(enum kind kind, const char *what, const int *errors, int n, int
     if (!control || busy || atomic_load(&control->armed) != kind)
         return 0;
     busy = 1;
-    if (!is_mine())
+    if (!is_mine() || (control->from[0] && !atomic_load(&control->begun)))
         goto out;
     mode = control->mode;
     /* Only those that can fail in that way are counted. */
@@ -138,6 +146,20 @@ static int falls(enum kind kind, const char *what, const int *errors, int n, int
 out:
     busy = 0;
     return yes;
+}
+
+/* A file is about to be opened. */
+static void opens(const char *path)
+{
+    size_t n = strlen(path), from;
+
+    if (!control || busy || !control->from[0] || atomic_load(&control->begun))
+        return;
+    from = strnlen(control->from, PATH_BYTES);
+    busy = 1;
+    if (n >= from && memcmp(path + n - from, control->from, from) == 0 && is_mine())
+        atomic_store(&control->begun, 1);
+    busy = 0;
 }
 
 static int is_short(void)
@@ -392,6 +414,7 @@ int open(const char *path, int flags, ...)
     if (flags & (O_CREAT | O_TMPFILE))
         mode = va_arg(rest, mode_t);
     va_end(rest);
+    opens(path);
     if (FALLS("open", 0, FILE_ERRORS))
         return -1;
     return NEXT(open)(path, flags, mode);
@@ -418,6 +441,7 @@ int openat(int dir, const char *path, int flags, ...)
     if (flags & (O_CREAT | O_TMPFILE))
         mode = va_arg(rest, mode_t);
     va_end(rest);
+    opens(path);
     if (FALLS("openat", 0, FILE_ERRORS))
         return -1;
     return NEXT(openat)(dir, path, flags, mode);
@@ -537,6 +561,49 @@ int fstatvfs64(int fd, struct statvfs64 *out)
     if (FALLS("fstatvfs", 0, EIO))
         return -1;
     return NEXT(fstatvfs64)(fd, out);
+}
+
+int lstat64(const char *path, struct stat64 *out)
+{
+    if (FALLS("lstat", 0, EIO, ENOMEM))
+        return -1;
+    return NEXT(lstat64)(path, out);
+}
+
+int fstatat64(int dir, const char *path, struct stat64 *out, int flags)
+{
+    if (FALLS("fstatat", 0, EIO, ENOMEM))
+        return -1;
+    return NEXT(fstatat64)(dir, path, out, flags);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    if (FALLS("mkdir", 0, EIO, ENOSPC, EACCES))
+        return -1;
+    return NEXT(mkdir)(path, mode);
+}
+
+int link(const char *from, const char *to)
+{
+    if (FALLS("link", 0, EIO, ENOSPC))
+        return -1;
+    return NEXT(link)(from, to);
+}
+
+int eventfd(unsigned count, int flags)
+{
+    if (FALLS("eventfd", 0, EMFILE, ENOMEM))
+        return -1;
+    return NEXT(eventfd)(count, flags);
+}
+
+/* It says what failed, and sets no errno. */
+int pthread_create(pthread_t *out, const pthread_attr_t *how, void *(*run)(void *), void *arg)
+{
+    if (FALLS("pthread_create", 0, EAGAIN))
+        return EAGAIN;
+    return NEXT(pthread_create)(out, how, run, arg);
 }
 
 int rename(const char *from, const char *to)

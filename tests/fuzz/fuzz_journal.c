@@ -153,7 +153,7 @@ static void try_segment(const uint8_t *data, size_t size)
     struct segment_window window;
     struct segment_entry entry;
     struct fail fail;
-    uint64_t before = 0;
+    uint64_t before = 0, passed;
 
     if (s.fd < 0)
         return;
@@ -162,7 +162,8 @@ static void try_segment(const uint8_t *data, size_t size)
         for (;;) {
             enum rc rc = segment_next(&s, &window, &entry, &fail);
 
-            if (rc == RC_BAD && segment_pass(&s, &window) == 0)
+            if (rc == RC_BAD &&
+                (segment_pass(&s, &window, &passed, &fail) != RC_OK || passed == 0))
                 break;
             if (rc != RC_OK && rc != RC_BAD)
                 break;

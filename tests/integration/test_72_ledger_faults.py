@@ -13,10 +13,8 @@ TOLLGATE_FAULTS=all walks through all of them; else a sample. TOLLGATE_FAULTS_SE
 """
 
 import errno
-import json
 import random
 import re
-import sqlite3
 import threading
 import time
 
@@ -24,7 +22,7 @@ import pytest
 
 from kit import calls, client, fault_walk, faults
 from kit.fault_walk import ALL, SEED
-from kit.marked import Load
+from kit.ledger_work import POOR, Work, database, with_poor
 from kit.procs import run_cli, wait_for
 from kit.settled import settled_books
 
@@ -36,11 +34,8 @@ WHILE_S = 0.4
 TELLS_S = 14             # in which the metrics tell: SQLite tries ten seconds for a lock to read with
 TAKEN = "tollgate_ledger_ingested_total"
 WAIT_S = 20
+NOTED_S = 25             # a worker writes its refusals down every ten seconds
 LEFT_BYTES = 34 << 20    # of a write-ahead log that the next commit copies back (4,000 pages)
-POOR = "tg_of_the_poor_7c1f"
-REFUSED = 402
-LIMITS = [{"name": "day", "unit": "usd", "limit": "1000000", "window": "day"},
-          {"name": "poor", "unit": "requests", "limit": 1, "window": "month", "match": {"team": "poor"}}]
 
 pytestmark = [pytest.mark.slow,
               pytest.mark.skipif(faults.missing() is not None, reason=str(faults.missing()))]
@@ -60,53 +55,20 @@ def tells(start, now):
 class Walk(fault_walk.Walk):
     """Work for a gateway's ledger while calls of one of its threads fail."""
 
-    is_long = True
+    long_max = 40
 
     def __init__(self, gateways, provider, redis, folder, thread, before=lambda gateway: None):
         super().__init__(thread, folder, thread)
         self.provider = provider
         self.before = before
-        config = gateways.config(redis, limits=LIMITS, workers=1,
-                                 ledger={"sync": "always" if thread == "sync" else "interval"})
-        config["keys"].append({"name": "poor", "secret": POOR, "tags": {"team": "poor"}})
+        config = with_poor(gateways.config(
+            redis, workers=1, ledger={"sync": "always" if thread == "sync" else "interval"}))
         config["env"] = self.faults.env
         self.gateway = gateways(config)
-        self.answered = []
-        self.refused = self.outcomes = 0
+        self.work = Work(self.gateway)
         self.names = {}      # of what failed once: mode and name, and after how many
-        assert self.say(calls.chat(), POOR) == 200
-        assert self.work()
-
-    # ---- the work ------------------------------------------------------------------------
-
-    def ask(self, method, path, headers, body):
-        """Status and id of a whole answer; None: there was none."""
-        try:
-            with self.gateway.connect(timeout=WAIT_S) as connection:
-                connection.send(client.request_bytes(method, path, headers, body))
-                answer = connection.read(method)
-        except (OSError, client.Broken):
-            return None, None
-        return (answer.status, answer.header("x-tollgate-request-id")) if answer.complete else (None, None)
-
-    def say(self, call, key=calls.KEY):
-        number = next(Load.numbers)
-        status, ident = self.ask("POST", call.full_path(), call.headers(
-            key, tags=[("X-Tollgate-Task", f"call-{number}")], sim={"Input_Tokens": number}), call.data())
-        if status == 200:
-            self.answered.append(ident)
-        self.refused += status == REFUSED and key == POOR
-        if status == 200 and key == calls.KEY:
-            status, _ = self.ask("PUT", f"/_tollgate/tasks/call-{number}/outcome",
-                                 [("Authorization", f"Bearer {key}"), ("Content-Type", "application/json")],
-                                 json.dumps({"outcome": "completed"}).encode())
-            self.outcomes += status in (200, 204)
-            return 200 if status in (200, 204) else status
-        return status
-
-    def work(self):
-        """A call, its outcome, a refusal: all three are answered as they should be."""
-        return self.say(calls.chat()) == 200 and self.say(calls.chat(), POOR) == REFUSED
+        assert self.work.say(calls.chat(), POOR) == 200
+        assert self.work.round()
 
     def taken(self):
         return metrics(self.gateway)[TAKEN]
@@ -118,7 +80,7 @@ class Walk(fault_walk.Walk):
 
     def count_once(self):
         before = self.taken()
-        self.work()
+        self.work.round()
         wait_for("the record", lambda: self.taken() > before, WAIT_S)
         time.sleep(CYCLE_S)
 
@@ -127,7 +89,7 @@ class Walk(fault_walk.Walk):
             if self.has_ended():
                 return True
             before = self.taken()
-            return self.work() and wait_for("it is taken in", lambda: self.taken() > before, WAIT_S)
+            return self.work.round() and wait_for("it is taken in", lambda: self.taken() > before, WAIT_S)
         try:
             wait_for("the next is served and taken in", served, WAIT_S, 0.1)
         except (AssertionError, OSError, client.Broken) as problem:
@@ -137,7 +99,7 @@ class Walk(fault_walk.Walk):
         """Some work, one failure. False: there were not so many calls."""
         self.prepare()
         self.faults.arm(kind, mode, after)
-        worked = self.work()
+        worked = self.work.round()
         deadline = time.monotonic() + 3 * CYCLE_S
         while not self.faults.has_fired() and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -159,7 +121,7 @@ class Walk(fault_walk.Walk):
         start = metrics(self.gateway)
         self.faults.arm(kind, mode, after, faults.LEFT_NONE)
         worked = []
-        thread = threading.Thread(target=lambda: worked.append(self.work()))
+        thread = threading.Thread(target=lambda: worked.append(self.work.round()))
         thread.start()
 
         def shows():
@@ -195,35 +157,23 @@ class Walk(fault_walk.Walk):
         for kind, mode, _, after in which:
             self.for_a_while(kind, mode, after)
 
-    # ---- the books -----------------------------------------------------------------------
-
-    def noted(self):
-        """Refusals by that limit, and outcomes, that the ledger holds."""
-        db = sqlite3.connect(f"file:{self.gateway.folder}/var/ledger.db?mode=ro", uri=True)
-        try:
-            return (db.execute("SELECT coalesce(sum(count), 0) FROM denied JOIN word ON word.id=limit_name "
-                               "WHERE text='poor'").fetchone()[0],
-                    db.execute("SELECT count(*) FROM task WHERE outcome != 0").fetchone()[0])
-        finally:
-            db.close()
-
     def check(self, say):
         super().check(say)
-        settled_books(self.gateway, self.provider, self.answered)
+        settled_books(self.gateway, self.provider, self.work.answered)
         if self.counts["ended"] == 0:   # a process that ends takes refusals with it that it had not written yet
+            done = (self.work.refused, self.work.outcomes)
             try:
-                wait_for("every refusal and outcome, once",
-                         lambda: self.noted() == (self.refused, self.outcomes), 10, 0.2)
+                wait_for("every refusal and outcome, once", lambda: self.work.noted() == done, NOTED_S, 0.2)
             except AssertionError as late:
-                raise AssertionError(f"refusals and outcomes: {self.refused, self.outcomes} were answered, "
-                                     f"{self.noted()} are in the ledger") from late
+                raise AssertionError(f"refusals and outcomes: {done} were answered, "
+                                     f"{self.work.noted()} are in the ledger") from late
         done = run_cli("audit", "-c", self.gateway.config_path, cwd=self.gateway.folder)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
 def left_in_log(gateway):
     """A write-ahead log so long that the next commit copies it back, and pages that another has written."""
-    db = sqlite3.connect(f"{gateway.folder}/var/ledger.db", timeout=WAIT_S, isolation_level=None)
+    db = database(gateway)
     try:
         db.execute("PRAGMA wal_autocheckpoint=0")
         db.execute("REPLACE INTO state(name, value) VALUES(?, 0)", ("x" * LEFT_BYTES,))

@@ -15,17 +15,17 @@ from . import faults
 ALL = os.environ.get("TOLLGATE_FAULTS") == "all"
 SEED = int(os.environ.get("TOLLGATE_FAULTS_SEED", str(time.time_ns() % 1000000)))
 PASSED_MAX = 5           # rounds in a row that no failure reached: the walk's end
-LONG_MAX = 40            # of a walk with thousands of places, spread over it
 
 
 class Walk:
     """Of one gateway, or one after the other: calls that fail, and what came of it."""
 
-    is_long = False      # a walk of thousands of places is spread over them
+    long_max = None      # of a walk with more than ten times as many places so many are tried, spread over it
+    count_rounds = 3     # whose middle says how many places there are
 
-    def __init__(self, name, folder, thread):
+    def __init__(self, name, folder, thread, begins=""):
         self.name = name
-        self.faults = faults.Faults(folder, thread)
+        self.faults = faults.Faults(folder, thread, begins)
         self.gateway = None
         self.problems = []
         self.counts = collections.Counter()
@@ -42,20 +42,20 @@ class Walk:
         raise NotImplementedError
 
     def total(self, kind, mode):
-        """How many calls that can fail so there are, about: in the middle of three rounds."""
+        """How many calls that can fail so there are, about."""
         seen = []
-        for _ in range(3):
+        for _ in range(self.count_rounds):
             self.prepare()
             self.faults.count(kind, mode)
             self.count_once()
             seen.append(self.faults.disarm().seen)
-        return sorted(seen)[1]
+        return sorted(seen)[len(seen) // 2]
 
     def places(self, kind, mode, sample):
         total = self.total(kind, mode)
         self.counts["to walk"] += total
-        if ALL and self.is_long and total > 10 * LONG_MAX:
-            return range(0, total, total // LONG_MAX)
+        if ALL and self.long_max and total > 10 * self.long_max:
+            return range(0, total, total // self.long_max)
         if ALL:
             return itertools.count()
         return range(total) if total <= sample else sorted(random.Random(SEED).sample(range(total), sample))

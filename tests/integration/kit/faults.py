@@ -14,7 +14,7 @@ ALLOCATION, CALL = 1, 2
 SHORT, END = 100, 101
 # Errors of a call's list in turn (0 is the first), then less than was asked, then the end.
 MODES = [0, 1, 2, 3, 4, SHORT, END]
-FORMAT = "<IiqqII16s32si2048s"   # struct control
+FORMAT = "<IiqqII16s32si2048s64sI"   # struct control
 LEFT_NONE = 1 << 40
 # What a program that is written for its system does not even show.
 HARMLESS_ERRORS = {errno.EINTR}
@@ -35,18 +35,21 @@ def missing():
 class Faults:
     """What the library and the test share."""
 
-    def __init__(self, folder, thread="worker"):
+    def __init__(self, folder, thread="worker", begins=""):
+        """Of threads of that name ("main": the first), once a path was opened that ends in what begins says."""
         self.path = os.path.join(str(folder), "fault")
         with open(self.path, "wb") as file:
             file.write(bytes(struct.calcsize(FORMAT)))
         with open(self.path, "r+b") as file:
             self.map = mmap.mmap(file.fileno(), 0)
         self.thread = thread.encode()
+        self.begins = begins.encode()
         self.env = {"LD_PRELOAD": LIBRARY, "TOLLGATE_FAULT": self.path}
 
     def arm(self, kind, mode, after, times=1):
         """The call after so many others fails, and of its name as many as times says."""
-        whole = struct.pack(FORMAT, 0, mode, after, times, 0, 0, self.thread, b"", 0, b"")
+        whole = struct.pack(FORMAT, 0, mode, after, times, 0, 0, self.thread, b"", 0, b"",
+                            self.begins, 0)
         self.map[:] = whole
         self.map[:4] = struct.pack("<I", kind)
 
@@ -65,9 +68,9 @@ class Faults:
 
 class Fired:
     def __init__(self, values):
-        _, self.mode, _, _, self.fired, self.seen, _, what, self.error, where = values
+        _, self.mode, _, _, self.fired, self.seen, _, what, self.error, where, _, _ = values
         self.what = what.split(b"\0")[0].decode()
-        self.where = where.split(b"\0")[0].decode().split()
+        self.where = where.split(b"\0")[0].decode().split() or ["nowhere"]
 
     def is_harmless(self):
         """Calls go on after it as if nothing had been."""
@@ -83,6 +86,11 @@ class Fired:
         return f"{self.what} {how} at {' '.join(self.where[:10])}"
 
 
+def is_want_of_memory(code, log):
+    """That a process ends so, and what it says then."""
+    return code == -signal.SIGABRT and 'msg="assertion failed"' in log
+
+
 def ended_for_want_of_memory(gateway, fired):
     """
     Of a process that ended by itself after an allocation failed: did it say so? None: it did, and another is
@@ -90,7 +98,7 @@ def ended_for_want_of_memory(gateway, fired):
     """
     code = gateway.process.wait()
     log = gateway.process.log_after_end()
-    said = code == -signal.SIGABRT and 'msg="assertion failed"' in log
+    said = is_want_of_memory(code, log)
     # hiredis 0.14 does not always look whether it got what it asked for.
     its_own = code in (-signal.SIGABRT, -signal.SIGSEGV) and \
         fired.where[0].startswith("libhiredis")

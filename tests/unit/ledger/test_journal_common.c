@@ -111,6 +111,7 @@ static unsigned read_back(const struct kit_dir *d, const char *path, const struc
     struct segment_window window;
     struct segment_entry entry;
     struct fail fail;
+    uint64_t passed;
     unsigned n = from;
     enum rc rc;
 
@@ -120,7 +121,7 @@ static unsigned read_back(const struct kit_dir *d, const char *path, const struc
         struct stored_record stored;
 
         rc = segment_next(s, &window, &entry, &fail);
-        if (rc == RC_BAD && segment_pass(s, &window) > 0)
+        if (rc == RC_BAD && segment_pass(s, &window, &passed, &fail) == RC_OK && passed > 0)
             continue;
         if (rc != RC_OK)
             break;
