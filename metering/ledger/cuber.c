@@ -2,7 +2,8 @@
  * cuber.c - adds up tasks (tally.h) and days that are over (cube.h), while nothing else is to
  * do.
  *
- * Days that an earlier version made in another way are deleted first.
+ * Days that an earlier version made in another way are deleted first, and its blocks of columns get
+ * their charges.
  *
  * It reads by a connection of its own, some blocks of columns at a time, and writes a cube, or
  * the tallies of a block of tasks, in one transaction.  Until they are there, reports read
@@ -74,6 +75,13 @@ static enum rc add_up(struct ledger *l, bool *more, struct fail *fail)
         if (rc != RC_OK || *more)
             return rc;
     }
+    if (!l->is_charged) {
+        rc = ingest_charge(l->in, more, fail);
+        l->is_charged = rc == RC_OK && !*more;
+        l->charged += rc == RC_OK && *more;
+        if (rc != RC_OK || *more)
+            return rc;
+    }
     if (!l->cube_reader)
         l->cube_reader = ledger_read_open(l->path, fail);
     rc = l->cube_reader ? ledger_read_begin(l->cube_reader, fail) : fail->rc;
@@ -103,11 +111,11 @@ static bool step(struct ledger *l)
     }
     if (more)
         return true;
-    if (rc == RC_OK && l->cubes + l->tallies > 0)
+    if (rc == RC_OK && l->cubes + l->tallies + l->charged > 0)
         log_line(LOG_INFO, "ledger", "days and tasks are added up for reports",
-                 "cubes=%llu tallies=%llu", (unsigned long long)l->cubes,
-                 (unsigned long long)l->tallies);
-    l->cubes = l->tallies = 0;
+                 "cubes=%llu tallies=%llu charges=%llu", (unsigned long long)l->cubes,
+                 (unsigned long long)l->tallies, (unsigned long long)l->charged);
+    l->cubes = l->tallies = l->charged = 0;
     l->cube_at_us = clock_mono_us() + CUBE_LOOK_US;
     ledger_forget_cube(l);
     return false;

@@ -9,6 +9,10 @@
  * A block holds records in the order of their numbers, each column as the differences
  * from its least value in 0, 1, 2, 4 or 8 bytes; amounts first divided by what divides
  * all of them.  What is zero throughout is not stored.
+ *
+ * What a request was charged for stands in two columns a meter: the quantity, and what one unit of
+ * it costs.  FACT_CHARGE says of which requests that is all there is to know; of the others, and of
+ * all in blocks that an earlier version wrote, the record tells.
  */
 #ifndef METERING_LEDGER_FACT_H
 #define METERING_LEDGER_FACT_H
@@ -43,6 +47,7 @@ enum fact_number {
     FACT_BYTES_IN,
     FACT_BYTES_OUT,
     FACT_CORRECTS,   /* number of the record that this one corrects; 0: none, or not known */
+    FACT_CHARGE,     /* of enum fact_charge */
     FACT_PLAIN,      /* how many there are */
     FACT_USAGE = 32, /* and the 31 behind it: usage fields by wire_usage */
     FACT_NUMBERS = 64,
@@ -57,6 +62,20 @@ enum fact_amount {
     FACT_COLUMNS = FACT_NUMBERS + FACT_AMOUNTS,
 };
 
+/* Of meters, by wire_meter (1..127): quantities, then amounts of one unit. */
+enum {
+    FACT_METERS_COLUMN = 127, /* no column: which meters have one (fact_encode_meters) */
+    FACT_QUANTITY_COLUMN,
+    FACT_UNIT_COLUMN = 256,
+    FACT_STORED_COLUMNS = 384, /* with all that may come */
+};
+
+enum fact_charge {
+    FACT_CHARGE_UNKNOWN = 0, /* not looked at */
+    FACT_CHARGE_TOLD,        /* every line is one of the columns': quantity times unit */
+    FACT_CHARGE_OTHER,       /* some line is not so */
+};
+
 enum fact_flag {
     FACT_IS_STREAM = 1,
     FACT_IS_REPEAT = 2,
@@ -68,10 +87,12 @@ enum fact_flag {
 
 struct fact_block {
     size_t n;
-    uint64_t
-        used[2]; /* columns with a value that is not zero; the others are zero throughout */
+    /* Columns with a value that is not zero; the others are zero throughout. */
+    uint64_t used[FACT_STORED_COLUMNS / 64];
     int64_t number[FACT_NUMBERS][FACT_BLOCK];
     money_int amount[FACT_AMOUNTS][FACT_BLOCK];
+    int64_t quantity[METER_COUNT][FACT_BLOCK];
+    money_int unit[METER_COUNT][FACT_BLOCK];
 };
 
 /* What the line says beside the record. */
@@ -85,16 +106,36 @@ struct fact_block *fact_block_new(void);
 void fact_block_clear(struct fact_block *b);
 /* The block has room. */
 void fact_block_add(struct fact_block *b, const struct fact_line *line, const struct record *r);
+/* The charges alone of the request at a place (0..FACT_BLOCK-1), which has none yet. */
+void fact_block_put_charge(struct fact_block *b, size_t at, const struct record *r);
 static inline bool fact_block_uses(const struct fact_block *b, unsigned column)
 {
     return (b->used[column / 64] >> column % 64 & 1) != 0;
 }
+
+/*
+ * What a unit of the line's meter costs (of time: a millisecond), where its quantity is one that a
+ * column holds and its amount no more and no less than that for each of them; else false.
+ */
+bool fact_line_unit(const struct record_line *line, struct money *unit);
+/* The rate of a million units (of time: seconds) at which one costs so much. */
+struct money fact_unit_rate(enum meter m, struct money unit);
 
 /* The stored form of a column that is used; out is emptied first. */
 enum rc fact_encode(const struct fact_block *b, unsigned column, struct buf *out) RC_MUST;
 /* The same of n values (1..FACT_BLOCK) that are no block's. Appended to out. */
 enum rc fact_encode_numbers(const int64_t *v, size_t n, struct buf *out) RC_MUST;
 enum rc fact_encode_amounts(const money_int *v, size_t n, struct buf *out) RC_MUST;
+/* Which meters have a column of quantities, as bits by enum meter. */
+uint64_t fact_block_meters(const struct fact_block *b);
+enum { FACT_METERS_BYTES = 16 };
+void fact_encode_meters(uint64_t meters, char out[FACT_METERS_BYTES]);
+/* Those that a newer version alone knows are passed over. */
+enum rc fact_decode_meters(struct strv bytes, uint64_t *meters) RC_MUST;
+/* What is to be stored of a block: FACT_METERS_COLUMN, and every column that is used, in order. */
+typedef enum rc fact_column_fn(unsigned column, struct strv bytes, void *arg, struct fail *fail);
+enum rc fact_each_column(const struct fact_block *b, fact_column_fn *fn, void *arg,
+                         struct fail *fail) RC_MUST;
 /* n values; hostile bytes are RC_BAD. */
 enum rc fact_decode_numbers(struct strv bytes, size_t n, int64_t *out) RC_MUST;
 enum rc fact_decode_amounts(struct strv bytes, size_t n, money_int *out) RC_MUST;

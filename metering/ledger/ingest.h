@@ -101,6 +101,11 @@ enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_
  * wait for it.  *more: there may be another.  RC_AGAIN: locked by another.
  */
 enum rc ingest_seal(struct ingest *in, bool *more, struct fail *fail) RC_MUST;
+/*
+ * The same for the charges of a block that an earlier version wrote: call it until *more is false,
+ * then never again.
+ */
+enum rc ingest_charge(struct ingest *in, bool *more, struct fail *fail) RC_MUST;
 /* A transaction of its own: stores a day that is added up (cube.h). RC_AGAIN: locked. */
 enum rc ingest_cube(struct ingest *in, struct cube_make *m, struct fail *fail) RC_MUST;
 /* Deletes one day that an earlier version added up in another way, in a transaction; *any: there was one. */

@@ -7,14 +7,12 @@
  */
 #include <stdlib.h>
 
-#include "base/check.h"
 #include "metering/ledger/ingest_int.h"
-
-enum { FACT_BYTES = 128 << 10 }; /* of one column of a block */
 
 enum rc ingest_facts_open(struct ingest *in, struct fail *fail)
 {
     in->facts = fact_block_new();
+    in->charged_from = INT64_MAX;
     return fact_source_open(&in->fact_source, in->db, fail);
 }
 
@@ -89,24 +87,14 @@ static void bounds(const int64_t *v, size_t n, bool skip_zero, int64_t *least, i
     }
 }
 
-static enum rc store_columns(struct ingest *in, struct fail *fail)
+static enum rc store_column(unsigned column, struct strv bytes, void *arg, struct fail *fail)
 {
+    struct ingest *in = arg;
     sqlite3_stmt *put = in->sql[SQL_FACT_PUT];
-    struct buf bytes;
-    enum rc rc = RC_OK;
 
-    buf_init(&bytes, FACT_BYTES);
-    for (unsigned c = 0; rc == RC_OK && c < FACT_COLUMNS; c++) {
-        if (!fact_block_uses(in->facts, c))
-            continue;
-        rc = fact_encode(in->facts, c, &bytes);
-        ASSERT(rc == RC_OK);
-        sqlite3_bind_int64(put, 1, fact_row(c, in->next_block));
-        db_bind_blob(put, 2, buf_view(&bytes));
-        rc = db_run(put, fail, "write facts");
-    }
-    buf_release(&bytes);
-    return rc;
+    sqlite3_bind_int64(put, 1, fact_row(column, in->next_block));
+    db_bind_blob(put, 2, bytes);
+    return db_run(put, fail, "write facts");
 }
 
 /* A full block goes into its tables, the next begins. */
@@ -115,7 +103,7 @@ static enum rc store(struct ingest *in, struct fail *fail)
     sqlite3_stmt *put = in->sql[SQL_FACT_BLOCK_PUT];
     const struct fact_block *b = in->facts;
     int64_t first, last;
-    enum rc rc = store_columns(in, fail);
+    enum rc rc = fact_each_column(b, store_column, in, fail);
 
     if (rc != RC_OK)
         return rc;
@@ -208,7 +196,7 @@ enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max,
         sqlite3_bind_int64(old, 1, kept_from_us);
         sqlite3_bind_int64(old, 2, 1);
         rc = db_int(old, &block, fail, "read the ledger");
-        for (unsigned c = 0; rc == RC_OK && c < FACT_COLUMNS; c++) {
+        for (unsigned c = 0; rc == RC_OK && c < FACT_STORED_COLUMNS; c++) {
             sqlite3_bind_int64(drop, 1, fact_row(c, block));
             rc = db_run(drop, fail, "delete facts");
         }

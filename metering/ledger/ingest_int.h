@@ -99,6 +99,10 @@
     X(SQL_FACT_OLD, "SELECT block FROM fact_block WHERE last_us<?1 LIMIT ?2")                  \
     X(SQL_FACT_DROP, "DELETE FROM fact WHERE id=?1")                                           \
     X(SQL_FACT_BLOCK_DROP, "DELETE FROM fact_block WHERE block=?1")                            \
+    X(SQL_FACT_GET, "SELECT body FROM fact WHERE id=?1")                                       \
+    X(SQL_FACT_UNCHARGED,                                                                      \
+      "SELECT block, n FROM fact_block WHERE block<?1 AND NOT EXISTS(SELECT 1 FROM fact "      \
+      "WHERE id=?2+block) ORDER BY block DESC LIMIT 1")                                        \
     X(SQL_CUBE_PUT, "INSERT INTO cube(id, body) VALUES(?1,?2)")                                \
     X(SQL_CUBE_DAY_PUT,                                                                        \
       "INSERT INTO cube_day(day, kind, through, first, n) VALUES(?1,?2,?3,?4,?5)")             \
@@ -201,6 +205,7 @@ struct ingest {
     struct fact_source fact_source;
     struct fact_block *facts; /* the records after the last block that is stored */
     int64_t next_block;
+    int64_t charged_from; /* blocks from this one on have their charges, or never will */
     bool has_facts;       /* facts holds all of them */
     bool has_facts_begun; /* ... and some of the open transaction */
     bool is_behind;       /* they are more than a block: ingest_seal goes on */

@@ -63,6 +63,8 @@ struct ledger {
     uint64_t cubes, tallies;           /* made since that was told last */
     const struct cube_limits *cube_limits; /* borrowed; NULL: CUBE_..._MAX */
     bool has_no_earlier_cubes;         /* of an earlier version */
+    bool is_charged;                   /* every block of columns has its charges */
+    uint64_t charged;                  /* blocks that were given them */
     int64_t cube_at_us;                /* monotonic: when to look for days again */
     struct dict *begun; /* while recovering: id: copy of the BEGIN, struct begun */
     struct dict past;   /* until that is done: names of the segments of earlier processes */

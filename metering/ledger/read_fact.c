@@ -222,6 +222,7 @@ void facts_close(struct facts *f)
         free(f->number[c]);
     for (size_t c = 0; c < FACT_AMOUNTS; c++)
         free(f->amount[c]);
+    fact_charges_free(f->charges);
 }
 
 static bool is_of_time(const struct facts *f, const struct fact_place *p)

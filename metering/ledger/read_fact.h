@@ -44,6 +44,7 @@ struct facts {
     uint64_t got[2], zero[2];
     int64_t *number[FACT_NUMBERS];
     money_int *amount[FACT_AMOUNTS];
+    struct fact_charges *charges; /* of read_fact_charge.c; NULL: not asked for yet */
 };
 
 void facts_open(struct facts *f, struct ledger_reader *r, int64_t from_us, int64_t to_us);
@@ -71,5 +72,14 @@ void facts_put_number(struct facts *f, unsigned column, const int64_t *values);
  */
 const int64_t *facts_number(struct facts *f, unsigned column);
 const money_int *facts_amount(struct facts *f, enum fact_amount which);
+
+/* ---- what requests were charged for (read_fact_charge.c) ------------------------------- */
+
+/* Of the block at hand: bits by enum meter of those that have columns; 0 after a failure. */
+uint64_t facts_meters(struct facts *f);
+/* Of one of these, as facts_number says: quantities, and amounts of one unit. */
+const int64_t *facts_quantity(struct facts *f, enum meter m);
+const money_int *facts_unit(struct facts *f, enum meter m);
+void fact_charges_free(struct fact_charges *c);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "base/xalloc.h"
 #include "metering/ledger/read_cube.h"
+#include "metering/ledger/read_meters.h"
 #include "metering/ledger/read_rank.h"
 #include "metering/ledger/wire.h"
 
@@ -23,8 +24,7 @@ enum rc answer_can_use_facts(struct answer *a, struct fail *fail)
     for (size_t i = 0; i < q->filter.n_where; i++)
         can &= pick_knows(&q->filter.where[i].field);
     rc = can ? facts_look(a->reader, &can, fail) : RC_OK;
-    a->can_use_facts = can && !(a->want & LEDGER_WANT_METERS);
-    a->can_choose_records = can && !a->can_use_facts;
+    a->can_use_facts = can;
     return rc;
 }
 
@@ -497,26 +497,34 @@ static enum rc add_all_histograms(struct answer *a, int64_t from_us, int64_t to_
 enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)
 {
     struct fact_pick *p = pick_open(a, from_us, to_us, true, fail);
+    struct meter_sums *meters;
     struct row_sums *sums;
     enum rc rc = RC_OK;
 
     if (!p)
         return fail->rc;
+    meters = a->want & LEDGER_WANT_METERS ? meter_sums_new() : NULL;
     sums = row_sums_new(a->want);
     if (a->cube_kind < CUBE_KINDS)
         answer_add_cubes(p, sums, from_us, to_us);
-    if (!(a->want & (LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS)) && p->facts.rc == RC_OK)
+    if (!(a->want & (LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS | LEDGER_WANT_METERS)) &&
+        p->facts.rc == RC_OK)
         rc = answer_walk(p, sums, fail);
     while (rc == RC_OK && p->facts.rc == RC_OK && pick_next(p)) {
         a->fact_rows += p->n_picked;
         answer_add_block(p, sums);
+        if (meters)
+            meter_sums_add_block(meters, p);
     }
+    if (meters)
+        meter_sums_give(meters, a->rows, a->n_rows);
     row_sums_give_total(sums, a->n_rows, &a->given);
     if (a->top > 0)
         answer_keep_top(a, sums);
     else
         row_sums_give(sums, a->rows, a->n_rows);
     row_sums_free(sums);
+    meter_sums_free(meters);
     return pick_finish(p, rc, fail);
 }
 

@@ -255,7 +255,6 @@ struct answer {
     size_t n_rest;
     uint64_t rollup_rows, fact_rows, line_rows, cube_rows;
     bool can_use_facts;
-    bool can_choose_records; /* columns say which requests are asked for, but not all of them */
     bool has_histograms; /* of the time at hand: they are not added again */
     enum cube_kind cube_kind; /* CUBE_KINDS: no kind answers the question */
     struct near_row *near;    /* by group: the row that was found last */
@@ -321,15 +320,11 @@ enum rc answer_row_at(struct answer *a, const struct strv *values, int64_t perio
 
 /*
  * read_fact_sums.c: adds up requests that ended in [from, to) from facts, as scan_lines would.
- * answer_can_use_facts: notes whether they say all that the question asks, or which requests it
- * asks for.
+ * answer_can_use_facts: notes whether they say all that the question asks.
  */
 enum rc answer_can_use_facts(struct answer *a, struct fail *fail) RC_MUST;
 enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us,
                          struct fail *fail) RC_MUST;
-/* The same where can_choose_records, with what their records say (read_fact_records.c). */
-enum rc answer_add_records(struct answer *a, int64_t from_us, int64_t to_us,
-                           struct fail *fail) RC_MUST;
 /* answer_add_facts without a look at what is deleted, or at histograms of days in cubes. */
 enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us,
                             struct fail *fail) RC_MUST;

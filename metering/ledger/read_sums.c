@@ -299,8 +299,6 @@ static enum rc read_requests(struct answer *a, int64_t from_us, int64_t to_us,
 {
     if (a->can_use_facts)
         return answer_add_facts(a, from_us, to_us, fail);
-    if (a->can_choose_records)
-        return answer_add_records(a, from_us, to_us, fail);
     return scan_lines(a->reader, &a->q->filter, from_us, to_us, LINES_BY_END, add_line, a, fail);
 }
 

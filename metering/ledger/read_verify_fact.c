@@ -20,6 +20,24 @@ static int64_t seq_of(const int64_t *seq, size_t i)
     return (seq ? seq[i] : 0) + (int64_t)i;
 }
 
+/* Where the block says what its requests were charged for. */
+static bool same_charges(struct facts *f, size_t at, const struct fact_block *made, size_t as)
+{
+    const int64_t *charge = facts_number(f, FACT_CHARGE);
+    bool is = true;
+
+    if (!charge || charge[at] == FACT_CHARGE_UNKNOWN)
+        return true;
+    for (unsigned m = 0; m < METER_COUNT; m++) {
+        const int64_t *quantity = facts_quantity(f, (enum meter)m);
+        const money_int *unit = facts_unit(f, (enum meter)m);
+
+        is &= (quantity ? quantity[at] : 0) == made->quantity[m][as] &&
+              (unit ? unit[at] : 0) == made->unit[m][as];
+    }
+    return is;
+}
+
 /* Place `at` of the stored block and `as` of the one that was made anew. */
 static bool same(struct facts *f, size_t at, const struct fact_block *made, size_t as)
 {
@@ -28,8 +46,9 @@ static bool same(struct facts *f, size_t at, const struct fact_block *made, size
     for (unsigned c = FACT_END; c < FACT_NUMBERS; c++) {
         const int64_t *v = c < FACT_PLAIN || c >= FACT_USAGE ? facts_number(f, c) : NULL;
 
-        /* The record that was corrected may be deleted since. */
-        if (c == FACT_CORRECTS && made->number[c][as] == 0)
+        /* The record that was corrected may be deleted since; blocks of before have no charges. */
+        if ((c == FACT_CORRECTS && made->number[c][as] == 0) ||
+            (c == FACT_CHARGE && (v ? v[at] : 0) == FACT_CHARGE_UNKNOWN))
             continue;
         is &= (v ? v[at] : 0) == made->number[c][as];
     }
@@ -38,7 +57,7 @@ static bool same(struct facts *f, size_t at, const struct fact_block *made, size
 
         is &= (v ? v[at] : 0) == made->amount[c][as];
     }
-    return is;
+    return is && same_charges(f, at, made, as);
 }
 
 /* Both are in order of number; what is in one alone was deleted, or is wrong. */

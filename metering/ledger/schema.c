@@ -140,11 +140,17 @@ static const char *const version_9 = "PRAGMA user_version=9;";
  */
 static const char *const version_10 = "PRAGMA user_version=10;";
 
+/*
+ * Blocks of requests say by column what each was charged for (fact.h).  Those of before get these
+ * columns while nothing else is to do.
+ */
+static const char *const version_11 = "PRAGMA user_version=11;";
+
 /* Element v makes version v + 1 of version v. */
 static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2, version_3,
                                                          version_4, version_5, version_6,
                                                          version_7, version_8, version_9,
-                                                         version_10};
+                                                         version_10, version_11};
 
 int64_t rollup_width_us(enum rollup_level level)
 {

@@ -12,7 +12,7 @@
 
 struct sqlite3;
 
-enum { SCHEMA_VERSION = 10 };
+enum { SCHEMA_VERSION = 11 };
 
 /* The column `attempt` of lines that are corrections: of a record that was priced, or was not. */
 enum { ATTEMPT_CORRECTION = -1, ATTEMPT_LATE_PRICE = -2 };

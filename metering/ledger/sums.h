@@ -145,6 +145,8 @@ struct ledger_meter_sum {
     struct money amount;
 };
 void ledger_meter_add(struct ledger_meter_sum *to, const struct ledger_meter_sum *from);
+/* Of one record: to METER_COUNT of them. */
+void ledger_meters_add_record(struct ledger_meter_sum *to, const struct record *r);
 
 /* All of it: a rollup, a row of an answer. Pointers may be NULL: not kept. */
 struct rollup {

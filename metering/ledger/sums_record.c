@@ -143,6 +143,19 @@ static uint64_t reported(const struct usage *u, enum usage_field f)
     return usage_has(u, f) ? u->n[f] : 0;
 }
 
+void ledger_meters_add_record(struct ledger_meter_sum *to, const struct record *r)
+{
+    for (size_t i = 0; i < r->n_lines; i++) {
+        bool first = !r->is_correction || r->was_unpriced;
+
+        for (size_t j = 0; j < i; j++)
+            first &= r->lines[j].meter != r->lines[i].meter;
+        ledger_meter_add(
+            &to[r->lines[i].meter],
+            &(struct ledger_meter_sum){first, r->lines[i].quantity, r->lines[i].amount});
+    }
+}
+
 void rollup_add_record(struct rollup *to, const struct record *r)
 {
     /* Distributions are of requests: a correction of a price moves nothing in them. */
@@ -163,15 +176,6 @@ void rollup_add_record(struct rollup *to, const struct record *r)
             count(&band->output_tokens, reported(&r->usage, USAGE_OUTPUT));
         }
     }
-    if (!to->meters)
-        return;
-    for (size_t i = 0; i < r->n_lines; i++) {
-        bool first = !r->is_correction || r->was_unpriced;
-
-        for (size_t j = 0; j < i; j++)
-            first &= r->lines[j].meter != r->lines[i].meter;
-        ledger_meter_add(
-            &to->meters[r->lines[i].meter],
-            &(struct ledger_meter_sum){first, r->lines[i].quantity, r->lines[i].amount});
-    }
+    if (to->meters)
+        ledger_meters_add_record(to->meters, r);
 }

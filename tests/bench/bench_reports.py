@@ -198,7 +198,8 @@ def settle(folder):
         time.sleep(0.5)
         with sqlite3.connect(f"file:{folder}/var/ledger.db?mode=ro", uri=True) as db:
             now = db.execute("SELECT (SELECT count(*) FROM cube_day), (SELECT total(through) "
-                             "FROM tally_block)").fetchone()
+                             "FROM tally_block), (SELECT count(*) FROM fact WHERE id>=127<<40 "
+                             "AND id<128<<40)").fetchone()
         if now != count:
             count, quiet_since = now, time.monotonic()
     return quiet_since - begun

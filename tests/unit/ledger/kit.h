@@ -53,6 +53,16 @@ static inline struct strv kit_word(uint64_t *seed, const char *const *words, siz
     kit_word(seed, (const char *const[]){__VA_ARGS__},                                         \
              sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
 
+/* One of four rates, and the quantity at that rate. */
+static inline void kit_true_price(struct record_line *line)
+{
+    money_int million = meter_is_time(line->meter) ? 1000000000 : 1000000;
+    money_int unit = line->rate.atto / 1000000007 % 4 * 1250000000;
+
+    line->rate.atto = unit * million;
+    line->amount.atto = unit * (money_int)line->quantity;
+}
+
 static inline void kit_price(uint64_t *seed, struct record *r)
 {
     r->price_status = (enum price_status)kit_below(seed, 3);
@@ -66,6 +76,8 @@ static inline void kit_price(uint64_t *seed, struct record *r)
         line->quantity = kit_below(seed, 100000);
         line->rate.atto = (money_int)kit_below(seed, 1000000000) * 1000000007;
         line->amount.atto = line->rate.atto * (money_int)kit_below(seed, 1000);
+        if (r->n_lines != 1) /* as prices make them; else amounts that no rate leads to */
+            kit_true_price(line);
         r->cost = money_add(r->cost, line->amount);
     }
     r->list_cost.atto = r->cost.atto + (money_int)kit_below(seed, 1000);

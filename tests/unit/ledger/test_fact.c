@@ -151,6 +151,44 @@ static void check_answer(const struct kit_dir *d, bool from_facts)
     kit_read_end(r);
 }
 
+/* Amounts by meter, from columns but where these do not tell, or from the records. */
+static struct ledger_rows meters_by_customer(struct ledger_reader *r, unsigned want)
+{
+    struct ledger_question q = {.n_by = 2, .want = want | LEDGER_WANT_METERS};
+    struct ledger_rows rows;
+    struct fail fail;
+
+    q.by[0].id = FIELD_CUSTOMER;
+    q.by[1].id = FIELD_MODEL;
+    ledger_filter_init(&q.filter, INT64_MIN, INT64_MAX);
+    assert_int_equal(ledger_read_sums(r, &q, &rows, &fail), RC_OK);
+    return rows;
+}
+
+/* Records that were read: those whose charges no column tells. */
+static uint64_t check_meters(const struct kit_dir *d)
+{
+    struct ledger_reader *r = kit_read(d);
+    struct ledger_rows a = meters_by_customer(r, 0), b = meters_by_customer(r, LEDGER_WANT_LINES);
+    uint64_t n = a.line_rows;
+
+    assert_int_equal(a.n, b.n);
+    for (size_t i = 0; i < a.n; i++) {
+        assert_true(ledger_sums_equal(&a.at[i].sums, &b.at[i].sums));
+        for (size_t m = 0; m < METER_COUNT; m++) {
+            const struct ledger_meter_sum *x = &a.at[i].meters[m], *y = &b.at[i].meters[m];
+
+            assert_int_equal(x->requests, y->requests);
+            assert_int_equal(x->quantity, y->quantity);
+            assert_true(x->amount.atto == y->amount.atto);
+        }
+    }
+    ledger_rows_release(&a);
+    ledger_rows_release(&b);
+    kit_read_end(r);
+    return n;
+}
+
 /* What version 3 had, of what version 7 has; its records are the same. */
 static const char *const as_version_3 =
     "DROP TABLE tally; DROP TABLE tally_block; DROP TABLE tally_again;"
@@ -188,12 +226,104 @@ static void an_older_ledger_gets_columns(void **state)
     kit_dir_remove(&d);
 }
 
+/*
+ * What version 10 wrote of blocks: their charges come in pauses, also where records are gone, and
+ * are read from the records until then.
+ */
+static void blocks_of_version_10_get_charges(void **state)
+{
+    int64_t until = clock_mono_us() + 600 * US_PER_SECOND, columns;
+    const char *const marks = "SELECT count(*) FROM fact WHERE id>>40=127";
+    struct kit_dir d;
+    struct ledger *l;
+    uint64_t other;
+
+    (void)state;
+    kit_dir_make(&d);
+    write_records(&d, RECORDS, 44);
+    columns = kit_ask(&d, "SELECT count(*) FROM fact");
+    assert_int_equal(kit_ask(&d, marks), 2);
+    other = check_meters(&d);
+    assert_true(other > 0 && other < RECORDS / 2);
+    kit_sql(&d, "DELETE FROM fact WHERE id>>40=18 OR id>>40>=127; PRAGMA user_version=10");
+    kit_sql(&d, "PRAGMA user_version=11"); /* as a gateway leaves it that has just started */
+    assert_true(check_meters(&d) >= 2 * FACT_BLOCK);
+    kit_verify(&d);
+    kit_sql(&d, "PRAGMA user_version=10");
+    l = kit_start(&d, NULL, NULL);
+    while (kit_ask(&d, marks) < 2 && clock_mono_us() < until)
+        usleep(10000);
+    ledger_stop(l);
+    assert_int_equal(kit_ask(&d, "SELECT count(*) FROM fact"), columns);
+    assert_int_equal(check_meters(&d), other);
+    kit_verify(&d);
+    kit_dir_remove(&d);
+}
+
+static void meters_come_back(void **state)
+{
+    char bytes[FACT_METERS_BYTES];
+    uint64_t seed = 9, meters;
+
+    (void)state;
+    for (int round = 0; round < 200; round++) {
+        uint64_t some = kit_random(&seed) & ((UINT64_C(1) << METER_COUNT) - 1);
+
+        fact_encode_meters(some, bytes);
+        assert_int_equal(fact_decode_meters(strv_make(bytes, sizeof(bytes)), &meters), RC_OK);
+        assert_int_equal(meters, some);
+        assert_int_equal(fact_decode_meters(strv_make(bytes, sizeof(bytes) - 1), &meters), RC_BAD);
+    }
+    memset(bytes, 0xff, sizeof(bytes)); /* of a newer version */
+    assert_int_equal(fact_decode_meters(strv_make(bytes, sizeof(bytes)), &meters), RC_OK);
+    assert_int_equal(meters, (UINT64_C(1) << METER_COUNT) - 1);
+}
+
+/* What a unit costs, to the last digit, or nothing. */
+static void lines_that_are_no_product_have_no_unit(void **state)
+{
+    static const money_int most = ((money_int)1 << 126) - 1;
+    const struct {
+        enum meter meter;
+        uint64_t quantity;
+        money_int rate, amount;
+        bool is;
+    } lines[] = {
+        {METER_IN, 3, 2000000, 6, true},
+        {METER_IN, 3, 0, 0, true},
+        {METER_IN, 0, 2000000, 0, false},
+        {METER_IN, 3, 2000001, 6, false},
+        {METER_IN, 3, 2000000, 7, false},
+        {METER_IN, 3, -2000000, -6, true},
+        {METER_AUDIO_SEC, 5, 2000000000, 10, true},
+        {METER_AUDIO_SEC, 5, 2000000, 10, false},
+        {METER_OUT, INT64_MAX, 1000000, INT64_MAX, true},
+        {METER_OUT, (uint64_t)INT64_MAX + 1, 1000000, (money_int)INT64_MAX + 1, false},
+        {METER_OUT, INT64_MAX, most / 1000000 * 1000000, most, false},
+        {METER_OUT, 2, (money_int)INT64_MAX * 1000000, (money_int)INT64_MAX * 2, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+        const struct record_line line = {lines[i].meter, lines[i].quantity, {lines[i].rate},
+                                         {lines[i].amount}};
+        struct money unit;
+
+        assert_int_equal(fact_line_unit(&line, &unit), lines[i].is);
+        if (lines[i].is)
+            assert_true(fact_unit_rate(line.meter, unit).atto == line.rate.atto);
+    }
+}
+
 /* Of a column, of a row of it, of a whole block, and of its end. */
 static const char *const damages[] = {
     "DELETE FROM fact WHERE id=(SELECT min(id) FROM fact WHERE id>>40=11)",
     "UPDATE fact SET body=x'' WHERE id>>40=10",
     "UPDATE fact SET body=x'ff' WHERE id>>40=64",
     "DELETE FROM fact_block WHERE block=1",
+    "UPDATE fact SET body=(SELECT body FROM fact WHERE id>>40=129 AND id&3=1) WHERE id>>40=129",
+    "UPDATE fact SET body=x'00' WHERE id>>40=257",
+    "UPDATE fact SET body=x'01' WHERE id>>40=127",
     ("UPDATE fact SET body=(SELECT body FROM fact WHERE id>>40=4 AND id&3=1) "
      "WHERE id>>40=4 AND id&3=2"),
 };
@@ -226,7 +356,10 @@ int main(void)
         cmocka_unit_test(numbers_come_back),
         cmocka_unit_test(amounts_come_back),
         cmocka_unit_test(hostile_bytes_are_refused),
+        cmocka_unit_test(meters_come_back),
+        cmocka_unit_test(lines_that_are_no_product_have_no_unit),
         cmocka_unit_test(an_older_ledger_gets_columns),
+        cmocka_unit_test(blocks_of_version_10_get_charges),
         cmocka_unit_test(damage_is_named),
     };
 

@@ -1,0 +1,132 @@
+/*
+ * read_meters.c - see read_meters.h.
+ *
+ * A field of a meter of all rows is an array of its own while blocks are added, as in
+ * read_row_sums.h: those of one row are far apart.
+ */
+#include "metering/ledger/read_meters.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+
+__extension__ typedef unsigned __int128 money_bits;
+
+struct meter_sum_of {
+    size_t cap; /* rows that there is room for; 0: nothing was added */
+    uint64_t *requests, *quantity;
+    money_int *amount;
+};
+
+struct meter_sums {
+    struct meter_sum_of of[METER_COUNT];
+};
+
+struct meter_sums *meter_sums_new(void)
+{
+    return xcalloc(1, sizeof(struct meter_sums));
+}
+
+void meter_sums_free(struct meter_sums *s)
+{
+    if (!s)
+        return;
+    for (unsigned m = 0; m < METER_COUNT; m++) {
+        free(s->of[m].requests);
+        free(s->of[m].quantity);
+        free(s->of[m].amount);
+    }
+    free(s);
+}
+
+static void *grow(void *p, size_t was, size_t cap, size_t size)
+{
+    p = xrealloc(p, cap * size);
+    memset((char *)p + was * size, 0, (cap - was) * size);
+    return p;
+}
+
+static struct meter_sum_of *room(struct meter_sums *s, unsigned m, size_t cap)
+{
+    struct meter_sum_of *to = &s->of[m];
+
+    if (cap > to->cap) {
+        to->requests = grow(to->requests, to->cap, cap, sizeof(*to->requests));
+        to->quantity = grow(to->quantity, to->cap, cap, sizeof(*to->quantity));
+        to->amount = grow(to->amount, to->cap, cap, sizeof(*to->amount));
+        to->cap = cap;
+    }
+    return to;
+}
+
+/* A correction is none of the requests, unless it gives a price to one that had none. */
+static void count_requests(const struct fact_pick *p, const int64_t *quantity,
+                           const int64_t *attempt, uint64_t *to)
+{
+    for (size_t i = 0; i < p->facts.n; i++) {
+        if (p->row[i] != PICK_NONE && quantity[i] != 0 &&
+            (!attempt || attempt[i] >= 0 || attempt[i] == ATTEMPT_LATE_PRICE))
+            to[p->row[i]] = row_sums_plus(to[p->row[i]], 1);
+    }
+}
+
+static void add_meter(struct meter_sums *s, struct fact_pick *p, enum meter m)
+{
+    struct facts *f = &p->facts;
+    const int64_t *quantity = facts_quantity(f, m), *attempt = facts_number(f, FACT_ATTEMPT);
+    const money_int *unit = facts_unit(f, m);
+    struct meter_sum_of *to;
+
+    if (f->rc != RC_OK || !quantity)
+        return;
+    to = room(s, m, p->answer->cap_rows);
+    count_requests(p, quantity, attempt, to->requests);
+    for (size_t i = 0; i < f->n; i++) {
+        if (p->row[i] != PICK_NONE)
+            to->quantity[p->row[i]] =
+                row_sums_plus(to->quantity[p->row[i]], (uint64_t)quantity[i]);
+    }
+    for (size_t i = 0; unit && i < f->n; i++) {
+        if (p->row[i] != PICK_NONE)
+            row_sums_add_money(&to->amount[p->row[i]],
+                               (money_int)((money_bits)unit[i] * (money_bits)quantity[i]));
+    }
+}
+
+static void add_record(struct fact_pick *p, size_t i, int64_t seq)
+{
+    struct answer *a = p->answer;
+    struct record record;
+
+    a->line_rows++;
+    p->facts.rc = read_body(a->reader, seq, &record, &p->facts.fail);
+    if (p->facts.rc == RC_OK)
+        ledger_meters_add_record(a->rows[p->row[i]].meters, &record);
+}
+
+void meter_sums_add_block(struct meter_sums *s, struct fact_pick *p)
+{
+    struct facts *f = &p->facts;
+    const int64_t *charge = facts_number(f, FACT_CHARGE), *seq = facts_number(f, FACT_SEQ);
+    uint64_t meters = f->rc == RC_OK ? facts_meters(f) : 0;
+
+    for (; meters && f->rc == RC_OK; meters &= meters - 1)
+        add_meter(s, p, (enum meter)__builtin_ctzll(meters));
+    for (size_t i = 0; i < f->n && f->rc == RC_OK; i++) {
+        if (p->row[i] != PICK_NONE && (!charge || charge[i] != FACT_CHARGE_TOLD))
+            add_record(p, i, (seq ? seq[i] : 0) + (int64_t)i);
+    }
+}
+
+void meter_sums_give(const struct meter_sums *s, struct ledger_row *rows, size_t n)
+{
+    for (unsigned m = 0; m < METER_COUNT; m++) {
+        const struct meter_sum_of *from = &s->of[m];
+
+        for (size_t i = 0; i < n && i < from->cap; i++)
+            ledger_meter_add(&rows[i].meters[m],
+                             &(struct ledger_meter_sum){
+                                 from->requests[i], from->quantity[i], {from->amount[i]}});
+    }
+}
