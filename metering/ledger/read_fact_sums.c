@@ -511,6 +511,10 @@ enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, st
         p->facts.rc == RC_OK)
         rc = answer_walk(p, sums, fail);
     while (rc == RC_OK && p->facts.rc == RC_OK && pick_next(p)) {
+        if (meters && p->n_picked <= METERS_OF_FEW) {
+            meters_add_records(p);
+            continue;
+        }
         a->fact_rows += p->n_picked;
         answer_add_block(p, sums);
         if (meters)

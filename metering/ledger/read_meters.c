@@ -119,6 +119,30 @@ void meter_sums_add_block(struct meter_sums *s, struct fact_pick *p)
     }
 }
 
+void meters_add_records(struct fact_pick *p)
+{
+    const int64_t *seq = facts_number(&p->facts, FACT_SEQ);
+    struct answer *a = p->answer;
+
+    for (size_t i = 0; i < p->facts.n && p->facts.rc == RC_OK; i++) {
+        struct ledger_row *row;
+        struct record record;
+        struct rollup sums;
+
+        if (p->row[i] == PICK_NONE)
+            continue;
+        a->line_rows++;
+        row = &a->rows[p->row[i]];
+        p->facts.rc = read_body(a->reader, (seq ? seq[i] : 0) + (int64_t)i, &record,
+                                &p->facts.fail);
+        if (p->facts.rc != RC_OK)
+            return;
+        sums = (struct rollup){row->sums, row->histogram, row->bands, row->meters};
+        rollup_add_record(&sums, &record);
+        row->sums = sums.sums;
+    }
+}
+
 void meter_sums_give(const struct meter_sums *s, struct ledger_row *rows, size_t n)
 {
     for (unsigned m = 0; m < METER_COUNT; m++) {

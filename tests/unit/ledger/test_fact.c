@@ -5,8 +5,10 @@
 #include "tests/unit/ledger/kit.h"
 
 #include "metering/ledger/fact.h"
+#include "metering/ledger/read_meters.h"
 
-enum { RECORDS = 2 * FACT_BLOCK + 700 };
+/* Of a rare customer a block has few enough for their records to be read. */
+enum { RECORDS = 2 * FACT_BLOCK + 700, RARE = FACT_BLOCK / (METERS_OF_FEW - 2) };
 
 /* ---- the stored form ------------------------------------------------------------------ */
 
@@ -108,6 +110,8 @@ static void write_records(struct kit_dir *d, int n, uint64_t seed)
         struct record r;
 
         kit_record(&seed, KIT_START_US, 3 * US_PER_DAY, &r);
+        if (i % RARE == 0)
+            r.subject.dim[DIM_CUSTOMER] = STRV("rare");
         assert_int_equal(journal_end(j, &r), RC_OK);
         if (i % 500 == 0) {
             kit_flush(j);
@@ -152,29 +156,35 @@ static void check_answer(const struct kit_dir *d, bool from_facts)
 }
 
 /* Amounts by meter, from columns but where these do not tell, or from the records. */
-static struct ledger_rows meters_by_customer(struct ledger_reader *r, unsigned want)
+static struct ledger_rows meters_by_customer(struct ledger_reader *r, const struct strv *customer,
+                                             unsigned want)
 {
-    struct ledger_question q = {.n_by = 2, .want = want | LEDGER_WANT_METERS};
+    struct ledger_question q = {.n_by = 2, .want = want | LEDGER_WANT_METERS | LEDGER_WANT_BANDS};
     struct ledger_rows rows;
     struct fail fail;
 
     q.by[0].id = FIELD_CUSTOMER;
     q.by[1].id = FIELD_MODEL;
     ledger_filter_init(&q.filter, INT64_MIN, INT64_MAX);
+    if (customer)
+        assert_int_equal(ledger_filter_add(&q.filter, q.by[0], LEDGER_EQ, customer, 1), RC_OK);
     assert_int_equal(ledger_read_sums(r, &q, &rows, &fail), RC_OK);
     return rows;
 }
 
-/* Records that were read: those whose charges no column tells. */
-static uint64_t check_meters(const struct kit_dir *d)
+/* customer NULL: all. Records that were read: those whose charges no column tells, and those of few. */
+static uint64_t check_meters(const struct kit_dir *d, const struct strv *customer)
 {
     struct ledger_reader *r = kit_read(d);
-    struct ledger_rows a = meters_by_customer(r, 0), b = meters_by_customer(r, LEDGER_WANT_LINES);
+    struct ledger_rows a = meters_by_customer(r, customer, 0);
+    struct ledger_rows b = meters_by_customer(r, customer, LEDGER_WANT_LINES);
     uint64_t n = a.line_rows;
 
+    assert_true(ledger_sums_equal(&a.total.sums, &b.total.sums));
     assert_int_equal(a.n, b.n);
     for (size_t i = 0; i < a.n; i++) {
         assert_true(ledger_sums_equal(&a.at[i].sums, &b.at[i].sums));
+        assert_memory_equal(a.at[i].bands, b.at[i].bands, LEDGER_BANDS * sizeof(*a.at[i].bands));
         for (size_t m = 0; m < METER_COUNT; m++) {
             const struct ledger_meter_sum *x = &a.at[i].meters[m], *y = &b.at[i].meters[m];
 
@@ -233,6 +243,7 @@ static void an_older_ledger_gets_columns(void **state)
 static void blocks_of_version_10_get_charges(void **state)
 {
     int64_t until = clock_mono_us() + 600 * US_PER_SECOND, columns;
+    const struct strv rare = STRV("rare");
     const char *const marks = "SELECT count(*) FROM fact WHERE id>>40=127";
     struct kit_dir d;
     struct ledger *l;
@@ -243,11 +254,13 @@ static void blocks_of_version_10_get_charges(void **state)
     write_records(&d, RECORDS, 44);
     columns = kit_ask(&d, "SELECT count(*) FROM fact");
     assert_int_equal(kit_ask(&d, marks), 2);
-    other = check_meters(&d);
+    other = check_meters(&d, NULL);
     assert_true(other > 0 && other < RECORDS / 2);
+    assert_int_equal(check_meters(&d, &rare), kit_ask(&d, "SELECT count(*) FROM line WHERE customer="
+                                                     "(SELECT id FROM word WHERE text='rare')"));
     kit_sql(&d, "DELETE FROM fact WHERE id>>40=18 OR id>>40>=127; PRAGMA user_version=10");
     kit_sql(&d, "PRAGMA user_version=11"); /* as a gateway leaves it that has just started */
-    assert_true(check_meters(&d) >= 2 * FACT_BLOCK);
+    assert_true(check_meters(&d, NULL) >= 2 * FACT_BLOCK);
     kit_verify(&d);
     kit_sql(&d, "PRAGMA user_version=10");
     l = kit_start(&d, NULL, NULL);
@@ -255,7 +268,7 @@ static void blocks_of_version_10_get_charges(void **state)
         usleep(10000);
     ledger_stop(l);
     assert_int_equal(kit_ask(&d, "SELECT count(*) FROM fact"), columns);
-    assert_int_equal(check_meters(&d), other);
+    assert_int_equal(check_meters(&d, NULL), other);
     kit_verify(&d);
     kit_dir_remove(&d);
 }
