@@ -133,9 +133,12 @@ struct money fact_unit_rate(enum meter m, struct money unit)
 
 static bool is_told(const struct record *r, struct money unit[METER_COUNT])
 {
+    struct money sum = MONEY_ZERO;
     uint64_t seen = 0;
 
     _Static_assert(METER_COUNT <= 64, "a bit for each meter");
+    if (r->price_status == PRICE_NONE && r->n_lines > 0)
+        return false;
     for (size_t i = 0; i < r->n_lines; i++) {
         const struct record_line *line = &r->lines[i];
 
@@ -143,8 +146,9 @@ static bool is_told(const struct record *r, struct money unit[METER_COUNT])
             !fact_line_unit(line, &unit[i]))
             return false;
         seen |= UINT64_C(1) << line->meter;
+        sum = ledger_money_add(sum, line->amount);
     }
-    return true;
+    return r->price_status == PRICE_NONE || money_cmp(sum, r->cost) == 0;
 }
 
 void fact_block_put_charge(struct fact_block *b, size_t at, const struct record *r)

@@ -72,8 +72,8 @@ enum {
 
 enum fact_charge {
     FACT_CHARGE_UNKNOWN = 0, /* not looked at */
-    FACT_CHARGE_TOLD,        /* every line is one of the columns': quantity times unit */
-    FACT_CHARGE_OTHER,       /* some line is not so */
+    FACT_CHARGE_TOLD,        /* the lines are those of the columns, and the cost their sum */
+    FACT_CHARGE_OTHER,       /* not so */
 };
 
 enum fact_flag {
