@@ -15,6 +15,7 @@ enum {
     READ_TURNS = 4,          /* reads in one turn; then others have theirs */
     OUT_BATCH_BYTES = 48 << 10, /* frames are collected for one write up to here */
     OUT_MAX_BYTES = 128 << 10,
+    FIELD_BYTES = 32, /* that RFC 9113 6.5.2 counts beside a field's name and value */
 };
 
 static const struct bounds_config *bounds_of(const struct conn *c)
@@ -52,6 +53,30 @@ static int refuse_stream(nghttp2_session *session, int32_t id)
     return 0;
 }
 
+/* Once a connection, however many words of nghttp2 tell of it. */
+static void blame(struct h2 *h2)
+{
+    if (!h2->blamed)
+        stat_add(&h2->conn->worker->stats.abuse_frames, 1);
+    h2->blamed = true;
+}
+
+/*
+ * A stream that the client took back, or made us take back (RFC 9113 10.5): each costs us a request
+ * and him a few bytes, and none counts among those that are open.  False: too many.
+ */
+static bool stream_is_lost(struct h2 *h2)
+{
+    int64_t now_us = clock_mono_us();
+    int64_t back = (now_us - h2->lost_since_us) * H2_RESETS_A_SECOND / US_PER_SECOND;
+
+    if (back > 0) {
+        h2->lost -= h2->lost < back ? h2->lost : (unsigned)back;
+        h2->lost_since_us = now_us;
+    }
+    return ++h2->lost <= H2_RESETS_BURST;
+}
+
 static void pay_frames(struct h2 *h2)
 {
     unsigned paid = H2_IDLE_FRAMES_PAID;
@@ -87,6 +112,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 {
     struct h2 *h2 = arg;
 
+    h2->block_bytes = 0;
     if (!is_request(frame))
         return 0;
     stat_add(&h2->conn->worker->stats.http2_streams, 1);
@@ -102,6 +128,23 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
+/* A few bytes may name a field of the table over and over (RFC 7541 7.3).  False: too much of it. */
+static bool count_field(struct h2 *h2, size_t name_n, size_t value_n)
+{
+    h2->block_bytes += name_n + value_n + FIELD_BYTES;
+    return h2->block_bytes <= H2_BLOCK_FACTOR * bounds_of(h2->conn)->head_bytes;
+}
+
+static int malformed(nghttp2_session *session, struct h2_stream *s)
+{
+    if (s->malformed)
+        return 0;
+    s->malformed = true;
+    blame(s->h2);
+    nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_PROTOCOL_ERROR);
+    return stream_is_lost(s->h2) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_n, const uint8_t *value, size_t value_n, uint8_t flags,
                      void *arg)
@@ -109,12 +152,14 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     struct h2_stream *s = stream_of(session, frame->hd.stream_id);
 
     (void)flags;
-    (void)arg;
+    if (!count_field(arg, name_n, value_n))
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (!s || !is_request(frame)) /* trailers say nothing here */
         return 0;
-    (void)!h2_request_field(s, strv_make((const char *)name, name_n),
-                            strv_make((const char *)value, value_n));
-    return 0;
+    return h2_request_field(s, strv_make((const char *)name, name_n),
+                            strv_make((const char *)value, value_n)) == RC_BAD
+               ? malformed(session, s)
+               : 0;
 }
 
 /* nghttp2 answers it as RFC 9113 says. */
@@ -126,8 +171,8 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
     (void)session;
     (void)frame;
     (void)error;
-    stat_add(&h2->conn->worker->stats.abuse_frames, 1);
-    return 0;
+    blame(h2);
+    return stream_is_lost(h2) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 /* A field that nghttp2 would only leave out: to the provider it would be another request. */
@@ -138,16 +183,11 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
     struct h2_stream *s = stream_of(session, frame->hd.stream_id);
 
     (void)name;
-    (void)name_n;
     (void)value;
-    (void)value_n;
     (void)flags;
-    (void)arg;
-    if (s && !s->malformed) {
-        s->malformed = true;
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_PROTOCOL_ERROR);
-    }
-    return 0;
+    if (!count_field(arg, name_n, value_n))
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    return s ? malformed(session, s) : 0;
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
@@ -159,6 +199,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 
     if (is_request(frame))
         h2->in_head = false;
+    if (frame->hd.type == NGHTTP2_RST_STREAM && !stream_is_lost(h2))
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (!s || s->malformed)
         return 0;
     if (is_request(frame)) {
@@ -191,6 +233,8 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 
     if (frame->hd.type == NGHTTP2_DATA)
         pay_frames(arg);
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
+        blame(arg);
     if (s && !s->all_in && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
         (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
@@ -233,7 +277,6 @@ static nghttp2_session *new_session(struct h2 *h2)
     ASSERT(nghttp2_option_new(&option) == 0);
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_no_closed_streams(option, 1);
-    nghttp2_option_set_stream_reset_rate_limit(option, H2_RESETS_BURST, H2_RESETS_A_SECOND);
     nghttp2_option_set_max_settings(option, H2_SETTINGS_MAX);
     nghttp2_option_set_max_outbound_ack(option, H2_ACKS_MAX);
     ASSERT(nghttp2_session_server_new2(&session, callbacks, h2, option) == 0);
@@ -337,7 +380,7 @@ void h2_open(struct conn *c, unsigned streams)
     held_add(sizeof(*h2) + MEMORY_H2_SESSION_BYTES);
     c->h2 = h2;
     h2->conn = c;
-    h2->idle_since_us = clock_mono_us();
+    h2->idle_since_us = h2->lost_since_us = clock_mono_us();
     list_init(&h2->streams);
     list_init(&h2->dirty);
     buf_init(&h2->out, OUT_MAX_BYTES);
@@ -351,7 +394,7 @@ void h2_open(struct conn *c, unsigned streams)
     buf_release(&c->in);
     h2_is_dirty(h2);
     if (!good) {
-        stat_add(&c->worker->stats.abuse_frames, 1);
+        blame(h2);
         end(c, NGHTTP2_PROTOCOL_ERROR);
     }
 }
@@ -372,7 +415,7 @@ void h2_ready(struct conn *c, unsigned ready)
         }
         stat_add(&c->worker->stats.bytes_in_client, got);
         if (!feed(h2, c->worker->scratch, got)) {
-            stat_add(&c->worker->stats.abuse_frames, 1);
+            blame(h2);
             end(c, NGHTTP2_ENHANCE_YOUR_CALM);
             return;
         }

@@ -21,8 +21,9 @@ enum {
     H2_STREAM_WINDOW_BYTES = 256 << 10, /* of a request body, on its way */
     H2_CONNECTION_WINDOW_BYTES = 1 << 20,
     H2_STREAM_OUT_BYTES = 32 << 10, /* of an answer that waits for the client's window */
-    H2_RESETS_BURST = 200, /* streams that a client may take back at once, */
+    H2_RESETS_BURST = 200, /* streams that a client may take back, or break, at once, */
     H2_RESETS_A_SECOND = 50, /* and in the long run: beyond it the connection is ended */
+    H2_BLOCK_FACTOR = 4, /* times bounds.head_bytes a header block may unpack to */
     H2_IDLE_FRAMES_MAX = 10000, /* frames that carry no request or body, in */
     H2_IDLE_FRAMES_SECONDS = 60, /* this time, beyond */
     H2_IDLE_FRAMES_PAID = 4, /* so many for each frame that did, or went the other way */

@@ -28,6 +28,10 @@ struct h2 {
     struct buf out;           /* frames that the socket has not taken */
     unsigned idle_frames;   /* that did nothing, since */
     int64_t idle_since_us;  /* then (clock_mono_us) */
+    unsigned lost;         /* streams that were taken back, less those that time forgave */
+    int64_t lost_since_us; /* until then */
+    size_t block_bytes;    /* of the header block that comes, unpacked */
+    bool blamed;   /* its frames are in the counter of abuse */
     bool in_head;  /* a header block is on its way: it has a deadline */
     bool draining; /* GOAWAY comes with the end of the last stream: some clients take nothing
                       more after it */
@@ -78,7 +82,8 @@ void h2_stream_tell(struct h2_stream *s);
 void h2_stream_close(struct h2_stream *s);
 
 /* ---- h2_request.c: header fields and data, as HTTP/1.1 ---- */
-/* RC_LIMIT: more than a head may have; the exchange will be told a head that is too large. */
+/* RC_LIMIT: more than a head may have; the exchange will be told a head that is too large.
+ * RC_BAD: it says something else than the pseudo fields, or another scheme than HTTP's. */
 enum rc h2_request_field(struct h2_stream *s, struct strv name, struct strv value) RC_MUST;
 /* The header block ended; ended: no body follows. */
 enum rc h2_request_head(struct h2_stream *s, bool ended) RC_MUST;

@@ -52,11 +52,15 @@ enum rc h2_request_field(struct h2_stream *s, struct strv name, struct strv valu
         keep(&s->path, value);
     } else if (strv_eq(name, STRV(":authority"))) {
         keep(&s->authority, value);
+    } else if (strv_eq(name, STRV(":scheme"))) {
+        return strv_eq_nocase(value, STRV("https")) || strv_eq_nocase(value, STRV("http")) ? RC_OK
+                                                                                           : RC_BAD;
     } else if (name.n > 0 && name.p[0] == ':') {
-        return RC_OK; /* the scheme is https */
-    } else if (strv_eq(name, STRV("host"))) {
-        if (!s->authority)
-            keep(&s->authority, value);
+        return RC_BAD;
+    } else if (strv_eq(name, STRV("host"))) { /* RFC 9113 8.3.1: another one is an attack */
+        if (s->authority)
+            return strv_eq_nocase(value, strv_z(s->authority)) ? RC_OK : RC_BAD;
+        keep(&s->authority, value);
     } else if (strv_eq(name, STRV("cookie"))) { /* RFC 9113 8.2.3: one field again */
         if (buf_len(&s->cookies) > 0)
             rc = put(&s->cookies, STRV("; "));
