@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "proxy/xchg_socket.h"
 
@@ -137,6 +138,12 @@ static size_t own_lines(struct xchg *x, bool whole, char out[EXTRA_LINES_BYTES])
 
     to = add(to, x->id_text, UUID_TEXT - 1);
     to = ADD(to, "\r\n");
+    if (!http1_find(&x->answer.head, STRV("date"))) { /* RFC 9110 6.6.1: who has a clock adds it */
+        char date[HTTP_DATE_BYTES];
+
+        http_date(clock_wall_us(), date);
+        to = ADD(add(ADD(to, "Date: "), date, sizeof(date) - 1), "\r\n");
+    }
     if (!whole)
         return (size_t)(to - out);
     settle_count(x);

@@ -110,9 +110,11 @@ static size_t refusal_lines(const struct xchg *x, enum refusal refusal,
     int64_t ms = retry_after_ms(x, refusal);
     int n = snprintf(out, REPLY_LINES_BYTES,
                      "X-Tollgate-Request-Id: %s\r\nX-Tollgate-Denied: %s\r\n"
-                     "x-request-id: %s\r\nrequest-id: %s\r\nx-should-retry: %s\r\n%s",
+                     "x-request-id: %s\r\nrequest-id: %s\r\nx-should-retry: %s\r\n%s%s",
                      x->id_text, refusal_code(refusal), x->id_text, x->id_text,
                      should_retry(x, refusal) ? "true" : "false",
+                     /* RFC 9110 15.5.2: a 401 says how to come again */
+                     refusal_status(refusal) == 401 ? "WWW-Authenticate: Bearer realm=\"tollgate\"\r\n" : "",
                      shape->extra_header ? shape->extra_header : "");
 
     if (ms > 0)

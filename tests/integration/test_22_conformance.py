@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -341,6 +342,7 @@ OF_THE_HOP = ["Keep-Alive: 5", "Proxy-Connection: keep-alive", "TE: gzip", "Trai
 OF_THE_GATEWAY = ["X-Tollgate-Request-Id: forged", "X-Tollgate-Cost-Usd: 0", "x-tollgate-tokens: in=0",
                   "X-TOLLGATE-Denied: no", "X-Tollgate-Anything: 1", "X_Tollgate_Cost_Usd: 0",
                   "x-tollgate_user: forged"]
+OK_LENGTH = f"Content-Length: {len(ANSWER)}"
 KEPT = ["X-Kept: 1", "X-Tollgat: 2", "Tollgate-X: 3"]
 
 
@@ -551,6 +553,123 @@ def test_9110_15_2_informational_heads_are_bounded(gateway, upstream):
         assert ask(gateway, "1xx").status == status
 
 
+@pytest.mark.parametrize("name, data", [
+    ("HEAD", raw("Content-Length: 60", body=raw("Content-Length: 4", body=b"evil"))),
+    ("304", raw(status="304 Not Modified", body=raw("Content-Length: 4", body=b"evil")))])
+def test_9112_6_3_bytes_behind_an_answer_without_body_are_nobodys(gateway, upstream, name, data):
+    """Request tunnelling: what an upstream sends behind such a head is no answer to the next request."""
+    upstream.scripts["tunnel"] = Script(data)
+    method = "HEAD" if name == "HEAD" else "GET"
+    with gateway.connect() as connection:
+        ask(gateway, "tunnel", method, "/openai/v1/models", connection)
+        assert ask(gateway, "", connection=connection).body == ANSWER
+    assert upstream.asked[-1].connection != upstream.asked[-2].connection
+
+
+# ---- what a head must say --------------------------------------------------------------------------
+
+def test_9110_6_6_1_a_date_is_added_where_there_is_none(gateway, upstream):
+    """Who has a clock dates what he forwards, and leaves the date that it has."""
+    for lines, kind in (([], ""), (["Content-Type: text/event-stream"], "stream")):
+        upstream.scripts["date"] = Script(raw(*lines, f"Content-Length: {len(STREAM)}", body=STREAM))
+        made, = ask(gateway, "date").all("date")
+        assert abs(parsedate_to_datetime(made).timestamp() - time.time()) < 60, kind
+    old = "Mon, 01 Jan 2024 00:00:00 GMT"
+    upstream.scripts["date"] = Script(raw(f"dATE: {old}", f"Content-Length: {len(ANSWER)}"))
+    assert ask(gateway, "date").all("date") == [old]
+
+
+@pytest.mark.parametrize("data, status", [
+    (GOOD.replace(calls.KEY.encode(), b"tg_wrong"), 401), (GOOD.replace(b"POST /openai", b"POST /nowhere"), 404),
+    (GOOD.replace(b"POST", b"PATCH"), 403), (b"x\r\n\r\n", 400)])
+def test_9110_15_5_our_own_errors(gateway, data, status):
+    """6.6.1: a 4xx has a Date; 15.5.2: a 401 says how to authenticate, and nothing else does."""
+    with gateway.connect() as connection:
+        connection.send(data)
+        answer = connection.read()
+    assert answer.status == status and len(answer.all("date")) == 1
+    assert answer.all("www-authenticate") == (['Bearer realm="tollgate"'] if status == 401 else [])
+
+
+# ---- who speaks HTTP/1.0 ---------------------------------------------------------------------------
+
+OLD = START.replace(b"1.1", b"1.0")
+
+
+@pytest.mark.parametrize("lines", [[b"Expect: 100-continue"], []])
+def test_9110_15_2_no_1xx_for_http_1_0(gateway, upstream, lines):
+    """A server must not send them; 10.1.1: and ignores that one is waited for."""
+    upstream.scripts["hints"] = Script(raw(status="103 Early Hints", body=b"") + raw(OK_LENGTH))
+    with gateway.connect() as connection:
+        connection.send(head(LENGTH, b"X-Script: hints", *lines, start=OLD) + BODY)
+        answer = connection.read()
+        assert answer.status == 200 and answer.informational == [] and connection.at_end()
+
+
+def test_9112_6_1_no_coding_for_http_1_0(gateway, upstream):
+    """A stream ends with its connection."""
+    upstream.scripts["stream"] = Script(raw("Content-Type: text/event-stream", "Transfer-Encoding: chunked",
+                                            body=client.chunked(STREAM)))
+    with gateway.connect() as connection:
+        connection.send(head(LENGTH, b"X-Script: stream", start=OLD) + BODY)
+        answer = connection.read()
+        assert answer.all("transfer-encoding") == [] and answer.all("content-length") == []
+        assert answer.framing == "close" and answer.body == STREAM
+
+
+# ---- bodies where nobody looks for one -----------------------------------------------------------------
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "PUT", "PATCH", "LOCK"])
+def test_9112_6_a_body_is_one_whatever_the_method(gateway, upstream, method, framing):
+    """CL.0, 0.CL: its framing says that there is one, and nobody takes it for the next request."""
+    hidden = b"GET /openai/v1/evil HTTP/1.1\r\nHost: x\r\n\r\n"
+    start = method.encode() + b" /openai/v1/models HTTP/1.1\r\n"
+    data = (head(b"Content-Length: %d" % len(hidden), start=start) + hidden if framing == "length"
+            else head(CHUNKED, start=start) + client.chunked(hidden))
+    before = len(upstream.asked)
+    with gateway.connect() as connection:
+        connection.send(data)
+        answer = connection.read(method)
+        assert answer.status in (200, 403), answer
+        if answer.header("connection") != "close":
+            assert ask(gateway, "", connection=connection).status == 200
+        else:
+            assert connection.at_end()
+    asked = [one for one in upstream.asked[before:] if not one.start.startswith("POST")]
+    assert len(asked) == (answer.status == 200)
+    for one in asked:
+        assert one.body == hidden and "evil" not in one.start
+        assert len(one.all("content-length") + one.all("transfer-encoding")) == 1
+
+
+@pytest.mark.parametrize("lines", [[b"Expect: 100-continue"], [b"Expect: 100-continue"] * 2,
+                                   [b"Expect: 100-Continue, x"], [b"Expect: y 100-continue"], [b"Expect:"]])
+@pytest.mark.parametrize("key", [calls.KEY.encode(), b"tg_wrong"])
+def test_9110_10_1_1_what_is_expected_shifts_no_message(gateway, upstream, lines, key):
+    """The body that was sent unasked is still the body; behind a refusal nothing is read."""
+    before = len(upstream.asked)
+    with gateway.connect() as connection:
+        connection.send(head(b"Content-Length: %d" % len(GOOD), *lines).replace(calls.KEY.encode(), key) + GOOD)
+        answer = connection.read()
+        if key == b"tg_wrong":
+            assert answer.status == 401 and connection.at_end()
+        else:
+            assert answer.status == 400 or upstream.asked[before].body == GOOD
+    asked = upstream.asked[before:]
+    assert len(asked) <= (key != b"tg_wrong") and all(one.all("expect") == [] for one in asked)
+
+
+@pytest.mark.parametrize("status", ["100 Continue", "102 Processing", "103 Early Hints"])
+@pytest.mark.parametrize("line", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_9110_15_2_a_1xx_has_no_body(gateway, upstream, status, line):
+    """RFC 9110 8.6, 9112 6.1: whatever it says of one; and it says nothing of it to the client."""
+    upstream.scripts["1xx body"] = Script(raw(line, status=status, body=b"") + raw(OK_LENGTH))
+    answer = ask(gateway, "1xx body")
+    assert answer.status == 200 and answer.body == ANSWER
+    assert b"chunked" not in answer.head and len(answer.all("content-length")) == 1
+
+
 # ---- order, ends, early answers -----------------------------------------------------------------
 
 def test_9112_9_3_2_pipelined_answers_keep_their_order(gateway, upstream):
@@ -650,9 +769,6 @@ def test_9112_9_6_a_client_that_half_closes_has_gone(gateway, upstream, how):
 
 
 # ---- answers that are not HTTP -----------------------------------------------------------------------
-
-OK_LENGTH = f"Content-Length: {len(ANSWER)}"
-
 
 def chunks(size):
     return raw("Transfer-Encoding: chunked", body=size + b"\r\nabc\r\n0\r\n\r\n")
