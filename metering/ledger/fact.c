@@ -506,6 +506,86 @@ enum rc fact_decode_amounts(struct strv bytes, size_t n, money_int *out)
     }
 }
 
+/* The whole number of `width` bytes at place i. */
+static inline uint64_t unpack_at(const char *p, size_t i, unsigned width)
+{
+    uint64_t value = 0;
+
+    memcpy(&value, p + i * width, width);
+    return le64toh(value);
+}
+
+#define PICK(width, body)                                                                      \
+    for (size_t k = 0; k < n; k++) {                                                           \
+        uint64_t d = unpack_at(p, at[k], width);                                               \
+        body;                                                                                  \
+    }
+
+enum rc fact_pick_numbers(struct strv bytes, size_t of, const uint16_t *at, size_t n,
+                          int64_t *out)
+{
+    unsigned width = bytes.n ? (unsigned char)bytes.p[0] : 0;
+    const char *p = bytes.p + HEAD_BYTES;
+    uint64_t least;
+
+    if (width > 8 || bytes.n != HEAD_BYTES + of * width || of > FACT_BLOCK)
+        return RC_BAD;
+    least = unpack(bytes.p + 1);
+    switch (width) {
+    case 0:
+    case 1:
+        PICK(width, out[k] = (int64_t)(least + d));
+        return RC_OK;
+    case 2:
+        PICK(2, out[k] = (int64_t)(least + d));
+        return RC_OK;
+    case 4:
+        PICK(4, out[k] = (int64_t)(least + d));
+        return RC_OK;
+    case 8:
+        PICK(8, out[k] = (int64_t)(least + d));
+        return RC_OK;
+    default:
+        return RC_BAD;
+    }
+}
+
+enum rc fact_pick_amounts(struct strv bytes, size_t of, const uint16_t *at, size_t n,
+                          money_int *out)
+{
+    unsigned width = bytes.n ? (unsigned char)bytes.p[0] : 0;
+    const char *p = bytes.p + AMOUNT_HEAD_BYTES;
+    money_bits least;
+    uint64_t divisor;
+
+    if (bytes.n != AMOUNT_HEAD_BYTES + of * width || of > FACT_BLOCK)
+        return RC_BAD;
+    least = (money_bits)unpack(bytes.p + 9) << 64 | unpack(bytes.p + 1);
+    divisor = unpack(bytes.p + 17);
+    switch (width) {
+    case 0:
+    case 1:
+        PICK(width, out[k] = (money_int)(least + (money_bits)d * divisor));
+        return RC_OK;
+    case 2:
+        PICK(2, out[k] = (money_int)(least + (money_bits)d * divisor));
+        return RC_OK;
+    case 4:
+        PICK(4, out[k] = (money_int)(least + (money_bits)d * divisor));
+        return RC_OK;
+    case 8:
+        PICK(8, out[k] = (money_int)(least + (money_bits)d * divisor));
+        return RC_OK;
+    case WIDEST:
+        for (size_t k = 0; k < n; k++)
+            out[k] = (money_int)(least + ((money_bits)unpack(p + at[k] * WIDEST + 8) << 64 |
+                                          unpack(p + at[k] * WIDEST)));
+        return RC_OK;
+    default:
+        return RC_BAD;
+    }
+}
+
 /* ---- from the tables ------------------------------------------------------------------ */
 
 enum rc fact_source_open(struct fact_source *s, sqlite3 *db, struct fail *fail)

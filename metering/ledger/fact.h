@@ -140,6 +140,12 @@ enum rc fact_each_column(const struct fact_block *b, fact_column_fn *fn, void *a
 enum rc fact_decode_numbers(struct strv bytes, size_t n, int64_t *out) RC_MUST;
 enum rc fact_decode_amounts(struct strv bytes, size_t n, money_int *out) RC_MUST;
 
+/* The same, of n places at[0..n) of a block of `of` values alone. */
+enum rc fact_pick_numbers(struct strv bytes, size_t of, const uint16_t *at, size_t n,
+                          int64_t *out) RC_MUST;
+enum rc fact_pick_amounts(struct strv bytes, size_t of, const uint16_t *at, size_t n,
+                          money_int *out) RC_MUST;
+
 /* Row of table fact that holds a column of a block. */
 static inline int64_t fact_row(unsigned column, int64_t block)
 {

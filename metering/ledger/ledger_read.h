@@ -31,6 +31,7 @@ enum {
     LEDGER_GROUP_MAX = 16,       /* fields of a grouping */
     LEDGER_ROWS_MAX = 2000000,   /* rows of one answer; more is RC_LIMIT */
     LEDGER_VALUES_MAX = 1 << 25, /* costs held to find percentiles; more is RC_LIMIT */
+    LEDGER_HELD_MAX = 1 << 19,   /* requests held whole for percentiles where there is another way */
     LEDGER_LATENCIES_MAX = 1 << 27, /* times held for the same; of more they stay unknown */
 };
 /* The longest that a request lasts: how far past a window lines are read by their start. */
@@ -133,6 +134,11 @@ void ledger_read_close(struct ledger_reader *r);
  * blocks each; 0: as it comes. For tests.
  */
 void ledger_read_crew(struct ledger_reader *r, size_t most, size_t blocks_least);
+/*
+ * Percentiles of rows that have at most n requests in all may be found by holding these (default:
+ * LEDGER_HELD_MAX).
+ */
+void ledger_read_hold(struct ledger_reader *r, uint64_t n);
 
 /* Begins one consistent view, until ledger_read_end. Not nested. */
 enum rc ledger_read_begin(struct ledger_reader *r, struct fail *fail) RC_MUST;
@@ -189,7 +195,8 @@ enum ledger_want {
     LEDGER_SPARE =
         LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS,
     /* requests, unpriced and cost are all that is looked at. */
-    LEDGER_COST_ALONE = 1024 | LEDGER_SPARE | LEDGER_SPARE_CEILING,
+    LEDGER_ALONE = 1024, /* of this */
+    LEDGER_COST_ALONE = LEDGER_ALONE | LEDGER_SPARE | LEDGER_SPARE_CEILING,
 };
 
 enum ledger_percentile {
@@ -228,7 +235,7 @@ struct ledger_row {
     struct strv *value;       /* n_by values; empty: absent */
     size_t place;             /* of the values in their order: equal ones have one place */
     struct ledger_sums sums;
-    struct cost_histogram *histogram; /* NULL where not wanted */
+    struct cost_histogram *histogram; /* NULL where not wanted, mostly */
     struct ledger_band *bands;        /* LEDGER_BANDS of them, or NULL */
     struct ledger_meter_sum *meters;  /* METER_COUNT of them, or NULL */
     struct money

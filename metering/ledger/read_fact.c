@@ -368,3 +368,51 @@ const money_int *facts_amount(struct facts *f, enum fact_amount which)
     }
     return is_zero(f, column) || f->rc != RC_OK ? NULL : f->amount[which];
 }
+
+/* ---- some places of a column --------------------------------------------------------------- */
+
+/* Whether the column's values, or that there are none, are known without a look at what is stored. */
+static bool is_known(const struct facts *f, unsigned column)
+{
+    return f->place->block == 0 || (f->got[column / 64] >> column % 64 & 1) != 0;
+}
+
+void facts_pick_number(struct facts *f, unsigned column, const uint16_t *at, size_t n,
+                       int64_t *out)
+{
+    if (is_known(f, column)) {
+        const int64_t *all = facts_number(f, column);
+
+        for (size_t k = 0; k < n; k++)
+            out[k] = all ? all[at[k]] : 0;
+        return;
+    }
+    struct strv bytes = stored(f, column);
+
+    if (bytes.n && fact_pick_numbers(bytes, f->n, at, n, out) != RC_OK)
+        damaged(f);
+    if (!bytes.n || f->rc != RC_OK)
+        memset(out, 0, n * sizeof(*out));
+    sqlite3_reset(statement(f));
+}
+
+void facts_pick_amount(struct facts *f, enum fact_amount which, const uint16_t *at, size_t n,
+                       money_int *out)
+{
+    unsigned column = FACT_AMOUNT_COLUMN + (unsigned)which;
+
+    if (is_known(f, column)) {
+        const money_int *all = facts_amount(f, which);
+
+        for (size_t k = 0; k < n; k++)
+            out[k] = all ? all[at[k]] : 0;
+        return;
+    }
+    struct strv bytes = stored(f, column);
+
+    if (bytes.n && fact_pick_amounts(bytes, f->n, at, n, out) != RC_OK)
+        damaged(f);
+    if (!bytes.n || f->rc != RC_OK)
+        memset(out, 0, n * sizeof(*out));
+    sqlite3_reset(statement(f));
+}

@@ -72,6 +72,14 @@ void facts_put_number(struct facts *f, unsigned column, const int64_t *values);
  */
 const int64_t *facts_number(struct facts *f, unsigned column);
 const money_int *facts_amount(struct facts *f, enum fact_amount which);
+/*
+ * Of places at[0..n) of the block at hand alone, where these are few; zeroes where there is no such
+ * column, and after a failure.
+ */
+void facts_pick_number(struct facts *f, unsigned column, const uint16_t *at, size_t n,
+                       int64_t *out);
+void facts_pick_amount(struct facts *f, enum fact_amount which, const uint16_t *at, size_t n,
+                       money_int *out);
 
 /* ---- what requests were charged for (read_fact_charge.c) ------------------------------- */
 

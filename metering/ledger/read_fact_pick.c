@@ -316,7 +316,8 @@ static void grow_rows(struct fact_pick *p, int32_t number)
     while (cap <= (size_t)number)
         cap *= 2;
     p->row_of = xrealloc(p->row_of, cap * sizeof(*p->row_of));
-    memset(p->row_of + p->cap_rows, 0xff, (cap - p->cap_rows) * sizeof(*p->row_of));
+    for (size_t i = p->cap_rows; i < cap; i++)
+        p->row_of[i] = PICK_NEW;
     p->cap_rows = cap;
 }
 
@@ -331,7 +332,7 @@ static void find_rows(struct fact_pick *p)
             continue;
         if ((size_t)number >= p->cap_rows)
             grow_rows(p, number);
-        if (p->row_of[number] == PICK_NONE) {
+        if (p->row_of[number] == PICK_NEW) {
             enum rc rc = row_of(p, i, &row, &p->facts.fail);
 
             if (rc != RC_OK) {

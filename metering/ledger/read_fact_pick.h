@@ -60,7 +60,7 @@ struct fact_pick {
     const struct combo **combo_of_class; /* the first */
     size_t n_combos, n_classes;
     struct pick_pairs pairs[LEDGER_GROUP_MAX + 1]; /* the last: with the period */
-    int32_t *row_of; /* by the last number; PICK_NONE: not asked */
+    int32_t *row_of; /* by the last number; PICK_NEW: not asked */
     size_t cap_rows;
     int32_t *row_of_word; /* by the only field's value, where nothing else matters; or PICK_NEW */
     size_t cap_words;

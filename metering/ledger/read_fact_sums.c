@@ -475,8 +475,8 @@ static void add_all_ranked(struct fact_pick *p, int64_t from_us, int64_t to_us)
 }
 
 /* Of the days that cubes have added: histograms are in none of these, but in those in order. */
-static enum rc add_all_histograms(struct answer *a, int64_t from_us, int64_t to_us,
-                                  struct fail *fail)
+enum rc answer_add_histograms(struct answer *a, int64_t from_us, int64_t to_us,
+                              struct fail *fail)
 {
     struct fact_pick *p = pick_open(a, from_us, to_us, false, fail);
     bool has_ranks = false;
@@ -543,5 +543,5 @@ enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us, struc
     rc = answer_add_requests(a, from_us, to_us, fail);
     a->has_histograms = false;
     /* Rows are there by now, so that counts of one bucket stand side by side. */
-    return rc == RC_OK && apart ? add_all_histograms(a, from_us, to_us, fail) : rc;
+    return rc == RC_OK && apart ? answer_add_histograms(a, from_us, to_us, fail) : rc;
 }

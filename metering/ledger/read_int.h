@@ -123,6 +123,7 @@ struct ledger_reader {
     bool in_view;
     size_t crew_most, crew_least; /* of read_crew.h: 0: as it says */
     int64_t kept_from_us; /* lines that ended before are deleted; INT64_MIN: none are */
+    uint64_t held_max;    /* ledger_read_hold */
 };
 
 /* The columns of a line. */
@@ -228,6 +229,8 @@ enum rc read_bounds(struct ledger_reader *r, int64_t *first_us, int64_t *last_us
 /* read_percentile.c: fills the percentiles of rows and total, whose histograms are there. */
 struct answer;
 enum rc answer_percentiles(struct answer *a, struct fail *fail) RC_MUST;
+/* The same where ranks_later: rows have sums alone, and some may be left out. */
+enum rc answer_later_percentiles(struct answer *a, struct fail *fail) RC_MUST;
 
 /* read_sums.c */
 struct answer_period {
@@ -256,6 +259,7 @@ struct answer {
     uint64_t rollup_rows, fact_rows, line_rows, cube_rows;
     bool can_use_facts;
     bool has_histograms; /* of the time at hand: they are not added again */
+    bool ranks_later;    /* percentiles are found when the sums are there */
     enum cube_kind cube_kind; /* CUBE_KINDS: no kind answers the question */
     struct near_row *near;    /* by group: the row that was found last */
     size_t cap_near;
@@ -293,10 +297,9 @@ enum rc answer_mend_ends(struct answer *a, struct fail *fail) RC_MUST;
 /* read_rows.c: what a row has beside its sums, as the answer wants. */
 enum rc answer_init_row(struct answer *a, struct ledger_row *row, struct fail *fail) RC_MUST;
 enum rc read_too_many(struct fail *fail, const char *doing);
-/*
- * read_top.c: leaves out all rows but the dearest, given sums that no row has yet.  Rows can not be
- * found by their values from then on.
- */
+/* The same: after groups or rows were left out, those that are there are found by their values. */
+void answer_find_anew(struct answer *a);
+/* read_top.c: leaves out all rows but the dearest, given sums that no row has yet. */
 struct row_sums;
 void answer_keep_top(struct answer *a, const struct row_sums *sums);
 /* Rows in order of period, then of their values, which get their places. */
@@ -325,6 +328,9 @@ enum rc answer_row_at(struct answer *a, const struct strv *values, int64_t perio
 enum rc answer_can_use_facts(struct answer *a, struct fail *fail) RC_MUST;
 enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us,
                          struct fail *fail) RC_MUST;
+/* Adds the histograms of the same requests to the rows that there are. */
+enum rc answer_add_histograms(struct answer *a, int64_t from_us, int64_t to_us,
+                              struct fail *fail) RC_MUST;
 /* answer_add_facts without a look at what is deleted, or at histograms of days in cubes. */
 enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us,
                             struct fail *fail) RC_MUST;

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/ledger/read_held.h"
 #include "metering/ledger/read_latency.h"
+#include "metering/ledger/read_rank.h"
 
 static const unsigned percents[LEDGER_PERCENTILES] = {
     [LEDGER_P50] = 50, [LEDGER_P90] = 90, [LEDGER_P95] = 95, [LEDGER_P99] = 99};
@@ -193,6 +195,7 @@ static enum rc choose(struct ledger_row *row, struct pick *picks, struct fail *f
     return RC_OK;
 }
 
+/* The total's only where no row is left out. */
 enum rc answer_percentiles(struct answer *a, struct fail *fail)
 {
     size_t n = a->n_rows + 1;
@@ -205,7 +208,8 @@ enum rc answer_percentiles(struct answer *a, struct fail *fail)
     filter_end_bounds(&a->q->filter, &from_us, &to_us);
     for (size_t i = 0; i < a->n_rows; i++)
         aim(a->rows[i].histogram, g.picks + i * LEDGER_PERCENTILES);
-    aim(a->total.histogram, g.picks + a->n_rows * LEDGER_PERCENTILES);
+    if (a->n_rest == 0)
+        aim(a->total.histogram, g.picks + a->n_rows * LEDGER_PERCENTILES);
     note_collecting(&g);
     if (a->q->want & LEDGER_WANT_LATENCY)
         rc = answer_ranked_times(a, from_us, to_us, &has_times, fail);
@@ -217,7 +221,7 @@ enum rc answer_percentiles(struct answer *a, struct fail *fail)
                                            LINES_BY_END, collect, &g, fail);
     for (size_t i = 0; i < a->n_rows && rc == RC_OK; i++)
         rc = choose(&a->rows[i], g.picks + i * LEDGER_PERCENTILES, fail);
-    if (rc == RC_OK)
+    if (rc == RC_OK && a->n_rest == 0)
         rc = choose(&a->total, g.picks + a->n_rows * LEDGER_PERCENTILES, fail);
     if (rc == RC_OK && g.latencies)
         rc = latencies_finish(g.latencies, a, fail);
@@ -227,4 +231,73 @@ enum rc answer_percentiles(struct answer *a, struct fail *fail)
         free(g.picks[i].values);
     free(g.picks);
     return rc;
+}
+
+/* ---- when the sums are there ---------------------------------------------------------------- */
+
+/*
+ * Of all rows, also those that are left out: as one row of the same question. Days in order say it,
+ * or rollups, mostly.
+ */
+static enum rc take_total(struct answer *a, struct fail *fail)
+{
+    struct ledger_question q = *a->q;
+    struct ledger_rows rows;
+    enum rc rc;
+
+    q.n_by = 0;
+    q.grain = PERIOD_TOTAL;
+    q.top = 0;
+    q.want = (q.want & (LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY)) | LEDGER_SPARE |
+             LEDGER_SPARE_CEILING;
+    rc = ledger_read_sums(a->reader, &q, &rows, fail);
+    if (rc != RC_OK)
+        return rc;
+    if (rows.total.sums.priced != a->total.sums.priced)
+        rc = read_damaged(fail);
+    memcpy(a->total.percentile, rows.total.percentile, sizeof(a->total.percentile));
+    a->total.has_latency = rows.total.has_latency;
+    a->total.p95_latency_ms = rows.total.p95_latency_ms;
+    a->rollup_rows += rows.rollup_rows;
+    a->cube_rows += rows.cube_rows;
+    a->fact_rows += rows.fact_rows;
+    ledger_rows_release(&rows);
+    return rc;
+}
+
+/* Percentiles by way of histograms, which no row has yet. */
+static enum rc count_and_pick(struct answer *a, int64_t from_us, int64_t to_us,
+                              struct fail *fail)
+{
+    unsigned want = a->want;
+    enum rc rc = RC_OK;
+
+    a->want = LEDGER_WANT_HISTOGRAM;
+    for (size_t i = 0; rc == RC_OK && i < a->n_rows; i++)
+        rc = answer_init_row(a, &a->rows[i], fail);
+    if (rc == RC_OK)
+        rc = answer_init_row(a, &a->total, fail);
+    a->want = want;
+    if (rc == RC_OK)
+        rc = answer_add_histograms(a, from_us, to_us, fail);
+    for (size_t i = 0; rc == RC_OK && i < a->n_rows; i++)
+        cost_histogram_add(a->total.histogram, a->rows[i].histogram);
+    return rc == RC_OK ? answer_percentiles(a, fail) : rc;
+}
+
+enum rc answer_later_percentiles(struct answer *a, struct fail *fail)
+{
+    uint64_t requests = 0;
+    int64_t from_us, to_us;
+    bool by_ranks = false;
+    enum rc rc = ranks_can(a, &by_ranks, fail);
+
+    filter_end_bounds(&a->q->filter, &from_us, &to_us);
+    for (size_t i = 0; i < a->n_rows; i++)
+        requests += a->rows[i].sums.requests;
+    if (rc == RC_OK && !(by_ranks && ranks_are_quick(a)) && requests <= a->reader->held_max)
+        rc = answer_held_percentiles(a, from_us, to_us, fail);
+    else if (rc == RC_OK)
+        rc = count_and_pick(a, from_us, to_us, fail);
+    return rc == RC_OK && a->n_rest > 0 ? take_total(a, fail) : rc;
 }

@@ -54,6 +54,18 @@ enum rc ranks_can(const struct answer *a, bool *can, struct fail *fail)
     return *can ? cubes_look(a->reader, fail) : RC_OK;
 }
 
+bool ranks_are_quick(const struct answer *a)
+{
+    const struct ledger_question *q = a->q;
+    size_t n_customer = 0;
+
+    for (size_t i = 0; i < q->n_by; i++)
+        n_customer += q->by[i].id == FIELD_CUSTOMER;
+    for (size_t i = 0; i < q->filter.n_where; i++)
+        n_customer += q->filter.where[i].field.id == FIELD_CUSTOMER;
+    return a->n_periods == 1 && (n_customer == 0 || n_customer == q->n_by + q->filter.n_where);
+}
+
 static bool is_within(const struct answer *a, const struct cube_place *c, int64_t from_us,
                       int64_t to_us)
 {

@@ -16,6 +16,12 @@
  * combination and customer.  Cubes are looked at.
  */
 enum rc ranks_can(const struct answer *a, bool *can, struct fail *fail) RC_MUST;
+/*
+ * Whether lists alone count what is asked for, in one period: by combination, or by customer.  Else
+ * requests are counted one by one, or a list by two fields is, which takes longer than a look at the
+ * customers of all requests.
+ */
+bool ranks_are_quick(const struct answer *a);
 /* Whether there is any such day in [from, to). */
 bool ranks_any(const struct answer *a, enum cube_kind kind, int64_t from_us, int64_t to_us);
 

@@ -121,9 +121,10 @@ static enum rc aim_all(struct timing *g, struct fail *fail)
         for (size_t i = 0; i < a->n_rows; i++)
             *count_of(g, a->n_rows, b) += *count_of(g, i, b);
     }
-    for (size_t i = 0; rc == RC_OK && i <= a->n_rows; i++)
-        rc = aim(g, i, i < a->n_rows ? a->rows[i].sums.requests : a->total.sums.requests, &room,
-                 fail);
+    for (size_t i = 0; rc == RC_OK && i < a->n_rows; i++)
+        rc = aim(g, i, a->rows[i].sums.requests, &room, fail);
+    if (rc == RC_OK && a->n_rest == 0)
+        rc = aim(g, a->n_rows, a->total.sums.requests, &room, fail);
     g->ms = xmalloc((room + 1) * sizeof(*g->ms));
     return rc;
 }

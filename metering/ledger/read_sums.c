@@ -382,7 +382,7 @@ static enum rc finish(struct answer *a, bool has_given, struct fail *fail)
     for (size_t i = 0; i < a->n_rows; i++)
         add_to_total(&a->total, &a->rows[i]);
     if (a->q->want & LEDGER_WANT_PERCENTILES)
-        rc = answer_percentiles(a, fail);
+        rc = a->ranks_later ? answer_later_percentiles(a, fail) : answer_percentiles(a, fail);
     if (rc == RC_OK)
         answer_put_in_order(a);
     return rc;
@@ -395,6 +395,19 @@ static bool may_leave_out(const struct answer *a, const struct plan *plan)
                           LEDGER_WANT_PERCENTILES | LEDGER_WANT_LINES;
 
     return plan->n == 0 && a->can_use_facts && !a->q->filter.by_start && !(a->want & more);
+}
+
+/*
+ * Percentiles of what comes from requests and cubes alone are found once the sums are there, since
+ * these say how many requests the rows have, and which rows nobody looks at.
+ */
+static void put_ranks_off(struct answer *a, const struct plan *plan)
+{
+    a->ranks_later = plan->n == 0 && a->can_use_facts && !a->q->filter.by_start &&
+                     a->want & LEDGER_WANT_PERCENTILES && !(a->q->want & LEDGER_WANT_HISTOGRAM);
+    if (a->ranks_later) /* and how many requests have a cost is looked at, whatever is spared */
+        a->want &= ~(unsigned)(LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY |
+                               LEDGER_WANT_HISTOGRAM | LEDGER_ALONE);
 }
 
 struct rows_memory {
@@ -421,10 +434,12 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
         by_end = answer_by_end(&a);
         a.q = by_end;
     }
-    if (rc == RC_OK)
-        rc = answer_cube_kind(&a, &a.cube_kind, fail);
     if (rc == RC_OK) {
         make_plan(&a, &plan);
+        put_ranks_off(&a, &plan);
+        rc = answer_cube_kind(&a, &a.cube_kind, fail);
+    }
+    if (rc == RC_OK) {
         a.top = may_leave_out(&a, &plan) ? q->top : 0;
         rc = read_plan(&a, &plan, fail);
     }

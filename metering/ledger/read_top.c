@@ -90,6 +90,7 @@ void answer_keep_top(struct answer *a, const struct row_sums *sums)
     a->n_rows = n;
     a->n_groups = n_kept;
     close_rest(a);
+    answer_find_anew(a);
     free(to);
     free(number);
     free(is_kept);

@@ -243,7 +243,7 @@ static void assert_same(struct ledger_row *a, struct ledger_row *b, size_t n_by,
         assert_int_equal(a->meters[i].quantity, b->meters[i].quantity);
         assert_int_equal(money_cmp(a->meters[i].amount, b->meters[i].amount), 0);
     }
-    if (want & LEDGER_WANT_PERCENTILES)
+    if (want & LEDGER_WANT_HISTOGRAM)
         assert_memory_equal(a->histogram, b->histogram, sizeof(*a->histogram));
     if (want & LEDGER_WANT_PERCENTILES && a->sums.priced > 0)
         assert_memory_equal(a->percentile, b->percentile, sizeof(a->percentile));
@@ -253,24 +253,32 @@ static void assert_same(struct ledger_row *a, struct ledger_row *b, size_t n_by,
     }
 }
 
-/* Rows of cubes that answered; the answer is that from the lines. */
+/*
+ * Rows of cubes that answered where no request is held for percentiles; the answer is that from the
+ * lines, and the same where they are held.
+ */
 static uint64_t compare(struct ledger_reader *r, const struct ledger_question *q)
 {
+    static const uint64_t held[] = {LEDGER_HELD_MAX, 0};
     struct ledger_question of_lines = *q;
     struct ledger_rows fast, slow;
     struct fail fail;
-    uint64_t n;
+    uint64_t n = 0;
 
     of_lines.want |= LEDGER_WANT_LINES;
-    assert_int_equal(ledger_read_sums(r, q, &fast, &fail), RC_OK);
     assert_int_equal(ledger_read_sums(r, &of_lines, &slow, &fail), RC_OK);
     assert_int_equal(slow.cube_rows, 0);
-    assert_int_equal(fast.n, slow.n);
-    for (size_t i = 0; i < fast.n; i++)
-        assert_same(&fast.at[i], &slow.at[i], q->n_by, q->want);
-    assert_same(&fast.total, &slow.total, 0, q->want);
-    n = fast.cube_rows;
-    ledger_rows_release(&fast);
+    for (int h = 0; h < (q->want & LEDGER_WANT_PERCENTILES ? 2 : 1); h++) {
+        ledger_read_hold(r, held[h]);
+        assert_int_equal(ledger_read_sums(r, q, &fast, &fail), RC_OK);
+        assert_int_equal(fast.n, slow.n);
+        for (size_t i = 0; i < fast.n; i++)
+            assert_same(&fast.at[i], &slow.at[i], q->n_by, q->want);
+        assert_same(&fast.total, &slow.total, 0, q->want);
+        n = fast.cube_rows;
+        ledger_rows_release(&fast);
+    }
+    ledger_read_hold(r, LEDGER_HELD_MAX);
     ledger_rows_release(&slow);
     return n;
 }
@@ -579,15 +587,17 @@ static bool same_values(const struct ledger_row *a, const struct ledger_row *b, 
 }
 
 /* Each row of `some` is one of all; the others of a period come to its rest. */
-static void check_rest(const struct ledger_rows *all, const struct ledger_rows *some, size_t n_by)
+static void check_rest(struct ledger_rows *all, struct ledger_rows *some,
+                       const struct ledger_question *q)
 {
+    const size_t n_by = q->n_by;
     struct ledger_sums *rest = xcalloc(some->n_rest + 1, sizeof(*rest));
     uint64_t *left = xcalloc(some->n_rest + 1, sizeof(*left));
     size_t at = 0, r = 0;
 
     for (size_t i = 0; i < all->n; i++) {
         if (at < some->n && same_values(&all->at[i], &some->at[at], n_by)) {
-            assert_true(ledger_sums_equal(&all->at[i].sums, &some->at[at++].sums));
+            assert_same(&all->at[i], &some->at[at++], n_by, q->want);
             continue;
         }
         while (r < some->n_rest && some->rest[r].start_us < all->at[i].start_us)
@@ -603,7 +613,7 @@ static void check_rest(const struct ledger_rows *all, const struct ledger_rows *
         assert_int_equal(some->rest[i].rows, left[i]);
         assert_true(ledger_sums_equal(&rest[i], &some->rest[i].sums));
     }
-    assert_true(ledger_sums_equal(&all->total.sums, &some->total.sums));
+    assert_same(&all->total, &some->total, 0, q->want);
     free(rest);
     free(left);
 }
@@ -618,23 +628,34 @@ static void the_dearest_are_those_of_all(void **state)
         {{"user", "team"}, "team", {{"search", 6}}, LEDGER_NE, CUBE_BASIC, PERIOD_HOUR, true},
         {{"cell"}, NULL, {{0}}, 0, LEDGER_COST_ALONE, PERIOD_TOTAL, true},
         {{"team"}, NULL, {{0}}, 0, 0, PERIOD_DAY, true}, /* rollups: all rows are there */
+        {{"user"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+        {{"user"}, NULL, {{0}}, 0, RANKS, PERIOD_HOUR, true},
+        {{"customer"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+        {{"customer", "model"}, NULL, {{0}}, 0, RANKS, PERIOD_DAY, true},
+        {{"customer", "user"}, "team", {{"search", 6}}, LEDGER_NE, RANKS, PERIOD_TOTAL, true},
+        {{"cell"}, "customer", {{"acme", 4}}, LEDGER_EQ, RANKS, PERIOD_TOTAL, true},
+        {{"token_band"}, NULL, {{0}}, 0, RANKS, PERIOD_TOTAL, true},
+        /* Rows that cost nothing, all alike: none is left out. */
+        {{"user", "team"}, "price_status", {{"none", 4}}, LEDGER_EQ, RANKS, PERIOD_TOTAL, true},
     };
+    enum { OF = sizeof(of) / sizeof(*of) };
     struct zone *zone = zone_open("UTC");
     struct ledger_reader *r = kit_read(&shared);
     size_t left_out = 0;
 
     (void)state;
-    for (size_t i = 0; i < 6 * 3; i++) {
+    for (size_t i = 0; i < (size_t)OF * 3 * 2; i++) {
         struct ledger_rows all, some;
         struct ledger_question q;
         struct fail fail;
 
-        make_question(&of[i / 3], zone, KIT_START_US + 5 * US_PER_HOUR, INT64_MAX, &q);
+        ledger_read_hold(r, i / 3 % 2 ? LEDGER_HELD_MAX : 0);
+        make_question(&of[i / 6], zone, KIT_START_US + 5 * US_PER_HOUR, INT64_MAX, &q);
         assert_int_equal(ledger_read_sums(r, &q, &all, &fail), RC_OK);
         q.top = 1 + i % 3;
         assert_int_equal(ledger_read_sums(r, &q, &some, &fail), RC_OK);
         assert_int_equal(all.n_rest, 0);
-        check_rest(&all, &some, q.n_by);
+        check_rest(&all, &some, &q);
         left_out += some.n_rest;
         ledger_rows_release(&all);
         ledger_rows_release(&some);
@@ -678,6 +699,7 @@ static void damaged_orders_are_no_answers(void **state)
         kit_sql(&shared, "CREATE TABLE c AS SELECT * FROM cube");
         kit_sql(&shared, sql);
         r = kit_read(&shared);
+        ledger_read_hold(r, 0);
         make_question(a, NULL, INT64_MIN, INT64_MAX, &q);
         rc = ledger_read_sums(r, &q, &rows, &fail);
         assert_true(rc == RC_OK || rc == RC_BAD || rc == RC_LIMIT);

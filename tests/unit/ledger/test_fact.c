@@ -16,6 +16,22 @@ static const int64_t numbers[] = {
     0, 1, -1, 255, 256, 65535, 65536, INT64_C(1) << 32, INT64_MIN, INT64_MAX};
 enum { NUMBERS = sizeof(numbers) / sizeof(*numbers) };
 
+/* Some places, in order, as all of them have them. */
+static void numbers_are_picked(struct strv bytes, const int64_t *all, size_t n, uint64_t *seed)
+{
+    int64_t out[FACT_BLOCK];
+    uint16_t at[FACT_BLOCK] = {0};
+    size_t some = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        at[some] = (uint16_t)i;
+        some += kit_below(seed, 3) == 0;
+    }
+    assert_int_equal(fact_pick_numbers(bytes, n, at, some, out), RC_OK);
+    for (size_t k = 0; k < some; k++)
+        assert_true(out[k] == all[at[k]]);
+}
+
 /* As many values as differ by what each width holds, and the widths' bounds. */
 static void numbers_come_back(void **state)
 {
@@ -38,11 +54,28 @@ static void numbers_come_back(void **state)
         assert_int_equal(fact_encode(b, FACT_END, &bytes), RC_OK);
         assert_int_equal(fact_decode_numbers(buf_view(&bytes), b->n, out), RC_OK);
         assert_memory_equal(out, b->number[FACT_END], b->n * sizeof(out[0]));
+        numbers_are_picked(buf_view(&bytes), out, b->n, &seed);
         assert_int_equal(fact_decode_numbers(buf_view(&bytes), b->n + 1, out),
                          buf_len(&bytes) > 9 ? RC_BAD : RC_OK);
     }
     buf_release(&bytes);
     free(b);
+}
+
+/* Some places, in order, as all of them have them. */
+static void amounts_are_picked(struct strv bytes, const money_int *all, size_t n, uint64_t *seed)
+{
+    money_int out[FACT_BLOCK];
+    uint16_t at[FACT_BLOCK] = {0};
+    size_t some = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        at[some] = (uint16_t)i;
+        some += kit_below(seed, 3) == 0;
+    }
+    assert_int_equal(fact_pick_amounts(bytes, n, at, some, out), RC_OK);
+    for (size_t k = 0; k < some; k++)
+        assert_true(out[k] == all[at[k]]);
 }
 
 static void amounts_come_back(void **state)
@@ -65,6 +98,7 @@ static void amounts_come_back(void **state)
         assert_int_equal(fact_encode(b, FACT_AMOUNT_COLUMN + FACT_COST, &bytes), RC_OK);
         assert_int_equal(fact_decode_amounts(buf_view(&bytes), b->n, out), RC_OK);
         assert_memory_equal(out, b->amount[FACT_COST], b->n * sizeof(out[0]));
+        amounts_are_picked(buf_view(&bytes), out, b->n, &seed);
     }
     buf_release(&bytes);
     free(out);
@@ -73,6 +107,7 @@ static void amounts_come_back(void **state)
 
 static void hostile_bytes_are_refused(void **state)
 {
+    static const uint16_t at[] = {0, 1, 2, 3};
     static const char widths[] = {3, 5, 9, 17, 127, (char)255};
     money_int amount[4];
     int64_t number[4];
@@ -87,6 +122,8 @@ static void hostile_bytes_are_refused(void **state)
         for (size_t n = 0; n <= sizeof(bytes); n++) {
             assert_int_equal(fact_decode_numbers(strv_make(bytes, n), 4, number), RC_BAD);
             assert_int_equal(fact_decode_amounts(strv_make(bytes, n), 4, amount), RC_BAD);
+            assert_int_equal(fact_pick_numbers(strv_make(bytes, n), 4, at, 4, number), RC_BAD);
+            assert_int_equal(fact_pick_amounts(strv_make(bytes, n), 4, at, 4, amount), RC_BAD);
         }
     }
     bytes[0] = 16; /* of amounts alone */
