@@ -192,11 +192,50 @@ static bool on_line(uint64_t seq, const struct record *record, void *arg)
     return r->rc == RC_OK;
 }
 
-/* Lines of the models whose sums did not tell. */
-static enum rc read_lines(struct reading *r, size_t left, struct fail *fail)
+/* ---- from columns of them ---------------------------------------------------------------- */
+
+/* Behind the fields of a model. */
+enum { BY_PRICE_ID = MODEL_FIELDS, BY_TIER, BY_STATUS, RATE_FIELDS };
+
+static bool on_rate(const struct ledger_rate *rate, void *arg)
 {
+    struct reading *r = arg;
+    const struct priced_model *model = by_value_at(&r->models, rate->value);
+    struct strv key[RATE_KEYS] = {
+        [RATE_UPSTREAM] = rate->value[BY_UPSTREAM],
+        [RATE_PRICE_ID] = rate->value[BY_PRICE_ID],
+        [RATE_TIER] = usage_priced_tier(rate->value[BY_TIER]),
+        [RATE_CLASS] = rate->is_correction ? STRV("correction") : STRV_NONE,
+    };
+    char text[MONEY_TEXT];
+
+    if (!model)
+        r->rc = RC_LIMIT;
+    if (!model || model->is_read)
+        return r->rc == RC_OK;
+    if (strv_eq(rate->value[BY_STATUS], strv_z(price_status_name(PRICE_NONE))))
+        key[RATE_PRICE_ID] = STRV_NONE;
+    if (rate->has_meter) {
+        bool is_told = !rate->is_correction || !money_is_zero(rate->rate);
+
+        key[RATE_METER] = strv_z(meter_name(rate->meter));
+        key[RATE_RATE] = is_told ? strv_make(text, money_format(rate->rate, text)) : STRV_NONE;
+    }
+    r->rc = add(r->card, key, rate->requests, rate->quantity, rate->rate, rate->amount);
+    return r->rc == RC_OK;
+}
+
+/* Of the models whose sums did not tell. */
+static enum rc read_single(struct reading *r, size_t left, struct fail *fail)
+{
+    static const struct ledger_field by[RATE_FIELDS] = {[BY_UPSTREAM] = {.id = FIELD_UPSTREAM},
+                                                        [BY_MODEL] = {.id = FIELD_MODEL},
+                                                        [BY_PRICE_ID] = {.id = FIELD_PRICE_ID},
+                                                        [BY_TIER] = {.id = FIELD_SERVICE_TIER},
+                                                        [BY_STATUS] = {.id = FIELD_PRICE_STATUS}};
     struct ledger_filter filter = *r->q->filter;
     struct strv *names = xcalloc(left, sizeof(*names));
+    bool known = false;
     size_t n = 0;
     enum rc rc;
 
@@ -205,9 +244,11 @@ static enum rc read_lines(struct reading *r, size_t left, struct fail *fail)
         if (!model->is_read)
             names[n++] = model->valued.value[BY_MODEL];
     }
-    rc = ledger_filter_add(&filter, (struct ledger_field){.id = FIELD_MODEL}, LEDGER_EQ, names,
-                           n);
+    rc = ledger_filter_add(&filter, by[BY_MODEL], LEDGER_EQ, names, n);
     if (rc == RC_OK)
+        rc = ledger_read_rates(r->q->reader, &filter, by, RATE_FIELDS, on_rate, on_line, r, &known,
+                               fail);
+    if (rc == RC_OK && !known)
         rc = ledger_read_lines(r->q->reader, &filter, LEDGER_OLDEST, 0, 0, on_line, r, fail);
     free(names);
     return rc == RC_OK ? r->rc : rc;
@@ -247,7 +288,7 @@ enum rc rate_card_read(const struct rate_card_question *q, struct rate_card *out
     }
     rc = r.rc;
     if (rc == RC_OK && left)
-        rc = read_lines(&r, left, fail);
+        rc = read_single(&r, left, fail);
     ledger_rows_release(&rows);
     by_value_release(&r.models);
     return rc;

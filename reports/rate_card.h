@@ -2,7 +2,7 @@
  * rate_card.h - which prices a period's requests were charged, each with what it charged.
  *
  * Where a model's sums are, to the last digit, what one price of the book makes of its
- * quantities, they need no single request; those of the others are read.
+ * quantities, they need no single request; those of the others are added up by rate.
  */
 #ifndef REPORTS_RATE_CARD_H
 #define REPORTS_RATE_CARD_H

@@ -281,12 +281,37 @@ enum rc ledger_read_distinct(struct ledger_reader *r, const struct ledger_questi
                              const struct ledger_field *field, ledger_distinct_fn *fn,
                              void *arg, struct fail *fail) RC_MUST;
 
+/* ---- rates --------------------------------------------------------------- */
+
+/* What was charged of one meter at one rate, of one group. */
+struct ledger_rate {
+    const struct strv *value; /* n_by values; valid during the call */
+    bool is_correction;
+    bool has_meter;    /* false: requests without any line */
+    enum meter meter;
+    struct money rate; /* of a million units, as record_line says */
+    uint64_t requests;
+    uint64_t quantity; /* time meters: milliseconds */
+    struct money amount;
+};
+/* False ends the reading. */
+typedef bool ledger_rate_fn(const struct ledger_rate *rate, void *arg);
+/* One line; views of the record live during the call. False ends the reading. */
+typedef bool ledger_line_fn(uint64_t seq, const struct record *record, void *arg);
+/*
+ * What requests and corrections were charged, by fields of the combination, meter and rate: as
+ * their lines would say it one by one, in a fraction of the time.  fn is told what columns know;
+ * all others are told to on_line, each as a record.  Several rates may be the same.  *known false:
+ * columns do not know the filter's fields, or not all lines; nobody was told anything.
+ */
+enum rc ledger_read_rates(struct ledger_reader *r, const struct ledger_filter *filter,
+                          const struct ledger_field *by, size_t n_by, ledger_rate_fn *fn,
+                          ledger_line_fn *on_line, void *arg, bool *known,
+                          struct fail *fail) RC_MUST;
+
 /* ---- lines --------------------------------------------------------------- */
 
 enum ledger_order { LEDGER_OLDEST = 0, LEDGER_NEWEST, LEDGER_DEAREST };
-
-/* One line; views of the record live during the call. False ends the reading. */
-typedef bool ledger_line_fn(uint64_t seq, const struct record *record, void *arg);
 
 /* limit 0: all. In order of end (then seq), or of cost (unpriced last). */
 enum rc ledger_read_lines(struct ledger_reader *r, const struct ledger_filter *filter,
