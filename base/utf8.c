@@ -1,5 +1,8 @@
 #include "base/utf8.h"
 
+#include <stdint.h>
+#include <string.h>
+
 size_t utf8_sequence(struct strv s)
 {
     const unsigned char *p = (const unsigned char *)s.p;
@@ -30,6 +33,27 @@ size_t utf8_sequence(struct strv s)
             return 0;
     }
     return len;
+}
+
+bool utf8_is_text(struct strv s)
+{
+    while (s.n > 0) {
+        uint64_t eight;
+        size_t n;
+
+        if (s.n >= sizeof(eight)) { /* most of it is ASCII */
+            memcpy(&eight, s.p, sizeof(eight));
+            if ((eight & UINT64_C(0x8080808080808080)) == 0) {
+                s = strv_skip(s, sizeof(eight));
+                continue;
+            }
+        }
+        n = utf8_sequence(s);
+        if (n == 0)
+            return false;
+        s = strv_skip(s, n);
+    }
+    return true;
 }
 
 bool utf8_is_printable(struct strv s)

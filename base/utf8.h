@@ -14,6 +14,9 @@
  */
 size_t utf8_sequence(struct strv s);
 
+/* Well-formed throughout; the empty text is. */
+bool utf8_is_text(struct strv s);
+
 /* Well-formed, and without C0 and C1 control characters, DEL, U+2028 and U+2029. */
 bool utf8_is_printable(struct strv s);
 

@@ -217,18 +217,6 @@ enum ws_found ws_read(struct ws_reader *r, char **bytes, size_t *n, struct ws_pi
     return WS_FRAME;
 }
 
-static bool is_utf8(struct strv s)
-{
-    while (s.n > 0) {
-        size_t n = utf8_sequence(s);
-
-        if (n == 0)
-            return false;
-        s = strv_skip(s, n);
-    }
-    return true;
-}
-
 bool ws_close_code(struct strv payload, unsigned *code)
 {
     *code = 0;
@@ -240,7 +228,7 @@ bool ws_close_code(struct strv payload, unsigned *code)
     if (*code < 1000 || (*code >= 1004 && *code <= 1006) || (*code >= 1015 && *code < 3000) ||
         *code > 4999)
         return false;
-    return is_utf8(strv_skip(payload, 2));
+    return utf8_is_text(strv_skip(payload, 2));
 }
 
 size_t ws_head(enum ws_opcode opcode, uint64_t n, const unsigned char mask[WS_MASK_BYTES],

@@ -7,7 +7,7 @@
  * than they need, control frames that are long or in pieces, data frames out of order, close
  * codes that may not be sent.  No extension is ever agreed on, so no reserved bit has a meaning.
  *
- * Text is not checked for UTF-8: both ends do that themselves, and nothing here decides by it.
+ * Text is not checked for UTF-8 here: that takes whole messages (xchg_message.c does it for a client's).
  */
 #ifndef PROXY_WS_FRAME_H
 #define PROXY_WS_FRAME_H
@@ -38,6 +38,7 @@ enum ws_code {
     WS_CODE_NORMAL = 1000,
     WS_CODE_GOING_AWAY = 1001,
     WS_CODE_PROTOCOL = 1002,
+    WS_CODE_NO_TEXT = 1007,
     WS_CODE_POLICY = 1008,
     WS_CODE_TOO_LARGE = 1009,
     WS_CODE_BAD_GATEWAY = 1014,
@@ -52,6 +53,7 @@ enum ws_code {
     X(WS_BAD_CONTROL, "a control frame that is in pieces or too long")                         \
     X(WS_BAD_ORDER, "a data frame out of order")                                               \
     X(WS_BAD_CLOSE, "a close frame with a code that may not be sent, or half of one")          \
+    X(WS_BAD_TEXT, "text that is no UTF-8")                                                    \
     X(WS_TOO_LARGE, "a message larger than may pass")
 
 enum ws_fault {

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "proxy/xchg_socket.h"
 
 enum {
@@ -136,7 +137,14 @@ static enum rc take_data(struct xchg *x, const struct ws_piece *piece)
         memcpy(hold_tail(&x->body), piece->bytes.p, piece->bytes.n);
         x->body.len += piece->bytes.n;
     }
-    return piece->ends_message ? take_message(x) : RC_OK;
+    if (!piece->ends_message)
+        return RC_OK;
+    /* RFC 6455 8.1: who reads on may read another text than the one before him did. */
+    if (x->socket->opcode == WS_TEXT && !utf8_is_text(hold_view(&x->body))) {
+        x->socket->from_client.fault = WS_BAD_TEXT;
+        return RC_BAD;
+    }
+    return take_message(x);
 }
 
 /* Looks at bytes of the client's until a message waits; moves behind what was looked at. */

@@ -151,7 +151,9 @@ static enum step fault_of(struct xchg *x, bool of_client)
 {
     struct socket *s = x->socket;
     enum ws_fault fault = of_client ? s->from_client.fault : s->from_upstream.fault;
-    enum ws_code code = fault == WS_TOO_LARGE ? WS_CODE_TOO_LARGE : WS_CODE_PROTOCOL;
+    enum ws_code code = fault == WS_TOO_LARGE  ? WS_CODE_TOO_LARGE
+                        : fault == WS_BAD_TEXT ? WS_CODE_NO_TEXT
+                                               : WS_CODE_PROTOCOL;
 
     stat_add(&x->worker->stats.websocket_faults, 1);
     log_line(LOG_INFO, "socket", "broken rules", "id=%s side=%s reason=\"%s\"", x->id_text,

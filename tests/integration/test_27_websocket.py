@@ -390,6 +390,35 @@ BAD_FRAMES = {
 }
 
 
+BAD_TEXT = {
+    "a byte": b'{"type":"session.update","x":"\xff"}', "overlong": b'{"type":"session.update","x":"\xc0\xaf"}',
+    "surrogate": b'{"type":"session.update","x":"\xed\xa0\x80"}', "cut short": b'{"type":"session.update","x":"\xc3"}',
+    "beyond": b'{"type":"session.update","x":"\xf4\x90\x80\x80"}', "in a name": b'{"ty\xffpe":"response.create"}',
+}
+
+
+def test_6455_8_1_text_that_is_no_utf_8(gateway, provider):
+    """The connection fails with 1007, and nothing of it goes up; cut between two frames it may be whole."""
+    for name, text in BAD_TEXT.items():
+        for data in (frame(TEXT, text), frame(TEXT, text[:30], final=False) + frame(0, text[30:])):
+            with connect(gateway) as socket:
+                socket.event()
+                socket.raw(data)
+                with pytest.raises(Closed) as closed:
+                    while True:
+                        socket.event()
+                assert closed.value.code == 1007, name
+    with connect(gateway) as socket:
+        socket.event()
+        text = json.dumps({**item(2), "event_id": "\u00e9\u4e16\U0001f600" * 9}, ensure_ascii=False).encode()
+        cut = text.index(b"\xc3") + 1
+        socket.raw(frame(TEXT, text[:cut], final=False) + frame(0, text[cut:]))
+        socket.event("conversation.item.added")
+    passed = b"".join(seen.body for seen in provider.requests()).splitlines()
+    assert [line for line in passed if line != b"close"] == [text]
+    assert metric(gateway, "tollgate_websocket_faults_total") == 2 * len(BAD_TEXT)
+
+
 def test_client_breaks_rules(gateway, provider):
     for name, bad in BAD_FRAMES.items():
         for every in (None, 1):
@@ -441,7 +470,7 @@ def test_message_bound(gateways, provider):
 STRANGE = [
     "{", "[]", "\"x\"", "{}", '{"type":1}', '{"type":"response.create","type":"x"}',
     '{"Type":"response.create","type":"session.update"}', '{"type":"a"} {"type":"b"}',
-    '{"type":"response.create","response":{},"response":{}}', "\xff",
+    '{"type":"response.create","response":{},"response":{}}',
 ]
 
 

@@ -294,12 +294,24 @@ static void test_utf8(void **state)
             fail_msg("U+%04X", point);
         if (n > 1 && utf8_sequence(strv_make(text, n - 1)) != 0)
             fail_msg("U+%04X cut short", point);
+        if (utf8_is_text(strv_make(text, n)) != (expected > 0))
+            fail_msg("U+%04X text", point);
         if (utf8_is_printable(strv_make(text, n)) != (expected > 0 && !control))
             fail_msg("U+%04X printable", point);
     }
     for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++)
         assert_int_equal(utf8_sequence(strv_z(broken[i])), 0);
     assert_true(utf8_is_printable(STRV_NONE));
+    assert_true(utf8_is_text(STRV_NONE));
+    for (size_t at = 0; at < 19; at++) { /* wherever it stands among eights of ASCII */
+        char text[20] = "0123456789abcdefghi";
+
+        assert_true(utf8_is_text(strv_make(text, 19)));
+        text[at] = (char)0x80;
+        assert_false(utf8_is_text(strv_make(text, 19)));
+    }
+    assert_true(utf8_is_text(STRV("1234567\xc3\xa9 12345678\xf0\x9f\x98\x80")));
+    assert_false(utf8_is_text(STRV("1234567\xc3")));
     assert_false(utf8_is_printable(STRV("a\xff")));
 }
 
