@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/xalloc.h"
+#include "proxy/memory.h"
 #include "proxy/tls_context.h"
 #include "proxy/upstream.h"
 
@@ -66,5 +67,7 @@ void generation_unref(struct generation *g)
     SSL_CTX_free(g->server);
     tls_tickets_unref(g->tickets);
     config_free(g->config);
+    if (g->memory)
+        memory_ask(g->memory);
     free(g);
 }

@@ -15,12 +15,15 @@
 #include "proxy/config.h"
 #include "proxy/tls_tickets.h"
 
+struct memory;
+
 struct generation {
     atomic_uint refs;
     struct config *config;
     SSL_CTX *server;   /* for the proxy listener */
     struct tls_tickets *tickets; /* of server; all generations of a process have the same */
     SSL_CTX **clients; /* one an upstream, NULL where it is plain */
+    struct memory *memory; /* asked to give back what this took once it has gone; NULL: nobody is */
 };
 
 /*

@@ -4,8 +4,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/strv.h"
 
 enum {
@@ -98,4 +100,38 @@ void memory_setup(void)
 void memory_trim(void)
 {
     (void)malloc_trim(0);
+}
+
+static bool is_calm(const struct memory_share *s, int64_t now_us, int64_t used_us)
+{
+    return s->ticked_us > 0 &&
+           (used_us - s->used_us) * MEMORY_CALM_SHARE <= now_us - s->ticked_us &&
+           (atomic_load(&s->of->asked) || s->most - s->lately >= MEMORY_CROWD_BYTES);
+}
+
+bool memory_due(struct memory_share *s, int64_t now_us, int64_t used_us)
+{
+    int64_t last = atomic_load(&s->of->trimmed_us);
+
+    s->most = s->lately > s->most ? s->lately : s->most;
+    s->calm = is_calm(s, now_us, used_us) ? s->calm + 1 : 0;
+    s->lately = s->told;
+    s->ticked_us = now_us;
+    s->used_us = used_us;
+    if (s->calm < MEMORY_CALM_TICKS || (last > 0 && now_us - last < MEMORY_TRIM_PAUSE_US) ||
+        !atomic_compare_exchange_strong(&s->of->trimmed_us, &last, now_us))
+        return false;
+    s->most = s->told;
+    s->calm = 0;
+    atomic_store(&s->of->asked, false);
+    return true;
+}
+
+void memory_tick(struct memory_share *s)
+{
+    struct timespec used;
+
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) == 0 &&
+        memory_due(s, clock_mono_us(), (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000))
+        memory_trim();
 }

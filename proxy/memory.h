@@ -15,12 +15,18 @@
 #define PROXY_MEMORY_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/held.h"
 
 enum {
     MEMORY_STEP_BYTES = 256 << 10,
+    /* When a worker gives back the holes that a crowd has left: memory_due. */
+    MEMORY_CROWD_BYTES = 4 << 20, /* less held than before by so much */
+    MEMORY_CALM_TICKS = 3,        /* seconds, for so long */
+    MEMORY_CALM_SHARE = 2,        /* part of the time that the worker may be at work meanwhile */
+    MEMORY_TRIM_PAUSE_US = 10000000, /* from one to the next, of any worker */
     /*
      * What stands behind an object beside its own storage, as measured: OpenSSL's for a
      * connection that rests (10,000 of them), its two buffers, a connection that goes on without
@@ -38,12 +44,18 @@ enum memory_level { MEMORY_FREE = 0, MEMORY_TIGHT, MEMORY_SHED, MEMORY_FULL };
 /* The process's; zeroed. */
 struct memory {
     _Atomic int64_t told;
+    _Atomic int64_t trimmed_us; /* when holes were last given back; 0: never */
+    atomic_bool asked;          /* to give them back whatever was held: see memory_ask */
 };
 
 /* A worker's part; for its thread alone. */
 struct memory_share {
     struct memory *of;
-    int64_t told; /* what the process has of it */
+    int64_t told;   /* what the process has of it */
+    int64_t lately; /* the most of it since the last tick */
+    int64_t most;   /* the most of it since holes were given back */
+    int64_t ticked_us, used_us; /* at the last tick: the time, the thread's CPU */
+    unsigned calm;              /* ticks */
 };
 
 /* At the end of a turn. */
@@ -53,6 +65,7 @@ static inline void memory_tell(struct memory_share *s)
 
     if (more > MEMORY_STEP_BYTES || more < -MEMORY_STEP_BYTES) {
         s->told += more;
+        s->lately = s->told > s->lately ? s->told : s->lately;
         atomic_fetch_add_explicit(&s->of->told, more, memory_order_relaxed);
     }
 }
@@ -83,7 +96,25 @@ uint64_t memory_preset(void);
 void memory_heap(uint64_t *used, uint64_t *kept);
 /* How malloc deals with large blocks; once, before there are threads. */
 void memory_setup(void);
-/* Gives the pages of free blocks back.  Every arena is locked meanwhile, for some µs a hole. */
+/* Gives the pages of free blocks back.  Locks one arena of malloc after the other, for about
+ * 0.2 ms a MiB that it gives back and 0.1 ms for 1,000 free blocks that it looks at. */
 void memory_trim(void);
+/*
+ * A worker's tick: true where what it has given back is worth memory_trim.  Then the most that it
+ * held since the last time is MEMORY_CROWD_BYTES more (or memory_ask was called) than it held at any moment of
+ * MEMORY_CALM_TICKS ticks, during none of which it was at work for more than a part of the time;
+ * and MEMORY_TRIM_PAUSE_US have passed since any worker had this answer.  Holes that a crowd left
+ * are kept while there is another, which takes them anew.  now_us: clock_mono_us; used_us: the
+ * thread's CPU time.
+ */
+bool memory_due(struct memory_share *s, int64_t now_us, int64_t used_us);
+/* Something large that is nobody's has gone, a configuration: the next calm worker gives it back. */
+static inline void memory_ask(struct memory *m)
+{
+    atomic_store(&m->asked, true);
+}
+
+/* memory_due with the thread's clocks, and memory_trim where it is due. */
+void memory_tick(struct memory_share *s);
 
 #endif

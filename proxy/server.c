@@ -266,6 +266,7 @@ static void reload(struct server *s)
                  s->current->config->file);
         return;
     }
+    next->memory = &s->memory;
     tokens_adopt(s->tokens, next);
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_post(s->workers[i], LETTER_RELOAD, generation_ref(next));
@@ -470,6 +471,7 @@ int server_run(struct generation *generation)
     int status = EXIT_NO;
 
     s->current = generation;
+    generation->memory = &s->memory;
     s->started_us = clock_wall_us();
     s->journal_dir = xasprintf("%s/journal", generation->config->state_dir);
     pthread_mutex_init(&s->lock, NULL);

@@ -98,6 +98,8 @@ struct tls_takeover *tls_takeover_new(SSL *ssl)
     SSL_set_msg_callback(ssl, on_message);
     SSL_set_msg_callback_arg(ssl, t);
     SSL_set_read_ahead(ssl, 0); /* else records that nobody has asked for would be its own */
+    /* Between two flights nothing is in its buffers: many that shake hands share a few places. */
+    SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
     return t;
 }
 
@@ -190,5 +192,6 @@ enum takeover tls_takeover_try(struct tls_takeover *t, SSL *ssl, struct tls_stre
     SSL_set_msg_callback(ssl, NULL);
     SSL_set_ex_data(ssl, place, NULL);
     SSL_set_read_ahead(ssl, 1);
+    SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
     return TAKEOVER_NEVER;
 }

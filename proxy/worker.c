@@ -329,6 +329,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     for (size_t i = 0; i < w->pools->generation->config->n_upstreams; i++)
         upstream_pool_tick(w->pools->at[i], worker_memory(w) >= MEMORY_TIGHT);
     stat_set(&w->stats.memory_held, held_now());
+    memory_tick(&w->memory);
     denied_flush(w->denied, w->journal, clock_wall_us(), false);
     limiter_stats(w->limiter, &now);
     look_for_empty(w, &now);

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import re
 import resource
 import socket
 import ssl
@@ -18,7 +17,6 @@ MIB = 1 << 20
 # What the process has beside what it holds for peers: program, ledger, threads, and what malloc
 # keeps of what was given back.
 CONSTANT_BYTES = 48 * MIB
-STARTED_KIB = 6700       # of a gateway that has served nothing, beside its files
 IDLE_BYTES = 8 << 10     # of the heap, by a client's connection that rests
 STREAM_BYTES = 36 << 10  # by one with a stream, its upstream's connection included
 IDLE = int(os.environ.get("TOLLGATE_TEST_IDLE", "2000"))   # 10000 takes half a minute
@@ -337,16 +335,6 @@ def test_many_idle_connections(gateways):
             sock.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     wait_for("all is given back", lambda: held(gateway) < 4 * MIB)
-
-
-def test_what_has_just_started_takes_little(gateways):
-    """Of its own, beside the program and its libraries: most of it is the price book as read."""
-    if is_sanitized():
-        pytest.skip("this build's heap is not the one that is sold")
-    with open(f"/proc/{gateways(workers=1).process.pid}/status", encoding="ascii") as file:
-        own = int(re.search(r"RssAnon:\s+(\d+) kB", file.read())[1])
-    print(f"{own} KiB")
-    assert own < STARTED_KIB
 
 
 def test_what_rests_takes_little(gateways):

@@ -95,6 +95,76 @@ static void test_levels(void **state)
     assert_true(memory_preset() >= UINT64_C(64) << 20);
 }
 
+enum { SECOND = 1000000, MIB = 1 << 20 };
+
+/* A tick a second after the last, the worker having been at work for used of it, in parts of 100. */
+static bool tick(struct memory_share *s, int used)
+{
+    return memory_due(s, s->ticked_us + SECOND, s->used_us + used * (SECOND / 100));
+}
+
+static void hold(struct memory_share *s, int64_t bytes)
+{
+    held_set(bytes);
+    memory_tell(s);
+}
+
+/* Begun, and 20 MiB held for a while. */
+static void begin(struct memory_share *s)
+{
+    assert_false(memory_due(s, s->of->trimmed_us + SECOND, 0));
+    hold(s, 20 * MIB);
+    assert_false(tick(s, 10));
+    assert_false(tick(s, 10));
+}
+
+static void test_holes_are_due(void **state)
+{
+    struct memory memory = {.told = 0};
+    struct memory_share a = {.of = &memory}, b = {.of = &memory};
+
+    (void)state;
+    begin(&a);
+    hold(&a, 2 * MIB);
+    assert_false(tick(&a, 10)); /* more was held within this second */
+    assert_false(tick(&a, 50));
+    assert_false(tick(&a, 50));
+    assert_true(tick(&a, 50));
+    for (int i = 0; i < 20; i++)
+        assert_false(tick(&a, 0)); /* once */
+
+    begin(&a);
+    hold(&a, 20 * MIB - MEMORY_CROWD_BYTES + MEMORY_STEP_BYTES + 1); /* too little */
+    for (int i = 0; i < 20; i++)
+        assert_false(tick(&a, 0));
+    hold(&a, 2 * MIB);
+    assert_false(tick(&a, 0));
+    assert_false(tick(&a, 0));
+    assert_false(tick(&a, 51)); /* too busy */
+    assert_false(tick(&a, 0));
+    assert_false(tick(&a, 0));
+    hold(&a, 20 * MIB); /* back, for less than a second */
+    hold(&a, 2 * MIB);
+    assert_false(tick(&a, 0));
+    assert_false(tick(&a, 0));
+    assert_false(tick(&a, 0));
+    assert_true(tick(&a, 0));
+
+    begin(&b); /* right behind the other one: within the pause */
+    hold(&b, 0);
+    for (int i = 3; i < MEMORY_TRIM_PAUSE_US / SECOND - 1; i++)
+        assert_false(tick(&b, 0));
+    assert_true(tick(&b, 0));
+
+    memory_ask(&memory);
+    a.ticked_us = b.ticked_us + MEMORY_TRIM_PAUSE_US;
+    assert_false(tick(&a, 0));
+    assert_false(tick(&a, 0));
+    assert_true(tick(&a, 0));
+    assert_false(atomic_load(&memory.asked));
+    held_set(0);
+}
+
 static struct sockaddr_storage address(const char *text)
 {
     struct sockaddr_storage all = {.ss_family = strchr(text, ':') ? AF_INET6 : AF_INET};
@@ -183,6 +253,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_storage_is_counted), cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_holes_are_due),
         cmocka_unit_test(test_same_address),       cmocka_unit_test(test_address_bound),
         cmocka_unit_test(test_from_any_thread),
     };
