@@ -157,6 +157,35 @@ def test_no_renegotiation_and_nothing_old(gateway, certs):
     assert calls.send(gateway, CALL).status == 200
 
 
+@pytest.mark.parametrize("words, said", [
+    (["-tls1_2", "-cipher", "AES128-GCM-SHA256:AES256-SHA"], "handshake failure"),       # no forward secrecy
+    (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES256-SHA"], "handshake failure"),   # no AEAD
+    (["-tls1_2", "-cipher", "NULL:aNULL:@SECLEVEL=0"], "handshake failure"),
+    (["-alpn", "http/1.0,foo"], "no application protocol"),   # RFC 7301, 3.2: another protocol's bytes are not taken
+    (["-tls1_2", "-alpn", "h3"], "no application protocol")])
+def test_what_no_handshake_agrees_on(gateway, certs, words, said):
+    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.port}", "-CAfile",
+                           certs.ca, *words], input=b"", capture_output=True, timeout=30, check=False)
+    assert done.returncode != 0 and said in done.stderr.decode(), done.stderr
+    assert calls.send(gateway, CALL).status == 200
+
+
+def test_no_compression_and_no_early_data(gateway, certs, tmp_path):
+    """RFC 8446, 8: what can be replayed is not taken; RFC 7525, 3.3: what is packed tells of what is in it."""
+    ticket, early = str(tmp_path / "ticket"), tmp_path / "early"
+    early.write_bytes(client.request_bytes("GET", "/_tollgate/healthz"))
+
+    def ask(*words):
+        return subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.port}", "-CAfile", certs.ca,
+                               "-ign_eof", *words], capture_output=True, timeout=30, check=False,
+                              input=client.request_bytes("GET", "/_tollgate/healthz", [("Connection", "close")])).stdout
+    assert b"Compression: NONE" in ask("-tls1_2", "-comp")
+    first = ask("-sess_out", ticket)
+    assert b"HTTP/1.1 200" in first and b"Max Early Data: 0" in first
+    again = ask("-sess_in", ticket, "-early_data", str(early))
+    assert b"Early data was accepted" not in again and again.count(b"HTTP/1.1 200") <= 1
+
+
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_a_client_with_little_memory_gets_small_records(gateway, certs, version):
     """RFC 6066, 4: who asked for 512 bytes a record refuses a larger one."""
