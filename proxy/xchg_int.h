@@ -382,6 +382,9 @@ enum step xchg_ask_desk(struct xchg *x);
 enum rc answer_feed(struct xchg *x, char *bytes, size_t n) RC_MUST;
 /* The upstream ended its side, cleanly or not.  True: that was the end of the body. */
 bool answer_eof(struct xchg *x, bool clean);
+/* The head, as answer.head and answer.mode say, to x->out; whole: what the answer cost is known, and told.
+ * Errors are http_build_response's: nothing was said then. */
+enum rc answer_send_head(struct xchg *x, bool whole) RC_MUST;
 /* Stops holding: what is there goes out, and the rest as it comes. */
 enum rc answer_release(struct xchg *x) RC_MUST;
 /* A stream ends before its time: an error event in its own form, if it has one. */
