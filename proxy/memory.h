@@ -101,11 +101,11 @@ void memory_setup(void);
 void memory_trim(void);
 /*
  * A worker's tick: true where what it has given back is worth memory_trim.  Then the most that it
- * held since the last time is MEMORY_CROWD_BYTES more (or memory_ask was called) than it held at any moment of
- * MEMORY_CALM_TICKS ticks, during none of which it was at work for more than a part of the time;
- * and MEMORY_TRIM_PAUSE_US have passed since any worker had this answer.  Holes that a crowd left
- * are kept while there is another, which takes them anew.  now_us: clock_mono_us; used_us: the
- * thread's CPU time.
+ * held since the last time is MEMORY_CROWD_BYTES more than at any moment of MEMORY_CALM_TICKS
+ * ticks (or memory_ask was called), during none of which it was at work for more than a part of
+ * the time; and MEMORY_TRIM_PAUSE_US have passed since any worker had this answer.  Holes that a
+ * crowd left are kept while there is another, which takes them anew.  now_us: clock_mono_us;
+ * used_us: the thread's CPU time.
  */
 bool memory_due(struct memory_share *s, int64_t now_us, int64_t used_us);
 /* Something large that is nobody's has gone, a configuration: the next calm worker gives it back. */
