@@ -586,6 +586,44 @@ enum rc fact_pick_amounts(struct strv bytes, size_t of, const uint16_t *at, size
     }
 }
 
+/* Differences as they are stored. */
+static enum rc unpack_small(const char *p, unsigned width, size_t n, uint32_t *out)
+{
+    switch (width) {
+    case 0:
+        return RC_OK;
+    case 1:
+        UNPACK(8, AS_IT_IS, out[i] = (uint32_t)d);
+        return RC_OK;
+    case 2:
+        UNPACK(16, le16toh, out[i] = (uint32_t)d);
+        return RC_OK;
+    case 4:
+        UNPACK(32, le32toh, out[i] = (uint32_t)d);
+        return RC_OK;
+    default:
+        return width == 8 || width == WIDEST ? RC_LIMIT : RC_BAD;
+    }
+}
+
+enum rc fact_decode_small(struct strv bytes, unsigned column, size_t n, struct fact_small *head,
+                          uint32_t *out)
+{
+    bool is_amount = column >= FACT_AMOUNT_COLUMN;
+    size_t at = is_amount ? AMOUNT_HEAD_BYTES : HEAD_BYTES;
+    unsigned width = bytes.n ? (unsigned char)bytes.p[0] : 0;
+
+    if (width > WIDEST || bytes.n != at + n * width || n > FACT_BLOCK)
+        return RC_BAD;
+    *head = (struct fact_small){.least = (int64_t)unpack(bytes.p + 1), .unit = 1};
+    if (is_amount) {
+        head->least = (money_int)((money_bits)unpack(bytes.p + 9) << 64 | unpack(bytes.p + 1));
+        head->unit = unpack(bytes.p + 17);
+    }
+    head->is_level = width == 0;
+    return unpack_small(bytes.p + at, width, n, out);
+}
+
 /* ---- from the tables ------------------------------------------------------------------ */
 
 enum rc fact_source_open(struct fact_source *s, sqlite3 *db, struct fail *fail)

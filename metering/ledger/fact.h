@@ -146,6 +146,16 @@ enum rc fact_pick_numbers(struct strv bytes, size_t of, const uint16_t *at, size
 enum rc fact_pick_amounts(struct strv bytes, size_t of, const uint16_t *at, size_t n,
                           money_int *out) RC_MUST;
 
+/* A column as differences that take no more than 32 bits: a value is least + unit * difference. */
+struct fact_small {
+    money_int least;
+    uint64_t unit;
+    bool is_level; /* all are the least: there are no differences */
+};
+/* column: a number's or an amount's; RC_LIMIT: they take more. */
+enum rc fact_decode_small(struct strv bytes, unsigned column, size_t n, struct fact_small *head,
+                          uint32_t *out) RC_MUST;
+
 /* Row of table fact that holds a column of a block. */
 static inline int64_t fact_row(unsigned column, int64_t block)
 {

@@ -223,6 +223,8 @@ void facts_close(struct facts *f)
     for (size_t c = 0; c < FACT_AMOUNTS; c++)
         free(f->amount[c]);
     fact_charges_free(f->charges);
+    for (size_t c = 0; c < FACT_COLUMNS; c++)
+        free(f->small[c]);
 }
 
 static bool is_of_time(const struct facts *f, const struct fact_place *p)
@@ -253,6 +255,10 @@ void facts_stand_at(struct facts *f, const struct fact_place *p)
     f->is_inside = p->first_us >= f->from_us && p->last_us < f->to_us;
     memset(f->got, 0, sizeof(f->got));
     memset(f->zero, 0, sizeof(f->zero));
+    for (size_t c = 0; c < FACT_COLUMNS; c++) {
+        if (f->small[c])
+            f->small[c]->is_read = f->small[c]->is_small = false;
+    }
 }
 
 static bool has_more(struct facts *f)
@@ -295,6 +301,11 @@ static sqlite3_stmt *statement(const struct facts *f)
     return f->place->is_cube ? f->reader->cubes.body : f->reader->facts.body;
 }
 
+static void damaged(struct facts *f)
+{
+    f->rc = read_damaged(&f->fail);
+}
+
 /* The stored bytes of a column; empty: there is none. Until body is reset. */
 static struct strv stored(struct facts *f, unsigned column)
 {
@@ -305,17 +316,17 @@ static struct strv stored(struct facts *f, unsigned column)
                        f->place->is_cube ? cube_row(CUBE_KEY + column, f->place->block)
                                          : fact_row(column, f->place->block));
     code = sqlite3_step(body);
-    if (code == SQLITE_ROW)
-        return db_column(body, 0);
+    if (code == SQLITE_ROW) {
+        struct strv bytes = db_column(body, 0);
+
+        if (bytes.n == 0)
+            damaged(f);
+        return bytes;
+    }
     f->zero[column / 64] |= UINT64_C(1) << column % 64;
     if (code != SQLITE_DONE)
         f->rc = read_failed(f->reader, &f->fail);
     return STRV("");
-}
-
-static void damaged(struct facts *f)
-{
-    f->rc = read_damaged(&f->fail);
 }
 
 int64_t *facts_room(struct facts *f, unsigned column)
@@ -332,6 +343,73 @@ void facts_put_number(struct facts *f, unsigned column, const int64_t *values)
     memcpy(facts_room(f, column), values, f->n * sizeof(*values));
 }
 
+/* Read already, as differences. */
+static const int64_t *widen(struct facts *f, unsigned column)
+{
+    const struct facts_small *s = f->small[column];
+    uint64_t least = (uint64_t)s->head.least;
+    int64_t *out = f->number[column];
+
+    for (size_t i = 0; i < f->n; i++)
+        out[i] = (int64_t)(least + (s->head.is_level ? 0 : s->d[i]));
+    return is_zero(f, column) ? NULL : out;
+}
+
+static const money_int *widen_amount(struct facts *f, enum fact_amount which)
+{
+    unsigned column = FACT_AMOUNT_COLUMN + (unsigned)which;
+    const struct facts_small *s = f->small[column];
+    money_int *out = f->amount[which];
+
+    for (size_t i = 0; i < f->n; i++)
+        out[i] = facts_small_value(s, i);
+    return is_zero(f, column) ? NULL : out;
+}
+
+const struct facts_small *facts_small(struct facts *f, unsigned column)
+{
+    struct facts_small *s = f->small[column];
+    struct strv bytes;
+    enum rc rc;
+
+    if (f->place->block == 0 || f->place->is_cube)
+        return NULL;
+    if (!s)
+        s = f->small[column] = xcalloc(1, sizeof(*s));
+    if (!s->is_read) {
+        bytes = stored(f, column);
+        s->head = (struct fact_small){.unit = 1, .is_level = true};
+        rc = bytes.n ? fact_decode_small(bytes, column, f->n, &s->head, s->d) : RC_OK;
+        if (rc == RC_BAD)
+            damaged(f);
+        sqlite3_reset(statement(f));
+        s->is_read = true;
+        s->is_small = rc == RC_OK && f->rc == RC_OK;
+    }
+    return s->is_small ? s : NULL;
+}
+
+bool facts_ids(struct facts *f, unsigned column, uint32_t *out)
+{
+    const struct facts_small *s = facts_small(f, column);
+    const int64_t *wide;
+
+    if (s && s->head.least >= 0 && s->head.least < INT32_MAX) {
+        uint32_t least = (uint32_t)s->head.least;
+
+        for (size_t i = 0; i < f->n; i++) {
+            uint32_t id = least + (s->head.is_level ? 0 : s->d[i]);
+
+            out[i] = id < least ? UINT32_MAX : id;
+        }
+        return true;
+    }
+    wide = facts_number(f, column);
+    for (size_t i = 0; i < f->n; i++)
+        out[i] = !wide ? 0 : wide[i] >= 0 && wide[i] < UINT32_MAX ? (uint32_t)wide[i] : UINT32_MAX;
+    return f->rc == RC_OK;
+}
+
 const int64_t *facts_number(struct facts *f, unsigned column)
 {
     const struct fact_block *tail = f->reader->facts.tail;
@@ -340,9 +418,11 @@ const int64_t *facts_number(struct facts *f, unsigned column)
     if (f->place->block == 0)
         return fact_block_uses(tail, column) ? tail->number[column] : NULL;
     if (!has_got(f, column)) {
-        bytes = stored(f, column);
         if (!f->number[column])
             f->number[column] = xcalloc(FACT_BLOCK, sizeof(int64_t));
+        if (f->small[column] && f->small[column]->is_small)
+            return widen(f, column);
+        bytes = stored(f, column);
         if (bytes.n && fact_decode_numbers(bytes, f->n, f->number[column]) != RC_OK)
             damaged(f);
         sqlite3_reset(statement(f));
@@ -359,9 +439,11 @@ const money_int *facts_amount(struct facts *f, enum fact_amount which)
     if (f->place->block == 0)
         return fact_block_uses(tail, column) ? tail->amount[which] : NULL;
     if (!has_got(f, column)) {
-        bytes = stored(f, column);
         if (!f->amount[which])
             f->amount[which] = xcalloc(FACT_BLOCK, sizeof(money_int));
+        if (f->small[column] && f->small[column]->is_small)
+            return widen_amount(f, which);
+        bytes = stored(f, column);
         if (bytes.n && fact_decode_amounts(bytes, f->n, f->amount[which]) != RC_OK)
             damaged(f);
         sqlite3_reset(statement(f));

@@ -26,6 +26,22 @@ enum rc facts_share(struct ledger_reader *r, const struct ledger_reader *of,
 size_t facts_stored(const struct ledger_reader *r);
 
 struct crew_pieces;
+/* A column as fact_decode_small says. */
+struct facts_small {
+    struct fact_small head;
+    bool is_read, is_small; /* of the block at hand */
+    uint32_t d[FACT_BLOCK];
+};
+
+__extension__ typedef unsigned __int128 facts_bits;
+
+static inline money_int facts_small_value(const struct facts_small *s, size_t i)
+{
+    facts_bits more = s->head.is_level ? 0 : (facts_bits)s->d[i] * s->head.unit;
+
+    return (money_int)((facts_bits)s->head.least + more);
+}
+
 /* A walk over the blocks that may hold requests that ended in [from, to). */
 struct facts {
     struct ledger_reader *reader;
@@ -42,6 +58,7 @@ struct facts {
     size_t n;
     bool is_inside; /* all of it ended in [from, to) */
     uint64_t got[2], zero[2];
+    struct facts_small *small[FACT_COLUMNS]; /* NULL: never asked for */
     int64_t *number[FACT_NUMBERS];
     money_int *amount[FACT_AMOUNTS];
     struct fact_charges *charges; /* of read_fact_charge.c; NULL: not asked for yet */
@@ -80,6 +97,16 @@ void facts_pick_number(struct facts *f, unsigned column, const uint16_t *at, siz
                        int64_t *out);
 void facts_pick_amount(struct facts *f, enum fact_amount which, const uint16_t *at, size_t n,
                        money_int *out);
+/*
+ * The same as differences; a column that is zero throughout is level. NULL: they take more than 32
+ * bits, or are of no stored block of facts, or after a failure.
+ */
+const struct facts_small *facts_small(struct facts *f, unsigned column);
+/*
+ * The same as ids: out[i], n of them; UINT32_MAX for what is no id (below that). False after a
+ * failure.
+ */
+bool facts_ids(struct facts *f, unsigned column, uint32_t *out);
 
 /* ---- what requests were charged for (read_fact_charge.c) ------------------------------- */
 

@@ -203,8 +203,26 @@ void pick_pairs_release(struct pick_pairs *p)
     free(p->keys);
     free(p->values);
     free(p->made);
+    free(p->recent);
     for (size_t k = 0; k < PICK_DIRECT; k++)
         free(p->direct[k]);
+}
+
+/* Where the second tells the first, mostly, as users tell their customer. */
+static void note_recent(struct pick_pairs *p, uint32_t a, uint32_t b, uint32_t number)
+{
+    size_t was = p->cap_recent, cap = was ? was : PAIRS_FIRST;
+
+    if (b >= PICK_RECENT_MAX)
+        return;
+    while (cap <= b)
+        cap *= 2;
+    if (cap > was) {
+        p->recent = xrealloc(p->recent, cap * sizeof(*p->recent));
+        memset(p->recent + was, 0, (cap - was) * sizeof(*p->recent));
+        p->cap_recent = cap;
+    }
+    p->recent[b] = (struct pick_pair){a + 1, number};
 }
 
 /* Halves are below 2^31, so that one more is not zero. */
@@ -227,5 +245,6 @@ uint32_t pick_fold_new(struct pick_pairs *p, uint32_t a, uint32_t b)
         p->keys[at] = key;
         p->values[at] = new_number(p, a, b);
     }
+    note_recent(p, a, b, p->values[at]);
     return p->values[at];
 }

@@ -84,33 +84,45 @@ static void fail_with(struct fact_pick *p, enum rc rc)
 
 static void pick_by_combo(struct fact_pick *p)
 {
-    const int64_t *combo = facts_number(&p->facts, FACT_COMBO);
+    bool is_bad = false;
 
-    for (size_t i = 0; p->facts.rc == RC_OK && i < p->facts.n; i++) {
-        uint64_t id = combo ? (uint64_t)combo[i] : 0;
+    if (!facts_ids(&p->facts, FACT_COMBO, p->id))
+        return;
+    for (size_t i = 0; i < p->facts.n; i++) {
+        uint32_t id = p->id[i];
 
-        if (id >= p->n_combos || !p->combo_of[id]) {
-            fail_with(p, read_damaged(&p->facts.fail));
-            return;
+        if (id >= p->n_combos) {
+            is_bad = true;
+            id = 0;
         }
         p->row[i] = p->class_of[id];
+        is_bad |= p->row[i] == PICK_NONE && !p->combo_of[id];
     }
+    if (is_bad)
+        fail_with(p, read_damaged(&p->facts.fail));
+}
+
+/* The column's value where it is no id: what is said of it is said there. */
+static int64_t raw_of(struct fact_pick *p, const struct pick_field *f, size_t i)
+{
+    const int64_t *raw = p->id[i] == UINT32_MAX ? facts_number(&p->facts, f->column) : NULL;
+
+    return raw ? raw[i] : (int64_t)p->id[i];
 }
 
 static void pick_by_condition(struct fact_pick *p, struct pick_field *f)
 {
-    const int64_t *raw = facts_number(&p->facts, f->column);
-
+    if (!facts_ids(&p->facts, f->column, p->id))
+        return;
     for (size_t i = 0; i < p->facts.n; i++) {
-        int64_t value = raw ? raw[i] : 0;
         bool holds;
 
         if (p->row[i] == PICK_NONE)
             continue;
-        if ((uint64_t)value < f->cap && f->known[value] >= 0) {
-            holds = f->known[value] != 0;
+        if (p->id[i] < f->cap && f->known[p->id[i]] >= 0) {
+            holds = f->known[p->id[i]] != 0;
         } else {
-            enum rc rc = pick_holds(p->facts.reader, f, value, &holds, &p->facts.fail);
+            enum rc rc = pick_holds(p->facts.reader, f, raw_of(p, f, i), &holds, &p->facts.fail);
 
             if (rc != RC_OK) {
                 fail_with(p, rc);
@@ -122,32 +134,48 @@ static void pick_by_condition(struct fact_pick *p, struct pick_field *f)
     }
 }
 
+/* Whether nothing is left of the block: the columns of what it is told apart by need no look. */
+static bool is_none_left(const struct fact_pick *p)
+{
+    int32_t any = PICK_NONE;
+
+    for (size_t i = 0; i < p->facts.n; i++)
+        any &= p->row[i];
+    return any == PICK_NONE;
+}
+
+/* Looked at once a block. */
+static bool is_too_many(struct fact_pick *p, const struct pick_pairs *pairs)
+{
+    if (pairs->n < PICK_NUMBERS_MAX)
+        return false;
+    fail_with(p, read_too_many(&p->facts.fail, "answer with that many rows"));
+    return true;
+}
+
 static void fold_field(struct fact_pick *p, struct pick_field *f, struct pick_pairs *pairs)
 {
-    const int64_t *raw = facts_number(&p->facts, f->column);
     bool is_word = pick_is_word(f);
 
+    if (is_too_many(p, pairs) || !facts_ids(&p->facts, f->column, p->id))
+        return;
     for (size_t i = 0; i < p->facts.n; i++) {
-        uint32_t number;
-        enum rc rc;
+        uint32_t id = p->id[i];
 
         if (p->row[i] == PICK_NONE)
             continue;
-        if (is_word && raw && raw[i] >= 0 && raw[i] < PICK_DIRECT_MAX && pairs->n < INT32_MAX) {
-            p->row[i] = (int32_t)pick_fold(pairs, (uint32_t)p->row[i], (uint32_t)raw[i]);
-            continue;
+        if (!is_word && id < f->cap && f->known[id] >= 0) {
+            id = (uint32_t)f->known[id];
+        } else if (!is_word || id >= PICK_DIRECT_MAX) {
+            enum rc rc =
+                pick_number(p->facts.reader, f, raw_of(p, f, i), &id, &p->facts.fail);
+
+            if (rc != RC_OK) {
+                fail_with(p, rc);
+                return;
+            }
         }
-        rc = pick_number(p->facts.reader, f, raw ? raw[i] : 0, &number, &p->facts.fail);
-        if (rc == RC_OK && pairs->n >= INT32_MAX) {
-            p->facts.fail =
-                (struct fail){.rc = RC_LIMIT, .doing = "answer with that many rows"};
-            rc = RC_LIMIT;
-        }
-        if (rc != RC_OK) {
-            fail_with(p, rc);
-            return;
-        }
-        p->row[i] = (int32_t)pick_fold(pairs, (uint32_t)p->row[i], number);
+        p->row[i] = (int32_t)pick_fold(pairs, (uint32_t)p->row[i], id);
     }
 }
 
@@ -466,6 +494,10 @@ static void pick_block(struct fact_pick *p)
     }
     for (size_t k = 0; p->facts.rc == RC_OK && k < p->n_where; k++)
         pick_by_condition(p, &p->fields[k]);
+    if (p->facts.rc == RC_OK && p->n_where > 0 && is_none_left(p)) {
+        p->n_picked = 0;
+        return;
+    }
     for (size_t k = p->n_where; p->facts.rc == RC_OK && k < p->n_fields; k++)
         fold_field(p, &p->fields[k], &p->pairs[k - p->n_where]);
     if (p->facts.rc == RC_OK && is_of_one)

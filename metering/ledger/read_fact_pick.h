@@ -8,10 +8,12 @@
 #include "metering/ledger/read_row_sums.h"
 
 enum {
+    PICK_NUMBERS_MAX = 1 << 21, /* of pairs: there may be no more rows */
     PICK_NONE = -1,   /* the request is in no row */
     PICK_NEW = -2,    /* not asked yet */
     PICK_DIRECT = 64, /* first numbers of pairs that are looked up without a hash */
     PICK_DIRECT_MAX = 1 << 18, /* and second ones */
+    PICK_RECENT_MAX = 1 << 20, /* second ones that remember the first they had last */
 };
 
 /* A field that is none of the combination: its column, and what is known of values there. */
@@ -38,6 +40,8 @@ struct pick_pairs {
     uint32_t *direct[PICK_DIRECT]; /* of a small first one, by the second; plus one; 0: new */
     size_t cap_direct[PICK_DIRECT];
     struct pick_pair *made; /* by number: of what */
+    struct pick_pair *recent; /* by the second: the first it had last, plus one; the number */
+    size_t cap_recent;
 };
 
 struct fact_pick {
@@ -71,6 +75,7 @@ struct fact_pick {
     size_t n_left_out;
 
     struct pick_marks *marks; /* of read_fact_sums.c; NULL: not needed yet */
+    uint32_t id[FACT_BLOCK]; /* of the column at hand */
     int32_t row[FACT_BLOCK];  /* of the block at hand: place in the answer's rows; or by_number */
     size_t n_picked;         /* requests that have one */
 };
@@ -157,6 +162,8 @@ static inline uint32_t pick_fold(struct pick_pairs *p, uint32_t a, uint32_t b)
 {
     if (a < PICK_DIRECT && b < p->cap_direct[a] && p->direct[a][b] != 0)
         return p->direct[a][b] - 1;
+    if (b < p->cap_recent && p->recent[b].a == a + 1)
+        return p->recent[b].b;
     return pick_fold_new(p, a, b);
 }
 

@@ -11,12 +11,14 @@
 #include "base/xalloc.h"
 #include "metering/ledger/read_crew.h"
 #include "metering/ledger/read_cube.h"
+#include "metering/ledger/read_plain.h"
 
 /* What one thread adds up. */
 struct part {
     struct fact_pick *p;
     struct row_sums *sums;
-    bool *is_met; /* by number: has a request */
+    struct plain *plain; /* NULL: the answer wants more */
+    bool *is_met; /* by number: has a request that is not plain */
     size_t cap;
     uint64_t n; /* requests */
 };
@@ -42,6 +44,8 @@ static void make_room(struct part *t)
     memset(t->is_met + t->cap, 0, (cap - t->cap) * sizeof(*t->is_met));
     t->cap = cap;
     row_sums_make_room(t->sums, cap);
+    if (t->plain)
+        plain_make_room(t->plain, cap);
 }
 
 static void add_blocks(struct part *t)
@@ -51,6 +55,8 @@ static void add_blocks(struct part *t)
     while (p->facts.rc == RC_OK && pick_next(p)) {
         t->n += p->n_picked;
         make_room(t);
+        if (t->plain && plain_take(t->plain, p) == 0)
+            continue;
         for (size_t i = 0; i < p->facts.n; i++) {
             if (p->row[i] != PICK_NONE)
                 t->is_met[p->row[i]] = true;
@@ -61,9 +67,31 @@ static void add_blocks(struct part *t)
 
 static void part_release(struct part *t)
 {
+    plain_free(t->plain);
     row_sums_free(t->sums);
     free(t->is_met);
     *t = (struct part){0};
+}
+
+static void part_begin(struct part *t, const struct walk *w, struct fact_pick *p)
+{
+    t->p = p;
+    t->sums = row_sums_new(w->want);
+    t->plain = plain_can(w->want) ? plain_new(p, w->want) : NULL;
+}
+
+/* All of it is in sums, and is_met. */
+static void part_end(struct part *t)
+{
+    size_t n = pick_numbers(t->p);
+
+    n = n < t->cap ? n : t->cap;
+    for (size_t i = 0; t->plain && i < n; i++)
+        t->is_met[i] |= plain_requests(t->plain, i) > 0;
+    if (t->plain)
+        plain_give(t->plain, t->sums, n);
+    plain_free(t->plain);
+    t->plain = NULL;
 }
 
 static void walk_as(struct ledger_reader *r, size_t member, void *arg)
@@ -71,14 +99,14 @@ static void walk_as(struct ledger_reader *r, size_t member, void *arg)
     struct walk *w = arg;
     struct part *t = &w->part[member];
 
-    t->sums = row_sums_new(w->want);
-    t->p = member == 0 ? w->p : pick_beside(w->p, r);
+    part_begin(t, w, member == 0 ? w->p : pick_beside(w->p, r));
     facts_take_from(&t->p->facts, &w->pieces);
     add_blocks(t);
-    if (member > 0)
-        return;
-    facts_go_to(&t->p->facts, facts_stored(r));
-    add_blocks(t);
+    if (member == 0) {
+        facts_go_to(&t->p->facts, facts_stored(r));
+        add_blocks(t);
+    }
+    part_end(t);
 }
 
 /* ---- all of it -------------------------------------------------------------------------- */
@@ -127,10 +155,10 @@ static void walk_alone(struct walk *w)
 
     part_release(t);
     w->p->facts.rc = RC_OK;
-    t->p = w->p;
-    t->sums = row_sums_new(w->want);
+    part_begin(t, w, w->p);
     facts_go_to(&w->p->facts, 0);
     add_blocks(t);
+    part_end(t);
 }
 
 static enum rc walk(struct walk *w, struct fail *fail)
