@@ -377,7 +377,7 @@ static void add_block(struct fact_pick *p, void *arg)
     struct sums_field field;
 
     p->answer->cube_rows += p->n_picked;
-    row_sums_make_room(g->sums, p->answer->cap_rows);
+    row_sums_make_room(g->sums, pick_cap(p));
     for (unsigned k = 0; p->facts.rc == RC_OK && ledger_sums_count(k, &field); k++) {
         if (field.offset == offsetof(struct ledger_sums, priced) &&
             row_sums_extremes(g->sums, &extremes))

@@ -374,11 +374,36 @@ static void find_rows(struct fact_pick *p)
     }
 }
 
+static void make_room_to_meet(struct fact_pick *p)
+{
+    size_t n = pick_numbers(p), cap = p->cap_met ? p->cap_met : ROWS_FIRST;
+
+    while (cap < n)
+        cap *= 2;
+    if (cap > p->cap_met) {
+        p->is_met = xrealloc(p->is_met, cap * sizeof(*p->is_met));
+        memset(p->is_met + p->cap_met, 0, (cap - p->cap_met) * sizeof(*p->is_met));
+        p->cap_met = cap;
+    }
+}
+
+void pick_meet(struct fact_pick *p, const struct fact_pick *from, const uint32_t *to, size_t n)
+{
+    make_room_to_meet(p);
+    for (size_t i = 0; i < n; i++)
+        p->is_met[to[i]] |= from->is_met[i];
+}
+
 static void count_picked(struct fact_pick *p)
 {
+    make_room_to_meet(p);
     p->n_picked = 0;
-    for (size_t i = 0; i < p->facts.n; i++)
-        p->n_picked += p->row[i] != PICK_NONE;
+    for (size_t i = 0; i < p->facts.n; i++) {
+        if (p->row[i] == PICK_NONE)
+            continue;
+        p->is_met[p->row[i]] = true;
+        p->n_picked++;
+    }
 }
 
 /* All of the block are in the row of its first. */
@@ -482,7 +507,7 @@ static void pick_block(struct fact_pick *p)
         pick_by_word(p);
         return;
     }
-    if (is_alike && is_of_one && p->n_fields == 0 && p->facts.place->is_cube) {
+    if (is_alike && is_of_one && p->n_fields == 0 && p->facts.place->is_cube && !p->by_number) {
         pick_alike(p);
         return;
     }
@@ -630,6 +655,7 @@ void pick_close(struct fact_pick *p)
         free(p->left_out);
     }
     free(p->row_of);
+    free(p->is_met);
     free(p->row_of_word);
     free(p->marks);
     free(p);

@@ -52,6 +52,8 @@ struct fact_pick {
      * but for its question and its periods.
      */
     bool by_number;
+    bool *is_met; /* ... by number: of a request that was picked */
+    size_t cap_met;
     bool is_beside; /* what is said of combinations, and days left out, are another's */
     bool make; /* rows that are not there yet */
     bool spares_combo; /* nobody looks at combo_of of the requests that are picked */
@@ -90,6 +92,11 @@ struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bo
  * combinations stay those of `of`, which must not change meanwhile.
  */
 struct fact_pick *pick_beside(const struct fact_pick *of, struct ledger_reader *r);
+/* Rows that sums of the picked ones must have room for. */
+static inline size_t pick_cap(const struct fact_pick *p)
+{
+    return p->by_number ? p->cap_met : p->answer->cap_rows;
+}
 /* By number: one more than the greatest that may have been given. */
 size_t pick_numbers(const struct fact_pick *p);
 size_t pick_groups(const struct fact_pick *p);
@@ -101,6 +108,8 @@ enum rc pick_group_values(struct fact_pick *p, uint32_t group, struct strv *valu
 /* The numbers that those of `from`, another's of the same question, have here: as many as it has. */
 enum rc pick_translate(struct fact_pick *p, const struct fact_pick *from, uint32_t **out,
                        struct fail *fail) RC_MUST;
+/* n numbers that `from` has met are met here too, by the numbers that they have here. */
+void pick_meet(struct fact_pick *p, const struct fact_pick *from, const uint32_t *to, size_t n);
 void pick_close(struct fact_pick *p);
 /* The same; rc, or where that is RC_OK how the walk ended. */
 enum rc pick_finish(struct fact_pick *p, enum rc rc, struct fail *fail) RC_MUST;
@@ -121,10 +130,13 @@ void pick_leave_out(struct fact_pick *p, const struct cube_place *day);
  */
 void answer_add_block(struct fact_pick *p, struct row_sums *sums);
 /*
- * read_fact_walk.c: adds the requests of all blocks to sums by row of the answer, where rows are
- * made; histograms and bands are none of it. What fails is in p->facts or returned.
+ * read_fact_walk.c: gives the answer its requests that ended in [from, to), from cubes and from
+ * columns: rows, of all groups or of the dearest, and their sums; no histograms nor bands. What
+ * fails is in p->facts or returned.
  */
-enum rc answer_walk(struct fact_pick *p, struct row_sums *sums, struct fail *fail) RC_MUST;
+enum rc answer_walk(struct fact_pick *p, int64_t from_us, int64_t to_us, struct fail *fail) RC_MUST;
+/* read_top.c: gives what p, by number, has met to rows of the answer, with these sums. */
+enum rc answer_give(struct fact_pick *p, const struct row_sums *sums, struct fail *fail) RC_MUST;
 
 /*
  * The text of a field that is none of the combination, from its column's value; valid

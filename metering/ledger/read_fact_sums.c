@@ -382,8 +382,7 @@ void answer_add_block(struct fact_pick *p, struct row_sums *sums)
     if (!p->marks)
         p->marks = xcalloc(1, sizeof(*p->marks));
     g.is = p->marks;
-    if (!p->by_number)
-        row_sums_make_room(sums, a->cap_rows);
+    row_sums_make_room(sums, pick_cap(p));
     if (f->rc != RC_OK)
         return;
     mark(&g, facts_number(f, FACT_COMBO));
@@ -499,18 +498,16 @@ enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, st
     struct fact_pick *p = pick_open(a, from_us, to_us, true, fail);
     struct meter_sums *meters;
     struct row_sums *sums;
-    enum rc rc = RC_OK;
 
     if (!p)
         return fail->rc;
+    if (!(a->want & (LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS | LEDGER_WANT_METERS)))
+        return pick_finish(p, answer_walk(p, from_us, to_us, fail), fail);
     meters = a->want & LEDGER_WANT_METERS ? meter_sums_new() : NULL;
     sums = row_sums_new(a->want);
     if (a->cube_kind < CUBE_KINDS)
         answer_add_cubes(p, sums, from_us, to_us);
-    if (!(a->want & (LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS | LEDGER_WANT_METERS)) &&
-        p->facts.rc == RC_OK)
-        rc = answer_walk(p, sums, fail);
-    while (rc == RC_OK && p->facts.rc == RC_OK && pick_next(p)) {
+    while (p->facts.rc == RC_OK && pick_next(p)) {
         if (meters && p->n_picked <= METERS_OF_FEW) {
             meters_add_records(p);
             continue;
@@ -523,13 +520,10 @@ enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, st
     if (meters)
         meter_sums_give(meters, a->rows, a->n_rows);
     row_sums_give_total(sums, a->n_rows, &a->given);
-    if (a->top > 0)
-        answer_keep_top(a, sums);
-    else
-        row_sums_give(sums, a->rows, a->n_rows);
+    row_sums_give(sums, a->rows, a->n_rows);
     row_sums_free(sums);
     meter_sums_free(meters);
-    return pick_finish(p, rc, fail);
+    return pick_finish(p, RC_OK, fail);
 }
 
 enum rc answer_add_facts(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)

@@ -18,8 +18,6 @@ struct part {
     struct fact_pick *p;
     struct row_sums *sums;
     struct plain *plain; /* NULL: the answer wants more */
-    bool *is_met; /* by number: has a request that is not plain */
-    size_t cap;
     uint64_t n; /* requests */
 };
 
@@ -27,26 +25,11 @@ struct walk {
     struct fact_pick *p; /* the asker's */
     unsigned want;
     struct crew_pieces pieces;
+    uint64_t n; /* requests */
     struct part part[CREW_MAX];
 };
 
 /* ---- a part --------------------------------------------------------------------------------- */
-
-static void make_room(struct part *t)
-{
-    size_t n = pick_numbers(t->p), cap = t->cap ? t->cap : 1024;
-
-    if (n <= t->cap)
-        return;
-    while (cap < n)
-        cap *= 2;
-    t->is_met = xrealloc(t->is_met, cap * sizeof(*t->is_met));
-    memset(t->is_met + t->cap, 0, (cap - t->cap) * sizeof(*t->is_met));
-    t->cap = cap;
-    row_sums_make_room(t->sums, cap);
-    if (t->plain)
-        plain_make_room(t->plain, cap);
-}
 
 static void add_blocks(struct part *t)
 {
@@ -54,14 +37,10 @@ static void add_blocks(struct part *t)
 
     while (p->facts.rc == RC_OK && pick_next(p)) {
         t->n += p->n_picked;
-        make_room(t);
-        if (t->plain && plain_take(t->plain, p) == 0)
-            continue;
-        for (size_t i = 0; i < p->facts.n; i++) {
-            if (p->row[i] != PICK_NONE)
-                t->is_met[p->row[i]] = true;
-        }
-        answer_add_block(p, t->sums);
+        if (t->plain)
+            plain_make_room(t->plain, pick_cap(p));
+        if (!t->plain || plain_take(t->plain, p) > 0)
+            answer_add_block(p, t->sums);
     }
 }
 
@@ -69,7 +48,6 @@ static void part_release(struct part *t)
 {
     plain_free(t->plain);
     row_sums_free(t->sums);
-    free(t->is_met);
     *t = (struct part){0};
 }
 
@@ -80,16 +58,12 @@ static void part_begin(struct part *t, const struct walk *w, struct fact_pick *p
     t->plain = plain_can(w->want) ? plain_new(p, w->want) : NULL;
 }
 
-/* All of it is in sums, and is_met. */
+/* All of it is in sums. */
 static void part_end(struct part *t)
 {
-    size_t n = pick_numbers(t->p);
-
-    n = n < t->cap ? n : t->cap;
-    for (size_t i = 0; t->plain && i < n; i++)
-        t->is_met[i] |= plain_requests(t->plain, i) > 0;
+    row_sums_make_room(t->sums, pick_cap(t->p));
     if (t->plain)
-        plain_give(t->plain, t->sums, n);
+        plain_give(t->plain, t->sums, pick_cap(t->p));
     plain_free(t->plain);
     t->plain = NULL;
 }
@@ -120,20 +94,20 @@ static bool is_whole(const struct walk *w)
     return true;
 }
 
-/* What part i has becomes the asker's. */
-static enum rc merge(struct walk *w, size_t i, struct fail *fail)
+/* What the part has becomes the asker's. */
+static enum rc merge(struct walk *w, const struct part *from, struct row_sums *sums,
+                     struct fail *fail)
 {
-    struct part *to = &w->part[0], *from = &w->part[i];
     size_t n = pick_numbers(from->p);
     uint32_t *number = NULL;
-    enum rc rc = pick_translate(to->p, from->p, &number, fail);
+    enum rc rc = pick_translate(w->p, from->p, &number, fail);
 
+    n = n < from->p->cap_met ? n : from->p->cap_met;
     if (rc == RC_OK) {
-        make_room(to);
-        row_sums_move(to->sums, from->sums, number, n < from->cap ? n : from->cap);
-        for (size_t k = 0; k < n && k < from->cap; k++)
-            to->is_met[number[k]] |= from->is_met[k];
-        to->n += from->n;
+        pick_meet(w->p, from->p, number, n);
+        row_sums_make_room(sums, pick_cap(w->p));
+        row_sums_move(sums, from->sums, number, n);
+        w->n += from->n;
     }
     free(number);
     return rc;
@@ -161,13 +135,12 @@ static void walk_alone(struct walk *w)
     part_end(t);
 }
 
-static enum rc walk(struct walk *w, struct fail *fail)
+static enum rc walk(struct walk *w, struct row_sums *sums, struct fail *fail)
 {
     struct ledger_reader *r = w->p->facts.reader;
     size_t members = crew_size(r, facts_within(&w->p->facts));
     enum rc rc = RC_OK;
 
-    w->p->by_number = true;
     if (members > 1) {
         crew_cut(&w->pieces, facts_stored(r), members);
         crew_run(r, members, walk_as, w);
@@ -176,74 +149,37 @@ static enum rc walk(struct walk *w, struct fail *fail)
         others_release(w);
         walk_alone(w);
     }
+    w->n = w->part[0].n;
+    row_sums_make_room(sums, pick_cap(w->p));
+    row_sums_move(sums, w->part[0].sums, NULL, pick_cap(w->p));
     for (size_t i = 1; i < CREW_MAX && rc == RC_OK && w->p->facts.rc == RC_OK; i++) {
         if (w->part[i].p)
-            rc = merge(w, i, fail);
+            rc = merge(w, &w->part[i], sums, fail);
     }
     others_release(w);
+    part_release(&w->part[0]);
     return rc;
 }
 
-/* ---- rows ----------------------------------------------------------------------------------- */
-
-/* The row of each number that is met, made where it is not there; is_kept NULL: of all. */
-static enum rc make_rows(struct answer *a, struct part *t, const bool *is_kept, uint32_t *row,
-                         struct fail *fail)
-{
-    size_t n = pick_numbers(t->p);
-
-    for (size_t i = 0; i < n && i < t->cap; i++) {
-        struct strv values[LEDGER_GROUP_MAX];
-        uint32_t group;
-        int64_t period, at = 0;
-        enum rc rc;
-
-        row[i] = 0;
-        if (!t->is_met[i])
-            continue;
-        pick_group(t->p, (uint32_t)i, &group, &period);
-        if (is_kept && !is_kept[group])
-            continue;
-        rc = pick_group_values(t->p, group, values, fail);
-        if (rc == RC_OK)
-            rc = answer_row_at(a, values, period, true, &at, fail);
-        if (rc != RC_OK)
-            return rc;
-        row[i] = (uint32_t)at;
-    }
-    return RC_OK;
-}
-
-/* Among the rows that there are already. */
-static enum rc give_to_all(struct answer *a, struct part *t, struct row_sums *sums,
-                           struct fail *fail)
-{
-    size_t n = pick_numbers(t->p);
-    uint32_t *row = xcalloc(n + 1, sizeof(*row));
-    enum rc rc = make_rows(a, t, NULL, row, fail);
-
-    if (rc == RC_OK) {
-        row_sums_make_room(sums, a->cap_rows);
-        row_sums_move(sums, t->sums, row, n < t->cap ? n : t->cap);
-    }
-    free(row);
-    return rc;
-}
-
-enum rc answer_walk(struct fact_pick *p, struct row_sums *sums, struct fail *fail)
+enum rc answer_walk(struct fact_pick *p, int64_t from_us, int64_t to_us, struct fail *fail)
 {
     struct answer *a = p->answer;
     struct walk *w = xcalloc(1, sizeof(*w));
-    enum rc rc;
+    struct row_sums *sums = row_sums_new(a->want);
+    enum rc rc = RC_OK;
 
     w->p = p;
     w->want = a->want;
-    rc = walk(w, fail);
+    p->by_number = true;
+    if (a->cube_kind < CUBE_KINDS)
+        answer_add_cubes(p, sums, from_us, to_us);
+    if (p->facts.rc == RC_OK)
+        rc = walk(w, sums, fail);
     if (rc == RC_OK && p->facts.rc == RC_OK) {
-        a->fact_rows += w->part[0].n;
-        rc = give_to_all(a, &w->part[0], sums, fail);
+        a->fact_rows += w->n;
+        rc = answer_give(p, sums, fail);
     }
-    part_release(&w->part[0]);
+    row_sums_free(sums);
     free(w);
     return rc;
 }

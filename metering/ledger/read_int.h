@@ -297,11 +297,6 @@ enum rc answer_mend_ends(struct answer *a, struct fail *fail) RC_MUST;
 /* read_rows.c: what a row has beside its sums, as the answer wants. */
 enum rc answer_init_row(struct answer *a, struct ledger_row *row, struct fail *fail) RC_MUST;
 enum rc read_too_many(struct fail *fail, const char *doing);
-/* The same: after groups or rows were left out, those that are there are found by their values. */
-void answer_find_anew(struct answer *a);
-/* read_top.c: leaves out all rows but the dearest, given sums that no row has yet. */
-struct row_sums;
-void answer_keep_top(struct answer *a, const struct row_sums *sums);
 /* Rows in order of period, then of their values, which get their places. */
 void answer_put_in_order(struct answer *a);
 /*

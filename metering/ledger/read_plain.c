@@ -253,11 +253,6 @@ size_t plain_take(struct plain *g, struct fact_pick *p)
 
 /* ---- to sums -------------------------------------------------------------------------------- */
 
-uint64_t plain_requests(const struct plain *g, size_t row)
-{
-    return row < g->cap ? g->rows[row].n : 0;
-}
-
 static void give_count(const struct plain *g, struct row_sums *sums, size_t offset, size_t n,
                        size_t place)
 {

@@ -25,8 +25,6 @@ void plain_make_room(struct plain *g, size_t cap);
  * are: those are to be added one by one.  What fails is noted in p->facts.
  */
 size_t plain_take(struct plain *g, struct fact_pick *p);
-/* Plain requests of a row. */
-uint64_t plain_requests(const struct plain *g, size_t row);
 /* Adds all of it to the first n rows of sums, which has room for them. */
 void plain_give(const struct plain *g, struct row_sums *sums, size_t n);
 

@@ -311,7 +311,7 @@ static void move_extremes(struct row_sums *g, const struct row_extremes *from, c
     if (!row_sums_extremes(g, &e))
         return;
     for (size_t i = 0; i < n; i++) {
-        size_t row = to[i];
+        size_t row = to ? to[i] : i;
 
         if (from->priced[i] == 0)
             continue;
@@ -334,17 +334,18 @@ void row_sums_move(struct row_sums *g, const struct row_sums *from, const uint32
         const uint64_t *v = from->count[is.count[k]];
         uint64_t *out = row_sums_count(g, f->offset);
 
-        for (size_t i = 0; i < n; i++)
-            out[to[i]] = !f->is_most           ? row_sums_plus(out[to[i]], v[i])
-                         : v[i] > out[to[i]] ? v[i]
-                                               : out[to[i]];
+        for (size_t i = 0; i < n; i++) {
+            uint64_t *at = &out[to ? to[i] : i];
+
+            *at = !f->is_most ? row_sums_plus(*at, v[i]) : v[i] > *at ? v[i] : *at;
+        }
     }
     for (size_t k = 0; k < is.n_amounts; k++) {
         const money_int *v = from->amount[is.amount[k]];
         money_int *out = row_sums_amount(g, from->amount_field[is.amount[k]].offset);
 
         for (size_t i = 0; i < n; i++)
-            row_sums_add_money(&out[to[i]], v[i]);
+            row_sums_add_money(&out[to ? to[i] : i], v[i]);
     }
     if (from->extremes.priced)
         move_extremes(g, &from->extremes, to, n);

@@ -40,7 +40,10 @@ const uint64_t *row_sums_got_count(const struct row_sums *g, size_t offset);
 const money_int *row_sums_got_amount(const struct row_sums *g, size_t offset);
 struct row_extremes row_sums_got_extremes(const struct row_sums *g);
 
-/* Adds what the first n rows of `from` have to rows to[0..n) of g, which has room for them. */
+/*
+ * Adds what the first n rows of `from` have to rows to[0..n) of g, which has room for them; NULL: to
+ * its first n.
+ */
 void row_sums_move(struct row_sums *g, const struct row_sums *from, const uint32_t *to, size_t n);
 /* Adds all of it to the first n rows. */
 void row_sums_give(const struct row_sums *g, struct ledger_row *rows, size_t n);

@@ -290,33 +290,6 @@ static size_t period_of(const struct answer *a, int64_t start_us)
     return low;
 }
 
-void answer_find_anew(struct answer *a)
-{
-    struct buf scratch;
-    struct strv key;
-
-    dict_clear(&a->groups);
-    dict_clear(&a->row_of);
-    for (size_t i = 0; i < a->cap_near; i++)
-        a->near[i] = (struct near_row){0};
-    for (size_t i = 0; i < a->reader->n_combos; i++)
-        a->combo_group[i] = GROUP_UNKNOWN;
-    buf_init(&scratch, KEY_BYTES);
-    for (size_t i = 0; i < a->n_groups; i++) {
-        buf_clear(&scratch);
-        if (group_key(a, a->group_values[i], &scratch, &key) == RC_OK) /* as before */
-            dict_put(&a->groups, key, (int64_t)i);
-    }
-    buf_release(&scratch);
-    for (size_t i = 0; i < a->n_rows; i++) {
-        int64_t at[2] = {(int64_t)a->rows[i].place, (int64_t)period_of(a, a->rows[i].start_us)};
-
-        *near_of(a, a->rows[i].place) = (struct near_row){at[1] + 1, i};
-        if (a->n_periods > 1)
-            dict_put(&a->row_of, strv_make((const char *)at, sizeof(at)), (int64_t)i);
-    }
-}
-
 /* ---- in order ------------------------------------------------------------------------- */
 
 /* A group to be put in order: most differ in the first bytes, which need no look elsewhere. */

@@ -1,45 +1,85 @@
 /*
- * read_top.c - the rows of an answer that cost most, where the others need not be told apart.
+ * read_top.c - rows of an answer for what was added up by number: of all groups, or of those that
+ * cost most, where the others need not be told apart.
  *
- * Sums stand by field still, so that rows that nobody looks at are never filled, nor put in order.
+ * Sums stand by field still, so that rows that nobody looks at are never made, nor put in order.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/xalloc.h"
-#include "metering/ledger/read_int.h"
+#include "metering/ledger/read_fact_pick.h"
 #include "metering/ledger/read_row_sums.h"
 
-/* By number of a group: whether it is among the dearest over all periods; how many are. */
-static size_t choose(const struct answer *a, const money_int *cost, bool *is_kept)
+/* Numbers there are, and room for what was met. */
+static size_t numbers(const struct fact_pick *p)
 {
-    struct money *of = xcalloc(a->n_groups + 1, sizeof(*of));
-    struct money *moved = xcalloc(a->n_groups + 1, sizeof(*moved));
-    struct money least;
-    size_t n = 0;
+    size_t n = pick_numbers(p);
 
-    for (size_t i = 0; i < a->n_rows; i++)
-        row_sums_add_money(&of[a->rows[i].place].atto, cost[i]);
-    memcpy(moved, of, a->n_groups * sizeof(*of));
-    least = ledger_money_nth(moved, a->n_groups, a->n_groups - a->top);
-    for (size_t i = 0; i < a->n_groups; i++) {
-        is_kept[i] = of[i].atto >= least.atto;
-        n += is_kept[i];
-    }
-    free(of);
-    free(moved);
-    return n;
+    return n < p->cap_met ? n : p->cap_met;
 }
 
-/* The rest of the row's period. */
-static struct ledger_rest *rest_of(struct answer *a, const struct ledger_row *row)
-{
-    struct ledger_rest *rest = &a->rest[answer_period_at(a, row->start_us < a->periods[0].from_us
-                                                                ? a->periods[0].from_us
-                                                                : row->start_us)];
+/* ---- which -------------------------------------------------------------------------------- */
 
-    rest->start_us = row->start_us;
-    rest->end_us = row->end_us;
+/* The dearest of the groups that were met: is_kept says which were, and then which are these. */
+static void keep_dearest(const struct answer *a, const struct money *of, size_t n, bool *is_kept)
+{
+    struct money *met = xcalloc(n + 1, sizeof(*met)), least;
+    size_t n_met = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (is_kept[i])
+            met[n_met++] = of[i];
+    }
+    if (n_met > a->top) {
+        least = ledger_money_nth(met, n_met, n_met - a->top);
+        for (size_t i = 0; i < n; i++)
+            is_kept[i] = is_kept[i] && of[i].atto >= least.atto;
+    }
+    free(met);
+}
+
+/* By group: whether it is among the dearest over all periods. NULL: none is left out. */
+static bool *choose(const struct fact_pick *p, const money_int *cost)
+{
+    const struct answer *a = p->answer;
+    size_t n_groups = pick_groups(p), n = numbers(p);
+    struct money *of;
+    bool *is_kept;
+
+    if (a->top == 0 || !cost)
+        return NULL;
+    of = xcalloc(n_groups + 1, sizeof(*of));
+    is_kept = xcalloc(n_groups + 1, sizeof(*is_kept));
+    for (size_t i = 0; i < n; i++) {
+        uint32_t group;
+        int64_t period;
+
+        if (!p->is_met[i])
+            continue;
+        pick_group(p, (uint32_t)i, &group, &period);
+        is_kept[group] = true;
+        row_sums_add_money(&of[group].atto, cost[i]);
+    }
+    keep_dearest(a, of, n_groups, is_kept);
+    free(of);
+    return is_kept;
+}
+
+/* ---- rows --------------------------------------------------------------------------------- */
+
+static void open_rest(struct answer *a)
+{
+    a->rest = xcalloc(a->n_periods, sizeof(*a->rest));
+}
+
+/* Of a period: takes one more row. */
+static struct ledger_rest *rest_of(struct answer *a, int64_t period)
+{
+    struct ledger_rest *rest = &a->rest[period];
+
+    rest->start_us = a->periods[period].start_us;
+    rest->end_us = a->periods[period].end_us;
     rest->rows++;
     return rest;
 }
@@ -53,45 +93,65 @@ static void close_rest(struct answer *a)
     }
 }
 
-void answer_keep_top(struct answer *a, const struct row_sums *sums)
+/* By number: the place of its row, where it was met and is kept. */
+static enum rc make_rows(struct fact_pick *p, const bool *is_kept, uint32_t *row,
+                         struct fail *fail)
 {
-    const money_int *cost = row_sums_got_amount(sums, offsetof(struct ledger_sums, cost));
-    struct ledger_sums **to;
-    size_t *number, n = 0, n_kept = 0;
-    bool *is_kept;
+    for (size_t i = 0; i < numbers(p); i++) {
+        struct strv values[LEDGER_GROUP_MAX];
+        uint32_t group;
+        int64_t period, at = 0;
+        enum rc rc;
 
-    if (!cost || a->n_groups <= a->top || a->n_periods == 0) {
-        row_sums_give(sums, a->rows, a->n_rows);
-        return;
-    }
-    to = xcalloc(a->n_rows + 1, sizeof(struct ledger_sums *));
-    number = xcalloc(a->n_groups + 1, sizeof(*number));
-    is_kept = xcalloc(a->n_groups + 1, sizeof(*is_kept));
-    a->rest = xcalloc(a->n_periods, sizeof(*a->rest));
-    choose(a, cost, is_kept);
-    for (size_t i = 0; i < a->n_groups; i++) {
-        number[i] = n_kept;
-        if (is_kept[i])
-            a->group_values[n_kept++] = a->group_values[i];
-    }
-    for (size_t i = 0; i < a->n_rows; i++) {
-        const struct ledger_row *row = &a->rows[i];
-
-        if (!is_kept[row->place]) {
-            to[i] = &rest_of(a, row)->sums;
+        pick_group(p, (uint32_t)i, &group, &period);
+        if (!p->is_met[i] || (is_kept && !is_kept[group]))
             continue;
-        }
-        if (n != i)
-            a->rows[n] = *row;
-        a->rows[n].place = number[row->place];
-        to[i] = &a->rows[n++].sums;
+        rc = pick_group_values(p, group, values, fail);
+        if (rc == RC_OK)
+            rc = answer_row_at(p->answer, values, period, true, &at, fail);
+        if (rc != RC_OK)
+            return rc;
+        row[i] = (uint32_t)at;
     }
-    row_sums_give_each(sums, to, a->n_rows);
-    a->n_rows = n;
-    a->n_groups = n_kept;
-    close_rest(a);
-    answer_find_anew(a);
+    return RC_OK;
+}
+
+static void give_sums(struct fact_pick *p, const struct row_sums *sums, const bool *is_kept,
+                      const uint32_t *row)
+{
+    struct ledger_sums **to = xcalloc(numbers(p) + 1, sizeof(struct ledger_sums *));
+    struct answer *a = p->answer;
+    struct ledger_sums none = {0};
+
+    for (size_t i = 0; i < numbers(p); i++) {
+        uint32_t group;
+        int64_t period;
+
+        pick_group(p, (uint32_t)i, &group, &period);
+        to[i] = !p->is_met[i]                ? &none
+                : !is_kept || is_kept[group] ? &a->rows[row[i]].sums
+                                             : &rest_of(a, period)->sums;
+    }
+    row_sums_give_each(sums, to, numbers(p));
     free(to);
-    free(number);
+}
+
+enum rc answer_give(struct fact_pick *p, const struct row_sums *sums, struct fail *fail)
+{
+    struct answer *a = p->answer;
+    bool *is_kept =
+        choose(p, row_sums_got_amount(sums, offsetof(struct ledger_sums, cost)));
+    uint32_t *row = xcalloc(numbers(p) + 1, sizeof(*row));
+    enum rc rc = make_rows(p, is_kept, row, fail);
+
+    row_sums_give_total(sums, numbers(p), &a->given);
+    if (is_kept)
+        open_rest(a);
+    if (rc == RC_OK)
+        give_sums(p, sums, is_kept, row);
+    if (is_kept)
+        close_rest(a);
     free(is_kept);
+    free(row);
+    return rc;
 }
