@@ -21,6 +21,8 @@ enum {
     CUBE_STEP_BLOCKS = 16,   /* added up between two looks at the clock */
 };
 
+static const char doing[] = "add days and tasks up for reports";
+
 void ledger_forget_cube(struct ledger *l)
 {
     cube_make_free(l->cube);
@@ -97,26 +99,23 @@ static enum rc add_up(struct ledger *l, bool *more, struct fail *fail)
 static bool step(struct ledger *l)
 {
     struct fail fail = {0};
-    char text[256];
     bool more = false;
     enum rc rc = add_up(l, &more, &fail);
 
     if (rc == RC_AGAIN)
         return false; /* locked: at the next pause */
-    if (rc != RC_OK) {
-        fail_text(&fail, text, sizeof(text));
-        log_line(LOG_WARN, "ledger", "days and tasks could not be added up for reports", "reason=\"%s\"",
-                 text);
-        more = false;
-    }
-    if (more)
+    if (rc == RC_OK && more)
         return true;
     if (rc == RC_OK && l->cubes + l->tallies + l->charged > 0)
         log_line(LOG_INFO, "ledger", "days and tasks are added up for reports",
                  "cubes=%llu tallies=%llu charges=%llu", (unsigned long long)l->cubes,
                  (unsigned long long)l->tallies, (unsigned long long)l->charged);
-    l->cubes = l->tallies = l->charged = 0;
-    l->cube_at_us = clock_mono_us() + CUBE_LOOK_US;
+    if (rc == RC_OK) {
+        l->cubes = l->tallies = l->charged = 0;
+        chore_rests(&l->add_up, CUBE_LOOK_US, doing);
+    } else {
+        ledger_put_off(l, &l->add_up, doing, &fail);
+    }
     ledger_forget_cube(l);
     return false;
 }
@@ -125,7 +124,7 @@ void ledger_add_up(struct ledger *l, int pause_ms)
 {
     int64_t now = clock_mono_us(), until = now + pause_ms * INT64_C(1000) / SEAL_SHARE;
 
-    if (!l->is_sealed || now < l->cube_at_us)
+    if (!l->is_sealed || !chore_is_due(&l->add_up))
         return;
     while (!ledger_is_wanted(l) && step(l) && clock_mono_us() < until)
         ;

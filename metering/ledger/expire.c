@@ -11,6 +11,8 @@
 #include "metering/ledger/ledger_int.h"
 #include "metering/ledger/schema.h"
 
+static const char doing[] = "delete old lines";
+
 /* Whole days, so that every rollup lies on one side. */
 static int64_t bound_us(const struct ledger *l)
 {
@@ -29,11 +31,22 @@ bool ledger_is_wanted(struct ledger *l)
     return wanted;
 }
 
+void ledger_put_off(struct ledger *l, struct chore *c, const char *what, const struct fail *fail)
+{
+    pthread_mutex_lock(&l->lock);
+    l->stats.put_off++;
+    pthread_mutex_unlock(&l->lock);
+    ingest_rollback(l->in);
+    chore_failed(c, what, fail);
+}
+
 static void tell(struct ledger *l)
 {
     if (l->expired > 0)
         log_line(LOG_INFO, "ledger", "old lines are deleted, their sums are kept",
                  "lines=%llu keep_days=%d", (unsigned long long)l->expired, l->keep_days);
+    if (l->expired > 0 && l->add_up.again_ms == 0)
+        l->add_up.at_us = 0; /* tasks with a line less are added up anew */
     l->expired = 0;
 }
 
@@ -41,7 +54,6 @@ static void tell(struct ledger *l)
 static bool step(struct ledger *l, int64_t from_us)
 {
     struct fail fail = {0};
-    char text[256];
     size_t n = 0;
     enum rc rc = ingest_expire(l->in, from_us, EXPIRE_LINES, &n, &fail);
 
@@ -56,10 +68,10 @@ static bool step(struct ledger *l, int64_t from_us)
     } else if (rc == RC_AGAIN) {
         return false; /* locked: at the next pause */
     } else {
-        fail_text(&fail, text, sizeof(text));
-        log_line(LOG_WARN, "ledger", "old lines could not be deleted", "reason=\"%s\"", text);
+        ledger_put_off(l, &l->expire, doing, &fail);
+        return false;
     }
-    l->expire_at_us = clock_mono_us() + EXPIRE_LOOK_US;
+    chore_rests(&l->expire, EXPIRE_LOOK_US, doing);
     return false;
 }
 
@@ -67,7 +79,7 @@ void ledger_expire(struct ledger *l, int pause_ms)
 {
     int64_t until = clock_mono_us() + pause_ms * INT64_C(1000) / EXPIRE_SHARE;
 
-    if (l->keep_days == 0 || clock_mono_us() < l->expire_at_us)
+    if (l->keep_days == 0 || !chore_is_due(&l->expire))
         return;
     while (!ledger_is_wanted(l) && step(l, bound_us(l)) && clock_mono_us() < until)
         ;

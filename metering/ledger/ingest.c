@@ -388,15 +388,17 @@ void ingest_rollback(struct ingest *in)
     ingest_forget_rows(in);
     ingest_forget_facts(in);
     in->most_seq = 0;
-    if (!in->is_open)
-        return;
-    in->is_open = false;
-    in->next_seq = 0;
-    ingest_forget_words(in);
-    /* Some failures have rolled back already: then this one has nothing to do. */
-    if (!sqlite3_get_autocommit(in->db) &&
-        db_run(in->sql[SQL_ROLLBACK], &ignored, "roll back") != RC_OK)
-        sqlite3_exec(in->db, "ROLLBACK", NULL, NULL, NULL);
+    if (in->is_open) {
+        in->is_open = false;
+        in->next_seq = 0;
+        ingest_forget_words(in);
+        /* Some failures have rolled back already: then this one has nothing to do. */
+        if (!sqlite3_get_autocommit(in->db) &&
+            db_run(in->sql[SQL_ROLLBACK], &ignored, "roll back") != RC_OK)
+            sqlite3_exec(in->db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    /* What a disk gave wrongly is not to be believed until the process ends. */
+    sqlite3_db_release_memory(in->db);
 }
 
 enum rc ingest_number_start(struct ingest *in, int64_t *installation, int64_t *start,

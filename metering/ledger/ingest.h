@@ -82,7 +82,7 @@ enum rc ingest_count(struct ingest *in, const char *name, uint64_t n,
 enum rc ingest_commit(struct ingest *in, int64_t as_of_us, struct fail *fail) RC_MUST;
 /* The next batch, or this one, looks for each record before it writes it; until a commit. */
 bool ingest_is_careful(const struct ingest *in);
-/* Undoes all since ingest_begin. Legal outside a transaction. */
+/* Undoes all since ingest_begin, and reads the database anew. Legal outside a transaction. */
 void ingest_rollback(struct ingest *in);
 /* What it holds in memory, in bytes: pages of the database, and names with their numbers. */
 void ingest_memory(const struct ingest *in, uint64_t *pages, uint64_t *names);

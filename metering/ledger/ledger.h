@@ -93,6 +93,7 @@ struct ledger_stats {
     uint64_t torn_tails, torn_bytes; /* found by this process */
     uint64_t bad_entries;            /* whose CRC holds but whose content does not decode */
     uint64_t batches, failures;      /* transactions committed; attempts that failed */
+    uint64_t put_off; /* steps of what is done in pauses that failed: chore.h */
     uint64_t syncs, sync_failures;
     uint64_t segments;      /* files now in the journal folder */
     uint64_t waiting_bytes; /* journalled, not yet ingested */

@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "base/list.h"
+#include "metering/ledger/chore.h"
 #include "metering/ledger/dict.h"
 #include "metering/ledger/ingest.h"
 #include "metering/ledger/ledger.h"
@@ -53,10 +54,11 @@ struct ledger {
     int64_t as_of_us;          /* as committed last */
     bool is_failing;
     int keep_days;
-    int64_t expire_at_us; /* monotonic: when to look for old lines again */
+    struct chore expire;  /* looking for old lines */
     uint64_t expired;     /* since that was told last */
     uint64_t sealed;      /* blocks of facts made of old records */
     bool is_sealed;       /* there are no more */
+    struct chore seal;
     struct cube_make *cube;            /* being made */
     struct tally_make *tally;          /* the same; one of them at a time */
     struct ledger_reader *cube_reader; /* for both */
@@ -65,7 +67,7 @@ struct ledger {
     bool has_no_earlier_cubes;         /* of an earlier version */
     bool is_charged;                   /* every block of columns has its charges */
     uint64_t charged;                  /* blocks that were given them */
-    int64_t cube_at_us;                /* monotonic: when to look for days again */
+    struct chore add_up;               /* looking for days and tasks */
     struct dict *begun; /* while recovering: id: copy of the BEGIN, struct begun */
     struct dict past;   /* until that is done: names of the segments of earlier processes */
     ledger_recovered_fn *recovered;
@@ -114,6 +116,8 @@ enum rc ledger_open_batch(struct ledger *l, struct fail *fail) RC_MUST;
  */
 void ledger_expire(struct ledger *l, int pause_ms);
 
+/* One of the chores failed: counted, told, put off. */
+void ledger_put_off(struct ledger *l, struct chore *c, const char *what, const struct fail *fail);
 /* Somebody waits for the thread: what can wait ends. */
 bool ledger_is_wanted(struct ledger *l);
 /* seal.c: makes blocks of facts of what an older version left, in the same way. */

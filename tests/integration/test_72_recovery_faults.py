@@ -211,7 +211,7 @@ class Walk(fault_walk.Walk):
         return held(self.gateway, self.has_ledger) == self.held and not left(self.gateway)
 
     def start(self, kind, at):
-        """True: it serves. Else it has said why it does not."""
+        """True: it serves. Else it has said why it does not, unless that was what failed."""
         try:
             self.gateway.start()
             return True
@@ -228,7 +228,8 @@ class Walk(fault_walk.Walk):
         log = process.log_after_end()
         if kind == faults.ALLOCATION and faults.is_want_of_memory(code, log):
             self.counts["ended"] += 1
-        elif not (code == 1 and "level=error" in log or code == 2 and re.search(r"^/\S+: ", log, re.M)):
+        elif not (code == 1 and ("level=error" in log or " write " in at()) or
+                  code == 2 and re.search(r"^/\S+: ", log, re.M)):
             self.problems.append(f"{at()}: exit {code}\n{log[-2000:]}")
         else:
             self.counts["refused"] += 1
@@ -237,26 +238,24 @@ class Walk(fault_walk.Walk):
     def round(self, kind, mode, after, times=1):
         self.prepare()
         self.faults.arm(kind, mode, after, times)
-        fired = []
 
         def at():
-            fired.append(self.faults.disarm())
-            return f"{self.name} {after}: {fired[-1]}"
+            return f"{self.name} {after}: {self.faults.disarm()}"
         serves = self.start(kind, at)
         if serves and times > 1:
             time.sleep(WHILE_S)
-        where = at()
+        fired = self.faults.disarm()
         if not serves:
-            if not fired[-1].fired and len(fired) == 1:
-                self.problems.append(f"{where}: it has ended by itself")
+            if not fired.fired:
+                self.problems.append(f"{at()}: it has ended by itself")
             self.gateway.start()
-        if not fired[0].fired:
+        if not fired.fired:
             self.gateway.process.stop()
             self.gateway.processes.remove(self.gateway.process)
             return None
         self.counts["for a while" if times > 1 else "fired"] += 1
-        self.judge(where)
-        return fired[0]
+        self.judge(at())
+        return fired
 
     def judge(self, where):
         try:
