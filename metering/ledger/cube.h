@@ -32,6 +32,8 @@ enum cube_kind {
     CUBE_USER,
     CUBE_TAGS,      /* team and set of free tags */
     CUBE_TEAM_USER, /* team and user: CUBE_BASIC alone */
+    CUBE_PRICE_CUSTOMER, /* what makes a price (cube_price_fields), and customer; with meters */
+    CUBE_PRICE_TAGS,     /* the same, and set of free tags */
     CUBE_COSTS,     /* no sums: the requests in order of what they cost (below) */
     CUBE_TIMES,     /* ... and of how long they took */
     CUBE_KINDS,
@@ -43,6 +45,7 @@ static inline int64_t cube_stored_kind(enum cube_kind kind)
     static const unsigned char stored[CUBE_KINDS] = {
         [CUBE_CLASS] = 0, [CUBE_USER] = 2,  [CUBE_TAGS] = 3,     [CUBE_TEAM_USER] = 4,
         [CUBE_COSTS] = 7, [CUBE_TIMES] = 8, [CUBE_CUSTOMER] = 9, [CUBE_TEAM_CUSTOMER] = 10,
+        [CUBE_PRICE_CUSTOMER] = 11, [CUBE_PRICE_TAGS] = 12,
     };
 
     return stored[kind];
@@ -69,8 +72,12 @@ static inline bool cube_was_stored(int64_t stored)
 enum {
     CUBE_ROWS_MAX = 1 << 16, /* of a day; with more there is no cube */
     CUBE_TEAM_USER_ROWS_MAX = 1 << 19,
+    CUBE_PRICE_ROWS_MAX = 1 << 17,
     CUBE_BLOCKS_LEAST = 2,   /* blocks of columns; a day of fewer is read from them */
     CUBE_NUMBERS = 259, /* numbers of columns: of sums_field, cost_min, cost_max, and keys */
+    /* With meters: which there are in a block (fact_encode_meters), and their columns (cube_meter). */
+    CUBE_METERS = 319,
+    CUBE_METER_NUMBERS = CUBE_METERS + 1 + 3 * 128,
     CUBE_COST_MIN = 40,
     CUBE_COST_MAX = 41,
     CUBE_RANKED = 190, /* of a day in order: how many rows its lists have */
@@ -78,6 +85,20 @@ enum {
     CUBE_KEY = 192, /* plus enum fact_number, or the column of an amount */
     CUBE_NONE = -1, /* rows of a day that is not worth a cube */
 };
+
+/* What a cube with meters tells of one, by wire_meter: as struct ledger_meter_sum has it. */
+enum cube_of_meter { CUBE_METER_REQUESTS = 0, CUBE_METER_QUANTITY, CUBE_METER_AMOUNT };
+static inline unsigned cube_meter(unsigned wire, enum cube_of_meter which)
+{
+    return CUBE_METERS + 1 + 3 * wire + (unsigned)which;
+}
+static inline bool cube_has_meters(enum cube_kind kind)
+{
+    return kind == CUBE_PRICE_CUSTOMER || kind == CUBE_PRICE_TAGS;
+}
+/* Of a combination, what cubes with meters tell apart. */
+enum { CUBE_PRICE_FIELDS = 6 };
+extern const enum ledger_field_id cube_price_fields[CUBE_PRICE_FIELDS];
 
 /* What is in no cube by team and user, whose rows are nearly as many as the requests. */
 enum { CUBE_BASIC = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS | LEDGER_SPARE_CEILING };
@@ -123,6 +144,8 @@ static inline int64_t cube_rows_max(enum cube_kind kind)
 {
     if (cube_is_ranked(kind))
         return (int64_t)2 * RANKED_LISTS * CUBE_RANKED_MAX;
+    if (cube_has_meters(kind))
+        return CUBE_PRICE_ROWS_MAX;
     return kind == CUBE_TEAM_USER ? CUBE_TEAM_USER_ROWS_MAX : CUBE_ROWS_MAX;
 }
 

@@ -6,12 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/xalloc.h"
 #include "metering/ledger/cube_give.h"
 #include "metering/ledger/rank_make.h"
 #include "metering/ledger/read_cube.h"
+#include "metering/ledger/read_meters.h"
+#include "metering/ledger/wire.h"
 
-enum { ROWS_FIRST = 1024 };
+enum { ROWS_FIRST = 1024, CLASS_KEY_BYTES = 64 << 10 };
+
+const enum ledger_field_id cube_price_fields[CUBE_PRICE_FIELDS] = {
+    FIELD_UPSTREAM, FIELD_MODEL,       FIELD_SERVICE_TIER,
+    FIELD_PRICE_ID, FIELD_ENVIRONMENT, FIELD_OUTCOME};
 
 /* What a row is told apart by; zero where the kind does not. */
 struct cube_key {
@@ -26,10 +33,12 @@ struct cube_make {
     bool is_too_many;
     struct cube_key *keys;
     struct row_sums *sums;
+    struct meter_sums *meters; /* of a kind that has them */
     size_t n, cap;
     uint32_t *slots;     /* place of a row plus one; 0: free */
     size_t n_slots;
-    int64_t *team_combo; /* by id of a combination: the first one of the same team */
+    /* By id of a combination: the first one of the same team; or, with meters, of the same price. */
+    int64_t *team_combo;
     size_t n_combos;
     struct rank_make *rank; /* of a kind that is ranked; there are no rows then */
 };
@@ -61,6 +70,7 @@ struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t throug
     m->n_slots = 2 * (size_t)cube_rows_max(kind);
     m->slots = xcalloc(m->n_slots, sizeof(*m->slots));
     m->sums = row_sums_new(kind == CUBE_TEAM_USER ? CUBE_BASIC : 0);
+    m->meters = cube_has_meters(kind) ? meter_sums_new() : NULL;
     return m;
 }
 
@@ -73,6 +83,7 @@ void cube_make_free(struct cube_make *m)
     free(m->team_combo);
     rank_make_free(m->rank);
     row_sums_free(m->sums);
+    meter_sums_free(m->meters);
     free(m);
 }
 
@@ -97,11 +108,31 @@ int64_t cube_make_through(const struct cube_make *m)
 
 /* ---- keys ------------------------------------------------------------------------------- */
 
+/* What combinations are classed by, as one text. */
+static struct strv class_key(const struct cube_make *m, const struct combo *c, struct buf *key)
+{
+    enum rc rc = RC_OK;
+
+    if (!m->meters)
+        return c->text[COMBO_TEAM];
+    buf_clear(key);
+    for (size_t i = 0; i < CUBE_PRICE_FIELDS && rc == RC_OK; i++) {
+        struct strv value = combo_value(c, cube_price_fields[i]);
+
+        rc = buf_append(key, (const char *)&value.n, sizeof(value.n));
+        if (rc == RC_OK)
+            rc = buf_append_strv(key, value);
+    }
+    ASSERT(rc == RC_OK); /* texts are short: RECORD_TEXT_MAX_BYTES */
+    return buf_view(key);
+}
+
 /* Combinations that are new since the last step. */
 static void learn_teams(struct cube_make *m, const struct ledger_reader *r)
 {
     size_t n = r->n_combos ? (size_t)r->combos[r->n_combos - 1].id + 1 : 1;
     struct dict first;
+    struct buf key;
 
     if (n <= m->n_combos)
         return;
@@ -109,14 +140,17 @@ static void learn_teams(struct cube_make *m, const struct ledger_reader *r)
     memset(m->team_combo, 0, n * sizeof(*m->team_combo));
     m->n_combos = n;
     dict_init(&first);
+    buf_init(&key, CLASS_KEY_BYTES);
     for (size_t i = 0; i < r->n_combos; i++) {
         const struct combo *c = &r->combos[i];
-        const int64_t *at = dict_get(&first, c->text[COMBO_TEAM]);
+        struct strv class = class_key(m, c, &key);
+        const int64_t *at = dict_get(&first, class);
 
         m->team_combo[c->id] = at ? *at : c->id;
         if (!at)
-            dict_put(&first, c->text[COMBO_TEAM], c->id);
+            dict_put(&first, class, c->id);
     }
+    buf_release(&key);
     dict_release(&first);
 }
 
@@ -160,11 +194,13 @@ static unsigned subject_column(enum cube_kind kind)
         return FACT_TASK;
     case CUBE_CUSTOMER:
     case CUBE_TEAM_CUSTOMER:
+    case CUBE_PRICE_CUSTOMER:
         return FACT_CUSTOMER;
     case CUBE_USER:
     case CUBE_TEAM_USER:
         return FACT_USER;
     case CUBE_TAGS:
+    case CUBE_PRICE_TAGS:
     case CUBE_COSTS:
     case CUBE_TIMES:
     case CUBE_KINDS:
@@ -221,6 +257,8 @@ static void take_block(struct cube_make *m, struct fact_pick *p)
     p->answer->cap_rows = m->cap;
     if (p->facts.rc == RC_OK && !m->is_too_many)
         answer_add_block(p, m->sums);
+    if (m->meters && p->facts.rc == RC_OK && !m->is_too_many)
+        meter_sums_add_block(m->meters, p);
 }
 
 enum rc cube_make_step(struct cube_make *m, struct ledger_reader *r, unsigned blocks,
@@ -325,6 +363,57 @@ static enum rc give_keys(struct giving *g, struct fail *fail)
     return rc;
 }
 
+/* Of a meter: whether any row of the block has it. */
+static bool has_meter(const struct giving *g, const struct meter_sum_of *from)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < g->to->n && !any; i++) {
+        size_t row = g->order[i];
+
+        any = row < from->cap &&
+              (from->requests[row] || from->quantity[row] || from->amount[row]);
+    }
+    return any;
+}
+
+static enum rc give_meter(struct giving *g, unsigned wire, const struct meter_sum_of *from,
+                          struct fail *fail)
+{
+    enum rc rc;
+
+    for (size_t i = 0; i < g->to->n; i++)
+        g->to->number[i] =
+            g->order[i] < from->cap ? (int64_t)from->requests[g->order[i]] : 0;
+    rc = cube_give_numbers(g->to, cube_meter(wire, CUBE_METER_REQUESTS), fail);
+    for (size_t i = 0; i < g->to->n; i++)
+        g->to->number[i] =
+            g->order[i] < from->cap ? (int64_t)from->quantity[g->order[i]] : 0;
+    if (rc == RC_OK)
+        rc = cube_give_numbers(g->to, cube_meter(wire, CUBE_METER_QUANTITY), fail);
+    for (size_t i = 0; i < g->to->n; i++)
+        g->to->amount[i] = g->order[i] < from->cap ? from->amount[g->order[i]] : 0;
+    return rc == RC_OK ? cube_give_amounts(g->to, cube_meter(wire, CUBE_METER_AMOUNT), fail) : rc;
+}
+
+static enum rc give_meters(struct giving *g, struct fail *fail)
+{
+    char bytes[FACT_METERS_BYTES];
+    uint64_t meters = 0;
+    enum rc rc;
+
+    for (unsigned m = 0; m < METER_COUNT; m++)
+        meters |= (uint64_t)has_meter(g, meter_sums_of(g->m->meters, (enum meter)m)) << m;
+    fact_encode_meters(meters, bytes);
+    rc = g->to->fn(CUBE_METERS, g->to->at, strv_make(bytes, sizeof(bytes)), g->to->arg, fail);
+    for (; rc == RC_OK && meters; meters &= meters - 1) {
+        enum meter m = (enum meter)__builtin_ctzll(meters);
+
+        rc = give_meter(g, wire_meter(m), meter_sums_of(g->m->meters, m), fail);
+    }
+    return rc;
+}
+
 static enum rc give_block(struct giving *g, struct fail *fail)
 {
     const struct row_sums *sums = g->m->sums;
@@ -347,7 +436,9 @@ static enum rc give_block(struct giving *g, struct fail *fail)
         rc = give_amounts(g, CUBE_COST_MIN, extremes.least, fail);
     if (rc == RC_OK)
         rc = give_amounts(g, CUBE_COST_MAX, extremes.most, fail);
-    return rc == RC_OK ? give_keys(g, fail) : rc;
+    if (rc == RC_OK)
+        rc = give_keys(g, fail);
+    return rc == RC_OK && g->m->meters ? give_meters(g, fail) : rc;
 }
 
 enum rc cube_make_columns(struct cube_make *m, cube_column_fn *fn, void *arg, struct fail *fail)

@@ -50,13 +50,15 @@ enum rc ingest_cube(struct ingest *in, struct cube_make *m, struct fail *fail)
     return ingest_end(in, store(in, m, fail), fail);
 }
 
-static enum rc drop_blocks(struct ingest *in, int64_t first, int64_t rows, struct fail *fail)
+static enum rc drop_blocks(struct ingest *in, int64_t kind, int64_t first, int64_t rows,
+                           struct fail *fail)
 {
+    unsigned n = cube_has_meters(cube_kind_of(kind)) ? CUBE_METER_NUMBERS : CUBE_NUMBERS;
     sqlite3_stmt *drop = in->sql[SQL_CUBE_DROP];
     enum rc rc = RC_OK;
 
     for (int64_t at = 0; at < cube_blocks(rows, FACT_BLOCK); at++) {
-        for (unsigned c = 0; rc == RC_OK && c < CUBE_NUMBERS; c++) {
+        for (unsigned c = 0; rc == RC_OK && c < n; c++) {
             sqlite3_bind_int64(drop, 1, cube_row(c, first + at));
             rc = db_run(drop, fail, "delete sums of a day");
         }
@@ -84,7 +86,7 @@ static enum rc drop_next(struct ingest *in, int64_t day, bool *any, struct fail 
     *any = code == SQLITE_ROW;
     if (!*any)
         return rc;
-    rc = drop_blocks(in, first, rows, fail);
+    rc = drop_blocks(in, kind, first, rows, fail);
     sqlite3_bind_int64(drop, 1, day);
     sqlite3_bind_int64(drop, 2, kind);
     return rc == RC_OK ? db_run(drop, fail, "delete sums of a day") : rc;

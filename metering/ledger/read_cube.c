@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/ledger/read_meters.h"
 
 /* ---- what there is --------------------------------------------------------------------------
  */
@@ -124,6 +125,15 @@ static bool is_of_no_task(const struct ledger_condition *c)
     return c->op == LEDGER_EQ || c->op == LEDGER_NE;
 }
 
+static bool is_of_price(const struct ledger_field *f)
+{
+    bool is = false;
+
+    for (size_t i = 0; i < CUBE_PRICE_FIELDS; i++)
+        is |= f->id == cube_price_fields[i];
+    return is;
+}
+
 /* condition NULL: grouped by. */
 static bool knows(enum cube_kind kind, const struct ledger_field *f,
                   const struct ledger_condition *condition)
@@ -143,6 +153,10 @@ static bool knows(enum cube_kind kind, const struct ledger_field *f,
         return f->id == FIELD_TEAM || f->id == FIELD_TAG;
     case CUBE_TEAM_USER:
         return f->id == FIELD_TEAM || f->id == FIELD_USER;
+    case CUBE_PRICE_CUSTOMER:
+        return f->id == FIELD_CUSTOMER || is_of_price(f);
+    case CUBE_PRICE_TAGS:
+        return f->id == FIELD_TAG || is_of_price(f);
     case CUBE_COSTS:
     case CUBE_TIMES:
     case CUBE_KINDS:
@@ -161,6 +175,8 @@ static bool has_wanted(enum cube_kind kind, unsigned want)
 
     if (kind == CUBE_TEAM_USER && (want & CUBE_BASIC) != CUBE_BASIC)
         return false;
+    if (cube_has_meters(kind))
+        return !(want & ~(any | LEDGER_WANT_METERS));
     return !(want & ~(any | (kind == CUBE_CLASS ? LEDGER_WANT_BANDS : ranks)));
 }
 
@@ -210,6 +226,7 @@ bool answer_has_cube(const struct answer *a, int64_t day)
 struct adding {
     struct fact_pick *p;
     struct row_sums *sums;
+    struct meter_sums *meters;
     int64_t number[FACT_BLOCK], priced[FACT_BLOCK];
     money_int least[FACT_BLOCK], most[FACT_BLOCK];
 };
@@ -389,6 +406,8 @@ static void add_block(struct fact_pick *p, void *arg)
         add_amount(g, &field);
     if (p->facts.rc == RC_OK && p->answer->want & LEDGER_WANT_BANDS)
         add_bands(g);
+    if (g->meters)
+        meter_sums_add_cube(g->meters, p);
 }
 
 static void each_block(struct fact_pick *p, const struct cube_place *c, cube_block_fn *fn,
@@ -428,12 +447,14 @@ void answer_each_cube(struct fact_pick *p, enum cube_kind kind, int64_t from_us,
     }
 }
 
-void answer_add_cubes(struct fact_pick *p, struct row_sums *sums, int64_t from_us, int64_t to_us)
+void answer_add_cubes(struct fact_pick *p, struct row_sums *sums, struct meter_sums *meters,
+                      int64_t from_us, int64_t to_us)
 {
     struct adding *g = xcalloc(1, sizeof(*g));
 
     g->p = p;
     g->sums = sums;
+    g->meters = meters;
     answer_each_cube(p, p->answer->cube_kind, from_us, to_us, add_block, g);
     free(g);
 }

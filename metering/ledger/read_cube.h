@@ -46,9 +46,10 @@ bool cube_bytes(struct facts *f, unsigned number, struct buf *out);
 unsigned cube_number(size_t offset);
 /*
  * Adds the cubes of the days that lie within [from, to) and within a period each, and notes
- * in p which requests are in them.  What fails is noted in p->facts.
+ * in p which requests are in them.  What fails is noted in p->facts.  meters NULL: not wanted.
  */
-void answer_add_cubes(struct fact_pick *p, struct row_sums *sums, int64_t from_us,
-                      int64_t to_us);
+struct meter_sums;
+void answer_add_cubes(struct fact_pick *p, struct row_sums *sums, struct meter_sums *meters,
+                      int64_t from_us, int64_t to_us);
 
 #endif

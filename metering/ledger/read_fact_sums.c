@@ -506,7 +506,7 @@ enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, st
     meters = a->want & LEDGER_WANT_METERS ? meter_sums_new() : NULL;
     sums = row_sums_new(a->want);
     if (a->cube_kind < CUBE_KINDS)
-        answer_add_cubes(p, sums, from_us, to_us);
+        answer_add_cubes(p, sums, meters, from_us, to_us);
     while (p->facts.rc == RC_OK && pick_next(p)) {
         if (meters && p->n_picked <= METERS_OF_FEW) {
             meters_add_records(p);

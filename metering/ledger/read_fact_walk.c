@@ -172,7 +172,7 @@ enum rc answer_walk(struct fact_pick *p, int64_t from_us, int64_t to_us, struct 
     w->want = a->want;
     p->by_number = true;
     if (a->cube_kind < CUBE_KINDS)
-        answer_add_cubes(p, sums, from_us, to_us);
+        answer_add_cubes(p, sums, NULL, from_us, to_us);
     if (p->facts.rc == RC_OK)
         rc = walk(w, sums, fail);
     if (rc == RC_OK && p->facts.rc == RC_OK) {

@@ -10,17 +10,16 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/ledger/read_cube.h"
+#include "metering/ledger/wire.h"
 
 __extension__ typedef unsigned __int128 money_bits;
 
-struct meter_sum_of {
-    size_t cap; /* rows that there is room for; 0: nothing was added */
-    uint64_t *requests, *quantity;
-    money_int *amount;
-};
-
 struct meter_sums {
     struct meter_sum_of of[METER_COUNT];
+    /* Of a block of a cube. */
+    int64_t number[FACT_BLOCK];
+    money_int amount[FACT_BLOCK];
 };
 
 struct meter_sums *meter_sums_new(void)
@@ -94,15 +93,24 @@ static void add_meter(struct meter_sums *s, struct fact_pick *p, enum meter m)
     }
 }
 
-static void add_record(struct fact_pick *p, size_t i, int64_t seq)
+static void add_record(struct meter_sums *s, struct fact_pick *p, size_t i, int64_t seq)
 {
     struct answer *a = p->answer;
-    struct record record;
+    size_t row = (size_t)p->row[i];
+    struct record r;
 
     a->line_rows++;
-    p->facts.rc = read_body(a->reader, seq, &record, &p->facts.fail);
-    if (p->facts.rc == RC_OK)
-        ledger_meters_add_record(a->rows[p->row[i]].meters, &record);
+    p->facts.rc = read_body(p->facts.reader, seq, &r, &p->facts.fail);
+    for (size_t k = 0; p->facts.rc == RC_OK && k < r.n_lines; k++) {
+        struct meter_sum_of *to = room(s, r.lines[k].meter, a->cap_rows);
+        bool first = !r.is_correction || r.was_unpriced;
+
+        for (size_t j = 0; j < k; j++)
+            first &= r.lines[j].meter != r.lines[k].meter;
+        to->requests[row] = row_sums_plus(to->requests[row], first);
+        to->quantity[row] = row_sums_plus(to->quantity[row], r.lines[k].quantity);
+        row_sums_add_money(&to->amount[row], r.lines[k].amount.atto);
+    }
 }
 
 void meter_sums_add_block(struct meter_sums *s, struct fact_pick *p)
@@ -115,9 +123,58 @@ void meter_sums_add_block(struct meter_sums *s, struct fact_pick *p)
         add_meter(s, p, (enum meter)__builtin_ctzll(meters));
     for (size_t i = 0; i < f->n && f->rc == RC_OK; i++) {
         if (p->row[i] != PICK_NONE && (!charge || charge[i] != FACT_CHARGE_TOLD))
-            add_record(p, i, (seq ? seq[i] : 0) + (int64_t)i);
+            add_record(s, p, i, (seq ? seq[i] : 0) + (int64_t)i);
     }
 }
+
+/* ---- days that are added up ---------------------------------------------------------------- */
+
+static void add_cube_counts(struct meter_sums *s, struct fact_pick *p, unsigned number,
+                            uint64_t *to)
+{
+    if (!cube_numbers(&p->facts, number, s->number))
+        return;
+    for (size_t i = 0; i < p->facts.n; i++) {
+        if (p->row[i] != PICK_NONE)
+            to[p->row[i]] = row_sums_plus(to[p->row[i]], (uint64_t)s->number[i]);
+    }
+}
+
+static void add_cube_meter(struct meter_sums *s, struct fact_pick *p, enum meter m)
+{
+    struct meter_sum_of *to = room(s, m, p->answer->cap_rows);
+    unsigned wire = wire_meter(m);
+
+    add_cube_counts(s, p, cube_meter(wire, CUBE_METER_REQUESTS), to->requests);
+    add_cube_counts(s, p, cube_meter(wire, CUBE_METER_QUANTITY), to->quantity);
+    if (!cube_amounts(&p->facts, cube_meter(wire, CUBE_METER_AMOUNT), s->amount))
+        return;
+    for (size_t i = 0; i < p->facts.n; i++) {
+        if (p->row[i] != PICK_NONE)
+            row_sums_add_money(&to->amount[p->row[i]], s->amount[i]);
+    }
+}
+
+void meter_sums_add_cube(struct meter_sums *s, struct fact_pick *p)
+{
+    struct buf bytes;
+    uint64_t meters = 0;
+
+    buf_init(&bytes, FACT_METERS_BYTES * 2);
+    if (p->facts.rc == RC_OK && (!cube_bytes(&p->facts, CUBE_METERS, &bytes) ||
+                                 fact_decode_meters(buf_view(&bytes), &meters) != RC_OK))
+        p->facts.rc = read_damaged(&p->facts.fail);
+    buf_release(&bytes);
+    for (; meters && p->facts.rc == RC_OK; meters &= meters - 1)
+        add_cube_meter(s, p, (enum meter)__builtin_ctzll(meters));
+}
+
+const struct meter_sum_of *meter_sums_of(const struct meter_sums *s, enum meter m)
+{
+    return &s->of[m];
+}
+
+/* ---- records ------------------------------------------------------------------------------- */
 
 void meters_add_records(struct fact_pick *p)
 {

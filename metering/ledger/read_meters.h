@@ -7,6 +7,12 @@
 
 #include "metering/ledger/read_fact_pick.h"
 
+/* By row of an answer, of one meter. */
+struct meter_sum_of {
+    size_t cap; /* rows that there is room for; those behind have nothing */
+    uint64_t *requests, *quantity;
+    money_int *amount;
+};
 struct meter_sums;
 
 /* Of so few requests of a block the records are read sooner than its columns. */
@@ -20,8 +26,12 @@ void meter_sums_free(struct meter_sums *s);
  * records are read, and counted in line_rows of the answer.  What fails is noted in p->facts.
  */
 void meter_sums_add_block(struct meter_sums *s, struct fact_pick *p);
+/* The rows of a block of a cube that has meters, and are picked. */
+void meter_sums_add_cube(struct meter_sums *s, struct fact_pick *p);
+/* What was added of a meter. */
+const struct meter_sum_of *meter_sums_of(const struct meter_sums *s, enum meter m);
 /*
- * The same, and all else that the answer wants, from the records of the requests that are picked:
+ * As meter_sums_add_block, and all else that the answer wants, from the records of the requests that are picked:
  * straight to their rows.
  */
 void meters_add_records(struct fact_pick *p);
