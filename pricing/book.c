@@ -22,17 +22,6 @@ void *build_alloc(struct build *b, size_t n)
     return p;
 }
 
-struct strv build_strv(struct build *b, struct strv s)
-{
-    char *p = s.n > 0 ? build_alloc(b, s.n + 1) : NULL;
-
-    if (!p)
-        return STRV_NONE;
-    memcpy(p, s.p, s.n);
-    p[s.n] = '\0';
-    return strv_make(p, s.n);
-}
-
 void *build_grow(void *array, size_t *n, size_t *room, size_t size)
 {
     if (*n == *room) {
@@ -190,6 +179,7 @@ struct book *book_parse(const struct book_text *texts, size_t n_texts,
         book_free(book);
         book = NULL;
     }
+    build_share_release(&b);
     free(files);
     return book;
 }

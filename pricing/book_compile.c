@@ -217,7 +217,7 @@ struct compile {
     uint64_t mask;
     money_int rate[METER_COUNT]; /* of a single unit; of time meters of `per` seconds */
     bool failed;                 /* said once a card */
-    size_t sets_room, pool_room;
+    size_t sets_room;
 };
 
 static void rate_problem(struct compile *c, enum meter m, const char *what)
@@ -334,13 +334,11 @@ static void add_set(struct compile *c, const struct card *card, size_t tier, uns
 {
     struct book *book = c->b->book;
     uint64_t mask = c->mask | (adjustment ? adjustment->rates.mask : 0);
-    struct rate_set *set;
+    money_int rates[METER_COUNT];
+    size_t n = 0;
 
     if (sets_are_full(c))
         return;
-    book->sets = build_grow(book->sets, &book->n_sets, &c->sets_room, sizeof(*set));
-    set = &book->sets[book->n_sets - 1];
-    *set = (struct rate_set){.mask = mask, .at = (uint32_t)book->n_pool};
     for (unsigned m = 0; m < METER_COUNT; m++) {
         struct factor factor = FACTOR_ONE;
         money_int rate = 0;
@@ -353,9 +351,11 @@ static void add_set(struct compile *c, const struct card *card, size_t tier, uns
                 c, (enum meter)m,
                 "times its tier, region or contract multiplier is too large or not a whole "
                 "number of 10^-18 dollars; write a multiplier with fewer decimals");
-        book->pool = build_grow(book->pool, &book->n_pool, &c->pool_room, sizeof(rate));
-        book->pool[book->n_pool - 1] = rate;
+        rates[n++] = rate;
     }
+    book->sets = build_grow(book->sets, &book->n_sets, &c->sets_room, sizeof(book->sets[0]));
+    book->sets[book->n_sets - 1] =
+        (struct rate_set){.mask = mask, .at = build_rates(c->b, rates, n)};
 }
 
 static void compile_card(struct compile *c, const struct card *base, struct card *card)

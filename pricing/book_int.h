@@ -273,6 +273,22 @@ struct book_source {
 };
 
 /* Loading: a book that is being made, and where its faults go. */
+/* Rates in the pool that stand there side by side. */
+struct rate_run {
+    uint32_t at, n; /* n 0: a free place */
+};
+
+/* Of the book so far, what is not said again (book_share.c). */
+struct build_share {
+    struct strv *texts; /* open addressing */
+    size_t n_texts, n_text_slots;
+    char *room; /* for the next texts, of the book's arena */
+    size_t left;
+    struct rate_run *runs; /* open addressing */
+    size_t n_runs, n_run_slots;
+    size_t pool_room;
+};
+
 struct build {
     struct book *book;
     struct problems *problems;
@@ -281,11 +297,20 @@ struct build {
     uint32_t file_index;
     bool is_full; /* the arena's maximum was reached; said once */
     size_t models_room, providers_room, sources_room, zones_room;
+    struct build_share share;
 };
 
 /* n zeroed bytes of the book's arena; NULL (and a problem, once) where it is full. */
 void *build_alloc(struct build *b, size_t n);
+/*
+ * The text, ended by a zero, as long as the book lives: the place where it stands already, or a new
+ * one.  STRV_NONE where it is empty, and (with a problem) where the book is full.
+ */
 struct strv build_strv(struct build *b, struct strv s);
+/* Where in the pool these n rates (0..METER_COUNT) stand, of old or from now on. */
+uint32_t build_rates(struct build *b, const money_int *rates, size_t n);
+/* Once nothing is added any more. */
+void build_share_release(struct build *b);
 /* One more element at the end of a growing array, zeroed. */
 void *build_grow(void *array, size_t *n, size_t *room, size_t size);
 /* A problem at the place where `word` stands in the current file, behind provider and model. */

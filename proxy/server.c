@@ -366,26 +366,37 @@ static void on_rotate(evutil_socket_t fd, short what, void *arg)
     tls_tickets_rotate(s->current->tickets);
 }
 
-static void run_main_loop(struct server *s)
+/* False: a signal would not be heard, and the process could not be stopped in order. */
+static bool make_events(struct server *s)
 {
-    struct timeval every = {.tv_usec = CHECK_MS * 1000};
-    struct timeval rotate = {.tv_sec = TICKET_ROTATE_S};
-    struct event *events[] = {
-        evsignal_new(s->base, SIGHUP, on_hup, s), evsignal_new(s->base, SIGTERM, on_term, s),
-        evsignal_new(s->base, SIGINT, on_term, s),
-        event_new(s->base, -1, EV_PERSIST, on_check, s),
-        event_new(s->base, -1, EV_PERSIST, on_rotate, s)};
+    const struct timeval every = {.tv_usec = CHECK_MS * 1000};
+    const struct timeval rotate = {.tv_sec = TICKET_ROTATE_S};
+    const struct timeval *after[MAIN_EVENTS] = {NULL, NULL, NULL, &every, &rotate};
 
+    s->events[0] = evsignal_new(s->base, SIGHUP, on_hup, s);
+    s->events[1] = evsignal_new(s->base, SIGTERM, on_term, s);
+    s->events[2] = evsignal_new(s->base, SIGINT, on_term, s);
+    s->events[3] = event_new(s->base, -1, EV_PERSIST, on_check, s);
+    s->events[4] = event_new(s->base, -1, EV_PERSIST, on_rotate, s);
     s->drain_over = event_new(s->base, -1, 0, on_drain_over, s);
-    for (int i = 0; i < 3; i++)
-        event_add(events[i], NULL);
-    event_add(events[3], &every);
-    event_add(events[4], &rotate);
-    say_ready(s); /* signals are heard from now on */
-    event_base_dispatch(s->base);
-    for (int i = 0; i < 5; i++)
-        event_free(events[i]);
-    event_free(s->drain_over);
+    for (size_t i = 0; i < MAIN_EVENTS; i++) {
+        if (!s->events[i] || !s->drain_over || event_add(s->events[i], after[i]) != 0) {
+            log_line(LOG_ERROR, "server", "cannot start", "reason=\"signals cannot be heard: %s\"",
+                     strerror(errno));
+            return false;
+        }
+    }
+    return true;
+}
+
+static void free_events(struct server *s)
+{
+    for (size_t i = 0; i < MAIN_EVENTS; i++) {
+        if (s->events[i])
+            event_free(s->events[i]);
+    }
+    if (s->drain_over)
+        event_free(s->drain_over);
 }
 
 /* ---- from start to end ------------------------------------------------------------------------------------ */
@@ -458,6 +469,7 @@ static void free_server(struct server *s)
     repeats_free(s->repeats);
     addresses_free(s->addresses);
     generation_unref(s->current);
+    free_events(s);
     if (s->base)
         event_base_free(s->base);
     pthread_mutex_destroy(&s->lock);
@@ -490,12 +502,15 @@ int server_run(struct generation *generation)
     s->tokens = tokens_start(s);
     tokens_adopt(s->tokens, s->current);
     tokens_publish(s->tokens);
+    if (!make_events(s))
+        goto out;
     s->observe = observe_start(s);
     if (!s->observe)
         goto out;
     memory_trim();
     start_workers(s);
-    run_main_loop(s);
+    say_ready(s);
+    event_base_dispatch(s->base);
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_join(s->workers[i]);
     observe_stop(s->observe);

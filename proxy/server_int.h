@@ -21,10 +21,13 @@ struct alerts;
 struct observe;
 struct tokens;
 
+enum { MAIN_EVENTS = 5 };
+
 struct server {
     struct generation *current; /* written by the main thread under lock */
     pthread_mutex_t lock;
     struct event_base *base;
+    struct event *events[MAIN_EVENTS]; /* of the main loop */
     struct event *drain_over;
     struct worker **workers;
     unsigned n_workers;

@@ -512,9 +512,10 @@ static void make_events(struct worker *w)
     w->accept_again = event_new(w->base, -1, 0, on_accept_again, w);
     w->sync_event = event_new(w->base, journal_sync_event(w->journal), EV_READ | EV_PERSIST,
                               on_synced, w);
-    event_add(w->sync_event, NULL);
-    event_add(w->mailbox_event, NULL);
-    event_add(w->tick, &second);
+    ASSERT(w->mailbox_event && w->limiter_timer && w->deadline_tick && w->tick &&
+           w->accept_again && w->sync_event);
+    ASSERT(event_add(w->sync_event, NULL) == 0 && event_add(w->mailbox_event, NULL) == 0 &&
+           event_add(w->tick, &second) == 0);
     w->listener = evconnlistener_new(w->base, on_accept, w,
                                      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1,
                                      w->listen_fd);

@@ -346,21 +346,20 @@ enum rc fact_encode_amounts(const money_int *v, size_t n, struct buf *out)
 
 enum rc fact_encode(const struct fact_block *b, unsigned column, struct buf *out)
 {
-    enum meter m;
+    bool is_unit = column >= FACT_UNIT_COLUMN, is_known;
+    enum meter m = METER_COUNT;
 
     ASSERT(b->n > 0 && column < FACT_STORED_COLUMNS);
     buf_clear(out);
-    if (column >= FACT_QUANTITY_COLUMN) {
-        bool is_unit = column >= FACT_UNIT_COLUMN;
-        bool is_known = wire_meter_parse(column - (is_unit ? FACT_UNIT_COLUMN : FACT_QUANTITY_COLUMN), &m);
-
-        ASSERT(is_known);
-        return is_unit ? fact_encode_amounts(b->unit[m], b->n, out)
-                       : fact_encode_numbers(b->quantity[m], b->n, out);
-    }
-    ASSERT(column < FACT_COLUMNS);
-    return column < FACT_NUMBERS ? fact_encode_numbers(b->number[column], b->n, out)
-                                 : fact_encode_amounts(b->amount[column - FACT_NUMBERS], b->n, out);
+    if (column < FACT_NUMBERS)
+        return fact_encode_numbers(b->number[column], b->n, out);
+    if (column < FACT_COLUMNS)
+        return fact_encode_amounts(b->amount[column - FACT_NUMBERS], b->n, out);
+    ASSERT(column >= FACT_QUANTITY_COLUMN);
+    is_known = wire_meter_parse(column - (is_unit ? FACT_UNIT_COLUMN : FACT_QUANTITY_COLUMN), &m);
+    ASSERT(is_known);
+    return is_unit ? fact_encode_amounts(b->unit[m], b->n, out)
+                   : fact_encode_numbers(b->quantity[m], b->n, out);
 }
 
 uint64_t fact_block_meters(const struct fact_block *b)

@@ -15,6 +15,7 @@ static const char doing[] = "write facts";
 struct charging {
     struct ingest *in;
     int64_t block;
+    bool is_damaged;         /* what is read of it */
     struct fact_block *made; /* charges alone */
     int64_t seq[FACT_BLOCK];
 };
@@ -94,7 +95,7 @@ static enum rc store_column(unsigned column, struct strv bytes, void *arg, struc
     return db_run(put, fail, doing);
 }
 
-/* What is damaged stays without: the audit names it. */
+/* What is damaged stays without (is_damaged): the audit names it. */
 static enum rc charge_next(struct ingest *in, struct charging *c, struct fail *fail)
 {
     enum rc rc = find_block(in, c, fail);
@@ -105,9 +106,10 @@ static enum rc charge_next(struct ingest *in, struct charging *c, struct fail *f
         rc = read_numbers(in, c, fail);
     if (rc == RC_OK)
         rc = read_records(in, c, fail);
+    c->is_damaged = rc == RC_BAD;
     if (rc == RC_OK)
         rc = fact_each_column(c->made, store_column, c, fail);
-    return rc == RC_BAD ? RC_OK : rc;
+    return rc;
 }
 
 enum rc ingest_charge(struct ingest *in, bool *more, struct fail *fail)
@@ -121,15 +123,12 @@ enum rc ingest_charge(struct ingest *in, bool *more, struct fail *fail)
     c = xcalloc(1, sizeof(*c));
     c->in = in;
     c->made = fact_block_new();
-    rc = charge_next(in, c, fail);
-    if (rc == RC_OK)
-        rc = db_run(in->sql[SQL_COMMIT], fail, "commit to the ledger");
+    rc = ingest_end(in, charge_next(in, c, fail), fail);
+    if (rc == RC_BAD && c->is_damaged)
+        rc = RC_OK; /* nothing of the block was written */
     if (rc == RC_OK) {
-        in->is_open = false;
         in->charged_from = c->block;
         *more = c->block != 0;
-    } else {
-        ingest_rollback(in);
     }
     free(c->made);
     free(c);

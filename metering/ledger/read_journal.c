@@ -212,9 +212,13 @@ enum rc ledger_read_journal(struct ledger_reader *r, const char *journal_dir,
                         fail);
     if (!a.position || !a.body)
         rc = RC_IO;
-    while (rc == RC_OK && (entry = readdir(dir)) != NULL) {
+    while (rc == RC_OK && (errno = 0, entry = readdir(dir)) != NULL) {
         if (segment_name_is_valid(entry->d_name))
             rc = audit_file(&a, fd, entry->d_name, fail);
+    }
+    if (rc == RC_OK && errno != 0) {
+        *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the journal folder"};
+        rc = RC_IO;
     }
     sqlite3_finalize(a.position);
     sqlite3_finalize(a.body);

@@ -36,6 +36,26 @@ static bool print_rate(const struct book_model *model, void *arg)
     return true;
 }
 
+static void what_is_said_twice_stands_once(void **state)
+{
+    struct problems problems;
+    struct book *book = parse(ACME("{\"id\":\"m\",\"kind\":\"chat\",\"prices\":[{\"rates\":{\"in\":\"1\",\"out\":\"2\"}}]},\n"
+                                   "{\"id\":\"n\",\"kind\":\"chat\",\"prices\":[{\"rates\":{\"in\":\"1\",\"out\":\"2\"}}]},\n"
+                                   "{\"id\":\"o\",\"prices\":[{\"rates\":{\"in\":\"2\",\"out\":\"1\"}}]}"),
+                              NULL, 0, &problems);
+
+    (void)state;
+    assert_non_null(book);
+    assert_ptr_equal(book->models[0].kind.p, book->models[1].kind.p);
+    assert_ptr_not_equal(book->models[0].id.p, book->models[1].id.p);
+    assert_int_equal(book->n_sets, 3);
+    assert_int_equal(book->sets[0].at, book->sets[1].at);
+    assert_int_not_equal(book->sets[0].at, book->sets[2].at);
+    assert_int_equal(book->n_pool, 4);
+    book_free(book);
+    problems_release(&problems);
+}
+
 struct refusal {
     const char *text;
     int line;
@@ -403,6 +423,7 @@ int main(void)
         cmocka_unit_test(later_files_win),
         cmocka_unit_test(a_unit_keeps_its_meaning),
         cmocka_unit_test(the_hash_tells_books_apart),
+        cmocka_unit_test(what_is_said_twice_stands_once),
         cmocka_unit_test(paths_that_are_not_there_are_named),
         cmocka_unit_test(lint_has_doubts),
         cmocka_unit_test(lint_has_few_doubts_about_the_test_book),
