@@ -35,6 +35,15 @@ def test_admin_wants_its_token(gateway):
     assert gateway.admin("/metrics", token=False).status == 200   # for the scraper
 
 
+def test_an_answer_of_the_admin_listener_waits_for_nothing(gateway):
+    """Behind the tickets of a new connection it would stay 40 ms, until the client says it has them."""
+    def seconds():
+        before = time.monotonic()
+        assert gateway.admin("/metrics").status == 200
+        return time.monotonic() - before
+    assert min(seconds() for _ in range(20)) < 0.03
+
+
 def test_metrics_text(gateway):
     for _ in range(3):
         calls.send(gateway, calls.chat())
