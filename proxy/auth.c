@@ -326,7 +326,7 @@ bool auth_header_travels(const struct http1_header *header, enum credentials cre
 static bool value_is_virtual(struct strv value)
 {
     char start[32];
-    size_t n = 0, one;
+    size_t n = 0, blank = 0, one;
 
     while (n < sizeof(start) && value.n > 0) {
         if (percent_decode(strv_head(value, 3), start + n, 1, &one) == RC_OK && one == 1 &&
@@ -338,7 +338,9 @@ static bool value_is_virtual(struct strv value)
         }
         n++;
     }
-    return auth_is_virtual(strv_trim(credential_in(start, n)));
+    while (blank < n && (start[blank] == '+' || start[blank] == ' '))
+        blank++;
+    return auth_is_virtual(strv_trim(credential_in(start + blank, n - blank)));
 }
 
 /* Must this query parameter stay here? */
