@@ -90,8 +90,8 @@ static inline enum memory_level memory_level(const struct memory_share *s, uint6
 /* For who configures none: half of what the machine, or this process's group of it, has. */
 uint64_t memory_preset(void);
 /*
- * What malloc has given out, and what it keeps free, in bytes.  Looks at every arena under its
- * lock, for microseconds: for the admin's thread, not a worker's.
+ * What malloc has given out, and what it keeps free, in bytes.  Looks at every free block of every
+ * arena under its lock, for up to milliseconds (4 with 14,000 holes): for the admin's thread, not a worker's.
  */
 void memory_heap(uint64_t *used, uint64_t *kept);
 /* How malloc deals with large blocks; once, before there are threads. */

@@ -45,6 +45,7 @@ static inline void request_init(struct request *r, const struct limit_set *set,
     memset(r, 0, sizeof(*r));
     arena_init(&r->arena, 1 << 20);
     digest_random(id.b, UUID_BYTES); /* also after a fork, which uuid7_make does not expect */
+    id.b[6] = (unsigned char)(0x70 | (id.b[6] & 15)); /* of a request: work that goes on has version 8 */
     r->a.wake = count_wake;
     r->a.arg = r;
     assert_int_equal(admission_init(&r->a, set, subject, &worst, &id, now_us, &r->arena),
