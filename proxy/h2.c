@@ -77,34 +77,14 @@ static bool stream_is_lost(struct h2 *h2)
     return ++h2->lost <= H2_RESETS_BURST;
 }
 
-static void pay_frames(struct h2 *h2)
-{
-    unsigned paid = H2_IDLE_FRAMES_PAID;
-
-    h2->idle_frames -= h2->idle_frames < paid ? h2->idle_frames : paid;
-}
-
-/*
- * RFC 9113 10.5: frames that are allowed one by one, yet do nothing.  A client that reads an
- * answer sends window updates, which its frames pay for; pings are few.
- */
+/* A client that reads an answer sends window updates, which the frames that we send pay for. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
 {
     struct h2 *h2 = arg;
-    int64_t now_us;
 
     (void)session;
-    if (hd->type == NGHTTP2_HEADERS || (hd->type == NGHTTP2_DATA && hd->length > 0)) {
-        pay_frames(h2);
-        return 0;
-    }
-    if (++h2->idle_frames < H2_IDLE_FRAMES_MAX)
-        return 0;
-    now_us = clock_mono_us();
-    if (now_us - h2->idle_since_us < H2_IDLE_FRAMES_SECONDS * US_PER_SECOND)
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
-    h2->idle_frames = 0;
-    h2->idle_since_us = now_us;
+    if (hd->type == NGHTTP2_HEADERS || (hd->type == NGHTTP2_DATA && hd->length > 0))
+        idle_frames_pay(&h2->idle);
     return 0;
 }
 
@@ -123,6 +103,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
         return 0; /* its fields and data find no stream */
     }
     h2->in_head = true;
+    h2->head_since_us = clock_mono_us();
     nghttp2_session_set_stream_user_data(session, frame->hd.stream_id,
                                          h2_stream_new(h2, frame->hd.stream_id));
     return 0;
@@ -230,11 +211,12 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct h2_stream *s = stream_of(session, frame->hd.stream_id);
+    struct h2 *h2 = arg;
 
     if (frame->hd.type == NGHTTP2_DATA)
-        pay_frames(arg);
+        idle_frames_pay(&h2->idle);
     if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
-        blame(arg);
+        blame(h2);
     if (s && !s->all_in && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
         (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
@@ -289,15 +271,16 @@ static void set_deadline(struct h2 *h2)
 {
     struct conn *c = h2->conn;
     const struct bounds_config *bounds = bounds_of(c);
+    int64_t from_us = clock_mono_us();
     int64_t ms = 0;
 
     if (buf_len(&h2->out) > 0)
         ms = bounds->write_timeout_ms;
     else if (h2->in_head)
-        ms = bounds->head_timeout_ms;
+        from_us = h2->head_since_us, ms = bounds->head_timeout_ms;
     else if (list_is_empty(&h2->streams))
         ms = bounds->keepalive_timeout_ms;
-    deadline_set(&c->deadline, clock_mono_us(), ms);
+    deadline_set(&c->deadline, from_us, ms);
 }
 
 /* Frames into out, up to a batch. False where the session is broken. */
@@ -352,10 +335,11 @@ static bool feed(struct h2 *h2, const char *bytes, size_t n)
 {
     ssize_t used;
 
+    idle_frames_count(&h2->idle, h2_walk(&h2->walk, strv_make(bytes, n)));
     h2->reading = true;
     used = nghttp2_session_mem_recv(h2->session, (const uint8_t *)bytes, n);
     h2->reading = false;
-    return used == (ssize_t)n;
+    return used == (ssize_t)n && idle_frames_good(&h2->idle, clock_mono_us());
 }
 
 /* Says GOAWAY, as far as the socket takes it, and closes. */
@@ -380,7 +364,9 @@ void h2_open(struct conn *c, unsigned streams)
     held_add(sizeof(*h2) + MEMORY_H2_SESSION_BYTES);
     c->h2 = h2;
     h2->conn = c;
-    h2->idle_since_us = h2->lost_since_us = clock_mono_us();
+    h2->lost_since_us = clock_mono_us();
+    h2->walk.skip = NGHTTP2_CLIENT_MAGIC_LEN;
+    idle_frames_init(&h2->idle, h2->lost_since_us);
     list_init(&h2->streams);
     list_init(&h2->dirty);
     buf_init(&h2->out, OUT_MAX_BYTES);

@@ -24,9 +24,6 @@ enum {
     H2_RESETS_BURST = 200, /* streams that a client may take back, or break, at once, */
     H2_RESETS_A_SECOND = 50, /* and in the long run: beyond it the connection is ended */
     H2_BLOCK_FACTOR = 4, /* times bounds.head_bytes a header block may unpack to */
-    H2_IDLE_FRAMES_MAX = 10000, /* frames that carry no request or body, in */
-    H2_IDLE_FRAMES_SECONDS = 60, /* this time, beyond */
-    H2_IDLE_FRAMES_PAID = 4, /* so many for each frame that did, or went the other way */
     H2_SETTINGS_MAX = 32,    /* entries of one SETTINGS frame */
     H2_ACKS_MAX = 1000,      /* answers to PING and SETTINGS that a client does not take */
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/xalloc.h"
 #include "proxy/h2.h"
 #include "proxy/h2_client_int.h"
@@ -37,16 +38,24 @@ static int reset(struct h2_client *c, uint32_t why)
     return 0;
 }
 
-/* Frames that are allowed one by one, yet do nothing (RFC 9113 10.5). */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
 {
     struct h2_client *c = arg;
 
     (void)session;
     if (hd->type == NGHTTP2_HEADERS || (hd->type == NGHTTP2_DATA && hd->length > 0))
-        c->idle_frames = 0;
-    else if (++c->idle_frames > H2_CLIENT_IDLE_FRAMES_MAX)
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
+        idle_frames_pay(&c->idle);
+    return 0;
+}
+
+/* An upstream that is sent a body sends window updates. */
+static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    struct h2_client *c = arg;
+
+    (void)session;
+    if (frame->hd.type == NGHTTP2_DATA)
+        idle_frames_pay(&c->idle);
     return 0;
 }
 
@@ -134,6 +143,7 @@ static nghttp2_session *new_session(struct h2_client *c)
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     ASSERT(nghttp2_option_new(&option) == 0);
     nghttp2_option_set_no_auto_window_update(option, 1);
@@ -153,6 +163,17 @@ static bool is_over(const struct h2_client *c)
     return c->gone || c->closed || c->malformed;
 }
 
+/* False where the connection cannot go on: too many frames, or no HTTP/2 at all. */
+static bool feed(struct h2_client *c, const char *bytes, size_t n)
+{
+    idle_frames_count(&c->idle, h2_walk(&c->walk, strv_make(bytes, n)));
+    if (nghttp2_session_mem_recv(c->session, (const uint8_t *)bytes, n) == (ssize_t)n &&
+        idle_frames_good(&c->idle, clock_mono_us()))
+        return true;
+    stat_add(&c->worker->stats.abuse_frames, 1);
+    return false;
+}
+
 static void read_socket(struct h2_client *c)
 {
     char *scratch = c->worker->scratch;
@@ -163,8 +184,7 @@ static void read_socket(struct h2_client *c)
 
         if (rc == RC_AGAIN)
             return;
-        if (rc != RC_OK ||
-            nghttp2_session_mem_recv(c->session, (const uint8_t *)scratch, got) != (ssize_t)got)
+        if (rc != RC_OK || !feed(c, scratch, got))
             c->gone = true;
     }
 }
@@ -333,6 +353,7 @@ void h2_client_open(struct worker *w, struct io *io)
     buf_init(&c->in, IN_SLACK_BYTES + (1 + CHUNK_OVERHEAD) * (size_t)H2_CLIENT_WINDOW_BYTES);
     io_move(&c->socket, io, on_socket, c);
     io_open_inner(io, &INNER, c, on_ready, arg);
+    idle_frames_init(&c->idle, clock_mono_us());
     c->session = new_session(c);
     c->gone = nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings,
                                       sizeof(settings) / sizeof(settings[0])) != 0 ||

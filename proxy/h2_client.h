@@ -23,7 +23,6 @@ enum {
     H2_CLIENT_OUT_BYTES = 32 << 10,     /* of a request body that waits for a window */
     H2_CLIENT_HEAD_MAX_BYTES = 64 << 10, /* of an answer: its fields together */
     H2_CLIENT_REQUEST_HEAD_BYTES = 1 << 20, /* ours: what a client's may be, and more */
-    H2_CLIENT_IDLE_FRAMES_MAX = 10000,  /* frames without head or data between two with */
 };
 
 /*

@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "proxy/h2_client.h"
 #include "proxy/http1.h"
+#include "proxy/idle_frames.h"
 
 /* How far a message has come. */
 enum h2_part { H2_PART_HEAD = 0, H2_PART_BODY, H2_PART_DONE };
@@ -24,7 +25,8 @@ struct h2_client {
     struct list_node soon; /* of worker->h2_clients: to be looked at in this turn */
     struct buf frames;     /* that the socket has not taken */
     int32_t stream;        /* 0: not begun */
-    unsigned idle_frames;  /* since the last one with a head or data */
+    struct h2_walk walk;     /* through what was read */
+    struct idle_frames idle; /* of the upstream */
     bool gone;             /* the socket or the session has ended */
     bool closed;           /* the stream has */
 

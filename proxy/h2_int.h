@@ -15,6 +15,7 @@
 #include "proxy/conn.h"
 #include "proxy/h2.h"
 #include "proxy/http1.h"
+#include "proxy/idle_frames.h"
 
 enum {
     HEAD_MAX_BYTES = 160 << 10, /* of an answer: what the relay takes from a provider, and ours */
@@ -26,13 +27,14 @@ struct h2 {
     struct list_node streams; /* open ones */
     struct list_node dirty;   /* of worker->h2_dirty: frames may wait */
     struct buf out;           /* frames that the socket has not taken */
-    unsigned idle_frames;   /* that did nothing, since */
-    int64_t idle_since_us;  /* then (clock_mono_us) */
+    struct h2_walk walk;      /* through what was read */
+    struct idle_frames idle;  /* of the client */
     unsigned lost;         /* streams that were taken back, less those that time forgave */
     int64_t lost_since_us; /* until then */
     size_t block_bytes;    /* of the header block that comes, unpacked */
     bool blamed;   /* its frames are in the counter of abuse */
-    bool in_head;  /* a header block is on its way: it has a deadline */
+    bool in_head;  /* a header block is on its way: it has a deadline, */
+    int64_t head_since_us; /* from then on, however it dribbles */
     bool draining; /* GOAWAY comes with the end of the last stream: some clients take nothing
                       more after it */
     bool reading;  /* nghttp2 is on the stack: it may not be ended now */

@@ -54,6 +54,7 @@ typedef _Atomic uint64_t stat_value;
     X(abuse_body, "counter", "tollgate_abuse_total", "kind=\"large_body\"", "")                \
     X(abuse_bomb, "counter", "tollgate_abuse_total", "kind=\"compression_bomb\"", "")          \
     X(abuse_frames, "counter", "tollgate_abuse_total", "kind=\"http2_frames\"", "")            \
+    X(abuse_socket, "counter", "tollgate_abuse_total", "kind=\"websocket_frames\"", "")        \
     X(abuse_memory, "counter", "tollgate_abuse_total", "kind=\"memory\"", "")                  \
     X(requests, "counter", "tollgate_requests_total", "",                                      \
       "Requests whose head was read, refused ones included.")                                  \

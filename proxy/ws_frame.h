@@ -7,7 +7,8 @@
  * than they need, control frames that are long or in pieces, data frames out of order, close
  * codes that may not be sent.  No extension is ever agreed on, so no reserved bit has a meaning.
  *
- * Text is not checked for UTF-8 here: that takes whole messages (xchg_message.c does it for a client's).
+ * Text is not checked for UTF-8 here: that takes whole messages (xchg_message.c does it for a client's).  Nor are frames
+ * counted: that takes a clock (socket_frame_good).
  */
 #ifndef PROXY_WS_FRAME_H
 #define PROXY_WS_FRAME_H
@@ -54,6 +55,7 @@ enum ws_code {
     X(WS_BAD_ORDER, "a data frame out of order")                                               \
     X(WS_BAD_CLOSE, "a close frame with a code that may not be sent, or half of one")          \
     X(WS_BAD_TEXT, "text that is no UTF-8")                                                    \
+    X(WS_TOO_MANY, "frames that do nothing, without end")                                      \
     X(WS_TOO_LARGE, "a message larger than may pass")
 
 enum ws_fault {

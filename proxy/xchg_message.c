@@ -156,7 +156,11 @@ static enum rc take_client(struct xchg *x, char **p, size_t *n)
 
     while (rc == RC_OK && s->gate == GATE_NONE && !s->client_closes &&
            buf_len(&x->up_buf) < UP_BATCH_BYTES) {
-        switch (ws_read(&s->from_client, p, n, &piece)) {
+        enum ws_found found = ws_read(&s->from_client, p, n, &piece);
+
+        if (!socket_frame_good(&s->idle_client, &s->from_client, found, &piece))
+            return RC_BAD;
+        switch (found) {
         case WS_MORE:
             return RC_OK;
         case WS_FRAME:

@@ -153,8 +153,11 @@ static enum step fault_of(struct xchg *x, bool of_client)
     enum ws_fault fault = of_client ? s->from_client.fault : s->from_upstream.fault;
     enum ws_code code = fault == WS_TOO_LARGE  ? WS_CODE_TOO_LARGE
                         : fault == WS_BAD_TEXT ? WS_CODE_NO_TEXT
+                        : fault == WS_TOO_MANY ? WS_CODE_POLICY
                                                : WS_CODE_PROTOCOL;
 
+    if (fault == WS_TOO_MANY)
+        stat_add(&x->worker->stats.abuse_socket, 1);
     stat_add(&x->worker->stats.websocket_faults, 1);
     log_line(LOG_INFO, "socket", "broken rules", "id=%s side=%s reason=\"%s\"", x->id_text,
              of_client ? "client" : "upstream", ws_fault_text(fault));
@@ -185,6 +188,20 @@ enum step socket_stop(struct xchg *x)
     return xchg_end(x, END_STOPPED);
 }
 
+bool socket_frame_good(struct idle_frames *f, struct ws_reader *r, enum ws_found found,
+                       const struct ws_piece *piece)
+{
+    if (found == WS_DATA && piece->bytes.n > 0)
+        idle_frames_pay(f);
+    if (found != WS_FRAME && found != WS_CONTROL)
+        return true;
+    idle_frames_count(f, 1);
+    if (f->n < IDLE_FRAMES_MAX || idle_frames_good(f, clock_mono_us()))
+        return true;
+    r->fault = WS_TOO_MANY;
+    return false;
+}
+
 /* ---- down ------------------------------------------------------------------------------------- */
 
 static enum rc end_message(struct xchg *x)
@@ -210,7 +227,11 @@ static enum rc take_upstream(struct xchg *x, char *p, size_t n)
     enum rc rc = RC_OK;
 
     while (rc == RC_OK && !s->upstream_closes) {
-        switch (ws_read(&s->from_upstream, &p, &n, &piece)) {
+        enum ws_found found = ws_read(&s->from_upstream, &p, &n, &piece);
+
+        if (!socket_frame_good(&s->idle_upstream, &s->from_upstream, found, &piece))
+            return RC_BAD;
+        switch (found) {
         case WS_MORE:
             return RC_OK;
         case WS_FRAME:

@@ -17,6 +17,7 @@
 #define PROXY_XCHG_SOCKET_H
 
 #include "metering/usage/live.h"
+#include "proxy/idle_frames.h"
 #include "proxy/ws_frame.h"
 #include "proxy/ws_handshake.h"
 #include "proxy/xchg_int.h"
@@ -75,6 +76,7 @@ struct socket {
     struct strv offered, chosen; /* subprotocols */
     bool is_open;
     struct ws_reader from_client, from_upstream;
+    struct idle_frames idle_client, idle_upstream; /* their frames that did nothing */
     struct buf in;    /* of the client: read, not looked at yet */
     struct buf notes; /* our own frames for the client */
     enum ws_opcode opcode; /* of the message in x->body */
@@ -130,6 +132,11 @@ void socket_say(struct socket *s, struct strv message);
 
 /* A final frame for the upstream, masked. */
 enum rc socket_put_up(struct xchg *x, enum ws_opcode opcode, struct strv payload) RC_MUST;
+
+/* What ws_read has found is counted as a frame, or pays for some.  False, and the reader's fault is
+ * set: too many did nothing.  No frame of the other side's need pay: 10,000 a minute are many. */
+bool socket_frame_good(struct idle_frames *f, struct ws_reader *r, enum ws_found found,
+                       const struct ws_piece *piece);
 
 /* What a round of one direction came to. */
 enum side { SIDE_WAITS = 0, SIDE_MORE, SIDE_GONE, SIDE_BAD, SIDE_OTHER_GONE };

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/xalloc.h"
@@ -37,6 +38,8 @@ static struct socket *socket_new(struct xchg *x)
     buf_init(&s->notes, SOCKET_NOTES_BYTES);
     ws_reader_init(&s->from_client, true, x->config->bounds.body_bytes);
     ws_reader_init(&s->from_upstream, false, SOCKET_MESSAGE_MAX_BYTES);
+    idle_frames_init(&s->idle_client, clock_mono_us());
+    s->idle_upstream = s->idle_client;
     s->live = live_new(s->protocol->kind, x->upstream->protocol, &s->call);
     x->socket = s;
     return s;

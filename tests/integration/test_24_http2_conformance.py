@@ -352,15 +352,40 @@ def test_number_below(gateway):
     ("PRIORITY", frame(PRIORITY, 0, 1, b"\0\0\0\0\x10") * 30000),
     ("WINDOW_UPDATE", frame(WINDOW_UPDATE, 0, 0, number(1)) * 30000),
     ("empty CONTINUATION", get(flags=END_STREAM) + frame(CONTINUATION, 0, 1, b"") * 30000),
+    # What nghttp2 passes over without a word: unknown types, those of extensions, closed streams.
+    ("an unknown type", frame(0xfa, 0, 0, b"") * 30000),
+    ("an unknown type of a stream", post() + frame(0x42, 0xff, 1, b"1234567") * 30000),
+    ("ALTSVC", frame(0xa, 0, 0, b"\0\1xy") * 30000),
+    ("ORIGIN", frame(0xc) * 30000),
+    ("PRIORITY_UPDATE", frame(0x10, 0, 0, number(1) + b"u=1") * 30000),
+    ("DATA of a stream that was taken back",
+     post() + frame(RST_STREAM, 0, 1, number(CANCEL)) + frame(DATA, 0, 1, b"") * 30000),
+    ("WINDOW_UPDATE of a stream that was taken back",
+     post() + frame(RST_STREAM, 0, 1, number(CANCEL)) + frame(WINDOW_UPDATE, 0, 1, number(1)) * 30000),
+    ("GOAWAY", post() + frame(GOAWAY, 0, 0, number(0) * 2) * 30000),
 ])
-def test_frames_that_do_nothing(gateway, name, flood):
+@pytest.mark.parametrize("every", [None, 40009], ids=["at once", "cut"])
+def test_frames_that_do_nothing(gateway, name, flood, every):
     """10.5: frames without an effect, by the ten thousand, end the connection."""
     before = abuse(gateway, "http2_frames")
     with Raw(gateway) as raw:
         raw.sock.settimeout(20)
-        raw.send(flood)
+        for at in range(0, len(flood), every or len(flood)):
+            raw.send(flood[at:at + (every or len(flood))])
         got = raw.outcome(stream=-1)
         assert got[0] in ("goaway", "closed"), got
         assert got[1] in (None, ENHANCE_YOUR_CALM)
     assert abuse(gateway, "http2_frames") == before + 1
     assert calls.send(gateway, calls.chat()).status == 200
+
+
+def test_frames_that_do_something_pay(gateway, provider):
+    """A body in pieces of a byte, with frames of another time between: slow, and taken."""
+    body = calls.chat(words=4000).data()
+    pieces = b"".join(frame(DATA, 0, 1, body[i:i + 1]) + frame(0xfa) for i in range(len(body)))
+    assert len(body) > 20000
+    with Raw(gateway) as raw:
+        raw.send(post() + pieces + frame(DATA, END_STREAM, 1, b""))
+        assert raw.outcome() == ("status", "200")
+    seen, = provider.requests()
+    assert seen.body == body

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+import test_24_http2_conformance as http2_frames
 from kit import calls, client
 from kit.procs import is_sanitized, wait_for
 
@@ -145,6 +146,31 @@ def test_slow_head(gateways):
         connection.send(b"GET / HTTP/1.1\r\nHost: lo")
         assert connection.read().status == 408
     assert abuse(gateway, "slow_head") == 1
+
+
+@pytest.mark.parametrize("way", ["HTTP/1.1", "HTTP/2", "HTTP/2, continued"])
+def test_head_that_dribbles(gateways, way):
+    """A byte now and then puts nothing off: the time is the whole head's."""
+    gateway = gateways(bounds=FAST)
+    if way == "HTTP/1.1":
+        connection, head = gateway.connect(), b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"b" * 1000
+        send = connection.send
+    else:
+        connection = http2_frames.Raw(gateway)
+        block = http2_frames.GET + http2_frames.fields(("x-a", "b" * 200)) * 5
+        head = http2_frames.get(block=block)
+        if "continued" in way:
+            head = http2_frames.get(flags=1, block=block[:40]) + http2_frames.frame(
+                http2_frames.CONTINUATION, 0, 1, block[40:])
+        send = connection.sock.sendall
+    began = time.monotonic()
+    with connection, pytest.raises(OSError):
+        for byte in head:
+            send(bytes([byte]))
+            if abuse(gateway, "slow_head"):
+                raise OSError("it was ended")
+            time.sleep(0.02)
+    assert time.monotonic() - began < 5 and abuse(gateway, "slow_head") == 1
 
 
 @pytest.mark.parametrize("path", ["/openai/v1/chat/completions", "/local/v1/uploads"])

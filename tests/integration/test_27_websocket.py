@@ -446,6 +446,58 @@ def test_upstream_breaks_rules(gateway, provider):
         assert record["outcome"] == "upstream_abort"
 
 
+FLOODS = {
+    "pings": frame(PING, b""), "pings with a payload": frame(PING, b"x" * 125), "pongs": frame(PONG, b""),
+    "empty messages' pieces": frame(0, b"", final=False),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_client_floods(gateway, provider, name):
+    """RFC 6455 5.4, 5.5: nothing bounds empty pieces and control frames; IDLE_FRAMES_MAX of them within a minute do."""
+    with connect(gateway) as socket:
+        socket.event()
+        if "pieces" in name:
+            socket.raw(frame(TEXT, b"", final=False))
+        with pytest.raises(Closed) as closed:
+            try:
+                for _ in range(30):
+                    socket.raw(FLOODS[name] * 1000)
+            except OSError:
+                pass
+            while True:
+                socket.event()
+        assert closed.value.code in (1008, None)   # a reset may overtake the word
+    wait_for("counted", lambda: metric(gateway, 'tollgate_abuse_total{kind="websocket_frames"}') == 1)
+    record, = gateway.records(1)
+    assert record["outcome"] == "client_abort"
+    wait_for("its end", lambda: metric(gateway, "tollgate_websockets_open") == 0)
+
+
+def test_upstream_floods(gateway, provider):
+    with connect(gateway, sim={"Raw-Frames": "8900" * 10001}) as socket:
+        with pytest.raises(Closed) as closed:
+            while True:
+                socket.event()
+        assert closed.value.code == 1014
+    assert metric(gateway, 'tollgate_abuse_total{kind="websocket_frames"}') == 1
+    record, = gateway.records(1)
+    assert record["outcome"] == "upstream_abort"
+
+
+def test_pings_between_work_are_no_flood(gateway, provider):
+    """A message in pieces of a byte, each behind a ping; and pings now and then."""
+    text = json.dumps({**item(2), "event_id": "e" * 12000})
+    with connect(gateway) as socket:
+        socket.event()
+        pieces = [frame(TEXT if i == 0 else 0, text[i], final=i == len(text) - 1) for i in range(len(text))]
+        socket.raw(b"".join(frame(PONG, b"") + piece for piece in pieces))
+        assert socket.event()["type"] == "conversation.item.added"
+        assert socket.close() == 1000
+    assert len(pieces) > 10000
+    assert metric(gateway, 'tollgate_abuse_total{kind="websocket_frames"}') == 0
+
+
 def test_message_bound(gateways, provider):
     gateway = gateways(bounds={"body_bytes": 5000})
     for size, good in ((5000, True), (5001, False)):

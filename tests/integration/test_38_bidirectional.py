@@ -507,6 +507,9 @@ def settings_of(name):
         elif name == "pings without end":
             for _ in range(200):
                 sock.sendall(bytes([0, 0, 8, 6, 0, 0, 0, 0, 0, *range(8)]) * 100)
+        elif name == "frames that nobody knows, without end":
+            for _ in range(200):
+                sock.sendall(bytes([0, 0, 2, 0xfa, 0, 0, 0, 0, 0, 1, 2]) * 100)
         elif name == "heads that are no last ones":
             for _ in range(100):
                 call.h2.send_headers(call.stream, [(":status", "103")])
@@ -519,7 +522,7 @@ def settings_of(name):
 
 @pytest.mark.parametrize("what", [
     "no HTTP/2", "a frame for nobody", "fields without end", "data before a head",
-    "pings without end", "heads that are no last ones", "GOAWAY"])
+    "pings without end", "frames that nobody knows, without end", "heads that are no last ones", "GOAWAY"])
 def test_a_provider_that_breaks_the_rules(gateway_of, sonics, what):
     sonic = sonics(settings_of(what))
     gateway = gateway_of(sonic)
