@@ -8,6 +8,11 @@ bool chore_is_due(const struct chore *c)
     return clock_mono_us() >= c->at_us;
 }
 
+bool chore_is_left(const struct chore *c)
+{
+    return c->again_ms > 0 || chore_is_due(c);
+}
+
 void chore_rests(struct chore *c, int64_t us, const char *what)
 {
     if (c->again_ms > 0)

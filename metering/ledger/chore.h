@@ -21,6 +21,8 @@ struct chore {
 };
 
 bool chore_is_due(const struct chore *c);
+/* Something is left of it, as far as is known: it was not looked for yet, goes on, or failed. */
+bool chore_is_left(const struct chore *c);
 /* Nothing is to do for that long; said where it had failed. */
 void chore_rests(struct chore *c, int64_t us, const char *what);
 /* Puts it off: CHORE_AGAIN_MS, then twice as long each time.  Says so at first, and once a minute. */

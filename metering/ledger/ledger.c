@@ -148,6 +148,16 @@ static enum rc work(struct ledger *l, bool *more, struct fail *fail)
     return rc;
 }
 
+static void tell_chores(struct ledger *l)
+{
+    bool is_any = !l->is_sealed || chore_is_left(&l->add_up) ||
+                  (l->keep_days > 0 && chore_is_left(&l->expire));
+
+    pthread_mutex_lock(&l->lock);
+    l->stats.has_chores = is_any;
+    pthread_mutex_unlock(&l->lock);
+}
+
 /* One cycle; how long to wait before the next: 0 at once. */
 static int turn(struct ledger *l, int last_wait_ms)
 {
@@ -174,6 +184,7 @@ static int turn(struct ledger *l, int last_wait_ms)
     ledger_expire(l, pause_ms);
     ledger_seal(l, pause_ms);
     ledger_add_up(l, pause_ms);
+    tell_chores(l);
     spent_us = clock_mono_us() - spent_us;
     pause_ms -= (int)(spent_us / 1000);
     return pause_ms > 1 ? pause_ms : 1;
@@ -259,6 +270,7 @@ struct ledger *ledger_start(const struct ledger_options *options,
     l->recovered = recovered;
     l->recovered_arg = arg;
     l->started_us = clock_wall_us();
+    l->stats.has_chores = true;
     segment_window_init(&l->window);
     init_threads(l);
     if (open_folder(l, fail) != RC_OK || ledger_note_past(l, fail) != RC_OK ||

@@ -100,6 +100,7 @@ struct ledger_stats {
     uint64_t page_bytes;    /* of the database, in the writer's memory; at most INGEST_PAGES_BYTES */
     uint64_t name_bytes;    /* of texts that it knows the numbers of (INGEST_*_MAX) */
     uint64_t expired;       /* lines deleted for their age, by this process */
+    bool has_chores; /* work in pauses is left, as far as is known: adding up, deleting old lines */
     int64_t lag_us; /* since the time up to which all is ingested; 0 where nothing waits */
 };
 /* Any thread. */

@@ -4,9 +4,11 @@
  *   bench_reports RECORDS FOLDER
  *
  * Makes FOLDER/ledger.db by way of a journal: the thirty days until now, even traffic of ten
- * teams, forty features, six models, 2,000 customers, 50,000 users, a free tag of 24 values;
- * every third request in a task of five, of which most are closed; one in twenty of these a
- * retry.  Quantities are log-uniform, so hardly two costs are alike.  Prints how fast the
+ * teams, forty features, six models, 2,000 customers, 50,000 users, a free tag of 24 values.
+ * Every third request is of a task of five, as an application makes them: a task is one
+ * customer's, one user's, one feature's of the task's team, one environment's and one cell's;
+ * models may differ within it.  Most tasks are closed; one in twenty of their requests is a
+ * retry.  All other requests are anyone's.  Quantities are log-uniform, so hardly two costs are alike.  Prints how fast the
  * ledger took them in, and its size.
  */
 #include <inttypes.h>
@@ -101,12 +103,33 @@ static void set_usage(struct record *r, size_t model)
     r->price_match = MATCH_EXACT;
 }
 
-/* One of 200; those of a task have its team. */
-static uint64_t kind_of(uint64_t i)
-{
-    uint64_t team = i % IN_TASK ? below(TEAMS) : i / IN_TASK / TASK_SIZE % TEAMS;
+/* Whose a request is: what the requests of a task have in common. */
+struct owner {
+    uint64_t team, feature; /* FEATURES / TEAMS features of each team */
+    uint64_t customer, user, cell;
+};
 
-    return team + TEAMS * below(20);
+static struct owner any_owner(void)
+{
+    uint64_t feature = below(FEATURES), customer = below(CUSTOMERS);
+
+    return (struct owner){.team = feature % TEAMS,
+                          .feature = feature,
+                          .customer = customer,
+                          .user = (customer * 25 + below(25)) % USERS,
+                          .cell = below(CELLS)};
+}
+
+/* That of request `i`: those of a task, which follow each other, have that of its first. */
+static struct owner owner_of(uint64_t i)
+{
+    static struct owner of_task;
+
+    if (i % IN_TASK)
+        return any_owner();
+    if (i / IN_TASK % TASK_SIZE == 0)
+        of_task = any_owner();
+    return of_task;
 }
 
 static void set_task(struct record *r, uint64_t i, struct texts *t)
@@ -122,16 +145,16 @@ static void set_task(struct record *r, uint64_t i, struct texts *t)
 
 static void make_record(uint64_t i, int64_t start_us, struct texts *t, struct record *r)
 {
-    uint64_t kind = kind_of(i), model = kind % MODELS, customer = below(CUSTOMERS);
+    struct owner owner = owner_of(i);
+    uint64_t kind = owner.feature + FEATURES * below(5), model = kind % MODELS; /* 200 kinds */
 
     record_clear(r);
-    snprintf(t->team, sizeof(t->team), "team-%u", (unsigned)(kind % TEAMS));
-    snprintf(t->feature, sizeof(t->feature), "feature-%u", (unsigned)(kind % FEATURES));
+    snprintf(t->team, sizeof(t->team), "team-%u", (unsigned)owner.team);
+    snprintf(t->feature, sizeof(t->feature), "feature-%u", (unsigned)owner.feature);
     snprintf(t->key, sizeof(t->key), "key-%u", (unsigned)(kind % 20));
-    snprintf(t->customer, sizeof(t->customer), "customer-%u", (unsigned)customer);
-    snprintf(t->user, sizeof(t->user), "user-%u",
-             (unsigned)(customer * 25 + below(25)) % USERS);
-    snprintf(t->cell, sizeof(t->cell), "cell-%u", (unsigned)below(CELLS));
+    snprintf(t->customer, sizeof(t->customer), "customer-%u", (unsigned)owner.customer);
+    snprintf(t->user, sizeof(t->user), "user-%u", (unsigned)owner.user);
+    snprintf(t->cell, sizeof(t->cell), "cell-%u", (unsigned)owner.cell);
     r->start_us = start_us;
     r->latency_us = 200000 + (int64_t)below(4000000);
     r->end_us = start_us + r->latency_us;

@@ -189,19 +189,14 @@ def start(folder):
     return Gateway(folder, config, certs), provider
 
 
-def settle(folder):
+def settle(gateway):
     """Waits until the gateway has added up days that are over and tasks; how long that took."""
-    begun = quiet_since = time.monotonic()
-    count = None
-    while time.monotonic() - quiet_since < 5 and time.monotonic() - begun < SETTLE_SECONDS:
-        time.sleep(0.5)
-        with sqlite3.connect(f"file:{folder}/var/ledger.db?mode=ro", uri=True) as db:
-            now = db.execute("SELECT (SELECT count(*) FROM cube_day), (SELECT total(through) "
-                             "FROM tally_block), (SELECT count(*) FROM fact WHERE id>=127<<40 "
-                             "AND id<128<<40)").fetchone()
-        if now != count:
-            count, quiet_since = now, time.monotonic()
-    return quiet_since - begun
+    begun = time.monotonic()
+    while "\ntollgate_ledger_chores_left 0\n" not in gateway.admin("/metrics").body.decode():
+        if time.monotonic() - begun > SETTLE_SECONDS:
+            sys.exit(f"bench: days are not added up after {SETTLE_SECONDS} s")
+        time.sleep(0.2)
+    return time.monotonic() - begun
 
 
 def cpu_ms(gateway):
@@ -275,7 +270,7 @@ def main():
         gateway, provider = start(folder)
         try:
             find_odd_window(folder)
-            print(f"days added up after {settle(folder):.0f} s\n", flush=True)
+            print(f"days added up after {settle(gateway):.0f} s\n", flush=True)
             late = show_rows(some(gateway, wanted) if wanted else rows_of(gateway))
         finally:
             gateway.process.stop()

@@ -21,9 +21,11 @@ static void it_is_made_again_later_and_later(void **state)
 
     (void)state;
     assert_true(chore_is_due(&c));
+    assert_true(chore_is_left(&c));
     for (int i = 0; i < 20; i++) {
         chore_failed(&c, "a test", &failing);
         assert_false(chore_is_due(&c));
+        assert_true(chore_is_left(&c));
         assert_int_equal(c.again_ms, expected);
         assert_in_range(wait_ms(&c), expected / 2, expected);
         expected = expected * 2 < CHORE_AGAIN_MAX_MS ? expected * 2 : CHORE_AGAIN_MAX_MS;
@@ -40,10 +42,12 @@ static void what_is_done_rests_as_long_as_is_said(void **state)
     chore_failed(&c, "a test", &failing);
     chore_rests(&c, 5000000, "a test");
     assert_in_range(wait_ms(&c), 4000, 5000);
+    assert_false(chore_is_left(&c));
     chore_failed(&c, "a test", &failing);
     assert_int_equal(c.again_ms, CHORE_AGAIN_MS);
     chore_rests(&c, 0, "a test");
     assert_true(chore_is_due(&c));
+    assert_true(chore_is_left(&c));
 }
 
 int main(void)
