@@ -273,6 +273,8 @@ static uint64_t banded(const struct ledger_rows *rows)
 
 enum rc report_token_bands(struct run *run)
 {
+    const unsigned want = LEDGER_WANT_BANDS | LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS |
+                          LEDGER_SPARE_CEILING;
     struct ledger_band total = {0};
     struct ledger_rows rows;
     size_t keys;
@@ -282,11 +284,11 @@ enum rc report_token_bands(struct run *run)
         return run_refuses(run, "cohort", "it is a word of tasks");
     if (run->params->top)
         return run_refuses(run, "top", "there are only a few bands");
-    rc = run_sums(run, LEDGER_WANT_BANDS, &rows);
+    rc = run_sums(run, want, &rows);
     /* Rollups of an earlier version have no such bands: the requests have. */
     if (rc == RC_OK && banded(&rows) != rows.total.sums.requests) {
         ledger_rows_release(&rows);
-        rc = run_sums(run, LEDGER_WANT_BANDS | LEDGER_WANT_REQUESTS, &rows);
+        rc = run_sums(run, want | LEDGER_WANT_REQUESTS, &rows);
     }
     if (rc != RC_OK)
         return rc;

@@ -294,6 +294,8 @@ enum rc read_dearest(struct ledger_reader *r, const struct ledger_filter *f, uin
 bool answer_is_by_ends(const struct answer *a);
 struct ledger_question *answer_by_end(const struct answer *a);
 enum rc answer_mend_ends(struct answer *a, struct fail *fail) RC_MUST;
+/* read_sums.c: zeroed memory that goes with the rows; NULL: there is too much. */
+void *rows_memory(struct ledger_rows *rows, size_t bytes);
 /* read_rows.c: what a row has beside its sums, as the answer wants. */
 enum rc answer_init_row(struct answer *a, struct ledger_row *row, struct fail *fail) RC_MUST;
 enum rc read_too_many(struct fail *fail, const char *doing);

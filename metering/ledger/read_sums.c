@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/xalloc.h"
+#include "metering/ledger/read_bands.h"
 #include "metering/ledger/read_cube.h"
 
 /* Buckets [low, high) of one level. */
@@ -410,22 +411,32 @@ static void put_ranks_off(struct answer *a, const struct plan *plan)
                                LEDGER_WANT_HISTOGRAM | LEDGER_ALONE);
 }
 
-struct rows_memory {
+struct owned {
     struct arena arena;
     struct strv **group_values;
 };
 
+void *rows_memory(struct ledger_rows *rows, size_t bytes)
+{
+    struct owned *memory = rows->memory;
+
+    return arena_alloc(&memory->arena, bytes);
+}
+
 enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *q,
                          struct ledger_rows *out, struct fail *fail)
 {
-    struct rows_memory *memory = xcalloc(1, sizeof(*memory));
     struct ledger_question *by_end = NULL;
     struct plan plan = {0};
+    struct owned *memory;
     struct answer a;
     enum rc rc;
 
     ASSERT(r->in_view && q->n_by <= LEDGER_GROUP_MAX);
+    if (bands_are_rows(q))
+        return bands_read(r, q, out, fail);
     *fail = (struct fail){0};
+    memory = xcalloc(1, sizeof(*memory));
     answer_init(&a, r, q);
     rc = answer_make_periods(&a, fail);
     if (rc == RC_OK)
@@ -474,7 +485,7 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
 
 void ledger_rows_release(struct ledger_rows *rows)
 {
-    struct rows_memory *memory = rows->memory;
+    struct owned *memory = rows->memory;
 
     if (memory) {
         arena_release(&memory->arena);

@@ -103,7 +103,10 @@ struct asked {
     unsigned want;
 };
 
-enum { SPEND = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS | LEDGER_SPARE_CEILING };
+enum {
+    SPEND = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS | LEDGER_SPARE_CEILING,
+    ALL = LEDGER_WANT_BANDS | LEDGER_WANT_REQUESTS, /* of wants: that spare nothing */
+};
 
 static const struct asked asked[] = {
     {{"customer", "user"}, NULL, NULL, 0, PERIOD_TOTAL, SPEND},
@@ -120,6 +123,10 @@ static const struct asked asked[] = {
     {{"customer", "team"}, "model", "gpt*", LEDGER_GLOB, PERIOD_TOTAL, LEDGER_SPARE_CEILING},
     {{"user"}, "customer", "no such", LEDGER_EQ, PERIOD_TOTAL, SPEND},
     {{NULL}, "user", "user-3", LEDGER_EQ, PERIOD_TOTAL, 0},
+    {{"customer"}, NULL, NULL, 0, PERIOD_TOTAL, LEDGER_WANT_BANDS | SPEND},
+    {{NULL}, "customer", "customer-7", LEDGER_EQ, PERIOD_TOTAL, LEDGER_WANT_BANDS | SPEND},
+    {{"cell", "team"}, "user", "", LEDGER_NE, PERIOD_DAY, LEDGER_WANT_BANDS},
+    {{"team"}, NULL, NULL, 0, PERIOD_DAY, LEDGER_WANT_BANDS | LEDGER_WANT_REQUESTS | SPEND},
 };
 enum { ASKED = sizeof(asked) / sizeof(*asked) };
 
@@ -155,7 +162,14 @@ static bool is_equal(const struct ledger_sums *a, const struct ledger_sums *b, u
                 money_cmp(a->list, b->list) == 0 &&
                 money_cmp(a->estimated_cost, b->estimated_cost) == 0);
     }
-    return want != 0 || ledger_sums_equal(a, b);
+    return (want & ~(unsigned)ALL) != 0 || ledger_sums_equal(a, b);
+}
+
+static void assert_same_row(const struct ledger_row *a, const struct ledger_row *b, unsigned want)
+{
+    assert_true(is_equal(&a->sums, &b->sums, want));
+    if (want & LEDGER_WANT_BANDS)
+        assert_memory_equal(a->bands, b->bands, LEDGER_BANDS * sizeof(*a->bands));
 }
 
 static void assert_same(const struct ledger_rows *a, const struct ledger_rows *b, size_t n_by,
@@ -165,11 +179,12 @@ static void assert_same(const struct ledger_rows *a, const struct ledger_rows *b
     for (size_t i = 0; i < a->n; i++) {
         assert_int_equal(a->at[i].start_us, b->at[i].start_us);
         assert_int_equal(a->at[i].end_us, b->at[i].end_us);
+        assert_int_equal(a->at[i].place, b->at[i].place);
         for (size_t k = 0; k < n_by; k++)
             assert_true(strv_eq(a->at[i].value[k], b->at[i].value[k]));
-        assert_true(is_equal(&a->at[i].sums, &b->at[i].sums, want));
+        assert_same_row(&a->at[i], &b->at[i], want);
     }
-    assert_true(is_equal(&a->total.sums, &b->total.sums, want));
+    assert_same_row(&a->total, &b->total, want);
 }
 
 /* The answer of three threads, of one, and from the lines. */
