@@ -74,6 +74,11 @@ void *by_value_at(struct by_value *t, const struct strv *value)
     return object;
 }
 
+void *by_value_find(const struct by_value *t, const struct strv *value)
+{
+    return t->n_slots ? t->slot[slot_of(t, values_hash(value, t->n_by), value)] : NULL;
+}
+
 void by_value_drop(struct by_value *t)
 {
     struct valued *last = t->at[--t->n];

@@ -28,6 +28,8 @@ struct by_value {
 void by_value_init(struct by_value *t, size_t n_by, size_t object_bytes);
 /* The object of these values, made (zeroed) where it is new; NULL beyond BY_VALUE_MAX. */
 void *by_value_at(struct by_value *t, const struct strv *value);
+/* The object of these values, or NULL: nothing is made. */
+void *by_value_find(const struct by_value *t, const struct strv *value);
 /* Frees the last object, once they are in the order of the caller: no more are made then. */
 void by_value_drop(struct by_value *t);
 /* Frees the objects too; what they own is the caller's. */

@@ -48,7 +48,10 @@ struct cell per_million(struct money sum, uint64_t quantity)
 
 struct cell sums_cost(const struct ledger_sums *s, struct money amount)
 {
-    return s->requests > 0 && s->priced == 0 ? cell_null() : cell_money(amount);
+    /* Corrections of requests that are elsewhere have a cost, whatever these have. */
+    bool is_unknown = s->requests > 0 && s->priced == 0 && s->corrections == 0;
+
+    return is_unknown ? cell_null() : cell_money(amount);
 }
 
 struct cell sums_tokens(const struct ledger_sums *s, enum usage_field field)

@@ -213,12 +213,11 @@ void lines_pick_free(struct lines_pick *pick)
 
 /* ---- lines ------------------------------------------------------------------------------ */
 
-static bool is_in_class(struct lines_pick *pick, const struct record *r)
+static bool is_in_class(const struct lines_pick *pick, const struct record *r)
 {
     const struct strv key[] = {r->subject.dim[DIM_TEAM], r->subject.dim[DIM_TASK]};
     const struct attempt *a;
     enum waste_class class = waste_of(r->outcome);
-    size_t n;
 
     if (r->subject.dim[DIM_TASK].n == 0) {
         if (class == WASTE_USEFUL && r->is_repeat)
@@ -228,9 +227,7 @@ static bool is_in_class(struct lines_pick *pick, const struct record *r)
     a = &pick->at[slot_of(pick, r->is_correction ? &r->corrects : &r->id)];
     if (a->is_used)
         return a->is_chosen;
-    /* Who is new to the table was not in it. */
-    n = pick->tasks.n;
-    return by_value_at(&pick->tasks, key) && pick->tasks.n == n;
+    return by_value_find(&pick->tasks, key) != NULL;
 }
 
 /* Its lines of that price; of no meter: what its lines leave of its cost. */

@@ -217,7 +217,7 @@ static void band_cells(const struct ledger_band *b, struct cell *c)
     c[BAND_REQUESTS] = cell_count(b->requests);
     c[BAND_INPUT] = cell_count(b->input_tokens);
     c[BAND_OUTPUT] = cell_count(b->output_tokens);
-    if (b->requests > 0 && b->priced == 0)
+    if (b->requests > 0 && b->priced == 0 && money_is_zero(b->cost))
         return;
     c[BAND_COST] = cell_money(b->cost);
     c[BAND_EACH] = mean_money(b->cost, b->priced);

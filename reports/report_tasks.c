@@ -87,9 +87,11 @@ static void task_columns(struct sheet *t)
     sheet_column(t, "cost_usd", "cost USD", COLUMN_MONEY, adds);
 }
 
+/* None of its requests has a price, nor has it corrections of others. */
 static bool cost_is_unknown(const struct part_sums *p)
 {
-    return p->requests > 0 && p->priced == 0;
+    return p->requests > 0 && p->priced == 0 && money_is_zero(p->cost) &&
+           money_is_zero(p->retry);
 }
 
 static struct cell part_cost(const struct part_sums *p, struct money amount)

@@ -12,7 +12,7 @@
 enum waste_column { WASTE_CLASS = 0, WASTE_REQUESTS, WASTE_COST, WASTE_SHARE, WASTE_UNPRICED };
 
 struct waste_sums {
-    uint64_t requests, priced;
+    uint64_t requests, unpriced;
     struct money cost;
 };
 
@@ -39,7 +39,7 @@ static void waste_columns(struct sheet *t, size_t keys)
 static void add(struct waste_sums *to, const struct waste_sums *from)
 {
     to->requests += from->requests;
-    to->priced += from->priced;
+    to->unpriced += from->unpriced;
     to->cost = money_add(to->cost, from->cost);
 }
 
@@ -57,7 +57,8 @@ static bool on_tasks(const struct ledger_task_sums *tasks, void *arg)
     }
     for (unsigned k = 0; k < LEDGER_PARTS; k++) {
         const struct ledger_part_sum *part = &tasks->part[k];
-        const struct waste_sums sums = {part->requests, part->priced, part->cost};
+        const struct waste_sums sums = {part->requests, part->requests - part->priced,
+                                        part->cost};
 
         add(&g->class[waste_in_task((enum ledger_part)k, tasks->outcome)], &sums);
         rest.cost = money_sub(rest.cost, part->cost);
@@ -82,13 +83,17 @@ static enum rc ask_tasks(struct run *run, struct waste *w)
 /* Requests of no task, by outcome. */
 static void add_lines(struct waste_group *g, const struct ledger_sums *s, enum outcome outcome)
 {
-    const struct waste_sums repeats = {s->repeats, s->repeats, s->repeat_cost};
-    struct waste_sums rest = {s->requests, s->priced, s->cost};
+    struct waste_sums repeats = {s->repeats, 0, s->repeat_cost};
+    struct waste_sums rest = {s->requests, s->unpriced, s->cost};
     enum waste_class class = waste_of(outcome);
 
     if (class == WASTE_USEFUL) {
         rest.requests -= repeats.requests;
-        rest.priced -= repeats.priced < rest.priced ? repeats.priced : rest.priced;
+        /* Sums do not say whose price is missing: repetitions' where all others' are. */
+        if (rest.unpriced > rest.requests) {
+            repeats.unpriced = rest.unpriced - rest.requests;
+            rest.unpriced = rest.requests;
+        }
         rest.cost = money_sub(rest.cost, repeats.cost);
         add(&g->class[WASTE_DUPLICATE], &repeats);
     }
@@ -133,9 +138,9 @@ static enum rc ask_lines(struct run *run, struct waste *w)
 static void sum_cells(const struct waste_sums *s, struct cell *c)
 {
     c[WASTE_REQUESTS] = cell_count(s->requests);
-    if (s->requests == 0 || s->priced > 0)
+    if (s->requests == 0 || s->unpriced < s->requests || !money_is_zero(s->cost))
         c[WASTE_COST] = cell_money(s->cost);
-    c[WASTE_UNPRICED] = cell_count(s->requests - s->priced);
+    c[WASTE_UNPRICED] = cell_count(s->unpriced);
 }
 
 static struct money wasted(const struct waste_group *g)

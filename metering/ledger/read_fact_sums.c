@@ -251,7 +251,7 @@ static void add_costs(struct adding *g)
         is->some[i] = !is->is_request[i];
     sum(g, offsetof(struct ledger_sums, correction_cost), is->some, g->cost);
     for (size_t i = 0; i < n; i++)
-        is->some[i] = is->is_priced[i] & ((g->flags[i] & FACT_IS_REPEAT) != 0);
+        is->some[i] = is->has_cost[i] & (g->flags && (g->flags[i] & FACT_IS_REPEAT) != 0);
     sum(g, offsetof(struct ledger_sums, repeat_cost), is->some, g->cost);
 }
 

@@ -48,8 +48,8 @@ struct ledger_sums {
     uint64_t first_byte_us, first_byte_max_us;
     uint64_t bytes_in, bytes_out;
     /*
-     * Corrections: lines that add to the cost of others.  cost, list, error_cost and
-     * estimated_cost hold them, cost_ceil_nano does not: limits counted what was
+     * Corrections: lines that add to the cost of others.  cost, list, error_cost,
+     * estimated_cost and repeat_cost hold them, cost_ceil_nano does not: limits counted what was
      * charged when it was.  One that gives a price to a request without one counts in
      * `priced` (the request itself stays in `unpriced`) and in `late_priced`.
      */

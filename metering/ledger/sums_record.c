@@ -56,6 +56,8 @@ static void add_cost(struct ledger_sums *to, const struct record *r)
         add(&to->error_cost, r->cost);
     if (r->usage_source == USAGE_PARTIAL || r->usage_source == USAGE_ESTIMATED)
         add(&to->estimated_cost, r->cost);
+    if (r->is_repeat)
+        add(&to->repeat_cost, r->cost);
 }
 
 static void add_correction(struct ledger_sums *to, const struct record *r)
@@ -82,8 +84,6 @@ static void add_price(struct ledger_sums *to, const struct record *r)
     add_cost(to, r);
     count(&to->price_partial, r->price_status == PRICE_PARTIAL);
     count(&to->cost_ceil_nano, ceil_nano > 0 ? (uint64_t)ceil_nano : 0);
-    if (r->is_repeat)
-        add(&to->repeat_cost, r->cost);
 }
 
 static void add_times(struct ledger_sums *to, const struct record *r)

@@ -58,6 +58,24 @@ static inline void any_record(struct record *r)
         METER_OUT, 1 + any() % 999, {1}, {r->cost.atto - r->cost.atto / 3}};
 }
 
+/* What price changes add to a record: in its own time, or in that of the books that are open. */
+static inline void any_correction(struct record *r)
+{
+    r->was_unpriced = r->price_status == PRICE_NONE;
+    r->is_correction = true;
+    r->corrects = r->id;
+    r->price_status = PRICE_OK;
+    r->reason = STRV("a new book");
+    r->corrected_by = STRV("=finance");
+    if (any() % 2 && r->end_us < at("2026-11-01T00:00:00Z"))
+        r->start_us = r->end_us = at("2026-11-01T00:00:00Z");
+    uuid7_make(&r->id, r->start_us + 1);
+    fixture_set_cost(r, r->was_unpriced ? (money_int)(any() % 1000003)
+                                        : (any() % 2 ? 1 : -1) * r->cost.atto / 7);
+    r->n_lines = 1;
+    r->lines[0] = (struct record_line){METER_OUT, 0, {1}, {r->cost.atto}};
+}
+
 static inline void any_ledger(struct fixture *f, uint64_t start, size_t records)
 {
     any_start(start);
@@ -68,6 +86,10 @@ static inline void any_ledger(struct fixture *f, uint64_t start, size_t records)
 
         any_record(&r);
         fixture_add(f, &r);
+        if (any() % 8)
+            continue;
+        any_correction(&r);
+        assert_int_equal(journal_end(f->journal, &r), RC_OK);
     }
     for (int i = 0; i < 12; i++)
         fixture_close_task(f, any_teams[any() % 6], any_tasks[any() % 5],

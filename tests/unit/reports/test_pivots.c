@@ -25,6 +25,12 @@ static const struct {
     {"requests&top=2", {"team,model", "outcome,team", "customer", ""}},
     {"models", {"", "team", "environment", "key"}},
     {"token-bands", {"", "team", "model", "customer"}},
+    {"spend&grain=hour", {"team", "token_band", "customer,team", ""}},
+    {"requests&grain=hour", {"team", "customer,team", "", ""}},
+    {"models&grain=hour", {"team", "customer", "", ""}},
+    {"token-bands&grain=hour", {"team", "customer", "", ""}},
+    {"tasks", {"team,task,customer,feature", "", "", ""}},
+    {"waste", {"team,feature,customer,model", "", "", ""}},
     {"waste", {"", "team", "feature", "task"}},
     {"untagged", {"", "", "", ""}},
     {"rate-card", {"", "", "", ""}},
@@ -118,7 +124,8 @@ static void check(const char *name, const char *by, const char *where, money_int
     cJSON_ArrayForEach(row, rows_of(json))
     {
         sum += amount(row, "cost_usd");
-        if (strcmp(report, "lines") != 0 && strcmp(report, "variance") != 0 && links++ < 5)
+        if (strcmp(report, "lines") != 0 && strcmp(report, "variance") != 0 &&
+            links++ < (strcmp(report, "waste") == 0 ? 40 : 5))
             follow(row, report);
     }
     assert_true(sum == want);
@@ -276,6 +283,35 @@ static void test_pivots(void **state)
     }
 }
 
+/* None, and one of which nothing is known but that it was. */
+static void test_few_lines(void **state)
+{
+    (void)state;
+    for (int n = 0; n < 2; n++) {
+        fixture_open(&f);
+        f.sources.state_dir = f.dir;
+        if (n) {
+            struct record r = fixture_record(at("2026-11-20T23:59:59.999999Z"));
+
+            r.usage = (struct usage){.has = 0};
+            r.usage_source = USAGE_NONE;
+            r.price_status = PRICE_NONE;
+            r.outcome = OUTCOME_TIMEOUT;
+            r.status = 0;
+            r.first_byte_us = -1;
+            fixture_add(&f, &r);
+        }
+        fixture_flush(&f);
+        for (size_t i = 0; i < sizeof(reports) / sizeof(*reports); i++) {
+            for (size_t k = 0; k < 4 && (k == 0 || reports[i].by[k][0]); k++) {
+                check(reports[i].name, reports[i].by[k], "", 0);
+                check_csv(reports[i].name, reports[i].by[k], "", 0);
+            }
+        }
+        fixture_close(&f);
+    }
+}
+
 static void test_every_precision(void **state)
 {
     /* Plain ASCII values only: columns are found by their place in the line. */
@@ -366,6 +402,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pivots),
+        cmocka_unit_test(test_few_lines),
         cmocka_unit_test(test_every_precision),
         cmocka_unit_test(test_against),
     };
