@@ -40,20 +40,62 @@ void alert_init(struct alert *a, const char *event, enum alert_severity severity
     alert_text(a->event, sizeof(a->event), "%s", event);
 }
 
+static void __attribute__((format(printf, 3, 0)))
+pair_set(struct alert_pair *pair, const char *name, const char *format, va_list args)
+{
+    int n;
+
+    alert_text(pair->name, sizeof(pair->name), "%s", name);
+    n = vsnprintf(pair->value, sizeof(pair->value), format, args);
+    cut(pair->value, sizeof(pair->value), n);
+}
+
 void alert_field(struct alert *a, const char *name, const char *format, ...)
 {
-    struct alert_pair *pair = &a->field[a->n_fields];
     va_list args;
-    int n;
 
     if (a->n_fields == ALERT_FIELDS_MAX)
         return;
-    a->n_fields++;
-    alert_text(pair->name, sizeof(pair->name), "%s", name);
     va_start(args, format);
-    n = vsnprintf(pair->value, sizeof(pair->value), format, args);
+    pair_set(&a->field[a->n_fields++], name, format, args);
     va_end(args);
-    cut(pair->value, sizeof(pair->value), n);
+}
+
+void alert_fact(struct alert *a, const char *name, const char *format, ...)
+{
+    va_list args;
+
+    if (a->n_facts == ALERT_FACTS_MAX)
+        return;
+    va_start(args, format);
+    pair_set(&a->fact[a->n_facts++], name, format, args);
+    va_end(args);
+}
+
+void alert_dollars(money_int atto, char out[CELL_TEXT])
+{
+    const money_int cent = (money_int)NANO_PER_USD * ATTO_PER_NANO / 100;
+    char digits[CELL_TEXT];
+
+    (void)money_format_fixed((struct money){atto}, atto < cent && atto > -cent ? 6 : 2, digits);
+    (void)snprintf(out, CELL_TEXT, "$%.90s", digits);
+}
+
+void alert_dollars_fact(struct alert *a, const char *name, money_int atto)
+{
+    char digits[MONEY_TEXT];
+
+    money_format((struct money){atto}, digits);
+    alert_fact(a, name, "%s", digits);
+}
+
+struct strv alert_head(struct strv text, size_t n)
+{
+    if (n >= text.n)
+        return text;
+    while (n > 0 && ((unsigned char)text.p[n] & 0xc0) == 0x80)
+        n--;
+    return strv_head(text, n);
 }
 
 void alert_tag(struct alert *a, struct strv name, struct strv value)
@@ -121,6 +163,7 @@ cJSON *alert_to_json(const struct alert *a)
     /* As text: a double does not hold every microsecond for ever. */
     (void)snprintf(at, sizeof(at), "%lld", (long long)a->at_us);
     cJSON_AddStringToObject(json, "id", a->id);
+    cJSON_AddStringToObject(json, "opened", a->opened);
     cJSON_AddStringToObject(json, "key", a->key);
     cJSON_AddStringToObject(json, "event", a->event);
     cJSON_AddNumberToObject(json, "severity", (double)a->severity);
@@ -129,6 +172,7 @@ cJSON *alert_to_json(const struct alert *a)
     cJSON_AddStringToObject(json, "title", a->title);
     cJSON_AddStringToObject(json, "text", a->text);
     cJSON_AddItemToObject(json, "fields", pairs_to_json(a->field, a->n_fields));
+    cJSON_AddItemToObject(json, "facts", pairs_to_json(a->fact, a->n_facts));
     cJSON_AddItemToObject(json, "tags", pairs_to_json(a->tag, a->n_tags));
     return json;
 }
@@ -166,12 +210,14 @@ bool alert_from_json(const cJSON *json, struct alert *out)
 
     memset(out, 0, sizeof(*out));
     take_text(json, "id", out->id, sizeof(out->id));
+    take_text(json, "opened", out->opened, sizeof(out->opened));
     take_text(json, "key", out->key, sizeof(out->key));
     take_text(json, "event", out->event, sizeof(out->event));
     take_text(json, "at_us", at, sizeof(at));
     take_text(json, "title", out->title, sizeof(out->title));
     take_text(json, "text", out->text, sizeof(out->text));
     out->n_fields = take_pairs(json, "fields", out->field, ALERT_FIELDS_MAX);
+    out->n_facts = take_pairs(json, "facts", out->fact, ALERT_FACTS_MAX);
     out->n_tags = take_pairs(json, "tags", out->tag, ALERT_TAGS_MAX);
     out->resolved = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "resolved"));
     if (!cJSON_IsNumber(severity) || severity->valueint < SEVERITY_INFO ||

@@ -13,11 +13,11 @@
 #include "proxy/alerts_int.h"
 
 enum {
-    ATTEMPTS_MAX = 5,   /* of a delivery */
+    ATTEMPTS_MAX = 6,   /* of a delivery: five more after the first, 5.7 minutes in all */
     THROTTLED_MAX = 20, /* where the receiver says when to come again */
     FIRST_PAUSE_S = 1,
     PAUSE_FACTOR = 4,
-    LONGEST_PAUSE_S = 300,
+    LONGEST_PAUSE_S = 300, /* reached by the fifth, with what is random */
 };
 
 const struct alert_channel *alerts_channel(const struct config *config, struct strv name)
@@ -78,6 +78,7 @@ static void settle_delivery(struct alerts *a, size_t at, const struct alert_deli
         return;
     }
     w->attempts++;
+    w->without_refused = w->without_refused || d->some_refused;
     a->store.dirty = true;
     if (d->verdict == ALERT_REFUSED ||
         w->attempts >= (d->retry_after_s ? (unsigned)THROTTLED_MAX : (unsigned)ATTEMPTS_MAX)) {
@@ -122,7 +123,10 @@ void alerts_deliver(struct alerts *a)
             continue;
         }
         place[n] = i;
-        due[n++] = (struct alert_delivery){.alert = &w->alert, .channel = channel};
+        due[n++] = (struct alert_delivery){.alert = &w->alert,
+                                           .channel = channel,
+                                           .node = a->config->node,
+                                           .without_refused = w->without_refused};
     }
     if (n == 0)
         return;

@@ -14,6 +14,10 @@
 #include "base/xalloc.h"
 #include "proxy/libcurl.h"
 
+#if LIBCURL_VERSION_NUM < 0x080200 /* it was misspelt */
+#define CURLOPT_MAIL_RCPT_ALLOWFAILS CURLOPT_MAIL_RCPT_ALLLOWFAILS
+#endif
+
 enum { BODY_MAX_BYTES = 64 << 10, POLL_MS = 500, HEADERS_MAX = 8 };
 
 /* One delivery under way. */
@@ -156,6 +160,8 @@ static void prepare_mail(struct sending *s)
     s->curl->easy_setopt(s->easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
     s->curl->easy_setopt(s->easy, CURLOPT_MAIL_FROM, channel->from);
     s->curl->easy_setopt(s->easy, CURLOPT_MAIL_RCPT, s->to);
+    s->curl->easy_setopt(s->easy, CURLOPT_MAIL_RCPT_ALLOWFAILS,
+                         s->d->without_refused ? 1L : 0L);
     s->curl->easy_setopt(s->easy, CURLOPT_USE_SSL,
                      channel->require_tls ? (long)CURLUSESSL_ALL : (long)CURLUSESSL_TRY);
     if (channel->user)
@@ -173,7 +179,7 @@ static bool prepare(struct sending *s)
 
     buf_init(&s->body, BODY_MAX_BYTES);
     s->easy = s->curl->easy_init();
-    if (!s->easy || !channel->url || alert_body(s->d->alert, channel, &s->body) != RC_OK)
+    if (!s->easy || !channel->url || alert_body(s->d->alert, channel, s->d->node, &s->body) != RC_OK)
         return false;
     s->curl->easy_setopt(s->easy, CURLOPT_PRIVATE, s);
     s->curl->easy_setopt(s->easy, CURLOPT_URL, channel->url);
@@ -204,6 +210,11 @@ static void judge_status(struct sending *s, long status)
 
     if (d->channel->kind == ALERT_EMAIL) {
         d->verdict = good ? ALERT_SENT : status >= 500 ? ALERT_REFUSED : ALERT_RETRY;
+        /* Somebody who left does not silence the others. */
+        d->some_refused = d->verdict == ALERT_REFUSED && d->channel->n_to > 1 &&
+                          !d->without_refused;
+        if (d->some_refused)
+            d->verdict = ALERT_RETRY;
     } else if (good) {
         d->verdict = ALERT_SENT;
     } else if (status == 408 || status == 429 || status >= 500) {
@@ -297,6 +308,7 @@ bool alert_send(struct alert_delivery *deliveries, size_t n)
 
         d->verdict = ALERT_RETRY;
         d->retry_after_s = 0;
+        d->some_refused = false;
         (void)snprintf(d->why, sizeof(d->why), "no answer in time");
     }
     send_all(curl, deliveries, n);

@@ -26,9 +26,12 @@ enum alert_verdict { ALERT_SENT = 0, ALERT_RETRY, ALERT_REFUSED };
 struct alert_delivery {
     const struct alert *alert;
     const struct alert_channel *channel;
+    const char *node;     /* who tells it */
+    bool without_refused; /* e-mail: addresses that the server refuses are left out */
     /* out */
     enum alert_verdict verdict;
     int retry_after_s; /* as the receiver said; 0: it did not */
+    bool some_refused; /* e-mail, ALERT_RETRY: without those it may take it */
     char why[160];     /* of what was not sent */
 };
 

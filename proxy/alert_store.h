@@ -35,6 +35,7 @@ struct alert_waiting {
     struct alert alert;
     unsigned attempts;
     int64_t next_us;
+    bool without_refused; /* e-mail: one of its addresses was refused; not kept */
     bool is_fallback; /* the channel is told because another one failed */
 };
 

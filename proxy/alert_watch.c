@@ -7,7 +7,6 @@
 #include "base/datetime.h"
 #include "base/digest.h"
 #include "base/xalloc.h"
-#include "reports/digest.h"
 #include "reports/limit_spent.h"
 #include "reports/oddities.h"
 #include "reports/outlook.h"
@@ -20,22 +19,27 @@ enum {
     ANOMALY_HOURS = 3,
 };
 
-static void dollars(money_int atto, char out[CELL_TEXT])
-{
-    const money_int cent = (money_int)NANO_PER_USD * ATTO_PER_NANO / 100;
-    char digits[CELL_TEXT];
-
-    (void)money_format_fixed((struct money){atto}, atto < cent && atto > -cent ? 6 : 2, digits);
-    (void)snprintf(out, CELL_TEXT, "$%.90s", digits);
-}
-
 static void amount_text(const struct limit_def *def, money_int amount, char out[CELL_TEXT])
 {
     if (!def || def->unit == UNIT_USD)
-        dollars(amount, out);
+        alert_dollars(amount, out);
     else
         (void)snprintf(out, CELL_TEXT, "%lld %s", (long long)amount,
                        limit_unit_name(def->unit));
+}
+
+/* "spent": of dollars "spent_usd", of other units "spent_count". */
+static void amount_fact(struct alert *a, const struct limit_def *def, const char *name,
+                        money_int amount)
+{
+    char full[ALERT_NAME_MAX];
+
+    (void)snprintf(full, sizeof(full), "%.40s_%s", name,
+                   def->unit == UNIT_USD ? "usd" : "count");
+    if (def->unit == UNIT_USD)
+        alert_dollars_fact(a, full, amount);
+    else
+        alert_fact(a, full, "%lld", (long long)amount);
 }
 
 static void time_text(int64_t us, char out[DATETIME_TEXT])
@@ -116,6 +120,31 @@ static void budget_fields(struct alert *a, const struct outlook *o)
         alert_field(a, "Scope", STRV_FMT, STRV_ARG(o->scope));
 }
 
+/* The same for programs, exact. percent: the threshold, of basis "actual" or "forecast". */
+static void budget_facts(struct alert *a, const struct outlook *o, const char *basis,
+                         unsigned percent)
+{
+    char at[DATETIME_TEXT];
+
+    alert_fact(a, "name", "%s", o->def->name);
+    alert_fact(a, "scope", STRV_FMT, STRV_ARG(o->scope));
+    alert_fact(a, "unit", "%s", limit_unit_name(o->def->unit));
+    time_text(o->from_us, at);
+    alert_fact(a, "window_start", "%s", at);
+    time_text(o->to_us, at);
+    if (o->to_us < INT64_MAX)
+        alert_fact(a, "window_end", "%s", at);
+    alert_fact(a, "basis", "%s", basis);
+    alert_fact(a, "threshold_percent", "%u", percent);
+    amount_fact(a, o->def, "limit", o->amount);
+    amount_fact(a, o->def, "spent", o->spent);
+    if (o->has_forecast)
+        amount_fact(a, o->def, "forecast", o->forecast);
+    time_text(o->runs_out_us, at);
+    if (o->runs_out)
+        alert_fact(a, "runs_out", "%s", at);
+}
+
 /* A value as part of a key: a long one by its digest, so that no two share a key. */
 static void key_part(struct strv value, char out[SHA256_HEX])
 {
@@ -187,13 +216,14 @@ static void tell_threshold(const struct alert_watch *w, const struct outlook *o)
     amount_text(o->def, o->amount, limit);
     alert_text(c.alert.title, sizeof(c.alert.title),
                "%s%s" STRV_FMT "%s at %lld %% of its budget", o->def->name,
-               o->scope.n ? " (" : "", STRV_ARG(strv_head(o->scope, 60)), o->scope.n ? ")" : "",
+               o->scope.n ? " (" : "", STRV_ARG(alert_shown(o->scope)), o->scope.n ? ")" : "",
                (long long)(o->spent * 100 / o->amount));
     alert_text(c.alert.text, sizeof(c.alert.text),
                "%s of %s is spent: %u %% is passed%s%s%s%s.", spent, limit, c.level,
                has_others ? " (and " : "", others, has_others ? ")" : "",
                c.level >= 100 && enforced ? "; further requests are refused" : "");
     budget_fields(&c.alert, o);
+    budget_facts(&c.alert, o, "actual", c.level);
     budget_tags(&c.alert, o);
     w->fn(&c, w->arg);
 }
@@ -231,11 +261,12 @@ static void tell_forecast(const struct alert_watch *w, const struct outlook *o)
     amount_text(o->def, o->forecast, forecast);
     amount_text(o->def, o->amount, limit);
     alert_text(c.alert.title, sizeof(c.alert.title), "%s%s" STRV_FMT "%s will not last",
-               o->def->name, o->scope.n ? " (" : "", STRV_ARG(strv_head(o->scope, 60)),
+               o->def->name, o->scope.n ? " (" : "", STRV_ARG(alert_shown(o->scope)),
                o->scope.n ? ")" : "");
     alert_text(c.alert.text, sizeof(c.alert.text), "%s is projected, %s is the budget: %s.",
                forecast, limit, forecast_method_says(o->how.method));
     budget_fields(&c.alert, o);
+    budget_facts(&c.alert, o, "forecast", c.level);
     budget_tags(&c.alert, o);
     w->fn(&c, w->arg);
 }
@@ -291,17 +322,25 @@ static bool on_oddity(const struct oddity *o, void *arg)
                from);
     alert_init(&c.alert, "anomaly.detected", SEVERITY_WARNING, w->now_us);
     alert_text(c.alert.key, sizeof(c.alert.key), "%s", c.group);
-    dollars(o->actual, actual);
-    dollars(o->expected, expected);
+    alert_dollars(o->actual, actual);
+    alert_dollars(o->expected, expected);
     alert_text(c.alert.title, sizeof(c.alert.title), "Unusual spend: " STRV_FMT " %s %s",
-               STRV_ARG(strv_head(team, 60)), spike ? "up to" : "down to", actual);
+               STRV_ARG(alert_shown(team)), spike ? "up to" : "down to", actual);
     alert_text(c.alert.text, sizeof(c.alert.text),
                STRV_FMT " spent %s since %s where %s was expected.", STRV_ARG(team), actual,
                from, expected);
     alert_field(&c.alert, "Expected", "%s", expected);
     alert_field(&c.alert, "Actual", "%s", actual);
     if (o->causes.n)
-        alert_field(&c.alert, "What moved most", STRV_FMT, STRV_ARG(strv_head(o->causes, 250)));
+        alert_field(&c.alert, "What moved most", STRV_FMT,
+                    STRV_ARG(alert_head(o->causes, 250)));
+    alert_fact(&c.alert, "team", STRV_FMT, STRV_ARG(o->value[0]));
+    alert_fact(&c.alert, "grain", "%s", all->unit);
+    alert_fact(&c.alert, "start", "%s", from);
+    alert_dollars_fact(&c.alert, "expected_usd", o->expected);
+    alert_dollars_fact(&c.alert, "actual_usd", o->actual);
+    alert_dollars_fact(&c.alert, "impact_usd", o->actual - o->expected);
+    alert_fact(&c.alert, "contributors", STRV_FMT, STRV_ARG(alert_head(o->causes, 250)));
     alert_tag(&c.alert, STRV("team"), o->value[0]);
     w->fn(&c, w->arg);
     return true;
@@ -359,11 +398,14 @@ static void tell_unpriced(const struct alert_watch *w, const struct ledger_row *
     alert_init(&c.alert, "data_quality.unpriced", SEVERITY_WARNING, w->now_us);
     alert_text(c.alert.key, sizeof(c.alert.key), "%s", c.group);
     alert_text(c.alert.title, sizeof(c.alert.title), "No price for model " STRV_FMT,
-               STRV_ARG(strv_head(row->value[0], 100)));
+               STRV_ARG(alert_head(row->value[0], 100)));
     alert_text(c.alert.text, sizeof(c.alert.text),
                "%llu requests of the last day went to it through upstream " STRV_FMT
                "; their cost is unknown, and budgets in dollars do not see them.",
                (unsigned long long)row->sums.unpriced, STRV_ARG(row->value[1]));
+    alert_fact(&c.alert, "model", STRV_FMT, STRV_ARG(row->value[0]));
+    alert_fact(&c.alert, "upstream", STRV_FMT, STRV_ARG(row->value[1]));
+    alert_fact(&c.alert, "requests_count", "%llu", (unsigned long long)row->sums.unpriced);
     alert_tag(&c.alert, STRV("model"), row->value[0]);
     alert_tag(&c.alert, STRV("upstream"), row->value[1]);
     w->fn(&c, w->arg);
@@ -379,12 +421,14 @@ static void tell_untagged(const struct alert_watch *w, money_int without, money_
     alert_text(c.group, sizeof(c.group), "tollgate:untagged:team");
     alert_init(&c.alert, "data_quality.untagged", SEVERITY_WARNING, w->now_us);
     alert_text(c.alert.key, sizeof(c.alert.key), "%s", c.group);
-    dollars(without, part);
-    dollars(all, whole);
+    alert_dollars(without, part);
+    alert_dollars(all, whole);
     alert_text(c.alert.title, sizeof(c.alert.title), "%lld %% of spend has no team",
                (long long)(without * 100 / all));
     alert_text(c.alert.text, sizeof(c.alert.text),
                "%s of the last day's %s has no team: see the report untagged.", part, whole);
+    alert_dollars_fact(&c.alert, "untagged_usd", without);
+    alert_dollars_fact(&c.alert, "total_usd", all);
     w->fn(&c, w->arg);
 }
 
@@ -438,145 +482,6 @@ void alert_watch_trouble(const struct alert_watch *w, const char *which, const c
     alert_text(c.alert.title, sizeof(c.alert.title), "Gateway %s: trouble with its %s",
                w->config->node, which);
     alert_text(c.alert.text, sizeof(c.alert.text), "%s", says);
+    alert_fact(&c.alert, "trouble_with", "%s", which);
     w->fn(&c, w->arg);
-}
-
-/* ---- the weekly digest
- * -------------------------------------------------------------------------- */
-
-int64_t alert_digest_due(const struct config *config, int64_t now_us)
-{
-    int64_t start, end, due = 0;
-    int day = config->alerts.digest_day;
-
-    if (day == 0)
-        return 0;
-    /* Of this week or, where that is to come, of the last one; days have 23 to 25 hours. */
-    for (int64_t at = now_us; due == 0; at = start - 1) {
-        int64_t from, to;
-        zone_period(config->zone, PERIOD_WEEK, at, &start, &end);
-        from = start;
-        for (int i = 0; i < day; i++) {
-            zone_period(config->zone, PERIOD_DAY, i ? to : from, &from, &to);
-        }
-        from += (int64_t)config->alerts.digest_hour * 3600 * US_PER_SECOND;
-        due = from <= now_us ? from : 0;
-    }
-    return due;
-}
-
-struct one_team {
-    struct strv team; /* NULL: all */
-    struct digest_row row;
-    bool any;
-};
-
-static bool pick_team(const struct digest_row *row, void *arg)
-{
-    struct one_team *t = arg;
-
-    if (t->team.n == 0) {
-        t->row.week = money_add(t->row.week, row->week);
-        t->row.before = money_add(t->row.before, row->before);
-        t->row.month = money_add(t->row.month, row->month);
-        t->row.forecast = money_add(t->row.forecast, row->forecast);
-        t->row.has_forecast = t->row.has_forecast || row->has_forecast;
-        t->row.anomalies += row->anomalies;
-        if (money_cmp(row->saved, t->row.saved) > 0) {
-            t->row.saved = row->saved;
-            memcpy(t->row.saving, row->saving, sizeof(t->row.saving));
-        }
-        t->any = true;
-        return true;
-    }
-    if (!strv_eq(row->team, t->team))
-        return true;
-    t->row = *row;
-    t->any = true;
-    return false;
-}
-
-enum rc alert_digest(const struct alert_watch *w, struct ledger_reader *reader,
-                     struct strv team, struct alert *out, bool *any, struct fail *fail)
-{
-    struct one_team t = {.team = team};
-    char week[CELL_TEXT], before[CELL_TEXT], amount[CELL_TEXT];
-    const struct digest_question q = {.reader = reader,
-                                      .limits = w->config->limits,
-                                      .zone = w->config->zone,
-                                      .now_us = w->now_us,
-                                      .wants_savings = true,
-                                      .book = w->config->book,
-                                      .state_dir = w->config->state_dir,
-                                      .team = team};
-    enum rc rc = digest_make(&q, pick_team, &t, fail);
-
-    *any = rc == RC_OK && t.any;
-    if (!*any)
-        return rc;
-    alert_init(out, "digest.weekly", SEVERITY_INFO, w->now_us);
-    alert_text(out->key, sizeof(out->key), "tollgate:digest:" STRV_FMT ":%lld",
-               STRV_ARG(strv_head(team, 120)),
-               (long long)(alert_digest_due(w->config, w->now_us) / US_PER_SECOND));
-    dollars(t.row.week.atto, week);
-    dollars(t.row.before.atto, before);
-    alert_text(out->title, sizeof(out->title), "Last week" STRV_FMT STRV_FMT ": %s",
-               STRV_ARG(team.n ? STRV(" of ") : STRV("")), STRV_ARG(strv_head(team, 60)), week);
-    alert_text(out->text, sizeof(out->text),
-               "%s in the last seven days, %s in the seven before.", week, before);
-    alert_field(out, "Last seven days", "%s", week);
-    alert_field(out, "Seven before", "%s", before);
-    if (t.row.before.atto > 0)
-        alert_field(
-            out, "Change", "%+lld %%",
-            (long long)((t.row.week.atto - t.row.before.atto) * 100 / t.row.before.atto));
-    dollars(t.row.month.atto, amount);
-    alert_field(out, "This month", "%s", amount);
-    dollars(t.row.forecast.atto, amount);
-    if (t.row.has_forecast)
-        alert_field(out, "Projected month end", "%s", amount);
-    if (t.row.top[0])
-        alert_field(out, "Moved most", "%s", t.row.top);
-    if (t.row.budget)
-        alert_field(out, "Nearest budget", "%s, %llu %% used", t.row.budget,
-                    (unsigned long long)((money_int)t.row.budget_spent * 100 /
-                                         (money_int)t.row.budget_limit));
-    alert_field(out, "Open anomalies", "%u", t.row.anomalies);
-    dollars(t.row.saved.atto, amount);
-    if (t.row.saving[0])
-        alert_field(out, "Top saving", "%s a month: %s", amount, t.row.saving);
-    alert_tag(out, STRV("team"), team);
-    return RC_OK;
-}
-
-struct team_list {
-    struct arena *arena;
-    struct strv *at;
-    size_t n, max;
-};
-
-static bool list_team(const struct digest_row *row, void *arg)
-{
-    struct team_list *list = arg;
-
-    if (row->team.n == 0)
-        return true;
-    if (list->n == list->max)
-        return false;
-    list->at[list->n] = arena_strv(list->arena, row->team);
-    list->n += list->at[list->n].p != NULL;
-    return true;
-}
-
-enum rc alert_digest_teams(const struct alert_watch *w, struct ledger_reader *reader,
-                           struct arena *arena, struct strv *out, size_t max, size_t *n,
-                           struct fail *fail)
-{
-    struct team_list list = {arena, out, 0, max};
-    const struct digest_question q = {
-        .reader = reader, .zone = w->config->zone, .now_us = w->now_us};
-    enum rc rc = digest_make(&q, list_team, &list, fail);
-
-    *n = list.n;
-    return rc;
 }

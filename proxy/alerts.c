@@ -107,6 +107,7 @@ static void resolve(struct alerts *a, const struct alert_firing *f, bool quiet)
 
     uuid7_make(&id, a->now_us);
     uuid_format(&id, over.id);
+    memcpy(over.opened, f->told.id, sizeof(over.opened));
     over.resolved = true;
     over.at_us = a->now_us;
     if (strcmp(over.event, "anomaly.detected") == 0)
@@ -162,7 +163,9 @@ static void on_condition(const struct alert_condition *c, void *arg)
     }
     if (f) {
         if (c->level > f->level) {
+            const struct alert_firing before = *f;
             fire(a, f, c);
+            resolve(a, &before, true); /* its incident would stay open for ever */
         } else if (c->level < f->level) {
             /* The budget was raised: what was told no longer holds, and may come again. */
             resolve(a, f, false);

@@ -159,9 +159,9 @@ static void read_all(struct config_draft *draft, const cJSON *root)
     read_own_keys(l);
     config_check_keys(l);
     config_index_identities(l);
+    config_read_alerts(l, draft->alerts);
     config_read_limits(l, draft->limits);
     config_check_kept(l);
-    config_read_alerts(l, draft->alerts);
 }
 
 static void make_prompt_key(struct config *config)

@@ -25,6 +25,33 @@ static bool starts(const char *text, const char *with)
     return text && strv_starts(strv_z(text), strv_z(with));
 }
 
+/* "name@example.com" and nothing beside it: it stands in commands and headers as it is. */
+static bool is_address(struct strv text)
+{
+    size_t at = strv_find(text, '@');
+
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] <= ' ' || text.p[i] >= 0x7f || strchr("<>,;:()\"\\", text.p[i]))
+            return false;
+    }
+    return at > 0 && at + 1 < text.n && strv_find(strv_skip(text, at + 1), '@') == text.n - at - 1;
+}
+
+static void check_addresses(struct config_loader *l, const cJSON *item,
+                            const struct alert_channel *c)
+{
+    if (c->from && !is_address(strv_z(c->from)))
+        config_problem(l, config_member_or(item, "from"),
+                       "alerts.channels[].from is no mail address: write it as name@example.com");
+    for (size_t i = 0; i < c->n_to; i++) {
+        if (!is_address(c->to[i]))
+            config_problem(l, config_member_or(item, "to"),
+                           "alerts.channels[].to: \"" STRV_FMT
+                           "\" is no mail address: write it as name@example.com",
+                           STRV_ARG(c->to[i]));
+    }
+}
+
 /* What its kind needs. Messages never show a URL: it may be a credential. */
 static void check_channel(struct config_loader *l, const cJSON *item, struct alert_channel *c)
 {
@@ -48,6 +75,7 @@ static void check_channel(struct config_loader *l, const cJSON *item, struct ale
         if (!c->from || c->n_to == 0)
             config_problem(l, item,
                            "alerts.channels[] of type email needs \"from\" and \"to\"");
+        check_addresses(l, item, c);
         if (c->url && !starts(c->url, "smtp://") && !starts(c->url, "smtps://"))
             config_problem(l, config_member_or(item, "url"),
                            "alerts.channels[].url of e-mail is smtp://host:port or "

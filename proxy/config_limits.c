@@ -135,12 +135,43 @@ static void read_per(struct config_loader *l, const cJSON *item, struct limit_de
     }
 }
 
+/* A field that only lines have; none: absent. */
+static struct strv needs_lines(const struct limit_def *def)
+{
+    struct ledger_field field;
+
+    for (size_t i = 0; i < def->n_match; i++) {
+        if (ledger_field_parse(def->match[i].name, &field) &&
+            !ledger_field_outlives_lines(&field))
+            return def->match[i].name;
+    }
+    for (size_t i = 0; i < def->n_per; i++) {
+        if (ledger_field_parse(def->per[i], &field) && !ledger_field_outlives_lines(&field))
+            return def->per[i];
+    }
+    return STRV_NONE;
+}
+
+/* What people expect of a budget; not of one for which each look would read single requests. */
+static void preset_alerts(const struct config *c, struct limit_def *def)
+{
+    static const unsigned usual[] = {50, 80, 100};
+
+    if (c->alerts.n_channels == 0 || def->unit != UNIT_USD || def->rolling ||
+        needs_lines(def).n > 0)
+        return;
+    def->n_alerts = sizeof(usual) / sizeof(usual[0]);
+    memcpy(def->alerts, usual, sizeof(usual));
+}
+
 static void read_alerts(struct config_loader *l, const cJSON *item, struct limit_def *def)
 {
     enum { MOST = sizeof(def->alerts) / sizeof(def->alerts[0]) };
     const cJSON *each;
     size_t n;
 
+    if (!item)
+        preset_alerts(l->config, def);
     if (!item || !config_count_items(l, item, "limits[].alerts", MOST, &n))
         return;
     cJSON_ArrayForEach(each, item)
@@ -251,23 +282,6 @@ static int window_days(const struct limit_def *def)
         break;
     }
     return INT_MAX;
-}
-
-/* A field that only lines have; none: absent. */
-static struct strv needs_lines(const struct limit_def *def)
-{
-    struct ledger_field field;
-
-    for (size_t i = 0; i < def->n_match; i++) {
-        if (ledger_field_parse(def->match[i].name, &field) &&
-            !ledger_field_outlives_lines(&field))
-            return def->match[i].name;
-    }
-    for (size_t i = 0; i < def->n_per; i++) {
-        if (ledger_field_parse(def->per[i], &field) && !ledger_field_outlives_lines(&field))
-            return def->per[i];
-    }
-    return STRV_NONE;
 }
 
 void config_check_kept(struct config_loader *l)

@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from kit import calls, certs as certs_module, procs, sandbox  # noqa: E402
+from kit import calls, certs as certs_module, procs, receivers, sandbox  # noqa: E402
 from kit.answering import Answering  # noqa: E402
 from kit.config import base_config, merge  # noqa: E402
 
@@ -172,3 +172,19 @@ def corpus():
     if not cases():
         pytest.skip(f"no recorded traffic at {os.path.normpath(FOLDER)}")
     return cases()
+
+
+@pytest.fixture
+def hooks():
+    """A receiver of alerts by HTTP."""
+    receiver = receivers.Receiver()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture
+def mailbox():
+    """A receiver of alerts by SMTP."""
+    box = receivers.Mailbox()
+    yield box
+    box.stop()

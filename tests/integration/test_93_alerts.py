@@ -14,65 +14,11 @@ from decimal import Decimal
 
 import pytest
 
-from kit import calls, procs, receivers
+from kit import calls, procs
+from kit.alerting import OLD_SECRET, PAGER, SECRET, alerts, budget, settled, spend, start
 from kit.procs import run_cli, wait_for
 
 HISTORY = os.path.join(os.path.dirname(procs.provider_binary()), "history")
-
-SECRET = "hook-secret-4471"
-OLD_SECRET = "hook-secret-old-9921"
-PAGER = "pagerkey00000000000000000000abcd"
-
-
-@pytest.fixture
-def hooks():
-    receiver = receivers.Receiver()
-    yield receiver
-    receiver.stop()
-
-
-@pytest.fixture
-def mailbox():
-    box = receivers.Mailbox()
-    yield box
-    box.stop()
-
-
-def alerts(hooks, routes, channels=(), **more):
-    def channel(name, kind, path, **extra):
-        return {"name": name, "type": kind, "url": hooks.url(path), "allow_private": True, **extra}
-    return {"every_seconds": 1, "digest_day": "never", "routes": routes, **more, "channels": [
-        channel("slack", "slack", "/slack-T0KEN"), channel("pager", "pagerduty", "/pager", routing_key=PAGER),
-        channel("hook", "webhook", "/hook", secret=SECRET, old_secret=OLD_SECRET),
-        channel("ops", "webhook", "/ops", secret=SECRET), *channels]}
-
-
-def budget(**more):
-    return {"name": "search-day", "match": {"team": "search"}, "unit": "usd", "limit": "0.001", "window": "day",
-            "mode": "warn", "alerts": [50, 80, 100], **more}
-
-
-def spend(gateway, words=10, team="search", **options):
-    answer = calls.send(gateway, calls.chat(words=words, max_tokens=16, **options),
-                        tags=[("X-Tollgate-Team", team)] if team != "search" else [])
-    assert answer.status == 200
-    return answer
-
-
-def start(gateways, hooks, routes, limits=(), **more):
-    gateway = gateways(alerts=alerts(hooks, routes, **more), limits=list(limits))
-    # No address, key or password is in any log or file of the gateway.
-    gateways.canaries += [SECRET, OLD_SECRET, PAGER, "T0KEN"]
-    return gateway
-
-
-def settled(hooks, path, count, seconds=15):
-    """Waits for so many, then long enough for a further look to have told more."""
-    wait_for(f"{count} at {path}", lambda: len(hooks.taken(path)) >= count, seconds)
-    time.sleep(1.7)
-    assert len(hooks.taken(path)) == count, hooks.taken(path)
-    return hooks.taken(path)
-
 
 def test_thresholds_once_each_and_the_highest_alone(gateways, hooks):
     gateway = start(gateways, hooks, [{"match": {"team": "search"}, "channels": ["slack", "pager", "hook"]}],
@@ -90,7 +36,9 @@ def test_thresholds_once_each_and_the_highest_alone(gateways, hooks):
     assert len(slack) == 2 and slack[1]["text"].startswith("[critical] search-day")
     assert {b["type"] for b in slack[1]["blocks"]} == {"header", "section", "context"}
     pager = hooks.taken("/pager")
-    assert [p["event_action"] for p in pager] == ["trigger", "trigger"]
+    # What is worse takes the place of what was told: its incident would stay open for ever.
+    assert [p["event_action"] for p in pager] == ["trigger", "trigger", "resolve"]
+    assert pager[2]["dedup_key"] == pager[0]["dedup_key"] == first["dedup_key"]
     assert pager[1]["routing_key"] == PAGER and pager[1]["payload"]["severity"] == "critical"
     assert pager[1]["dedup_key"] == last["dedup_key"]
     assert hooks.taken("/ops") == []  # a route took them
@@ -263,6 +211,10 @@ def test_private_addresses_are_refused_unless_allowed(gateways, hooks):
     ({"channels": [{"name": "x", "type": "webhook", "url": "https://example.com/"}]}, "secret"),
     ({"channels": [{"name": "x", "type": "pagerduty"}]}, "routing_key"),
     ({"channels": [{"name": "x", "type": "email", "url": "smtp://h"}]}, "from"),
+    ({"channels": [{"name": "x", "type": "email", "url": "smtp://h", "from": "Tollgate <t@example.com>",
+                    "to": ["a@example.com"]}]}, "from is no mail address"),
+    ({"channels": [{"name": "x", "type": "email", "url": "smtp://h", "from": "t@example.com",
+                    "to": ["a@example.com", "b@example.com, c@example.com"]}]}, "b@example.com, c@example.com"),
     ({"fallback": ["ghost"]}, "there is no channel"),
     ({"quiet_hours": "22-7"}, "no span of a day"),
     ({"quiet_hours": "24:00-07:00"}, "no span of a day"),

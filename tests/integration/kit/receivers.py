@@ -1,5 +1,8 @@
 """Receivers of alerts on loopback, that answer, fail, hang or throttle as a test says."""
 
+import base64
+import email
+import email.policy
 import http.server
 import json
 import socketserver
@@ -61,40 +64,73 @@ class Receiver:
 
 
 class Mailbox:
-    """A small SMTP server; `answers`: replies to the next messages' ends in order, then 250."""
+    """A small SMTP server; `answers`: replies to the next messages' ends in order, then 250. With `tls`, an
+    ssl.SSLContext, it takes mail after STARTTLS alone; with `login`, (user, password), after that by AUTH;
+    addresses in `unknown` are refused. A message is (sender, receivers, text); `faults`: what RFC 5321 or 5322
+    forbids, `said`: commands."""
 
-    def __init__(self):
-        self.messages, self.tries, self.answers = [], 0, []
+    def __init__(self, tls=None, login=None, unknown=()):
+        self.messages, self.tries, self.answers, self.faults, self.said = [], 0, [], [], []
         mailbox = self
 
         class Handler(socketserver.StreamRequestHandler):
             def say(self, text):
                 self.wfile.write(text.encode() + b"\r\n")
 
+            def message(self):
+                """The text up to its end, without the dots that were put before dots."""
+                lines = []
+                while (line := self.rfile.readline()) not in (b".\r\n", b""):
+                    if not line.endswith(b"\r\n") or len(line) > 1000 or b"\r" in line[:-2]:
+                        mailbox.faults.append(line)
+                    lines.append(line[1:] if line.startswith(b".") else line)
+                return b"".join(lines)
+
+            def start_tls(self):
+                self.request = tls.wrap_socket(self.request, server_side=True)
+                self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb", 0)
+
             def handle(self):
                 self.say("220 mailbox")
-                sender, to = None, []
-                for line in self.rfile:
+                sender, to, safe, known = None, [], tls is None, login is None
+                while line := self.rfile.readline():
                     word = line.decode("utf-8", "replace").strip()
                     verb = word[:4].upper()
+                    mailbox.said.append(verb)
                     if verb == "EHLO":
-                        self.say("250-mailbox")
-                        self.say("250 8BITMIME")
+                        more = [] if safe else ["STARTTLS"]
+                        more += ["AUTH PLAIN"] if safe and login else []
+                        for name in ["mailbox", *more]:
+                            self.say("250-" + name)
+                        self.say("250 SIZE 1000000")
+                    elif verb == "STAR":
+                        self.say("220 go")
+                        self.start_tls()
+                        safe = True
+                    elif verb == "AUTH":
+                        if len(word.split()) == 2:
+                            self.say("334 ")
+                            word += " " + self.rfile.readline().decode().strip()
+                        given = base64.b64decode(word.split()[2]).decode().split("\0")[1:]
+                        known = safe and tuple(given) == login
+                        self.say("235 yes" if known else "535 no")
+                    elif verb == "MAIL" and not (safe and known):
+                        self.say("530 not like this")
                     elif verb == "MAIL":
-                        sender = word[10:].split(">")[0].strip("<")
+                        sender, to = word[10:].split(">")[0].strip("<"), []
                         self.say("250 ok")
+                    elif verb == "RCPT" and word[8:].strip("<>") in unknown:
+                        self.say("550 no such user")
                     elif verb == "RCPT":
                         to.append(word[8:].strip("<>"))
                         self.say("250 ok")
                     elif verb == "DATA":
                         self.say("354 go")
-                        text = b""
-                        while not text.endswith(b"\r\n.\r\n"):
-                            text += self.rfile.readline()
+                        text = self.message()
                         mailbox.tries += 1
                         answer = mailbox.answers.pop(0) if mailbox.answers else "250 taken"
                         if answer.startswith("250"):
-                            mailbox.messages.append((sender, to, text[:-5]))
+                            mailbox.messages.append((sender, to, text))
                         self.say(answer)
                     elif verb == "QUIT":
                         self.say("221 bye")
@@ -108,6 +144,10 @@ class Mailbox:
 
         self.server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def read(self):
+        """The messages, parsed."""
+        return [email.message_from_bytes(text, policy=email.policy.default) for _, _, text in self.messages]
 
     @property
     def url(self):
