@@ -55,9 +55,18 @@ static enum rc given(struct run *run, int64_t *from_us, int64_t *to_us)
     return *from_us < *to_us ? RC_OK : wrong(run, "ends before it begins");
 }
 
+int64_t run_known_until(const struct run *run)
+{
+    const struct report_params *p = run->params;
+    int64_t us = run->as_of.us;
+
+    return us > p->from_us && us < p->now_us ? us : p->now_us;
+}
+
 enum rc run_against(struct run *run)
 {
     const struct report_params *p = run->params;
+    int64_t known_us = run_known_until(run);
     int64_t from_us, to_us;
     enum rc rc = RC_OK;
 
@@ -71,9 +80,9 @@ enum rc run_against(struct run *run)
             from_us = p->from_us - (p->to_us - p->from_us);
         }
         /* A month that has just begun is not compared with a whole one. */
-        if (p->now_us > p->from_us && p->now_us < p->to_us &&
-            to_us - from_us > p->now_us - p->from_us)
-            to_us = from_us + (p->now_us - p->from_us);
+        if (known_us > p->from_us && known_us < p->to_us &&
+            to_us - from_us > known_us - p->from_us)
+            to_us = from_us + (known_us - p->from_us);
     }
     run->has_against = true;
     run->against_from_us = from_us;

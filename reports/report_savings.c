@@ -132,7 +132,8 @@ static enum rc find(struct run *run, int64_t from_us, int64_t to_us, struct savi
 static enum rc measure(struct run *run, struct savings *s, int64_t since_us)
 {
     const struct report_params *p = run->params;
-    int64_t to_us = p->to_us < p->now_us ? p->to_us : p->now_us;
+    int64_t known_us = run_known_until(run);
+    int64_t to_us = p->to_us < known_us ? p->to_us : known_us;
     struct savings before, after;
     enum rc rc;
 
@@ -255,7 +256,8 @@ static enum rc put_row(struct run *run, const struct savings *s, const struct sa
 {
     const struct strv *key = saving->valued.value + s->q.n_by;
     const struct report_params *p = run->params;
-    int64_t end_us = p->to_us < p->now_us ? p->to_us : p->now_us;
+    int64_t known_us = run_known_until(run);
+    int64_t end_us = p->to_us < known_us ? p->to_us : known_us;
     const struct savings_rule *rule;
     struct cell *row, *c;
     enum rc rc = sheet_row(&run->sheet, &row);

@@ -3,12 +3,16 @@
 import csv
 import io
 import json
+import re
+import subprocess
+import urllib.parse
+from datetime import datetime, timezone
 from decimal import Decimal
 
 import pytest
 
 from kit import calls
-from kit.procs import wait_for
+from kit.procs import tollgate_binary, wait_for
 
 TEAMS = ["search", "billing"]
 FEATURES = ["chat", "summary", None]
@@ -16,6 +20,19 @@ FEATURES = ["chat", "summary", None]
 
 @pytest.fixture
 def busy(gateways, provider, redis):
+    return with_calls(gateways, redis)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, certs, shared_provider, shared_redis):
+    """The same, for questions that change nothing."""
+    from conftest import Gateways
+    made = Gateways(tmp_path_factory.mktemp("shared"), certs, shared_provider)
+    yield with_calls(made, shared_redis)
+    made.finish()
+
+
+def with_calls(gateways, redis):
     """A gateway with some eighty calls of several teams, features, tasks and models."""
     gateway = gateways(redis=redis, limits=[{"name": "all", "unit": "usd", "limit": "100", "window": "month"}])
     shapes = list(calls.SHAPES)
@@ -164,6 +181,72 @@ def test_bad_words(busy):
         answer = busy.admin(f"/api/v1/reports/{words[0]}?" + "=".join(
             w.lstrip("-") for w in words[1:]))
         assert answer.status in (400, 404), words
+
+
+EVERY = ["spend", "requests", "tasks", "forecast", "variance", "anomalies", "models", "token-bands", "waste",
+         "savings", "untagged", "unit-economics", "allocation", "statement", "journal", "rate-card", "lines",
+         "budgets", "digest"]
+OF_NOW = {"budgets", "digest"}  # what they tell is of the moment at which they are asked
+
+
+def words_of(name):
+    now = datetime.now(timezone.utc)
+    if name in OF_NOW:
+        return {}
+    if name == "anomalies":
+        return {"from": "2026-01-01", "to": "2026-03-01"}
+    return {"month": now.strftime("%Y-%m"), "by": "team"} if name in ("spend", "requests", "tasks", "waste") else {
+        "month": now.strftime("%Y-%m")}
+
+
+def bytes_of(gateway, name, form, words):
+    options = [item for k, v in words.items() for item in (f"--{k}", v)]
+    done = subprocess.run([tollgate_binary(), "report", name, "-c", gateway.config_path, "--format", form, *options],
+                          capture_output=True, timeout=120)
+    assert done.returncode == 0, (name, form, done.stderr)
+    return done.stdout
+
+
+def without_time(text):
+    return re.sub(rb'"as_of":"[^"]*"|as of [-0-9T:.Z]+', b"", text)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_format_says_the_same_from_both_places(shared, name):
+    words = words_of(name)
+    for form in ("table", "csv", "json", "html"):
+        mine = bytes_of(shared, name, form, words)
+        query = urllib.parse.urlencode({**words, "format": form})
+        answer = shared.admin(f"/api/v1/reports/{name}?{query}", seconds=60)
+        assert answer.status == 200
+        if name not in OF_NOW:
+            assert without_time(answer.body) == without_time(mine), (name, form)
+        assert len(answer.body.splitlines()) == len(mine.splitlines()), (name, form)
+        if form == "json":
+            rows = json.loads(mine)["rows"]
+    assert name in ("anomalies", "allocation", "budgets") or rows
+    table = list(csv.DictReader(io.StringIO(bytes_of(shared, name, "csv", words).decode(), newline="")))
+    assert name in OF_NOW or len(table) == len(rows)
+    for ours, theirs in zip(rows, table):
+        if name not in OF_NOW:
+            assert [k for k in ours if k != "lines"] == list(theirs)
+            assert [as_csv(v) for k, v in ours.items() if k != "lines"] == list(theirs.values())
+
+
+def as_csv(value):
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "true", False: "false"}[value]
+    if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") and not re.fullmatch(r"-[0-9.]+", value):
+        return "'" + value
+    return str(value) if not isinstance(value, float) else f"{value:.6f}"
+
+
+def test_the_same_ledger_gives_the_same_bytes(shared):
+    shared.process.stop()
+    before = {(n, f): bytes_of(shared, n, f, words_of(n)) for n in EVERY for f in ("json", "csv", "html")
+              if n not in OF_NOW}
+    for (name, form), text in before.items():
+        assert bytes_of(shared, name, form, words_of(name)) == text, (name, form)
 
 
 def test_reports_without_a_gateway(busy):
