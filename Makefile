@@ -26,6 +26,12 @@ ifneq ($(IPSEC_MB),)
 PKG_CFLAGS += -DHAVE_IPSEC_MB
 PKG_LIBS   += -lIPSec_MB
 endif
+# TLS to Redis by hiredis' own library (hiredis 1.1 and later: Debian 12 has none); HIREDIS_SSL= builds without.
+HIREDIS_SSL ?= $(shell pkg-config --exists 'hiredis_ssl >= 1.1.0' 2>/dev/null && echo yes)
+ifneq ($(HIREDIS_SSL),)
+PKG_CFLAGS += -DHAVE_HIREDIS_SSL
+PKG_LIBS   += $(shell pkg-config --libs hiredis_ssl)
+endif
 
 WARN = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
        -Wundef -Wvla -Wcast-qual -Wwrite-strings -Wpointer-arith -Wformat=2 \

@@ -17,6 +17,7 @@
 #include "proxy/alert_calm.h"
 #include "proxy/alert_watch.h"
 #include "proxy/alerts_int.h"
+#include "proxy/counters.h"
 #include "proxy/server_int.h"
 
 enum {
@@ -227,14 +228,10 @@ static void nothing(const struct limit_counter *c, void *arg)
 static void look_for_trouble(struct alerts *a, const struct alert_watch *w)
 {
     const struct config *config = a->config;
-    const struct limiter_options options = {
-        .redis_url = config->counters_redis ? config->redis_url : NULL,
-        .timeout_ms = config->counters_timeout_ms,
-        .on_failure = config->counters_on_failure,
-        .name_space = config->counters_namespace,
-    };
+    struct limiter_options options = counters_options(config);
     struct ledger_stats stats;
 
+    options.timeout_ms = config->counters_timeout_ms;
     if (!config->alerts.trouble)
         return;
     if (config->counters_redis && limit_set_count(config->limits) > 0 &&

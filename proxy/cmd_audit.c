@@ -23,6 +23,7 @@
 #include "metering/ledger/ledger_read.h"
 #include "metering/ledger/repair.h"
 #include "proxy/cmd_config.h"
+#include "proxy/counters.h"
 #include "proxy/long_job.h"
 #include "proxy/owner.h"
 #include "reports/limit_spent.h"
@@ -295,8 +296,8 @@ static void compare_counters(struct audit *a, const struct table *t, int64_t now
 /* The first view is open; ends with another one open. */
 static enum rc audit_counters(struct audit *a, struct fail *fail)
 {
-    struct limiter_options options = {.redis_url = a->config->redis_url,
-                                      .name_space = a->config->counters_namespace};
+    struct limiter_options options = counters_options(a->config);
+    char why[LIMIT_WHY_BYTES] = "";
     char owner[OWNER_TEXT];
     int64_t now_us = clock_wall_us();
     struct table t = {0};
@@ -310,6 +311,7 @@ static enum rc audit_counters(struct audit *a, struct fail *fail)
     }
     rc = owner_find(a->config, owner, &options.start, fail);
     options.owner = owner;
+    options.why = why;
     if (rc == RC_OK)
         rc = ask_ledger(a, now_us, on_early, &t, fail);
     ledger_read_end(a->reader);
@@ -317,6 +319,8 @@ static enum rc audit_counters(struct audit *a, struct fail *fail)
         rc = limit_read(&options, NULL, a->config->limits, now_us, on_counter, &t);
         if (rc != RC_OK)
             *fail = (struct fail){.rc = rc, .doing = "read the counters of Redis"};
+        if (why[0])
+            (void)fprintf(stderr, "tollgate audit: Redis cannot be reached: %s\n", why);
     }
     if (rc == RC_OK)
         rc = view_after(a, clock_wall_us(), fail);

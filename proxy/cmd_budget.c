@@ -18,6 +18,7 @@
 #include "proxy/changes.h"
 #include "proxy/cmd_config.h"
 #include "proxy/config.h"
+#include "proxy/counters.h"
 #include "proxy/owner.h"
 #include "proxy/rebuild.h"
 #include "reports/report.h"
@@ -60,13 +61,19 @@ static int complain(const char *text)
     return EXIT_USAGE;
 }
 
-static struct limiter_options options_of(const struct config *config)
+static struct limiter_options options_of(const struct config *config, char why[LIMIT_WHY_BYTES])
 {
-    return (struct limiter_options){
-        .redis_url = config->counters_redis ? config->redis_url : NULL,
-        .timeout_ms = COUNTER_TIMEOUT_MS,
-        .name_space = config->counters_namespace,
-    };
+    struct limiter_options options = counters_options(config);
+
+    why[0] = '\0';
+    options.timeout_ms = COUNTER_TIMEOUT_MS;
+    options.why = why;
+    return options;
+}
+
+static void complain_away(const char *why)
+{
+    (void)fprintf(stderr, "tollgate budget: Redis cannot be reached%s%s\n", why[0] ? ": " : "", why);
 }
 
 static const char *who_of(const struct budget_options *o)
@@ -150,7 +157,8 @@ static void on_counter(const struct limit_counter *c, void *arg)
 
 static int reset(const struct budget_options *o, const struct config *config)
 {
-    struct limiter_options options = options_of(config);
+    char why[LIMIT_WHY_BYTES];
+    struct limiter_options options = options_of(config, why);
     struct change change = {.action = "reset", .limit = o->limit, .scope = o->scope};
     struct reset r = {.config = config, .scope = o->scope};
     int result = EXIT_NO;
@@ -176,7 +184,7 @@ static int reset(const struct budget_options *o, const struct config *config)
         }
     }
     if (rc != RC_OK)
-        complain("Redis cannot be reached");
+        complain_away(why);
     arena_release(&r.scopes);
     free(r.at);
     return result;
@@ -205,10 +213,10 @@ static int wait_until_ready(const struct limiter_options *options, unsigned node
 
 static int rebuild(const struct budget_options *o, const struct config *config)
 {
-    struct limiter_options options = options_of(config);
+    char why[LIMIT_WHY_BYTES];
+    struct limiter_options options = options_of(config, why);
     struct change change = {.action = "rebuild"};
     struct fail fail = {0};
-    char why[256] = "";
     char owner[OWNER_TEXT];
     unsigned nodes = 0;
     size_t n = 0;
@@ -224,7 +232,7 @@ static int rebuild(const struct budget_options *o, const struct config *config)
     }
     options.owner = owner;
     if (limit_rebuild_ask(&options, &nodes) != RC_OK) {
-        complain("Redis cannot be reached");
+        complain_away(why);
         return EXIT_NO;
     }
     if (nodes > 0)

@@ -13,6 +13,7 @@
 #include "proxy/cmd.h"
 #include "proxy/cmd_config.h"
 #include "proxy/cmd_gate.h"
+#include "proxy/counters.h"
 #include "proxy/long_job.h"
 #include "reports/report.h"
 
@@ -157,13 +158,9 @@ static int complain(const struct buf *error)
 static enum rc read_counters(limit_counter_fn *fn, void *fn_arg, void *arg)
 {
     const struct config *config = arg;
-    const struct limiter_options options = {
-        .redis_url = config->redis_url,
-        .timeout_ms = config->counters_timeout_ms,
-        .on_failure = config->counters_on_failure,
-        .name_space = config->counters_namespace,
-    };
+    struct limiter_options options = counters_options(config);
 
+    options.timeout_ms = config->counters_timeout_ms;
     /* Counters in another process's memory cannot be read from here. */
     if (!config->counters_redis)
         return RC_STATE;

@@ -9,6 +9,7 @@
 
 #include "base/xalloc.h"
 #include "proxy/config_draft.h"
+#include "proxy/counters.h"
 #include "proxy/keys.h"
 #include "proxy/memory.h"
 
@@ -56,18 +57,6 @@ static void check_listen(struct config_loader *l, const char *name,
                      name);
 }
 
-static void check_redis(struct config_loader *l)
-{
-    const char *fault = l->config->counters_redis ? limiter_url_check(l->config->redis_url) : NULL;
-
-    if (fault)
-        problems_add(l->problems, l->file, 0,
-                     "counters.url: %s; write redis://[user:password@]host[:port][/db], "
-                     "redis+cluster://host[:port],..., redis+sentinel://host[:port],.../name or "
-                     "unix:///path",
-                     fault);
-}
-
 /* What follows from other fields where it is not given. */
 static void fill_in(struct config_loader *l)
 {
@@ -109,7 +98,6 @@ static void fill_in(struct config_loader *l)
     }
     check_listen(l, "proxy", &c->proxy);
     check_listen(l, "admin", &c->admin);
-    check_redis(l);
 }
 
 static void read_timezone(struct config_loader *l, const cJSON *item)
@@ -150,6 +138,7 @@ static void read_all(struct config_draft *draft, const cJSON *root)
     config_read_section(l, &config_root, root, config);
     config_read_certificates(l, draft->certificates);
     fill_in(l);
+    config_read_counters(l, cJSON_GetObjectItemCaseSensitive(root, "counters"));
     read_timezone(l, draft->timezone);
     config_read_tags(l, draft->tags);
     config_read_prices(l, draft->prices);
@@ -239,6 +228,7 @@ void config_free(struct config *config)
         wipe(channel->password);
     }
     wipe(config->redis_url); /* it may hold a password */
+    counters_tls_unref(config->counters_tls);
     explicit_bzero(config->user_salt, sizeof(config->user_salt));
     explicit_bzero(&config->prompt_key, sizeof(config->prompt_key));
     key_table_free(config->key_table);

@@ -250,6 +250,11 @@ struct config {
 
     bool counters_redis;
     char *redis_url;
+    char *counters_ca_file;     /* NULL: the system's authorities */
+    struct certificate_pair counters_pair; /* shown to Redis; NULL, NULL: none */
+    char *counters_server_name; /* NULL: each host's own */
+    bool counters_tls_verify;
+    struct counters_tls *counters_tls; /* NULL: the URL wants none */
     char *counters_namespace;
     bool counters_leases;
     int counters_batch;

@@ -111,6 +111,8 @@ void config_read_clouds(struct config_loader *l, const cJSON *item,
                         struct upstream_draft *draft);
 /* listen.proxy: its pairs of certificate and key, and what clients must show. */
 void config_read_certificates(struct config_loader *l, const cJSON *item);
+/* counters: its URL, and TLS to it; item: the section, or NULL. */
+void config_read_counters(struct config_loader *l, const cJSON *item);
 /* The certificate of a key, as text of its form; empty with a problem where it is none. */
 struct strv config_read_identity(struct config_loader *l, const cJSON *item, const char *text);
 /* Two keys of one certificate are a problem.  After all lists of keys were read. */

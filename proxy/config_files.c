@@ -200,6 +200,10 @@ void config_check_files(const struct config *config, struct problems *problems)
             check_authorities(path, "ca_file", problems);
         check_tokens(config, &config->upstreams[i], problems);
     }
+    if (config->counters_tls && config->counters_ca_file)
+        check_authorities(config->counters_ca_file, "counters.ca_file", problems);
+    if (config->counters_tls && config->counters_pair.certificate)
+        check_pair(config->counters_pair.certificate, config->counters_pair.private_key, problems);
     check_writable(config->state_dir, problems);
     if (config->proxy.port != 0 && config->proxy.port == config->admin.port &&
         strcmp(config->proxy.address, config->admin.address) == 0)
@@ -262,6 +266,11 @@ void config_check_wisdom(const struct config *config, struct problems *warnings)
 {
     for (size_t i = 0; i < config->n_upstreams; i++)
         warn_upstream(config, &config->upstreams[i], warnings);
+    if (config->counters_tls && !config->counters_tls_verify)
+        problems_add(warnings, config->file, 0,
+                     "Redis is not verified (counters.tls_verify is false): anyone between can "
+                     "read its password and change what is counted; use ca_file or server_name "
+                     "instead");
     if (config->n_keys == 0)
         problems_add(warnings, config->file, 0,
                      "there is no key yet, so every request is refused: `tollgate key create`");
@@ -272,4 +281,6 @@ void config_check_wisdom(const struct config *config, struct problems *warnings)
                      "listen.proxy.client_ca");
     for (size_t i = 0; i < config->proxy.n_pairs; i++)
         warn_pair(&config->proxy.pairs[i], warnings);
+    if (config->counters_tls && config->counters_pair.certificate)
+        warn_pair(&config->counters_pair, warnings);
 }

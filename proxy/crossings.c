@@ -8,6 +8,7 @@
 #include "metering/ledger/journal.h"
 #include "metering/limits/limit.h"
 #include "proxy/config.h"
+#include "proxy/counters.h"
 
 enum {
     CROSSINGS_WORKER = 998, /* in the name of their segments */
@@ -132,11 +133,8 @@ void crossings_begin(struct crossings *c, const struct config *config, const cha
     c->owner = owner;
     c->reader = reader;
     c->now_us = now_us;
-    c->options = (struct limiter_options){
-        .redis_url = config->counters_redis ? config->redis_url : NULL,
-        .name_space = config->counters_namespace,
-        .owner = owner,
-    };
+    c->options = counters_options(config);
+    c->options.owner = owner;
     c->away = config->counters_redis && limit_set_count(config->limits) > 0 &&
               limit_read(&c->options, NULL, config->limits, now_us, on_counter, c) != RC_OK;
     if (c->n_shares > 0)

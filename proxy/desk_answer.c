@@ -12,6 +12,7 @@
 #include "base/jsonw.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "proxy/counters.h"
 #include "proxy/desk.h"
 #include "proxy/server_int.h"
 #include "reports/limit_spent.h"
@@ -154,9 +155,7 @@ static enum rc counters_of(struct server *server, const struct config *config,
 {
     static const struct limit_amounts nothing;
     static const struct uuid id;
-    struct limiter_options options = {.redis_url =
-                                          config->counters_redis ? config->redis_url : NULL,
-                                      .name_space = config->counters_namespace};
+    struct limiter_options options = counters_options(config);
     struct admission *a = xcalloc(1, sizeof(*a));
     enum rc rc = admission_init(a, config->limits, subject, &nothing, &id, now_us, arena);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/xalloc.h"
+#include "proxy/counters.h"
 #include "proxy/memory.h"
 #include "proxy/tls_context.h"
 #include "proxy/upstream.h"
@@ -29,6 +30,8 @@ static bool make_contexts(struct generation *g, struct problems *problems)
         else
             problems_add(problems, config->file, 0, "upstream \"%s\": %s", upstream->name, why);
     }
+    if (config->counters_tls && !counters_tls_load(config->counters_tls, why, sizeof(why)))
+        problems_add(problems, config->file, 0, "counters: %s", why);
     return problems->total == 0;
 }
 

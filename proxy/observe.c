@@ -8,6 +8,7 @@
 #include "proxy/admin.h"
 #include "proxy/alerts.h"
 #include "proxy/cmd.h"
+#include "proxy/counters.h"
 #include "proxy/metrics.h"
 #include "proxy/server_int.h"
 
@@ -92,13 +93,9 @@ static enum rc read_counters(const struct config *config, limit_counter_fn *fn, 
                              void *arg)
 {
     struct server *s = ((struct observe *)arg)->server;
-    struct limiter_options options = {
-        .redis_url = config->counters_redis ? config->redis_url : NULL,
-        .timeout_ms = config->counters_timeout_ms,
-        .on_failure = config->counters_on_failure,
-        .name_space = config->counters_namespace,
-    };
+    struct limiter_options options = counters_options(config);
 
+    options.timeout_ms = config->counters_timeout_ms;
     return limit_read(&options, s->limit_memory, config->limits, clock_wall_us(), fn, fn_arg);
 }
 

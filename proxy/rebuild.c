@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "proxy/counters.h"
 #include "proxy/owner.h"
 #include "proxy/server_int.h"
 #include "reports/limit_spent.h"
@@ -124,14 +125,6 @@ static enum rc find(const struct config *config, const struct task *task, struct
 /* ---- the counters
  * ------------------------------------------------------------------------------ */
 
-static struct limiter_options options_of(const struct config *config)
-{
-    return (struct limiter_options){
-        .redis_url = config->counters_redis ? config->redis_url : NULL,
-        .name_space = config->counters_namespace,
-    };
-}
-
 static bool is_stopping(struct rebuild *r)
 {
     bool stopping;
@@ -240,7 +233,7 @@ static enum rc set_counters(const struct config *config, struct limit_memory *me
 
 enum rc rebuild_offline(const struct config *config, size_t *n, struct fail *fail)
 {
-    struct task task = {.options = options_of(config),
+    struct task task = {.options = counters_options(config),
                         .as_of_us = clock_wall_us(),
                         .until_us = INT64_MAX};
     char owner[OWNER_TEXT];
@@ -295,7 +288,7 @@ static unsigned nodes_known(const struct rebuild *r)
 /* RC_OK: this ledger's part of Redis' counters is in order. */
 static enum rc rebuild_redis(struct rebuild *r, const struct config *config, bool workers_run)
 {
-    struct task task = {.options = options_of(config), .until_us = INT64_MAX};
+    struct task task = {.options = counters_options(config), .until_us = INT64_MAX};
     enum rc rc;
 
     task.options.owner = server_owner(r->server, &task.options.start);
@@ -331,7 +324,7 @@ static enum rc rebuild_memory(struct rebuild *r, const struct config *config)
 /* All that is in Redis: a limit that nobody has asked for since the start is known as well. */
 static enum rc note_shared(struct rebuild *r, const struct config *config)
 {
-    const struct limiter_options options = options_of(config);
+    const struct limiter_options options = counters_options(config);
     struct found found = {0};
     enum rc rc;
 

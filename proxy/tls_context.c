@@ -299,6 +299,23 @@ const unsigned char *tls_trust(const SSL_CTX *ctx)
     return SSL_CTX_get_ex_data(ctx, trust_index());
 }
 
+/* Whom we trust of those that we connect to. */
+static bool use_trust(SSL_CTX *ctx, const char *ca_file, bool verify, char *why, size_t size)
+{
+    SSL_CTX_set_verify(ctx, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+    if (ca_file != NULL) {
+        if (SSL_CTX_load_verify_file(ctx, ca_file) != 1) {
+            explain(why, size, "read certificate authorities", ca_file);
+            return false;
+        }
+        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
+    } else if (SSL_CTX_set_default_verify_paths(ctx) != 1) {
+        explain(why, size, "find the system's certificate authorities", NULL);
+        return false;
+    }
+    return true;
+}
+
 SSL_CTX *tls_client_context(const char *ca_file, bool verify, char *why, size_t size)
 {
     SSL_CTX *ctx;
@@ -306,23 +323,30 @@ SSL_CTX *tls_client_context(const char *ca_file, bool verify, char *why, size_t 
     ERR_clear_error();
     ctx = new_context(TLS_client_method());
     /* Unlike its neighbours SSL_CTX_set_alpn_protos returns 0 for success. */
-    if (ctx == NULL || SSL_CTX_set_alpn_protos(ctx, http11, sizeof(http11)) != 0) {
+    if (ctx == NULL || SSL_CTX_set_alpn_protos(ctx, http11, sizeof(http11)) != 0)
         explain(why, size, "make a TLS context", NULL);
-        goto fail;
+    else if (use_trust(ctx, ca_file, verify, why, size))
+        return ctx;
+    SSL_CTX_free(ctx);
+    return NULL;
+}
+
+SSL_CTX *tls_redis_context(const char *ca_file, bool verify, const struct certificate_pair *pair,
+                           char *why, size_t size)
+{
+    SSL_CTX *ctx;
+
+    ERR_clear_error();
+    ctx = new_context(TLS_client_method());
+    if (ctx == NULL) {
+        explain(why, size, "make a TLS context", NULL);
+        return NULL;
     }
-    SSL_CTX_set_verify(ctx, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
-    if (ca_file != NULL) {
-        if (SSL_CTX_load_verify_file(ctx, ca_file) != 1) {
-            explain(why, size, "read certificate authorities", ca_file);
-            goto fail;
-        }
-        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
-    } else if (SSL_CTX_set_default_verify_paths(ctx) != 1) {
-        explain(why, size, "find the system's certificate authorities", NULL);
-        goto fail;
-    }
-    return ctx;
-fail:
+    SSL_CTX_set_read_ahead(ctx, 0);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    if (use_trust(ctx, ca_file, verify, why, size) &&
+        (pair == NULL || use_pair(ctx, pair, why, size)))
+        return ctx;
     SSL_CTX_free(ctx);
     return NULL;
 }

@@ -49,6 +49,13 @@ const unsigned char *tls_trust(const SSL_CTX *ctx);
 SSL_CTX *tls_client_context(const char *ca_file, bool verify, char *why, size_t size);
 
 /*
+ * The same for Redis: no ALPN, which it does not speak; pair (NULL: none) is what we show of
+ * ourselves.  Whoever reads such a connection reads until it has nothing more: no read-ahead.
+ */
+SSL_CTX *tls_redis_context(const char *ca_file, bool verify, const struct certificate_pair *pair,
+                           char *why, size_t size);
+
+/*
  * Before the handshake of a connection to host (a name, or an IP literal, with or without
  * brackets): server name indication for names, and with verify the check that the
  * certificate is the host's (RFC 9110 4.3.4; no wildcards for a part of a label).

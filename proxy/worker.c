@@ -20,6 +20,7 @@
 #include "metering/usage/tokenizer.h"
 #include "proxy/addresses.h"
 #include "proxy/conn.h"
+#include "proxy/counters.h"
 #include "proxy/desk.h"
 #include "proxy/h2.h"
 #include "proxy/h2_client.h"
@@ -142,6 +143,18 @@ static void tell_owner(struct worker *w)
     limiter_own(w->limiter, owner, start);
 }
 
+/* Where Redis is stays as it was at the start; whom to trust and what to show it is as new. */
+static void take_counters_tls(struct worker *w)
+{
+    struct counters_tls *fresh = w->pools->generation->config->counters_tls;
+
+    if (!fresh || !w->counters_tls)
+        return;
+    limiter_secure(w->limiter, fresh);
+    counters_tls_unref(w->counters_tls);
+    w->counters_tls = counters_tls_ref(fresh);
+}
+
 static void open_letter(struct worker *w, struct letter *letter)
 {
     switch (letter->kind) {
@@ -152,6 +165,7 @@ static void open_letter(struct worker *w, struct letter *letter)
         for (size_t i = 0; i < old->generation->config->n_upstreams; i++)
             upstream_pool_retire(old->at[i]);
         pools_unref(old);
+        take_counters_tls(w);
         xchg_look_at_sockets(w);
         break;
     }
@@ -456,21 +470,20 @@ static struct limiter *make_limiter(struct worker *w)
     const struct config *config = w->pools->generation->config;
     int64_t start = 0;
     const char *owner = server_owner(w->server, &start);
-    struct limiter_options options = {
-        .redis_url = config->counters_redis ? config->redis_url : NULL,
-        .timeout_ms = config->counters_timeout_ms,
-        .on_failure = config->counters_on_failure,
-        .name_space = config->counters_namespace,
-        .attach = attach_redis,
-        .loop = w->base,
-        .await_rebuild = true,
-        .leases = config->counters_leases,
-        .batch = (unsigned)config->counters_batch,
-        .owner = owner,
-        .start = start,
-        .await_owner = !owner,
-    };
+    struct limiter_options options = counters_options(config);
 
+    options.timeout_ms = config->counters_timeout_ms;
+    options.on_failure = config->counters_on_failure;
+    options.attach = attach_redis;
+    options.loop = w->base;
+    options.await_rebuild = true;
+    options.leases = config->counters_leases;
+    options.batch = (unsigned)config->counters_batch;
+    options.owner = owner;
+    options.start = start;
+    options.await_owner = !owner;
+    if (config->counters_tls)
+        w->counters_tls = counters_tls_ref(config->counters_tls);
     return limiter_new(&options, server_limit_memory(w->server));
 }
 
@@ -598,6 +611,7 @@ void worker_free(struct worker *w)
     }
     stop_listening(w);
     limiter_free(w->limiter);
+    counters_tls_unref(w->counters_tls);
     xchg_pool_free(w);
     pools_unref(w->pools);
     upstream_reap(&w->later);

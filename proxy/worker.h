@@ -54,6 +54,7 @@ struct worker {
     evutil_socket_t listen_fd;
     struct pools *pools; /* of the newest generation */
     struct limiter *limiter;
+    struct counters_tls *counters_tls; /* the limiter's; NULL: none */
     struct journal *journal;
     bool sync_always;   /* what BEGIN promises must be on disk before a request is forwarded */
     struct denied *denied;

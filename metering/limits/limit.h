@@ -219,9 +219,22 @@ struct limiter;
 struct redisAsyncContext;
 typedef int limit_attach_fn(struct redisAsyncContext *redis, void *loop);
 
+/*
+ * TLS to Redis, by whoever has certificates and rules: an SSL for a new connection to host, the
+ * caller's to free, its handshake not begun; it verifies that host, or whom the configuration names.
+ * NULL with why.  Does not block; any thread.
+ */
+struct ssl_st;
+enum { LIMIT_WHY_BYTES = 256 }; /* why Redis cannot be reached */
+typedef struct ssl_st *limit_secure_fn(void *arg, const char *host, char why[LIMIT_WHY_BYTES]);
+
 /* Strings are copied by limiter_new. */
 struct limiter_options {
     const char *redis_url; /* see limiter_url_check; NULL: memory engine */
+    limit_secure_fn *secure; /* of a URL with rediss; its arg lives as long as a limiter has it */
+    void *secure_arg;
+    char *why; /* calls that block: LIMIT_WHY_BYTES, filled where they return RC_IO as Redis
+                * cannot be reached, else ""; NULL: it is not asked for */
     int timeout_ms;        /* the longest that an admission waits; 0: 50 */
     enum on_failure on_failure;
     const char *name_space; /* prefix and hash tag of the keys; NULL: "tollgate" */
@@ -251,9 +264,13 @@ struct limiter_options {
 
 /*
  * "redis://[[user]:password@]host[:port][/db]" or "unix://[[user]:password@]/path[?db=n]",
- * user and password percent-encoded.  NULL where it is well-formed, else what is wrong with it.
+ * user and password percent-encoded; "redis+cluster://", "redis+sentinel://" likewise, and "rediss"
+ * for "redis" where TLS is spoken.  NULL where it is well-formed and can be reached by this
+ * program, else what is wrong with it.
  */
 const char *limiter_url_check(const char *url);
+/* Such a URL wants TLS. */
+bool limiter_url_is_secure(const char *url);
 
 /* The memory engine's counters, shared by the workers of a process. */
 struct limit_memory;
@@ -270,7 +287,8 @@ void limit_memory_set_blind(struct limit_memory *memory, bool is_blind);
  * One per worker.  memory is the engine itself, or the Redis engine's local fallback:
  * the workers of a process share one; NULL: one of its own.  A host name is looked
  * up here, blocking; later again, when Redis cannot be reached, by a thread that
- * ends by itself.  SIGPIPE must be ignored.  NULL where the URL is not well-formed.
+ * ends by itself.  SIGPIPE must be ignored.  NULL where limiter_url_check finds fault with the
+ * URL, or it wants TLS and options.secure is not there.
  */
 struct limiter *limiter_new(const struct limiter_options *options, struct limit_memory *memory);
 /*
@@ -279,6 +297,9 @@ struct limiter *limiter_new(const struct limiter_options *options, struct limit_
  * limiter_run until limiter_stats.unsettled is 0.  Never from a wake.
  */
 void limiter_free(struct limiter *l);
+
+/* Redis by TLS: arg takes the place of options.secure_arg for further connections. */
+void limiter_secure(struct limiter *l, void *arg);
 
 /* Redis: what await_owner waits for; the name is copied.  Nothing where it is known. */
 void limiter_own(struct limiter *l, const char *owner, int64_t start);

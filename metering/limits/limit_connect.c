@@ -238,27 +238,45 @@ static const char *parse_sentinel(struct strv rest, struct redis_target *t)
     return wrong ? wrong : parse_places(hosts, SENTINEL_PORT, t);
 }
 
+/* "rediss" for "redis" in front, in all that have hosts; the text goes on behind it. */
+static bool take_secure(struct strv *text)
+{
+    struct strv rest = strv_skip(*text, 6);
+
+    if (!strv_starts(*text, STRV("rediss")) ||
+        (!strv_starts(rest, STRV("://")) && !strv_starts(rest, STRV("+"))))
+        return false;
+    *text = rest;
+    return true;
+}
+
 const char *redis_target_parse(const char *url, struct redis_target *target)
 {
     static const struct {
         const char *scheme;
         const char *(*parse)(struct strv rest, struct redis_target *t);
-    } schemes[] = {{"redis://", parse_single},
-                   {"unix://", parse_unix},
-                   {"redis+cluster://", parse_cluster},
-                   {"redis+sentinel://", parse_sentinel}};
-    const char *wrong = "it must start with redis://, redis+cluster://, redis+sentinel:// or unix://";
+    } schemes[] = {{"://", parse_single},
+                   {"+cluster://", parse_cluster},
+                   {"+sentinel://", parse_sentinel}};
+    const char *wrong = "it must start with redis://, redis+cluster://, redis+sentinel://, the same "
+                        "with rediss, or unix://";
     struct strv text = strv_z(url);
+    bool is_secure = take_secure(&text);
 
-    *target = (struct redis_target){0};
-    if (strv_starts(text, STRV("rediss://")))
-        wrong = "TLS to Redis is not supported: use redis:// over a private network or unix://";
-    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-        struct strv scheme = strv_z(schemes[i].scheme);
+    *target = (struct redis_target){.is_secure = is_secure};
+    if (strv_starts(text, STRV("unix://"))) {
+        wrong = parse_unix(strv_skip(text, 7), target);
+    } else if (is_secure || strv_starts(text, STRV("redis"))) {
+        text = strv_skip(text, is_secure ? 0 : 5);
+        for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+            struct strv scheme = strv_z(schemes[i].scheme);
 
-        if (strv_starts(text, scheme))
-            wrong = schemes[i].parse(strv_skip(text, scheme.n), target);
+            if (strv_starts(text, scheme))
+                wrong = schemes[i].parse(strv_skip(text, scheme.n), target);
+        }
     }
+    if (is_secure && !secure_is_built()) /* goes before any other fault of it */
+        wrong = SECURE_MISSING;
     if (wrong)
         redis_target_release(target);
     return wrong;
@@ -305,6 +323,19 @@ bool redis_moved_parse(struct strv error, const struct redis_place *asked,
            redis_place_set(out, host, (int64_t)port);
 }
 
+const char *redis_target_open(const struct limiter_options *options, struct redis_target *target)
+{
+    const char *wrong = redis_target_parse(options->redis_url, target);
+
+    if (!wrong && target->is_secure && !options->secure) {
+        redis_target_release(target);
+        wrong = "TLS is wanted, and there are no certificates";
+    }
+    if (!wrong && target->is_secure)
+        target->secure = (struct secure){options->secure, options->secure_arg};
+    return wrong;
+}
+
 const char *limiter_url_check(const char *url)
 {
     struct redis_target t;
@@ -312,6 +343,13 @@ const char *limiter_url_check(const char *url)
 
     redis_target_release(&t);
     return wrong;
+}
+
+bool limiter_url_is_secure(const char *url)
+{
+    struct strv text = strv_z(url);
+
+    return take_secure(&text);
 }
 
 /* ---- names --------------------------------------------------------------------- */

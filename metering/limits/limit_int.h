@@ -197,8 +197,16 @@ struct redis_place {
     int port;                   /* 0: there is none */
 };
 
+/* How a connection's SSL is made: see limiter_options. */
+struct secure {
+    limit_secure_fn *make; /* NULL: in the clear */
+    void *arg;
+};
+
 struct redis_target {
     enum redis_kind kind;
+    bool is_secure;       /* the URL's rediss: never in the clear */
+    struct secure secure; /* the caller's to set */
     char *path; /* unix socket, or NULL: the places */
     struct redis_place places[REDIS_SEEDS_MAX];
     unsigned n_places;
@@ -210,6 +218,8 @@ struct redis_target {
 
 /* NULL, or what is wrong with the URL; then target holds nothing. */
 const char *redis_target_parse(const char *url, struct redis_target *target);
+/* The same of the options' URL, with how its connections are made. */
+const char *redis_target_open(const struct limiter_options *options, struct redis_target *target);
 void redis_target_release(struct redis_target *t);
 /* Fills place; the address where the host is one.  False: not a host, or not a port. */
 bool redis_place_set(struct redis_place *place, struct strv host, int64_t port);
@@ -224,10 +234,37 @@ struct redisContext;
 struct timeval;
 /*
  * A connection, logged in, to the server that has the keys which start with prefix; each step
- * blocks for at most timeout.  NULL: it cannot be reached.
+ * blocks for at most timeout, a TLS handshake for SECURE_TIMEOUT_MS.  NULL: it cannot be reached,
+ * and why says so.
  */
 struct redisContext *redis_find(const struct redis_target *t, const char *prefix,
-                                struct timeval timeout);
+                                struct timeval timeout, char why[LIMIT_WHY_BYTES]);
+
+/* ---- limit_secure.c: TLS on a connection ------------------------------------- */
+
+enum { SECURE_TIMEOUT_MS = 2000 }; /* of a handshake that is waited for */
+
+#define SECURE_SILENCE \
+    "no answer to the TLS handshake: does Redis speak TLS at this port? redis:// is in the clear"
+#define SECURE_MISSING                                                                          \
+    "TLS to Redis is not in this program, which was built without libhiredis_ssl: build it where " \
+    "hiredis 1.1 or newer has it (Debian 13, Ubuntu 24.04), or use redis:// over a private network"
+
+/* TLS to Redis is in this program. */
+bool secure_is_built(void);
+/*
+ * Begins the handshake on a connection that stands and does not block: hiredis goes on with it as it
+ * reads and writes, and says in errstr why it failed.  host: whom the certificate must name, unless
+ * the configuration says.  False with why: nothing can be sent on it.
+ */
+bool secure_begin(struct redisContext *redis, const struct secure *by, const char *host,
+                  char why[LIMIT_WHY_BYTES]);
+/* Begins and ends it on one that blocks, within SECURE_TIMEOUT_MS in all. */
+bool secure_wait(struct redisContext *redis, const struct secure *by, const char *host,
+                 char why[LIMIT_WHY_BYTES]);
+/* Why a connection is no good, after its error or its end. has_answered: something came on it. */
+void redis_reason(const struct redisContext *redis, bool is_secure, bool has_answered,
+                  char out[LIMIT_WHY_BYTES]);
 
 /* The first address of a host, as text; blocks. False: it has none now. */
 bool address_find(const char *host, char out[ADDRESS_TEXT]);

@@ -82,15 +82,49 @@ void link_up(struct redis_engine *e)
     e->heartbeat_us = 0; /* whether it has all that was acknowledged is asked at once */
 }
 
+static void check_topology(struct redis_engine *e)
+{
+    if (!topology_check(e))
+        link_fail(e, "could not send");
+}
+
+/* Whatever it is: TLS stands. */
+static void on_ping(struct redisAsyncContext *redis, void *reply, void *arg)
+{
+    struct redis_engine *e = arg;
+
+    if (redis != e->link.redis || !reply)
+        return;
+    e->link.in_handshake = false;
+    e->link.has_answered = true;
+    check_topology(e);
+}
+
+/* Nobody waits for this connection before something was answered on it. */
+static void begin_tls(struct redis_engine *e)
+{
+    struct link *l = &e->link;
+    char why[LIMIT_WHY_BYTES];
+
+    l->in_handshake = true;
+    if (!secure_begin(&l->redis->c, &l->target.secure, l->at->host, why))
+        link_fail(e, why);
+    else if (redisAsyncCommand(l->redis, on_ping, e, "PING") != REDIS_OK)
+        link_fail(e, "could not send");
+}
+
 static void on_connect(const struct redisAsyncContext *redis, int status)
 {
     struct redis_engine *e = redis->data;
 
     if (!e || redis != e->link.redis)
         return;
+    if (status == REDIS_OK && e->link.target.is_secure) {
+        begin_tls(e);
+        return;
+    }
     if (status == REDIS_OK) {
-        if (!topology_check(e))
-            link_fail(e, "could not send");
+        check_topology(e);
         return;
     }
     e->link.redis = NULL; /* hiredis frees it */
@@ -100,13 +134,15 @@ static void on_connect(const struct redisAsyncContext *redis, int status)
 static void on_disconnect(const struct redisAsyncContext *redis, int status)
 {
     struct redis_engine *e = redis->data;
+    char why[LIMIT_WHY_BYTES];
 
     (void)status;
     if (!e || redis != e->link.redis)
         return;
     e->link.redis = NULL; /* hiredis frees it */
-    if (e->link.has_failed || e->link.state != LINK_UP) {
-        link_fail(e, "closed");
+    if (e->link.has_failed || e->link.state != LINK_UP || !e->link.has_answered) {
+        redis_reason(&redis->c, e->link.target.is_secure, e->link.has_answered, why);
+        link_fail(e, why);
         return;
     }
     /* It answered until now: one more attempt at once, while admissions wait. */
@@ -158,6 +194,7 @@ static void connect_now(struct redis_engine *e, int64_t now_us)
         l->redis = redisAsyncConnect(l->at->address, l->at->port);
     if (l->redis && l->redis->err == 0) {
         l->state = LINK_CONNECTING;
+        l->in_handshake = l->has_answered = false;
         l->started_us = now_us;
         l->redis->data = e;
         redis_end_unasked(l->redis);
@@ -244,7 +281,7 @@ int64_t link_run(struct redis_engine *e, int64_t now_us)
     if (l->state == LINK_LOOKUP)
         finish_lookup(e, now_us);
     if (l->state == LINK_CONNECTING && now_us - l->started_us >= CONNECT_TIMEOUT_MS * 1000)
-        link_fail(e, "connecting took too long");
+        link_fail(e, l->in_handshake ? SECURE_SILENCE : "connecting took too long");
     /* Where another worker has just had an answer there is no reason to wait. */
     if (l->state == LINK_DOWN && (now_us >= l->retry_us || goods != l->goods_seen))
         attempt(e, now_us);

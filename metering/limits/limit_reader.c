@@ -51,17 +51,24 @@ enum rc reader_open(struct reader *r, const struct limiter_options *options)
     enum { TIMEOUT_MS = 1000 };
     int ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS;
     struct timeval timeout = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    char why[LIMIT_WHY_BYTES] = "";
     struct redis_target target;
     enum rc rc = RC_IO;
 
-    if (redis_target_parse(options->redis_url, &target))
+    if (options->why)
+        options->why[0] = '\0';
+    if (redis_target_open(options, &target))
         return RC_BAD;
     r->prefix = xasprintf("{%.*s}:", LIMIT_NAME_SPACE_MAX_BYTES,
                           options->name_space ? options->name_space : "tollgate");
     r->owner = options->owner ? options->owner : OWNER_NONE;
-    r->redis = redis_find(&target, r->prefix, timeout);
+    r->redis = redis_find(&target, r->prefix, timeout, why);
     if (r->redis && read_clock(r))
         rc = RC_OK;
+    else if (r->redis)
+        redis_reason(r->redis, target.is_secure, false, why);
+    if (rc != RC_OK && options->why)
+        memcpy(options->why, why, sizeof(why));
     redis_target_release(&target);
     return rc;
 }

@@ -164,6 +164,7 @@ static void on_reply(struct redisAsyncContext *redis, void *reply, void *arg)
 
     if (redis != e->link.redis || !reply)
         return; /* the link's end is told by the link */
+    e->link.has_answered = true;
     b = first_on_wire(e);
     ASSERT(b != NULL);
     b->on_wire = false;

@@ -179,6 +179,8 @@ struct link {
     unsigned goods_seen; /* memory_goods when it was looked at last */
     int64_t started_us; /* CONNECTING */
     int64_t wait_us;    /* the next pause between attempts */
+    bool in_handshake; /* CONNECTING: TCP stands, TLS does not */
+    bool has_answered; /* something came on this connection */
     bool was_up;
     bool has_failed; /* the last attempt did; whoever asks need not wait */
 };

@@ -47,6 +47,7 @@ static void on_role(struct redisAsyncContext *redis, void *reply, void *arg)
 
     if (redis != e->link.redis || !r)
         return;
+    e->link.has_answered = true;
     if (r->type == REDIS_REPLY_ARRAY && r->elements > 0 &&
         strv_eq(text_of(r->element[0]), STRV("master")))
         link_up(e);
@@ -79,7 +80,10 @@ static void on_slots(struct redisAsyncContext *redis, void *reply, void *arg)
     struct link *l = &e->link;
     const struct redisReply *r = reply;
 
-    if (redis != l->redis || !r || r->type != REDIS_REPLY_ARRAY)
+    if (redis != l->redis || !r)
+        return;
+    l->has_answered = true;
+    if (r->type != REDIS_REPLY_ARRAY)
         return;
     l->n_places = l->target.n_places;
     if (l->at >= l->places && l->at < l->places + LINK_PLACES_MAX) {

@@ -1,7 +1,7 @@
 /*
  * limit_unasked.c - a reply that nobody asked for ends a connection to Redis.
  *
- * hiredis 0.14 ends the process instead: it asserts that only errors come unasked.  What makes
+ * hiredis ends the process instead: it asserts that only errors come unasked.  What makes
  * its reply objects is therefore asked first; where it makes none, hiredis gives the connection up.
  * Everything else is done by its own functions.
  */
@@ -25,7 +25,13 @@ static void *make_string(const redisReadTask *task, char *text, size_t n)
     return is_unasked(task) ? NULL : made_by->createString(task, text, n);
 }
 
-static void *make_array(const redisReadTask *task, int n)
+#if HIREDIS_MAJOR >= 1
+typedef size_t element_count;
+#else
+typedef int element_count;
+#endif
+
+static void *make_array(const redisReadTask *task, element_count n)
 {
     return is_unasked(task) ? NULL : made_by->createArray(task, n);
 }
@@ -40,6 +46,19 @@ static void *make_nil(const redisReadTask *task)
     return is_unasked(task) ? NULL : made_by->createNil(task);
 }
 
+#if HIREDIS_MAJOR >= 1
+/* Types of RESP3, which a server may send to whoever never asked for it. */
+static void *make_number(const redisReadTask *task, double n, char *text, size_t size) /* allow: double, hiredis' type */
+{
+    return is_unasked(task) ? NULL : made_by->createDouble(task, n, text, size);
+}
+
+static void *make_bool(const redisReadTask *task, int is)
+{
+    return is_unasked(task) ? NULL : made_by->createBool(task, is);
+}
+#endif
+
 static void free_object(void *object)
 {
     made_by->freeObject(object);
@@ -47,8 +66,17 @@ static void free_object(void *object)
 
 void redis_end_unasked(struct redisAsyncContext *redis)
 {
-    static redisReplyObjectFunctions functions = {make_string, make_array, make_integer, make_nil,
-                                                  free_object};
+    static redisReplyObjectFunctions functions = {
+        .createString = make_string,
+        .createArray = make_array,
+        .createInteger = make_integer,
+        .createNil = make_nil,
+        .freeObject = free_object,
+#if HIREDIS_MAJOR >= 1
+        .createDouble = make_number,
+        .createBool = make_bool,
+#endif
+    };
 
     made_by = redis->c.reader->fn;
     redis->c.reader->fn = &functions;

@@ -23,7 +23,7 @@ struct limiter *limiter_new(const struct limiter_options *options, struct limit_
     struct redis_target target;
     struct limiter *l;
 
-    if (options->redis_url && redis_target_parse(options->redis_url, &target))
+    if (options->redis_url && redis_target_open(options, &target))
         return NULL;
     if (!filled.name_space)
         filled.name_space = "tollgate";
@@ -47,6 +47,12 @@ void limiter_free(struct limiter *l)
     if (l->owns_memory)
         limit_memory_free(l->memory);
     free(l);
+}
+
+void limiter_secure(struct limiter *l, void *arg)
+{
+    if (l->redis)
+        l->redis->link.target.secure.arg = arg;
 }
 
 void limiter_own(struct limiter *l, const char *owner, int64_t start)
