@@ -89,7 +89,8 @@ UNIT_BIN  := $(UNIT_SRC:tests/unit/%.c=$(O)/unit/%)
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 PROVIDER_SRC := $(wildcard tests/provider/*.c)
 LOAD_PART := $(wildcard tests/bench/load_*.c)
-BENCH_SRC := $(filter-out $(LOAD_PART),$(wildcard tests/bench/*.c))
+NOJOURNAL := tests/bench/nojournal.c
+BENCH_SRC := $(filter-out $(LOAD_PART) $(NOJOURNAL),$(wildcard tests/bench/*.c))
 
 # V=1 shows whole command lines.
 ifeq ($(V),1)
@@ -259,7 +260,12 @@ $(O)/bench/%: $(O)/obj/tests/bench/%.o $(LIB_proxy)
 	$(call say,LINK $@)
 	$(Q)$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 $(O)/bench/load: $(LOAD_PART:%.c=$(O)/obj/%.o)
-benchers: $(BENCH_BIN)
+# Loaded before a gateway, keeps its journal from being written: the price of that part.
+$(O)/bench/nojournal.so: $(NOJOURNAL)
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)gcc -std=c11 -D_GNU_SOURCE $(WARN_HOST) -O2 -g -fPIC -shared -o $@ $< -ldl
+benchers: $(BENCH_BIN) $(O)/bench/nojournal.so
 
 venv: $(VENV)/.made
 $(VENV)/.made: $(REQUIREMENTS)

@@ -1,7 +1,9 @@
 """Who is measured: nginx, haproxy and the gateway, each alone on one core; and what they stand
 between: the simulated provider and Redis, on the other core with the load.
 
-All have TLS on both sides, verify the upstream and keep connections. A Peer has a name, a process
+All have TLS 1.3 on both sides with one suite, the gateway's first (what a peer would take by itself
+is dearer: nginx 1.22 speaks TLS 1.2 to upstreams), verify the upstream and keep connections; none
+writes a log. Stand.agreed() looks. A Peer has a name, a process
 and the addresses of its requests; the "direct" one has no process: the provider itself.
 """
 
@@ -9,8 +11,10 @@ import os
 import resource
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 from kit.calls import KEY  # noqa: E402
@@ -22,6 +26,7 @@ PROXY_CORE, LOAD_CORE = "1", "0"
 FILES = 65536   # descriptors wanted: 2,000 streams are 4,000 of the proxy and 2,000 of the load
 TICK = os.sysconf("SC_CLK_TCK")
 CHAT = "/v1/chat/completions"
+SUITE = "TLS_AES_128_GCM_SHA256"
 
 # /openai/ buffers whole answers as nginx does by itself, /stream/ passes them on at once.
 NGINX = """
@@ -42,13 +47,14 @@ http {{
     proxy_set_header Connection "";
     proxy_set_header Host localhost;
     proxy_ssl_server_name on; proxy_ssl_name localhost;
+    proxy_ssl_protocols TLSv1.2 TLSv1.3; proxy_ssl_conf_command Ciphersuites {suite};
     proxy_ssl_verify on; proxy_ssl_trusted_certificate {certs}/ca.pem;
     proxy_connect_timeout 60s; proxy_read_timeout 600s;
     upstream provider {{ server 127.0.0.1:{provider}; keepalive 512; keepalive_requests 1000000; }}
     server {{
         listen 127.0.0.1:{port} ssl reuseport backlog=4096;
         ssl_certificate {certs}/server.pem; ssl_certificate_key {certs}/server.key;
-        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_protocols TLSv1.2 TLSv1.3; ssl_conf_command Ciphersuites {suite};
         location /openai/ {{ proxy_pass https://provider/; }}
         location /stream/ {{ proxy_pass https://provider/; proxy_buffering off; }}
     }}
@@ -60,6 +66,8 @@ global
     nbthread 1
     maxconn 8000
     ssl-default-bind-options ssl-min-ver TLSv1.2
+    ssl-default-bind-ciphersuites {suite}
+    ssl-default-server-ciphersuites {suite}
     ssl-server-verify required
 defaults
     mode http
@@ -160,6 +168,36 @@ def listens(port):
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
+class Witness:
+    """Stands in the provider's place and keeps what each connection to it agreed on."""
+
+    def __init__(self, certs):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE   # as the provider
+        self.context.load_cert_chain(certs.path("server.pem"), certs.path("server.key"))
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        self.url = f"https://localhost:{self.port}"
+        self.seen = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                with self.context.wrap_socket(self.sock.accept()[0], server_side=True) as tls:
+                    self.seen.append(agreement(tls))
+                    tls.recv(65536)
+                    tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return   # it was closed
+
+
+def agreement(tls):
+    return f"{tls.version()} {tls.cipher()[0]}"
+
+
 class Stand:
     """Provider, Redis, and peers as they are asked for."""
 
@@ -192,7 +230,7 @@ class Stand:
                     out.write(file.read())
         with open(conf, "w", encoding="ascii") as out:
             out.write(text.format(folder=place, certs=self.certs.folder, port=port,
-                                  provider=self.provider.port, files=FILES // 2))
+                                  provider=self.provider.port, files=FILES // 2, suite=SUITE))
         process = Process(name, [word.format(folder=place, conf=conf) for word in args], place)
         wait_for(f"{name} listens", lambda: listens(port))
         # They pass the caller's key on, so the caller has the provider's.
@@ -216,16 +254,33 @@ class Stand:
             limits=[{"name": "bench-month", "match": {"team": "search"}, "unit": "usd",
                      "limit": "5000000", "window": "month"}])
 
-    def gateway(self, name="tollgate", upstream=None, **changes):
-        """The gateway; upstream: other members of the upstream that is called."""
+    def gateway(self, name="tollgate", upstream=None, env=None, **changes):
+        """The gateway; upstream: other members of the upstream that is called; env: its environment's."""
         config = merge(self.config(), changes)
         config["counters"].setdefault("namespace", f"bench{self.made}")
         config = with_upstream(config, "openai", connect_timeout_ms=60000, **(upstream or {}))
-        gate = Gateway(self._folder("gate"), config, self.certs)
+        gate = Gateway(self._folder("gate"), config, self.certs, env=env)
         return self._start(Peer(name, gate.port, KEY, ("/openai", "/openai"), gate=gate))
 
     def direct(self):
         return Peer("direct", self.provider.port, Provider.SECRET, ("", ""))
+
+    def agreed(self):
+        """{peer: (with its client, with its upstream)}: TLS version and suite."""
+        out, provider, self.provider = {}, self.provider, Witness(self.certs)
+        context = ssl.create_default_context(cafile=self.certs.ca)
+        for peer in self.all():
+            with context.wrap_socket(socket.create_connection(("127.0.0.1", peer.port)),
+                                     server_hostname="localhost") as tls:
+                tls.sendall(f"POST {peer.path(False)} HTTP/1.1\r\nHost: localhost\r\n"
+                            f"Authorization: Bearer {peer.key}\r\nContent-Length: 18\r\n\r\n"
+                            '{"model":"gpt-4o"}'.encode())
+                tls.recv(1)
+                out[peer.name] = (agreement(tls), self.provider.seen[-1])
+            self.stop_peers([peer])
+        self.provider.sock.close()
+        self.provider = provider
+        return out
 
     def all(self):
         """Those that are here, the gateway last."""

@@ -4,6 +4,7 @@ that run out in the middle, the process's end, HTTP/2; and what sound comes to."
 import json
 import re
 import signal
+import socket as socketlib
 import time
 from decimal import Decimal
 
@@ -211,14 +212,19 @@ def test_second_sigterm(gateways, provider):
     assert sorted(r["endpoint"] for r in records) == ["responses", "responses.connect"]
 
 
+def refuses_connections(gateway):
+    with socketlib.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", gateway.port)) != 0
+
+
 def test_draining_opens_no_session(gateways, provider):
     """While an answer holds the end up, its own connection asks for no other."""
     gateway = gateways(workers=1)
-    with connect(gateway, RESPONSES, sim={"Event-Delay-Ms": "60"}) as socket:
+    with connect(gateway, RESPONSES, sim={"Event-Delay-Ms": "60", "Output-Tokens": "80"}) as socket:
         socket.send(create())
         socket.event("response.created")
         gateway.process.signal(signal.SIGTERM)
-        wait_for("draining", lambda: "draining" in gateway.log())
+        wait_for("draining", lambda: refuses_connections(gateway))   # so the worker knows
         socket.send(create(event_id="late"))
         error = socket.event("error")["error"]
         assert error["code"] == "draining" and error["event_id"] == "late"
