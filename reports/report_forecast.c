@@ -56,6 +56,7 @@ struct rows {
     struct money spent, end, low, high;
     uint64_t unpriced;
     size_t silent; /* rows without a forecast */
+    size_t told;   /* with one */
     struct planned *plans; /* of teams, where rows are teams */
     size_t n_plans;
     struct money plan, gap;
@@ -78,6 +79,7 @@ static void put_forecast(struct rows *r, const struct outlook *o, struct cell *c
         r->silent++;
         return;
     }
+    r->told++;
     c[FORECAST_END] = cell_money(usd(o->forecast));
     c[FORECAST_LOW] = cell_money(usd(o->low));
     c[FORECAST_HIGH] = cell_money(usd(o->high));
@@ -164,6 +166,7 @@ static enum rc put_silent_plans(struct rows *r)
             rc = run_value(r->run, r->plans[i].team, &c[0]);
         if (rc != RC_OK)
             break;
+        r->told++;
         c[r->keys + FORECAST_SPENT] = c[r->keys + FORECAST_END] = cell_money(MONEY_ZERO);
         c[r->keys + FORECAST_LOW] = c[r->keys + FORECAST_HIGH] = cell_money(MONEY_ZERO);
         put_plan(r, &r->plans[i], c + r->keys);
@@ -216,6 +219,7 @@ static enum rc put_adjustment(struct rows *r, const struct books_table *t, size_
     c = row + r->keys;
     rc = sheet_text(&run->sheet, books_field(t, BOOKS_ADJUSTMENTS, i, "name"),
                     &c[FORECAST_ADJUSTMENT]);
+    r->told++;
     c[FORECAST_SPENT] = cell_money(MONEY_ZERO);
     c[FORECAST_END] = c[FORECAST_LOW] = c[FORECAST_HIGH] = cell_money(part);
     r->end = money_add(r->end, part);
@@ -276,9 +280,11 @@ static void put_total(const struct rows *r)
     struct cell *total = r->run->sheet.total + r->keys;
 
     total[FORECAST_SPENT] = cell_money(r->spent);
-    total[FORECAST_END] = cell_money(r->end);
-    total[FORECAST_LOW] = cell_money(r->low);
-    total[FORECAST_HIGH] = cell_money(r->high);
+    if (r->told) { /* else it is unknown, which is not nothing */
+        total[FORECAST_END] = cell_money(r->end);
+        total[FORECAST_LOW] = cell_money(r->low);
+        total[FORECAST_HIGH] = cell_money(r->high);
+    }
     if (r->n_plans) {
         total[FORECAST_PLAN] = cell_money(r->plan);
         total[FORECAST_GAP] = cell_money(r->gap);

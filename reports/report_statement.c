@@ -26,6 +26,7 @@ enum statement_column {
     COL_IMPORTED,
     COL_CORRECTION,
     COL_AMOUNT,
+    COL_UNPRICED,
     COL_SHARE,
 };
 
@@ -46,28 +47,37 @@ static void statement_columns(struct sheet *t)
     sheet_column(t, "correction_usd", "correction USD", COLUMN_MONEY,
                  COLUMN_ADDS | COLUMN_SPARSE);
     sheet_column(t, "amount_usd", "amount USD", COLUMN_MONEY, COLUMN_ADDS);
+    sheet_column(t, "unpriced_requests", "unpriced", COLUMN_COUNT,
+                 COLUMN_ADDS | COLUMN_SPARSE);
     sheet_share(t, "share", "share", COL_AMOUNT);
 }
 
 struct sums {
-    uint64_t requests, input, output;
+    uint64_t requests, unpriced, input, output;
     struct money metered, imported, correction, amount;
 };
 
+/* What has no price at all costs nobody knows what, not nothing. */
 static void sum_cells(const struct sums *s, struct cell *c)
 {
+    bool is_unknown = s->requests > 0 && s->unpriced == s->requests;
+
     c[COL_REQUESTS] = cell_count(s->requests);
     c[COL_INPUT] = cell_count(s->input);
     c[COL_OUTPUT] = cell_count(s->output);
-    c[COL_METERED] = cell_money(s->metered);
+    c[COL_UNPRICED] = cell_count(s->unpriced);
+    if (!is_unknown || s->metered.atto != 0)
+        c[COL_METERED] = cell_money(s->metered);
     c[COL_IMPORTED] = cell_money(s->imported);
     c[COL_CORRECTION] = cell_money(s->correction);
-    c[COL_AMOUNT] = cell_money(s->amount);
+    if (!is_unknown || s->amount.atto != 0)
+        c[COL_AMOUNT] = cell_money(s->amount);
 }
 
 static void add_row(struct sums *to, const struct statement_row *row)
 {
     to->requests += row->sums.requests;
+    to->unpriced += row->sums.unpriced;
     to->input += row->sums.tokens[USAGE_INPUT];
     to->output += row->sums.tokens[USAGE_OUTPUT];
     to->metered = money_add(to->metered, row->metered);

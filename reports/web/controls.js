@@ -26,8 +26,8 @@ function choices(name, list) {
                                  "data-key": `${name}-${one.text}` }, one.text)))));
 }
 
-/* A form whose fields change words of the address. */
-function form(summary, key, fields, changes) {
+/* A form whose fields change words of the address. isNow: its summary says what is chosen. */
+function form(summary, key, fields, changes, isNow) {
     const element = h("form", { class: "small-form" }, fields,
                       h("button", { type: "submit", class: "primary" }, "Apply"));
 
@@ -37,7 +37,7 @@ function form(summary, key, fields, changes) {
         if (words)
             element.dispatchEvent(new CustomEvent("go", { bubbles: true, detail: to(words) }));
     });
-    return h("details", { class: "more" }, h("summary", { "data-key": key }, summary), element);
+    return h("details", { class: isNow ? "more now" : "more" }, h("summary", { "data-key": key }, summary), element);
 }
 
 function field(label, attributes) {
@@ -84,7 +84,7 @@ function grouping(view) {
     const isOther = by && !list.some((o) => o.now);
     const other = form(isOther ? by.split(",").map(readable).join(", ") : "Others, several, free tags", "by-more",
         [field("Fields or tag:NAME, separated by commas", { name: "by", value: by, spellcheck: "false" })],
-        (data) => ({ by: data.get("by").replace(/\s/g, ""), sort: null }));
+        (data) => ({ by: data.get("by").replace(/\s/g, ""), sort: null }), isOther);
 
     return h("div", { class: "row" }, choices("Group by", list), other);
 }

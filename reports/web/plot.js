@@ -16,6 +16,16 @@ function colours(isDark) {
                   : { ink: "#56636f", grid: "#e4e8ed", list: LIGHT, other: OTHER.light };
 }
 
+const NAME_MOST = 30;
+
+/* A long name by its beginning and its end; the table beside has it whole. */
+function brief(name) {
+    const letters = [...name];
+
+    return letters.length <= NAME_MOST ? name
+        : `${letters.slice(0, NAME_MOST - 10).join("").trimEnd()}…${letters.slice(-9).join("").trimStart()}`;
+}
+
 const money = (value) => show(parse(value), decimalsFor([parse(value)]));
 
 /* All of an axis with as many decimals as its step has, and cents whole. */
@@ -60,9 +70,9 @@ function data(spec, isDark) {
     const colour = colours(isDark);
 
     return {
-        labels: spec.labels,
+        labels: spec.labels.map(brief),
         datasets: spec.series.map((s, i) => ({
-            label: s.name,
+            label: brief(s.name),
             data: s.values.map(forChart),
             backgroundColor: s.name === "(other)" || s.name === "(untagged)"
                 ? colour.other : colour.list[i % colour.list.length],

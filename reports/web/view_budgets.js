@@ -15,7 +15,7 @@ function quantity(row, stem) {
         const text = row[stem + "_usd"];
         const value = text === null ? null : parse(text);
         return value === null ? "–" : amount(text, has("exact") ? showExact(value)
-                                                                : value >= 10n ** 18n ? show(value, 2) : show(value, 4));
+                                                                : value >= 10n ** 18n ? show(value, 2) : show(value));
     }
     const n = row[stem + "_count"];
 

@@ -15,6 +15,9 @@ function tile(name, value, note, link) {
              h("dd", {}, h("span", { class: "figure" }, value), note ? h("span", { class: "about" }, note) : null));
 }
 
+/* Of less than a dollar four digits that say something. */
+const fourDigits = (value) => Math.max(2, Math.min(18, 22 - value.toString().replace("-", "").length));
+
 /* A tile rounds to cents where there are dollars. */
 function dollars(text) {
     if (text === null || text === undefined)
@@ -22,7 +25,8 @@ function dollars(text) {
     const value = parse(text);
 
     return amount(text, has("exact") ? showExact(value)
-                                     : value >= 10n ** 18n ? show(value, 2) : show(value));
+                                     : value >= 10n ** 18n || value === 0n ? show(value, 2)
+                                                                           : show(value, fourDigits(value)));
 }
 
 /*
@@ -54,16 +58,20 @@ async function tiles(words, signal, taskTile) {
     const share = total.cost_usd && Number(total.cost_usd) > 0 && untagged.total.cost_usd
         ? perCent(Number(untagged.total.cost_usd) / Number(total.cost_usd)) : "–";
     const end = forecast?.total;
+    const teams = spend.rows.filter((row) => row.team !== "(untagged)").length;
+    const silent = forecast?.rows.filter((row) => row.forecast_usd === null).length;
 
     return [h("dl", { class: "tiles", id: "tiles" },
         tile("Spent", dollars(total.cost_usd),
-             total.unpriced_requests ? `${count(total.unpriced_requests)} requests without a price` : "every request priced",
+             total.unpriced_requests ? `${count(total.unpriced_requests)} requests without a price`
+                                     : total.requests ? "every request priced" : "no request",
              href("/spend", changed({ by: "team" }, words))),
         end ? tile("Month end, forecast", dollars(end.forecast_usd), end.low_usd && end.high_usd
-            ? ["the teams' forecasts added up, between ", dollars(end.low_usd), " and ", dollars(end.high_usd)] : null,
+            ? ["the teams' forecasts added up, between ", dollars(end.low_usd), " and ", dollars(end.high_usd),
+               silent ? `, without ${silent} that have none yet` : ""] : "known after a complete day",
             href("/reports", changed({ name: "forecast" }, common()))) : null,
         tile("Requests", h("data", { value: total.requests }, count(total.requests)),
-             `${spend.rows.length} ${spend.rows.length === 1 ? "team" : "teams"}`, href("/requests", words)),
+             `${teams} ${teams === 1 ? "team" : "teams"}`, href("/requests", words)),
         tile("Cost of a request", dollars(each === null ? null : plain(each)), "mean", href("/requests", words)),
         taskTile,
         tile("Without a team", share, dollars(untagged.total.cost_usd),

@@ -42,9 +42,11 @@ export const anomalies = {
 
 /* ---- statement ------------------------------------------------------------------------------ */
 
-const sumOf = (rows, name) => plain(rows.reduce((sum, r) => sum + parse(r[name] ?? "0"), 0n));
+/* Unknown where nothing of it is known. */
+const sumOf = (rows, name) => (rows.every((r) => r[name] === null) ? null
+    : plain(rows.reduce((sum, r) => sum + parse(r[name] ?? "0"), 0n)));
 const SUMMED = ["cost_usd", "imported_usd", "correction_usd", "amount_usd"];
-const COUNTED = ["requests", "input_tokens", "output_tokens"];
+const COUNTED = ["requests", "input_tokens", "output_tokens", "unpriced_requests"];
 
 function subtotal(rows) {
     return Object.fromEntries([...SUMMED.map((name) => [name, sumOf(rows, name)]),
@@ -67,12 +69,13 @@ export const statement = {
                 table({ ...answer, rows: of(team), total: subtotal(of(team)) }, {
                     caption: `${team}, ${answer.from.slice(0, 10)} to ${answer.to.slice(0, 10)}, line by line`,
                     columns: ["kind", "item", "feature", "environment", "model", "requests", "input_tokens",
-                              "output_tokens", "cost_usd", "imported_usd", "correction_usd", "amount_usd"] })));
+                              "output_tokens", "cost_usd", "imported_usd", "correction_usd", "amount_usd", "unpriced_requests"] })));
             list.replaceChildren(...parts);
             await Promise.all(parts.map((part) => part.done));
             return table({ ...answer, rows: summary }, {
                 caption: `${answer.from.slice(0, 10)} to ${answer.to.slice(0, 10)}, USD`,
-                columns: ["team", "cost_centre", "requests", "cost_usd", "imported_usd", "correction_usd", "amount_usd"],
+                columns: ["team", "cost_centre", "requests", "cost_usd", "imported_usd", "correction_usd", "amount_usd",
+                          "unpriced_requests"],
                 links: { team: (row) => href("/statement", changed({ where: condition("team", row.team) })) } });
         });
         return [all, list];

@@ -42,7 +42,8 @@ export const spend = {
     render(words, signal) {
         const grain = words.get("grain");
         return [panel({ title: "Spend", wide: true, hideTitle: true }, async () => {
-            const answer = await report("spend", grain ? changed({ top: here().get("top") ?? "7" }, words) : words, signal);
+            const asked = grain ? changed({ top: here().get("top") ?? "7" }, words) : words;
+            const answer = await report("spend", asked, signal);
             if (!answer.rows.length)
                 return empty();
             const fields = words.get("by")?.split(",") ?? [];
@@ -53,7 +54,7 @@ export const spend = {
                                   "output_tokens", "cost_usd", "list_cost_usd", "share", "unpriced_requests",
                                   "unknown_usage_requests", "estimated_requests"],
                         links: drill(answer, fields), sortable: true }),
-                    topNote(answer, words)];
+                    topNote(answer, asked)];
         })];
     },
 };

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 
 from kit import browser as browser_kit
-from kit import procs
+from kit import calls, procs
 
 DAYS, CALLS = 45, 60  # enough for a forecast and anomalies
 HISTORY = os.path.join(os.path.dirname(procs.provider_binary()), "history")
@@ -528,3 +528,86 @@ def test_report_as_html_shares_the_styles(page, site):
     page.until("document.querySelector('table')")
     assert html.escape(page.js("document.querySelector('tfoot').innerText")) != ""
     assert page.js("getComputedStyle(document.querySelector('.n')).textAlign") == "right"
+
+
+VIEWS = ("/", "/spend", "/requests", "/tasks", "/models", "/budgets", "/anomalies", "/statement", "/lines")
+
+
+@pytest.fixture
+def visitor(chromium, gateways):
+    """Opens a gateway's dashboard in a tab of its own."""
+    def visit(gateway):
+        gateway.site = f"https://localhost:{gateway.admin_port}"
+        page = chromium.page()
+        sign_in(page, gateway)
+        page.ready()
+        return page
+    return visit
+
+
+def figures(page):
+    return page.js("Object.fromEntries([...document.querySelectorAll('.tile')].map(t => "
+                   "[t.querySelector('dt').innerText, t.querySelector('.figure').innerText]))")
+
+
+def test_nothing_yet(gateways, visitor):
+    """The first look of a new user: every view says so, and nothing unknown is a zero."""
+    gateway = gateways(limits=LIMITS)
+    page = visitor(gateway)
+    tiles = figures(page)
+    assert tiles["Spent"] == "$0.00" and tiles["Requests"] == "0"
+    assert tiles["Month end, forecast"] == tiles["Cost of a request"] == tiles["Cost of a completed task"] == "–"
+    assert gateway.report("forecast")["total"]["forecast_usd"] is None
+    for path in VIEWS:
+        show(page, gateway, path)
+        text = page.js("document.querySelector('#main').innerText")
+        assert "$0.0000" not in text and "NaN" not in text and "undefined" not in text, path
+        assert path == "/budgets" or page.js("document.querySelectorAll('.empty').length") > 0, path
+
+
+LONG = "x" * 256
+
+
+def test_names_and_prices_that_nobody_expects(gateways, visitor):
+    """A name of 256 letters without a place to break, a model without a price, nobody's requests."""
+    gateway = gateways(keys=[{"name": "main", "secret": calls.KEY}], limits=LIMITS[:2])
+    for team, model in ((LONG, "gpt-4o"), ("a" * 200 + " b", "gpt-4o-mini"), (None, "nobody-knows-this")):
+        assert calls.send(gateway, calls.chat(words=30, model=model),
+                          tags=[("X-Tollgate-Team", team)] if team else []).status == 200
+    gateway.records(3)
+    page = visitor(gateway)
+    show(page, gateway, "/")
+    tiles = figures(page)
+    assert tiles["Month end, forecast"] == "–" and "2 teams" in page.js("document.body.innerText")
+    assert "1 requests without a price" in page.js("document.body.innerText")
+    for path in (*VIEWS, "/spend?by=team,model"):
+        for width in (360, 1360):
+            page.size(width, 900)
+            show(page, gateway, path)
+            assert page.js("document.documentElement.scrollWidth") <= width, (path, width)
+            names = page.js("""[...document.querySelectorAll('canvas')].map(c => Chart.getChart(c)).filter(c => c)
+                .flatMap(c => [...c.data.labels, ...c.data.datasets.map(d => d.label)])""")
+            assert all(len(name) <= 30 for name in names), names
+        # Beside the name there is room for a number.
+        wide = page.js("Math.max(0, ...[...document.querySelectorAll('tbody th')].map(t => t.offsetWidth))")
+        assert wide <= 32 * 16, path
+    # What has no price costs nobody knows what: on the page and on the command line.
+    show(page, gateway, "/statement")
+    row = next(r for r in tables(page)[0]["rows"] if r[0]["text"] == "(untagged)")
+    shown = {cell["column"]: cell["text"] for cell in row}
+    assert shown["amount_usd"] == shown["cost_usd"] == "–" and shown["unpriced_requests"] == "1"
+    unpriced, = [r for r in gateway.report("statement")["rows"] if r["team"] == "(untagged)"]
+    assert unpriced["amount_usd"] is unpriced["cost_usd"] is None and unpriced["unpriced_requests"] == 1
+
+
+def test_what_was_chosen_is_on_paper(page, site):
+    page.scheme("light", media="print")
+    try:
+        show(page, site, "/spend?by=team,model&grain=week&top=2")
+        text = page.js("document.querySelector('.controls').innerText")
+        assert "team, model" in text and "by week" in text and "Add a filter" not in text
+        assert "The first 2 by cost" in page.js("document.querySelector('#main').innerText")
+        show(page, site, "/spend?grain=day&by=customer")
+        assert "feature" not in page.js("document.querySelector('.controls').innerText")
+    finally:
+        page.scheme("light", media="screen")
