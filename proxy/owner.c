@@ -31,13 +31,22 @@ enum rc owner_find(const struct config *config, char out[OWNER_TEXT], int64_t *s
 {
     struct ledger_reader *reader = ledger_read_open(config->ledger_path, fail);
     int64_t installation = 0;
+    bool is_books = false;
     enum rc rc = reader ? ledger_read_begin(reader, fail) : RC_IO;
 
     if (rc == RC_OK) {
         rc = ledger_read_identity(reader, &installation, start, fail);
+        if (rc == RC_OK)
+            rc = ledger_read_is_books(reader, &is_books, fail);
         ledger_read_end(reader);
     }
     ledger_read_close(reader);
+    if (rc == RC_OK && is_books) {
+        *fail = (struct fail){.rc = RC_STATE,
+                              .doing = "say which part of the shared counters is this ledger's: it "
+                                       "is a set of books, each gateway has its own"};
+        rc = RC_STATE;
+    }
     if (rc == RC_OK)
         owner_name(config->node, installation, out);
     return rc;

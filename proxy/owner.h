@@ -22,7 +22,10 @@ enum { OWNER_TEXT = 17 };
 
 /* The name of a ledger and its node; the node may be of any length. */
 void owner_name(const char *node, int64_t installation, char out[OWNER_TEXT]);
-/* For commands: that of the configuration's ledger, and its last start. Blocks. */
+/*
+ * For commands: that of the configuration's ledger, and its last start. Blocks.  RC_STATE for books
+ * that took in gateways' ledgers: these are nobody's part.
+ */
 enum rc owner_find(const struct config *config, char out[OWNER_TEXT], int64_t *start,
                    struct fail *fail) RC_MUST;
 /*

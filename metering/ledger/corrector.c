@@ -39,20 +39,31 @@ static enum rc failed(struct fail *fail, const char *doing)
     return RC_IO;
 }
 
-/* What the ledger says it is complete to: corrections change nothing in it. */
+/*
+ * What the ledger says it is complete to: corrections change nothing in it.  Books are refused: a
+ * gateway's own correction of the same record would come on top.
+ */
 static enum rc read_as_of(const char *database, int64_t *us, struct fail *fail)
 {
     struct ledger_reader *r = ledger_read_open(database, fail);
     struct ledger_as_of as_of = {0};
+    bool is_books = false;
     enum rc rc = r ? ledger_read_begin(r, fail) : fail->rc;
 
     if (rc == RC_OK) {
         rc = ledger_read_as_of(r, &as_of, fail);
+        if (rc == RC_OK)
+            rc = ledger_read_is_books(r, &is_books, fail);
         ledger_read_end(r);
     }
     ledger_read_close(r);
     *us = as_of.us;
-    return rc;
+    if (rc != RC_OK || !is_books)
+        return rc;
+    *fail = (struct fail){.rc = RC_STATE,
+                          .doing = "correct books that were taken from gateways' ledgers: correct "
+                                   "those, and import them again"};
+    return RC_STATE;
 }
 
 struct corrector *corrector_open(const char *database, const char *journal_dir,
@@ -63,7 +74,8 @@ struct corrector *corrector_open(const char *database, const char *journal_dir,
     *fail = (struct fail){0};
     c->lock_fd = -1;
     buf_init(&c->bytes, BATCH_MAX_BYTES + JOURNAL_ENTRY_MAX_BYTES);
-    if (folder_lock(journal_dir, &c->lock_fd, fail) != RC_OK)
+    if (read_as_of(database, &c->as_of_us, fail) != RC_OK ||
+        folder_lock(journal_dir, &c->lock_fd, fail) != RC_OK)
         goto out;
     if (c->lock_fd < 0) {
         c->journal = journal_open(journal_dir, CORRECTOR_WORKER, fail);

@@ -13,7 +13,9 @@
 #include "base/log.h"
 #include "base/urgency.h"
 #include "base/xalloc.h"
+#include "metering/ledger/ingest_int.h"
 #include "metering/ledger/ledger_int.h"
+#include "metering/ledger/schema.h"
 
 enum { INGEST_INTERVAL_MS = 50, SYNC_INTERVAL_MS = 200, PATIENCE_MS = 10000, OPEN_PAUSE_MS = 50 };
 
@@ -80,6 +82,20 @@ static bool will_pass(const struct fail *fail)
     return fail->rc == RC_AGAIN || fail->sys == ENOSPC;
 }
 
+/* Its sums are not of one gateway: they would count as this one's part of shared counters. */
+static enum rc refuse_books(struct ledger *l, struct fail *fail)
+{
+    bool is_books = false;
+    enum rc rc = schema_is_books(l->in->db, &is_books, fail);
+
+    if (rc != RC_OK || !is_books)
+        return rc;
+    *fail = (struct fail){.rc = RC_STATE,
+                          .doing = "start on a set of books that took in other gateways' ledgers: "
+                                   "a gateway has a state_dir of its own"};
+    return RC_STATE;
+}
+
 /* Opens the database, where that is to be done yet, and completes what earlier processes left. */
 static enum rc open_up(struct ledger *l, struct fail *fail)
 {
@@ -89,7 +105,9 @@ static enum rc open_up(struct ledger *l, struct fail *fail)
         l->in = ingest_open(l->path, OPEN_BUSY_MS, fail);
     if (!l->in)
         return fail->rc;
-    rc = ledger_recover(l, fail);
+    rc = refuse_books(l, fail);
+    if (rc == RC_OK)
+        rc = ledger_recover(l, fail);
     if (rc != RC_OK)
         return rc;
     dict_clear(&l->past);

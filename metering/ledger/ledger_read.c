@@ -195,6 +195,12 @@ enum rc ledger_read_identity(struct ledger_reader *r, int64_t *installation, int
     return rc == RC_OK ? state_value(r, STRV("starts"), start, fail) : rc;
 }
 
+enum rc ledger_read_is_books(struct ledger_reader *r, bool *is_books, struct fail *fail)
+{
+    ASSERT(r->in_view);
+    return schema_is_books(r->db, is_books, fail);
+}
+
 enum rc ledger_read_as_of(struct ledger_reader *r, struct ledger_as_of *out, struct fail *fail)
 {
     int64_t seq = 0, torn_tails = 0, torn_bytes = 0, interrupted = 0;

@@ -164,6 +164,8 @@ bool ledger_field_outlives_lines(const struct ledger_field *field);
 /* Within a view. */
 enum rc ledger_read_as_of(struct ledger_reader *r, struct ledger_as_of *out,
                           struct fail *fail) RC_MUST;
+/* Within a view. A set of books that took in gateways' ledgers (take.h): no gateway's own. */
+enum rc ledger_read_is_books(struct ledger_reader *r, bool *is_books, struct fail *fail) RC_MUST;
 /* Within a view. As ledger_identity says of the last process; 0 and 0 before the first. */
 enum rc ledger_read_identity(struct ledger_reader *r, int64_t *installation, int64_t *start,
                              struct fail *fail) RC_MUST;

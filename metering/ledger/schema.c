@@ -228,3 +228,43 @@ enum rc schema_check(sqlite3 *db, struct fail *fail)
     }
     return rc;
 }
+
+/*
+ * A ledger is a set of books where there is the table `taken`: by the number of another ledger, up
+ * to which record it was taken in (that record's id beside it, since a ledger may be restored and
+ * give numbers again), and as of when it was complete in that.  taken_denied: how many refusals of
+ * a row of it are in these books; its texts are numbers of these.
+ */
+static const char *const books =
+    "CREATE TABLE IF NOT EXISTS taken(installation INTEGER PRIMARY KEY, seq INTEGER NOT NULL,"
+    " id BLOB NOT NULL, as_of_us INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS taken_denied(installation INTEGER NOT NULL,"
+    " bucket INTEGER NOT NULL, code INTEGER NOT NULL, key INTEGER NOT NULL,"
+    " team INTEGER NOT NULL, feature INTEGER NOT NULL, environment INTEGER NOT NULL,"
+    " limit_name INTEGER NOT NULL, count INTEGER NOT NULL,"
+    " PRIMARY KEY(installation, bucket, code, key, team, feature, environment, limit_name))"
+    " WITHOUT ROWID;";
+
+enum rc schema_make_books(sqlite3 *db, struct fail *fail)
+{
+    enum rc rc = db_exec(db, "BEGIN IMMEDIATE", fail, "lock the ledger");
+
+    if (rc != RC_OK)
+        return rc;
+    rc = db_exec(db, books, fail, "make the books' tables");
+    if (rc == RC_OK)
+        rc = db_exec(db, "COMMIT", fail, "make the books' tables");
+    if (rc != RC_OK)
+        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
+enum rc schema_is_books(sqlite3 *db, bool *is_books, struct fail *fail)
+{
+    int64_t n = 0;
+    enum rc rc = db_query_int(db, "SELECT count(*) FROM sqlite_schema WHERE name='taken'", &n, fail,
+                              "read the ledger");
+
+    *is_books = n > 0;
+    return rc;
+}

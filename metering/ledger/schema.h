@@ -6,13 +6,17 @@
 #ifndef METERING_LEDGER_SCHEMA_H
 #define METERING_LEDGER_SCHEMA_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/rc.h"
 
 struct sqlite3;
 
-enum { SCHEMA_VERSION = 11 };
+enum {
+    SCHEMA_VERSION = 11,
+    SCHEMA_APPLICATION = 1414481740, /* "TOLL", which the file says of itself */
+};
 
 /* The column `attempt` of lines that are corrections: of a record that was priced, or was not. */
 enum { ATTEMPT_CORRECTION = -1, ATTEMPT_LATE_PRICE = -2 };
@@ -31,5 +35,10 @@ int64_t rollup_bucket(enum rollup_level level, int64_t us);
 enum rc schema_migrate(struct sqlite3 *db, struct fail *fail) RC_MUST;
 /* RC_STATE where the database is not of SCHEMA_VERSION. */
 enum rc schema_check(struct sqlite3 *db, struct fail *fail) RC_MUST;
+
+/* Makes a set of books of the ledger (take.h): tables of what was taken in from where. */
+enum rc schema_make_books(struct sqlite3 *db, struct fail *fail) RC_MUST;
+/* Was it made one? */
+enum rc schema_is_books(struct sqlite3 *db, bool *is_books, struct fail *fail) RC_MUST;
 
 #endif
