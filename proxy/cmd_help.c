@@ -14,7 +14,7 @@ static const struct command commands[] = {
     {"key",    "create|list|revoke -c FILE", "virtual keys; a secret is printed once, its hash is kept", cmd_key},
     {"report", "NAME -c FILE [options]",    "spend, cost per request, cost per task, budgets and more", cmd_report},
     {"export", "-c FILE [options]",         "ledger lines as jsonl, csv or FOCUS", cmd_export},
-    {"import", "KIND FILE -c FILE",         "business counts, outside costs, pools, weights, plans, accounts", cmd_import},
+    {"import", "KIND FILE -c FILE",         "business counts, outside costs, plans; other gateways' ledgers", cmd_import},
     {"close",  "--month M -c FILE",         "freeze and hash a month that is billed", cmd_close},
     {"gate",   "--baseline FILE -c FILE",   "exit 1 where a task costs more than before; table and JUnit", cmd_gate},
     {"audit",  "-c FILE",                   "prove that journal, ledger, rollups, counters and reports agree", cmd_audit},
