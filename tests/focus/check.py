@@ -189,8 +189,9 @@ class Checker:
             if numbers.get(name) is not None and numbers[name] < 0:
                 self.wrong(row, f"{name} is negative")
         unit = line["PricingUnit"].split(" ", 1)
-        if len(unit) == 2 and unit[0].isdigit() and unit[1] == line["ConsumedUnit"]:
-            if numbers["PricingQuantity"] * int(unit[0]) != numbers["ConsumedQuantity"]:
+        quantities = numbers.get("PricingQuantity"), numbers.get("ConsumedQuantity")
+        if len(unit) == 2 and unit[0].isdigit() and unit[1] == line["ConsumedUnit"] and None not in quantities:
+            if quantities[0] * int(unit[0]) != quantities[1]:
                 self.wrong(row, "PricingQuantity is not ConsumedQuantity in its unit")
         if line["ChargeClass"] == "Correction":
             if not line["ChargePeriodStart"] < line["ChargePeriodEnd"] <= line["BillingPeriodStart"]:
@@ -284,9 +285,9 @@ class Checker:
                 self.wrong(row, f"{name} is {line[name]!r} on a row of a commitment")
         if line["PricingCategory"] != "Committed":
             self.wrong(row, "PricingCategory is not Committed")
-        if bought and (numbers["EffectiveCost"] or line["ChargeFrequency"] == "Usage-Based"):
+        if bought and (numbers.get("EffectiveCost") or line["ChargeFrequency"] == "Usage-Based"):
             self.wrong(row, "a purchase for later has a cost of its own, or the frequency of usage")
-        if not bought and numbers["BilledCost"]:
+        if not bought and numbers.get("BilledCost"):
             self.wrong(row, "what was paid beforehand is billed again")
 
     def once(self, row, seen, line, name, has_one):
