@@ -284,7 +284,8 @@ static money_int scale_for(const money_int *weights, size_t n, money_int units)
 void apportion(const money_int *weights, size_t n, money_int total, money_int units,
                money_int *out)
 {
-    money_int scale = scale_for(weights, n, units), divisor = total / scale, left = units;
+    const money_int sign = total < 0 ? -1 : 1; /* of credits alone: each has its part of them */
+    money_int scale = scale_for(weights, n, units), divisor = sign * total / scale, left = units;
     struct portion *portions;
 
     memset(out, 0, n * sizeof(*out));
@@ -292,8 +293,9 @@ void apportion(const money_int *weights, size_t n, money_int total, money_int un
         return;
     portions = xcalloc(n, sizeof(*portions));
     for (size_t i = 0; i < n; i++) {
-        portions[i] = (struct portion){0, weights[i], i};
-        out[i] = floor_divide(weights[i] / scale * units, divisor, &portions[i].remainder);
+        portions[i] = (struct portion){0, sign * weights[i], i};
+        out[i] = floor_divide(portions[i].weight / scale * units, divisor,
+                              &portions[i].remainder);
         left -= out[i];
     }
     share_out(portions, n, left, out);

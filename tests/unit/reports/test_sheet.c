@@ -1,5 +1,6 @@
 #include "reports/sheet.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,11 +24,14 @@ static uint64_t next(void)
     return z ^ (z >> 31);
 }
 
-static money_int any_amount(void)
+/* Credits too: of some tables all, of others one among many. */
+static money_int any_amount(int round)
 {
     money_int atto = (money_int)(next() % 1000000000000) * (money_int)(next() % 1000000000 + 1);
+    bool is_credit = round % 7 == 3 || (round % 7 == 5 && next() % 9 == 0);
 
-    return next() % 8 == 0 ? 0 : atto >> (next() % 60);
+    atto = next() % 8 == 0 ? 0 : atto >> (next() % 60);
+    return is_credit ? -atto : atto;
 }
 
 static void test_divide_even(void **state)
@@ -147,10 +151,12 @@ enum { T_TEAM, T_COUNT, T_COST, T_SHARE, T_RATIO };
 
 static void random_table(struct sheet *t)
 {
+    static int round;
     size_t n = next() % ROWS_MAX;
     struct money cost = {0};
     uint64_t count = 0;
 
+    round++;
     sheet_init(t);
     sheet_column(t, "team", "team", COLUMN_TEXT, COLUMN_KEY);
     sheet_column(t, "requests", "requests", COLUMN_COUNT, COLUMN_ADDS);
@@ -161,7 +167,7 @@ static void random_table(struct sheet *t)
         char name[32];
         struct cell *row;
         uint64_t requests = next() % 1000;
-        struct money amount = {any_amount()};
+        struct money amount = {any_amount(round)};
         assert_int_equal(sheet_row(t, &row), RC_OK);
         (void)snprintf(name, sizeof(name), "team %zu", i);
         assert_int_equal(sheet_text(t, strv_z(name), &row[T_TEAM]), RC_OK);
@@ -292,7 +298,7 @@ static void test_json_reads_back(void **state)
                             0);
             assert_int_equal(cJSON_IsNull(ratio), cells[T_RATIO].ratio.den == 0);
             if (cJSON_IsNumber(member(row, "share")))
-                millionths += (int64_t)(member(row, "share")->valuedouble * 1e6 + 0.5);
+                millionths += llround(member(row, "share")->valuedouble * 1e6);
         }
         if (t.total[T_COST].money.atto)
             assert_int_equal(millionths, 1000000);
