@@ -6,12 +6,16 @@
 #include "reports/lines_pick.h"
 #include "reports/report_int.h"
 
+/* Sixteen free tags of a name and a value each, every byte of the value escaped. */
+enum { TAGS_MAX_BYTES = FREE_TAGS_MAX * 4096 };
+
 enum line_column {
     LINE_ID = 0,
     LINE_START,
     LINE_END,
     LINE_DIMENSIONS, /* DIM_COUNT of them follow */
-    LINE_ATTEMPT = LINE_DIMENSIONS + DIM_COUNT,
+    LINE_TAGS = LINE_DIMENSIONS + DIM_COUNT,
+    LINE_ATTEMPT,
     LINE_PROTOCOL,
     LINE_ENDPOINT,
     LINE_MODEL_REQUESTED,
@@ -30,6 +34,7 @@ enum line_column {
     LINE_LIST_COST,
     LINE_PRICE_STATUS,
     LINE_PRICE_ID,
+    LINE_BOOK,
     LINE_LATENCY,
     LINE_FIRST_BYTE,
     LINE_REQUESTS,
@@ -64,6 +69,7 @@ static void line_columns(struct sheet *t, bool of_one_price)
         const char *name = dimension_name((enum dimension)d);
         sheet_column(t, name, name, COLUMN_TEXT, rare | COLUMN_KEY);
     }
+    sheet_column(t, "tags", "tags", COLUMN_TEXT, rare | COLUMN_KEY);
     sheet_column(t, "attempt", "attempt", COLUMN_COUNT, rare | COLUMN_KEY);
     sheet_column(t, "protocol", "protocol", COLUMN_TEXT, machine | COLUMN_KEY);
     sheet_column(t, "endpoint", "endpoint", COLUMN_TEXT, machine | COLUMN_KEY);
@@ -83,6 +89,7 @@ static void line_columns(struct sheet *t, bool of_one_price)
     sheet_column(t, "list_cost_usd", "list USD", COLUMN_MONEY, adds | machine);
     sheet_column(t, "price_status", "price", COLUMN_TEXT, machine | COLUMN_KEY);
     sheet_column(t, "price_id", "price id", COLUMN_TEXT, machine | COLUMN_KEY);
+    sheet_column(t, "book", "book", COLUMN_TEXT, machine | COLUMN_KEY);
     sheet_column(t, "latency_ms", "ms", COLUMN_COUNT, 0);
     sheet_column(t, "first_byte_ms", "first byte ms", COLUMN_COUNT, machine);
     sheet_column(t, "requests", "requests", COLUMN_COUNT, adds | machine);
@@ -114,6 +121,33 @@ static void put_text(struct lines *l, struct strv text, struct cell *out)
         l->rc = sheet_text(&l->run->sheet, text, out);
 }
 
+/* Free tags as "name=value,name=value", with \, in a value as the word `where` has it. */
+static void put_tags(struct lines *l, const struct record *r, struct cell *out)
+{
+    struct buf text;
+    enum rc rc = RC_OK;
+
+    buf_init(&text, TAGS_MAX_BYTES);
+    for (unsigned i = 0; rc == RC_OK && i < r->subject.n_free; i++) {
+        const struct tag *tag = &r->subject.free[i];
+
+        rc = buf_printf(&text, "%s" STRV_FMT "=", i ? "," : "", STRV_ARG(tag->name));
+        for (size_t k = 0; rc == RC_OK && k < tag->value.n; k++) {
+            char c = tag->value.p[k];
+
+            if (c == ',' || c == '\\')
+                rc = buf_append(&text, "\\", 1);
+            if (rc == RC_OK)
+                rc = buf_append(&text, &c, 1);
+        }
+    }
+    if (rc == RC_OK)
+        put_text(l, buf_view(&text), out);
+    else
+        l->rc = rc;
+    buf_release(&text);
+}
+
 static struct cell milliseconds(int64_t us)
 {
     return us < 0 ? cell_null() : cell_count((uint64_t)us / 1000);
@@ -129,6 +163,7 @@ static void put_names(struct lines *l, const struct record *r, struct cell *c)
     c[LINE_END] = cell_time(r->end_us);
     for (unsigned d = 0; d < DIM_COUNT; d++)
         put_text(l, r->subject.dim[d], &c[LINE_DIMENSIONS + d]);
+    put_tags(l, r, &c[LINE_TAGS]);
     if (r->attempt)
         c[LINE_ATTEMPT] = cell_count(r->attempt);
     put_text(l, r->protocol, &c[LINE_PROTOCOL]);
@@ -142,6 +177,7 @@ static void put_names(struct lines *l, const struct record *r, struct cell *c)
     put_text(l, strv_z(usage_source_name(r->usage_source)), &c[LINE_USAGE_SOURCE]);
     put_text(l, strv_z(price_status_name(r->price_status)), &c[LINE_PRICE_STATUS]);
     put_text(l, r->price_id, &c[LINE_PRICE_ID]);
+    put_text(l, r->book, &c[LINE_BOOK]);
     c[LINE_LATENCY] = milliseconds(r->latency_us);
     c[LINE_FIRST_BYTE] = milliseconds(r->first_byte_us);
     if (r->is_correction) {

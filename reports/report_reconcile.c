@@ -35,7 +35,8 @@ static void add_columns(struct sheet *t)
     sheet_column(t, "token_class", "token class", COLUMN_TEXT, COLUMN_KEY);
     sheet_column(t, "metered_quantity", "metered", COLUMN_COUNT, COLUMN_ADDS);
     sheet_column(t, "invoiced_quantity", "invoiced", COLUMN_COUNT, COLUMN_ADDS | COLUMN_SPARSE);
-    sheet_column(t, "quantity_difference", "difference", COLUMN_RATIO, COLUMN_SPARSE);
+    sheet_column(t, "quantity_difference", "difference", COLUMN_RATIO,
+                 COLUMN_SPARSE | COLUMN_WHOLE);
     sheet_column(t, "metered_cost_usd", "metered USD", COLUMN_MONEY, COLUMN_ADDS);
     sheet_column(t, "invoiced_cost_usd", "invoiced USD", COLUMN_MONEY, COLUMN_ADDS);
     sheet_column(t, "difference_usd", "difference USD", COLUMN_MONEY, COLUMN_ADDS);

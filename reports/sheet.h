@@ -42,6 +42,7 @@ enum column_flags {
     COLUMN_PER_CENT = 8, /* a ratio that people read in per cent */
     COLUMN_MACHINE = 16, /* tables for people leave it out always */
     COLUMN_FINE = 64,    /* a ratio that machine formats give with 12 decimals */
+    COLUMN_WHOLE = 128,  /* a ratio over one: a whole number that may be below zero */
     COLUMN_LINK = 32,    /* a path of the admin listener: a member of JSON, a link of pages */
 };
 

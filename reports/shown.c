@@ -148,7 +148,7 @@ static enum rc show_ratio(struct shown *s, const struct column *c, size_t row, s
     size_t n;
 
     if (!(c->flags & COLUMN_PER_CENT)) {
-        n = ratio_format(r, 2, text);
+        n = ratio_format(r, c->flags & COLUMN_WHOLE ? 0 : 2, text);
     } else {
         r.num *= 100;
         n = ratio_format(r, 2, text);
@@ -336,7 +336,9 @@ void shown_fini(struct shown *s)
 
 unsigned ratio_decimals(const struct column *c)
 {
-    return c->flags & COLUMN_FINE ? RATIO_FINE_DECIMALS : RATIO_DECIMALS;
+    return c->flags & COLUMN_WHOLE  ? 0
+           : c->flags & COLUMN_FINE ? RATIO_FINE_DECIMALS
+                                    : RATIO_DECIMALS;
 }
 
 bool column_is_right(const struct column *c)

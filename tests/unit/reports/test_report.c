@@ -22,7 +22,7 @@ static const char *const teams[] = {"search", "billing", "=SUM(A1)", ""};
 static const char *const features[] = {"chat", "summary", "a,b", ""};
 static const char *const environments[] = {"prod", "dev", ""};
 static const char *const models[] = {"model-1", "model-2", "model-3", "claude-x"};
-static const char *const squads[] = {"red", "blue", ""};
+static const char *const squads[] = {"red", "a,b\\", ""};
 
 #define PICK(list) strv_z((list)[next() % (sizeof(list) / sizeof((list)[0]))])
 
@@ -422,7 +422,11 @@ static void test_lines(void **state)
     assert_string_equal(member(cJSON_GetArrayItem(rows_of(top), 7), "id")->valuestring,
                         "(other)");
     for (int i = 0; i < n; i++) {
-        const cJSON *row = cJSON_GetArrayItem(rows_of(all), i);
+        const cJSON *row = cJSON_GetArrayItem(rows_of(all), i), *tags = member(row, "tags");
+
+        assert_string_equal(member(row, "book")->valuestring, "0123");
+        assert_true(cJSON_IsNull(tags) || strcmp(tags->valuestring, "squad=red") == 0 ||
+                    strcmp(tags->valuestring, "squad=a\\,b\\\\") == 0);
         assert_int_equal(cJSON_IsNull(member(row, "cost_usd")),
                          strcmp(member(row, "price_status")->valuestring,
                                 price_status_name(PRICE_NONE)) == 0);
@@ -478,9 +482,22 @@ static void test_tasks_bridge_to_spend(void **state)
     }
 }
 
+/* The answer but for as_of, which a ledger that runs moves on. */
+static struct strv but_as_of(struct strv answer, struct strv *head)
+{
+    static const char name[] = "\"as_of\":\"";
+    const char *as_of = memmem(answer.p, answer.n, name, sizeof(name) - 1);
+
+    assert_non_null(as_of);
+    *head = strv_head(answer, (size_t)(as_of - answer.p));
+    answer = strv_skip(answer, head->n + sizeof(name) - 1);
+    return strv_skip(answer, strv_find(answer, '"'));
+}
+
 static void test_same_question_same_bytes(void **state)
 {
     static const char query[] = "month=2026-11&by=team,model&grain=week&top=4";
+    struct strv heads[2], rests[2];
     struct buf first;
 
     (void)state;
@@ -488,7 +505,9 @@ static void test_same_question_same_bytes(void **state)
     buf_init(&first, FIXTURE_OUT_MAX);
     assert_int_equal(buf_append_strv(&first, buf_view(&f.out)), RC_OK);
     assert_int_equal(fixture_run(&f, "requests", query), RC_OK);
-    assert_true(strv_eq(buf_view(&first), buf_view(&f.out)));
+    rests[0] = but_as_of(buf_view(&first), &heads[0]);
+    rests[1] = but_as_of(buf_view(&f.out), &heads[1]);
+    assert_true(strv_eq(heads[0], heads[1]) && strv_eq(rests[0], rests[1]));
     buf_release(&first);
 }
 
