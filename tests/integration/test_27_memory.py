@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kit import calls, client
+from kit import calls, client, faults
 from kit.procs import is_sanitized, wait_for
 
 pytestmark = pytest.mark.skipif(is_sanitized(), reason="its heap is not the one that is sold")
@@ -24,6 +24,42 @@ CALM_S = 30             # until they are: some seconds in which the worker is at
 def own_kib(gateway):
     with open(f"/proc/{gateway.process.pid}/status", encoding="ascii") as file:
         return int(re.search(r"RssAnon:\s+(\d+) kB", file.read())[1])
+
+
+NO_FAULTS = faults.missing()
+WARM, COUNTED = 100, 100
+OF_A_REQUEST = 1.2   # the reservation's, in memory; and what the tick took of resting connections
+OF_A_STREAM = 16     # and its buffers, which it gives back at its end, since streams are many and long
+OF_AN_EVENT = 0.1    # its buffer towards the client, which others have while it rests
+
+
+@pytest.mark.skipif(bool(NO_FAULTS), reason=NO_FAULTS or "")
+@pytest.mark.parametrize("shape", calls.SHAPES)
+def test_a_request_allocates_nothing(gateways, provider, tmp_path, shape):
+    """After a warm-up: the worker's calls of malloc, calloc and realloc.  (With Redis, hiredis makes some thirty
+    a call of it, which leases make rare.)"""
+    counter = faults.Faults(tmp_path)
+    config = gateways.config(workers=1, limits=[
+        {"name": "day", "unit": "usd", "limit": "1000000", "window": "day"}])
+    config["env"] = counter.env
+    gateway = gateways(config)
+    call = calls.SHAPES[shape](words=40)
+    streams = "stream" in shape or shape.startswith("generate-")
+
+    def each(tokens, n=COUNTED):
+        with gateway.connect() as connection:
+            for turn in range(n + WARM):
+                if turn == WARM:
+                    counter.count(faults.ALLOCATION, 0)
+                assert calls.send(gateway, call, connection, sim={"Output-Tokens": tokens}).status == 200
+            return counter.disarm().seen / n
+    seen = each(16)
+    print(f"{shape}: {seen:.2f} allocations a request")
+    assert seen <= (OF_A_STREAM if streams else OF_A_REQUEST)
+    if streams:
+        more = each(416, 20) - seen
+        print(f"{shape}: {more:.2f} more for 400 events more")
+        assert more <= 400 * OF_AN_EVENT
 
 
 def reloads(gateway):

@@ -365,6 +365,46 @@ def test_c22_what_is_free_is_never_blocked(gateways, provider):
     assert Decimal(record["cost_usd"]) == 0 and Decimal(record["list_cost_usd"]) > 0
 
 
+# ---- C17 ---------------------------------------------------------------------------------------
+
+def test_c17_history_keeps_its_owner(gateways, provider):
+    """Who paid is on the record: a key that moves to another team, is renamed or goes changes nothing that was."""
+    gateway = gateways()
+
+    def spent():
+        rows = gateway.report("spend", "--by", "team,key", "--where", "team=search")["rows"]
+        return [(row["team"], row["key"], row["requests"], row["cost_usd"]) for row in rows]
+    assert calls.send(gateway, calls.chat()).status == 200
+    gateway.records(1)
+    before = spent()
+    assert [row[:3] for row in before] == [("search", "main", 1)]
+    for n, keys in enumerate((
+            [{**gateway.config["keys"][0], "tags": {"team": "billing"}}],
+            [{**gateway.config["keys"][0], "name": "renamed", "tags": {"team": "billing"}}],
+            [{"name": "other", "secret": "tg_other_key_of_c17", "tags": {"team": "billing"}}])):
+        gateway.config["keys"] = keys
+        gateway.write()
+        gateway.reload()
+        wait_for("reload", lambda done=n + 1: gateway.log().count("configuration in force") >= done)
+        assert spent() == before
+    gateway.records(1)
+    assert [r["key"] for r in gateway.export()] == ["main"]
+
+
+# ---- C42 ---------------------------------------------------------------------------------------
+
+def test_c42_a_flat_rate_costs_nothing_more(gateways, provider):
+    """Under a contract whose price does not depend on use tokens are counted, the cost is a real 0, and what the list
+    would have asked stands beside it; a money budget that is used up stops none of it."""
+    gateway = gateways(prices={"rules": [{"match": {"upstream": "openai"}, "multiplier": "0"}]},
+                       limits=[{"name": "none", "unit": "usd", "limit": "0", "window": "month"}])
+    assert calls.send(gateway, calls.chat()).status == 200
+    assert calls.send(gateway, calls.messages()).status == 402
+    record, = gateway.records(1)
+    assert Decimal(record["cost_usd"]) == 0 and Decimal(record["list_cost_usd"]) > 0
+    assert record["usage"]["input_tokens"] > 0 and record["price_id"]
+
+
 # ---- C28 --------------------------------------------------------------------------------------
 
 
