@@ -140,12 +140,14 @@ static enum rc read_cases(const cJSON *json, struct strv column, struct gate *ou
     else
         (void)snprintf(out->column, sizeof(out->column), "%s", headline_of(report));
     out->at = xcalloc(n + 1, sizeof(*out->at));
+    out->is_bare = true;
     row = n ? rows->child : cJSON_GetObjectItemCaseSensitive(json, "total");
     for (; row; row = n ? row->next : NULL) {
         struct gate_case *c = &out->at[out->n];
 
         if (n && is_without_tasks(row))
             continue;
+        out->is_bare = n == 0;
         out->n++;
         name_of(row, c->name);
         if (!number_of(row, out->column, &c->is_known, &c->value)) {
@@ -217,6 +219,29 @@ static void compare(struct gate_case *c, const struct gate_case *before, uint64_
         c->verdict = money_cmp(c->value, c->bound) > 0 ? GATE_FAIL : GATE_PASS;
 }
 
+/* What was there and is no more; a run of which nothing is known passes no gate. */
+static void tell_gone(struct gate *out, const struct gate *before)
+{
+    if (before->is_bare)
+        return;
+    if (out->is_bare) {
+        out->n = 1;
+        out->at[0] = (struct gate_case){.name = "total", .verdict = GATE_UNKNOWN};
+    }
+    out->at = xrealloc(out->at, (out->n + before->n) * sizeof(*out->at));
+    for (size_t i = 0; i < before->n; i++) {
+        struct gate_case gone = before->at[i];
+
+        if (find(out, gone.name))
+            continue;
+        gone.had_before = gone.is_known;
+        gone.before = gone.value;
+        gone.is_known = false;
+        gone.verdict = GATE_GONE;
+        out->at[out->n++] = gone;
+    }
+}
+
 enum rc gate_against_report(struct strv report_json, struct strv earlier_json,
                             struct strv column, uint64_t tolerance_ppm, struct gate *out,
                             struct buf *error)
@@ -239,6 +264,8 @@ enum rc gate_against_report(struct strv report_json, struct strv earlier_json,
     }
     for (size_t i = 0; rc == RC_OK && i < out->n; i++)
         compare(&out->at[i], find(&before, out->at[i].name), tolerance_ppm);
+    if (rc == RC_OK)
+        tell_gone(out, &before);
 out:
     gate_release(&before);
     cJSON_Delete(now);
@@ -266,7 +293,7 @@ bool gate_failed(const struct gate *g)
 
 static const char *verdict_name(enum gate_verdict v)
 {
-    static const char *const names[] = {"pass", "FAIL", "UNKNOWN", "new"};
+    static const char *const names[] = {"pass", "FAIL", "UNKNOWN", "new", "gone"};
 
     return names[v];
 }
@@ -311,7 +338,7 @@ enum rc gate_table(const struct gate *g, struct buf *out)
 
         amount_text(c->is_known, c->value, now);
         amount_text(c->had_before, c->before, before);
-        amount_text(c->verdict != GATE_NEW, c->bound, bound);
+        amount_text(c->verdict == GATE_PASS || c->verdict == GATE_FAIL, c->bound, bound);
         TRY(buf_printf(out, "%-8s  %14s  %14s  %14s  ", verdict_name(c->verdict), now, before,
                        bound));
         TRY(put_clean(c->name, false, out));
@@ -336,23 +363,28 @@ static enum rc put_case(const struct gate *g, const struct gate_case *c, struct 
                           g->column, now, bound);
     if (c->verdict == GATE_UNKNOWN)
         return buf_printf(out,
-                          "\">\n    <failure message=\"%s is unknown: no request has a price, or "
-                          "no task was completed\"/>\n  </testcase>\n",
+                          "\">\n    <failure message=\"%s is unknown: no request, none with a "
+                          "price, or no task completed\"/>\n  </testcase>\n",
                           g->column);
+    if (c->verdict == GATE_GONE)
+        return buf_append_strv(out, STRV("\">\n    <skipped message=\"it was in the baseline, and "
+                                         "is no more\"/>\n  </testcase>\n"));
     return buf_append_strv(out, STRV("\"/>\n"));
 }
 
 enum rc gate_junit(const struct gate *g, struct buf *out)
 {
-    size_t failed = 0;
+    size_t failed = 0, skipped = 0;
 
-    for (size_t i = 0; i < g->n; i++)
+    for (size_t i = 0; i < g->n; i++) {
         failed += g->at[i].verdict == GATE_FAIL || g->at[i].verdict == GATE_UNKNOWN;
+        skipped += g->at[i].verdict == GATE_GONE;
+    }
     TRY(buf_printf(out,
                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
                    "<testsuite name=\"tollgate %s\" tests=\"%zu\" failures=\"%zu\" errors=\"0\" "
-                   "skipped=\"0\">\n",
-                   g->report, g->n, failed));
+                   "skipped=\"%zu\">\n",
+                   g->report, g->n, failed, skipped));
     for (size_t i = 0; i < g->n; i++)
         TRY(put_case(g, &g->at[i], out));
     return buf_append_strv(out, STRV("</testsuite>\n"));

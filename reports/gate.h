@@ -18,7 +18,7 @@
 
 enum { GATE_CASES_MAX = 100000, GATE_NAME_BYTES = 256 };
 
-enum gate_verdict { GATE_PASS = 0, GATE_FAIL, GATE_UNKNOWN, GATE_NEW };
+enum gate_verdict { GATE_PASS = 0, GATE_FAIL, GATE_UNKNOWN, GATE_NEW, GATE_GONE };
 
 struct gate_case {
     char name[GATE_NAME_BYTES]; /* the row's keys: "team=search task_type=ticket"; "total" */
@@ -31,6 +31,7 @@ struct gate {
     char report[64], column[64];
     struct gate_case *at;
     size_t n;
+    bool is_bare; /* no row was looked at: none was there, or none had a task */
 };
 
 /* "0.05" bounds the report's own number, "COLUMN:0.05" that column. RC_BAD with a sentence. */
@@ -49,7 +50,8 @@ enum rc gate_against_bound(struct strv report_json, const struct gate_bound *bou
 /*
  * Compares with an earlier report of the same name: a row fails where its number is more
  * than before by more than tolerance_ppm millionths.  A row that is new is told and
- * passes; one that was there before and is no more is left out.
+ * passes, and so does one that is gone; but where all are gone nothing was compared, and
+ * the total is unknown.
  */
 enum rc gate_against_report(struct strv report_json, struct strv earlier_json,
                             struct strv column, uint64_t tolerance_ppm, struct gate *out,

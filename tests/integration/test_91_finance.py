@@ -3,7 +3,7 @@
 import json
 import xml.etree.ElementTree as ET
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
 import pytest
 
@@ -131,3 +131,42 @@ def test_gates(gateway, tmp_path):
     root = ET.parse(junit).getroot()
     assert int(root.attrib["failures"]) >= 1
     gateway.cli("gate", "--baseline", str(baseline), "--by", "task_type", "--tolerance", "1.5")
+
+
+def test_gate_of_what_is_new_gone_or_not_there(gateway, tmp_path):
+    """The bound to the digit, rows that come and go, and a run of which nothing is known."""
+    baseline, junit = tmp_path / "base.json", tmp_path / "gate.xml"
+    words = ["gate", "--baseline", str(baseline), "--report", "requests", "--by", "team", "--junit", str(junit)]
+    gateway.cli(*words, "--save")
+    saved = json.loads(baseline.read_text())
+    search = next(row for row in saved["rows"] if row["team"] == "search")
+    mean = Decimal(search["mean_cost_usd"])
+
+    def gate(change, *more, code=0):
+        report = json.loads(json.dumps(saved))
+        change({row["team"]: row for row in report["rows"]}, report)
+        baseline.write_text(json.dumps(report))
+        table = gateway.cli(*words, *more, code=code)
+        lines = [line.split(maxsplit=4) for line in table.splitlines() if "team=" in line or line.endswith(" total")]
+        return {name.removeprefix("team="): verdict for verdict, *_, name in lines}, ET.parse(junit).getroot().attrib
+
+    def half(rows, _):
+        rows["search"]["mean_cost_usd"] = format((mean / 2).quantize(Decimal(1).scaleb(-18), ROUND_UP), "f")
+    same = {"search": "pass", "billing": "pass"}
+    assert gate(lambda *_: None) == (same, {"name": "tollgate requests", "tests": "2", "failures": "0", "errors": "0",
+                                            "skipped": "0"})
+    assert gate(half, "--tolerance", "1")[0] == same                    # twice as much, and no more than that
+    verdicts, counts = gate(half, "--tolerance", "0.999999", code=1)
+    assert verdicts == {**same, "search": "FAIL"} and counts["failures"] == "1"
+    # A team with markup in its name that is no more; one that the baseline does not know.
+    verdicts, counts = gate(lambda rows, _: rows["search"].update(team="<gone>&\"x\""))
+    assert verdicts == {"search": "new", "billing": "pass", '<gone>&"x"': "gone"} and counts["skipped"] == "1"
+    assert [c.attrib["name"] for c in ET.parse(junit).getroot()][-1] == 'team=<gone>&"x"'
+    # Nothing went through the gateway: nobody knows what it costs now.
+    verdicts, counts = gate(lambda *_: None, "--where", "feature=nobody", code=1)
+    assert verdicts == {"total": "UNKNOWN", "search": "gone", "billing": "gone"} and counts["failures"] == "1"
+    for text in ("", "[]", "{}", '{"report":"spend","rows":[],"total":{}}'):
+        baseline.write_text(text)
+        gateway.cli(*words, code=2)
+    baseline.unlink()
+    gateway.cli(*words, code=2)
