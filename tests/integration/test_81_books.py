@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import threading
 import time
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from kit import calls, procs
 from kit.procs import run_cli, wait_for
 from test_92_reprice import FIRST, book_of, entry
+from test_96_long_jobs import on_a_terminal
 
 NAMES = ["north", "east", "west"]
 LIMITS = [{"name": "day", "unit": "usd", "limit": "1000", "window": "day"}]
@@ -282,4 +284,42 @@ def test_killed_at_any_moment(gateways, tmp_path, number):
             books.run("audit")
     assert ended > 2
     assert count(books.ledger) == total
+    assert "everything agrees" in books.run("audit")
+
+
+def test_says_how_far_it_is(gateways, tmp_path):
+    books = Books(tmp_path / "books", gateways.config())
+    source = history(tmp_path / "of-one", 8, 2000)
+    status, said = on_a_terminal(books, "import", "ledger", source,
+                                 until=r"take in: \d+ of \d+ \(\d+ %\)")
+    assert status == -signal.SIGINT and "take in: stopped" in said, said
+    status, said = on_a_terminal(books, "import", "ledger", source)
+    assert status == 0 and "check: " in said, said
+    assert "everything agrees" in books.run("audit")
+
+
+def test_late_for_a_closed_month(gateways, tmp_path):
+    """What a gateway brings for a month that is closed in the books is billed in the first open one."""
+    books = Books(tmp_path / "books", gateways.config())
+    today = datetime.now(timezone.utc)
+    first, second = (history(tmp_path / f"of-{i}", today.day + 5, 60) for i in range(2))
+    last = (today.replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
+    this = today.strftime("%Y-%m")
+
+    def statement(month):
+        total = books.report("statement", "--month", month)["total"]
+        return Decimal(total["cost_usd"]) + Decimal(total["correction_usd"])
+
+    def spent():
+        return Decimal(books.report("spend", *ALWAYS)["total"]["cost_usd"])
+    books.take(first)
+    books.run("close", "--month", last)
+    closed = books.run("report", "statement", "--month", last, "--format", "csv")
+    before = spent()
+    assert statement(last) + statement(this) == before
+    books.take(first, second)
+    assert spent() > before
+    assert books.run("report", "statement", "--month", last, "--format", "csv") == closed
+    assert statement(last) + statement(this) == spent()
+    assert last in books.run("close", "--verify")
     assert "everything agrees" in books.run("audit")
