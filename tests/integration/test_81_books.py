@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -322,4 +323,30 @@ def test_late_for_a_closed_month(gateways, tmp_path):
     assert books.run("report", "statement", "--month", last, "--format", "csv") == closed
     assert statement(last) + statement(this) == spent()
     assert last in books.run("close", "--verify")
+    assert "everything agrees" in books.run("audit")
+
+
+def test_no_room(gateways, tmp_path):
+    """Where the books can grow no more they are whole as far as they are, and go on when there is room."""
+    books = Books(tmp_path / "books", gateways.config())
+    source = history(tmp_path / "of-one", 10, 1000)
+
+    def little_room(size):
+        def set_it():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        return set_it
+    for size in (300_000, 1_000_000, 3_000_000):
+        done = subprocess.run([procs.tollgate_binary(), "import", "ledger", source, "-c",
+                               books.config_path], cwd=books.folder, capture_output=True, text=True,
+                              preexec_fn=little_room(size), timeout=120)
+        assert done.returncode in (1, 2), (done.returncode, done.stdout, done.stderr)
+        assert "tollgate import: " in done.stderr and "could not" in done.stderr, done.stderr
+        assert not procs.SANITIZER.search(done.stderr), done.stderr
+        assert "everything agrees" in books.run("audit")
+    books.take(source)
+    db = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
+    n = db.execute("SELECT count(*) FROM record").fetchone()[0]
+    db.close()
+    assert len(books.export()) == n
     assert "everything agrees" in books.run("audit")
