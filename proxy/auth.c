@@ -278,6 +278,16 @@ bool auth_is_credential_header(struct strv name)
     return false;
 }
 
+/* Some servers take these for another method or path than those that were admitted. */
+static bool rewrites_request(struct strv name)
+{
+    return strv_starts_nocase(name, STRV("x-http-method")) ||
+           strv_eq_nocase(name, STRV("x-method-override")) ||
+           strv_eq_nocase(name, STRV("x-original-url")) ||
+           strv_eq_nocase(name, STRV("x-original-uri")) ||
+           strv_eq_nocase(name, STRV("x-rewrite-url"));
+}
+
 bool auth_is_internal_header(struct strv name)
 {
     switch (first_letter(name)) {
@@ -302,7 +312,7 @@ bool auth_is_internal_header(struct strv name)
                strv_starts_nocase(name, STRV("x-litellm-")) ||
                strv_eq_nocase(name, STRV("x-stainless-retry-count")) ||
                strv_eq_nocase(name, STRV("x-real-ip")) ||
-               strv_eq_nocase(name, STRV("x-client-ip"));
+               strv_eq_nocase(name, STRV("x-client-ip")) || rewrites_request(name);
     }
     return false;
 }

@@ -76,7 +76,8 @@ bool auth_is_credential_header(struct strv name);
  * api-key, xi-api-key, xi_api_key, authorization, token, single_use_token; in any case)? */
 bool auth_is_credential_parameter(struct strv encoded);
 /* Is it a word for this gateway, or of another proxy: X-Tollgate-*, the names of other
- * gateways, X-Stainless-Retry-Count, Forwarded, X-Forwarded-*, X-Real-IP, Proxy-*? */
+ * gateways, X-Stainless-Retry-Count, Forwarded, X-Forwarded-*, X-Real-IP, Proxy-*, or one that would make
+ * another method or path of the request? */
 bool auth_is_internal_header(struct strv name);
 /*
  * True where a request's header field may go to an upstream with these

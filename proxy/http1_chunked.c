@@ -15,6 +15,12 @@ enum chunk_state {
     CHUNK_SIZE,
     CHUNK_EXTENSION_FIRST, /* behind ';': its name must come */
     CHUNK_EXTENSION,
+    CHUNK_EXTENSION_NAMED, /* blanks behind its name */
+    CHUNK_EXTENSION_IS,    /* behind '=': its value must come */
+    CHUNK_EXTENSION_VALUE,
+    CHUNK_EXTENSION_QUOTED,
+    CHUNK_EXTENSION_ESCAPED,
+    CHUNK_EXTENSION_OVER, /* behind a quoted value, or blanks behind one */
     CHUNK_SIZE_LF,
     CHUNK_DATA,
     CHUNK_DATA_CR,
@@ -89,18 +95,56 @@ static int on_size(struct http1_chunked *c, char byte)
     return broken(c, HTTP1_BAD_CHUNK);
 }
 
-static int on_extension(struct http1_chunked *c, char byte)
+/* Behind a name or value: the next extension, blanks, which another ';' or, behind a name, '=' must
+ * follow, or the end. */
+static int after_extension(struct http1_chunked *c, char byte, bool is_name)
 {
-    if (c->state == CHUNK_EXTENSION_FIRST) {
-        if (byte == ' ' || byte == '\t')
-            return CHUNK_EXTENSION_FIRST;
-        return http1_is_token(byte) ? CHUNK_EXTENSION : broken(c, HTTP1_BAD_CHUNK);
-    }
-    if (byte == '\r')
-        return CHUNK_SIZE_LF;
+    bool blanks = c->state == CHUNK_EXTENSION_NAMED || c->state == CHUNK_EXTENSION_OVER;
+
     if (byte == ';')
         return CHUNK_EXTENSION_FIRST;
-    return http1_is_value(byte) ? CHUNK_EXTENSION : broken(c, HTTP1_BAD_CHUNK);
+    if (byte == '=' && is_name)
+        return CHUNK_EXTENSION_IS;
+    if (byte == ' ' || byte == '\t')
+        return is_name ? CHUNK_EXTENSION_NAMED : CHUNK_EXTENSION_OVER;
+    if (byte == '\r' && (!blanks || !is_name))
+        return CHUNK_SIZE_LF;
+    return broken(c, HTTP1_BAD_CHUNK);
+}
+
+/* RFC 9112 7.1.1, to the letter: who reads quotes otherwise sees another end of the line. */
+static int on_extension(struct http1_chunked *c, char byte)
+{
+    bool is_blank = byte == ' ' || byte == '\t';
+
+    switch (c->state) {
+    case CHUNK_EXTENSION_FIRST:
+        if (is_blank)
+            return CHUNK_EXTENSION_FIRST;
+        return http1_is_token(byte) ? CHUNK_EXTENSION : broken(c, HTTP1_BAD_CHUNK);
+    case CHUNK_EXTENSION_IS:
+        if (is_blank)
+            return CHUNK_EXTENSION_IS;
+        if (byte == '"')
+            return CHUNK_EXTENSION_QUOTED;
+        return http1_is_token(byte) ? CHUNK_EXTENSION_VALUE : broken(c, HTTP1_BAD_CHUNK);
+    case CHUNK_EXTENSION_QUOTED:
+        if (byte == '"')
+            return CHUNK_EXTENSION_OVER;
+        if (byte == '\\')
+            return CHUNK_EXTENSION_ESCAPED;
+        return http1_is_value(byte) ? CHUNK_EXTENSION_QUOTED : broken(c, HTTP1_BAD_CHUNK);
+    case CHUNK_EXTENSION_ESCAPED:
+        return http1_is_value(byte) ? CHUNK_EXTENSION_QUOTED : broken(c, HTTP1_BAD_CHUNK);
+    case CHUNK_EXTENSION:
+        return http1_is_token(byte) ? CHUNK_EXTENSION : after_extension(c, byte, true);
+    case CHUNK_EXTENSION_VALUE:
+        return http1_is_token(byte) ? CHUNK_EXTENSION_VALUE : after_extension(c, byte, false);
+    case CHUNK_EXTENSION_NAMED:
+        return after_extension(c, byte, true);
+    default:
+        return after_extension(c, byte, false);
+    }
 }
 
 static int on_trailer(struct http1_chunked *c, char byte)
@@ -136,6 +180,12 @@ static int on_byte(struct http1_chunked *c, char byte)
         return on_size(c, byte);
     case CHUNK_EXTENSION_FIRST:
     case CHUNK_EXTENSION:
+    case CHUNK_EXTENSION_NAMED:
+    case CHUNK_EXTENSION_IS:
+    case CHUNK_EXTENSION_VALUE:
+    case CHUNK_EXTENSION_QUOTED:
+    case CHUNK_EXTENSION_ESCAPED:
+    case CHUNK_EXTENSION_OVER:
         return on_extension(c, byte);
     case CHUNK_SIZE_LF:
         return byte == '\n' ? after_size_line(c) : broken(c, HTTP1_BAD_CHUNK);
@@ -168,6 +218,12 @@ static bool fits(struct http1_chunked *c)
     case CHUNK_SIZE:
     case CHUNK_EXTENSION_FIRST:
     case CHUNK_EXTENSION:
+    case CHUNK_EXTENSION_NAMED:
+    case CHUNK_EXTENSION_IS:
+    case CHUNK_EXTENSION_VALUE:
+    case CHUNK_EXTENSION_QUOTED:
+    case CHUNK_EXTENSION_ESCAPED:
+    case CHUNK_EXTENSION_OVER:
     case CHUNK_SIZE_LF:
         if (c->line++ < CHUNK_LINE_MAX_BYTES)
             return true;

@@ -258,7 +258,9 @@ SIZES = {
     "control in extension": b"3;a=\x1b", "CR CR LF": b"3\r", "2^63": b"8000000000000000",
     "2^64": b"10000000000000000", "2^64 + 3": b"10000000000000003", "2^64 - 1": b"f" * 16,
     "2^64 - 2": b"f" * 15 + b"e", "extension too long": b"3;" + b"a" * 5000,
-    "zeros without end": b"0" * 5000 + b"3",
+    "zeros without end": b"0" * 5000 + b"3", "quote without an end": b'3;a="b', "quote behind a name": b'3;a"b"',
+    "half an escape": b'3;a="b\\', "backslash as a value": b"3;a=\\", "no value": b"3;a=", "two values": b"3;a=b=c",
+    "behind a quote": b'3;a="b"c', "quoted name": b'3;"a"', "blank behind a name": b"3;a ", "two names": b"3;a b",
 }
 TRAILERS = {
     "length": b"Content-Length: 5\r\n", "coding": b"Transfer-Encoding: chunked\r\n",
@@ -358,7 +360,8 @@ def raw(*lines, status="200 OK", body=ANSWER, version="HTTP/1.1"):
 def test_9110_7_6_1_removed_on_the_way_up(gateway, upstream):
     internal = ["X-Tollgate-User: u1", "X_Tollgate_Key: tg_x", "Forwarded: for=1.1.1.1",
                 "X-Forwarded-For: 1.1.1.1", "X-Real-IP: 1.1.1.1", "Cookie: a=b",
-                "Expect: 100-continue"]
+                "Expect: 100-continue", "X-HTTP-Method-Override: DELETE", "x-http-method: GET",
+                "X-Method-Override: PUT", "X-Original-URL: /admin", "X-Original-URI: /admin", "X-Rewrite-Url: /admin"]
     lines = [line.encode() for line in OF_THE_HOP + internal + KEPT]
     with gateway.connect() as connection:
         connection.send(head(LENGTH, *lines) + BODY)
