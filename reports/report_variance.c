@@ -12,7 +12,11 @@
 #include "reports/report_int.h"
 #include "reports/variance.h"
 
-enum { MODEL_FIELDS = 3 };
+enum {
+    MODEL_FIELDS = 3,
+    /* Requests, those with a cost, it, and meters. */
+    VARIANCE_WANT = LEDGER_WANT_METERS | LEDGER_SPARE | LEDGER_SPARE_CEILING,
+};
 
 enum variance_column {
     VARIANCE_BASE_REQUESTS = 0,
@@ -218,10 +222,9 @@ static enum rc against_period(struct run *run)
     enum rc rc = run_also_by(run, of_model, MODEL_FIELDS);
 
     if (rc == RC_OK)
-        rc = run_sums_of(run, LEDGER_WANT_METERS, run->against_from_us, run->against_to_us,
-                         &base);
+        rc = run_sums_of(run, VARIANCE_WANT, run->against_from_us, run->against_to_us, &base);
     if (rc == RC_OK)
-        rc = run_sums(run, LEDGER_WANT_METERS, &now);
+        rc = run_sums(run, VARIANCE_WANT, &now);
     walk = (struct walk){&base, &now, 0, 0, n_by, p->n_by};
     p->n_by = n_by;
     if (rc == RC_OK) {

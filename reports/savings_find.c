@@ -212,7 +212,7 @@ static enum rc ask_sums(struct savings *s, struct fail *fail)
     q->filter = *s->q.filter;
     q->n_by = n_by + Q_FIELDS;
     q->grain = PERIOD_TOTAL;
-    q->want = LEDGER_WANT_METERS;
+    q->want = LEDGER_WANT_METERS | LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_CEILING;
     memcpy(q->by, s->q.by, n_by * sizeof(q->by[0]));
     for (unsigned i = 0; i < Q_FIELDS; i++)
         q->by[n_by + i] = (struct ledger_field){.id = saving_fields[i]};

@@ -135,8 +135,13 @@ void answer_add_block(struct fact_pick *p, struct row_sums *sums);
  * fails is in p->facts or returned.
  */
 enum rc answer_walk(struct fact_pick *p, int64_t from_us, int64_t to_us, struct fail *fail) RC_MUST;
-/* read_top.c: gives what p, by number, has met to rows of the answer, with these sums. */
-enum rc answer_give(struct fact_pick *p, const struct row_sums *sums, struct fail *fail) RC_MUST;
+/*
+ * read_top.c: gives what p, by number, has met to rows of the answer, with these sums; meters NULL:
+ * not wanted.
+ */
+struct meter_sums;
+enum rc answer_give(struct fact_pick *p, const struct row_sums *sums,
+                    const struct meter_sums *meters, struct fail *fail) RC_MUST;
 
 /*
  * The text of a field that is none of the combination, from its column's value; valid

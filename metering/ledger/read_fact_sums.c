@@ -501,24 +501,22 @@ enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, st
 
     if (!p)
         return fail->rc;
-    if (!(a->want & (LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS | LEDGER_WANT_METERS)))
+    if (!(a->want & (LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS)))
         return pick_finish(p, answer_walk(p, from_us, to_us, fail), fail);
     meters = a->want & LEDGER_WANT_METERS ? meter_sums_new() : NULL;
     sums = row_sums_new(a->want);
     if (a->cube_kind < CUBE_KINDS)
         answer_add_cubes(p, sums, meters, from_us, to_us);
     while (p->facts.rc == RC_OK && pick_next(p)) {
-        if (meters && p->n_picked <= METERS_OF_FEW) {
-            meters_add_records(p);
-            continue;
-        }
         a->fact_rows += p->n_picked;
         answer_add_block(p, sums);
         if (meters)
             meter_sums_add_block(meters, p);
     }
-    if (meters)
+    if (meters) {
         meter_sums_give(meters, a->rows, a->n_rows);
+        a->record_rows += meter_sums_records(meters);
+    }
     row_sums_give_total(sums, a->n_rows, &a->given);
     row_sums_give(sums, a->rows, a->n_rows);
     row_sums_free(sums);

@@ -11,6 +11,7 @@
 #include "base/xalloc.h"
 #include "metering/ledger/read_crew.h"
 #include "metering/ledger/read_cube.h"
+#include "metering/ledger/read_meters.h"
 #include "metering/ledger/read_plain.h"
 
 /* What one thread adds up. */
@@ -18,6 +19,7 @@ struct part {
     struct fact_pick *p;
     struct row_sums *sums;
     struct plain *plain; /* NULL: the answer wants more */
+    struct meter_sums *meters; /* NULL: not wanted */
     uint64_t n; /* requests */
 };
 
@@ -36,7 +38,13 @@ static void add_blocks(struct part *t)
     struct fact_pick *p = t->p;
 
     while (p->facts.rc == RC_OK && pick_next(p)) {
+        if (t->meters && p->n_picked <= METERS_OF_FEW) {
+            meter_sums_add_records(t->meters, p, t->sums);
+            continue;
+        }
         t->n += p->n_picked;
+        if (t->meters) /* of all, before the plain ones are taken */
+            meter_sums_add_block(t->meters, p);
         if (t->plain)
             plain_make_room(t->plain, pick_cap(p));
         if (!t->plain || plain_take(t->plain, p) > 0)
@@ -48,6 +56,7 @@ static void part_release(struct part *t)
 {
     plain_free(t->plain);
     row_sums_free(t->sums);
+    meter_sums_free(t->meters);
     *t = (struct part){0};
 }
 
@@ -55,7 +64,8 @@ static void part_begin(struct part *t, const struct walk *w, struct fact_pick *p
 {
     t->p = p;
     t->sums = row_sums_new(w->want);
-    t->plain = plain_can(w->want) ? plain_new(p, w->want) : NULL;
+    t->plain = plain_can(w->want & ~(unsigned)LEDGER_WANT_METERS) ? plain_new(p, w->want) : NULL;
+    t->meters = w->want & LEDGER_WANT_METERS ? meter_sums_new() : NULL;
 }
 
 /* All of it is in sums. */
@@ -96,7 +106,7 @@ static bool is_whole(const struct walk *w)
 
 /* What the part has becomes the asker's. */
 static enum rc merge(struct walk *w, const struct part *from, struct row_sums *sums,
-                     struct fail *fail)
+                     struct meter_sums *meters, struct fail *fail)
 {
     size_t n = pick_numbers(from->p);
     uint32_t *number = NULL;
@@ -107,6 +117,8 @@ static enum rc merge(struct walk *w, const struct part *from, struct row_sums *s
         pick_meet(w->p, from->p, number, n);
         row_sums_make_room(sums, pick_cap(w->p));
         row_sums_move(sums, from->sums, number, n);
+        if (meters)
+            meter_sums_move(meters, from->meters, number, n, pick_cap(w->p));
         w->n += from->n;
     }
     free(number);
@@ -135,7 +147,8 @@ static void walk_alone(struct walk *w)
     part_end(t);
 }
 
-static enum rc walk(struct walk *w, struct row_sums *sums, struct fail *fail)
+static enum rc walk(struct walk *w, struct row_sums *sums, struct meter_sums *meters,
+                    struct fail *fail)
 {
     struct ledger_reader *r = w->p->facts.reader;
     size_t members = crew_size(r, facts_within(&w->p->facts));
@@ -152,9 +165,11 @@ static enum rc walk(struct walk *w, struct row_sums *sums, struct fail *fail)
     w->n = w->part[0].n;
     row_sums_make_room(sums, pick_cap(w->p));
     row_sums_move(sums, w->part[0].sums, NULL, pick_cap(w->p));
+    if (meters)
+        meter_sums_move(meters, w->part[0].meters, NULL, pick_cap(w->p), pick_cap(w->p));
     for (size_t i = 1; i < CREW_MAX && rc == RC_OK && w->p->facts.rc == RC_OK; i++) {
         if (w->part[i].p)
-            rc = merge(w, &w->part[i], sums, fail);
+            rc = merge(w, &w->part[i], sums, meters, fail);
     }
     others_release(w);
     part_release(&w->part[0]);
@@ -165,6 +180,7 @@ enum rc answer_walk(struct fact_pick *p, int64_t from_us, int64_t to_us, struct 
 {
     struct answer *a = p->answer;
     struct walk *w = xcalloc(1, sizeof(*w));
+    struct meter_sums *meters = a->want & LEDGER_WANT_METERS ? meter_sums_new() : NULL;
     struct row_sums *sums = row_sums_new(a->want);
     enum rc rc = RC_OK;
 
@@ -172,13 +188,15 @@ enum rc answer_walk(struct fact_pick *p, int64_t from_us, int64_t to_us, struct 
     w->want = a->want;
     p->by_number = true;
     if (a->cube_kind < CUBE_KINDS)
-        answer_add_cubes(p, sums, NULL, from_us, to_us);
+        answer_add_cubes(p, sums, meters, from_us, to_us);
     if (p->facts.rc == RC_OK)
-        rc = walk(w, sums, fail);
+        rc = walk(w, sums, meters, fail);
     if (rc == RC_OK && p->facts.rc == RC_OK) {
         a->fact_rows += w->n;
-        rc = answer_give(p, sums, fail);
+        a->record_rows += meters ? meter_sums_records(meters) : 0;
+        rc = answer_give(p, sums, meters, fail);
     }
+    meter_sums_free(meters);
     row_sums_free(sums);
     free(w);
     return rc;

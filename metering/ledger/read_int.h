@@ -256,7 +256,9 @@ struct answer {
     size_t top;               /* of the question, where answer_add_requests may leave out rows */
     struct ledger_rest *rest;
     size_t n_rest;
+    struct ledger_meter_sum *rest_meters; /* METER_COUNT of them; NULL: of no such rows */
     uint64_t rollup_rows, fact_rows, line_rows, cube_rows;
+    uint64_t record_rows; /* requests whose records say what columns do not */
     bool can_use_facts;
     bool has_histograms; /* of the time at hand: they are not added again */
     bool ranks_later;    /* percentiles are found when the sums are there */

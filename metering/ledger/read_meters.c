@@ -17,6 +17,7 @@ __extension__ typedef unsigned __int128 money_bits;
 
 struct meter_sums {
     struct meter_sum_of of[METER_COUNT];
+    uint64_t n_records; /* that were read */
     /* Of a block of a cube. */
     int64_t number[FACT_BLOCK];
     money_int amount[FACT_BLOCK];
@@ -79,7 +80,7 @@ static void add_meter(struct meter_sums *s, struct fact_pick *p, enum meter m)
 
     if (f->rc != RC_OK || !quantity)
         return;
-    to = room(s, m, p->answer->cap_rows);
+    to = room(s, m, pick_cap(p));
     count_requests(p, quantity, attempt, to->requests);
     for (size_t i = 0; i < f->n; i++) {
         if (p->row[i] != PICK_NONE)
@@ -93,37 +94,45 @@ static void add_meter(struct meter_sums *s, struct fact_pick *p, enum meter m)
     }
 }
 
-static void add_record(struct meter_sums *s, struct fact_pick *p, size_t i, int64_t seq)
+/* The record of request i of the block at hand; false after a failure. */
+static bool read_record(struct meter_sums *s, struct fact_pick *p, size_t i, struct record *out)
 {
-    struct answer *a = p->answer;
-    size_t row = (size_t)p->row[i];
-    struct record r;
+    const int64_t *seq = facts_number(&p->facts, FACT_SEQ);
 
-    a->line_rows++;
-    p->facts.rc = read_body(p->facts.reader, seq, &r, &p->facts.fail);
-    for (size_t k = 0; p->facts.rc == RC_OK && k < r.n_lines; k++) {
-        struct meter_sum_of *to = room(s, r.lines[k].meter, a->cap_rows);
-        bool first = !r.is_correction || r.was_unpriced;
+    s->n_records++;
+    if (p->facts.rc == RC_OK)
+        p->facts.rc = read_body(p->facts.reader, (seq ? seq[i] : 0) + (int64_t)i, out,
+                                &p->facts.fail);
+    return p->facts.rc == RC_OK;
+}
+
+static void add_lines(struct meter_sums *s, size_t row, size_t cap, const struct record *r)
+{
+    for (size_t k = 0; k < r->n_lines; k++) {
+        struct meter_sum_of *to = room(s, r->lines[k].meter, cap);
+        bool first = !r->is_correction || r->was_unpriced;
 
         for (size_t j = 0; j < k; j++)
-            first &= r.lines[j].meter != r.lines[k].meter;
+            first &= r->lines[j].meter != r->lines[k].meter;
         to->requests[row] = row_sums_plus(to->requests[row], first);
-        to->quantity[row] = row_sums_plus(to->quantity[row], r.lines[k].quantity);
-        row_sums_add_money(&to->amount[row], r.lines[k].amount.atto);
+        to->quantity[row] = row_sums_plus(to->quantity[row], r->lines[k].quantity);
+        row_sums_add_money(&to->amount[row], r->lines[k].amount.atto);
     }
 }
 
 void meter_sums_add_block(struct meter_sums *s, struct fact_pick *p)
 {
     struct facts *f = &p->facts;
-    const int64_t *charge = facts_number(f, FACT_CHARGE), *seq = facts_number(f, FACT_SEQ);
+    const int64_t *charge = facts_number(f, FACT_CHARGE);
     uint64_t meters = f->rc == RC_OK ? facts_meters(f) : 0;
+    struct record r;
 
     for (; meters && f->rc == RC_OK; meters &= meters - 1)
         add_meter(s, p, (enum meter)__builtin_ctzll(meters));
     for (size_t i = 0; i < f->n && f->rc == RC_OK; i++) {
-        if (p->row[i] != PICK_NONE && (!charge || charge[i] != FACT_CHARGE_TOLD))
-            add_record(s, p, i, (seq ? seq[i] : 0) + (int64_t)i);
+        if (p->row[i] != PICK_NONE && (!charge || charge[i] != FACT_CHARGE_TOLD) &&
+            read_record(s, p, i, &r))
+            add_lines(s, (size_t)p->row[i], pick_cap(p), &r);
     }
 }
 
@@ -142,7 +151,7 @@ static void add_cube_counts(struct meter_sums *s, struct fact_pick *p, unsigned 
 
 static void add_cube_meter(struct meter_sums *s, struct fact_pick *p, enum meter m)
 {
-    struct meter_sum_of *to = room(s, m, p->answer->cap_rows);
+    struct meter_sum_of *to = room(s, m, pick_cap(p));
     unsigned wire = wire_meter(m);
 
     add_cube_counts(s, p, cube_meter(wire, CUBE_METER_REQUESTS), to->requests);
@@ -176,27 +185,57 @@ const struct meter_sum_of *meter_sums_of(const struct meter_sums *s, enum meter 
 
 /* ---- records ------------------------------------------------------------------------------- */
 
-void meters_add_records(struct fact_pick *p)
+void meter_sums_add_records(struct meter_sums *s, struct fact_pick *p, struct row_sums *sums)
 {
-    const int64_t *seq = facts_number(&p->facts, FACT_SEQ);
-    struct answer *a = p->answer;
-
+    row_sums_make_room(sums, pick_cap(p));
     for (size_t i = 0; i < p->facts.n && p->facts.rc == RC_OK; i++) {
-        struct ledger_row *row;
-        struct record record;
-        struct rollup sums;
+        struct ledger_sums one;
+        struct record r;
 
-        if (p->row[i] == PICK_NONE)
+        if (p->row[i] == PICK_NONE || !read_record(s, p, i, &r))
             continue;
-        a->line_rows++;
-        row = &a->rows[p->row[i]];
-        p->facts.rc = read_body(a->reader, (seq ? seq[i] : 0) + (int64_t)i, &record,
-                                &p->facts.fail);
-        if (p->facts.rc != RC_OK)
-            return;
-        sums = (struct rollup){row->sums, row->histogram, row->bands, row->meters};
-        rollup_add_record(&sums, &record);
-        row->sums = sums.sums;
+        ledger_sums_of(&r, &one);
+        row_sums_add(sums, (size_t)p->row[i], &one);
+        add_lines(s, (size_t)p->row[i], pick_cap(p), &r);
+    }
+}
+
+uint64_t meter_sums_records(const struct meter_sums *s)
+{
+    return s->n_records;
+}
+
+/* ---- to rows ------------------------------------------------------------------------------- */
+
+void meter_sums_move(struct meter_sums *s, const struct meter_sums *from, const uint32_t *to,
+                     size_t n, size_t cap)
+{
+    for (unsigned m = 0; m < METER_COUNT; m++) {
+        const struct meter_sum_of *is = &from->of[m];
+        struct meter_sum_of *out = is->cap ? room(s, m, cap) : NULL;
+
+        for (size_t i = 0; out && i < n && i < is->cap; i++) {
+            size_t row = to ? to[i] : i;
+
+            out->requests[row] = row_sums_plus(out->requests[row], is->requests[i]);
+            out->quantity[row] = row_sums_plus(out->quantity[row], is->quantity[i]);
+            row_sums_add_money(&out->amount[row], is->amount[i]);
+        }
+    }
+    s->n_records += from->n_records;
+}
+
+void meter_sums_give_each(const struct meter_sums *s, struct ledger_meter_sum *const *to, size_t n)
+{
+    for (unsigned m = 0; m < METER_COUNT; m++) {
+        const struct meter_sum_of *from = &s->of[m];
+
+        for (size_t i = 0; i < n && i < from->cap; i++) {
+            if (to[i])
+                ledger_meter_add(&to[i][m],
+                                 &(struct ledger_meter_sum){
+                                     from->requests[i], from->quantity[i], {from->amount[i]}});
+        }
     }
 }
 

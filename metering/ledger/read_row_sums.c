@@ -190,6 +190,44 @@ bool row_sums_extremes(struct row_sums *g, struct row_extremes *out)
     return true;
 }
 
+static void add_extremes(const struct row_extremes *e, size_t row, const struct ledger_sums *some)
+{
+    if (some->priced == 0)
+        return;
+    if (e->priced[row] == 0 || some->cost_min.atto < e->least[row])
+        e->least[row] = some->cost_min.atto;
+    if (e->priced[row] == 0 || some->cost_max.atto > e->most[row])
+        e->most[row] = some->cost_max.atto;
+    e->priced[row] = row_sums_plus(e->priced[row], some->priced);
+}
+
+void row_sums_add(struct row_sums *g, size_t row, const struct ledger_sums *some)
+{
+    struct row_extremes extremes;
+    bool has_extremes = row_sums_extremes(g, &extremes);
+
+    if (has_extremes)
+        add_extremes(&extremes, row, some);
+    for (size_t k = 0; k < g->n_counts; k++) {
+        const struct sums_field *f = &g->count_field[k];
+        uint64_t n = *(const uint64_t *)(const void *)((const char *)some + f->offset), *to;
+
+        if (n == 0 || (has_extremes && f->offset == offsetof(struct ledger_sums, priced)))
+            continue;
+        to = row_sums_count(g, f->offset);
+        if (to)
+            to[row] = !f->is_most ? row_sums_plus(to[row], n) : n > to[row] ? n : to[row];
+    }
+    for (size_t k = 0; k < g->n_amounts; k++) {
+        size_t offset = g->amount_field[k].offset;
+        money_int n = ((const struct money *)(const void *)((const char *)some + offset))->atto;
+        money_int *to = n ? row_sums_amount(g, offset) : NULL;
+
+        if (to)
+            row_sums_add_money(&to[row], n);
+    }
+}
+
 const uint64_t *row_sums_got_count(const struct row_sums *g, size_t offset)
 {
     return g->count[g->at[offset / sizeof(uint64_t)]];

@@ -35,6 +35,9 @@ struct row_extremes {
 /* False where the answer spares them: `priced` is a count as any other then. */
 bool row_sums_extremes(struct row_sums *g, struct row_extremes *out);
 
+/* Adds the sums of some to a row that there is room for, but for what is spared. */
+void row_sums_add(struct row_sums *g, size_t row, const struct ledger_sums *some);
+
 /* What was added of a field, by row; NULL: nothing was, or it is spared. */
 const uint64_t *row_sums_got_count(const struct row_sums *g, size_t offset);
 const money_int *row_sums_got_amount(const struct row_sums *g, size_t offset);

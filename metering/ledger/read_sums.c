@@ -382,6 +382,8 @@ static enum rc finish(struct answer *a, bool has_given, struct fail *fail)
     a->total.end_us = a->q->filter.to_us;
     for (size_t i = 0; i < a->n_rows; i++)
         add_to_total(&a->total, &a->rows[i]);
+    for (size_t i = 0; a->total.meters && a->rest_meters && i < METER_COUNT; i++)
+        ledger_meter_add(&a->total.meters[i], &a->rest_meters[i]);
     if (a->q->want & LEDGER_WANT_PERCENTILES)
         rc = a->ranks_later ? answer_later_percentiles(a, fail) : answer_percentiles(a, fail);
     if (rc == RC_OK)
@@ -389,11 +391,11 @@ static enum rc finish(struct answer *a, bool has_given, struct fail *fail)
     return rc;
 }
 
-/* All comes from requests and cubes, and nothing but sums is asked of the rows. */
+/* All comes from requests and cubes, and nothing but sums and meters is asked of the rows. */
 static bool may_leave_out(const struct answer *a, const struct plan *plan)
 {
-    const unsigned more = LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS | LEDGER_WANT_METERS |
-                          LEDGER_WANT_PERCENTILES | LEDGER_WANT_LINES;
+    const unsigned more = LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS | LEDGER_WANT_PERCENTILES |
+                          LEDGER_WANT_LINES;
 
     return plan->n == 0 && a->can_use_facts && !a->q->filter.by_start && !(a->want & more);
 }
@@ -476,7 +478,7 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
                                 .rollup_rows = a.rollup_rows,
                                 .cube_rows = a.cube_rows,
                                 .fact_rows = a.fact_rows,
-                                .line_rows = a.line_rows,
+                                .line_rows = a.line_rows + a.record_rows,
                                 .memory = memory};
     if (rc != RC_OK)
         ledger_rows_release(out);

@@ -9,6 +9,7 @@
 
 #include "base/xalloc.h"
 #include "metering/ledger/read_fact_pick.h"
+#include "metering/ledger/read_meters.h"
 #include "metering/ledger/read_row_sums.h"
 
 /* Numbers there are, and room for what was met. */
@@ -136,7 +137,33 @@ static void give_sums(struct fact_pick *p, const struct row_sums *sums, const bo
     free(to);
 }
 
-enum rc answer_give(struct fact_pick *p, const struct row_sums *sums, struct fail *fail)
+/* Those of rows that are left out go to the total alone. */
+static enum rc give_meters(struct fact_pick *p, const struct meter_sums *meters,
+                           const bool *is_kept, const uint32_t *row, struct fail *fail)
+{
+    struct ledger_meter_sum **to;
+    struct answer *a = p->answer;
+
+    if (!a->rest_meters)
+        a->rest_meters = arena_alloc(&a->arena, METER_COUNT * sizeof(*a->rest_meters));
+    if (!a->rest_meters)
+        return read_too_many(fail, "answer with that many rows");
+    to = xcalloc(numbers(p) + 1, sizeof(*to));
+    for (size_t i = 0; i < numbers(p); i++) {
+        uint32_t group;
+        int64_t period;
+
+        pick_group(p, (uint32_t)i, &group, &period);
+        if (p->is_met[i])
+            to[i] = !is_kept || is_kept[group] ? a->rows[row[i]].meters : a->rest_meters;
+    }
+    meter_sums_give_each(meters, to, numbers(p));
+    free(to);
+    return RC_OK;
+}
+
+enum rc answer_give(struct fact_pick *p, const struct row_sums *sums,
+                    const struct meter_sums *meters, struct fail *fail)
 {
     struct answer *a = p->answer;
     bool *is_kept =
@@ -149,6 +176,8 @@ enum rc answer_give(struct fact_pick *p, const struct row_sums *sums, struct fai
         open_rest(a);
     if (rc == RC_OK)
         give_sums(p, sums, is_kept, row);
+    if (rc == RC_OK && meters)
+        rc = give_meters(p, meters, is_kept, row, fail);
     if (is_kept)
         close_rest(a);
     free(is_kept);

@@ -105,7 +105,8 @@ struct asked {
 
 enum {
     SPEND = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS | LEDGER_SPARE_CEILING,
-    ALL = LEDGER_WANT_BANDS | LEDGER_WANT_REQUESTS, /* of wants: that spare nothing */
+    /* Of wants: that spare nothing. */
+    ALL = LEDGER_WANT_BANDS | LEDGER_WANT_REQUESTS | LEDGER_WANT_METERS,
 };
 
 static const struct asked asked[] = {
@@ -127,6 +128,11 @@ static const struct asked asked[] = {
     {{NULL}, "customer", "customer-7", LEDGER_EQ, PERIOD_TOTAL, LEDGER_WANT_BANDS | SPEND},
     {{"cell", "team"}, "user", "", LEDGER_NE, PERIOD_DAY, LEDGER_WANT_BANDS},
     {{"team"}, NULL, NULL, 0, PERIOD_DAY, LEDGER_WANT_BANDS | LEDGER_WANT_REQUESTS | SPEND},
+    {{"user", "model"}, NULL, NULL, 0, PERIOD_TOTAL, LEDGER_WANT_METERS},
+    {{"customer", "user"}, NULL, NULL, 0, PERIOD_DAY, LEDGER_WANT_METERS | SPEND},
+    {{"cell"}, "user", "user-3", LEDGER_EQ, PERIOD_TOTAL, LEDGER_WANT_METERS},
+    {{"token_band", "model"}, "task", "", LEDGER_EQ, PERIOD_TOTAL,
+     LEDGER_WANT_METERS | LEDGER_SPARE | LEDGER_SPARE_CEILING},
 };
 enum { ASKED = sizeof(asked) / sizeof(*asked) };
 
@@ -157,7 +163,8 @@ static bool is_equal(const struct ledger_sums *a, const struct ledger_sums *b, u
 
         return is_alone ||
                (memcmp(a->by_usage_source, b->by_usage_source, sizeof(a->by_usage_source)) == 0 &&
-                memcmp(a->tokens, b->tokens, sizeof(a->tokens)) == 0 && a->priced == b->priced &&
+                (want & LEDGER_SPARE_TOKENS ||
+                 memcmp(a->tokens, b->tokens, sizeof(a->tokens)) == 0) && a->priced == b->priced &&
                 a->price_partial == b->price_partial && a->corrections == b->corrections &&
                 money_cmp(a->list, b->list) == 0 &&
                 money_cmp(a->estimated_cost, b->estimated_cost) == 0);
@@ -170,6 +177,11 @@ static void assert_same_row(const struct ledger_row *a, const struct ledger_row 
     assert_true(is_equal(&a->sums, &b->sums, want));
     if (want & LEDGER_WANT_BANDS)
         assert_memory_equal(a->bands, b->bands, LEDGER_BANDS * sizeof(*a->bands));
+    for (int i = 0; want & LEDGER_WANT_METERS && i < METER_COUNT; i++) {
+        assert_int_equal(a->meters[i].requests, b->meters[i].requests);
+        assert_int_equal(a->meters[i].quantity, b->meters[i].quantity);
+        assert_int_equal(money_cmp(a->meters[i].amount, b->meters[i].amount), 0);
+    }
 }
 
 static void assert_same(const struct ledger_rows *a, const struct ledger_rows *b, size_t n_by,
@@ -200,13 +212,46 @@ static void check_question(struct ledger_reader *r, const struct ledger_question
     ledger_read_crew(r, 1, 1);
     assert_int_equal(ledger_read_sums(r, q, &alone, &fail), RC_OK);
     assert_int_equal(ledger_read_sums(r, &of_lines, &slow, &fail), RC_OK);
-    assert_true(shared_rows.fact_rows > 0 || shared_rows.n == 0);
+    assert_true(shared_rows.fact_rows + shared_rows.line_rows > 0 || shared_rows.n == 0);
     assert_int_equal(shared_rows.fact_rows, alone.fact_rows);
+    assert_int_equal(shared_rows.line_rows, alone.line_rows);
     assert_same(&shared_rows, &slow, q->n_by, q->want);
     assert_same(&alone, &slow, q->n_by, q->want);
     ledger_rows_release(&shared_rows);
     ledger_rows_release(&alone);
     ledger_rows_release(&slow);
+}
+
+/* Amounts by meter of rows that are left out are in the total, and those of the dearest are whole. */
+static void the_dearest_have_their_meters(void **state)
+{
+    struct asked by_user = {{"user", "model"}, NULL, NULL, 0, PERIOD_TOTAL, LEDGER_WANT_METERS};
+    struct ledger_reader *r = kit_read(&shared);
+    struct ledger_rows all, few;
+    struct ledger_question q;
+    struct strv value;
+    struct fail fail;
+
+    (void)state;
+    make_question(&by_user, NULL, &value, &q);
+    ledger_read_crew(r, MEMBERS, 1);
+    assert_int_equal(ledger_read_sums(r, &q, &all, &fail), RC_OK);
+    q.top = 20;
+    assert_int_equal(ledger_read_sums(r, &q, &few, &fail), RC_OK);
+    assert_true(few.n >= 20 && few.n < all.n);
+    assert_int_equal(few.n_rest, 1);
+    assert_int_equal(few.rest[0].rows, all.n - few.n);
+    assert_same_row(&few.total, &all.total, q.want);
+    for (size_t i = 0, k = 0; i < few.n; i++, k++) {
+        while (k < all.n && !(strv_eq(all.at[k].value[0], few.at[i].value[0]) &&
+                              strv_eq(all.at[k].value[1], few.at[i].value[1])))
+            k++;
+        assert_true(k < all.n);
+        assert_same_row(&few.at[i], &all.at[k], q.want);
+    }
+    ledger_rows_release(&all);
+    ledger_rows_release(&few);
+    kit_read_end(r);
 }
 
 static void check_answers(struct ledger_reader *r, size_t first, size_t step)
@@ -384,6 +429,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_equal_lines),
+        cmocka_unit_test(the_dearest_have_their_meters),
         cmocka_unit_test(walks_of_few_blocks_are_not_shared),
         cmocka_unit_test(later_views_may_have_more),
         cmocka_unit_test(blocks_that_went_are_read_by_the_asker),
