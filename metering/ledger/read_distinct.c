@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/xalloc.h"
+#include "metering/ledger/read_crew.h"
 #include "metering/ledger/read_cube.h"
 
 enum { BITS_BYTES_MAX = 128 << 20 };
@@ -23,7 +24,7 @@ struct cube_costs {
     money_int cost[FACT_BLOCK];
 };
 
-/* Of a row of the answer. */
+/* Of a group. */
 struct members {
     uint64_t *bits; /* by number of the text */
     uint64_t n;
@@ -31,50 +32,62 @@ struct members {
     struct money cost;
 };
 
+struct distinct;
+
+/* What one thread has, by number of the group; or by row of the answer, which it is then. */
+struct part {
+    const struct distinct *d;
+    struct fact_pick *p;
+    struct cube_costs *costs;
+    struct members *of;
+    size_t cap, n_sets, sets_max;
+    bool is_too_much;
+};
+
 struct distinct {
     struct answer a;
     unsigned column;
     enum cube_kind kind; /* of cubes that tell members of groups; CUBE_KINDS: none does */
-    struct cube_costs *costs;
     size_t words; /* of bits */
-    struct members *of;
-    size_t cap, n_sets;
-    bool is_too_much;
-    bool of_rest;
+    bool of_rest, is_too_much;
+    struct members **of; /* by row of the answer */
+    struct crew_pieces pieces;
+    struct part part[CREW_MAX]; /* the first is the asker's */
 };
 
 /* ---- from columns ------------------------------------------------------------------------- */
 
-/* The members of a row; NULL: there is no room. */
-static struct members *members_of(struct distinct *d, int32_t row)
+/* The members of a group; NULL: there is no room. */
+static struct members *members_of(struct part *t, uint32_t group)
 {
     struct members *m;
 
-    if ((size_t)row >= d->cap) {
-        size_t cap = d->cap ? d->cap * 2 : 64;
+    if (group >= t->cap) {
+        size_t cap = t->cap ? t->cap * 2 : 64;
 
-        while (cap <= (size_t)row)
+        while (cap <= group)
             cap *= 2;
-        d->of = xrealloc(d->of, cap * sizeof(*d->of));
-        for (size_t i = d->cap; i < cap; i++)
-            d->of[i] = (struct members){0};
-        d->cap = cap;
+        t->of = xrealloc(t->of, cap * sizeof(*t->of));
+        for (size_t i = t->cap; i < cap; i++)
+            t->of[i] = (struct members){0};
+        t->cap = cap;
     }
-    m = &d->of[row];
+    m = &t->of[group];
     if (m->bits)
         return m;
-    if ((d->n_sets + 1) * d->words * sizeof(*m->bits) > BITS_BYTES_MAX) {
-        d->is_too_much = true;
+    if (t->n_sets == t->sets_max) {
+        t->is_too_much = true;
         return NULL;
     }
-    d->n_sets++;
-    m->bits = xcalloc(d->words, sizeof(*m->bits));
+    t->n_sets++;
+    m->bits = xcalloc(t->d->words, sizeof(*m->bits));
     return m;
 }
 
-static void add_members(struct distinct *d, struct fact_pick *p, const int64_t *subject)
+static void add_members(struct part *t, const int64_t *subject)
 {
-    struct facts *f = &p->facts;
+    const struct fact_pick *p = t->p;
+    struct facts *f = &t->p->facts;
 
     struct members *m = NULL;
     int32_t row = PICK_NONE; /* whose members m are */
@@ -85,13 +98,13 @@ static void add_members(struct distinct *d, struct fact_pick *p, const int64_t *
 
         if (p->row[i] == PICK_NONE || id == 0)
             continue;
-        if ((uint64_t)id / 64 >= d->words) {
+        if ((uint64_t)id / 64 >= t->d->words) {
             f->rc = read_damaged(&f->fail);
             return;
         }
         if (p->row[i] != row) {
             row = p->row[i];
-            m = members_of(d, row);
+            m = members_of(t, (uint32_t)row);
         }
         if (!m)
             return;
@@ -103,9 +116,10 @@ static void add_members(struct distinct *d, struct fact_pick *p, const int64_t *
 }
 
 /* As sums do: a correction of what was priced adds to the cost alone. */
-static void add_costs(struct distinct *d, struct fact_pick *p, const int64_t *subject)
+static void add_costs(struct part *t, const int64_t *subject)
 {
-    struct facts *f = &p->facts;
+    const struct fact_pick *p = t->p;
+    struct facts *f = &t->p->facts;
     const int64_t *attempt = facts_number(f, FACT_ATTEMPT);
     const int64_t *flags = facts_number(f, FACT_FLAGS);
     const money_int *cost = facts_amount(f, FACT_COST);
@@ -115,9 +129,9 @@ static void add_costs(struct distinct *d, struct fact_pick *p, const int64_t *su
         bool is_priced = flags && (flags[i] & FACT_IS_PRICED);
         struct members *m;
 
-        if (p->row[i] == PICK_NONE || (!subject || subject[i] == 0) != d->of_rest)
+        if (p->row[i] == PICK_NONE || (!subject || subject[i] == 0) != t->d->of_rest)
             continue;
-        m = members_of(d, p->row[i]);
+        m = members_of(t, (uint32_t)p->row[i]);
         if (!m)
             return;
         m->priced += number < 0 ? number == ATTEMPT_LATE_PRICE : is_priced;
@@ -135,22 +149,24 @@ static bool has_zero(const int64_t *v, size_t n)
     return any;
 }
 
-static void add_block(struct distinct *d, struct fact_pick *p)
+static void add_block(struct part *t)
 {
-    const int64_t *subject = facts_number(&p->facts, d->column);
+    struct facts *f = &t->p->facts;
+    const int64_t *subject = facts_number(f, t->d->column);
 
-    add_members(d, p, subject);
-    if (p->facts.rc != RC_OK || d->is_too_much)
+    add_members(t, subject);
+    if (f->rc != RC_OK || t->is_too_much)
         return;
-    if (!d->of_rest || !subject || has_zero(subject, p->facts.n))
-        add_costs(d, p, subject);
+    if (!t->d->of_rest || !subject || has_zero(subject, f->n))
+        add_costs(t, subject);
 }
 
 /* The same of rows of a cube. */
-static void add_cube_costs(struct distinct *d, struct fact_pick *p, const int64_t *subject)
+static void add_cube_costs(struct part *t, const int64_t *subject)
 {
-    struct facts *f = &p->facts;
-    struct cube_costs *c = d->costs;
+    const struct fact_pick *p = t->p;
+    struct facts *f = &t->p->facts;
+    struct cube_costs *c = t->costs;
     struct sums_field cost = {0};
     bool has_priced = cube_numbers(f, cube_number(offsetof(struct ledger_sums, priced)), c->priced);
     bool has_cost = ledger_sums_amount(0, &cost) && cube_amounts(f, cost.number, c->cost);
@@ -158,9 +174,9 @@ static void add_cube_costs(struct distinct *d, struct fact_pick *p, const int64_
     for (size_t i = 0; f->rc == RC_OK && i < f->n; i++) {
         struct members *m;
 
-        if (p->row[i] == PICK_NONE || (!subject || subject[i] == 0) != d->of_rest)
+        if (p->row[i] == PICK_NONE || (!subject || subject[i] == 0) != t->d->of_rest)
             continue;
-        m = members_of(d, p->row[i]);
+        m = members_of(t, (uint32_t)p->row[i]);
         if (!m)
             return;
         m->priced += has_priced ? (uint64_t)c->priced[i] : 0;
@@ -170,16 +186,181 @@ static void add_cube_costs(struct distinct *d, struct fact_pick *p, const int64_
 
 static void add_cube_block(struct fact_pick *p, void *arg)
 {
-    struct distinct *d = arg;
-    const int64_t *subject = facts_number(&p->facts, d->column);
+    struct part *t = arg;
+    const int64_t *subject = facts_number(&p->facts, t->d->column);
 
-    if (d->is_too_much)
+    if (t->is_too_much)
         return;
-    add_members(d, p, subject);
-    if (p->facts.rc != RC_OK || d->is_too_much)
+    add_members(t, subject);
+    if (p->facts.rc != RC_OK || t->is_too_much)
         return;
-    if (!d->of_rest || !subject || has_zero(subject, p->facts.n))
-        add_cube_costs(d, p, subject);
+    if (!t->d->of_rest || !subject || has_zero(subject, p->facts.n))
+        add_cube_costs(t, subject);
+}
+
+/* ---- a walk that is shared ---------------------------------------------------------------- */
+
+/* sets: how many may be held, by all threads. */
+static void part_begin(struct part *t, const struct distinct *d, struct fact_pick *p, size_t sets)
+{
+    *t = (struct part){.d = d, .p = p, .sets_max = sets, .costs = xcalloc(1, sizeof(*t->costs))};
+}
+
+/* But for its pick. */
+static void part_release(struct part *t)
+{
+    for (size_t i = 0; i < t->cap; i++)
+        free(t->of[i].bits);
+    free(t->of);
+    free(t->costs);
+    *t = (struct part){0};
+}
+
+static void add_blocks(struct part *t)
+{
+    while (t->p->facts.rc == RC_OK && !t->is_too_much && pick_next(t->p))
+        add_block(t);
+}
+
+static size_t sets_max(const struct distinct *d, size_t members)
+{
+    return BITS_BYTES_MAX / (d->words * sizeof(uint64_t)) / members;
+}
+
+static void walk_as(struct ledger_reader *r, size_t member, void *arg)
+{
+    struct distinct *d = arg;
+    struct part *t = &d->part[member];
+
+    if (member > 0)
+        part_begin(t, d, pick_beside(d->part[0].p, r), d->part[0].sets_max);
+    facts_take_from(&t->p->facts, &d->pieces);
+    add_blocks(t);
+    if (member > 0)
+        return;
+    facts_go_to(&t->p->facts, facts_stored(r));
+    add_blocks(t);
+}
+
+static void add_cubes(struct distinct *d, int64_t from_us, int64_t to_us)
+{
+    struct part *t = &d->part[0];
+
+    if (d->kind < CUBE_KINDS)
+        answer_each_cube(t->p, d->kind, from_us, to_us, add_cube_block, t);
+}
+
+static void others_release(struct distinct *d)
+{
+    for (size_t i = 1; i < CREW_MAX; i++) {
+        if (d->part[i].p)
+            pick_close(d->part[i].p);
+        part_release(&d->part[i]);
+    }
+}
+
+static bool is_whole(const struct distinct *d)
+{
+    bool is = true;
+
+    for (size_t i = 0; i < CREW_MAX; i++)
+        is &= !d->part[i].p || (d->part[i].p->facts.rc == RC_OK && !d->part[i].is_too_much);
+    return is;
+}
+
+/* What another thread has becomes the asker's. */
+static enum rc merge(struct distinct *d, const struct part *from, struct fail *fail)
+{
+    struct part *to = &d->part[0];
+    uint32_t *number = NULL;
+    enum rc rc = pick_translate(to->p, from->p, &number, fail);
+
+    to->sets_max = sets_max(d, 1);
+    for (size_t i = 0; rc == RC_OK && !to->is_too_much && i < from->cap; i++) {
+        const struct members *other = &from->of[i];
+        struct members *m = other->bits ? members_of(to, number[i]) : NULL;
+
+        if (!m)
+            continue;
+        m->n = 0;
+        for (size_t w = 0; w < d->words; w++) {
+            m->bits[w] |= other->bits[w];
+            m->n += (uint64_t)__builtin_popcountll(m->bits[w]);
+        }
+        m->priced += other->priced;
+        m->cost = ledger_money_add(m->cost, other->cost);
+    }
+    free(number);
+    return rc;
+}
+
+/* By one thread, as if there had been no other. */
+static void walk_alone(struct distinct *d, const struct answer_period *whole)
+{
+    struct part *t = &d->part[0];
+    struct fact_pick *p = t->p;
+
+    part_release(t);
+    part_begin(t, d, p, sets_max(d, 1));
+    p->facts.rc = RC_OK;
+    facts_go_to(&p->facts, 0);
+    add_cubes(d, whole->from_us, whole->to_us);
+    add_blocks(t);
+}
+
+/* Rows of the answer for the groups that have any. */
+static enum rc make_rows(struct distinct *d, struct fail *fail)
+{
+    const struct part *t = &d->part[0];
+    enum rc rc = RC_OK;
+
+    d->of = xcalloc((t->cap > d->a.n_rows ? t->cap : d->a.n_rows) + 1, sizeof(*d->of));
+
+    for (size_t i = 0; rc == RC_OK && i < t->cap; i++) {
+        struct strv values[LEDGER_GROUP_MAX];
+        int64_t row = (int64_t)i;
+
+        if (!t->of[i].bits)
+            continue;
+        if (!t->p->by_number) {
+            d->of[row] = &t->of[i];
+            continue;
+        }
+        rc = pick_group_values(t->p, (uint32_t)i, values, fail);
+        if (rc == RC_OK)
+            rc = answer_row_at(&d->a, values, 0, true, &row, fail);
+        if (rc == RC_OK)
+            d->of[row] = &t->of[i];
+    }
+    return rc;
+}
+/* Days that are added up are few rows; else the walk is shared. */
+static enum rc walk(struct distinct *d, const struct answer_period *whole, struct fail *fail)
+{
+    struct ledger_reader *r = d->a.reader;
+    struct fact_pick *p = d->part[0].p;
+    size_t members = d->kind < CUBE_KINDS ? 1 : crew_size(r, facts_within(&p->facts));
+    enum rc rc = RC_OK;
+
+    p->by_number = d->kind == CUBE_KINDS;
+    if (members > 1) {
+        part_begin(&d->part[0], d, p, sets_max(d, members));
+        crew_cut(&d->pieces, facts_stored(r), members);
+        crew_run(r, members, walk_as, d);
+    }
+    if (members == 1 || !is_whole(d)) {
+        others_release(d);
+        walk_alone(d, whole);
+    }
+    for (size_t i = 1; i < CREW_MAX && rc == RC_OK; i++) {
+        if (d->part[i].p)
+            rc = merge(d, &d->part[i], fail);
+    }
+    others_release(d);
+    d->is_too_much = d->part[0].is_too_much;
+    if (rc == RC_OK && p->facts.rc == RC_OK && !d->is_too_much)
+        rc = make_rows(d, fail);
+    return rc;
 }
 
 static enum rc each_block(struct distinct *d, struct fail *fail)
@@ -195,11 +376,8 @@ static enum rc each_block(struct distinct *d, struct fail *fail)
     p = pick_open(&d->a, whole->from_us, whole->to_us, true, fail);
     if (!p)
         return fail->rc;
-    if (d->kind < CUBE_KINDS)
-        answer_each_cube(p, d->kind, whole->from_us, whole->to_us, add_cube_block, d);
-    while (p->facts.rc == RC_OK && !d->is_too_much && pick_next(p))
-        add_block(d, p);
-    return pick_finish(p, RC_OK, fail);
+    d->part[0].p = p;
+    return pick_finish(p, walk(d, whole, fail), fail);
 }
 
 static int by_values(const void *one, const void *other, void *arg)
@@ -251,11 +429,11 @@ static enum rc tell(struct distinct *d, const struct ledger_rows *all, ledger_di
         size_t i = order[k];
         struct ledger_distinct told = {.value = d->a.rows[i].value};
 
-        if (i >= d->cap || d->of[i].n == 0)
+        if (!d->of[i] || d->of[i]->n == 0)
             continue;
-        told.n = d->of[i].n;
-        told.priced = d->of[i].priced;
-        told.cost = d->of[i].cost;
+        told.n = d->of[i]->n;
+        told.priced = d->of[i]->priced;
+        told.cost = d->of[i]->cost;
         if (d->of_rest)
             rc = less_rest(d, all, &at, &told, fail);
         if (rc == RC_OK && !fn(&told, arg))
@@ -283,7 +461,6 @@ static enum rc find_kind(struct distinct *d, const struct ledger_field *field, s
     enum rc rc;
 
     q.by[q.n_by++] = *field;
-    d->costs = xcalloc(1, sizeof(*d->costs));
     d->a.q = &q;
     d->a.want |= LEDGER_SPARE | LEDGER_SPARE_CEILING;
     rc = answer_cube_kind(&d->a, &d->kind, fail);
@@ -312,35 +489,36 @@ static enum rc from_columns(struct ledger_reader *r, const struct ledger_questio
                             const struct ledger_field *field, bool *done,
                             ledger_distinct_fn *fn, void *arg, struct fail *fail)
 {
-    struct distinct d = {.column = pick_column(field), .kind = CUBE_KINDS};
+    struct distinct *d = xcalloc(1, sizeof(*d));
     int64_t most = 0;
     bool can = false;
     enum rc rc;
 
     *done = false;
-    answer_init(&d.a, r, q);
-    rc = answer_make_periods(&d.a, fail);
+    d->column = pick_column(field);
+    d->kind = CUBE_KINDS;
+    answer_init(&d->a, r, q);
+    rc = answer_make_periods(&d->a, fail);
     if (rc == RC_OK)
-        rc = answer_can_use_facts(&d.a, fail);
-    can = d.a.can_use_facts;
+        rc = answer_can_use_facts(&d->a, fail);
+    can = d->a.can_use_facts;
     if (rc == RC_OK && can)
         rc = db_query_int(r->db, "SELECT coalesce(max(id), 0) FROM word", &most, fail,
                           "read the ledger");
-    d.words = (size_t)(most < 0 ? 0 : most) / 64 + 1;
+    d->words = (size_t)(most < 0 ? 0 : most) / 64 + 1;
     if (rc == RC_OK && can)
-        rc = is_added_up(&d.a, &d.of_rest, fail);
+        rc = is_added_up(&d->a, &d->of_rest, fail);
     if (rc == RC_OK && can)
-        rc = find_kind(&d, field, fail);
+        rc = find_kind(d, field, fail);
     if (rc == RC_OK && can)
-        rc = each_block(&d, fail);
-    *done = rc == RC_OK && can && !d.is_too_much;
+        rc = each_block(d, fail);
+    *done = rc == RC_OK && can && !d->is_too_much;
     if (*done)
-        rc = tell_all(&d, fn, arg, fail);
-    for (size_t i = 0; i < d.cap; i++)
-        free(d.of[i].bits);
-    free(d.of);
-    free(d.costs);
-    answer_free(&d.a);
+        rc = tell_all(d, fn, arg, fail);
+    part_release(&d->part[0]);
+    free(d->of);
+    answer_free(&d->a);
+    free(d);
     return rc;
 }
 

@@ -273,6 +273,93 @@ static void check_answers(struct ledger_reader *r, size_t first, size_t step)
     zone_close(zone);
 }
 
+/* ---- how many there are --------------------------------------------------------------------- */
+
+/* Rows by the groups' fields and one more, from the lines; the next that is not told yet. */
+struct by_lines {
+    struct ledger_rows rows;
+    size_t n_by, at;
+};
+
+/* The next group that has any. */
+static bool sum_group(struct by_lines *b, struct ledger_distinct *out)
+{
+    const struct ledger_row *first = NULL;
+
+    *out = (struct ledger_distinct){.n = 0};
+    for (; b->at < b->rows.n; b->at++) {
+        const struct ledger_row *row = &b->rows.at[b->at];
+        bool is_same = true;
+
+        for (size_t k = 0; first && k < b->n_by; k++)
+            is_same &= strv_eq(first->value[k], row->value[k]);
+        if (!is_same && out->n)
+            break;
+        if (row->value[b->n_by].n == 0)
+            continue;
+        first = row;
+        out->value = row->value;
+        out->n++;
+        out->priced += row->sums.priced;
+        out->cost = ledger_money_add(out->cost, row->sums.cost);
+    }
+    return out->n > 0;
+}
+
+static bool check_group(const struct ledger_distinct *d, void *arg)
+{
+    struct by_lines *b = arg;
+    struct ledger_distinct of_lines;
+
+    assert_true(sum_group(b, &of_lines));
+    for (size_t k = 0; k < b->n_by; k++)
+        assert_true(strv_eq(d->value[k], of_lines.value[k]));
+    assert_int_equal(d->n, of_lines.n);
+    assert_int_equal(d->priced, of_lines.priced);
+    assert_int_equal(money_cmp(d->cost, of_lines.cost), 0);
+    return true;
+}
+
+static void groups_have_as_many_as_the_lines_say(void **state)
+{
+    static const struct asked groups[] = {
+        {{"feature"}, NULL, NULL, 0, PERIOD_TOTAL, 0},
+        {{"cell", "model"}, NULL, NULL, 0, PERIOD_TOTAL, 0},
+        {{"token_band"}, "feature", "rank", LEDGER_EQ, PERIOD_TOTAL, 0},
+        {{NULL}, "model", "gpt*", LEDGER_GLOB, PERIOD_TOTAL, 0},
+        {{"outcome", "task"}, "user", "user-1*", LEDGER_GLOB, PERIOD_TOTAL, 0},
+    };
+    const struct ledger_field fields[] = {{.id = FIELD_USER}, {.id = FIELD_CUSTOMER}};
+    struct ledger_reader *r = kit_read(&shared);
+    struct fail fail;
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof(groups) / sizeof(*groups); i++) {
+        struct ledger_question q, by;
+        struct by_lines b;
+        struct strv value;
+
+        make_question(&groups[i / 2], NULL, &value, &q);
+        q.filter.from_us = KIT_START_US + 11;
+        by = q;
+        by.by[by.n_by++] = fields[i % 2];
+        by.want |= LEDGER_WANT_LINES;
+        b = (struct by_lines){.n_by = q.n_by};
+        assert_int_equal(ledger_read_sums(r, &by, &b.rows, &fail), RC_OK);
+        for (size_t members = 1; members <= MEMBERS; members += MEMBERS - 1) {
+            struct ledger_distinct more;
+
+            ledger_read_crew(r, members, 1);
+            b.at = 0;
+            assert_int_equal(
+                ledger_read_distinct(r, &q, &fields[i % 2], check_group, &b, &fail), RC_OK);
+            assert_false(sum_group(&b, &more));
+        }
+        ledger_rows_release(&b.rows);
+    }
+    kit_read_end(r);
+}
+
 /* ---- who takes part ------------------------------------------------------------------------- */
 
 struct counted {
@@ -428,6 +515,7 @@ static void damage_is_the_same_for_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(groups_have_as_many_as_the_lines_say),
         cmocka_unit_test(answers_equal_lines),
         cmocka_unit_test(the_dearest_have_their_meters),
         cmocka_unit_test(walks_of_few_blocks_are_not_shared),
