@@ -64,7 +64,9 @@ static void load_file(struct loaded *l, const char *path)
         return;
     }
     buf_init(&bytes, BOOK_FILE_MAX + (1 << 17));
-    if (fstat(fileno(file), &st) != 0 || !S_ISREG(st.st_mode)) {
+    if (fstat(fileno(file), &st) != 0) {
+        load_problem(l, path, errno);
+    } else if (!S_ISREG(st.st_mode)) {
         problems_add(l->problems, path, 0, "is not a file or folder");
     } else if (st.st_size > BOOK_FILE_MAX || l->total + (size_t)st.st_size > BOOK_TOTAL_MAX) {
         problems_add(l->problems, path, 0, "price files over %d MiB, or %d MiB in all",

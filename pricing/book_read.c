@@ -1,4 +1,6 @@
 /* Top of a file: sources, units, providers, models. */
+#include <errno.h>
+
 #include "pricing/book_int.h"
 
 #include "pricing/read_json.h"
@@ -207,7 +209,12 @@ void book_read(struct build *b, const struct book_source *file, uint32_t index)
 
     b->file = file;
     b->file_index = index;
+    errno = 0;
     json = cJSON_ParseWithLengthOpts(file->text.p, file->text.n, &end, 0);
+    if (!json && errno == ENOMEM) {
+        problems_add(b->problems, file->name, 0, "could not read: out of memory");
+        return;
+    }
     if (!json) {
         problems_add(b->problems, file->name, end ? line_at(file->text, end) : 1,
                      "is not JSON from here on; mend the syntax");

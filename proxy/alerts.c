@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/datetime.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/urgency.h"
 #include "base/xalloc.h"
 #include "proxy/alert_calm.h"
@@ -449,6 +449,16 @@ static void *run(void *arg)
     return NULL;
 }
 
+static void destroy(struct alerts *a)
+{
+    pthread_cond_destroy(&a->wake);
+    pthread_mutex_destroy(&a->lock);
+    alert_store_close(&a->store);
+    crossings_free(a->crossings);
+    free(a->pending);
+    free(a);
+}
+
 struct alerts *alerts_start(struct server *server)
 {
     struct alerts *a = xcalloc(1, sizeof(*a));
@@ -460,9 +470,10 @@ struct alerts *alerts_start(struct server *server)
     a->crossings = crossings_new();
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->wake, NULL);
-    ASSERT(pthread_create(&a->thread, NULL, run, a) == 0);
-    pthread_setname_np(a->thread, "alerts");
-    return a;
+    if (thread_start(&a->thread, "alerts", run, a))
+        return a;
+    destroy(a);
+    return NULL;
 }
 
 void alerts_stop(struct alerts *a)
@@ -474,10 +485,5 @@ void alerts_stop(struct alerts *a)
     pthread_cond_signal(&a->wake);
     pthread_mutex_unlock(&a->lock);
     pthread_join(a->thread, NULL);
-    pthread_cond_destroy(&a->wake);
-    pthread_mutex_destroy(&a->lock);
-    alert_store_close(&a->store);
-    crossings_free(a->crossings);
-    free(a->pending);
-    free(a);
+    destroy(a);
 }

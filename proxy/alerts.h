@@ -23,7 +23,7 @@ struct alert_stats {
     size_t waiting;                                /* to be delivered */
 };
 
-/* Starts the thread; the configuration of each moment is followed. */
+/* Starts the thread; the configuration of each moment is followed. NULL, logged, where it cannot. */
 struct alerts *alerts_start(struct server *server);
 /* NULL is legal. Waits for a delivery under way, at most some seconds. */
 void alerts_stop(struct alerts *a);

@@ -42,6 +42,18 @@ static FILE *open_file(const char *path, const char *what, struct problems *prob
     return file;
 }
 
+/*
+ * What OpenSSL could not make of a file: the file's fault, unless memory was out. errno was 0
+ * before.
+ */
+static void add_fault(struct problems *problems, const char *path, const char *fault)
+{
+    if (errno == ENOMEM)
+        problems_add(problems, path, 0, "could not read: out of memory");
+    else
+        problems_add(problems, path, 0, "%s", fault);
+}
+
 static X509 *read_certificate(const char *path, struct problems *problems)
 {
     FILE *file = open_file(path, "certificate", problems);
@@ -49,10 +61,11 @@ static X509 *read_certificate(const char *path, struct problems *problems)
 
     if (!file)
         return NULL;
+    errno = 0;
     certificate = PEM_read_X509(file, NULL, no_password, NULL);
     if (!certificate)
-        problems_add(problems, path, 0,
-                     "holds no PEM certificate: it must begin with the server's own");
+        add_fault(problems, path,
+                  "holds no PEM certificate: it must begin with the server's own");
     ERR_clear_error();
     fclose(file);
     return certificate;
@@ -65,10 +78,11 @@ static EVP_PKEY *read_private_key(const char *path, struct problems *problems)
 
     if (!file)
         return NULL;
+    errno = 0;
     key = PEM_read_PrivateKey(file, NULL, no_password, NULL);
     if (!key)
-        problems_add(problems, path, 0,
-                     "holds no PEM private key that can be read without a password");
+        add_fault(problems, path,
+                  "holds no PEM private key that can be read without a password");
     ERR_clear_error();
     fclose(file);
     return key;
@@ -104,10 +118,21 @@ static void check_pair(const char *certificate_path, const char *key_path,
 
     if (certificate)
         check_dates(certificate_path, certificate, problems);
-    if (certificate && key && X509_check_private_key(certificate, key) != 1)
-        problems_add(problems, key_path, 0,
-                     "is not the private key of %s: give the pair that was made together",
-                     certificate_path);
+    errno = 0;
+    if (certificate && key && X509_check_private_key(certificate, key) != 1) {
+        int reason = ERR_GET_REASON(ERR_peek_last_error());
+
+        if (errno != ENOMEM &&
+            (reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH))
+            problems_add(problems, key_path, 0,
+                         "is not the private key of %s: give the pair that was made together",
+                         certificate_path);
+        else
+            problems_add(problems, key_path, 0,
+                         "could not be compared with %s: memory is out, or OpenSSL does not "
+                         "know this kind of key",
+                         certificate_path);
+    }
     ERR_clear_error();
     EVP_PKEY_free(key);
     X509_free(certificate);
@@ -124,12 +149,13 @@ static void check_authorities(const char *path, const char *field, struct proble
     file = open_file(path, what, problems);
     if (!file)
         return;
+    errno = 0;
     while ((certificate = PEM_read_X509(file, NULL, no_password, NULL)) != NULL) {
         X509_free(certificate);
         n++;
     }
     if (n == 0)
-        problems_add(problems, path, 0, "holds no PEM certificate");
+        add_fault(problems, path, "holds no PEM certificate");
     ERR_clear_error();
     fclose(file);
 }

@@ -168,7 +168,12 @@ static bool parse_scanned(struct config_json *doc, const char *text, size_t n)
     struct walk walk = {.at = text, .end = text + n, .line = 1};
     const char *end = NULL;
 
+    errno = 0;
     doc->root = cJSON_ParseWithLengthOpts(text, n, &end, false);
+    if (!doc->root && errno == ENOMEM) {
+        problems_add(doc->problems, doc->file, 0, "could not read: out of memory");
+        return false;
+    }
     if (!doc->root) {
         size_t at = end && end >= text && end < text + n ? (size_t)(end - text) : n;
 

@@ -4,9 +4,9 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "base/check.h"
 #include "base/log.h"
 #include "base/held.h"
+#include "base/thread.h"
 #include "base/xalloc.h"
 #include "proxy/server_int.h"
 #include "proxy/xchg.h"
@@ -170,6 +170,13 @@ static void *run(void *arg)
     }
 }
 
+static void destroy(struct desk *d)
+{
+    pthread_cond_destroy(&d->wake);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
 struct desk *desk_start(struct server *server)
 {
     struct desk *d = xcalloc(1, sizeof(*d));
@@ -178,9 +185,10 @@ struct desk *desk_start(struct server *server)
     list_init(&d->queue);
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->wake, NULL);
-    ASSERT(pthread_create(&d->thread, NULL, run, d) == 0);
-    pthread_setname_np(d->thread, "desk");
-    return d;
+    if (thread_start(&d->thread, "desk", run, d))
+        return d;
+    destroy(d);
+    return NULL;
 }
 
 void desk_stop(struct desk *d)
@@ -194,7 +202,5 @@ void desk_stop(struct desk *d)
     pthread_join(d->thread, NULL);
     LIST_FOREACH_SAFE (at, &d->queue) /* whose askers have left with their workers */
         job_free(LIST_OBJECT(at, struct desk_job, node));
-    pthread_cond_destroy(&d->wake);
-    pthread_mutex_destroy(&d->lock);
-    free(d);
+    destroy(d);
 }

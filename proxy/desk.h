@@ -33,6 +33,7 @@ struct server;
 struct worker;
 struct xchg;
 
+/* NULL, logged, where its thread cannot be started. */
 struct desk *desk_start(struct server *server);
 /* NULL is legal. Waits for the job under way; workers have ended, their mailboxes are there. */
 void desk_stop(struct desk *d);

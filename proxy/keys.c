@@ -190,19 +190,37 @@ static bool write_all(int fd, const void *bytes, size_t n)
     return true;
 }
 
+/* 0 and the salt, SALT_WRONG where the file is none, else the errno of what failed. */
+enum { SALT_WRONG = -1 };
+static int read_salt(const char *path, unsigned char salt[SHA256_BYTES])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int result = fd < 0 ? errno : 0;
+    size_t n = 0;
+
+    while (result == 0 && n < SHA256_BYTES) {
+        ssize_t got = read(fd, salt + n, SHA256_BYTES - n);
+
+        if (got > 0)
+            n += (size_t)got;
+        else if (got == 0)
+            result = SALT_WRONG;
+        else if (errno != EINTR)
+            result = errno;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (result != 0)
+        memset(salt, 0, SHA256_BYTES);
+    return result;
+}
+
 bool keys_read_salt(const char *state_dir, unsigned char salt[SHA256_BYTES])
 {
     char *path = xasprintf("%s/user.salt", state_dir);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    bool good = false;
+    bool good = read_salt(path, salt) == 0;
 
     free(path);
-    if (fd >= 0) {
-        good = read(fd, salt, SHA256_BYTES) == SHA256_BYTES;
-        close(fd);
-    }
-    if (!good)
-        memset(salt, 0, SHA256_BYTES);
     return good;
 }
 
@@ -253,12 +271,17 @@ bool keys_make_salt(const char *state_dir, unsigned char salt[SHA256_BYTES],
         if (!good)
             problems_add(problems, path, 0, "could not write the file: %s", strerror(errno));
     }
-    if (good && !keys_read_salt(state_dir, salt)) {
-        problems_add(problems, path, 0,
-                     "not a readable file of %d bytes: restore it from a backup, or remove it "
-                     "(users then count as new ones)",
-                     SHA256_BYTES);
-        good = false;
+    if (good) {
+        int wrong = read_salt(path, salt);
+
+        if (wrong == SALT_WRONG)
+            problems_add(problems, path, 0,
+                         "not a file of %d bytes: restore it from a backup, or remove it "
+                         "(users then count as new ones)",
+                         SHA256_BYTES);
+        else if (wrong != 0)
+            problems_add(problems, path, 0, "could not read: %s", strerror(wrong));
+        good = wrong == 0;
     }
     free(path);
     return good;

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/xalloc.h"
 #include "proxy/counters.h"
 #include "proxy/owner.h"
@@ -456,25 +456,6 @@ void rebuild_soon(struct rebuild *r)
     pthread_mutex_unlock(&r->lock);
 }
 
-struct rebuild *rebuild_start(struct server *server)
-{
-    struct rebuild *r = xcalloc(1, sizeof(*r));
-
-    r->server = server;
-    r->is_blind = true;
-    limit_memory_set_blind(server->limit_memory, true);
-    pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->wake, NULL);
-    if (rebuild(r, false) != RC_OK)
-        atomic_store(&r->wanted, true);
-    else if (!server->current->config->counters_redis)
-        return r;
-    r->has_thread = true;
-    ASSERT(pthread_create(&r->thread, NULL, run, r) == 0);
-    pthread_setname_np(r->thread, "rebuild");
-    return r;
-}
-
 void rebuild_stop(struct rebuild *r)
 {
     if (!r)
@@ -488,4 +469,24 @@ void rebuild_stop(struct rebuild *r)
     pthread_cond_destroy(&r->wake);
     pthread_mutex_destroy(&r->lock);
     free(r);
+}
+
+struct rebuild *rebuild_start(struct server *server)
+{
+    struct rebuild *r = xcalloc(1, sizeof(*r));
+
+    r->server = server;
+    r->is_blind = true;
+    limit_memory_set_blind(server->limit_memory, true);
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->wake, NULL);
+    if (rebuild(r, false) != RC_OK)
+        atomic_store(&r->wanted, true);
+    else if (!server->current->config->counters_redis)
+        return r;
+    r->has_thread = thread_start(&r->thread, "rebuild", run, r);
+    if (r->has_thread)
+        return r;
+    rebuild_stop(r);
+    return NULL;
 }

@@ -24,7 +24,8 @@ struct server;
 /*
  * Sets the counters where they are new (memory: always), and notes what `local` goes on with; then
  * starts the thread that Redis may need.  Workers do not run yet.  What fails is logged, and the
- * thread tries again; so too where the ledger cannot be opened yet.
+ * thread tries again; so too where the ledger cannot be opened yet.  NULL, logged, where the
+ * thread is needed and cannot be started.
  */
 struct rebuild *rebuild_start(struct server *server);
 /* From a worker: Redis waits for this ledger's part. Cheap, may be called again and again. */

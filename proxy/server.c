@@ -267,7 +267,13 @@ static void reload(struct server *s)
         return;
     }
     next->memory = &s->memory;
-    tokens_adopt(s->tokens, next);
+    if (!tokens_adopt(s->tokens, next)) {
+        atomic_fetch_add(&s->reload_failures, 1);
+        log_line(LOG_ERROR, "reload", "no tokens could be got; the old configuration stays",
+                 "file=%s", s->current->config->file);
+        generation_unref(next);
+        return;
+    }
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_post(s->workers[i], LETTER_RELOAD, generation_ref(next));
     tokens_publish(s->tokens);
@@ -441,16 +447,42 @@ static bool make_workers(struct server *s)
     return true;
 }
 
-/* Signals belong to the main thread: workers start with all of them blocked. */
-static void start_workers(struct server *s)
+/*
+ * Signals belong to the main thread: workers start with all of them blocked.  False where one
+ * cannot start; then none runs.
+ */
+static bool start_workers(struct server *s)
 {
     sigset_t all, before;
+    unsigned n = 0;
+    bool good;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (unsigned i = 0; i < s->n_workers; i++)
-        worker_start(s->workers[i]);
+    while (n < s->n_workers && worker_start(s->workers[n]))
+        n++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    good = n == s->n_workers;
+    for (unsigned i = 0; !good && i < n; i++) {
+        worker_post(s->workers[i], LETTER_STOP, NULL);
+        worker_join(s->workers[i]);
+    }
+    return good;
+}
+
+/* The threads beside the workers, but for admin's; false where one cannot start. */
+static bool start_helpers(struct server *s)
+{
+    s->rebuild = rebuild_start(s);
+    s->desk = s->rebuild ? desk_start(s) : NULL;
+    s->alerts = s->desk ? alerts_start(s) : NULL;
+    if (!s->alerts)
+        return false;
+    s->tokens = tokens_start(s);
+    if (!tokens_adopt(s->tokens, s->current))
+        return false;
+    tokens_publish(s->tokens);
+    return true;
 }
 
 static void free_server(struct server *s)
@@ -494,21 +526,17 @@ int server_run(struct generation *generation)
     s->limit_memory = limit_memory_new();
     s->repeats = repeats_new();
     s->addresses = addresses_new();
-    if (!start_ledger(s) || !open_collected(s) || !make_workers(s))
-        goto out;
-    s->rebuild = rebuild_start(s);
-    s->desk = desk_start(s);
-    s->alerts = alerts_start(s);
-    s->tokens = tokens_start(s);
-    tokens_adopt(s->tokens, s->current);
-    tokens_publish(s->tokens);
-    if (!make_events(s))
+    if (!start_ledger(s) || !open_collected(s) || !make_workers(s) || !start_helpers(s) ||
+        !make_events(s))
         goto out;
     s->observe = observe_start(s);
     if (!s->observe)
         goto out;
     memory_trim();
-    start_workers(s);
+    if (!start_workers(s)) {
+        observe_stop(s->observe);
+        goto out;
+    }
     say_ready(s);
     event_base_dispatch(s->base);
     for (unsigned i = 0; i < s->n_workers; i++)

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/xalloc.h"
 #include "proxy/fetch.h"
 #include "proxy/grant.h"
@@ -286,36 +286,47 @@ static bool all_tried(const struct tokens *t)
     return true;
 }
 
-void tokens_adopt(struct tokens *t, struct generation *generation)
+/* The thread, where some upstream needs it. Under the lock. */
+static bool has_thread_for(struct tokens *t, const struct config *config)
 {
-    size_t n = count_of(generation), needed = 0;
-    struct source **of = xcalloc(n, sizeof(struct source *));
+    for (size_t i = 0; i < config->n_upstreams && !t->has_thread; i++) {
+        if (upstream_takes_token(&config->upstreams[i]) &&
+            !(t->has_thread = thread_start(&t->thread, "tokens", run, t)))
+            return false;
+    }
+    return true;
+}
+
+bool tokens_adopt(struct tokens *t, struct generation *generation)
+{
+    size_t n = count_of(generation);
+    struct source **of;
     struct timespec until = at_us(clock_mono_us() + TOKENS_WAIT_MS * INT64_C(1000));
     struct generation *old;
     struct source **old_of;
 
     pthread_mutex_lock(&t->lock);
+    if (!has_thread_for(t, generation->config)) {
+        pthread_mutex_unlock(&t->lock);
+        return false;
+    }
+    of = xcalloc(n, sizeof(struct source *));
     for (size_t i = 0; i < n; i++) {
         const struct upstream_config *up = &generation->config->upstreams[i];
 
         if (upstream_takes_token(up))
             of[i] = source_for(t, up, of, i);
-        needed += of[i] != NULL;
     }
     old = t->generation;
     old_of = t->of;
     t->generation = generation_ref(generation);
     t->of = of;
     release(old, old_of);
-    if (needed > 0 && !t->has_thread) {
-        ASSERT(pthread_create(&t->thread, NULL, run, t) == 0);
-        pthread_setname_np(t->thread, "tokens");
-        t->has_thread = true;
-    }
     pthread_cond_signal(&t->wake);
     while (!all_tried(t) && pthread_cond_timedwait(&t->tried, &t->lock, &until) == 0)
         ;
     pthread_mutex_unlock(&t->lock);
+    return true;
 }
 
 void tokens_publish(struct tokens *t)

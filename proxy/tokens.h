@@ -9,6 +9,8 @@
 #ifndef PROXY_TOKENS_H
 #define PROXY_TOKENS_H
 
+#include <stdbool.h>
+
 struct generation;
 struct server;
 struct tokens;
@@ -24,9 +26,10 @@ enum {
 struct tokens *tokens_start(struct server *server);
 /*
  * From the main thread: this generation's upstreams from now on.  Waits, bounded, until each
- * has a token or was refused one, so that workers need not begin without.
+ * has a token or was refused one, so that workers need not begin without.  False (logged), and
+ * nothing has changed, where the thread that is needed cannot be started.
  */
-void tokens_adopt(struct tokens *t, struct generation *generation);
+bool tokens_adopt(struct tokens *t, struct generation *generation);
 /* From the main thread: the workers have that generation now, or will with their next letter.
  */
 void tokens_publish(struct tokens *t);

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/urgency.h"
 #include "base/xalloc.h"
 #include "metering/usage/calibration.h"
@@ -551,6 +552,12 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     w->memory.of = server_memory(server);
     w->number = number;
     w->listen_fd = listen_fd;
+    w->mailbox_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (w->mailbox_fd < 0) {
+        log_line(LOG_ERROR, "worker", "could not open what wakes a worker", "errno=%d", errno);
+        free(w);
+        return NULL;
+    }
     w->journal = journal_open(journal_dir, number, &fail);
     if (!w->journal) {
         char why[256];
@@ -558,6 +565,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
         fail_text(&fail, why, sizeof(why));
         log_line(LOG_ERROR, "journal", "could not open a journal", "dir=%s reason=\"%s\"",
                  journal_dir, why);
+        close(w->mailbox_fd);
         free(w);
         return NULL;
     }
@@ -577,19 +585,16 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     w->pools = pools_new(w, generation_ref(generation));
     w->limiter = make_limiter(w);
     pthread_mutex_init(&w->mailbox_lock, NULL);
-    w->mailbox_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    ASSERT(w->mailbox_fd >= 0);
     make_events(w);
     return w;
 }
 
-void worker_start(struct worker *w)
+bool worker_start(struct worker *w)
 {
     char name[16];
 
-    ASSERT(pthread_create(&w->thread, NULL, run, w) == 0);
     snprintf(name, sizeof(name), "worker-%u", w->number);
-    pthread_setname_np(w->thread, name);
+    return thread_start(&w->thread, name, run, w);
 }
 
 void worker_join(struct worker *w)

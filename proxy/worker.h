@@ -113,12 +113,12 @@ struct worker {
 /* What other threads may ask. */
 enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_MARK, LETTER_DESK, LETTER_TOKEN, LETTER_OWN };
 
-/* Takes the listening socket; holds a reference of its own. NULL where the journal cannot be
- * opened (logged). */
+/* Takes the listening socket; holds a reference of its own. NULL where the journal or what wakes
+ * the worker cannot be opened (logged). */
 struct worker *worker_new(struct server *server, unsigned number, evutil_socket_t listen_fd,
                           struct generation *generation, const char *journal_dir);
-/* Starts the thread; it ends by itself once drained or stopped. */
-void worker_start(struct worker *w);
+/* Starts the thread; it ends by itself once drained or stopped. False (logged): there is none. */
+bool worker_start(struct worker *w);
 void worker_join(struct worker *w);
 /* One turn of the loop, in the thread that owns it; wait: for something to do, if there is nothing. */
 void worker_turn(struct worker *w, bool wait);

@@ -432,6 +432,15 @@ int open64(const char *path, int flags, ...)
     return open(path, flags, mode);
 }
 
+/* The C library opens inside itself. */
+FILE *fopen64(const char *path, const char *how)
+{
+    opens(path);
+    if (FALLS("fopen", 0, FILE_ERRORS))
+        return NULL;
+    return NEXT(fopen64)(path, how);
+}
+
 int openat(int dir, const char *path, int flags, ...)
 {
     va_list rest;

@@ -9,10 +9,8 @@ A small allocation that fails ends the process: then the same must hold of the o
 TOLLGATE_FAULTS=all walks through all of them; else a sample. TOLLGATE_FAULTS_SEED chooses it.
 """
 
-import errno
 import json
 import os
-import random
 import re
 import shutil
 import sqlite3
@@ -24,14 +22,12 @@ from decimal import Decimal
 import pytest
 
 from kit import fault_walk, faults
-from kit.fault_walk import ALL, SEED
 from kit.ledger_work import database
 from kit.procs import provider_binary, run_cli, wait_for
 
 HISTORY = os.path.join(os.path.dirname(provider_binary()), "history")
 SAMPLE_CALLS = 1         # of each mode
 SAMPLE_ALLOCATIONS = 3
-SAMPLE_WHILES = 2
 MANY, FEW = 26000, 500   # calls of a day, of a weekend's some third: two blocks of columns and more
 KEEP = 2                 # days
 TASKS = 4096             # whose numbers are one block
@@ -146,24 +142,16 @@ def past(tmp_path_factory):
     return Past(tmp_path_factory.mktemp("past"))
 
 
-class Walk(fault_walk.Walk):
+class Walk(fault_walk.Starts):
     """Starts on a ledger in which much is to be done."""
 
-    long_max = 40
-    count_rounds = 1
-
     def __init__(self, gateways, folder, past, is_old, thread="ingest", begins=""):
-        super().__init__(("an older ledger" if is_old else "days, tasks, old lines") + f", {thread}", folder, thread,
-                         begins)
-        self.past = past
-        self.fixture = past.old if is_old else past.folder
-        self.names = {}
         config = gateways.config(workers=1, ledger={} if is_old else {"keep_days": KEEP})
-        self.gateway = gateways({**config, "env": self.faults.env}, start=False)
-        self.state = os.path.join(self.gateway.folder, "var")
+        super().__init__(("an older ledger" if is_old else "days, tasks, old lines") + f", {thread}", folder, thread,
+                         begins, gateways, config, past.old if is_old else past.folder)
+        self.past = past
         self.expected = None
         self.prepare()
-        self.faults.disarm()
         self.gateway.start()
         wait_for("all is done", self.looks_done, DONE_S)
         self.expected = self.done()
@@ -189,18 +177,10 @@ class Walk(fault_walk.Walk):
     def is_done(self):
         return self.done() == self.expected
 
-    def prepare(self):
-        shutil.rmtree(self.state, ignore_errors=True)
-        shutil.copytree(self.fixture, self.state)
-
     def count_once(self):
         self.gateway.start()
         wait_for("all is done", self.is_done, DONE_S)
         self.finish()
-
-    def finish(self):
-        assert self.gateway.process.stop() == 0
-        self.gateway.processes.remove(self.gateway.process)
 
     def told(self):
         text = self.gateway.admin("/metrics", token=False).body.decode()
@@ -217,35 +197,7 @@ class Walk(fault_walk.Walk):
                                                                    (tasks, self.past.tasks))
                 for name in set(said) | set(lines) if said.get(name) != lines.get(name)]
 
-    def start(self, at):
-        """False: it has refused, or ended, and said why."""
-        try:
-            self.gateway.start()
-            return True
-        except AssertionError:
-            process = self.gateway.process
-        self.gateway.processes.remove(process)
-        try:
-            process.process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            self.problems.append(f"{at()}: it hangs\n{process.log_after_end()[-2000:]}")
-            return False
-        code, log = process.wait(), process.log_after_end()
-        if not faults.is_want_of_memory(code, log) and not (code == 1 and "level=error" in log):
-            self.problems.append(f"{at()}: exit {code}\n{log[-2000:]}")
-        self.counts["refused"] += 1
-        return False
-
-    def round(self, kind, mode, after, times=1):
-        self.prepare()
-        self.faults.arm(kind, mode, after, times)
-
-        def at():
-            return f"{self.name} {after}: {self.faults.disarm()}"
-        if not self.start(at):
-            self.faults.disarm()
-            self.gateway.start()
+    def during(self, serves, times, mode, at):
         is_slow = times > 1 and mode == faults.SHORT   # a byte at a time, but it goes on
         try:
             wait_for("it shows", lambda: self.has_ended(0) or self.is_done() or (
@@ -254,14 +206,6 @@ class Walk(fault_walk.Walk):
             self.problems.append(f"{at()}: {problem}")
         if times > 1 and not self.has_ended(0):
             self.ask_reports(at)
-        fired = self.faults.disarm()
-        if not fired.fired:
-            self.finish()
-            return None
-        self.counts["for a while" if times > 1 else "fired"] += 1
-        self.see_to_end(kind, fired, at())
-        self.judge(kind, fired, at)
-        return fired
 
     def ask_reports(self, at):
         try:
@@ -272,6 +216,7 @@ class Walk(fault_walk.Walk):
             self.problems.append(f"{at()}: {wrong}")
 
     def judge(self, kind, fired, at):
+        self.see_to_end(kind, fired, at())
         self.ask_reports(at)
         try:
             wait_for("it is done", lambda: not self.see_to_end(kind, fired, at()) and self.is_done(), DONE_S)
@@ -281,22 +226,7 @@ class Walk(fault_walk.Walk):
                                  f"{self.gateway.log()[-2000:]}")
         self.ask_reports(at)
         self.finish()
-        done = run_cli("audit", "-c", self.gateway.config_path, cwd=self.gateway.folder)
-        if done.returncode != 0:
-            self.problems.append(f"{at()}: {done.stdout}{done.stderr}")
-
-    def one(self, kind, mode, after):
-        fired = self.round(kind, mode, after)
-        if fired and fired.error != errno.EINTR:   # which no system says for a while
-            self.names.setdefault((kind, mode, fired.what), after)
-        return fired is not None
-
-    def whiles(self):
-        which = sorted((*key, after) for key, after in self.names.items())
-        if not ALL and len(which) > SAMPLE_WHILES:
-            which = random.Random(SEED).sample(which, SAMPLE_WHILES)
-        for kind, mode, _, after in which:
-            self.round(kind, mode, after, faults.LEFT_NONE)
+        self.audit(at)
 
 
 @pytest.mark.parametrize("is_old", [False, True], ids=["pauses", "older"])

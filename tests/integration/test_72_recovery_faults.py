@@ -1,22 +1,22 @@
 """Every allocation and every system call of a start after a crash fails once, and for a while.
 
 What the crash left has something of everything: records that the ledger has, has not, and has in part, requests that
-were under way, outcomes, refusals, thresholds, parts that records share, a damaged entry, a torn end, a request
-whose end is in another segment, a segment that never got its name. Once the ledger is there as the crash left it, once
-it has to be made of the journal alone.
+were under way, outcomes, refusals, thresholds, corrections of prices, parts that records share, a damaged entry, a torn
+end, a request whose end is in another segment, a segment that never got its name. Once the ledger is there as the crash
+left it, once it has to be made of the journal alone.
 
 Either the process refuses to start and says why, and the next start recovers everything, or it starts and the ledger
-is complete without another: every request, refusal, outcome and threshold once.
+is complete without another: every request, refusal, outcome, threshold and correction once.
 
 TOLLGATE_FAULTS=all walks through all of them; else a sample. TOLLGATE_FAULTS_SEED chooses it.
 """
 
 import errno
 import glob
+import json
 import os
-import random
-import re
 import shutil
+import signal
 import struct
 import subprocess
 import time
@@ -25,20 +25,24 @@ import pytest
 
 from conftest import Gateways
 from kit import calls, client, fault_walk, faults
-from kit.fault_walk import ALL, SEED
 from kit.ledger_work import POOR, Work, database, with_poor
 from kit.marked import Books, Load
 from kit.procs import run_cli, wait_for
 
 SAMPLE_CALLS = 2         # of each mode
 SAMPLE_ALLOCATIONS = 6
-SAMPLE_WHILES = 3
 COMPLETE_S = 10
+SOON_S = 2
 WHILE_S = 0.5
-HEADER, OVERHEAD, BEGIN, OUTCOME = 16, 9, 1, 3
+HEADER, OVERHEAD, BEGIN, END, OUTCOME, CROSSED = 16, 9, 1, 2, 3, 5
 PARTS, COMMON = 0x7F, 0x7E
+THRESHOLDS, CORRECTIONS = "/w0998-*.tgj", "/w0999-*.tgj"
 MARKS = {"name": "marks", "unit": "requests", "limit": 100, "window": "month", "mode": "warn",
          "alerts": [1, 2, 4]}
+LAST = 5                 # asked for, and reached, when the journal alone can take it
+# What the system said was not so, or could not be done: the next start sees to it. A segment without its name has
+# nothing in it; of a segment on which somebody writes requests are still under way.
+FOR_THE_NEXT = {("unlinkat", errno.EIO), ("flock", errno.EAGAIN)}
 
 pytestmark = [pytest.mark.slow,
               pytest.mark.skipif(faults.missing() is not None, reason=str(faults.missing()))]
@@ -53,11 +57,23 @@ def hang(gateway, call):
     return connection
 
 
+def entries(data):
+    """Kind and bytes of each entry of a segment that is whole."""
+    at = HEADER
+    while at + OVERHEAD <= len(data):
+        size, _, kind = struct.unpack_from("<IIB", data, at)
+        yield kind, data[at:at + OVERHEAD + size]
+        at += OVERHEAD + size
+
+
 def begin_of(data):
-    """The first entry: a whole BEGIN."""
-    size, _, kind = struct.unpack_from("<IIB", data, HEADER)
-    assert kind == BEGIN and data[HEADER + OVERHEAD] not in (PARTS, COMMON)
-    return data[HEADER:HEADER + OVERHEAD + size]
+    """The first BEGIN that is whole."""
+    return next(entry for kind, entry in entries(data) if kind == BEGIN and entry[OVERHEAD] not in (PARTS, COMMON))
+
+
+def kinds(path):
+    with open(path, "rb") as file:
+        return [kind for kind, _ in entries(file.read())]
 
 
 def damage(journal):
@@ -81,7 +97,7 @@ QUESTIONS = [
     "SELECT b.text, k.text, l.text, sum(count) FROM denied d JOIN word b ON b.id=code JOIN word k ON k.id=d.key "
     "JOIN word l ON l.id=limit_name GROUP BY 1, 2, 3",
     "SELECT name, outcome, closed_us FROM task ORDER BY 1",
-    "SELECT percent, amount, spent FROM crossing ORDER BY 1",
+    "SELECT percent, amount, spent FROM crossing WHERE percent >= ? ORDER BY 1",
     "SELECT name, value FROM state WHERE name IN ('torn_tails', 'torn_bytes', 'interrupted') ORDER BY 1",
 ]
 
@@ -89,11 +105,11 @@ QUESTIONS = [
 CROSSINGS = 3
 
 
-def held(gateway, has_crossings=True):
+def held(gateway, first_percent=0):
     db = database(gateway)
     try:
-        return [db.execute(question).fetchall() for i, question in enumerate(QUESTIONS)
-                if has_crossings or i != CROSSINGS]
+        return [db.execute(question, (first_percent,) if i == CROSSINGS else ()).fetchall()
+                for i, question in enumerate(QUESTIONS)]
     finally:
         db.close()
 
@@ -102,16 +118,18 @@ class Wreck:
     """What a crash left: the folder, and what a start without a fault makes of it."""
 
     def __init__(self, folder, certs, provider):
-        self.config = with_poor(Gateways(folder, certs, provider).config(
-            workers=2, limits=[MARKS], alerts={"every_seconds": 1}))
         gateways = Gateways(folder, certs, provider)
         self.folder = str(folder / "wreck")
-        gateway = gateways(self.config)
+        gateway = gateways(with_poor(gateways.config(workers=2, limits=[MARKS], alerts={"every_seconds": 1})))
         self.make(gateway)
+        self.config = gateway.config
         shutil.copytree(os.path.join(gateway.folder, "var"), self.folder)
         gateway.start()
         wait_for("the journal is taken in", lambda: not left(gateway), COMPLETE_S)
-        Books(gateway, provider).check(self.work.answered)
+        books = Books(gateway, provider)
+        self.corrections = [r for r in books.records if "corrects" in r]
+        books.records = [r for r in books.records if "corrects" not in r]
+        books.check(self.work.answered)
         self.held = held(gateway)
         self.check()
         gateways.finish()
@@ -122,27 +140,53 @@ class Wreck:
         assert all(self.work.round() for _ in range(4))
         waiting = [hang(gateway, calls.chat())]
         wait_for("all is ingested", lambda: len(gateway.export()) == len(self.work.answered), COMPLETE_S)
+        self.corrected = len(self.work.answered)
         wait_for("refusals are written down", lambda: self.work.noted()[0] == self.work.refused, 25, 0.2)
         db = database(gateway)
-        wait_for("the thresholds", lambda: len(db.execute(QUESTIONS[CROSSINGS]).fetchall()) == len(MARKS["alerts"]), 10, 0.2)
+        wait_for("the thresholds", lambda: len(db.execute(QUESTIONS[CROSSINGS], (0,)).fetchall()) ==
+                 len(MARKS["alerts"]), 10, 0.2)
         db.execute("BEGIN IMMEDIATE")
+        self.reach_last(gateway)
         assert all(self.work.round() for _ in range(4))
         for shape in ("messages", "generate", "responses-stream", "chat"):
             assert self.work.say(calls.SHAPES[shape]()) == 200
         waiting += [hang(gateway, calls.SHAPES[shape]()) for shape in ("chat", "messages", "chat")]
-        time.sleep(11)   # a worker writes its refusals down every ten seconds
+        written = time.monotonic() + 11   # a worker writes its refusals down every ten seconds
+        self.correct(gateway)
+        time.sleep(max(0.0, written - time.monotonic()))
         gateway.kill()
         db.close()
         for connection in waiting:
             connection.close()
-        damage(os.path.join(gateway.folder, "var", "journal"))
+        journal = os.path.join(gateway.folder, "var", "journal")
+        assert sum(kinds(path).count(END) for path in glob.glob(journal + CORRECTIONS)) == self.corrected
+        damage(journal)
+
+    def reach_last(self, gateway):
+        """A threshold that is noted where nobody can take it from the journal yet."""
+        marks = {**MARKS, "alerts": MARKS["alerts"] + [LAST]}
+        gateway.config["limits"] = [marks if limit == MARKS else limit for limit in gateway.config["limits"]]
+        gateway.write()
+        gateway.process.signal(signal.SIGHUP)
+        wait_for("the last threshold is noted", lambda: [kinds(path) for path in glob.glob(
+            os.path.join(gateway.folder, "var", "journal") + THRESHOLDS)] == [[CROSSED]], 10, 0.1)
+
+    def correct(self, gateway):
+        """Corrections of what the ledger holds: nobody can take them from the journal yet."""
+        path = os.path.join(gateway.folder, "cheaper.json")
+        with open(path, "w", encoding="ascii") as file:
+            json.dump({**gateway.config, "prices": {**gateway.config["prices"], "rules": [
+                {"match": {"upstream": "*"}, "multiplier": "0.5"}]}}, file)
+        done = run_cli("price", "reprice", "-c", path, "--apply", "--reason", "half", cwd=gateway.folder)
+        assert done.returncode == 0 and "they are in the journal" in done.stderr, done.stdout + done.stderr
 
     def check(self):
         records, denied, tasks, crossings, state = self.held
-        assert len(records) == len(self.work.answered) + 4
+        assert len(self.corrections) == self.corrected
+        assert len(records) == len(self.work.answered) + 4 + self.corrected
         assert [row[3] for row in denied] == [self.work.refused]
         assert sum(row[1] != 0 for row in tasks) == self.work.outcomes
-        assert [row[0] for row in crossings] == MARKS["alerts"]
+        assert [row[0] for row in crossings] == MARKS["alerts"] + [LAST]
         assert dict(state)["interrupted"] == 4 and dict(state)["torn_tails"] == 2, state
 
 
@@ -172,28 +216,25 @@ def wreck(tmp_path_factory, certs, shared_provider):
     return Wreck(tmp_path_factory.mktemp("wreck"), certs, shared_provider)
 
 
-class Walk(fault_walk.Walk):
+class Walk(fault_walk.Starts):
     """Starts on what the crash left."""
 
     long_max = 400
-    count_rounds = 1     # a start does the same each time
+    sample_whiles = 3
 
     def __init__(self, gateways, folder, wreck, has_ledger, begins=""):
-        super().__init__("with the ledger" if has_ledger else "from the journal alone", folder, "main", begins)
-        self.wreck = wreck
+        super().__init__("with the ledger" if has_ledger else "from the journal alone", folder, "main", begins,
+                         gateways, wreck.config, wreck.folder)
         self.has_ledger = has_ledger
-        # Thresholds are noted in segments of their own, which have gone; they are seen again.
-        self.held = wreck.held if has_ledger else [rows for i, rows in enumerate(wreck.held) if i != CROSSINGS]
-        self.names = {}
-        self.gateway = gateways({**wreck.config, "env": self.faults.env}, start=False)
-        self.state = os.path.join(self.gateway.folder, "var")
+        # Thresholds are noted in segments of their own; those that have gone are seen again.
+        self.first_percent = 0 if has_ledger else LAST
+        self.held = [[row for row in rows if i != CROSSINGS or row[0] >= self.first_percent]
+                     for i, rows in enumerate(wreck.held)]
         self.prepare()
-        self.faults.disarm()
         self.count_once()
 
     def prepare(self):
-        shutil.rmtree(self.state, ignore_errors=True)
-        shutil.copytree(self.wreck.folder, self.state)
+        super().prepare()
         if not self.has_ledger:
             for path in glob.glob(os.path.join(self.state, "ledger.db*")):
                 os.unlink(path)
@@ -204,85 +245,36 @@ class Walk(fault_walk.Walk):
 
     def stop(self):
         wait_for("the ledger is complete", self.is_complete, COMPLETE_S)
-        assert self.gateway.process.stop() == 0
-        self.gateway.processes.remove(self.gateway.process)
+        self.finish()
 
     def is_complete(self):
-        return held(self.gateway, self.has_ledger) == self.held and not left(self.gateway)
+        return held(self.gateway, self.first_percent) == self.held and not left(self.gateway)
 
-    def start(self, kind, at):
-        """True: it serves. Else it has said why it does not, unless that was what failed."""
+    def is_soon(self):
         try:
-            self.gateway.start()
-            return True
+            return wait_for("the ledger is complete", self.is_complete, SOON_S)
         except AssertionError:
-            process = self.gateway.process
-        self.gateway.processes.remove(process)
-        try:
-            process.process.wait(5)   # its output ends before it does
-        except subprocess.TimeoutExpired:
-            process.kill()
-            self.problems.append(f"{at()}: it hangs\n{process.log_after_end()[-2000:]}")
             return False
-        code = process.wait()
-        log = process.log_after_end()
-        if kind == faults.ALLOCATION and faults.is_want_of_memory(code, log):
-            self.counts["ended"] += 1
-        elif not (code == 1 and ("level=error" in log or " write " in at()) or
-                  code == 2 and re.search(r"^/\S+: ", log, re.M)):
-            self.problems.append(f"{at()}: exit {code}\n{log[-2000:]}")
-        else:
-            self.counts["refused"] += 1
-        return False
 
-    def round(self, kind, mode, after, times=1):
-        self.prepare()
-        self.faults.arm(kind, mode, after, times)
-
-        def at():
-            return f"{self.name} {after}: {self.faults.disarm()}"
-        serves = self.start(kind, at)
+    def during(self, serves, times, mode, at):
         if serves and times > 1:
             time.sleep(WHILE_S)
-        fired = self.faults.disarm()
-        if not serves:
-            if not fired.fired:
-                self.problems.append(f"{at()}: it has ended by itself")
-            self.gateway.start()
-        if not fired.fired:
-            self.gateway.process.stop()
-            self.gateway.processes.remove(self.gateway.process)
-            return None
-        self.counts["for a while" if times > 1 else "fired"] += 1
-        self.judge(at())
-        return fired
 
-    def judge(self, where):
+    def judge(self, kind, fired, at):
         try:
+            if (fired.what, fired.error) in FOR_THE_NEXT and not self.is_soon():
+                self.finish()
+                self.counts["for the next"] += 1
+                self.gateway.start()
             self.stop()
         except (AssertionError, subprocess.TimeoutExpired) as problem:
-            now = held(self.gateway, self.has_ledger)
+            now = held(self.gateway, self.first_percent)
             parts = [f"{sorted(set(now[i]) ^ set(self.held[i]))}" for i in range(len(now)) if now[i] != self.held[i]]
-            self.problems.append(f"{where}: {problem}: {parts} {left(self.gateway)}\n{self.gateway.log()[-2000:]}")
+            self.problems.append(f"{at()}: {problem}: {parts} {left(self.gateway)}\n{self.gateway.log()[-2000:]}")
             self.gateway.process.kill()
             self.gateway.processes.remove(self.gateway.process)
             return
-        done = run_cli("audit", "-c", self.gateway.config_path, cwd=self.gateway.folder)
-        if done.returncode != 0:
-            self.problems.append(f"{where}: {done.stdout}{done.stderr}")
-
-    def one(self, kind, mode, after):
-        fired = self.round(kind, mode, after)
-        if fired and fired.error != errno.EINTR:   # which no system says for a while
-            self.names.setdefault((kind, mode, fired.what), after)
-        return fired is not None
-
-    def whiles(self):
-        which = sorted((*key, after) for key, after in self.names.items())
-        if not ALL and len(which) > SAMPLE_WHILES:
-            which = random.Random(SEED).sample(which, SAMPLE_WHILES)
-        for kind, mode, _, after in which:
-            self.round(kind, mode, after, faults.LEFT_NONE)
+        self.audit(at)
 
 
 @pytest.mark.parametrize("has_ledger", [True, False], ids=["ledger", "journal alone"])

@@ -87,8 +87,9 @@ class Fired:
 
 
 def is_want_of_memory(code, log):
-    """That a process ends so, and what it says then."""
-    return code == -signal.SIGABRT and 'msg="assertion failed"' in log
+    """That a process ends so, and what it says then, or GLib for it."""
+    return code == -signal.SIGABRT and 'msg="assertion failed"' in log or \
+        code == -signal.SIGTRAP and "GLib-ERROR" in log and "failed to allocate" in log
 
 
 def ended_for_want_of_memory(gateway, fired):

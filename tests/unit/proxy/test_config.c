@@ -964,7 +964,7 @@ static void test_state(void **state)
     assert_memory_equal(c->user_salt, salt, SHA256_BYTES);
     scratch_write(&dir, "state/user.salt", "short", 5);
     assert_false(config_prepare_state(c, &problems));
-    assert_true(told(0, "not a readable file"));
+    assert_true(told(0, "not a file of 32 bytes"));
     config_free(c);
 }
 

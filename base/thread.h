@@ -1,0 +1,15 @@
+/* thread.h - threads that have a name, and of which it is told when they cannot be. */
+#ifndef BASE_THREAD_H
+#define BASE_THREAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+/*
+ * Runs run(arg) in a thread of that name (at most 15 bytes) and with the caller's signal mask;
+ * *out is its caller's, to be joined.  False, logged as an error with that name, where the system
+ * gives none: *out is nothing then.
+ */
+bool thread_start(pthread_t *out, const char *name, void *(*run)(void *), void *arg);
+
+#endif
