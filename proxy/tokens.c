@@ -289,12 +289,13 @@ static bool all_tried(const struct tokens *t)
 /* The thread, where some upstream needs it. Under the lock. */
 static bool has_thread_for(struct tokens *t, const struct config *config)
 {
-    for (size_t i = 0; i < config->n_upstreams && !t->has_thread; i++) {
-        if (upstream_takes_token(&config->upstreams[i]) &&
-            !(t->has_thread = thread_start(&t->thread, "tokens", run, t)))
-            return false;
-    }
-    return true;
+    bool is_needed = false;
+
+    for (size_t i = 0; i < config->n_upstreams; i++)
+        is_needed |= upstream_takes_token(&config->upstreams[i]);
+    if (is_needed && !t->has_thread)
+        t->has_thread = thread_start(&t->thread, "tokens", run, t);
+    return t->has_thread || !is_needed;
 }
 
 bool tokens_adopt(struct tokens *t, struct generation *generation)
