@@ -296,7 +296,7 @@ static void compare_counters(struct audit *a, const struct table *t, int64_t now
 /* The first view is open; ends with another one open. */
 static enum rc audit_counters(struct audit *a, struct fail *fail)
 {
-    struct limiter_options options = counters_options(a->config);
+    struct limiter_options options = counters_options_of_command(a->config);
     char why[LIMIT_WHY_BYTES] = "";
     char owner[OWNER_TEXT];
     int64_t now_us = clock_wall_us();

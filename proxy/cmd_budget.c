@@ -63,7 +63,7 @@ static int complain(const char *text)
 
 static struct limiter_options options_of(const struct config *config, char why[LIMIT_WHY_BYTES])
 {
-    struct limiter_options options = counters_options(config);
+    struct limiter_options options = counters_options_of_command(config);
 
     why[0] = '\0';
     options.timeout_ms = COUNTER_TIMEOUT_MS;

@@ -158,7 +158,7 @@ static int complain(const struct buf *error)
 static enum rc read_counters(limit_counter_fn *fn, void *fn_arg, void *arg)
 {
     const struct config *config = arg;
-    struct limiter_options options = counters_options(config);
+    struct limiter_options options = counters_options_of_command(config);
 
     options.timeout_ms = config->counters_timeout_ms;
     /* Counters in another process's memory cannot be read from here. */

@@ -1,6 +1,7 @@
 #include "proxy/counters.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,4 +108,10 @@ struct limiter_options counters_options(const struct config *config)
         options.secure_arg = config->counters_tls;
     }
     return options;
+}
+
+struct limiter_options counters_options_of_command(const struct config *config)
+{
+    (void)signal(SIGPIPE, SIG_IGN);
+    return counters_options(config);
 }

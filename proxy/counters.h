@@ -30,5 +30,7 @@ bool counters_tls_load(struct counters_tls *tls, char *why, size_t size);
  * how it is spoken to, and the keys' prefix.  Borrows from config.
  */
 struct limiter_options counters_options(const struct config *config);
+/* The same for a command: from now on a Redis that hangs up is an error, not the process's end. */
+struct limiter_options counters_options_of_command(const struct config *config);
 
 #endif

@@ -4,16 +4,24 @@ Needs a program that was built with libhiredis_ssl; without it such a URL is ref
 tested there.
 """
 
+import contextlib
+import json
 import re
 import shutil
+import socket
+import ssl
+import threading
 import time
 
 import pytest
 
 from kit import calls
-from kit.procs import Redis, run_cli, wait_for
-from kit.redis_tls import Silent, TlsRedis, missing
+from kit.marked import Load
+from kit.procs import run_cli, wait_for
+from kit.redis_tls import Silent, TlsCluster, TlsRedis, TlsSentinels, missing
+from kit.settled import settled_books
 
+DAY = {"name": "day", "unit": "usd", "limit": "1000000", "window": "day"}
 FEW = {"name": "few", "unit": "requests", "limit": 3, "window": "day"}
 PASSWORD = "canary-of-redis-9471"
 
@@ -221,3 +229,173 @@ def test_authorities_are_read_again(gateways, secure, certs, tmp_path):
     shutil.copy(certs.ca, path)
     gateway.reload()
     wait_for("it is trusted now", lambda: statuses(gateway, 1) == [200], 20)
+
+
+# ---- many servers ---------------------------------------------------------------------------
+
+
+def more(load, count=20, seconds=30):
+    """So many more calls are answered."""
+    had = len(load.answered)
+    wait_for("calls to be answered", lambda: len(load.answered) >= had + count, seconds)
+
+
+@pytest.fixture
+def several(tls, certs, tmp_path):
+    """Makes a set of servers, which ends with the test."""
+    made = []
+
+    def make(kind):
+        folder = tmp_path / kind.__name__.lower()
+        folder.mkdir()
+        made.append(kind(folder, certs))
+        return made[-1]
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.mark.slow
+def test_a_cluster(gateways, provider, several, certs):
+    """The slot moves to another node under load: it is followed by TLS, and nothing is lost."""
+    cluster = several(TlsCluster)
+    gateway = gateways(counters=counters(cluster, certs, on_failure="refuse", leases=False),
+                       limits=[DAY])
+    slot = cluster.slot("{tollgate}:")
+    first = cluster.owner(slot)
+    load = Load(gateway, 4)
+    more(load)
+    cluster.move(slot, cluster.nodes[(cluster.nodes.index(first) + 1) % 3])
+    more(load)
+    now = cluster.owner(slot)
+    assert now is not first
+    by_tls, plain = now.by_tls()
+    assert by_tls >= 2 and plain == 0
+    load.stop()
+    settled_books(gateway, provider, load.answered)
+
+
+@pytest.mark.slow
+def test_sentinels(gateways, provider, several, certs):
+    """Sentinels are asked by TLS, and the replica that takes over is spoken to by it."""
+    sentinels = several(TlsSentinels)
+    gateway = gateways(counters=counters(sentinels, certs, on_failure="refuse"), limits=[DAY])
+    load = Load(gateway, 4)
+    more(load)
+    sentinels.master.kill()
+    wait_for("another master", lambda: sentinels.named() == sentinels.replica.secure, 30)
+    more(load)
+    by_tls, plain = sentinels.replica.by_tls()
+    assert by_tls >= 2 and plain == 0
+    load.stop()
+    settled_books(gateway, provider, load.answered)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [TlsCluster, TlsSentinels])
+def test_a_node_that_cannot_be_verified(gateways, several, certs, kind):
+    """Whoever is named by another is verified as well: here by a name that none of them has."""
+    servers = several(kind)
+    gateway = gateways(counters=counters(servers, certs, on_failure="refuse",
+                                         server_name="counters.example"), limits=[FEW])
+    refused(gateway, "certificate verify failed: hostname mismatch")
+
+
+# ---- much at once ---------------------------------------------------------------------------
+
+
+def test_long_commands_and_answers(gateways, secure, certs):
+    """Longer than a record of TLS, either way: the script, many scopes, many calls at once."""
+    redis = secure()
+    per = {"name": "each", "unit": "usd", "limit": "1000", "window": "day", "per": ["customer"]}
+    gateway = gateways(counters=counters(redis, certs, leases=False), limits=[DAY, per])
+    redis.command("SCRIPT", "FLUSH")      # the whole script is sent again
+    load = Load(gateway, 8)
+    more(load, 120)
+    load.stop()
+    answered = [calls.send(gateway, calls.chat(), tags=[("X-Tollgate-Customer", f"{'long-name-' * 6}{n}")])
+                for n in range(200)]
+    assert {one.status for one in answered} == {200}
+    gateway.cli("audit")
+    rows = json.loads(gateway.cli("budget", "status", "--format", "json"))["rows"]
+    assert len(rows) > 200
+
+
+def test_faults_of_others_are_theirs(gateways, secure, certs):
+    """Clients whose handshakes fail on the worker that speaks to Redis do it no harm."""
+    gateway = gateways(counters=counters(secure(), certs, leases=False), limits=[DAY], workers=1)
+    load = Load(gateway, 2)
+    more(load)
+    distrustful = ssl.create_default_context()
+    for n in range(60):
+        with socket.create_connection(("127.0.0.1", gateway.port), 5) as sock:
+            if n % 2:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                with contextlib.suppress(ConnectionResetError):
+                    sock.recv(100)
+                continue
+            with pytest.raises(ssl.SSLError):
+                distrustful.wrap_socket(sock, server_hostname="localhost")
+    more(load)
+    load.stop()
+    assert not lost(gateway)
+
+
+def test_a_handshake_that_dribbles(gateways, tls, certs):
+    """A byte now and then puts nothing off: the bound is of the whole handshake."""
+    silent = Silent()
+    stopping = threading.Event()
+
+    def dribble():
+        while not stopping.is_set():
+            try:
+                sock, _ = silent.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=feed, args=(sock,), daemon=True).start()
+
+    def feed(sock):
+        try:
+            for byte in b"\x16\x03\x03\x40\x00" + bytes(200):
+                if stopping.wait(0.2):
+                    break
+                sock.sendall(bytes([byte]))
+        except OSError:
+            pass
+        sock.close()
+    threading.Thread(target=dribble, daemon=True).start()
+    gateway = gateways(counters=counters(f"rediss://localhost:{silent.port}", certs,
+                                         on_failure="refuse", timeout_ms=300), limits=[FEW])
+    refused(gateway, "no answer to the TLS handshake")
+    before = time.monotonic()
+    done = run_cli("budget", "reset", "--limit", "few", "--why", "x", "-c", gateway.config_path,
+                   cwd=gateway.folder)
+    assert done.returncode == 1 and "no answer to the TLS handshake" in done.stderr
+    assert time.monotonic() - before < 6
+    stopping.set()
+    silent.close()
+
+
+@pytest.mark.parametrize("members, said", [
+    ({"certificate": "x.pem"}, "one of certificate and private_key"),
+    ({"url": "redis://localhost", "ca_file": "x.pem"}, "counters.ca_file is of TLS"),
+    ({"url": "unix:///x", "tls_verify": False}, "counters.tls_verify is of TLS"),
+    ({"ca_file": "absent.pem"}, "could not read the authorities (counters.ca_file)"),
+])
+def test_what_check_says(gateways, tls, tmp_path, members, said):
+    """Nothing of it is passed over."""
+    config = gateways.config(counters={"backend": "redis", "url": "rediss://localhost", **members})
+    path = tmp_path / "tollgate.json"
+    path.write_text(json.dumps(config))
+    done = run_cli("check", "-c", str(path), cwd=str(tmp_path))
+    assert done.returncode != 0 and said in done.stdout + done.stderr, done
+
+
+def test_not_verified_is_warned_of(gateways, secure, certs):
+    certs.leaf("redis-else", "DNS:elsewhere.example")
+    redis = secure("redis-else")
+    gateway = gateways(counters={"backend": "redis", "url": redis.url, "timeout_ms": 500,
+                                 "tls_verify": False}, limits=[FEW])
+    assert statuses(gateway, 4) == [200] * 3 + [402]
+    done = run_cli("check", "-c", gateway.config_path, cwd=gateway.folder)
+    assert "Redis is not verified" in done.stdout + done.stderr

@@ -99,10 +99,7 @@ class Sentinels:
 
     def __init__(self, folder, down_after_ms=700):
         self.folder = str(folder)
-        path = os.path.join(self.folder, "first")
-        os.mkdir(path)
-        self.master = Redis(path, extra=["--repl-diskless-sync-delay", "0"])
-        self.replica = replica_of(folder, self.master, "second")
+        self.master, self.replica = self._servers()
         self.guards = []
         for number in range(3):
             self.guards.append(self._guard(number, down_after_ms))
@@ -110,15 +107,27 @@ class Sentinels:
             self._ask(guard, "num-other-sentinels") == "2" and
             self._ask(guard, "num-slaves") == "1" for guard in self.guards), 30, 0.1)
 
+    def _servers(self):
+        path = os.path.join(self.folder, "first")
+        os.mkdir(path)
+        master = Redis(path, extra=["--repl-diskless-sync-delay", "0"])
+        return master, replica_of(self.folder, master, "second")
+
+    def _watched(self, number):
+        """The port of the master, and what a Sentinel's configuration holds beside."""
+        return self.master.port, ""
+
     def _guard(self, number, down_after_ms):
         port = free_port()
+        master, more = self._watched(number)
         path = os.path.join(self.folder, f"guard{number}")
         os.mkdir(path)
         config = os.path.join(path, "sentinel.conf")
         with open(config, "w", encoding="ascii") as out:
             out.write(f"port {port}\nbind 127.0.0.1\ndir {path}\n"
                       f"logfile {path}/log\n"
-                      f"sentinel monitor {self.NAME} 127.0.0.1 {self.master.port} 2\n"
+                      f"{more}"
+                      f"sentinel monitor {self.NAME} 127.0.0.1 {master} 2\n"
                       f"sentinel down-after-milliseconds {self.NAME} {down_after_ms}\n"
                       f"sentinel failover-timeout {self.NAME} 4000\n")
         made = Redis.__new__(Redis)
@@ -166,8 +175,15 @@ class Cluster:
                          *range(first, self.SLOTS * (number + 1) // 3))
             node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
-            node.command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+            node.command("CLUSTER", "MEET", "127.0.0.1", self.met(self.nodes[0]))
         self._agreed()
+
+    def met(self, node):
+        """The port by which others know it."""
+        return node.port
+
+    def _made(self, path, port):
+        return Redis(path, port=port, extra=self.extra)
 
     def _node(self, name):
         path = os.path.join(self.folder, name)
@@ -181,7 +197,7 @@ class Cluster:
                     break
                 except OSError:
                     continue
-        node = Redis(path, port=port, extra=self.extra)
+        node = self._made(path, port)
         self.nodes.append(node)
         return node
 
@@ -215,7 +231,7 @@ class Cluster:
 
     def add_replica(self, master):
         node = self._node(f"node{len(self.nodes)}")
-        node.command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        node.command("CLUSTER", "MEET", "127.0.0.1", self.met(self.nodes[0]))
         self._agreed()
         node.command("CLUSTER", "REPLICATE", self.identity(master))
         wait_for("the replica to be in sync", lambda: in_sync(node), 20)
@@ -231,7 +247,7 @@ class Cluster:
             keys = source.command("CLUSTER", "GETKEYSINSLOT", slot, 1)
             if not keys:
                 break
-            source.command("MIGRATE", "127.0.0.1", target.port, keys[0], 0, 5000)
+            source.command("MIGRATE", "127.0.0.1", self.met(target), keys[0], 0, 5000)
             moved += 1
             time.sleep(pause)
         for node in (target, source, *self.nodes):

@@ -1132,6 +1132,45 @@ static void test_urls(void **state)
     }
 }
 
+/* TLS is wanted by the scheme alone, and is never left out. */
+static void test_secure_urls(void **state)
+{
+    static const struct {
+        const char *url;
+        bool is_secure;
+        enum redis_kind kind;
+    } cases[] = {
+        {"redis://h", false, REDIS_SINGLE},
+        {"redis://rediss:p@h", false, REDIS_SINGLE},
+        {"unix:///rediss", false, REDIS_SINGLE},
+        {"redis+cluster://rediss", false, REDIS_CLUSTER},
+        {"rediss://u:p@h:1/2", true, REDIS_SINGLE},
+        {"rediss+cluster://a,b", true, REDIS_CLUSTER},
+        {"rediss+sentinel://a,b/m", true, REDIS_SENTINEL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct limiter_options o = {.redis_url = cases[i].url, .attach = redis_attach};
+        bool can = !cases[i].is_secure || secure_is_built();
+        struct redis_target t;
+
+        assert_int_equal(limiter_url_is_secure(cases[i].url), cases[i].is_secure);
+        assert_int_equal(limiter_url_check(cases[i].url) == NULL, can);
+        assert_int_equal(redis_target_parse(cases[i].url, &t) == NULL, can);
+        if (can) {
+            assert_int_equal(t.is_secure, cases[i].is_secure);
+            assert_int_equal(t.kind, cases[i].kind);
+        } else {
+            assert_non_null(strstr(limiter_url_check(cases[i].url), "libhiredis_ssl"));
+        }
+        redis_target_release(&t);
+        /* Without whoever makes its connections there is none. */
+        if (cases[i].is_secure)
+            assert_null(limiter_new(&o, NULL));
+    }
+}
+
 static void test_moved(void **state)
 {
     static const struct {
@@ -1350,6 +1389,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_claims, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_claim_while_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_urls, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_secure_urls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_moved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unreachable, set_up, tear_down),
     };
