@@ -60,7 +60,7 @@ int64_t run_known_until(const struct run *run)
     const struct report_params *p = run->params;
     int64_t us = run->as_of.us;
 
-    return us > p->from_us && us < p->now_us ? us : p->now_us;
+    return p->now_us < p->to_us && us > p->from_us && us < p->now_us ? us : p->now_us;
 }
 
 enum rc run_against(struct run *run)

@@ -56,7 +56,8 @@ enum rc run_refuses(struct run *run, const char *word, const char *why) RC_MUST;
 enum rc run_against(struct run *run) RC_MUST;
 /*
  * Up to when a period that is still running is known: the ledger's as_of, so that the same
- * ledger gives the same answer whenever it is asked; now where that is not within the period.
+ * ledger gives the same answer whenever it is asked; now where the period is over, or nothing
+ * of it is known.
  */
 int64_t run_known_until(const struct run *run);
 /* Whether the report's conditions on this field hold for a value. */
