@@ -132,8 +132,12 @@ CALLS = [
     ("models", "models", ALL),
     ("models by feature", "models", {**ALL, "by": "feature"}),
     ("models of one customer", "models", {**ALL, "where": "customer=customer-7"}),
+    ("models of one user", "models", {**ALL, "where": "user=user-77"}),
+    ("models of one free tag", "models", {**ALL, "where": "cell=cell-3"}),
     ("token-bands", "token-bands", ALL),
     ("token-bands of one customer", "token-bands", {**ALL, "where": "customer=customer-7"}),
+    ("token-bands of one free tag", "token-bands", {**ALL, "where": "cell=cell-3"}),
+    ("token-bands by customer", "token-bands", {**ALL, "by": "customer"}),
     ("untagged", "untagged", ALL),
     ("rate-card", "rate-card", ALL),
     ("variance by team", "variance", {"last": "15d", "by": "team"}),
@@ -158,6 +162,8 @@ RECORDS_READ = [
      {**ALL, "by": "customer", "top": "20"}),
     ("records: savings by a free tag", "savings", {**ALL, "by": "cell"}),
     ("records: variance by customer", "variance", {"last": "15d", "by": "customer"}),
+    ("records: models by user, the first 20", "models", {**ALL, "by": "user", "top": "20"}),
+    ("records: models by token band", "models", {**ALL, "by": "token_band"}),
 ]
 
 # The calls that a page makes, one after the other.
