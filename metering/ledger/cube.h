@@ -32,6 +32,7 @@ enum cube_kind {
     CUBE_USER,
     CUBE_TAGS,      /* team and set of free tags */
     CUBE_TEAM_USER, /* team and user: CUBE_BASIC alone */
+    CUBE_OUTCOME_CUSTOMER, /* outcome, customer, whether of a task */
     CUBE_PRICE_CUSTOMER, /* what makes a price (cube_price_fields), and customer; with meters */
     CUBE_PRICE_TAGS,     /* the same, and set of free tags */
     CUBE_COSTS,     /* no sums: the requests in order of what they cost (below) */
@@ -45,7 +46,7 @@ static inline int64_t cube_stored_kind(enum cube_kind kind)
     static const unsigned char stored[CUBE_KINDS] = {
         [CUBE_CLASS] = 0, [CUBE_USER] = 2,  [CUBE_TAGS] = 3,     [CUBE_TEAM_USER] = 4,
         [CUBE_COSTS] = 7, [CUBE_TIMES] = 8, [CUBE_CUSTOMER] = 9, [CUBE_TEAM_CUSTOMER] = 10,
-        [CUBE_PRICE_CUSTOMER] = 11, [CUBE_PRICE_TAGS] = 12,
+        [CUBE_PRICE_CUSTOMER] = 11, [CUBE_PRICE_TAGS] = 12, [CUBE_OUTCOME_CUSTOMER] = 13,
     };
 
     return stored[kind];

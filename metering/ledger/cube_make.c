@@ -23,6 +23,7 @@ const enum ledger_field_id cube_price_fields[CUBE_PRICE_FIELDS] = {
 /* What a row is told apart by; zero where the kind does not. */
 struct cube_key {
     int64_t combo, subject, flags, band;
+    int64_t of_task; /* where the subject is none */
 };
 
 struct cube_make {
@@ -37,7 +38,7 @@ struct cube_make {
     size_t n, cap;
     uint32_t *slots;     /* place of a row plus one; 0: free */
     size_t n_slots;
-    /* By id of a combination: the first one of the same team; or, with meters, of the same price. */
+    /* By id of a combination: the first one of the same team; or of the same price, or outcome. */
     int64_t *team_combo;
     size_t n_combos;
     struct rank_make *rank; /* of a kind that is ranked; there are no rows then */
@@ -113,6 +114,8 @@ static struct strv class_key(const struct cube_make *m, const struct combo *c, s
 {
     enum rc rc = RC_OK;
 
+    if (m->kind == CUBE_OUTCOME_CUSTOMER)
+        return combo_value(c, FIELD_OUTCOME);
     if (!m->meters)
         return c->text[COMBO_TEAM];
     buf_clear(key);
@@ -160,7 +163,7 @@ static size_t place_of(const struct cube_make *m, const struct cube_key *k)
     size_t at;
 
     h = (h ^ (uint64_t)k->subject) * UINT64_C(0xd6e8feb86659fd93);
-    h = (h ^ (uint64_t)k->flags << 8 ^ (uint64_t)k->band) * UINT64_C(0x9e3779b97f4a7c15);
+    h = (h ^ (uint64_t)k->flags << 8 ^ (uint64_t)k->of_task << 7 ^ (uint64_t)k->band) * UINT64_C(0x9e3779b97f4a7c15);
     at = (size_t)(h >> 40) & (m->n_slots - 1);
     while (m->slots[at] && memcmp(&m->keys[m->slots[at] - 1], k, sizeof(*k)) != 0)
         at = (at + 1) & (m->n_slots - 1);
@@ -194,6 +197,7 @@ static unsigned subject_column(enum cube_kind kind)
         return FACT_TASK;
     case CUBE_CUSTOMER:
     case CUBE_TEAM_CUSTOMER:
+    case CUBE_OUTCOME_CUSTOMER:
     case CUBE_PRICE_CUSTOMER:
         return FACT_CUSTOMER;
     case CUBE_USER:
@@ -218,6 +222,7 @@ static void choose_rows(struct cube_make *m, struct fact_pick *p)
     bool is_class = m->kind == CUBE_CLASS;
     const int64_t *flags = is_class ? facts_number(f, FACT_FLAGS) : NULL;
     const int64_t *band = is_class ? facts_number(f, FACT_BAND) : NULL;
+    const int64_t *task = m->kind == CUBE_OUTCOME_CUSTOMER ? facts_number(f, FACT_TASK) : NULL;
 
     for (size_t i = 0; f->rc == RC_OK && i < f->n; i++) {
         int64_t id = combo ? combo[i] : 0, us = end ? end[i] : 0;
@@ -239,6 +244,7 @@ static void choose_rows(struct cube_make *m, struct fact_pick *p)
             k.combo = m->team_combo[m->kind == CUBE_USER || m->kind == CUBE_CUSTOMER
                                         ? p->answer->reader->combos[0].id
                                         : id];
+            k.of_task = task && task[i] != 0;
         }
         p->row[i] = row_of(m, &k);
     }
@@ -316,6 +322,8 @@ static int compare_keys(const void *a, const void *b, void *arg)
         return x->subject < y->subject ? -1 : 1;
     if (x->combo != y->combo)
         return x->combo < y->combo ? -1 : 1;
+    if (x->of_task != y->of_task)
+        return x->of_task < y->of_task ? -1 : 1;
     if (x->flags != y->flags)
         return x->flags < y->flags ? -1 : 1;
     return (x->band > y->band) - (x->band < y->band);
@@ -346,17 +354,20 @@ static enum rc give_amounts(struct giving *g, unsigned number, const money_int *
 
 static enum rc give_keys(struct giving *g, struct fail *fail)
 {
-    const unsigned columns[] = {FACT_COMBO, subject_column(g->m->kind), FACT_FLAGS, FACT_BAND};
+    const unsigned columns[] = {FACT_COMBO, subject_column(g->m->kind), FACT_FLAGS, FACT_BAND,
+                                FACT_TASK};
+    unsigned n = g->m->kind == CUBE_OUTCOME_CUSTOMER ? 5 : 4;
     enum rc rc = RC_OK;
 
-    for (unsigned k = 0; rc == RC_OK && k < 4; k++) {
+    for (unsigned k = 0; rc == RC_OK && k < n; k++) {
         for (size_t i = 0; i < g->to->n; i++) {
             const struct cube_key *key = &g->m->keys[g->order[i]];
 
             g->to->number[i] = k == 0   ? key->combo
                                : k == 1 ? key->subject
                                : k == 2 ? key->flags
-                                        : key->band;
+                               : k == 3 ? key->band
+                                        : key->of_task;
         }
         rc = cube_give_numbers(g->to, CUBE_KEY + columns[k], fail);
     }

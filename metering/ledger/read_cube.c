@@ -116,15 +116,6 @@ const struct cube_place *cube_find(const struct cube_index *x, enum cube_kind ki
 /* ---- which kind answers
  * ------------------------------------------------------------------------ */
 
-static bool is_of_no_task(const struct ledger_condition *c)
-{
-    for (size_t i = 0; i < c->n_values; i++) {
-        if (c->values[i].n > 0)
-            return false;
-    }
-    return c->op == LEDGER_EQ || c->op == LEDGER_NE;
-}
-
 static bool is_of_price(const struct ledger_field *f)
 {
     bool is = false;
@@ -142,7 +133,7 @@ static bool knows(enum cube_kind kind, const struct ledger_field *f,
     case CUBE_CLASS:
         return field_is_of_combo(f) || f->id == FIELD_TOKEN_BAND || f->id == FIELD_REPEAT ||
                f->id == FIELD_CACHEABLE ||
-               (f->id == FIELD_TASK && condition && is_of_no_task(condition));
+               (f->id == FIELD_TASK && condition && condition_is_of_none(condition));
     case CUBE_CUSTOMER:
         return f->id == FIELD_CUSTOMER;
     case CUBE_TEAM_CUSTOMER:
@@ -153,6 +144,9 @@ static bool knows(enum cube_kind kind, const struct ledger_field *f,
         return f->id == FIELD_TEAM || f->id == FIELD_TAG;
     case CUBE_TEAM_USER:
         return f->id == FIELD_TEAM || f->id == FIELD_USER;
+    case CUBE_OUTCOME_CUSTOMER:
+        return f->id == FIELD_OUTCOME || f->id == FIELD_CUSTOMER ||
+               (f->id == FIELD_TASK && condition && condition_is_of_none(condition));
     case CUBE_PRICE_CUSTOMER:
         return f->id == FIELD_CUSTOMER || is_of_price(f);
     case CUBE_PRICE_TAGS:

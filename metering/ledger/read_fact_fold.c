@@ -57,6 +57,8 @@ void pick_field_init(struct pick_field *f, const struct ledger_field *field,
 {
     *f = (struct pick_field){
         .field = *field, .condition = condition, .column = pick_column(field)};
+    f->is_any = condition && field->id == FIELD_TASK && condition_is_of_none(condition);
+    f->any_holds = f->is_any && condition->op == LEDGER_NE;
     dict_init(&f->texts);
 }
 
@@ -93,8 +95,8 @@ enum rc pick_holds(struct ledger_reader *r, struct pick_field *f, int64_t raw, b
     enum rc rc = pick_room(f, raw, fail);
     struct strv text;
 
-    *holds = false;
-    if (rc != RC_OK)
+    *holds = f->is_any && (raw != 0) == f->any_holds;
+    if (rc != RC_OK || f->is_any)
         return rc;
     if (f->known[raw] < 0) {
         rc = pick_value(r, &f->field, raw, &text, fail);

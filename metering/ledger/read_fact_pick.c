@@ -114,6 +114,10 @@ static void pick_by_condition(struct fact_pick *p, struct pick_field *f)
 {
     if (!facts_ids(&p->facts, f->column, p->id))
         return;
+    for (size_t i = 0; f->is_any && i < p->facts.n; i++)
+        p->row[i] = (p->id[i] != 0) == f->any_holds ? p->row[i] : PICK_NONE;
+    if (f->is_any)
+        return;
     for (size_t i = 0; i < p->facts.n; i++) {
         bool holds;
 
@@ -582,22 +586,6 @@ bool pick_next(struct fact_pick *p)
 /* ---- the question --------------------------------------------------------------------------
  */
 
-/*
- * Rows of a cube that are of a task say 1 for all of them: the conditions that such cubes
- * answer hold for every task or for none.
- */
-static void know_any_task(struct fact_pick *p)
-{
-    struct fail ignored;
-
-    for (size_t i = 0; i < p->n_where; i++) {
-        struct pick_field *f = &p->fields[i];
-
-        if (f->field.id == FIELD_TASK && pick_room(f, 1, &ignored) == RC_OK)
-            f->known[1] = condition_holds(f->condition, STRV("any"));
-    }
-}
-
 struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bool make,
                             struct fail *fail)
 {
@@ -615,8 +603,6 @@ struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bo
         if (!field_is_of_combo(&c->field))
             pick_field_init(&p->fields[p->n_where++], &c->field, c);
     }
-    if (a->cube_kind == CUBE_CLASS)
-        know_any_task(p);
     p->n_fields = p->n_where;
     for (size_t i = 0; i < q->n_by; i++) {
         if (!field_is_of_combo(&q->by[i]))

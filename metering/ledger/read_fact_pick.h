@@ -20,6 +20,7 @@ enum {
 struct pick_field {
     struct ledger_field field;
     const struct ledger_condition *condition; /* NULL: grouped by */
+    bool is_any, any_holds; /* the condition asks whether there is any task, or whether none is */
     unsigned column;
     int32_t
         *known; /* by the column's value: number of the text, or whether it holds; -1: new */

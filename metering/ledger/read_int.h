@@ -162,6 +162,8 @@ bool field_is_of_combo(const struct ledger_field *field);
 bool filter_is_of_combo(const struct ledger_filter *f);
 struct strv combo_value(const struct combo *c, enum ledger_field_id id);
 bool condition_holds(const struct ledger_condition *c, struct strv value);
+/* Whether it asks for no value, or for any: which value there is does not matter. */
+bool condition_is_of_none(const struct ledger_condition *c);
 /* All conditions on fields of the combination hold. */
 bool combo_matches(const struct ledger_filter *f, const struct combo *c);
 enum rc line_value(struct ledger_reader *r, const struct line *line, const struct combo *c,

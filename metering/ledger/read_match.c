@@ -273,6 +273,15 @@ bool condition_holds(const struct ledger_condition *c, struct strv value)
     return c->op == LEDGER_NE;
 }
 
+bool condition_is_of_none(const struct ledger_condition *c)
+{
+    for (size_t i = 0; i < c->n_values; i++) {
+        if (c->values[i].n > 0)
+            return false;
+    }
+    return c->n_values > 0 && (c->op == LEDGER_EQ || c->op == LEDGER_NE);
+}
+
 bool combo_matches(const struct ledger_filter *f, const struct combo *c)
 {
     for (size_t i = 0; i < f->n_where; i++) {

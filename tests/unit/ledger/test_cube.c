@@ -174,6 +174,11 @@ static const struct asked asked[] = {
     {{"team"}, NULL, {{0}}, 0, LEDGER_COST_ALONE, PERIOD_TOTAL, true},
     {{"team", "price_status"}, NULL, {{0}}, 0, LEDGER_COST_ALONE, PERIOD_HOUR, false},
     {{"user"}, "user", {{"u1", 2}}, LEDGER_NE, LEDGER_COST_ALONE, PERIOD_DAY, true},
+    {{"customer"}, "task", {{"", 0}}, LEDGER_EQ, CUBE_BASIC, PERIOD_TOTAL, true},
+    {{"customer", "outcome"}, "task", {{"", 0}}, LEDGER_NE, 0, PERIOD_DAY, true},
+    {{"outcome"}, "customer", {{"acme", 4}}, LEDGER_EQ, LEDGER_SPARE, PERIOD_TOTAL, true},
+    {{"customer"}, "task", {{"", 0}, {"t1", 2}}, LEDGER_EQ, CUBE_BASIC, PERIOD_TOTAL, false},
+    {{"user"}, "task", {{"", 0}}, LEDGER_EQ, CUBE_BASIC, PERIOD_TOTAL, false},
 };
 enum { ASKED = sizeof(asked) / sizeof(*asked), OF_CUSTOMERS = 6 };
 
