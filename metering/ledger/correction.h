@@ -47,7 +47,8 @@ bool correction_make(const struct record *record, const struct charged *charged,
 /*
  * Writes corrections: into the database itself where no gateway runs (its lock is held
  * meanwhile), else into the journal of the one that does, which takes them a moment
- * later.  Either way a batch is whole or not there, and the same again changes nothing.
+ * later.  A batch is whole or not there; where the journal took a part of it and failed, some of
+ * it may be.  The same again makes what is missing, and changes nothing else.
  */
 struct corrector;
 
@@ -58,7 +59,7 @@ struct corrector *corrector_open(const char *database, const char *journal_dir,
 bool corrector_is_journal(const struct corrector *c);
 /* Collects one; writes what was collected when there is much. */
 enum rc corrector_add(struct corrector *c, const struct record *r, struct fail *fail) RC_MUST;
-/* Writes all that was collected; it is durable then. */
+/* Writes all that was collected; it is durable then. What failed is dropped. */
 enum rc corrector_flush(struct corrector *c, struct fail *fail) RC_MUST;
 /* Legal on NULL; what was not flushed is dropped. */
 void corrector_close(struct corrector *c);

@@ -158,6 +158,8 @@ enum rc corrector_flush(struct corrector *c, struct fail *fail)
     if (c->n == 0)
         return RC_OK;
     rc = c->journal ? to_journal(c, fail) : to_database(c, fail);
+    if (rc != RC_OK && c->journal)
+        journal_forget(c->journal);
     buf_clear(&c->bytes);
     c->n = 0;
     return rc;

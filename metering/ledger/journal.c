@@ -415,6 +415,11 @@ enum rc journal_flush(struct journal *j, struct fail *fail)
     return RC_OK;
 }
 
+void journal_forget(struct journal *j)
+{
+    buf_clear(&j->pending);
+}
+
 int journal_fd(const struct journal *j)
 {
     return j->tail.fd;

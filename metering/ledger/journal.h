@@ -94,6 +94,11 @@ struct journal;
  * locked (flock) as long as its writer lives, so that others can tell.
  */
 struct journal *journal_open(const char *dir, unsigned worker, struct fail *fail);
+/*
+ * Drops what was not flushed, for a writer that told its caller that it failed: what an entry has
+ * written of itself already is a torn tail then, and no more may be written before journal_close.
+ */
+void journal_forget(struct journal *j);
 /* Flushes and closes; detached from the ledger before. Legal on NULL. */
 void journal_close(struct journal *j);
 

@@ -1,6 +1,9 @@
 /* Corrections: in all sums, never twice, and the lines stay as they are. */
 #include "metering/ledger/correction.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "tests/unit/ledger/kit.h"
 
 enum { LINES = 600, ROUNDS = 4 };
@@ -256,11 +259,61 @@ static void the_same_correction_twice_is_one_line(void **state)
     kit_dir_remove(&d);
 }
 
+/* A command that said that it could not write leaves nothing to be written when it ends. */
+static void what_failed_is_not_written_later(void **state)
+{
+    enum { ROOM_BYTES = 700 };
+    struct pass p = {.seed = 6, .closed_us = INT64_MIN, .book = "c"};
+    struct rlimit before, least;
+    struct ledger_filter all;
+    struct kit_dir d;
+    struct fail fail;
+    struct ledger *l;
+
+    (void)state;
+    write_lines(&d, 79);
+    l = kit_start(&d, NULL, NULL);
+    p.reader = kit_read(&d);
+    p.corrector = corrector_open(d.db, d.journal, &fail);
+    assert_non_null(p.corrector);
+    assert_true(corrector_is_journal(p.corrector));
+    ledger_filter_init(&all, INT64_MIN, INT64_MAX);
+    assert_int_equal(
+        ledger_read_lines(p.reader, &all, LEDGER_OLDEST, 0, 0, correct_line, &p, &fail), RC_OK);
+    kit_read_end(p.reader);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    least = before;
+    least.rlim_cur = ROOM_BYTES;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &least), 0);
+    assert_int_equal(corrector_flush(p.corrector, &fail), RC_IO);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    corrector_close(p.corrector);
+    ledger_catch_up(l);
+    assert_true(kit_lines(&d) < LINES + ROOM_BYTES / 100);
+
+    /* The same again makes the rest. */
+    (void)correct_all(&d, 6, "c", INT64_MIN);
+    ledger_catch_up(l);
+    ledger_stop(l);
+    kit_verify(&d);
+    {
+        uint64_t n = kit_lines(&d);
+
+        assert_int_equal(n, LINES + p.made);
+        p = correct_all(&d, 6, "c", INT64_MIN);
+        assert_int_equal(p.made, 0);
+        check_sums(&d, p.want, n - LINES);
+    }
+    kit_dir_remove(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(corrections_are_in_all_sums),
         cmocka_unit_test(the_same_correction_twice_is_one_line),
+        cmocka_unit_test(what_failed_is_not_written_later),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
