@@ -380,6 +380,12 @@ static void assert_refused(const struct kit_dir *books, const char *path, enum r
     assert_int_equal(kit_ask(books, "SELECT count(*) FROM record"), before);
 }
 
+static const char *version_text(int version, char out[256])
+{
+    snprintf(out, 256, "PRAGMA user_version=%d", version);
+    return out;
+}
+
 static void test_what_is_refused(void **state)
 {
     struct world w;
@@ -414,11 +420,12 @@ static void test_what_is_refused(void **state)
     assert_int_equal(fclose(file), 0);
     assert_refused(&w.books, path, RC_BAD, "no ledger");
     /* versions */
-    kit_sql(&w.g[1].d, "PRAGMA user_version=12");
+    kit_sql(&w.g[1].d, version_text(SCHEMA_VERSION + 1, path));
     assert_refused(&w.books, w.g[1].d.db, RC_STATE, "newer version");
-    kit_sql(&w.g[1].d, "PRAGMA user_version=10");
+    kit_sql(&w.g[1].d, version_text(SCHEMA_VERSION - 1, path));
     assert_refused(&w.books, w.g[1].d.db, RC_STATE, "earlier version");
-    kit_sql(&w.g[1].d, "PRAGMA user_version=11; DELETE FROM state WHERE name='installation'");
+    kit_sql(&w.g[1].d, version_text(SCHEMA_VERSION, path));
+    kit_sql(&w.g[1].d, "DELETE FROM state WHERE name='installation'");
     assert_refused(&w.books, w.g[1].d.db, RC_STATE, "no gateway has started");
     /* a gateway's own is not made books, and is as it was */
     assert_null(taker_open(w.g[2].d.db, w.g[2].d.journal, never_stops, NULL, &fail));
