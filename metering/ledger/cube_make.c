@@ -163,7 +163,8 @@ static size_t place_of(const struct cube_make *m, const struct cube_key *k)
     size_t at;
 
     h = (h ^ (uint64_t)k->subject) * UINT64_C(0xd6e8feb86659fd93);
-    h = (h ^ (uint64_t)k->flags << 8 ^ (uint64_t)k->of_task << 7 ^ (uint64_t)k->band) * UINT64_C(0x9e3779b97f4a7c15);
+    h ^= (uint64_t)k->flags << 8 ^ (uint64_t)k->of_task << 7 ^ (uint64_t)k->band;
+    h *= UINT64_C(0x9e3779b97f4a7c15);
     at = (size_t)(h >> 40) & (m->n_slots - 1);
     while (m->slots[at] && memcmp(&m->keys[m->slots[at] - 1], k, sizeof(*k)) != 0)
         at = (at + 1) & (m->n_slots - 1);
