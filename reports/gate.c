@@ -25,7 +25,7 @@
             return try_rc;                                                                     \
     } while (0)
 
-enum { PPM = 1000000 };
+enum { PPM = 1000000, BEFORE_VALUE = '\x1f', BETWEEN_PAIRS = '\x1e' };
 
 /* The number that a report is about. */
 static const char *headline_of(const char *report)
@@ -78,29 +78,27 @@ static cJSON *parse(struct strv text, const char *what, struct buf *error)
     return NULL;
 }
 
-/* The row's texts that name it, in order. */
-static void name_of(const cJSON *row, char out[GATE_NAME_BYTES])
+/* The row's texts that name it, in order; the caller's. */
+static char *key_of(const cJSON *row)
 {
+    char between[] = {BETWEEN_PAIRS, '\0'};
+    char *key = xstrdup("");
     const cJSON *item;
-    size_t n = 0;
 
-    out[0] = '\0';
     cJSON_ArrayForEach(item, row)
     {
         size_t length = strlen(item->string);
-        int more;
+        char *more;
 
         if (!cJSON_IsString(item) || strcmp(item->string, "lines") == 0 ||
             (length > 4 && strcmp(item->string + length - 4, "_usd") == 0))
             continue;
-        more = snprintf(out + n, GATE_NAME_BYTES - n, "%s%s=%s", n ? " " : "", item->string,
-                        item->valuestring);
-        if (more < 0 || (size_t)more >= GATE_NAME_BYTES - n)
-            break;
-        n += (size_t)more;
+        more = xasprintf("%s%s%s%c%s", key, *key ? between : "", item->string,
+                         BEFORE_VALUE, item->valuestring);
+        free(key);
+        key = more;
     }
-    if (!*out)
-        memcpy(out, "total", sizeof("total"));
+    return key;
 }
 
 /* False where the row has no such amount at all. */
@@ -149,21 +147,13 @@ static enum rc read_cases(const cJSON *json, struct strv column, struct gate *ou
             continue;
         out->is_bare = n == 0;
         out->n++;
-        name_of(row, c->name);
+        c->key = key_of(n ? row : NULL);
         if (!number_of(row, out->column, &c->is_known, &c->value)) {
             SAY(error, "the report %s has no amount \"%s\"", out->report, out->column);
             return RC_BAD;
         }
     }
     return RC_OK;
-}
-
-/* Nothing was spent: that is known, and within every bound. */
-static bool is_idle(const cJSON *json)
-{
-    const cJSON *rows = cJSON_GetObjectItemCaseSensitive(json, "rows");
-
-    return cJSON_GetArraySize(rows) == 0;
 }
 
 enum rc gate_against_bound(struct strv report_json, const struct gate_bound *bound,
@@ -181,7 +171,7 @@ enum rc gate_against_bound(struct strv report_json, const struct gate_bound *bou
 
         c->bound = bound->amount;
         if (!c->is_known)
-            c->verdict = is_idle(json) ? GATE_PASS : GATE_UNKNOWN;
+            c->verdict = GATE_UNKNOWN;
         else
             c->verdict = money_cmp(c->value, bound->amount) > 0 ? GATE_FAIL : GATE_PASS;
     }
@@ -191,13 +181,36 @@ enum rc gate_against_bound(struct strv report_json, const struct gate_bound *bou
 
 /* ---- against an earlier report -------------------------------------------------------------- */
 
-static const struct gate_case *find(const struct gate *g, const char *name)
+/* The cases of a report by their keys. */
+struct by_key {
+    const struct gate_case **at;
+    size_t n;
+};
+
+static int compare_keys(const void *a, const void *b)
 {
-    for (size_t i = 0; i < g->n; i++) {
-        if (strcmp(g->at[i].name, name) == 0)
-            return &g->at[i];
-    }
-    return NULL;
+    const struct gate_case *const *x = a, *const *y = b;
+
+    return strcmp((*x)->key, (*y)->key);
+}
+
+/* Holds pointers into g, which must stay where it is; free its at. */
+static struct by_key sort_by_key(const struct gate *g)
+{
+    struct by_key index = {xcalloc(g->n + 1, sizeof(*index.at)), g->n};
+
+    for (size_t i = 0; i < g->n; i++)
+        index.at[i] = &g->at[i];
+    qsort(index.at, index.n, sizeof(*index.at), compare_keys);
+    return index;
+}
+
+static const struct gate_case *find(const struct by_key *index, const struct gate_case *like)
+{
+    const struct gate_case **found =
+        bsearch(&like, index->at, index->n, sizeof(*index->at), compare_keys);
+
+    return found ? *found : NULL;
 }
 
 static void compare(struct gate_case *c, const struct gate_case *before, uint64_t tolerance_ppm)
@@ -219,27 +232,50 @@ static void compare(struct gate_case *c, const struct gate_case *before, uint64_
         c->verdict = money_cmp(c->value, c->bound) > 0 ? GATE_FAIL : GATE_PASS;
 }
 
+static void compare_all(struct gate *out, const struct gate *before, uint64_t tolerance_ppm)
+{
+    struct by_key index = sort_by_key(before);
+
+    for (size_t i = 0; i < out->n; i++)
+        compare(&out->at[i], find(&index, &out->at[i]), tolerance_ppm);
+    free(index.at);
+}
+
 /* What was there and is no more; a run of which nothing is known passes no gate. */
 static void tell_gone(struct gate *out, const struct gate *before)
 {
+    struct gate_case *all;
+    struct by_key index;
+    size_t n;
+
     if (before->is_bare)
         return;
     if (out->is_bare) {
+        for (size_t i = 0; i < out->n; i++)
+            free(out->at[i].key);
         out->n = 1;
-        out->at[0] = (struct gate_case){.name = "total", .verdict = GATE_UNKNOWN};
+        out->at[0] = (struct gate_case){.key = xstrdup(""), .verdict = GATE_UNKNOWN};
     }
-    out->at = xrealloc(out->at, (out->n + before->n) * sizeof(*out->at));
+    all = xcalloc(out->n + before->n, sizeof(*all));
+    memcpy(all, out->at, out->n * sizeof(*all));
+    index = sort_by_key(out);
+    n = out->n;
     for (size_t i = 0; i < before->n; i++) {
         struct gate_case gone = before->at[i];
 
-        if (find(out, gone.name))
+        if (find(&index, &gone))
             continue;
+        gone.key = xstrdup(gone.key);
         gone.had_before = gone.is_known;
         gone.before = gone.value;
         gone.is_known = false;
         gone.verdict = GATE_GONE;
-        out->at[out->n++] = gone;
+        all[n++] = gone;
     }
+    free(index.at);
+    free(out->at);
+    out->at = all;
+    out->n = n;
 }
 
 enum rc gate_against_report(struct strv report_json, struct strv earlier_json,
@@ -262,10 +298,10 @@ enum rc gate_against_report(struct strv report_json, struct strv earlier_json,
         SAY(error, "the baseline is a report of %s, not of %s", before.report, out->report);
         rc = RC_BAD;
     }
-    for (size_t i = 0; rc == RC_OK && i < out->n; i++)
-        compare(&out->at[i], find(&before, out->at[i].name), tolerance_ppm);
-    if (rc == RC_OK)
+    if (rc == RC_OK) {
+        compare_all(out, &before, tolerance_ppm);
         tell_gone(out, &before);
+    }
 out:
     gate_release(&before);
     cJSON_Delete(now);
@@ -275,6 +311,8 @@ out:
 
 void gate_release(struct gate *g)
 {
+    for (size_t i = 0; i < g->n; i++)
+        free(g->at[i].key);
     free(g->at);
     g->at = NULL;
     g->n = 0;
@@ -306,16 +344,23 @@ static void amount_text(bool is_known, struct money m, char out[MONEY_TEXT])
         memcpy(out, "-", 2);
 }
 
-/* Names come from tags: control characters must not reach a terminal or break XML. */
-static enum rc put_clean(const char *text, bool is_xml, struct buf *out)
+/*
+ * "team=search task_type=ticket", or "total".  Names come from tags: control characters must
+ * not reach a terminal or break XML.
+ */
+static enum rc put_name(const char *key, bool is_xml, struct buf *out)
 {
-    struct strv rest = strv_z(text);
+    struct strv rest = strv_z(*key ? key : "total");
 
     while (rest.n) {
         size_t n = utf8_sequence(rest);
         struct strv one = strv_head(rest, n ? n : 1);
 
-        if (n == 0 || !utf8_is_printable(one))
+        if (*rest.p == BEFORE_VALUE)
+            TRY(buf_append(out, "=", 1));
+        else if (*rest.p == BETWEEN_PAIRS)
+            TRY(buf_append(out, " ", 1));
+        else if (n == 0 || !utf8_is_printable(one))
             TRY(buf_append(out, "?", 1));
         else if (is_xml)
             TRY(page_text(one, out));
@@ -341,7 +386,7 @@ enum rc gate_table(const struct gate *g, struct buf *out)
         amount_text(c->verdict == GATE_PASS || c->verdict == GATE_FAIL, c->bound, bound);
         TRY(buf_printf(out, "%-8s  %14s  %14s  %14s  ", verdict_name(c->verdict), now, before,
                        bound));
-        TRY(put_clean(c->name, false, out));
+        TRY(put_name(c->key, false, out));
         TRY(buf_append(out, "\n", 1));
         failed += c->verdict == GATE_FAIL || c->verdict == GATE_UNKNOWN;
     }
@@ -355,7 +400,7 @@ static enum rc put_case(const struct gate *g, const struct gate_case *c, struct 
     amount_text(c->is_known, c->value, now);
     amount_text(true, c->bound, bound);
     TRY(buf_printf(out, "  <testcase classname=\"tollgate.%s\" name=\"", g->report));
-    TRY(put_clean(c->name, true, out));
+    TRY(put_name(c->key, true, out));
     if (c->verdict == GATE_FAIL)
         return buf_printf(out,
                           "\">\n    <failure message=\"%s is %s USD, more than %s\"/>\n"

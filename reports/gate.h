@@ -16,12 +16,14 @@
 #include "base/strv.h"
 #include "pricing/money.h"
 
-enum { GATE_CASES_MAX = 100000, GATE_NAME_BYTES = 256 };
+enum { GATE_CASES_MAX = 100000 };
 
 enum gate_verdict { GATE_PASS = 0, GATE_FAIL, GATE_UNKNOWN, GATE_NEW, GATE_GONE };
 
 struct gate_case {
-    char name[GATE_NAME_BYTES]; /* the row's keys: "team=search task_type=ticket"; "total" */
+    /* The row's keys, told apart whatever their values hold: name, \x1f, value, \x1e, name ...;
+     * empty: the total.  The gate's own. */
+    char *key;
     bool is_known, had_before;
     struct money value, before, bound;
     enum gate_verdict verdict;

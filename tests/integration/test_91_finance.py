@@ -117,6 +117,12 @@ def test_gates(gateway, tmp_path):
     # What was spent without a task is a row of the report, and no task that costs too much.
     assert any(row["tasks"] == 0 for row in gateway.report("tasks", "--by", "task_type")["rows"])
     assert "UNKNOWN" not in gateway.cli("report", "tasks", "--by", "task_type", "--fail-over", "1000")
+    # Nothing came through: what was spent is known, what a request or a task costs is not.
+    nobody = ["--where", "feature=nobody", "--fail-over", "1000"]
+    gateway.cli("report", "spend", *nobody)
+    for name in ("requests", "tasks"):
+        gateway.cli("report", name, *nobody, "--junit", str(junit), code=1)
+        assert ET.parse(junit).getroot().attrib["failures"] == "1", name
     gateway.cli("gate", "--baseline", str(baseline), "--save", "--by", "task_type")
     assert "0 of" in gateway.cli("gate", "--baseline", str(baseline), "--by", "task_type")
     report = json.loads(baseline.read_text())
@@ -170,3 +176,26 @@ def test_gate_of_what_is_new_gone_or_not_there(gateway, tmp_path):
         gateway.cli(*words, code=2)
     baseline.unlink()
     gateway.cli(*words, code=2)
+
+
+def test_gate_tells_long_names_apart(gateway, tmp_path):
+    """Names of the greatest length that differ at their ends alone, and values that look like more keys."""
+    baseline = tmp_path / "base.json"
+    words = ["gate", "--baseline", str(baseline), "--report", "requests", "--by", "team,feature"]
+    names = [("t" * 255 + end, "f" * 256) for end in "ab"] + [("x feature=y", "z"), ("x", "y feature=z")]
+    with gateway.connect() as connection:
+        for team, feature in names:
+            answer = calls.send(gateway, calls.chat(words=10), connection,
+                                tags=[("X-Tollgate-Team", team), ("X-Tollgate-Feature", feature)])
+            assert answer.status == 200
+    wait_for("the ledger", lambda: {name[0] for name in names} <=
+             {row["team"] for row in gateway.report("requests", "--by", "team")["rows"]})
+    gateway.cli(*words, "--save")
+    saved = json.loads(baseline.read_text())
+    for name in names:
+        report = json.loads(json.dumps(saved))
+        row, = [row for row in report["rows"] if (row["team"], row["feature"]) == name]
+        row["mean_cost_usd"] = format(Decimal(row["mean_cost_usd"]) / 2, "f")
+        baseline.write_text(json.dumps(report))
+        failed = [line for line in gateway.cli(*words, code=1).splitlines() if line.startswith("FAIL")]
+        assert len(failed) == 1 and failed[0].endswith(f" team={name[0]} feature={name[1]}"), name
