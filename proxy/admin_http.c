@@ -197,6 +197,9 @@ void admin_answer_job(struct admin *a, struct admin_job *job)
         case RC_BAD:
             admin_answer_error(a, request, 400, "Bad Request", "bad_request", error);
             break;
+        case RC_DENIED:
+            admin_answer_error(a, request, 409, "Conflict", "not_strict", error);
+            break;
         case RC_LIMIT:
             admin_answer_error(a, request, 422, "Unprocessable Content", "too_large", error);
             break;
@@ -206,7 +209,6 @@ void admin_answer_job(struct admin *a, struct admin_job *job)
         case RC_STATE:
         case RC_TLS:
         case RC_TIMEOUT:
-        case RC_DENIED:
             admin_answer_error(a, request, 503, "Service Unavailable", "ledger_unavailable",
                                error);
             break;

@@ -133,6 +133,7 @@ static int run(struct gate_options *o)
     struct report_sources sources;
     uint64_t ppm = 0;
     struct buf out;
+    enum rc rc = RC_BAD;
     int status;
 
     if (!config)
@@ -148,9 +149,11 @@ static int run(struct gate_options *o)
         (void)fprintf(stderr, "tollgate gate: tolerance \"%.40s\" is no ratio (0.05)\n",
                       o->tolerance);
         status = EXIT_USAGE;
-    } else if (report_run(strv_z(o->report ? o->report : "tasks"), &o->params, &sources, &out,
-                          &o->error) != RC_OK) {
+    } else if ((rc = report_run(strv_z(o->report ? o->report : "tasks"), &o->params, &sources,
+                                &out, &o->error)) != RC_OK) {
         status = complain(&o->error);
+        if (rc == RC_DENIED)
+            status = EXIT_NO;
     } else if (o->save) {
         status = write_file(o->baseline, buf_view(&out)) ? EXIT_GOOD : EXIT_USAGE;
     } else {

@@ -166,7 +166,7 @@ static int print_sheet(const struct run *run, const struct reprice *r,
     buf_init(&out, OUT_MAX_BYTES);
     rc = make_sheet(run, r, &t);
     if (rc == RC_OK && run->params.format == FORMAT_CSV)
-        rc = render_csv(&t, &out);
+        rc = render_csv(&t, false, &out);
     else if (rc == RC_OK && run->params.format == FORMAT_JSON)
         rc = render_json(&t, &head, &out);
     else if (rc == RC_OK)

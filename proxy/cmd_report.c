@@ -186,6 +186,7 @@ static int check_bound(struct request *r, const struct report_sources *sources, 
 
     buf_clear(out);
     r->params.format = FORMAT_JSON;
+    r->params.has_bom = r->params.total_row = false;
     if (gate_bound_parse(strv_z(r->fail_over), &bound, &r->error) == RC_OK &&
         report_run(strv_z(r->name), &r->params, sources, out, &r->error) == RC_OK &&
         gate_against_bound(buf_view(out), &bound, &gate, &r->error) == RC_OK)
@@ -218,6 +219,8 @@ static int run(struct request *r, struct config *config)
     rc = report_run(strv_z(r->name), &r->params, &sources, &out, &r->error);
     long_job_clock_stop();
     status = rc == RC_OK ? print(&out, stdout) : complain(&r->error);
+    if (rc == RC_DENIED)
+        status = EXIT_NO;
     if (status == EXIT_GOOD && r->fail_over)
         status = check_bound(r, &sources, &out);
     buf_release(&out);

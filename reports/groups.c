@@ -273,6 +273,17 @@ enum rc group_link(struct run *run, const struct groups *g, size_t i, struct cel
 
 /* ---- questions ---------------------------------------------------------------------- */
 
+static enum rc read_sums(struct run *run, const struct ledger_question *q,
+                         struct ledger_rows *rows)
+{
+    enum rc rc = ledger_read_sums(run->reader, q, rows, &run->fail);
+
+    if (rc == RC_OK && !(q->want & LEDGER_ALONE) && q->filter.from_us == run->params->from_us &&
+        q->filter.to_us == run->params->to_us)
+        run_take_quality(run, &rows->total.sums);
+    return rc;
+}
+
 static enum rc ask(struct run *run, unsigned want, int64_t from_us, int64_t to_us, size_t top,
                    struct ledger_rows *rows)
 {
@@ -284,7 +295,7 @@ static enum rc ask(struct run *run, unsigned want, int64_t from_us, int64_t to_u
     q.filter.from_us = from_us;
     q.filter.to_us = to_us;
     memcpy(q.by, p->by, p->n_by * sizeof(q.by[0]));
-    return ledger_read_sums(run->reader, &q, rows, &run->fail);
+    return read_sums(run, &q, rows);
 }
 
 enum rc run_top_sums(struct run *run, unsigned want, struct ledger_rows *rows)
@@ -314,7 +325,7 @@ enum rc run_sums_by(struct run *run, const enum ledger_field_id *fields, size_t 
     params_filter(p, &q.filter);
     for (size_t i = 0; i < n; i++)
         q.by[i] = (struct ledger_field){.id = fields[i]};
-    return ledger_read_sums(run->reader, &q, rows, &run->fail);
+    return read_sums(run, &q, rows);
 }
 
 enum rc run_also_by(struct run *run, const enum ledger_field_id *fields, size_t n)

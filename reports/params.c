@@ -78,8 +78,7 @@ static enum rc bad_choice(struct buf *error, const char *what, struct strv value
     return RC_BAD;
 }
 
-/* Views of callers do not outlive the call: the arena keeps a copy. */
-static enum rc keep(struct report_params *p, struct strv *to, struct strv value,
+enum rc params_keep(struct report_params *p, struct strv *to, struct strv value,
                     struct buf *error)
 {
     *to = arena_strv(&p->arena, value);
@@ -91,104 +90,27 @@ static enum rc keep(struct report_params *p, struct strv *to, struct strv value,
 
 static enum rc set_from(struct report_params *p, struct strv value, struct buf *error)
 {
-    return keep(p, &p->from, value, error);
+    return params_keep(p, &p->from, value, error);
 }
 
 static enum rc set_to(struct report_params *p, struct strv value, struct buf *error)
 {
-    return keep(p, &p->to, value, error);
+    return params_keep(p, &p->to, value, error);
 }
 
 static enum rc set_month(struct report_params *p, struct strv value, struct buf *error)
 {
-    return keep(p, &p->month, value, error);
+    return params_keep(p, &p->month, value, error);
 }
 
 static enum rc set_last(struct report_params *p, struct strv value, struct buf *error)
 {
-    return keep(p, &p->last, value, error);
+    return params_keep(p, &p->last, value, error);
 }
 
 static enum rc set_tz(struct report_params *p, struct strv value, struct buf *error)
 {
-    return keep(p, &p->tz, value, error);
-}
-
-/* Fields that are no free tags, for messages. */
-static size_t known_fields(const char *names[DIM_COUNT + 16])
-{
-    static const char *const more[] = {
-        "endpoint",     "protocol",     "service_tier", "price_id",       "outcome",
-        "usage_source", "price_status", "team_source",  "feature_source", "environment_source",
-        "token_band",   "prompt",       "repeat",       "cacheable",      "task_outcome"};
-    size_t n = 0;
-
-    for (unsigned d = 0; d < DIM_COUNT; d++)
-        names[n++] = dimension_name((enum dimension)d);
-    for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++)
-        names[n++] = more[i];
-    return n;
-}
-
-/* The known name that this one is a slip of: one edit away, two where it is long. */
-static const char *slip_of(struct strv name, const char *const *names, size_t n)
-{
-    const char *nearest = name.n >= 4 ? words_nearest(name, names, n) : NULL;
-
-    if (!nearest || words_distance(name, strv_z(nearest)) > (name.n >= 6 ? 2 : 1))
-        return NULL;
-    return nearest;
-}
-
-/*
- * Any name may be a free tag's, so a slip in a known name would quietly group by a
- * tag that nobody has: what is one or two edits from a known name must be written
- * "tag:" where it is meant.
- */
-enum rc params_field(struct report_params *p, const char *word, struct strv name,
-                         struct ledger_field *out, struct buf *error)
-{
-    const char *names[DIM_COUNT + 16];
-    const char *nearest;
-    struct strv kept;
-    enum rc rc = keep(p, &kept, strv_trim(name), error);
-
-    if (rc != RC_OK)
-        return rc;
-    if (!ledger_field_parse(kept, out))
-        return words_bad(error, word, kept, "is no name of a field or tag ([a-z0-9_.-]{1,64})");
-    if (out->id != FIELD_TAG || strv_starts(kept, STRV("tag:")))
-        return RC_OK;
-    nearest = slip_of(kept, names, known_fields(names));
-    if (!nearest)
-        return RC_OK;
-    rc = buf_printf(error,
-                    "%s \"" STRV_FMT
-                    "\" is not known: the nearest is \"%s\" (write \"tag:" STRV_FMT
-                    "\" for a free tag of that name)",
-                    word, STRV_ARG(words_shown(kept)), nearest, STRV_ARG(words_shown(kept)));
-    return RC_BAD;
-}
-
-static enum rc set_by(struct report_params *p, struct strv value, struct buf *error)
-{
-    struct strv name;
-
-    while (strv_split(&value, ',', &name)) {
-        struct ledger_field field;
-        enum rc rc;
-        if (p->n_by == PARAMS_BY_MAX)
-            return words_bad(error, "by", name, "is one field too many: at most 8");
-        rc = params_field(p, "by", name, &field, error);
-        if (rc != RC_OK)
-            return rc;
-        for (size_t i = 0; i < p->n_by; i++) {
-            if (strv_eq(ledger_field_name(&p->by[i]), ledger_field_name(&field)))
-                return words_bad(error, "by", name, "stands twice");
-        }
-        p->by[p->n_by++] = field;
-    }
-    return RC_OK;
+    return params_keep(p, &p->tz, value, error);
 }
 
 static enum rc set_grain(struct report_params *p, struct strv value, struct buf *error)
@@ -205,73 +127,6 @@ static enum rc set_grain(struct report_params *p, struct strv value, struct buf 
         }
     }
     return bad_choice(error, "grain", value, names, n);
-}
-
-/* The next value of "a,b\,c", unescaped into the arena; false at the end. */
-static bool next_value(struct report_params *p, struct strv *rest, struct strv *out, bool *full)
-{
-    char *text;
-    bool escaped = false;
-    size_t n = 0, i = 0;
-
-    if (!rest->p)
-        return false;
-    text = arena_alloc(&p->arena, rest->n + 1);
-    *full = text == NULL;
-    if (!text)
-        return false;
-    for (; i < rest->n && rest->p[i] != ','; i++) {
-        if (rest->p[i] == '\\' && i + 1 < rest->n) {
-            escaped = true;
-            i++;
-        }
-        text[n++] = rest->p[i];
-    }
-    *rest = i < rest->n ? strv_skip(*rest, i + 1) : STRV_NONE;
-    *out = strv_make(text, n);
-    if (!escaped && strv_eq(*out, STRV("(untagged)")))
-        out->n = 0;
-    return true;
-}
-
-static enum rc set_where(struct report_params *p, struct strv value, struct buf *error)
-{
-    struct ledger_condition *c = &p->where[p->n_where];
-    struct strv *values, rest;
-    size_t n_name = 0;
-    bool full = false;
-    enum rc rc;
-
-    if (p->n_where == LEDGER_CONDITIONS_MAX)
-        return words_bad(error, "where", value, "is one condition too many");
-    while (n_name < value.n && !memchr("=!~", value.p[n_name], 3))
-        n_name++;
-    rest = strv_skip(value, n_name);
-    if (strv_starts(rest, STRV("!="))) {
-        c->op = LEDGER_NE;
-        rest = strv_skip(rest, 2);
-    } else if (strv_starts(rest, STRV("=")) || strv_starts(rest, STRV("~"))) {
-        c->op = rest.p[0] == '=' ? LEDGER_EQ : LEDGER_GLOB;
-        rest = strv_skip(rest, 1);
-    } else {
-        return words_bad(error, "where", value,
-                   "is no condition (team=search,billing or environment!=dev or model~gpt-*)");
-    }
-    rc = params_field(p, "where", strv_head(value, n_name), &c->field, error);
-    if (rc != RC_OK)
-        return rc;
-    values = arena_alloc(&p->arena, PARAMS_WHERE_VALUES_MAX * sizeof(*values));
-    if (!values)
-        return words_bad(error, "where", value, "is too much: the words are too long");
-    c->n_values = 0;
-    while (c->n_values < PARAMS_WHERE_VALUES_MAX &&
-           next_value(p, &rest, &values[c->n_values], &full))
-        c->n_values++;
-    if (full || rest.p)
-        return words_bad(error, "where", value, "has too many values");
-    c->values = values;
-    p->n_where++;
-    return RC_OK;
 }
 
 static enum rc set_format(struct report_params *p, struct strv value, struct buf *error)
@@ -302,7 +157,7 @@ static enum rc set_sort(struct report_params *p, struct strv value, struct buf *
         p->has_order = true;
         value.n -= sizeof(":desc") - 1;
     }
-    return keep(p, &p->sort, value, error);
+    return params_keep(p, &p->sort, value, error);
 }
 
 static enum rc set_precision(struct report_params *p, struct strv value, struct buf *error)
@@ -345,40 +200,44 @@ static enum rc set_scope(struct report_params *p, struct strv value, struct buf 
 
 static enum rc set_against(struct report_params *p, struct strv value, struct buf *error)
 {
-    return keep(p, &p->against, value, error);
+    return params_keep(p, &p->against, value, error);
 }
 
 static enum rc set_import(struct report_params *p, struct strv value, struct buf *error)
 {
     if (p->n_imports == PARAMS_IMPORTS_MAX)
         return words_bad(error, "import", value, "is one file too many: at most 64");
-    return keep(p, &p->imports[p->n_imports++], value, error);
+    return params_keep(p, &p->imports[p->n_imports++], value, error);
 }
 
 static enum rc set_models(struct report_params *p, struct strv value, struct buf *error)
 {
-    return keep(p, &p->models, value, error);
+    return params_keep(p, &p->models, value, error);
 }
 
 static enum rc set_only(struct report_params *p, struct strv value, struct buf *error)
 {
-    return params_tuples(p, "only", value, &p->only, error);
+    enum rc rc = params_keep(p, &p->only_text, value, error);
+
+    return rc == RC_OK ? params_tuples(p, "only", value, &p->only, error) : rc;
 }
 
 static enum rc set_except(struct report_params *p, struct strv value, struct buf *error)
 {
+    enum rc rc = params_keep(p, &p->except_text, value, error);
+
     p->except.is_except = true;
-    return params_tuples(p, "except", value, &p->except, error);
+    return rc == RC_OK ? params_tuples(p, "except", value, &p->except, error) : rc;
 }
 
 static enum rc set_waste(struct report_params *p, struct strv value, struct buf *error)
 {
-    return keep(p, &p->waste, value, error);
+    return params_keep(p, &p->waste, value, error);
 }
 
 static enum rc set_charge(struct report_params *p, struct strv value, struct buf *error)
 {
-    return keep(p, &p->charge, value, error);
+    return params_keep(p, &p->charge, value, error);
 }
 
 static enum rc set_time(struct report_params *p, struct strv value, struct buf *error)
@@ -392,23 +251,53 @@ static enum rc set_time(struct report_params *p, struct strv value, struct buf *
     return bad_choice(error, "time", value, names, 2);
 }
 
+/* "yes", "no" and the like; without a value: yes. */
+static enum rc set_flag(const char *word, struct strv value, bool *out, struct buf *error)
+{
+    static const char *const names[] = {"yes", "no", "true", "false", "1", "0"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strv_eq(value, strv_z(names[i]))) {
+            *out = i % 2 == 0;
+            return RC_OK;
+        }
+    }
+    *out = value.n == 0;
+    return *out ? RC_OK : bad_choice(error, word, value, names, 2);
+}
+
+static enum rc set_bom(struct report_params *p, struct strv value, struct buf *error)
+{
+    return set_flag("bom", value, &p->has_bom, error);
+}
+
+static enum rc set_total_row(struct report_params *p, struct strv value, struct buf *error)
+{
+    return set_flag("total-row", value, &p->total_row, error);
+}
+
+static enum rc set_strict(struct report_params *p, struct strv value, struct buf *error)
+{
+    return set_flag("strict", value, &p->is_strict, error);
+}
+
 static const struct word {
     const char *name;
     char letter; /* 0: none */
     bool repeats;
     enum rc (*set)(struct report_params *p, struct strv value, struct buf *error);
-    const char *value, *help;
+    const char *value, *help; /* value NULL: a word that stands alone, or with yes or no */
 } words[] = {
     {"from", 'f', false, set_from, "T", "first instant: a date or an RFC 3339 time"},
     {"to", 't', false, set_to, "T", "first instant after the period (default: now)"},
     {"month", 'm', false, set_month, "YYYY-MM",
      "one calendar month (default: the current one)"},
     {"last", 'l', false, set_last, "N[mhdw]", "the minutes, hours, days or weeks before now"},
-    {"by", 'b', true, set_by, "FIELDS",
+    {"by", 'b', true, params_by, "FIELDS",
      "group by: team, feature, model, key, outcome, any tag"},
     {"grain", 'g', false, set_grain, "PERIOD",
      "a row per hour, day, week, month, quarter or year (default: total)"},
-    {"where", 'w', true, set_where, "CONDITION",
+    {"where", 'w', true, params_where, "CONDITION",
      "team=search,billing or environment!=dev or model~gpt-*; all must hold"},
     {"format", 'o', false, set_format, "FORMAT", "table, csv, json or html"},
     {"top", 'n', false, set_top, "N", "the first N groups, the rest as (other)"},
@@ -435,8 +324,28 @@ static const struct word {
      "lines: what one price charged: meter=in,rate=2.5,tier=batch,class=correction"},
     {"time", 0, false, set_time, "WHICH",
      "lines: those that ended in the period (end, default), or began in it (start)"},
+    {"bom", 0, false, set_bom, NULL, "csv: begin with a byte order mark, for Excel"},
+    {"total-row", 0, false, set_total_row, NULL,
+     "csv: the total as a last row, told from the others by the column row_type"},
+    {"strict", 0, false, set_strict, NULL,
+     "fail where a price is unknown, or usage unknown or estimated"},
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
+_Static_assert(WORDS <= 64, "a bit of params.given each");
+
+/* '_' is as good as '-'. */
+static bool is_named(const struct word *word, struct strv name)
+{
+    size_t n = strlen(word->name);
+
+    if (name.n != n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if ((name.p[i] == '_' ? '-' : name.p[i]) != word->name[i])
+            return false;
+    }
+    return true;
+}
 
 enum rc params_help(struct buf *out)
 {
@@ -446,7 +355,8 @@ enum rc params_help(struct buf *out)
         enum rc rc;
         if (words[i].letter)
             (void)snprintf(letter, sizeof(letter), "-%c, ", words[i].letter);
-        (void)snprintf(left, sizeof(left), "%s--%s %s", letter, words[i].name, words[i].value);
+        (void)snprintf(left, sizeof(left), "%s--%s %s", letter, words[i].name,
+                       words[i].value ? words[i].value : "");
         rc = buf_printf(out, "  %-26s %s\n", left, words[i].help);
         if (rc != RC_OK)
             return rc;
@@ -454,30 +364,16 @@ enum rc params_help(struct buf *out)
     return RC_OK;
 }
 
-static bool is_given(const struct report_params *p, const struct word *word)
-{
-    return (word->set == set_from && p->from.n) || (word->set == set_to && p->to.n) ||
-           (word->set == set_month && p->month.n) || (word->set == set_last && p->last.n) ||
-           (word->set == set_tz && p->tz.n) || (word->set == set_grain && p->has_grain) ||
-           (word->set == set_format && p->has_format) || (word->set == set_top && p->top) ||
-           (word->set == set_sort && p->sort.n) ||
-           (word->set == set_precision && p->has_precision) ||
-           (word->set == set_cohort && p->has_cohort) ||
-           (word->set == set_scope && p->has_scope) ||
-           (word->set == set_models && p->models.n) ||
-           (word->set == set_only && p->only.n) || (word->set == set_except && p->except.n) ||
-           (word->set == set_waste && p->waste.n) || (word->set == set_charge && p->charge.n) ||
-           (word->set == set_time && p->has_time) ||
-           (word->set == set_against && p->against.n);
-}
-
 static enum rc set_word(struct report_params *p, const struct word *word, struct strv value,
                         struct buf *error)
 {
-    if (value.n == 0)
+    const uint64_t bit = UINT64_C(1) << (word - words);
+
+    if (value.n == 0 && word->value)
         return words_bad(error, word->name, value, "needs a value");
-    if (!word->repeats && is_given(p, word))
+    if (!word->repeats && (p->given & bit))
         return words_bad(error, word->name, value, "stands twice");
+    p->given |= bit;
     return word->set(p, value, error);
 }
 
@@ -488,7 +384,7 @@ enum rc params_set(struct report_params *p, struct strv word, struct strv value,
 
     for (size_t i = 0; i < WORDS; i++) {
         names[i] = words[i].name;
-        if (strv_eq(word, strv_z(names[i])))
+        if (is_named(&words[i], word))
             return set_word(p, &words[i], value, error);
     }
     return bad_choice(error, "there is no word", word, names, WORDS);
@@ -540,16 +436,18 @@ enum rc params_argument(struct report_params *p, int argc, char *const *argv, in
         word.n = equals;
     } else {
         const char *names[WORDS];
-        bool known = false;
+        const struct word *known = NULL;
         for (size_t i = 0; i < WORDS; i++) {
             names[i] = words[i].name;
-            known = known || strv_eq(word, strv_z(names[i]));
+            known = is_named(&words[i], word) ? &words[i] : known;
         }
         if (!known)
             return bad_choice(error, "there is no option", word, names, WORDS);
-        if (after >= argc)
+        value = STRV("");
+        if (known->value && after >= argc)
             return missing_value(error, text);
-        value = strv_z(argv[after++]);
+        if (known->value)
+            value = strv_z(argv[after++]);
     }
     *at = after;
     return params_set(p, word, value, error);

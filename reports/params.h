@@ -62,7 +62,13 @@ struct report_params {
     enum report_scope scope;
     struct ledger_tuples only, except; /* of lines; n 0: not given */
     struct strv waste, charge;         /* of lines; empty: not given */
+    struct strv only_text, except_text; /* those two as they were given */
     bool has_time, by_start;           /* of lines: the period is about their start */
+    bool has_bom;   /* CSV begins with the mark by which Excel knows UTF-8 */
+    bool total_row; /* CSV has its total, as a row that a column tells from the others */
+    bool is_strict; /* no answer over requests whose price or usage is not known */
+
+    uint64_t given; /* words that were set, by bit */
 
     /* of params_resolve */
     const struct zone *zone;

@@ -6,6 +6,12 @@
 
 #include "reports/params.h"
 
+/* Views of callers do not outlive the call: the arena keeps a copy, terminated. */
+enum rc params_keep(struct report_params *p, struct strv *to, struct strv value,
+                    struct buf *error) RC_MUST;
+/* The words `by` and `where`: as params_set. */
+enum rc params_by(struct report_params *p, struct strv value, struct buf *error) RC_MUST;
+enum rc params_where(struct report_params *p, struct strv value, struct buf *error) RC_MUST;
 /* A field by its name; RC_BAD with a sentence that begins with the word. */
 enum rc params_field(struct report_params *p, const char *word, struct strv name,
                      struct ledger_field *out, struct buf *error) RC_MUST;

@@ -22,11 +22,12 @@
 enum rc render_table(const struct sheet *t, const struct sheet_head *head, bool colour,
                      struct buf *out) RC_MUST;
 /*
- * RFC 4180, UTF-8, CRLF, one header line, no total (a pivot would count it twice).
+ * RFC 4180, UTF-8, CRLF, one header line, no total (a pivot would count it twice).  With one,
+ * the first column row_type tells it ("total") from the others ("row").
  * Text that a spreadsheet would take for a formula gets a leading '.
  */
-enum rc render_csv(const struct sheet *t, struct buf *out) RC_MUST;
-/* {"report","from","to","timezone","as_of","by","rows","total"} */
+enum rc render_csv(const struct sheet *t, bool with_total, struct buf *out) RC_MUST;
+/* {"report","from","to","timezone","as_of","by","rows","total"}, and what head->about says */
 enum rc render_json(const struct sheet *t, const struct sheet_head *head,
                     struct buf *out) RC_MUST;
 /* A whole page, without scripts. */
@@ -63,6 +64,9 @@ enum rc shown_init(struct shown *s, const struct sheet *t,
 void shown_fini(struct shown *s);
 /* "2026-11-01 .. 2026-12-01 UTC": dates where both ends are midnights, else times. */
 void shown_period(const struct sheet_head *head, char out[4 * DATETIME_TEXT]);
+/* Text as people may see it: control characters replaced, and cut where it is long. */
+enum { SHOWN_TEXT = 88 };
+struct strv shown_clean(struct strv text, char clean[SHOWN_TEXT]);
 /* Numbers stand to the right. */
 bool column_is_right(const struct column *c);
 

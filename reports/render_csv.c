@@ -41,22 +41,32 @@ static enum rc put_cell(const struct column *c, const struct cell *cell, struct 
     return RC_OK;
 }
 
-enum rc render_csv(const struct sheet *t, struct buf *out)
+/* row_type NULL: without that column. */
+static enum rc put_row(const struct sheet *t, const struct cell *cells, const char *row_type,
+                       struct buf *out)
 {
+    if (row_type)
+        TRY(buf_append_strv(out, strv_z(row_type)));
+    for (size_t c = 0; c < t->n_columns; c++) {
+        if (t->columns[c].flags & COLUMN_LINK)
+            continue;
+        if (c || row_type)
+            TRY(buf_append(out, ",", 1));
+        TRY(put_cell(&t->columns[c], &cells[c], out));
+    }
+    return buf_append(out, "\r\n", 2);
+}
+
+enum rc render_csv(const struct sheet *t, bool with_total, struct buf *out)
+{
+    if (with_total)
+        TRY(buf_append_strv(out, STRV("row_type")));
     for (size_t c = 0; c < t->n_columns; c++) {
         if (!(t->columns[c].flags & COLUMN_LINK))
-            TRY(buf_printf(out, "%s%s", c ? "," : "", t->columns[c].name));
+            TRY(buf_printf(out, "%s%s", c || with_total ? "," : "", t->columns[c].name));
     }
     TRY(buf_append(out, "\r\n", 2));
-    for (size_t i = 0; i < t->n_rows; i++) {
-        for (size_t c = 0; c < t->n_columns; c++) {
-            if (t->columns[c].flags & COLUMN_LINK)
-                continue;
-            if (c)
-                TRY(buf_append(out, ",", 1));
-            TRY(put_cell(&t->columns[c], sheet_cells(t, i) + c, out));
-        }
-        TRY(buf_append(out, "\r\n", 2));
-    }
-    return RC_OK;
+    for (size_t i = 0; i < t->n_rows; i++)
+        TRY(put_row(t, sheet_cells(t, i), with_total ? "row" : NULL, out));
+    return with_total && t->has_total ? put_row(t, t->total, "total", out) : RC_OK;
 }

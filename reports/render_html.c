@@ -1,6 +1,8 @@
 /*
  * render_html.c - a report as one page, without scripts or outside parts; see render.h.
  */
+#include <inttypes.h>
+
 #include "base/csvw.h"
 #include "base/datetime.h"
 #include "reports/page.h"
@@ -123,6 +125,14 @@ static enum rc put_head(const struct sheet_head *head, struct buf *out)
     if (head->as_of_us) {
         datetime_format_s(head->as_of_us, as_of);
         TRY(buf_printf(out, ", as of %s", as_of));
+        if (head->about)
+            TRY(buf_printf(out, ", ledger %" PRIu64, head->about->ledger_seq));
+    }
+    for (size_t i = 0; head->about && i < head->about->n_where; i++) {
+        char clean[SHOWN_TEXT];
+
+        TRY(buf_append_strv(out, i ? STRV(", ") : STRV("; where ")));
+        TRY(page_text(shown_clean(head->about->where[i], clean), out));
     }
     return buf_append_strv(out, STRV("</p>\n<div class=\"wide\"><table>\n<thead><tr>"));
 }

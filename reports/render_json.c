@@ -92,6 +92,58 @@ static void put_head(struct jsonw *w, const struct sheet_head *head)
     jsonw_end(w);
 }
 
+static void put_text(struct jsonw *w, struct strv name, const char *text)
+{
+    jsonw_key(w, name);
+    if (text)
+        jsonw_string(w, strv_z(text));
+    else
+        jsonw_null(w);
+}
+
+static void put_quality(struct jsonw *w, const struct sheet_quality *q)
+{
+    const struct {
+        struct strv name;
+        uint64_t n;
+    } counts[] = {{STRV("unpriced_requests"), q->unpriced},
+                  {STRV("partly_priced_requests"), q->partly_priced},
+                  {STRV("unknown_usage_requests"), q->unknown_usage},
+                  {STRV("estimated_requests"), q->estimated}};
+
+    jsonw_object(w);
+    for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
+        jsonw_key(w, counts[i].name);
+        jsonw_uint(w, counts[i].n);
+    }
+    jsonw_end(w);
+}
+
+static void put_about(struct jsonw *w, const struct sheet_about *about, size_t n_rows)
+{
+    put_text(w, STRV("grain"), about->grain);
+    jsonw_key(w, STRV("where"));
+    jsonw_array(w);
+    for (size_t i = 0; i < about->n_where; i++)
+        jsonw_string(w, about->where[i]);
+    jsonw_end(w);
+    for (size_t i = 0; i < about->n_words; i++) {
+        jsonw_key(w, about->words[i][0]);
+        jsonw_string(w, about->words[i][1]);
+    }
+    jsonw_key(w, STRV("ledger_seq"));
+    jsonw_uint(w, about->ledger_seq);
+    put_text(w, STRV("book"), about->book);
+    put_text(w, STRV("period_status"), about->period_status);
+    jsonw_key(w, STRV("data_quality"));
+    if (about->quality)
+        put_quality(w, about->quality);
+    else
+        jsonw_null(w);
+    jsonw_key(w, STRV("row_count"));
+    jsonw_uint(w, n_rows);
+}
+
 enum rc render_json(const struct sheet *t, const struct sheet_head *head, struct buf *out)
 {
     struct jsonw w;
@@ -100,6 +152,8 @@ enum rc render_json(const struct sheet *t, const struct sheet_head *head, struct
     jsonw_start(&w, out);
     jsonw_object(&w);
     put_head(&w, head);
+    if (head->about)
+        put_about(&w, head->about, t->n_rows);
     jsonw_key(&w, STRV("rows"));
     jsonw_array(&w);
     for (size_t i = 0; i < t->n_rows; i++)

@@ -1,6 +1,7 @@
 /*
  * render_text.c - tables on a terminal; see render.h.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,7 +116,16 @@ static enum rc put_head(const struct sheet_head *head, bool colour, struct buf *
                    period));
     if (head->as_of_us) {
         datetime_format_s(head->as_of_us, as_of);
-        TRY(buf_printf(out, "%s  as of %s%s", colour ? DIM : "", as_of, colour ? PLAIN : ""));
+        TRY(buf_printf(out, "%s  as of %s", colour ? DIM : "", as_of));
+        if (head->about)
+            TRY(buf_printf(out, ", ledger %" PRIu64, head->about->ledger_seq));
+        TRY(buf_append_strv(out, strv_z(colour ? PLAIN : "")));
+    }
+    for (size_t i = 0; head->about && i < head->about->n_where; i++) {
+        char clean[SHOWN_TEXT];
+
+        TRY(buf_printf(out, "%s" STRV_FMT, i ? ", " : "\nwhere ",
+                       STRV_ARG(shown_clean(head->about->where[i], clean))));
     }
     return buf_append(out, "\n\n", 2);
 }

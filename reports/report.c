@@ -70,6 +70,12 @@ enum rc report_list_json(struct buf *out)
     return rc == RC_OK ? buf_append(out, "\n", 1) : rc;
 }
 
+/* What it tells is no period's. */
+static bool is_of_now(const struct entry *entry)
+{
+    return entry->fill == report_budgets || entry->fill == report_digest;
+}
+
 /* A sentence for the caller; a full buffer only cuts it. */
 #define SAY(buf, ...)                                                                          \
     do {                                                                                       \
@@ -168,6 +174,7 @@ enum rc run_render(struct run *run, const char *name, const char *title,
 {
     const struct report_params *p = run->params;
     struct strv by[PARAMS_BY_MAX];
+    struct run_about about;
     struct sheet_head head = {
         .report = name,
         .title = title,
@@ -183,15 +190,19 @@ enum rc run_render(struct run *run, const char *name, const char *title,
         .has_against = run->has_against,
         .against_from_us = run->against_from_us,
         .against_to_us = run->against_to_us,
+        .about = &about.about,
     };
+    enum rc rc = run_about(run, &about);
 
+    if (rc != RC_OK)
+        return rc;
     for (size_t i = 0; i < p->n_by; i++)
         by[i] = ledger_field_name(&p->by[i]);
     switch (format) {
     case FORMAT_TABLE:
         return render_table(&run->sheet, &head, run->sources->colour, out);
     case FORMAT_CSV:
-        return render_csv(&run->sheet, out);
+        return render_csv(&run->sheet, p->total_row, out);
     case FORMAT_JSON:
         return render_json(&run->sheet, &head, out);
     case FORMAT_HTML:
@@ -220,6 +231,11 @@ static enum rc finish(struct run *run, const struct entry *entry, struct buf *ou
 {
     enum rc rc;
 
+    if (run->params->has_bom && run->params->format == FORMAT_CSV) {
+        rc = buf_append_strv(out, STRV("\xef\xbb\xbf"));
+        if (rc != RC_OK)
+            return rc;
+    }
     if (run->frozen)
         return buf_append(out, run->frozen, run->n_frozen);
     rc = run_finish(run);
@@ -272,6 +288,11 @@ static enum rc run_entry(struct run *run, const struct entry *entry, struct buf 
         rc = ledger_read_as_of(run->reader, &run->as_of, &run->fail);
         if (rc == RC_OK)
             rc = entry->fill(run);
+        if (rc == RC_OK && run->params->is_strict)
+            rc = run_check_strict(run);
+        else if (rc == RC_OK && run->params->format == FORMAT_JSON && !is_of_now(entry) &&
+                 !run->is_frozen)
+            rc = run_find_quality(run);
         ledger_read_end(run->reader);
     }
     if (run->reader != run->sources->reader)
@@ -294,6 +315,17 @@ static enum rc check_words(const struct entry *entry, const struct report_params
          params->has_time) &&
         entry->fill != report_lines) {
         SAY(error, "only, except, waste, charge and time are words of lines");
+        return RC_BAD;
+    }
+    if ((params->has_bom || params->total_row) && params->format != FORMAT_CSV) {
+        SAY(error, "%s is a word of csv: other formats %s",
+            params->has_bom ? "bom" : "total-row",
+            params->has_bom ? "need no mark" : "have their total");
+        return RC_BAD;
+    }
+    if (params->is_strict && is_of_now(entry)) {
+        SAY(error, "strict does not go with this report: it is of counters, not of a period's "
+                   "requests");
         return RC_BAD;
     }
     if (params->models.n && entry->fill != report_savings) {

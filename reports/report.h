@@ -61,6 +61,7 @@ const struct report_info *report_at(size_t i);
  * appended to error as one sentence:
  *   RC_BAD    words (or the name) are wrong
  *   RC_LIMIT  the answer is larger than a named maximum
+ *   RC_DENIED the word strict: not all of it is known
  *   RC_IO     the ledger cannot be read
  * out is then as before.  Takes the time of the question; not for an event loop.
  */

@@ -20,7 +20,10 @@ struct run {
     size_t lines;    /* the column of drill_column */
     bool has_against; /* of run_against */
     int64_t against_from_us, against_to_us;
+    bool has_quality; /* of run_take_quality */
+    struct sheet_quality quality;
     bool is_closing; /* closed months are not looked up: this one is being closed */
+    bool is_frozen;  /* the sheet is that of a closed month */
     char *frozen;    /* what is printed instead of the sheet, or NULL; owned */
     size_t n_frozen;
     struct buf *error;
@@ -44,6 +47,24 @@ enum rc run_finish(struct run *run) RC_MUST;
 /* The sheet as text. */
 enum rc run_render(struct run *run, const char *name, const char *title,
                    enum report_format format, struct buf *out) RC_MUST;
+
+/* What the head says of a run, beside the contract's words; views into it and the sheet. */
+enum { ABOUT_WORDS_MAX = 8 };
+struct run_about {
+    struct sheet_about about;
+    struct strv where[LEDGER_CONDITIONS_MAX];
+    struct strv words[ABOUT_WORDS_MAX][2];
+};
+enum rc run_about(struct run *run, struct run_about *out) RC_MUST;
+/* Notes how much is not known, from the sums of all lines that the report is of. */
+void run_take_quality(struct run *run, const struct ledger_sums *s);
+/* Asks for it, where no question of the report has told it; within the view. */
+enum rc run_find_quality(struct run *run) RC_MUST;
+/*
+ * The word strict: RC_DENIED with a sentence where a request of the period, or of the one it
+ * is compared with, has no known price or usage, or an estimated one.  Within the view.
+ */
+enum rc run_check_strict(struct run *run) RC_MUST;
 
 /* RC_BAD, "WORD does not go with this report: WHY". */
 enum rc run_refuses(struct run *run, const char *word, const char *why) RC_MUST;

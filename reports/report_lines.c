@@ -334,6 +334,8 @@ static enum rc put_chosen(struct lines *l, struct ledger_filter *filter)
     filter->but = p->except.n ? &p->except : NULL;
     if (rc == RC_OK)
         rc = put_lines(l, filter, &l->total);
+    if (rc == RC_OK)
+        run_take_quality(l->run, &l->total);
     lines_pick_free(l->pick);
     return rc;
 }
@@ -363,6 +365,7 @@ enum rc report_lines(struct run *run)
     rc = ledger_read_sums(run->reader, &q, &rows, &run->fail);
     if (rc != RC_OK)
         return rc;
+    run_take_quality(run, &rows.total.sums);
     rc = put_lines(&lines, &q.filter, &rows.total.sums);
     ledger_rows_release(&rows);
     return rc;

@@ -80,6 +80,24 @@ struct sheet {
     bool has_total; /* false: rows of different units, nothing adds up */
 };
 
+/* Requests of which not all is known. */
+struct sheet_quality {
+    uint64_t requests, unpriced, partly_priced, unknown_usage, estimated;
+};
+
+/* What machine formats say of a report beside its period: what was asked, and of what. */
+struct sheet_about {
+    const char *grain;
+    const struct strv *where; /* conditions as the word `where` has them */
+    size_t n_where;
+    struct strv (*words)[2]; /* other words that choose lines, by name */
+    size_t n_words;
+    uint64_t ledger_seq;
+    const char *book;          /* hash of the price book; NULL: none */
+    const char *period_status; /* "open", "closed"; NULL: not known */
+    const struct sheet_quality *quality; /* NULL: not known, or nothing to be known */
+};
+
 /* What stands above the rows. Strings are borrowed. */
 struct sheet_head {
     const char *report, *title;
@@ -93,6 +111,7 @@ struct sheet_head {
     const char *note;   /* one line for people; NULL: none */
     bool has_against;   /* compared with [against_from, against_to) */
     int64_t against_from_us, against_to_us;
+    const struct sheet_about *about; /* NULL: not said */
 };
 
 void sheet_init(struct sheet *t);

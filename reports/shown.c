@@ -18,7 +18,7 @@ enum {
     SHOWN_MAX_BYTES = 512 << 20,
     MONEY_DECIMALS = 18,
     PER_CENT_UNITS = 10000, /* hundredths of a per cent */
-    TEXT_MAX_BYTES = 80,    /* longer text of a cell is cut */
+    TEXT_MAX_BYTES = SHOWN_TEXT - 8, /* longer text is cut */
 };
 
 static money_int power_of_ten(unsigned n)
@@ -116,10 +116,8 @@ static enum rc keep(struct shown *s, size_t row, size_t column, struct strv text
     return to->p ? RC_OK : RC_LIMIT;
 }
 
-/* Text of records may hold anything: control characters must not reach a terminal. */
-static enum rc keep_clean(struct shown *s, size_t row, size_t column, struct strv text)
+struct strv shown_clean(struct strv text, char clean[SHOWN_TEXT])
 {
-    char clean[TEXT_MAX_BYTES + 8];
     size_t n = 0;
 
     while (text.n) {
@@ -138,7 +136,15 @@ static enum rc keep_clean(struct shown *s, size_t row, size_t column, struct str
         }
         text = strv_skip(text, len);
     }
-    return keep(s, row, column, strv_make(clean, n));
+    return strv_make(clean, n);
+}
+
+/* Text of records may hold anything: control characters must not reach a terminal. */
+static enum rc keep_clean(struct shown *s, size_t row, size_t column, struct strv text)
+{
+    char clean[SHOWN_TEXT];
+
+    return keep(s, row, column, shown_clean(text, clean));
 }
 
 static enum rc show_ratio(struct shown *s, const struct column *c, size_t row, size_t column,

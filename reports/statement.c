@@ -400,7 +400,7 @@ static enum rc take_text(struct run *run, const char *month, const char *name)
     const struct report_params *p = run->params;
     char file[32];
 
-    if (p->n_where || p->sort.n || (p->format != FORMAT_CSV && p->format != FORMAT_JSON))
+    if (p->n_where || p->sort.n || p->total_row || (p->format != FORMAT_CSV && p->format != FORMAT_JSON))
         return RC_OK;
     (void)snprintf(file, sizeof(file), "%s.%s", name, report_format_name(p->format));
     return closed_read(run->sources->state_dir, month, file, &run->frozen, &run->n_frozen,
@@ -423,6 +423,7 @@ enum rc statement_frozen(struct run *run, const char *name, bool *done)
     if (rc == RC_OK)
         rc = take_text(run, month, name);
     keep_teams(run);
+    run->is_frozen = true;
     run->note = "The month is closed: this is what was frozen then.";
     *done = true;
     return rc;

@@ -342,7 +342,7 @@ static void test_csv(void **state)
         assert_int_equal(sheet_row(&t, &row), RC_OK);
         assert_int_equal(sheet_text(&t, strv_z(cases[i].text), &row[0]), RC_OK);
         row[1] = cell_money((struct money){-1});
-        assert_int_equal(render_csv(&t, &out), RC_OK);
+        assert_int_equal(render_csv(&t, false, &out), RC_OK);
         (void)snprintf(want, sizeof(want), "team,cost_usd\r\n%s,-0.000000000000000001\r\n",
                        cases[i].want);
         assert_true(strv_eq(buf_view(&out), strv_z(want)));
