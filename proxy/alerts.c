@@ -22,7 +22,6 @@
 
 enum {
     SLOW_EVERY = 5,     /* looks of budgets for one of anomalies */
-    BURST_MAX = 20, /* alerts of one look for one channel; the others become one */
     TEAMS_MAX = 500,
     TEAMS_BYTES = 1 << 20,
     CATCH_UP_MS = 2000,
@@ -33,31 +32,15 @@ enum {
 /* ---- routes --------------------------------------------------------------------------------
  */
 
-/* More than so many at once are told as one. */
 static void put(struct alerts *a, struct strv name, const struct alert *alert, bool is_fallback,
                 bool quiet)
 {
     const struct alert_channel *channel = alerts_channel(a->config, name);
-    size_t at;
-    struct alert many;
 
     if (!channel || (quiet && channel->kind != ALERT_PAGERDUTY))
         return;
-    at = (size_t)(channel - a->config->alerts.channels);
-    if (++a->burst[at] < BURST_MAX) {
-        alert_store_put(&a->store, channel->name, alert, is_fallback,
-                        alert_quiet_until(a->config, alert, a->now_us));
-    } else if (a->burst[at] == BURST_MAX) {
-        alert_init(&many, "alerts.collapsed", alert->severity, a->now_us);
-        alert_text(many.key, sizeof(many.key), "tollgate:collapsed:%lld",
-                   (long long)(a->now_us / US_PER_SECOND));
-        alert_text(many.title, sizeof(many.title), "Many alerts at once: the rest is left out");
-        alert_text(many.text, sizeof(many.text),
-                   "More than %d alerts came at once for this channel. The reports budgets and "
-                   "anomalies show all.",
-                   BURST_MAX);
-        alert_store_put(&a->store, channel->name, &many, is_fallback, 0);
-    }
+    alert_burst_put(&a->burst[channel - a->config->alerts.channels], &a->store, channel, alert,
+                    is_fallback, alert_quiet_until(a->config, alert, a->now_us), a->now_us);
 }
 
 /* quiet: for those alone that keep something open until it is resolved. */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proxy/alert_burst.h"
 #include "proxy/alert_store.h"
 #include "proxy/alerts.h"
 
@@ -25,7 +26,7 @@ struct alerts {
     size_t n_pending;
     char (*holding)[ALERT_KEY_MAX]; /* those of this look */
     size_t n_holding;
-    unsigned *burst; /* of this look, by channel */
+    struct alert_burst *burst; /* of this look, by channel */
     uint64_t looks, ledger_failures;
     struct alert_stats counts, shown; /* shown: under lock */
 };

@@ -431,3 +431,33 @@ def test_an_anomaly_is_opened_and_closed_once(gateways, hooks, mailbox, tmp_path
     assert told() == closed and keys() == {key}
     first, last = [email.message_from_bytes(text, policy=email.policy.default) for _, _, text in mailbox.messages]
     assert last["In-Reply-To"] == first["Message-ID"] != last["Message-ID"]
+
+
+@pytest.mark.slow
+def test_many_at_once(gateways, hooks, mailbox):
+    """The pager opens and closes each; people get twenty and one message that names the others."""
+    teams = [f"team-{n:02}" for n in range(30)]
+    channel = {"name": "mail", "type": "email", "url": mailbox.url, "from": "tollgate@example.com",
+               "to": ["a@example.com"], "allow_private": True, "require_tls": False}
+    gateway = start(gateways, hooks, [{"channels": ["slack", "pager", "hook", "mail"]}],
+                    [budget(match={}, per=["team"], alerts=[100], limit="100")], channels=[channel])
+    for team in teams:
+        spend(gateway, team=team)
+
+    def told(limit, done, people):
+        gateway.config["limits"][0]["limit"] = limit
+        gateway.write()
+        gateway.reload()
+        wait_for("all of them", lambda: len(hooks.taken("/pager")) >= done and len(hooks.taken("/hook")) >= done and
+                 len(hooks.taken("/slack-T0KEN")) >= people and len(mailbox.messages) >= people, 40)
+        time.sleep(1.7)
+        assert len(hooks.taken("/slack-T0KEN")) == len(mailbox.messages) == people
+        assert len(hooks.taken("/hook")) == done
+        keys = {each["dedup_key"] for each in hooks.taken("/pager")[done - 30:done]}
+        assert len(hooks.taken("/pager")) == done and len(keys) == 30
+        texts = [json.dumps(each) for each in hooks.taken("/slack-T0KEN")[people - 21:]]
+        assert all(sum(team in text for text in texts) == 1 for team in teams)
+        assert "10 more alerts at once" in texts[-1]
+        return keys
+    assert told("0.0000001", 30, 21) == told("100", 60, 42)     # what was opened is closed, all of it
+    assert [each["event_action"] for each in hooks.taken("/pager")] == ["trigger"] * 30 + ["resolve"] * 30
