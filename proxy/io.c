@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
 
 #include "base/check.h"
+#include "base/xalloc.h"
 #include "proxy/memory.h"
 #include "proxy/tls_stream.h"
 #include "proxy/tls_takeover.h"
@@ -63,14 +66,73 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 static BIO_METHOD *socket_method;
 static pthread_once_t socket_once = PTHREAD_ONCE_INIT;
 
-static int socket_read(BIO *bio, char *to, int size)
+static void drop_ahead(struct io *io)
 {
-    const struct io *io = BIO_get_data(bio);
+    free(io->ahead.bytes);
+    io->ahead = (struct io_ahead){.bytes = NULL};
+}
+
+static ssize_t take_ahead(struct io *io, char *to, size_t size)
+{
+    struct io_ahead *a = &io->ahead;
+    size_t n = a->n - a->at < size ? a->n - a->at : size;
+
+    memcpy(to, a->bytes + a->at, n);
+    a->at += n;
+    if (a->at == a->n)
+        drop_ahead(io);
+    return (ssize_t)n;
+}
+
+static ssize_t receive(const struct io *io, char *to, size_t size)
+{
     ssize_t n;
 
     do
-        n = recv(io->fd, to, (size_t)size, 0);
+        n = recv(io->fd, to, size, 0);
     while (n < 0 && errno == EINTR);
+    return n;
+}
+
+/*
+ * While a connection may yet be taken over OpenSSL asks for the head of each record and then for
+ * its rest, so that it never has what it does not open.  What it asks for comes from here: one read
+ * for all that has come, and none to see that no more has.
+ */
+static ssize_t receive_ahead(struct io *io, char *to, size_t size)
+{
+    static _Thread_local char come[IO_AHEAD_BYTES];
+    ssize_t n;
+
+    if (io->ahead.bytes)
+        return take_ahead(io, to, size);
+    if (size >= sizeof(come))
+        return receive(io, to, size);
+    if (io->dry) {
+        errno = EAGAIN;
+        return -1;
+    }
+    n = receive(io, come, sizeof(come));
+    if (n <= 0)
+        return n;
+    io->dry = (size_t)n < sizeof(come);
+    if ((size_t)n <= size) {
+        memcpy(to, come, (size_t)n);
+        return n;
+    }
+    memcpy(to, come, size);
+    io->ahead.n = (size_t)n - size;
+    io->ahead.bytes = xmalloc(io->ahead.n);
+    memcpy(io->ahead.bytes, come + size, io->ahead.n);
+    return (ssize_t)size;
+}
+
+static int socket_read(BIO *bio, char *to, int size)
+{
+    struct io *io = BIO_get_data(bio);
+    ssize_t n = io->takeover || io->ahead.bytes ? receive_ahead(io, to, (size_t)size)
+                                                : receive(io, to, (size_t)size);
+
     BIO_clear_retry_flags(bio);
     if (n < 0 && errno == EAGAIN)
         BIO_set_retry_read(bio);
@@ -174,6 +236,7 @@ void io_move(struct io *to, struct io *from, io_ready_fn *on_ready, void *arg)
                       .ssl = from->ssl,
                       .takeover = from->takeover,
                       .tls = from->tls,
+                      .ahead = from->ahead,
                       .held = from->held,
                       .base = from->base,
                       .on_ready = on_ready,
@@ -187,6 +250,7 @@ void io_move(struct io *to, struct io *from, io_ready_fn *on_ready, void *arg)
     from->ssl = NULL;
     from->takeover = NULL;
     from->tls = NULL;
+    from->ahead = (struct io_ahead){.bytes = NULL};
     from->held = 0;
     from->reading = from->writing = from->want_read = from->want_write = false;
 }
@@ -241,6 +305,7 @@ void io_close(struct io *io)
     io->takeover = NULL;
     tls_stream_free(io->tls);
     io->tls = NULL;
+    drop_ahead(io);
     SSL_free(io->ssl);
     ERR_clear_error();
     account(io, 0);
@@ -330,8 +395,34 @@ static void take_over(struct io *io)
 {
     if (io->want_write || tls_takeover_try(io->takeover, io->ssl, &io->tls) == TAKEOVER_LATER)
         return;
+    if (io->tls && io->ahead.bytes) {
+        tls_stream_give(io->tls, io->ahead.bytes + io->ahead.at, io->ahead.n - io->ahead.at);
+        drop_ahead(io);
+    }
     tls_takeover_free(io->takeover);
     io->takeover = NULL;
+}
+
+static enum rc shake_hands(struct io *io)
+{
+    int result;
+    enum rc rc;
+
+    if (!io->ssl || io->tls)
+        return RC_OK;
+    errno = 0;
+    io->read_needs_write = false;
+    result = SSL_do_handshake(io->ssl);
+    if (result == 1) {
+        if (io->takeover && !tls_takeover_has_begun(io->takeover))
+            tls_takeover_begin(io->takeover, io->ssl);
+        io->want_write = false;
+        arm(io);
+        return RC_OK;
+    }
+    rc = ssl_result(io, result, true, "finish the TLS handshake");
+    arm(io);
+    return rc == RC_EOF ? failed(io, RC_TLS, 0, "finish the TLS handshake") : rc;
 }
 
 static enum rc read_ssl(struct io *io, char *to, size_t size, size_t *got)
@@ -339,7 +430,7 @@ static enum rc read_ssl(struct io *io, char *to, size_t size, size_t *got)
     enum rc rc;
 
     if (io->takeover && !tls_takeover_has_begun(io->takeover)) {
-        rc = io_handshake(io); /* by itself, so that it is known which records were the first */
+        rc = shake_hands(io); /* by itself, so that it is known which records were the first */
         if (rc != RC_OK)
             return rc;
     }
@@ -361,6 +452,7 @@ static enum rc read_ssl(struct io *io, char *to, size_t size, size_t *got)
 enum rc io_read(struct io *io, char *to, size_t size, size_t *got)
 {
     ASSERT(io_is_open(io) && size > 0);
+    io->dry = false;
     if (io->tls)
         return read_stream(io, to, size, got);
     if (io->ssl)
@@ -372,7 +464,9 @@ enum rc io_read(struct io *io, char *to, size_t size, size_t *got)
 
 bool io_has_buffered(const struct io *io)
 {
-    return io->tls ? tls_stream_has_buffered(io->tls) : io->ssl && SSL_has_pending(io->ssl);
+    if (io->tls)
+        return tls_stream_has_buffered(io->tls);
+    return io->ahead.bytes || (io->ssl && SSL_has_pending(io->ssl));
 }
 
 static enum rc write_plain(struct io *io, const char *from, size_t size, size_t *put)
@@ -465,24 +559,8 @@ void io_free_buffers(struct io *io)
 
 enum rc io_handshake(struct io *io)
 {
-    int result;
-    enum rc rc;
-
-    if (!io->ssl || io->tls)
-        return RC_OK;
-    errno = 0;
-    io->read_needs_write = false;
-    result = SSL_do_handshake(io->ssl);
-    if (result == 1) {
-        if (io->takeover && !tls_takeover_has_begun(io->takeover))
-            tls_takeover_begin(io->takeover, io->ssl);
-        io->want_write = false;
-        arm(io);
-        return RC_OK;
-    }
-    rc = ssl_result(io, result, true, "finish the TLS handshake");
-    arm(io);
-    return rc == RC_EOF ? failed(io, RC_TLS, 0, "finish the TLS handshake") : rc;
+    io->dry = false;
+    return shake_hands(io);
 }
 
 void io_shutdown_write(struct io *io)

@@ -41,14 +41,23 @@ struct io_inner_ops {
     void (*close)(void *inner);
 };
 
+enum { IO_AHEAD_BYTES = 4096 };
+
 struct tls_stream;
 struct tls_takeover;
+
+/* Bytes that wait, at most IO_AHEAD_BYTES; counted with OpenSSL's buffers (memory.h). */
+struct io_ahead {
+    char *bytes; /* NULL: none */
+    size_t n, at;
+};
 
 struct io {
     evutil_socket_t fd; /* -1: closed, or no socket of its own */
     SSL *ssl;           /* NULL: plain, or not needed any more */
     struct tls_takeover *takeover; /* NULL: not watched, or over */
     struct tls_stream *tls;        /* NULL: plain, or OpenSSL's */
+    struct io_ahead ahead;         /* read of a socket whose takeover is open, not asked for yet */
     const struct io_inner_ops *inner_ops; /* NULL: a socket, or closed */
     void *inner;
     uint32_t held;                 /* what TLS takes, as accounted for (memory.h) */
@@ -64,6 +73,7 @@ struct io {
     bool read_needs_write; /* TLS: the last read waits for the socket to be writable */
     bool write_needs_read; /* TLS: the last write waits for the socket to be readable */
     bool broken;          /* a fatal TLS or socket error: no close_notify is sent */
+    bool dry;             /* the socket had less than it was asked for, in this call */
     bool more_follows;    /* what is written now is followed by more at once */
     struct fail fail;     /* of the last RC_IO or RC_TLS */
 };

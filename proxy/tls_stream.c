@@ -107,6 +107,12 @@ struct tls_stream *tls_stream_new(const struct tls_suite *suite, const struct tl
     return NULL;
 }
 
+void tls_stream_give(struct tls_stream *s, const void *sealed, size_t n)
+{
+    ASSERT(n <= IN_BYTES - IN_LEAST_BYTES);
+    keep(&s->sealed, sealed, n);
+}
+
 void tls_stream_free(struct tls_stream *s)
 {
     if (!s)

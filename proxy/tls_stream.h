@@ -36,6 +36,8 @@ struct tls_secret {
 /* is_client: tickets may come.  NULL: OpenSSL could not. */
 struct tls_stream *tls_stream_new(const struct tls_suite *suite, const struct tls_secret *in,
                                   const struct tls_secret *out, bool is_client);
+/* What has come behind the records that were opened elsewhere. Before the first read, at most once. */
+void tls_stream_give(struct tls_stream *s, const void *sealed, size_t n);
 /* Takes NULL. The socket is the caller's. */
 void tls_stream_free(struct tls_stream *s);
 

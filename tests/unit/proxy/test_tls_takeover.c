@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -80,7 +81,7 @@ static void make_contexts(struct pair *p, const char *suite, int version)
     EVP_PKEY_free(key);
 }
 
-static void connect_pair(struct pair *p, const char *suite, bool is_client, int version)
+static void open_pair(struct pair *p, const char *suite, bool is_client, int version)
 {
     SSL *ssl;
     int fds[2];
@@ -102,6 +103,11 @@ static void connect_pair(struct pair *p, const char *suite, bool is_client, int 
             SSL_set_session(ssl, kept);
     }
     io_open(&p->io, p->base, fds[0], ssl, ready, NULL);
+}
+
+static void connect_pair(struct pair *p, const char *suite, bool is_client, int version)
+{
+    open_pair(p, suite, is_client, version);
     for (int i = 0; i < 20; i++) {
         enum rc rc = io_handshake(&p->io);
 
@@ -264,6 +270,57 @@ static void what_waits_in_openssl_is_not_lost(void **state)
     part_pair(&p);
 }
 
+static int waits_in_socket(const struct pair *p)
+{
+    int n = -1;
+
+    assert_int_equal(ioctl(p->io.fd, FIONREAD, &n), 0);
+    return n;
+}
+
+/* All but the last byte of three records come with the end of the client's handshake. */
+static void what_comes_with_the_handshake_is_read_at_once(void **state)
+{
+    static const int versions[] = {TLS1_3_VERSION, TLS1_2_VERSION};
+    unsigned char wire[IO_AHEAD_BYTES];
+    char to[100];
+    size_t n;
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        int all;
+        struct pair p;
+
+        open_pair(&p, all_suites[0], false, versions[i]);
+        while (!SSL_is_init_finished(p.peer)) {
+            (void)SSL_do_handshake(p.peer);
+            if (!SSL_is_init_finished(p.peer))
+                assert_true(io_handshake(&p.io) <= RC_AGAIN);
+        }
+        assert_int_equal(SSL_write_ex(p.peer, "abcdefgh", 8, &n), 1);
+        assert_int_equal(SSL_write_ex(p.peer, "ijkl", 4, &n), 1);
+        assert_int_equal(SSL_write_ex(p.peer, "mnop", 4, &n), 1);
+        all = (int)recv(p.io.fd, wire, sizeof(wire), 0);
+        assert_true(all > 0);
+        assert_int_equal(send(SSL_get_fd(p.peer), wire, (size_t)all - 1, 0), all - 1);
+        assert_int_equal(io_handshake(&p.io), RC_OK);
+        assert_true(io_has_buffered(&p.io) || versions[i] == TLS1_2_VERSION);
+        assert_int_equal(waits_in_socket(&p), versions[i] == TLS1_2_VERSION ? all - 1 : 0);
+        assert_int_equal(io_read(&p.io, to, sizeof(to), &n), RC_OK);
+        assert_memory_equal(to, "abcdefgh", n);
+        assert_int_equal(waits_in_socket(&p), 0);
+        assert_true((p.io.tls != NULL) == (i == 0));
+        assert_true(io_has_buffered(&p.io));
+        assert_int_equal(io_read(&p.io, to, sizeof(to), &n), RC_OK);
+        assert_memory_equal(to, "ijkl", n);
+        assert_int_equal(io_read(&p.io, to, sizeof(to), &n), RC_AGAIN);
+        assert_int_equal(send(SSL_get_fd(p.peer), wire + all - 1, 1, 0), 1);
+        assert_int_equal(io_read(&p.io, to, sizeof(to), &n), RC_OK);
+        assert_memory_equal(to, "mnop", n);
+        part_pair(&p);
+    }
+}
+
 static void goodbyes_are_said_both_ways(void **state)
 {
     char to[16];
@@ -311,6 +368,7 @@ int main(void)
         cmocka_unit_test(older_tls_stays_with_openssl),
         cmocka_unit_test(later_tickets_do_no_harm),
         cmocka_unit_test(what_waits_in_openssl_is_not_lost),
+        cmocka_unit_test(what_comes_with_the_handshake_is_read_at_once),
         cmocka_unit_test(goodbyes_are_said_both_ways),
         cmocka_unit_test(session_survives),
     };
