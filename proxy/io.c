@@ -412,7 +412,7 @@ static enum rc shake_hands(struct io *io)
         return RC_OK;
     errno = 0;
     io->read_needs_write = false;
-    result = SSL_do_handshake(io->ssl);
+    result = io->takeover ? tls_takeover_shake(io->takeover, io->ssl) : SSL_do_handshake(io->ssl);
     if (result == 1) {
         if (io->takeover && !tls_takeover_has_begun(io->takeover))
             tls_takeover_begin(io->takeover, io->ssl);

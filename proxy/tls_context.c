@@ -12,8 +12,8 @@
 #include "base/datetime.h"
 #include "base/strv.h"
 #include "base/xalloc.h"
+#include "proxy/tls_kdf.h"
 #include "proxy/tls_names.h"
-#include "proxy/tls_takeover.h"
 
 /*
  * Forward secrecy and AEAD only.  AES-128 first: nobody breaks it either, and a long prompt
@@ -99,7 +99,7 @@ static int select_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
 static SSL_CTX *new_context(const SSL_METHOD *method)
 {
     char groups[] = "X25519:P-256:P-384"; /* OpenSSL's macro takes no const */
-    SSL_CTX *ctx = SSL_CTX_new(method);
+    SSL_CTX *ctx = SSL_CTX_new_ex(NULL, tls_kdf_properties(), method);
 
     if (ctx == NULL)
         return NULL;
@@ -112,7 +112,6 @@ static SSL_CTX *new_context(const SSL_METHOD *method)
     /* Each connection says itself when it gives its buffers back: see io_save_memory. */
     SSL_CTX_clear_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ctx, 1);
-    tls_takeover_context(ctx);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
     if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||

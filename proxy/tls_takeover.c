@@ -1,14 +1,13 @@
 #include "proxy/tls_takeover.h"
 
-#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
 
-#include "base/check.h"
 #include "base/xalloc.h"
+#include "proxy/tls_kdf.h"
 #include "proxy/tls_stream.h"
 
 /* Records that passed one way, counted by their heads. */
@@ -27,48 +26,22 @@ struct tls_takeover {
     bool turned; /* keys were: the secrets are old */
 };
 
-static int place;
-static pthread_once_t place_once = PTHREAD_ONCE_INIT;
-
-static void make_place(void)
+/* tls_kdf.h: a secret that the handshake derives. */
+static void on_secret(void *arg, const char *label, size_t label_n, const unsigned char *secret,
+                      size_t n)
 {
-    place = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-    ASSERT(place >= 0);
-}
+    static const char client[] = "c ap traffic", server[] = "s ap traffic";
+    struct tls_takeover *t = arg;
 
-static unsigned nibble(char c)
-{
-    return c <= '9' ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a' + 10);
-}
-
-/* The second word behind the label: the first is the client's random. */
-static size_t secret_of(const char *line, unsigned char *out)
-{
-    const char *at = strchr(line, ' ');
-    size_t n;
-
-    if (!at)
-        return 0;
-    n = strlen(++at) / 2;
-    if (n > TLS_SECRET_MAX_BYTES)
-        return 0;
-    for (size_t i = 0; i < n; i++)
-        out[i] = (unsigned char)(nibble(at[2 * i]) << 4 | nibble(at[2 * i + 1]));
-    return n;
-}
-
-/* SSL_CTX_set_keylog_callback(3): a line for each secret, in NSS' format. */
-static void on_secret(const SSL *ssl, const char *line)
-{
-    static const char client[] = "CLIENT_TRAFFIC_SECRET_0 ", server[] = "SERVER_TRAFFIC_SECRET_0 ";
-    struct tls_takeover *t = SSL_get_ex_data(ssl, place);
-
-    if (!t)
+    if (label_n != sizeof(client) - 1 || n > TLS_SECRET_MAX_BYTES)
         return;
-    if (strncmp(line, client, sizeof(client) - 1) == 0)
-        t->client_n = secret_of(line + sizeof(client) - 1, t->client);
-    else if (strncmp(line, server, sizeof(server) - 1) == 0)
-        t->server_n = secret_of(line + sizeof(server) - 1, t->server);
+    if (memcmp(label, client, label_n) == 0) {
+        memcpy(t->client, secret, n);
+        t->client_n = n;
+    } else if (memcmp(label, server, label_n) == 0) {
+        memcpy(t->server, secret, n);
+        t->server_n = n;
+    }
 }
 
 static void on_message(int is_write, int version, int type, const void *bytes, size_t n, SSL *ssl,
@@ -83,18 +56,10 @@ static void on_message(int is_write, int version, int type, const void *bytes, s
         t->turned = true;
 }
 
-void tls_takeover_context(SSL_CTX *ctx)
-{
-    pthread_once(&place_once, make_place);
-    SSL_CTX_set_keylog_callback(ctx, on_secret);
-}
-
 struct tls_takeover *tls_takeover_new(SSL *ssl)
 {
     struct tls_takeover *t = xcalloc(1, sizeof(*t));
 
-    pthread_once(&place_once, make_place);
-    ASSERT(SSL_set_ex_data(ssl, place, t) == 1);
     SSL_set_msg_callback(ssl, on_message);
     SSL_set_msg_callback_arg(ssl, t);
     SSL_set_read_ahead(ssl, 0); /* else records that nobody has asked for would be its own */
@@ -109,6 +74,16 @@ void tls_takeover_free(struct tls_takeover *t)
         return;
     OPENSSL_cleanse(t, sizeof(*t));
     free(t);
+}
+
+int tls_takeover_shake(struct tls_takeover *t, SSL *ssl)
+{
+    int result;
+
+    tls_kdf_watch(on_secret, t);
+    result = SSL_do_handshake(ssl);
+    tls_kdf_watch(NULL, NULL);
+    return result;
 }
 
 static void count(struct passed *p, const char *bytes, size_t n)
@@ -190,7 +165,6 @@ enum takeover tls_takeover_try(struct tls_takeover *t, SSL *ssl, struct tls_stre
             return TAKEOVER_DONE;
     }
     SSL_set_msg_callback(ssl, NULL);
-    SSL_set_ex_data(ssl, place, NULL);
     SSL_set_read_ahead(ssl, 1);
     SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
     return TAKEOVER_NEVER;

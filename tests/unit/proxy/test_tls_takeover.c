@@ -20,6 +20,7 @@
 #include "base/xalloc.h"
 #include "proxy/io.h"
 #include "proxy/memory.h"
+#include "proxy/tls_kdf.h"
 #include "proxy/tls_takeover.h"
 
 enum { TURNS_MAX = 20000, TEXT_BYTES = 1 << 20, YEAR_SECONDS = 31536000 };
@@ -63,8 +64,8 @@ static void make_contexts(struct pair *p, const char *suite, int version)
     assert_true(X509_set_pubkey(certificate, key) && X509_gmtime_adj(X509_getm_notBefore(certificate), 0) &&
                 X509_gmtime_adj(X509_getm_notAfter(certificate), YEAR_SECONDS) &&
                 X509_sign(certificate, key, EVP_sha256()));
-    p->server = SSL_CTX_new(TLS_server_method());
-    p->client = SSL_CTX_new(TLS_client_method());
+    p->server = SSL_CTX_new_ex(NULL, tls_kdf_properties(), TLS_server_method());
+    p->client = SSL_CTX_new_ex(NULL, tls_kdf_properties(), TLS_client_method());
     assert_int_equal(SSL_CTX_use_certificate(p->server, certificate), 1);
     assert_int_equal(SSL_CTX_use_PrivateKey(p->server, key), 1);
     assert_int_equal(SSL_CTX_set_ciphersuites(p->client, suite), 1);
@@ -73,7 +74,6 @@ static void make_contexts(struct pair *p, const char *suite, int version)
     SSL_CTX_set_session_cache_mode(p->client, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(p->client, keep_session);
     for (int i = 0; i < 2; i++) {
-        tls_takeover_context(i ? p->server : p->client);
         SSL_CTX_set_mode(i ? p->server : p->client, SSL_MODE_AUTO_RETRY | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                                         SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     }
