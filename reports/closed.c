@@ -52,7 +52,7 @@ enum rc closed_list(const char *state_dir, struct closed_months *out, struct fai
         *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the closed months"};
         return RC_IO;
     }
-    while (rc == RC_OK && (entry = readdir(dir))) {
+    while (rc == RC_OK && (errno = 0, entry = readdir(dir))) {
         if (!is_month(entry->d_name))
             continue;
         if (out->n == CLOSED_MONTHS_MAX)
@@ -60,6 +60,10 @@ enum rc closed_list(const char *state_dir, struct closed_months *out, struct fai
         else
             memcpy(out->at[out->n++], entry->d_name, CLOSED_MONTH_TEXT);
     }
+    if (rc == RC_LIMIT)
+        *fail = (struct fail){.rc = RC_LIMIT, .doing = "list that many closed months"};
+    else if (errno != 0) /* one that is not seen would be open again */
+        *fail = (struct fail){.rc = rc = RC_IO, .sys = errno, .doing = "read the closed months"};
     (void)closedir(dir);
     if (out->n)
         qsort(out->at, out->n, sizeof(out->at[0]), by_month);
@@ -113,52 +117,65 @@ static void hash_of(struct strv text, char hex[SHA256_HEX])
     digest_hex(hash, sizeof(hash), hex);
 }
 
-/* The file that a member of the manifest names has the hash that it gives. */
-static bool file_holds(const char *state_dir, const char *month, const cJSON *file)
+/* What is wrong with the file that a member of the manifest names; NULL: it has the hash that is given. */
+static enum rc check_file(const char *state_dir, const char *month, const cJSON *file,
+                          const char **wrong, struct fail *fail)
 {
     char hex[SHA256_HEX], *text;
-    struct fail fail;
-    bool good;
     size_t n;
+    enum rc rc;
 
-    if (!cJSON_IsString(file) || !file->string || strchr(file->string, '/') ||
-        closed_read(state_dir, month, file->string, &text, &n, &fail) != RC_OK)
-        return false;
+    *wrong = "manifest.json is damaged";
+    if (!cJSON_IsString(file) || !file->string || strchr(file->string, '/'))
+        return RC_OK;
+    rc = closed_read(state_dir, month, file->string, &text, &n, fail);
+    *wrong = "a file is missing";
+    if (rc != RC_OK)
+        return rc == RC_STATE ? RC_OK : rc;
     hash_of(strv_make(text, n), hex);
-    good = strcmp(hex, file->valuestring) == 0;
+    *wrong = strcmp(hex, file->valuestring) == 0 ? NULL : "a file was changed since it was closed";
     free(text);
-    return good;
+    return RC_OK;
 }
 
-/* The first thing wrong with a month, or NULL; hash becomes that of its manifest. */
-static const char *check_month(const char *state_dir, const char *month, const char *before,
-                               char hash[SHA256_HEX])
+/*
+ * The first thing wrong with a month, or NULL; hash becomes that of its manifest.  A failure is of
+ * the system, and says nothing of the month.
+ */
+static enum rc check_month(const char *state_dir, const char *month, const char *before,
+                           char hash[SHA256_HEX], const char **wrong, struct fail *fail)
 {
     const cJSON *file, *files, *previous;
-    const char *wrong = NULL;
-    struct fail fail;
     cJSON *json;
     char *text;
     size_t n;
+    enum rc rc = closed_read(state_dir, month, "manifest.json", &text, &n, fail);
 
-    if (closed_read(state_dir, month, "manifest.json", &text, &n, &fail) != RC_OK)
-        return "manifest.json cannot be read";
+    *wrong = "manifest.json is missing";
+    if (rc != RC_OK)
+        return rc == RC_STATE ? RC_OK : rc;
+    *wrong = NULL;
     hash_of(strv_make(text, n), hash);
+    errno = 0;
     json = cJSON_ParseWithLength(text, n);
     free(text);
+    if (!json && errno == ENOMEM) {
+        *fail = (struct fail){.rc = RC_IO, .sys = ENOMEM, .doing = "read a closed month"};
+        return RC_IO;
+    }
     previous = cJSON_GetObjectItemCaseSensitive(json, "previous_sha256");
     files = cJSON_GetObjectItemCaseSensitive(json, "files");
     if (!cJSON_IsObject(files) || !files->child)
-        wrong = "manifest.json is damaged";
+        *wrong = "manifest.json is damaged";
     else if (strcmp(cJSON_IsString(previous) ? previous->valuestring : "", before) != 0)
-        wrong = "the manifest of the month before it was changed";
+        *wrong = "the manifest of the month before it was changed";
     cJSON_ArrayForEach(file, files)
     {
-        if (!wrong && !file_holds(state_dir, month, file))
-            wrong = "a file was changed since it was closed";
+        if (rc == RC_OK && !*wrong)
+            rc = check_file(state_dir, month, file, wrong, fail);
     }
     cJSON_Delete(json);
-    return wrong;
+    return rc;
 }
 
 enum rc closed_verify(const char *state_dir, struct buf *said, struct fail *fail)
@@ -169,8 +186,11 @@ enum rc closed_verify(const char *state_dir, struct buf *said, struct fail *fail
     enum rc rc = closed_list(state_dir, &months, fail);
 
     for (size_t i = 0; rc == RC_OK && i < months.n; i++) {
-        const char *wrong = check_month(state_dir, months.at[i], before, hash);
+        const char *wrong;
 
+        rc = check_month(state_dir, months.at[i], before, hash, &wrong, fail);
+        if (rc != RC_OK)
+            break;
         good &= wrong == NULL;
         rc = buf_printf(said, "%s  %s  sha256 %s\n", months.at[i], wrong ? wrong : "good", hash);
         memcpy(before, hash, sizeof(before));

@@ -53,8 +53,10 @@ enum rc sheet_thaw(struct strv text, struct sheet *out) RC_MUST;
 enum rc closed_close(const struct report_sources *sources, struct strv month, bool force,
                      struct buf *said, struct buf *error) RC_MUST;
 
-/* Recomputes every hash of every closed month; appends a line each to said. RC_BAD where any
- * differs. */
+/*
+ * Recomputes every hash of every closed month; appends a line each to said.  RC_BAD where any
+ * differs, RC_IO with fail where the system would not let one be read.
+ */
 enum rc closed_verify(const char *state_dir, struct buf *said, struct fail *fail) RC_MUST;
 
 #endif

@@ -51,12 +51,30 @@ static enum rc make_folder(const char *state_dir, const char *folder, struct fai
     return RC_OK;
 }
 
+/* False with errno where it ends before its size, or cannot be read. */
+static bool read_whole(int fd, char *bytes, size_t n)
+{
+    while (n > 0) {
+        ssize_t got = read(fd, bytes, n);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got == 0)
+            errno = EIO;
+        if (got <= 0)
+            return false;
+        bytes += got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
 enum rc files_read(const char *state_dir, const char *folder, const char *name,
                    const char *suffix, char **text, size_t *n, struct fail *fail)
 {
     char path[PATH_BYTES], *bytes;
     struct stat st;
-    size_t got = 0;
+    bool good;
     int fd;
 
     *text = NULL;
@@ -67,27 +85,27 @@ enum rc files_read(const char *state_dir, const char *folder, const char *name,
         (void)failed(fail, "read a file of the state");
         return errno == ENOENT ? RC_STATE : RC_IO;
     }
-    if (fstat(fd, &st) != 0 || st.st_size > FILES_MAX_BYTES) {
+    good = fstat(fd, &st) == 0;
+    if (good && st.st_size > FILES_MAX_BYTES) {
         errno = EFBIG;
+        good = false;
+    }
+    if (!good) {
         (void)failed(fail, "read a file of the state");
         (void)close(fd);
         return RC_IO;
     }
     bytes = xmalloc((size_t)st.st_size + 1);
-    while (got < (size_t)st.st_size) {
-        ssize_t more = read(fd, bytes + got, (size_t)st.st_size - got);
-        if (more <= 0)
-            break;
-        got += (size_t)more;
+    if (!read_whole(fd, bytes, (size_t)st.st_size)) {
+        (void)failed(fail, "read a file of the state");
+        (void)close(fd);
+        free(bytes);
+        return RC_IO;
     }
     (void)close(fd);
-    if (got < (size_t)st.st_size) {
-        free(bytes);
-        return failed(fail, "read a file of the state");
-    }
-    bytes[got] = '\0';
+    bytes[st.st_size] = '\0';
     *text = bytes;
-    *n = got;
+    *n = (size_t)st.st_size;
     return RC_OK;
 }
 

@@ -5,6 +5,25 @@
 
 #include "base/log.h"
 
+/*
+ * SQLite takes a file that the disk would not give for a damaged one.  What the system said of the
+ * database or its log then; 0: they were read.  Once it said so it is believed of what follows too.
+ */
+static int unread_errno(sqlite3 *db)
+{
+    sqlite3_file *log = NULL;
+    int said = 0;
+
+    (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &said);
+    if (said == EIO || said == ENXIO)
+        return said;
+    said = 0;
+    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log &&
+        log->pMethods)
+        (void)log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &said);
+    return said == EIO || said == ENXIO ? said : 0;
+}
+
 enum rc db_failed(sqlite3 *db, struct fail *fail, const char *doing)
 {
     int code = db ? sqlite3_errcode(db) & 0xff : SQLITE_NOMEM;
@@ -20,8 +39,11 @@ enum rc db_failed(sqlite3 *db, struct fail *fail, const char *doing)
     case SQLITE_FULL:
         fail->sys = ENOSPC;
         break;
-    case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
+        fail->sys = unread_errno(db);
+        fail->rc = fail->sys ? RC_IO : RC_BAD;
+        break;
+    case SQLITE_NOTADB:
         fail->rc = RC_BAD;
         break;
     case SQLITE_READONLY:

@@ -200,6 +200,7 @@ class Commands(Walk):
     """Each time a command runs, of which a call fails; what it must leave is the test's own."""
 
     count_rounds = 1
+    codes = (2,)         # with which it ends where the system fails it
 
     def run(self):
         """The command, with self.faults.env: what run_cli gives."""
@@ -214,7 +215,7 @@ class Commands(Walk):
         assert done.returncode == 0, done.stderr
 
     def see_end(self, kind, fired, at, done, refusals):
-        """True: it is good. Else it has ended with 2 and one of these sayings, or for want of memory."""
+        """True: it is good. Else it has ended with one of its codes and one of these sayings, or for want of memory."""
         text = done.stdout + done.stderr
         if done.returncode == 0:
             return True
@@ -222,7 +223,7 @@ class Commands(Walk):
         its_own = done.returncode == -signal.SIGSEGV and fired.where[0].startswith("libcrypto")
         if kind == faults.ALLOCATION and (its_own or faults.is_want_of_memory(done.returncode, text)):
             self.counts["ended"] += 1
-        elif done.returncode == 2 and re.search(refusals, text, re.M) and not fired.is_harmless():
+        elif done.returncode in self.codes and re.search(refusals, text, re.M) and not fired.is_harmless():
             self.counts["refused"] += 1
         else:
             self.problems.append(f"{at}: exit {done.returncode}\n{text[-2000:]}")
