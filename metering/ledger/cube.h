@@ -32,7 +32,10 @@ enum cube_kind {
     CUBE_USER,
     CUBE_TAGS,      /* team and set of free tags */
     CUBE_TEAM_USER, /* team and user: CUBE_BASIC alone */
+    CUBE_CUSTOMER_USER, /* customer and user: the same */
     CUBE_OUTCOME_CUSTOMER, /* outcome, customer, whether of a task */
+    CUBE_BAND_CUSTOMER, /* token band and customer */
+    CUBE_CLASS_METERS, /* what CUBE_CLASS tells apart; with meters */
     CUBE_PRICE_CUSTOMER, /* what makes a price (cube_price_fields), and customer; with meters */
     CUBE_PRICE_TAGS,     /* the same, and set of free tags */
     CUBE_COSTS,     /* no sums: the requests in order of what they cost (below) */
@@ -47,6 +50,7 @@ static inline int64_t cube_stored_kind(enum cube_kind kind)
         [CUBE_CLASS] = 0, [CUBE_USER] = 2,  [CUBE_TAGS] = 3,     [CUBE_TEAM_USER] = 4,
         [CUBE_COSTS] = 7, [CUBE_TIMES] = 8, [CUBE_CUSTOMER] = 9, [CUBE_TEAM_CUSTOMER] = 10,
         [CUBE_PRICE_CUSTOMER] = 11, [CUBE_PRICE_TAGS] = 12, [CUBE_OUTCOME_CUSTOMER] = 13,
+        [CUBE_CUSTOMER_USER] = 14, [CUBE_BAND_CUSTOMER] = 15, [CUBE_CLASS_METERS] = 16,
     };
 
     return stored[kind];
@@ -72,8 +76,8 @@ static inline bool cube_was_stored(int64_t stored)
 
 enum {
     CUBE_ROWS_MAX = 1 << 16, /* of a day; with more there is no cube */
-    CUBE_TEAM_USER_ROWS_MAX = 1 << 19,
-    CUBE_PRICE_ROWS_MAX = 1 << 17,
+    CUBE_BASIC_ROWS_MAX = 1 << 19, /* of kinds that have CUBE_BASIC alone */
+    CUBE_METERS_ROWS_MAX = 1 << 17,
     CUBE_BLOCKS_LEAST = 2,   /* blocks of columns; a day of fewer is read from them */
     CUBE_NUMBERS = 259, /* numbers of columns: of sums_field, cost_min, cost_max, and keys */
     /* With meters: which there are in a block (fact_encode_meters), and their columns (cube_meter). */
@@ -95,14 +99,26 @@ static inline unsigned cube_meter(unsigned wire, enum cube_of_meter which)
 }
 static inline bool cube_has_meters(enum cube_kind kind)
 {
-    return kind == CUBE_PRICE_CUSTOMER || kind == CUBE_PRICE_TAGS;
+    return kind == CUBE_PRICE_CUSTOMER || kind == CUBE_PRICE_TAGS || kind == CUBE_CLASS_METERS;
 }
 /* Of a combination, what cubes with meters tell apart. */
 enum { CUBE_PRICE_FIELDS = 6 };
 extern const enum ledger_field_id cube_price_fields[CUBE_PRICE_FIELDS];
 
-/* What is in no cube by team and user, whose rows are nearly as many as the requests. */
+/*
+ * What is in no cube by user and team, or customer, whose rows may be nearly as many as the
+ * requests.
+ */
 enum { CUBE_BASIC = LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS | LEDGER_SPARE_CEILING };
+static inline bool cube_is_basic(enum cube_kind kind)
+{
+    return kind == CUBE_TEAM_USER || kind == CUBE_CUSTOMER_USER;
+}
+/* Of a class: combination, token band, repeat, cacheable, whether of a task. */
+static inline bool cube_is_of_class(enum cube_kind kind)
+{
+    return kind == CUBE_CLASS || kind == CUBE_CLASS_METERS;
+}
 
 /*
  * A day in order, of which percentiles are made: what has a cost (a place in the histogram), by
@@ -125,7 +141,7 @@ enum {
 
 /* How large a cube may be; a day with more has none. */
 struct cube_limits {
-    int64_t rows, team_user_rows, ranked; /* CUBE_..._MAX, or fewer */
+    int64_t rows, basic_rows, ranked; /* CUBE_..._MAX, or fewer */
 };
 
 static inline bool cube_is_ranked(enum cube_kind kind)
@@ -146,8 +162,8 @@ static inline int64_t cube_rows_max(enum cube_kind kind)
     if (cube_is_ranked(kind))
         return (int64_t)2 * RANKED_LISTS * CUBE_RANKED_MAX;
     if (cube_has_meters(kind))
-        return CUBE_PRICE_ROWS_MAX;
-    return kind == CUBE_TEAM_USER ? CUBE_TEAM_USER_ROWS_MAX : CUBE_ROWS_MAX;
+        return CUBE_METERS_ROWS_MAX;
+    return cube_is_basic(kind) ? CUBE_BASIC_ROWS_MAX : CUBE_ROWS_MAX;
 }
 
 /* Row of table cube that holds a column of a block of rows. */

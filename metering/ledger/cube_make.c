@@ -23,7 +23,7 @@ const enum ledger_field_id cube_price_fields[CUBE_PRICE_FIELDS] = {
 /* What a row is told apart by; zero where the kind does not. */
 struct cube_key {
     int64_t combo, subject, flags, band;
-    int64_t of_task; /* where the subject is none */
+    int64_t other; /* a second subject (other_column) */
 };
 
 struct cube_make {
@@ -50,7 +50,7 @@ static int64_t rows_max(enum cube_kind kind, const struct cube_limits *limits)
         return limits ? limits->ranked : CUBE_RANKED_MAX;
     if (!limits)
         return cube_rows_max(kind);
-    return kind == CUBE_TEAM_USER ? limits->team_user_rows : limits->rows;
+    return cube_is_basic(kind) ? limits->basic_rows : limits->rows;
 }
 
 struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t through,
@@ -70,7 +70,7 @@ struct cube_make *cube_make_new(enum cube_kind kind, int64_t day, int64_t throug
     }
     m->n_slots = 2 * (size_t)cube_rows_max(kind);
     m->slots = xcalloc(m->n_slots, sizeof(*m->slots));
-    m->sums = row_sums_new(kind == CUBE_TEAM_USER ? CUBE_BASIC : 0);
+    m->sums = row_sums_new(cube_is_basic(kind) ? CUBE_BASIC : 0);
     m->meters = cube_has_meters(kind) ? meter_sums_new() : NULL;
     return m;
 }
@@ -163,7 +163,7 @@ static size_t place_of(const struct cube_make *m, const struct cube_key *k)
     size_t at;
 
     h = (h ^ (uint64_t)k->subject) * UINT64_C(0xd6e8feb86659fd93);
-    h ^= (uint64_t)k->flags << 8 ^ (uint64_t)k->of_task << 7 ^ (uint64_t)k->band;
+    h ^= (uint64_t)k->other << 12 ^ (uint64_t)k->flags << 8 ^ (uint64_t)k->band;
     h *= UINT64_C(0x9e3779b97f4a7c15);
     at = (size_t)(h >> 40) & (m->n_slots - 1);
     while (m->slots[at] && memcmp(&m->keys[m->slots[at] - 1], k, sizeof(*k)) != 0)
@@ -195,10 +195,13 @@ static unsigned subject_column(enum cube_kind kind)
 {
     switch (kind) {
     case CUBE_CLASS:
+    case CUBE_CLASS_METERS:
         return FACT_TASK;
     case CUBE_CUSTOMER:
     case CUBE_TEAM_CUSTOMER:
+    case CUBE_CUSTOMER_USER:
     case CUBE_OUTCOME_CUSTOMER:
+    case CUBE_BAND_CUSTOMER:
     case CUBE_PRICE_CUSTOMER:
         return FACT_CUSTOMER;
     case CUBE_USER:
@@ -214,16 +217,34 @@ static unsigned subject_column(enum cube_kind kind)
     return FACT_TAGSET;
 }
 
+/* Of a second subject; 0: there is none. */
+static unsigned other_column(enum cube_kind kind)
+{
+    return kind == CUBE_OUTCOME_CUSTOMER ? FACT_TASK : kind == CUBE_CUSTOMER_USER ? FACT_USER : 0;
+}
+
+static bool has_bands(enum cube_kind kind)
+{
+    return cube_is_of_class(kind) || kind == CUBE_BAND_CUSTOMER;
+}
+
+static bool has_combos(enum cube_kind kind)
+{
+    return kind != CUBE_USER && kind != CUBE_CUSTOMER && kind != CUBE_CUSTOMER_USER &&
+           kind != CUBE_BAND_CUSTOMER;
+}
+
 /* Rows of the requests of the block at hand; those of other days have none. */
 static void choose_rows(struct cube_make *m, struct fact_pick *p)
 {
     struct facts *f = &p->facts;
     const int64_t *end = facts_number(f, FACT_END), *combo = facts_number(f, FACT_COMBO);
     const int64_t *subject = facts_number(f, subject_column(m->kind));
-    bool is_class = m->kind == CUBE_CLASS;
+    bool is_class = cube_is_of_class(m->kind);
     const int64_t *flags = is_class ? facts_number(f, FACT_FLAGS) : NULL;
-    const int64_t *band = is_class ? facts_number(f, FACT_BAND) : NULL;
-    const int64_t *task = m->kind == CUBE_OUTCOME_CUSTOMER ? facts_number(f, FACT_TASK) : NULL;
+    const int64_t *band = has_bands(m->kind) ? facts_number(f, FACT_BAND) : NULL;
+    unsigned other_at = other_column(m->kind);
+    const int64_t *other = other_at ? facts_number(f, other_at) : NULL;
 
     for (size_t i = 0; f->rc == RC_OK && i < f->n; i++) {
         int64_t id = combo ? combo[i] : 0, us = end ? end[i] : 0;
@@ -240,13 +261,11 @@ static void choose_rows(struct cube_make *m, struct fact_pick *p)
             k.combo = id;
             k.subject = k.subject != 0;
             k.flags = flags ? flags[i] & (FACT_IS_REPEAT | FACT_IS_CACHEABLE) : 0;
-            k.band = band ? band[i] : 0;
         } else {
-            k.combo = m->team_combo[m->kind == CUBE_USER || m->kind == CUBE_CUSTOMER
-                                        ? p->answer->reader->combos[0].id
-                                        : id];
-            k.of_task = task && task[i] != 0;
+            k.combo = m->team_combo[has_combos(m->kind) ? id : p->answer->reader->combos[0].id];
+            k.other = !other ? 0 : other_at == FACT_TASK ? other[i] != 0 : other[i];
         }
+        k.band = band ? band[i] : 0;
         p->row[i] = row_of(m, &k);
     }
 }
@@ -323,8 +342,8 @@ static int compare_keys(const void *a, const void *b, void *arg)
         return x->subject < y->subject ? -1 : 1;
     if (x->combo != y->combo)
         return x->combo < y->combo ? -1 : 1;
-    if (x->of_task != y->of_task)
-        return x->of_task < y->of_task ? -1 : 1;
+    if (x->other != y->other)
+        return x->other < y->other ? -1 : 1;
     if (x->flags != y->flags)
         return x->flags < y->flags ? -1 : 1;
     return (x->band > y->band) - (x->band < y->band);
@@ -356,8 +375,8 @@ static enum rc give_amounts(struct giving *g, unsigned number, const money_int *
 static enum rc give_keys(struct giving *g, struct fail *fail)
 {
     const unsigned columns[] = {FACT_COMBO, subject_column(g->m->kind), FACT_FLAGS, FACT_BAND,
-                                FACT_TASK};
-    unsigned n = g->m->kind == CUBE_OUTCOME_CUSTOMER ? 5 : 4;
+                                other_column(g->m->kind)};
+    unsigned n = columns[4] ? 5 : 4;
     enum rc rc = RC_OK;
 
     for (unsigned k = 0; rc == RC_OK && k < n; k++) {
@@ -368,7 +387,7 @@ static enum rc give_keys(struct giving *g, struct fail *fail)
                                : k == 1 ? key->subject
                                : k == 2 ? key->flags
                                : k == 3 ? key->band
-                                        : key->of_task;
+                                        : key->other;
         }
         rc = cube_give_numbers(g->to, CUBE_KEY + columns[k], fail);
     }

@@ -131,6 +131,7 @@ static bool knows(enum cube_kind kind, const struct ledger_field *f,
 {
     switch (kind) {
     case CUBE_CLASS:
+    case CUBE_CLASS_METERS:
         return field_is_of_combo(f) || f->id == FIELD_TOKEN_BAND || f->id == FIELD_REPEAT ||
                f->id == FIELD_CACHEABLE ||
                (f->id == FIELD_TASK && condition && condition_is_of_none(condition));
@@ -144,6 +145,10 @@ static bool knows(enum cube_kind kind, const struct ledger_field *f,
         return f->id == FIELD_TEAM || f->id == FIELD_TAG;
     case CUBE_TEAM_USER:
         return f->id == FIELD_TEAM || f->id == FIELD_USER;
+    case CUBE_CUSTOMER_USER:
+        return f->id == FIELD_CUSTOMER || f->id == FIELD_USER;
+    case CUBE_BAND_CUSTOMER:
+        return f->id == FIELD_CUSTOMER || f->id == FIELD_TOKEN_BAND;
     case CUBE_OUTCOME_CUSTOMER:
         return f->id == FIELD_OUTCOME || f->id == FIELD_CUSTOMER ||
                (f->id == FIELD_TASK && condition && condition_is_of_none(condition));
@@ -167,7 +172,7 @@ static bool has_wanted(enum cube_kind kind, unsigned want)
     const unsigned ranks =
         LEDGER_WANT_HISTOGRAM | LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY;
 
-    if (kind == CUBE_TEAM_USER && (want & CUBE_BASIC) != CUBE_BASIC)
+    if (cube_is_basic(kind) && (want & CUBE_BASIC) != CUBE_BASIC)
         return false;
     if (cube_has_meters(kind))
         return !(want & ~(any | LEDGER_WANT_METERS));

@@ -149,11 +149,15 @@ static const char *const version_11 = "PRAGMA user_version=11;";
 /* Days are added up by outcome, customer and whether of a task too, while nothing else is to do. */
 static const char *const version_12 = "PRAGMA user_version=12;";
 
+/* And by customer and user, by token band and customer, and by class with meters. */
+static const char *const version_13 = "PRAGMA user_version=13;";
+
 /* Element v makes version v + 1 of version v. */
 static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2, version_3,
                                                          version_4, version_5, version_6,
                                                          version_7, version_8, version_9,
-                                                         version_10, version_11, version_12};
+                                                         version_10, version_11, version_12,
+                                                         version_13};
 
 int64_t rollup_width_us(enum rollup_level level)
 {

@@ -156,6 +156,18 @@ static const struct asked asked[] = {
     {{"user"}, "team", {{"search", 6}}, LEDGER_NE, LEDGER_COST_ALONE, PERIOD_TOTAL, true},
     {{"user"}, "team", {{"search", 6}}, LEDGER_NE, CUBE_BASIC | LEDGER_WANT_HISTOGRAM,
      PERIOD_TOTAL, true},
+    {{"customer", "user"}, NULL, {{0}}, 0, CUBE_BASIC, PERIOD_TOTAL, true},
+    {{"user", "customer"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, false},
+    {{"customer"}, "user", {{"u1", 2}}, LEDGER_NE, LEDGER_COST_ALONE, PERIOD_DAY, true},
+    {{"user"}, "customer", {{"acme", 4}, {"", 0}}, LEDGER_EQ, CUBE_BASIC, PERIOD_TOTAL, true},
+    {{"token_band"}, "customer", {{"acme", 4}}, LEDGER_EQ, 0, PERIOD_TOTAL, true},
+    {{"token_band", "customer"}, NULL, {{0}}, 0, LEDGER_SPARE_FINE, PERIOD_DAY, true},
+    {{"customer"}, "token_band", {{"0-1k", 4}}, LEDGER_EQ, RANKS, PERIOD_TOTAL, true},
+    {{"token_band", "repeat"}, NULL, {{0}}, 0, LEDGER_WANT_METERS, PERIOD_TOTAL, true},
+    {{"team", "model"}, "token_band", {{"0-1k", 4}}, LEDGER_NE, LEDGER_WANT_METERS | LEDGER_SPARE,
+     PERIOD_DAY, true},
+    {{"price_id"}, "task", {{"", 0}}, LEDGER_EQ, LEDGER_WANT_METERS, PERIOD_TOTAL, true},
+    {{"customer", "token_band"}, NULL, {{0}}, 0, LEDGER_WANT_METERS, PERIOD_TOTAL, false},
     {{"cell"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
     {{"cell", "team"}, "tier", {{"", 0}}, LEDGER_EQ, 0, PERIOD_MONTH, true},
     {{"customer"}, NULL, {{0}}, 0, LEDGER_SPARE, PERIOD_DAY, true},
@@ -524,8 +536,8 @@ static void version_9_gets_other_orders(void **state)
 static void days_that_are_too_large_have_none(void **state)
 {
     struct cube_limits limits = {
-        .rows = kit_ask(&shared, "SELECT max(n) FROM cube_day WHERE kind NOT IN (4, 7, 8)"),
-        .team_user_rows = kit_ask(&shared, "SELECT max(n) FROM cube_day WHERE kind=4"),
+        .rows = kit_ask(&shared, "SELECT max(n) FROM cube_day WHERE kind NOT IN (4, 7, 8, 14)"),
+        .basic_rows = kit_ask(&shared, "SELECT max(n) FROM cube_day WHERE kind IN (4, 14)"),
         .ranked = kit_ask(&shared, "SELECT max(n) FROM (SELECT count(*) AS n FROM line WHERE "
                                    "attempt>=0 AND end_us/86400000000 IN (SELECT day FROM "
                                    "cube_day) GROUP BY end_us/86400000000)"),
@@ -536,12 +548,12 @@ static void days_that_are_too_large_have_none(void **state)
     add_up_anew(&shared, &limits);
     assert_int_equal(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n>0"), CUBES);
     limits.rows--;
-    limits.team_user_rows--;
+    limits.basic_rows--;
     limits.ranked--;
     kit_sql(&shared, "DELETE FROM cube; DELETE FROM cube_day");
     add_up_anew(&shared, &limits);
-    assert_true(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n=-1 AND kind NOT IN (4, 7, 8)") > 0);
-    assert_true(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n=-1 AND kind=4") > 0);
+    assert_true(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n=-1 AND kind NOT IN (4, 7, 8, 14)") > 0);
+    assert_true(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n=-1 AND kind IN (4, 14)") > 0);
     assert_true(kit_ask(&shared, "SELECT count(*) FROM cube_day WHERE n=-1 AND kind=8") > 0);
     kit_verify(&shared);
     limits = (struct cube_limits){1, 1, 1};
