@@ -126,8 +126,9 @@ enum rc run_about(struct run *run, struct run_about *out)
     *out = (struct run_about){
         .about = {.grain = grain_name(run->params->grain),
                   .ledger_seq = run->as_of.seq,
-                  .book = book ? book_hash(book) : NULL,
+                  .book = book && !run->is_frozen ? book_hash(book) : NULL,
                   .period_status = period_status(run),
+                  .currency = run->currency.code.n ? &run->currency : NULL,
                   .quality = run->has_quality ? &run->quality : NULL},
     };
     put_words(run->params, out);

@@ -31,6 +31,7 @@ enum books_kind {
     BOOKS_DECISIONS,   /* what was made of a finding of the report savings, and by whom */
     BOOKS_ADJUSTMENTS, /* what a forecast cannot know: launches, changes of price */
     BOOKS_INVOICES,    /* number of the invoice of an account's month */
+    BOOKS_RATES,       /* how much of a currency a dollar is, by day */
     BOOKS_COMMITMENTS, /* spend that was committed, and paid, beforehand */
     BOOKS_KINDS,
 };

@@ -6,6 +6,7 @@
 #include "base/datetime.h"
 #include "base/tag.h"
 #include "reports/books.h"
+#include "reports/currency.h"
 #include "reports/savings.h"
 
 /* ---- what a field may hold ---------------------------------------------------------------- */
@@ -60,6 +61,24 @@ static const char *check_amount(struct strv v)
     return money_parse(v, &m) == RC_OK
                ? NULL
                : "is no amount (1234.56: a point, no thousands, at most 18 decimals)";
+}
+
+static const char *check_currency(struct strv v)
+{
+    unsigned exponent;
+
+    if (strv_eq(v, STRV("USD")))
+        return "is the ledger's own currency";
+    return currency_exponent(v, &exponent) ? NULL : "is no currency of ISO 4217 (EUR)";
+}
+
+static const char *check_rate(struct strv v)
+{
+    struct currency_rate rate;
+
+    return currency_rate_parse(v, &rate)
+               ? NULL
+               : "is no rate (0.9214: above 0, at most 18 digits, 9 of them decimals)";
 }
 
 static const char *check_method(struct strv v)
@@ -190,6 +209,14 @@ static const struct books_column invoices[] = {
     {NULL, NULL, false, false, NULL},
 };
 
+static const struct books_column rates[] = {
+    {"currency", "its code: EUR", KEY, check_currency},
+    {"date", "day that the rate is of", KEY, check_date},
+    {"rate", "how much of it a dollar is: 0.9214", WANTED, check_rate},
+    {"source", "who says so", WANTED, check_value},
+    {NULL, NULL, false, false, NULL},
+};
+
 static const struct books_column commitments[] = {
     {"id", "the contract's or credit's number", KEY, check_value},
     {"account", "billing account, as in BillingAccountId of the FOCUS export", WANTED, check_value},
@@ -211,6 +238,7 @@ static const struct {
     [BOOKS_DECISIONS] = {"decisions", decisions},
     [BOOKS_ADJUSTMENTS] = {"adjustments", adjustments},
     [BOOKS_INVOICES] = {"invoices", invoices},
+    [BOOKS_RATES] = {"rates", rates},
     [BOOKS_COMMITMENTS] = {"commitments", commitments},
 };
 

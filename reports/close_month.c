@@ -13,6 +13,7 @@
 #include "base/datetime.h"
 #include "base/jsonw.h"
 #include "base/xalloc.h"
+#include "reports/currency.h"
 #include "reports/files.h"
 #include "reports/period.h"
 #include "reports/statement.h"
@@ -109,6 +110,20 @@ static enum rc render_all(struct closing *g, const char *name, const char *title
     return rc;
 }
 
+/* So that a view in another currency stays what it was, whatever rates are recorded later. */
+static enum rc freeze_rates(struct closing *g)
+{
+    struct sheet t;
+    enum rc rc;
+
+    sheet_init(&t);
+    rc = currency_rates_sheet(g->run, &t);
+    if (rc == RC_OK)
+        rc = sheet_freeze(&t, new_file(g, "rates", "sheet"));
+    sheet_release(&t);
+    return rc;
+}
+
 static enum rc freeze_sums(struct closing *g)
 {
     struct statement s = {0};
@@ -129,8 +144,14 @@ static enum rc freeze_sums(struct closing *g)
     if (rc == RC_OK)
         rc = sheet_freeze(&t, new_file(g, "corrections", "sheet"));
     sheet_release(&t);
+    sheet_init(&t);
+    if (rc == RC_OK)
+        rc = journal_bills_sheet(&s, &t);
+    if (rc == RC_OK)
+        rc = sheet_freeze(&t, new_file(g, "bills", "sheet"));
+    sheet_release(&t);
     statement_release(&s);
-    return rc;
+    return rc == RC_OK ? freeze_rates(g) : rc;
 }
 
 static const char *user_name(void)

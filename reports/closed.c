@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/datetime.h"
 #include "reports/files.h"
 
 enum { FOLDER_BYTES = 64 };
@@ -98,13 +99,40 @@ enum rc closed_sheet(const char *state_dir, const char *month, const char *name,
     (void)snprintf(file, sizeof(file), "%s.sheet", name);
     rc = closed_read(state_dir, month, file, &text, &n, fail);
     if (rc != RC_OK)
-        return RC_IO;
+        return rc == RC_STATE ? RC_STATE : RC_IO;
     rc = sheet_thaw(strv_make(text, n), out);
     free(text);
     if (rc == RC_OK)
         return RC_OK;
     *fail = (struct fail){.rc = RC_IO, .doing = "read a closed month: it is damaged"};
     return RC_IO;
+}
+
+enum rc closed_as_of(const char *state_dir, const char *month, int64_t *us, uint64_t *seq,
+                     struct fail *fail)
+{
+    const cJSON *as_of, *line;
+    enum rc rc = RC_IO;
+    cJSON *json;
+    char *text;
+    size_t n;
+
+    if (closed_read(state_dir, month, "manifest.json", &text, &n, fail) != RC_OK)
+        return RC_IO;
+    json = cJSON_ParseWithLength(text, n);
+    as_of = cJSON_GetObjectItemCaseSensitive(json, "as_of");
+    line = cJSON_GetObjectItemCaseSensitive(json, "ledger_seq");
+    if (cJSON_IsString(as_of) && cJSON_IsNumber(line) && line->valuedouble >= 0 &&
+        line->valuedouble < (double)(UINT64_C(1) << 53) &&
+        datetime_parse(strv_z(as_of->valuestring), us)) {
+        *seq = (uint64_t)line->valuedouble;
+        rc = RC_OK;
+    } else {
+        *fail = (struct fail){.rc = RC_IO, .doing = "read a closed month: it is damaged"};
+    }
+    cJSON_Delete(json);
+    free(text);
+    return rc;
 }
 
 /* ---- checking ------------------------------------------------------------------------------ */

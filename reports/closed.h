@@ -35,7 +35,10 @@ bool closed_has(const struct closed_months *months, const char *month);
 /* A file of a closed month: "statement.csv"; the caller frees *text. RC_STATE: there is none. */
 enum rc closed_read(const char *state_dir, const char *month, const char *name, char **text,
                     size_t *n, struct fail *fail) RC_MUST;
-/* A frozen sheet: "statement". */
+/* As of when, and of which line on, the ledger was when the month was closed. */
+enum rc closed_as_of(const char *state_dir, const char *month, int64_t *us, uint64_t *seq,
+                     struct fail *fail) RC_MUST;
+/* A frozen sheet: "statement". RC_STATE: there is none. */
 enum rc closed_sheet(const char *state_dir, const char *month, const char *name,
                      struct sheet *out, struct fail *fail) RC_MUST;
 

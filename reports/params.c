@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "reports/period.h"
+#include "reports/currency.h"
 #include "reports/params_int.h"
 #include "reports/words.h"
 
@@ -281,6 +282,27 @@ static enum rc set_strict(struct report_params *p, struct strv value, struct buf
     return set_flag("strict", value, &p->is_strict, error);
 }
 
+static enum rc set_currency(struct report_params *p, struct strv value, struct buf *error)
+{
+    char code[CURRENCY_CODE] = "";
+    const char *nearest;
+    unsigned exponent;
+    enum rc rc;
+
+    for (size_t i = 0; i < value.n && i < sizeof(code) - 1; i++)
+        code[i] = (char)(value.p[i] >= 'a' && value.p[i] <= 'z' ? value.p[i] - 'a' + 'A'
+                                                                : value.p[i]);
+    if (value.n == sizeof(code) - 1 && currency_exponent(strv_z(code), &exponent))
+        return strv_eq(strv_z(code), STRV("USD"))
+                   ? RC_OK
+                   : params_keep(p, &p->currency, strv_z(code), error);
+    nearest = currency_nearest(strv_z(code));
+    rc = words_bad(error, "currency", value, "is no currency of ISO 4217");
+    if (nearest && buf_printf(error, ": the nearest is \"%s\"", nearest) != RC_OK)
+        return RC_BAD;
+    return rc;
+}
+
 static const struct word {
     const char *name;
     char letter; /* 0: none */
@@ -324,6 +346,8 @@ static const struct word {
      "lines: what one price charged: meter=in,rate=2.5,tier=batch,class=correction"},
     {"time", 0, false, set_time, "WHICH",
      "lines: those that ended in the period (end, default), or began in it (start)"},
+    {"currency", 0, false, set_currency, "CODE",
+     "statement, journal: also in another currency, at the rate recorded (import rates)"},
     {"bom", 0, false, set_bom, NULL, "csv: begin with a byte order mark, for Excel"},
     {"total-row", 0, false, set_total_row, NULL,
      "csv: the total as a last row, told from the others by the column row_type"},

@@ -64,6 +64,7 @@ struct report_params {
     struct strv waste, charge;         /* of lines; empty: not given */
     struct strv only_text, except_text; /* those two as they were given */
     bool has_time, by_start;           /* of lines: the period is about their start */
+    struct strv currency; /* of what is billed: a code of ISO 4217; empty: dollars */
     bool has_bom;   /* CSV begins with the mark by which Excel knows UTF-8 */
     bool total_row; /* CSV has its total, as a row that a column tells from the others */
     bool is_strict; /* no answer over requests whose price or usage is not known */

@@ -119,6 +119,22 @@ static void put_quality(struct jsonw *w, const struct sheet_quality *q)
     jsonw_end(w);
 }
 
+static void put_currency(struct jsonw *w, const struct sheet_currency *c)
+{
+    const struct strv members[][2] = {{STRV("code"), c->code},
+                                      {STRV("rate"), c->rate},
+                                      {STRV("date"), c->date},
+                                      {STRV("source"), c->source}};
+
+    jsonw_key(w, STRV("currency"));
+    jsonw_object(w);
+    for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
+        jsonw_key(w, members[i][0]);
+        jsonw_string(w, members[i][1]);
+    }
+    jsonw_end(w);
+}
+
 static void put_about(struct jsonw *w, const struct sheet_about *about, size_t n_rows)
 {
     put_text(w, STRV("grain"), about->grain);
@@ -135,6 +151,8 @@ static void put_about(struct jsonw *w, const struct sheet_about *about, size_t n
     jsonw_uint(w, about->ledger_seq);
     put_text(w, STRV("book"), about->book);
     put_text(w, STRV("period_status"), about->period_status);
+    if (about->currency)
+        put_currency(w, about->currency);
     jsonw_key(w, STRV("data_quality"));
     if (about->quality)
         put_quality(w, about->quality);

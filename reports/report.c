@@ -328,6 +328,11 @@ static enum rc check_words(const struct entry *entry, const struct report_params
                    "requests");
         return RC_BAD;
     }
+    if (params->currency.n && entry->fill != report_statement && entry->fill != report_journal) {
+        SAY(error, "currency does not go with this report: it is a word of statement and "
+                   "journal, whose totals are converted; all else is in dollars");
+        return RC_BAD;
+    }
     if (params->models.n && entry->fill != report_savings) {
         SAY(error, "models does not go with this report: it is a word of savings");
         return RC_BAD;

@@ -20,6 +20,7 @@ struct run {
     size_t lines;    /* the column of drill_column */
     bool has_against; /* of run_against */
     int64_t against_from_us, against_to_us;
+    struct sheet_currency currency; /* of currency_find; code empty: dollars */
     bool has_quality; /* of run_take_quality */
     struct sheet_quality quality;
     bool is_closing; /* closed months are not looked up: this one is being closed */

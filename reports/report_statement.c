@@ -1,15 +1,13 @@
 /*
- * report_statement.c - what each team owes, and how it is booked.
+ * report_statement.c - what each team owes.
  */
-#include <inttypes.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/xalloc.h"
+#include "reports/currency.h"
 #include "reports/statement.h"
-
-/* ---- the statement --------------------------------------------------------------------- */
 
 enum statement_column {
     COL_TEAM = 0,
@@ -86,7 +84,7 @@ static void add_row(struct sums *to, const struct statement_row *row)
     to->amount = money_add(to->amount, statement_amount(row));
 }
 
-static struct strv team_name(const struct statement_row *row)
+struct strv statement_team(const struct statement_row *row)
 {
     if (row->is_unallocated)
         return STRV("(unallocated)");
@@ -97,7 +95,7 @@ static struct strv team_name(const struct statement_row *row)
 static int in_order(const void *a, const void *b)
 {
     const struct statement_row *x = a, *y = b;
-    int c = strv_cmp(team_name(x), team_name(y));
+    int c = strv_cmp(statement_team(x), statement_team(y));
 
     if (c == 0)
         c = (x->kind > y->kind) - (x->kind < y->kind);
@@ -110,12 +108,18 @@ static int in_order(const void *a, const void *b)
     return c;
 }
 
+void statement_sort(struct statement *s)
+{
+    if (s->n)
+        qsort(s->at, s->n, sizeof(*s->at), in_order);
+}
+
 static enum rc put_names(struct run *run, const struct statement *s,
                          const struct statement_row *row, struct cell *c)
 {
     static const char *const kinds[] = {"usage", "shared", "correction"};
     struct strv centre = statement_account(&s->accounts, row->field[0], "cost_centre");
-    enum rc rc = sheet_text(&run->sheet, team_name(row), &c[COL_TEAM]);
+    enum rc rc = sheet_text(&run->sheet, statement_team(row), &c[COL_TEAM]);
 
     if (rc == RC_OK && centre.n)
         rc = sheet_text(&run->sheet, centre, &c[COL_COST_CENTRE]);
@@ -158,12 +162,12 @@ static enum rc fill_statement(struct run *run, struct statement *s)
 
     statement_columns(&run->sheet);
     drill_column(run);
-    if (s->n)
-        qsort(s->at, s->n, sizeof(*s->at), in_order);
+    statement_sort(s);
     for (size_t i = 0; rc == RC_OK && i < s->n; i++) {
         struct sums one = {0};
         struct cell *c;
-        if (!run_wants(run, FIELD_TEAM, s->at[i].field[0]))
+        /* In another currency the whole document is converted, then narrowed. */
+        if (!run->params->currency.n && !run_wants(run, FIELD_TEAM, s->at[i].field[0]))
             continue;
         add_row(&one, &s->at[i]);
         add_row(&total, &s->at[i]);
@@ -179,6 +183,84 @@ static enum rc fill_statement(struct run *run, struct statement *s)
     return rc;
 }
 
+/* ---- in another currency ---------------------------------------------------------------- */
+
+/* The rows of one team after another: what each has of the document, in smallest coins. */
+static void share_out(const struct sheet *t, const struct currency *c, size_t amount,
+                      money_int *out)
+{
+    const size_t team = COL_TEAM, n = t->n_rows;
+    money_int *usd = xcalloc(n + 1, sizeof(*usd)), *teams = xcalloc(n + 1, sizeof(*teams));
+    money_int *minor = xcalloc(n + 1, sizeof(*minor)), total = 0;
+    size_t n_teams = 0, k = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct cell *row = sheet_cells(t, i);
+
+        if (i == 0 || !strv_eq(row[team].text, sheet_cells(t, i - 1)[team].text))
+            n_teams++;
+        usd[i] = row[amount].known ? row[amount].money.atto : 0;
+        teams[n_teams - 1] += usd[i];
+        total += usd[i];
+    }
+    currency_share(c, teams, n_teams, currency_minor(c, total), minor);
+    for (size_t i = 0, end; i < n; i = end, k++) {
+        end = i + 1;
+        while (end < n && strv_eq(sheet_cells(t, i)[team].text, sheet_cells(t, end)[team].text))
+            end++;
+        currency_share(c, usd + i, end - i, minor[k], out + i);
+    }
+    free(usd);
+    free(teams);
+    free(minor);
+}
+
+/*
+ * Adds what each row comes to in the currency asked for.  The document is shared out to teams
+ * first, as the journal does, then each team's part to its rows: both say the same of a team.
+ */
+static enum rc convert(struct run *run)
+{
+    struct sheet *t = &run->sheet;
+    char name[sizeof("amount_eur")], title[sizeof("amount EUR")];
+    struct strv kept_name, kept_title;
+    size_t amount = sheet_find(t, STRV("amount_usd")), at;
+    struct currency c;
+    money_int *minor, sum = 0;
+    enum rc rc = currency_find(run, &c);
+
+    if (rc != RC_OK)
+        return rc;
+    if (amount == t->n_columns || t->n_columns + 4 > SHEET_COLUMNS_MAX)
+        return RC_LIMIT;
+    (void)snprintf(name, sizeof(name), "amount_%s", c.code);
+    (void)snprintf(title, sizeof(title), "amount %s", c.code);
+    for (char *p = name; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    kept_name = arena_strv(&t->arena, strv_z(name));
+    kept_title = arena_strv(&t->arena, strv_z(title));
+    if (!kept_name.p || !kept_title.p)
+        return RC_LIMIT;
+    minor = xcalloc(t->n_rows + 1, sizeof(*minor));
+    share_out(t, &c, amount, minor);
+    at = sheet_append(t, kept_name.p, kept_title.p, COLUMN_MONEY, COLUMN_ADDS);
+    t->columns[at].has_decimals = true;
+    t->columns[at].decimals = c.exponent;
+    for (size_t i = 0; i < t->n_rows; i++) {
+        struct cell *row = sheet_cells(t, i);
+
+        sum += minor[i];
+        if (row[amount].known)
+            row[at] = cell_money((struct money){minor[i] * currency_coin(&c)});
+    }
+    if (t->total[amount].known)
+        t->total[at] = cell_money((struct money){sum * currency_coin(&c)});
+    free(minor);
+    currency_columns(run, &c);
+    statement_keep_teams(run);
+    return currency_note(run, &c);
+}
+
 enum rc report_statement(struct run *run)
 {
     struct statement s = {0};
@@ -188,163 +270,12 @@ enum rc report_statement(struct run *run)
     if (rc == RC_OK)
         rc = statement_frozen(run, "statement", &done);
     if (rc != RC_OK || done)
-        return rc;
+        return rc == RC_OK && run->params->currency.n ? convert(run) : rc;
     rc = statement_make(run, &s);
     if (rc == RC_OK)
         rc = fill_statement(run, &s);
     run->note = s.is_month ? "The month is open: amounts may still change."
                            : "No calendar month: corrections of closed months are not in it.";
     statement_release(&s);
-    return rc;
-}
-
-/* ---- the journal ------------------------------------------------------------------------- */
-
-enum journal_column {
-    JOURNAL_DOCUMENT = 0,
-    JOURNAL_LINE,
-    JOURNAL_PERIOD,
-    JOURNAL_TEAM,
-    JOURNAL_ACCOUNT,
-    JOURNAL_COST_CENTRE,
-    JOURNAL_DEBIT,
-    JOURNAL_CREDIT,
-    JOURNAL_CURRENCY,
-    JOURNAL_MEMO,
-    JOURNAL_EXACT,
-};
-
-/* Whole units of the currency's smallest coin: dollars have cents. */
-#define ATTO_PER_CENT ((money_int)ATTO_PER_NANO * NANO_PER_USD / 100)
-static const char CLEARING[] = "(clearing)";
-
-static void journal_columns(struct sheet *t)
-{
-    sheet_column(t, "document", "document", COLUMN_TEXT, COLUMN_KEY);
-    sheet_column(t, "line", "line", COLUMN_COUNT, COLUMN_KEY);
-    sheet_column(t, "posting_period", "period", COLUMN_TEXT, COLUMN_KEY);
-    sheet_column(t, "team", "team", COLUMN_TEXT, COLUMN_KEY);
-    sheet_column(t, "gl_account", "GL account", COLUMN_TEXT, COLUMN_KEY);
-    sheet_column(t, "cost_centre", "cost centre", COLUMN_TEXT, COLUMN_KEY);
-    sheet_column(t, "debit_minor", "debit cents", COLUMN_COUNT, COLUMN_ADDS);
-    sheet_column(t, "credit_minor", "credit cents", COLUMN_COUNT, COLUMN_ADDS);
-    sheet_column(t, "currency", "currency", COLUMN_TEXT, COLUMN_KEY);
-    sheet_column(t, "memo", "memo", COLUMN_TEXT, COLUMN_KEY);
-    sheet_column(t, "exact_usd", "exact USD", COLUMN_MONEY, COLUMN_MACHINE);
-}
-
-struct billed {
-    struct strv team; /* as it is named on the statement */
-    struct strv account_team;
-    money_int amount;
-};
-
-/* What each team owes, in order of name; their number. */
-static size_t bill(const struct statement *s, struct billed *out)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < s->n; i++) {
-        struct strv team = team_name(&s->at[i]);
-
-        if (n == 0 || !strv_eq(out[n - 1].team, team))
-            out[n++] = (struct billed){team, s->at[i].field[0], 0};
-        out[n - 1].amount += statement_amount(&s->at[i]).atto;
-    }
-    return n;
-}
-
-static enum rc put_entry(struct run *run, const struct statement *s, const struct billed *b,
-                         money_int cents, size_t line)
-{
-    bool is_clearing = strv_eq(b->team, strv_z(CLEARING));
-    char document[32], memo[64];
-    struct strv account, centre;
-    struct cell *c;
-    enum rc rc = sheet_row(&run->sheet, &c);
-
-    account = statement_account(&s->accounts, b->account_team, "gl_account");
-    centre = statement_account(&s->accounts, b->account_team, "cost_centre");
-    (void)snprintf(document, sizeof(document), "TG-%s", s->month);
-    (void)snprintf(memo, sizeof(memo), is_clearing ? "Model usage %s, charged out"
-                                                   : "Model usage %s", s->month);
-    if (rc == RC_OK)
-        rc = sheet_text(&run->sheet, strv_z(document), &c[JOURNAL_DOCUMENT]);
-    if (rc == RC_OK)
-        rc = sheet_text(&run->sheet, strv_z(s->month), &c[JOURNAL_PERIOD]);
-    if (rc == RC_OK)
-        rc = sheet_text(&run->sheet, b->team, &c[JOURNAL_TEAM]);
-    if (rc == RC_OK && account.n)
-        rc = sheet_text(&run->sheet, account, &c[JOURNAL_ACCOUNT]);
-    if (rc == RC_OK && centre.n)
-        rc = sheet_text(&run->sheet, centre, &c[JOURNAL_COST_CENTRE]);
-    if (rc == RC_OK)
-        rc = sheet_text(&run->sheet, STRV("USD"), &c[JOURNAL_CURRENCY]);
-    if (rc == RC_OK)
-        rc = sheet_text(&run->sheet, strv_z(memo), &c[JOURNAL_MEMO]);
-    if (rc != RC_OK)
-        return rc;
-    c[JOURNAL_LINE] = cell_count(line);
-    c[JOURNAL_DEBIT] = cell_count(cents > 0 ? (uint64_t)cents : 0);
-    c[JOURNAL_CREDIT] = cell_count(cents < 0 ? (uint64_t)-cents : 0);
-    c[JOURNAL_EXACT] = cell_money((struct money){b->amount});
-    return RC_OK;
-}
-
-/* The document's total is rounded once, half to even, and shared out by largest remainder. */
-static enum rc fill_journal(struct run *run, struct statement *s)
-{
-    struct billed *billed = xcalloc(s->n + 2, sizeof(*billed)), clearing = {0};
-    money_int *amounts = xcalloc(s->n + 2, sizeof(*amounts));
-    money_int *cents = xcalloc(s->n + 2, sizeof(*cents)), total = 0, all;
-    uint64_t debit = 0, credit = 0;
-    size_t n, line = 0;
-    enum rc rc = RC_OK;
-
-    if (s->n)
-        qsort(s->at, s->n, sizeof(*s->at), in_order);
-    n = bill(s, billed);
-    for (size_t i = 0; i < n; i++)
-        total += amounts[i] = billed[i].amount;
-    all = divide_even(total, ATTO_PER_CENT);
-    round_to_sum(amounts, n, ATTO_PER_CENT, all, cents);
-    clearing = (struct billed){strv_z(CLEARING), strv_z(CLEARING), -total};
-    billed[n] = clearing;
-    cents[n] = -all;
-    journal_columns(&run->sheet);
-    for (size_t i = 0; rc == RC_OK && i <= n; i++) {
-        if (cents[i] == 0)
-            continue;
-        rc = put_entry(run, s, &billed[i], cents[i], ++line);
-        debit += cents[i] > 0 ? (uint64_t)cents[i] : 0;
-        credit += cents[i] < 0 ? (uint64_t)-cents[i] : 0;
-    }
-    run->sheet.total[JOURNAL_DEBIT] = cell_count(debit);
-    run->sheet.total[JOURNAL_CREDIT] = cell_count(credit);
-    free(billed);
-    free(amounts);
-    free(cents);
-    return rc;
-}
-
-enum rc report_journal(struct run *run)
-{
-    struct statement s = {0};
-    bool done = false;
-    enum rc rc = run_team_words(run);
-
-    if (rc == RC_OK && run->params->n_where)
-        return run_refuses(run, "where", "a document is booked whole");
-    if (rc == RC_OK)
-        rc = statement_frozen(run, "journal", &done);
-    if (rc != RC_OK || done)
-        return rc;
-    rc = statement_make(run, &s);
-    if (rc == RC_OK && !s.is_month)
-        rc = run_refuses(run, "from and to", "a document is of one calendar month");
-    if (rc == RC_OK)
-        rc = fill_journal(run, &s);
-    run->note = "The month is open: close it before it is booked (tollgate close).";
-    statement_release(&s);
-    return rc;
+    return rc == RC_OK && run->params->currency.n ? convert(run) : rc;
 }

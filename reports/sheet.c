@@ -19,11 +19,17 @@ void sheet_init(struct sheet *t)
     t->has_total = true;
 }
 
-void sheet_release(struct sheet *t)
+void sheet_clear(struct sheet *t)
 {
     free(t->cells);
     t->cells = NULL;
-    t->n_rows = t->cap_rows = 0;
+    t->n_rows = t->cap_rows = t->n_columns = 0;
+    memset(t->total, 0, sizeof(t->total));
+}
+
+void sheet_release(struct sheet *t)
+{
+    sheet_clear(t);
     arena_release(&t->arena);
 }
 
@@ -31,8 +37,27 @@ size_t sheet_column(struct sheet *t, const char *name, const char *title, enum c
                     unsigned flags)
 {
     ASSERT(t->n_columns < SHEET_COLUMNS_MAX && t->n_rows == 0);
-    t->columns[t->n_columns] = (struct column){name, title, type, flags, 0};
+    t->columns[t->n_columns] =
+        (struct column){.name = name, .title = title, .type = type, .flags = flags};
     return t->n_columns++;
+}
+
+size_t sheet_append(struct sheet *t, const char *name, const char *title, enum column_type type,
+                    unsigned flags)
+{
+    const size_t old = t->n_columns, rows = t->n_rows;
+    struct cell *cells = xcalloc((rows + 1) * (old + 1), sizeof(*cells));
+
+    for (size_t i = 0; i < rows; i++)
+        memcpy(cells + i * (old + 1), sheet_cells(t, i), old * sizeof(*cells));
+    free(t->cells);
+    t->cells = cells;
+    t->n_rows = 0;
+    t->cap_rows = rows + 1;
+    (void)sheet_column(t, name, title, type, flags);
+    t->n_rows = rows;
+    t->total[old] = cell_null();
+    return old;
 }
 
 size_t sheet_share(struct sheet *t, const char *name, const char *title, size_t of)
@@ -137,9 +162,9 @@ money_int divide_even(money_int num, money_int den)
 __extension__ typedef unsigned __int128 wide;
 #define MONEY_INT_MAX ((money_int)(~(wide)0 >> 1))
 
-money_int scale_even(money_int a, uint64_t num, uint64_t den)
+/* size x num / den rounded down; false where 127 bits do not hold it. */
+static bool scale_down(wide size, uint64_t num, uint64_t den, wide *out, uint64_t *left)
 {
-    wide size = a < 0 ? -(wide)a : (wide)a;
     /* The product in three limbs of 64 bits, lowest first; then divided limb by limb. */
     wide low = (wide)(uint64_t)size * num, high = (wide)(uint64_t)(size >> 64) * num + (low >> 64);
     uint64_t limbs[3] = {(uint64_t)low, (uint64_t)high, (uint64_t)(high >> 64)};
@@ -150,10 +175,33 @@ money_int scale_even(money_int a, uint64_t num, uint64_t den)
         wide part = rest << 64 | limbs[i];
 
         if (quotient >> 63)
-            return a < 0 ? -MONEY_INT_MAX : MONEY_INT_MAX;
+            return false;
         quotient = quotient << 64 | (uint64_t)(part / den);
         rest = part % den;
     }
+    *out = quotient;
+    *left = (uint64_t)rest;
+    return true;
+}
+
+money_int scale_floor(money_int a, uint64_t num, uint64_t den, uint64_t *rest)
+{
+    wide quotient;
+
+    ASSERT(a >= 0);
+    *rest = 0;
+    if (!scale_down((wide)a, num, den, &quotient, rest) || quotient > (wide)MONEY_INT_MAX)
+        return MONEY_INT_MAX;
+    return (money_int)quotient;
+}
+
+money_int scale_even(money_int a, uint64_t num, uint64_t den)
+{
+    uint64_t rest = 0;
+    wide quotient;
+
+    if (!scale_down(a < 0 ? -(wide)a : (wide)a, num, den, &quotient, &rest))
+        return a < 0 ? -MONEY_INT_MAX : MONEY_INT_MAX;
     if (rest > den - rest || (rest == den - rest && (quotient & 1)))
         quotient++;
     if (quotient > (wide)MONEY_INT_MAX)

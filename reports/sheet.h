@@ -52,6 +52,8 @@ struct column {
     enum column_type type;
     unsigned flags;
     size_t of; /* COLUMN_SHARE: the column whose share it is */
+    bool has_decimals; /* COLUMN_MONEY: people see this many, whatever else is said */
+    unsigned decimals;
 };
 
 struct ratio {
@@ -85,6 +87,11 @@ struct sheet_quality {
     uint64_t requests, unpriced, partly_priced, unknown_usage, estimated;
 };
 
+/* The currency that a document was converted to. */
+struct sheet_currency {
+    struct strv code, rate, date, source;
+};
+
 /* What machine formats say of a report beside its period: what was asked, and of what. */
 struct sheet_about {
     const char *grain;
@@ -95,6 +102,7 @@ struct sheet_about {
     uint64_t ledger_seq;
     const char *book;          /* hash of the price book; NULL: none */
     const char *period_status; /* "open", "closed"; NULL: not known */
+    const struct sheet_currency *currency; /* NULL: dollars */
     const struct sheet_quality *quality; /* NULL: not known, or nothing to be known */
 };
 
@@ -116,12 +124,18 @@ struct sheet_head {
 
 void sheet_init(struct sheet *t);
 void sheet_release(struct sheet *t);
+/* Empty again, without columns; texts that were copied to it stay. */
+void sheet_clear(struct sheet *t);
 
 /* Adds a column, before any row; returns its index. */
 size_t sheet_column(struct sheet *t, const char *name, const char *title, enum column_type type,
                     unsigned flags);
 /* A column whose cells are the shares of another: filled by sheet_finish. */
 size_t sheet_share(struct sheet *t, const char *name, const char *title, size_t of);
+
+/* A last column, after the rows: its cells are null. Cells of rows move. */
+size_t sheet_append(struct sheet *t, const char *name, const char *title, enum column_type type,
+                    unsigned flags);
 
 /* A new row of null cells, valid until the next; RC_LIMIT beyond SHEET_ROWS_MAX. */
 enum rc sheet_row(struct sheet *t, struct cell **out) RC_MUST;
@@ -151,6 +165,11 @@ enum rc sheet_finish(struct sheet *t, const char **wrong) RC_MUST;
 
 /* num / den rounded half to even; den > 0. */
 money_int divide_even(money_int num, money_int den);
+/*
+ * a x num / den rounded down, and what of num / den is left; exact at any size; a not below 0,
+ * den > 0.  What does not fit becomes the most that does.
+ */
+money_int scale_floor(money_int a, uint64_t num, uint64_t den, uint64_t *rest);
 /* a x num / den rounded half to even, exact at any size; den > 0.  What does not fit becomes
  * the most that does. */
 money_int scale_even(money_int a, uint64_t num, uint64_t den);

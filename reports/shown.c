@@ -96,6 +96,8 @@ static unsigned decimals_for(const struct sheet *t, const struct sheet_head *hea
     const money_int dollar = power_of_ten(MONEY_DECIMALS);
     money_int most = largest(t, column);
 
+    if (t->columns[column].has_decimals)
+        return t->columns[column].decimals;
     if (head->has_precision)
         return head->precision;
     if (most >= 1000 * dollar)

@@ -356,8 +356,7 @@ enum rc statement_corrections_sheet(const struct statement *s, struct sheet *out
 
 /* ---- closed months ------------------------------------------------------------------------------ */
 
-/* Keeps the rows of the teams asked for, and adds the rest's total up anew. */
-static void keep_teams(struct run *run)
+void statement_keep_teams(struct run *run)
 {
     struct sheet *t = &run->sheet;
     size_t team = sheet_find(t, STRV("team")), n = 0;
@@ -382,10 +381,12 @@ static void keep_teams(struct run *run)
         if (!(t->columns[c].flags & COLUMN_ADDS))
             continue;
         *total = t->columns[c].type == COLUMN_MONEY ? cell_money(MONEY_ZERO) : cell_count(0);
+        total->known = n == 0;
         for (size_t i = 0; i < n; i++) {
             const struct cell *cell = sheet_cells(t, i) + c;
             if (!cell->known)
                 continue;
+            total->known = true;
             if (t->columns[c].type == COLUMN_MONEY)
                 total->money = money_add(total->money, cell->money);
             else
@@ -400,7 +401,7 @@ static enum rc take_text(struct run *run, const char *month, const char *name)
     const struct report_params *p = run->params;
     char file[32];
 
-    if (p->n_where || p->sort.n || p->total_row || (p->format != FORMAT_CSV && p->format != FORMAT_JSON))
+    if (p->n_where || p->sort.n || p->total_row || p->currency.n || (p->format != FORMAT_CSV && p->format != FORMAT_JSON))
         return RC_OK;
     (void)snprintf(file, sizeof(file), "%s.%s", name, report_format_name(p->format));
     return closed_read(run->sources->state_dir, month, file, &run->frozen, &run->n_frozen,
@@ -421,8 +422,12 @@ enum rc statement_frozen(struct run *run, const char *name, bool *done)
         return rc;
     rc = closed_sheet(run->sources->state_dir, month, name, &run->sheet, &run->fail);
     if (rc == RC_OK)
+        rc = closed_as_of(run->sources->state_dir, month, &run->as_of.us, &run->as_of.seq,
+                          &run->fail);
+    if (rc == RC_OK)
         rc = take_text(run, month, name);
-    keep_teams(run);
+    if (!run->params->currency.n)
+        statement_keep_teams(run);
     run->is_frozen = true;
     run->note = "The month is closed: this is what was frozen then.";
     *done = true;

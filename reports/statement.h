@@ -41,6 +41,11 @@ enum rc statement_make(struct run *run, struct statement *out) RC_MUST;
 void statement_release(struct statement *s);
 struct money statement_amount(const struct statement_row *row);
 
+/* As the statement names a row's team: (unallocated), (untagged). */
+struct strv statement_team(const struct statement_row *row);
+/* The statement's order: by team, then as kinds are listed, dearest first. */
+void statement_sort(struct statement *s);
+
 /* The period as a calendar month of the sources' zone. */
 bool statement_month(const struct run *run, char out[CLOSED_MONTH_TEXT]);
 /* An account of a team, that of * where it has none, else empty: "cost_centre", "gl_account". */
@@ -49,9 +54,15 @@ struct strv statement_account(const struct books_table *accounts, struct strv te
 
 /*
  * Where the period is a closed month, fills the run's sheet with what was frozen of that
- * report, kept to the teams asked for, and sets *done.
+ * report, kept to the teams asked for (with the word currency: all teams), and sets *done.
  */
 enum rc statement_frozen(struct run *run, const char *name, bool *done) RC_MUST;
+
+/* What the journal books, exact, to be frozen: any currency's journal is made of it. */
+enum rc journal_bills_sheet(struct statement *s, struct sheet *out) RC_MUST;
+
+/* Keeps the rows of the teams asked for, and adds what is left up anew. */
+void statement_keep_teams(struct run *run);
 
 /* Current sums of a month by statement_fields as a sheet, to be frozen. */
 enum rc statement_usage_sheet(struct run *run, struct sheet *out) RC_MUST;
