@@ -163,7 +163,7 @@ $(foreach f,$(FLOORS),$(eval $(call floor_lib,$(f))))
 $(call lib_of,metering/usage): $(O)/obj/metering/usage/vocab/tables.o
 
 # Loops over columns, which the compiler makes wide at this level alone.
-COLUMN_LOOPS = fact read_fact_pick read_fact_sums read_row_sums read_cube read_distinct read_held read_latency \
+COLUMN_LOOPS = fact read_fact_pick read_fact_sums read_row_sums read_counted read_cube read_distinct read_held read_latency read_narrow \
     read_rank read_tally_tasks read_task_sums
 $(COLUMN_LOOPS:%=$(O)/obj/metering/ledger/%.o): OPT_release += -O3
 

@@ -45,6 +45,7 @@ struct ledger_reader *ledger_read_open(const char *path, struct fail *fail)
     db_init();
     *fail = (struct fail){0};
     r->held_max = LEDGER_HELD_MAX;
+    r->counted_max = LEDGER_COUNTED_MAX;
     arena_init(&r->words.arena, READ_TEXTS_BYTES);
     arena_init(&r->tagsets.arena, READ_TEXTS_BYTES);
     arena_init(&r->tasks.arena, READ_TEXTS_BYTES);
@@ -92,6 +93,11 @@ static void combos_release(struct ledger_reader *r)
 void ledger_read_hold(struct ledger_reader *r, uint64_t n)
 {
     r->held_max = n;
+}
+
+void ledger_read_count(struct ledger_reader *r, uint64_t n)
+{
+    r->counted_max = n;
 }
 
 void ledger_read_close(struct ledger_reader *r)

@@ -32,6 +32,7 @@ enum {
     LEDGER_ROWS_MAX = 2000000,   /* rows of one answer; more is RC_LIMIT */
     LEDGER_VALUES_MAX = 1 << 25, /* costs held to find percentiles; more is RC_LIMIT */
     LEDGER_HELD_MAX = 1 << 19,   /* requests held whole for percentiles where there is another way */
+    LEDGER_COUNTED_MAX = 1 << 22, /* values taken for percentiles of few rows, costs or times alone */
     LEDGER_LATENCIES_MAX = 1 << 27, /* times held for the same; of more they stay unknown */
 };
 /* The longest that a request lasts: how far past a window lines are read by their start. */
@@ -139,6 +140,11 @@ void ledger_read_crew(struct ledger_reader *r, size_t most, size_t blocks_least)
  * LEDGER_HELD_MAX).
  */
 void ledger_read_hold(struct ledger_reader *r, uint64_t n);
+/*
+ * Those of few rows with more may be found by counting, where the buckets that hold a rank have at
+ * most n costs and n times (default: LEDGER_COUNTED_MAX).
+ */
+void ledger_read_count(struct ledger_reader *r, uint64_t n);
 
 /* Begins one consistent view, until ledger_read_end. Not nested. */
 enum rc ledger_read_begin(struct ledger_reader *r, struct fail *fail) RC_MUST;

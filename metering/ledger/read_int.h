@@ -124,6 +124,7 @@ struct ledger_reader {
     size_t crew_most, crew_least; /* of read_crew.h: 0: as it says */
     int64_t kept_from_us; /* lines that ended before are deleted; INT64_MIN: none are */
     uint64_t held_max;    /* ledger_read_hold */
+    uint64_t counted_max; /* ledger_read_count */
 };
 
 /* The columns of a line. */
@@ -318,7 +319,9 @@ enum rc answer_row(struct answer *a, const struct line *line, const struct combo
                    struct ledger_row **out, struct fail *fail) RC_MUST;
 /* Place of the period that holds a time, or -1. */
 int64_t answer_period_at(const struct answer *a, int64_t us);
-/* Place in a->rows of the row with these values in a period; -1: there is none, nor is made. */
+/* Place in a->rows of the row with these values in a period, or -1; threads may ask at once. */
+int64_t answer_find_row(const struct answer *a, const struct strv *values, int64_t period);
+/* The same, made where make says so. */
 enum rc answer_row_at(struct answer *a, const struct strv *values, int64_t period, bool make,
                       int64_t *out, struct fail *fail) RC_MUST;
 

@@ -15,7 +15,6 @@
 enum {
     DIGIT_BITS = 11,
     DIGITS = 1 << DIGIT_BITS,
-    COUNTED_ROWS_MAX = 64,
     FEW = 256,            /* requests of which a rank is found by moving them */
     COUNTED_MS = 1 << 16, /* milliseconds that have a count of their own */
 };
@@ -61,7 +60,7 @@ struct latencies *latencies_new(const struct answer *a)
         n += (size_t)a->rows[i].sums.requests;
     }
     l->first[a->n_rows] = n;
-    if (a->n_rows <= COUNTED_ROWS_MAX) {
+    if (a->n_rows <= LATENCY_ROWS_COUNTED) {
         count_rows(l);
         return l;
     }
@@ -142,6 +141,18 @@ enum rc latencies_add_block(struct latencies *l, struct fact_pick *p, struct fai
             return read_damaged(fail);
     }
     return RC_OK;
+}
+
+void latencies_take(struct latencies *l, const struct latencies *from)
+{
+    for (size_t i = 0; i < l->n_rows; i++) {
+        const struct counted *c = &from->counted[i];
+
+        for (size_t ms = 0; ms < COUNTED_MS; ms++)
+            l->counted[i].of[ms] += c->of[ms];
+        if (c->n_longer)
+            add_longer(&l->counted[i], c->longer, c->n_longer);
+    }
 }
 
 /* What would stand at place k (from 0; k < n) in order. */

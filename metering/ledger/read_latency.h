@@ -8,6 +8,8 @@
 
 struct latencies;
 
+enum { LATENCY_ROWS_COUNTED = 64 }; /* rows whose times are counted by millisecond */
+
 /* What would stand at place k (from 0; k < n) in order; they may be moved about. */
 uint32_t latency_nth(uint32_t *ms, size_t n, uint64_t k);
 
@@ -30,6 +32,8 @@ void latencies_free(struct latencies *l);
 enum rc latencies_add(struct latencies *l, size_t row, int64_t us, struct fail *fail) RC_MUST;
 /* The requests of the block at hand that are picked; corrections are none. */
 enum rc latencies_add_block(struct latencies *l, struct fact_pick *p, struct fail *fail) RC_MUST;
+/* Adds what another of the same answer counted; both are of at most LATENCY_ROWS_COUNTED rows. */
+void latencies_take(struct latencies *l, const struct latencies *from);
 /* Fills rows and total.  RC_BAD where a row has fewer than it counts. */
 enum rc latencies_finish(struct latencies *l, struct answer *a, struct fail *fail) RC_MUST;
 

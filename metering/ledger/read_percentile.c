@@ -289,15 +289,19 @@ enum rc answer_later_percentiles(struct answer *a, struct fail *fail)
 {
     uint64_t requests = 0;
     int64_t from_us, to_us;
-    bool by_ranks = false;
+    bool by_ranks = false, done = false;
     enum rc rc = ranks_can(a, &by_ranks, fail);
 
     filter_end_bounds(&a->q->filter, &from_us, &to_us);
     for (size_t i = 0; i < a->n_rows; i++)
         requests += a->rows[i].sums.requests;
-    if (rc == RC_OK && !(by_ranks && ranks_are_quick(a)) && requests <= a->reader->held_max)
+    if (rc == RC_OK && !(by_ranks && ranks_are_quick(a)) && requests <= a->reader->held_max) {
+        done = true;
         rc = answer_held_percentiles(a, from_us, to_us, fail);
-    else if (rc == RC_OK)
+    }
+    if (rc == RC_OK && !done && !by_ranks && answer_can_count(a))
+        rc = answer_counted_percentiles(a, from_us, to_us, &done, fail);
+    if (rc == RC_OK && !done)
         rc = count_and_pick(a, from_us, to_us, fail);
     return rc == RC_OK && a->n_rest > 0 ? take_total(a, fail) : rc;
 }

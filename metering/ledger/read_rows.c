@@ -290,6 +290,30 @@ static size_t period_of(const struct answer *a, int64_t start_us)
     return low;
 }
 
+int64_t answer_find_row(const struct answer *a, const struct strv *values, int64_t period)
+{
+    const int64_t *at = NULL;
+    int64_t row = -1;
+    struct buf scratch;
+    struct strv key;
+
+    buf_init(&scratch, KEY_BYTES);
+    if (group_key(a, values, &scratch, &key) == RC_OK)
+        at = dict_get(&a->groups, key);
+    buf_release(&scratch);
+    if (!at || period < 0)
+        return -1;
+    if (a->n_periods > 1) {
+        int64_t of[2] = {*at, period};
+        const int64_t *place = dict_get(&a->row_of, strv_make((const char *)of, sizeof(of)));
+
+        row = place ? *place : -1;
+    } else if ((size_t)*at < a->cap_near && a->near[*at].period == period + 1) {
+        row = (int64_t)a->near[*at].row;
+    }
+    return row;
+}
+
 /* ---- in order ------------------------------------------------------------------------- */
 
 /* A group to be put in order: most differ in the first bytes, which need no look elsewhere. */

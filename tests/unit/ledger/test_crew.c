@@ -109,6 +109,8 @@ enum {
     ALL = LEDGER_WANT_BANDS | LEDGER_WANT_REQUESTS | LEDGER_WANT_METERS,
 };
 
+enum { RANKS = LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY | LEDGER_SPARE_FINE };
+
 static const struct asked asked[] = {
     {{"customer", "user"}, NULL, NULL, 0, PERIOD_TOTAL, SPEND},
     {{"customer", "model"}, NULL, NULL, 0, PERIOD_TOTAL, SPEND},
@@ -133,6 +135,10 @@ static const struct asked asked[] = {
     {{"cell"}, "user", "user-3", LEDGER_EQ, PERIOD_TOTAL, LEDGER_WANT_METERS},
     {{"token_band", "model"}, "task", "", LEDGER_EQ, PERIOD_TOTAL,
      LEDGER_WANT_METERS | LEDGER_SPARE | LEDGER_SPARE_CEILING},
+    {{"cell"}, NULL, NULL, 0, PERIOD_TOTAL, RANKS},
+    {{"cell"}, NULL, NULL, 0, PERIOD_DAY, RANKS},
+    {{"user", "model"}, "team", "", LEDGER_NE, PERIOD_TOTAL, RANKS},
+    {{"token_band", "team"}, "user", "user-1*", LEDGER_GLOB, PERIOD_TOTAL, RANKS},
 };
 enum { ASKED = sizeof(asked) / sizeof(*asked) };
 
@@ -172,6 +178,13 @@ static bool is_equal(const struct ledger_sums *a, const struct ledger_sums *b, u
     return (want & ~(unsigned)ALL) != 0 || ledger_sums_equal(a, b);
 }
 
+static bool has_same_ranks(const struct ledger_row *a, const struct ledger_row *b)
+{
+    return (a->sums.priced == 0 ||
+            memcmp(a->percentile, b->percentile, sizeof(a->percentile)) == 0) &&
+           a->has_latency == b->has_latency && a->p95_latency_ms == b->p95_latency_ms;
+}
+
 static void assert_same_row(const struct ledger_row *a, const struct ledger_row *b, unsigned want)
 {
     assert_true(is_equal(&a->sums, &b->sums, want));
@@ -182,6 +195,7 @@ static void assert_same_row(const struct ledger_row *a, const struct ledger_row 
         assert_int_equal(a->meters[i].quantity, b->meters[i].quantity);
         assert_int_equal(money_cmp(a->meters[i].amount, b->meters[i].amount), 0);
     }
+    assert_true(!(want & LEDGER_WANT_PERCENTILES) || has_same_ranks(a, b));
 }
 
 static void assert_same(const struct ledger_rows *a, const struct ledger_rows *b, size_t n_by,
@@ -263,6 +277,8 @@ static void check_answers(struct ledger_reader *r, size_t first, size_t step)
         struct strv value;
 
         make_question(&asked[i], zone, &value, &q);
+        ledger_read_hold(r, i % 2 ? 0 : LEDGER_HELD_MAX); /* one by one, or by buckets */
+        ledger_read_count(r, i % 4 == 1 ? 10 : LEDGER_COUNTED_MAX); /* which may be too full */
         check_question(r, &q);
         q.filter.from_us = KIT_START_US + 7 * US_PER_HOUR + 11;
         q.filter.to_us = KIT_START_US + 3 * US_PER_DAY - 5;

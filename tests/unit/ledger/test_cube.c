@@ -278,11 +278,11 @@ static void assert_same(struct ledger_row *a, struct ledger_row *b, size_t n_by,
 
 /*
  * Rows of cubes that answered where no request is held for percentiles; the answer is that from the
- * lines, and the same where they are held.
+ * lines, and the same where they are held, and by several threads.
  */
 static uint64_t compare(struct ledger_reader *r, const struct ledger_question *q)
 {
-    static const uint64_t held[] = {LEDGER_HELD_MAX, 0};
+    static const uint64_t held[] = {LEDGER_HELD_MAX, LEDGER_HELD_MAX, 0, 0};
     struct ledger_question of_lines = *q;
     struct ledger_rows fast, slow;
     struct fail fail;
@@ -291,8 +291,9 @@ static uint64_t compare(struct ledger_reader *r, const struct ledger_question *q
     of_lines.want |= LEDGER_WANT_LINES;
     assert_int_equal(ledger_read_sums(r, &of_lines, &slow, &fail), RC_OK);
     assert_int_equal(slow.cube_rows, 0);
-    for (int h = 0; h < (q->want & LEDGER_WANT_PERCENTILES ? 2 : 1); h++) {
+    for (int h = 0; h < (q->want & LEDGER_WANT_PERCENTILES ? 4 : 1); h++) {
         ledger_read_hold(r, held[h]);
+        ledger_read_crew(r, h % 2 ? 1 : 3, 1);
         assert_int_equal(ledger_read_sums(r, q, &fast, &fail), RC_OK);
         assert_int_equal(fast.n, slow.n);
         for (size_t i = 0; i < fast.n; i++)
@@ -302,6 +303,7 @@ static uint64_t compare(struct ledger_reader *r, const struct ledger_question *q
         ledger_rows_release(&fast);
     }
     ledger_read_hold(r, LEDGER_HELD_MAX);
+    ledger_read_crew(r, 0, 0);
     ledger_rows_release(&slow);
     return n;
 }
