@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/datetime.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/urgency.h"
@@ -297,9 +298,27 @@ static void on_synced(evutil_socket_t fd, short what, void *arg)
 
 static void on_limiter_timer(evutil_socket_t fd, short what, void *arg)
 {
+    struct worker *w = arg;
+
     (void)fd;
     (void)what;
-    (void)arg; /* the turn's end runs the limiter */
+    w->limiter_due_us = INT64_MAX; /* the turn's end runs the limiter */
+}
+
+/* The limiter wants to be run at that time.  A timer that is due sooner will do. */
+static void expect_limiter(struct worker *w, int64_t at_us)
+{
+    struct timeval wait = {.tv_sec = 0};
+    int64_t left_us;
+
+    if (at_us >= w->limiter_due_us)
+        return;
+    w->limiter_due_us = at_us;
+    left_us = at_us - clock_mono_us();
+    if (left_us > 0)
+        wait = (struct timeval){.tv_sec = left_us / US_PER_SECOND,
+                                .tv_usec = left_us % US_PER_SECOND};
+    event_add(w->limiter_timer, &wait);
 }
 
 void worker_expect(struct worker *w)
@@ -395,13 +414,7 @@ static void end_turn(struct worker *w)
             list_is_empty(&w->h2_dirty) && list_is_empty(&w->h2_clients))
             break;
     }
-    if (next != INT64_MAX) {
-        int64_t left = next - clock_mono_us();
-        struct timeval wait = {.tv_sec = left > 0 ? left / 1000000 : 0,
-                               .tv_usec = left > 0 ? left % 1000000 : 0};
-
-        event_add(w->limiter_timer, &wait);
-    }
+    expect_limiter(w, next);
     upstream_reap(&w->later);
     xchg_reap(w);
     conn_reap(w);
@@ -521,6 +534,7 @@ static void make_events(struct worker *w)
 
     w->mailbox_event = event_new(w->base, w->mailbox_fd, EV_READ | EV_PERSIST, on_mail, w);
     w->limiter_timer = event_new(w->base, -1, 0, on_limiter_timer, w);
+    w->limiter_due_us = INT64_MAX;
     w->deadline_tick = event_new(w->base, -1, 0, on_deadline_tick, w);
     w->tick = event_new(w->base, -1, EV_PERSIST, on_tick, w);
     w->accept_again = event_new(w->base, -1, 0, on_accept_again, w);

@@ -98,6 +98,7 @@ struct worker {
     struct event *mailbox_event;
     struct event *sync_event;
     struct event *limiter_timer;
+    int64_t limiter_due_us; /* of that timer, clock_mono_us; INT64_MAX: it does not run */
     struct event *deadline_tick; /* while exchanges run: a timer each would be dearer */
     bool expecting;              /* it is armed */
     struct event *tick;         /* once a second: refusal counts, extended reservations */

@@ -120,16 +120,13 @@ static void retire(struct xchg *x)
         conn_exchange_done(c, keep);
 }
 
-void xchg_wake(struct xchg *x, unsigned why)
+/* now_us: just read (clock_mono_us). */
+static void run(struct xchg *x, int64_t now_us)
 {
     enum step step = STEP_WAIT;
 
-    ASSERT(x->magic == XCHG_MAGIC);
-    x->pending |= why;
-    if (x->running)
-        return; /* the loop that runs will see it */
     x->running = true;
-    x->worker->now_us = clock_mono_us();
+    x->worker->now_us = now_us;
     for (;;) {
         unsigned stop = x->pending & (WAKE_TIMEOUT | WAKE_STOP);
 
@@ -253,6 +250,14 @@ static struct xchg *take(struct worker *w)
     return x;
 }
 
+void xchg_wake(struct xchg *x, unsigned why)
+{
+    ASSERT(x->magic == XCHG_MAGIC);
+    x->pending |= why;
+    if (!x->running) /* else the loop that runs will see it */
+        run(x, clock_mono_us());
+}
+
 static struct xchg *start(struct worker *w, const struct xchg_state *state)
 {
     struct xchg *x = take(w);
@@ -298,7 +303,7 @@ void xchg_start(struct conn *c, bool now)
     c->xchg = x;
     list_push_back(&w->live, &x->live);
     if (now)
-        xchg_wake(x, 0);
+        run(x, x->start_us);
     else
         xchg_again(x);
 }

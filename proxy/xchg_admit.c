@@ -276,7 +276,7 @@ static enum step start_reservation(struct xchg *x)
 
     const bool owed = turn_is_owed(x);
 
-    if (!journal_is_writable(x->worker->journal) && !owed)
+    if (!journal_is_writable(x->worker->journal, x->worker->now_us) && !owed)
         return xchg_refuse(x, REFUSE_OVERLOADED,
                            "the gateway cannot record requests now (its disk is full or failing)");
     if (x->route.endpoint->kind == ENDPOINT_METERED && !price_worst(x, &worst) &&
@@ -296,6 +296,7 @@ static enum step start_reservation(struct xchg *x)
     x->admission.arg = x;
     x->reserving = true;
     collect_ask(x);
+    x->admission.started_us = x->worker->now_us;
     limiter_reserve(x->worker->limiter, &x->admission);
     return STEP_WAIT;
 }

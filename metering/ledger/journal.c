@@ -220,17 +220,15 @@ void journal_close(struct journal *j)
 
 /* ---- writing ------------------------------------------------------------------ */
 
-bool journal_is_writable(struct journal *j)
+bool journal_is_writable(struct journal *j, int64_t now_us)
 {
-    int64_t now = clock_mono_us();
-
     if (j->failed || buf_len(&j->pending) > JOURNAL_PENDING_BYTES / 2 ||
         atomic_load_explicit(&j->tail.sync_failed, memory_order_relaxed))
         return false;
-    if (j->looked_us == 0 || now - j->looked_us >= LOOK_INTERVAL_US) {
+    if (j->looked_us == 0 || now_us - j->looked_us >= LOOK_INTERVAL_US) {
         struct statvfs disk;
 
-        j->looked_us = now;
+        j->looked_us = now_us;
         /* A file system that does not tell is taken at its writes. */
         j->has_room = fstatvfs(j->tail.fd, &disk) != 0 || disk.f_blocks == 0 ||
                       (uint64_t)disk.f_bavail * disk.f_frsize >= JOURNAL_RESERVE_BYTES;

@@ -105,9 +105,9 @@ void journal_close(struct journal *j);
 /*
  * True while an admitted request can be journalled to its end: the last write
  * succeeded and the disk has room.  Admission asks this; looks at the disk at
- * most once a second.
+ * most once a second.  now_us: clock_mono_us.
  */
-bool journal_is_writable(struct journal *j);
+bool journal_is_writable(struct journal *j, int64_t now_us);
 
 /*
  * Collect.  RC_LIMIT where an entry is larger than JOURNAL_ENTRY_MAX_BYTES (a record

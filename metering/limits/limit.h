@@ -180,7 +180,8 @@ struct admission {
     bool settled;    /* a second settlement changes nothing */
     limit_wake_fn *wake;
     void *arg;
-    int64_t started_us; /* clock_mono_us of limiter_reserve */
+    /* clock_mono_us of limiter_reserve; the caller's to set, after admission_init. 0: now. */
+    int64_t started_us;
     /*
      * Wall, set by the caller before it settles: when the request ended by its record, so that
      * limit_write's as_of_us divides records and settlements alike.  0: now.

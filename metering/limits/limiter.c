@@ -223,7 +223,8 @@ void limiter_reserve(struct limiter *l, struct admission *a)
 {
     if (a->op || a->verdict != LIMIT_PENDING)
         return;
-    a->started_us = clock_mono_us();
+    if (a->started_us == 0)
+        a->started_us = clock_mono_us();
     stat_add(&l->reserves, 1);
     if (a->n_claims == 0 || (l->redis && lease_take(l->redis, a)))
         a->verdict = LIMIT_OK;

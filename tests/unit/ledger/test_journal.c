@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 
+#include "base/clock.h"
 #include "metering/ledger/segment.h"
 
 static void put_records(struct journal *j, uint64_t *seed, unsigned n)
@@ -63,7 +64,7 @@ static void collects_and_writes_once(void **state)
     assert_false(journal_is_dirty(j));
     assert_int_equal(count_entries(&d, &last), 100);
     assert_int_equal(last, RC_EOF);
-    assert_true(journal_is_writable(j));
+    assert_true(journal_is_writable(j, clock_mono_us()));
     journal_close(j);
     kit_dir_remove(&d);
 }
@@ -161,7 +162,7 @@ static void full_disk_keeps_the_bytes(void **state)
     put_records(j, &seed, 10);
     assert_int_equal(journal_flush(j, &fail), RC_IO);
     assert_int_equal(fail.sys, EFBIG);
-    assert_false(journal_is_writable(j));
+    assert_false(journal_is_writable(j, clock_mono_us()));
     assert_true(journal_is_dirty(j));
     assert_int_equal(journal_written(j), held + 100);
     assert_int_equal(count_entries(&d, &last), 10);
@@ -171,7 +172,7 @@ static void full_disk_keeps_the_bytes(void **state)
     set_file_limit(RLIM_INFINITY);
     while (journal_flush(j, &fail) != RC_OK)
         usleep(JOURNAL_RETRY_MS * 1000);
-    assert_true(journal_is_writable(j));
+    assert_true(journal_is_writable(j, clock_mono_us()));
     assert_int_equal(count_entries(&d, &last), 30);
     assert_int_equal(last, RC_EOF);
     journal_close(j);
