@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
@@ -231,31 +232,40 @@ static bool take_bytes(const OSSL_PARAM *p, struct bytes *out)
     return true;
 }
 
+/* One parameter; what is none of the schedule's is passed over. */
+static bool take_one(const OSSL_PARAM *p, struct asked *a, bool *has_digest)
+{
+    static const struct {
+        const char *name;
+        size_t at;
+    } texts[] = {{OSSL_KDF_PARAM_KEY, offsetof(struct asked, key)},
+                 {OSSL_KDF_PARAM_SALT, offsetof(struct asked, salt)},
+                 {OSSL_KDF_PARAM_PREFIX, offsetof(struct asked, prefix)},
+                 {OSSL_KDF_PARAM_LABEL, offsetof(struct asked, label)},
+                 {OSSL_KDF_PARAM_DATA, offsetof(struct asked, data)}};
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        /* Their first letters tell most of them apart, without a call. */
+        if (p->key[0] == texts[i].name[0] && strcmp(p->key, texts[i].name) == 0)
+            return take_bytes(p, (struct bytes *)(void *)((char *)a + texts[i].at));
+    }
+    if (strcmp(p->key, OSSL_KDF_PARAM_MODE) == 0)
+        return OSSL_PARAM_get_int(p, &a->mode) == 1;
+    if (strcmp(p->key, OSSL_KDF_PARAM_DIGEST) == 0) {
+        *has_digest = p->data_type == OSSL_PARAM_UTF8_STRING && take_digest(p, a);
+        return *has_digest;
+    }
+    return true;
+}
+
 static bool take(const OSSL_PARAM params[], struct asked *a)
 {
-    const struct {
-        const char *name;
-        struct bytes *to;
-    } texts[] = {{OSSL_KDF_PARAM_KEY, &a->key},
-                 {OSSL_KDF_PARAM_SALT, &a->salt},
-                 {OSSL_KDF_PARAM_PREFIX, &a->prefix},
-                 {OSSL_KDF_PARAM_LABEL, &a->label},
-                 {OSSL_KDF_PARAM_DATA, &a->data}};
     bool has_digest = false;
 
     *a = (struct asked){.mode = -1};
     for (const OSSL_PARAM *p = params; p && p->key; p++) {
-        if (strcmp(p->key, OSSL_KDF_PARAM_MODE) == 0) {
-            if (OSSL_PARAM_get_int(p, &a->mode) != 1)
-                return false;
-        } else if (strcmp(p->key, OSSL_KDF_PARAM_DIGEST) == 0) {
-            has_digest = p->data_type == OSSL_PARAM_UTF8_STRING && take_digest(p, a);
-        } else {
-            for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-                if (strcmp(p->key, texts[i].name) == 0 && !take_bytes(p, texts[i].to))
-                    return false;
-            }
-        }
+        if (!take_one(p, a, &has_digest))
+            return false;
     }
     return has_digest;
 }
