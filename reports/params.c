@@ -303,6 +303,19 @@ static enum rc set_currency(struct report_params *p, struct strv value, struct b
     return rc;
 }
 
+/* The condition traffic_class=VALUES. */
+static enum rc set_traffic_class(struct report_params *p, struct strv value, struct buf *error)
+{
+    static const char name[] = "traffic_class=";
+    char *text = arena_alloc(&p->arena, sizeof(name) + value.n);
+
+    if (!text)
+        return words_bad(error, "traffic-class", value, "is too much: the words are too long");
+    memcpy(text, name, sizeof(name) - 1);
+    memcpy(text + sizeof(name) - 1, value.p, value.n);
+    return params_where(p, strv_make(text, sizeof(name) - 1 + value.n), error);
+}
+
 static const struct word {
     const char *name;
     char letter; /* 0: none */
@@ -346,6 +359,8 @@ static const struct word {
      "lines: what one price charged: meter=in,rate=2.5,tier=batch,class=correction"},
     {"time", 0, false, set_time, "WHICH",
      "lines: those that ended in the period (end, default), or began in it (start)"},
+    {"traffic-class", 0, false, set_traffic_class, "CLASSES",
+     "of live, evaluation, test, load, internal, other alone: as --where traffic_class=..."},
     {"currency", 0, false, set_currency, "CODE",
      "statement, journal: also in another currency, at the rate recorded (import rates)"},
     {"bom", 0, false, set_bom, NULL, "csv: begin with a byte order mark, for Excel"},

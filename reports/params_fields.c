@@ -12,7 +12,8 @@ static size_t known_fields(const char *names[DIM_COUNT + 16])
     static const char *const more[] = {
         "endpoint",     "protocol",     "service_tier", "price_id",       "outcome",
         "usage_source", "price_status", "team_source",  "feature_source", "environment_source",
-        "token_band",   "prompt",       "repeat",       "cacheable",      "task_outcome"};
+        "token_band",   "prompt",       "repeat",       "cacheable",      "task_outcome",
+        "traffic_class"};
     size_t n = 0;
 
     for (unsigned d = 0; d < DIM_COUNT; d++)

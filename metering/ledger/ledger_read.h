@@ -67,6 +67,8 @@ enum ledger_field_id {
     FIELD_CACHEABLE,          /* "yes" or "no": its is_cacheable */
     FIELD_TASK_OUTCOME,       /* of its task as it stands now: task_outcome_name; absent without */
     FIELD_TAG,                /* the free tag named `tag` */
+    FIELD_TRAFFIC_CLASS,      /* traffic_class of its environment */
+    LEDGER_FIELDS,
 };
 
 struct ledger_field {
@@ -78,7 +80,7 @@ struct ledger_field {
  * A name as users write it: a dimension, "endpoint", "protocol", "service_tier",
  * "price_id", "outcome", "usage_source", "price_status", "team_source",
  * "feature_source", "environment_source", "token_band", "prompt", "repeat",
- * "cacheable", "task_outcome", else a free tag ("tag:" before it is
+ * "cacheable", "task_outcome", "traffic_class", else a free tag ("tag:" before it is
  * allowed and makes any name a free tag's).  False where it is no valid tag name.
  * The view of a free tag looks into name.
  */

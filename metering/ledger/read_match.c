@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "metering/ledger/read_int.h"
+#include "metering/ledger/traffic.h"
 #include "metering/ledger/wire.h"
 
-static const char *const names[FIELD_TAG] = {
+static const char *const names[LEDGER_FIELDS] = {
     [FIELD_ENDPOINT] = "endpoint",
     [FIELD_PROTOCOL] = "protocol",
     [FIELD_SERVICE_TIER] = "service_tier",
@@ -24,6 +25,7 @@ static const char *const names[FIELD_TAG] = {
     [FIELD_REPEAT] = "repeat",
     [FIELD_CACHEABLE] = "cacheable",
     [FIELD_TASK_OUTCOME] = "task_outcome",
+    [FIELD_TRAFFIC_CLASS] = "traffic_class",
 };
 
 bool ledger_field_parse(struct strv name, struct ledger_field *out)
@@ -39,8 +41,8 @@ bool ledger_field_parse(struct strv name, struct ledger_field *out)
         out->id = (enum ledger_field_id)(unsigned)d;
         return true;
     }
-    for (unsigned i = DIM_COUNT; i < FIELD_TAG; i++) {
-        if (strv_eq(name, strv_z(names[i]))) {
+    for (unsigned i = DIM_COUNT; i < LEDGER_FIELDS; i++) {
+        if (names[i] && strv_eq(name, strv_z(names[i]))) {
             out->id = (enum ledger_field_id)i;
             return true;
         }
@@ -102,6 +104,8 @@ bool field_is_of_combo(const struct ledger_field *field)
     case FIELD_TEAM_SOURCE:
     case FIELD_FEATURE_SOURCE:
     case FIELD_ENVIRONMENT_SOURCE:
+    case FIELD_TRAFFIC_CLASS:
+    case LEDGER_FIELDS:
         break;
     }
     return true;
@@ -158,6 +162,9 @@ struct strv combo_value(const struct combo *c, enum ledger_field_id id)
         return source_value(c, DIM_FEATURE);
     case FIELD_ENVIRONMENT_SOURCE:
         return source_value(c, DIM_ENVIRONMENT);
+    case FIELD_TRAFFIC_CLASS:
+        return traffic_class(c->text[COMBO_ENVIRONMENT]);
+    case LEDGER_FIELDS:
     case FIELD_CUSTOMER:
     case FIELD_USER:
     case FIELD_TASK:

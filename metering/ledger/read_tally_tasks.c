@@ -103,7 +103,9 @@ static void read_columns(struct fact_tasks *t, struct choosing *c)
     if (t->g->cohort != COHORT_OPEN) /* which looks at no closed one */
         c->closed = tally_number(y, TALLY_CLOSED);
     for (size_t i = 0; i < f->n_where; i++)
-        c->asked |= INT64_C(1) << f->where[i].field.id;
+        c->asked |= INT64_C(1) << (f->where[i].field.id == FIELD_TRAFFIC_CLASS
+                                       ? FIELD_ENVIRONMENT /* what it is told by */
+                                       : f->where[i].field.id);
     if (c->asked)
         c->varies = tally_number(y, TALLY_VARIES);
     for (size_t k = 0; k < t->pieces.n_where; k++) {

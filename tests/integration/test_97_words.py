@@ -6,6 +6,7 @@ import json
 import subprocess
 import urllib.parse
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,34 @@ def test_what_was_asked_can_be_asked_again(busy):
                              "start"))
     assert lines["only"] == "team,environment=search,prod" and lines["time"] == "start"
     assert lines["row_count"] == 7 and lines["data_quality"]["unpriced_requests"] == 0
+
+
+def test_classes_of_traffic(busy):
+    """Told by the environment; live and what is not are disjoint, and together all."""
+    every = over_http(busy, "spend", by="environment").json()
+    cost = {row["environment"]: Decimal(row["cost_usd"]) for row in every["rows"]}
+    want = {"live": cost["prod"], "internal": cost["dev"], "evaluation": cost["eval"]}
+    for name in ("spend", "requests", "models", "waste", "tasks", "token-bands", "unit-economics"):
+        report = over_http(busy, name, by="traffic_class").json()
+        said = {}
+        for row in report["rows"]:
+            if name != "unit-economics" or row["unit"] == "request":
+                said[row["traffic_class"]] = said.get(row["traffic_class"], 0) + Decimal(row["cost_usd"] or 0)
+        if name == "tasks":     # a task is where its first line is
+            assert sum(said.values()) == sum(want.values())
+        else:
+            assert said == want, name
+    for row in over_http(busy, "spend", by="traffic_class").json()["rows"]:
+        lines = busy.admin(row["lines"]).json()
+        assert Decimal(lines["total"]["cost_usd"]) == Decimal(row["cost_usd"]) == want[row["traffic_class"]]
+    live = json.loads(asked(busy, "spend", "--format", "json", "--traffic-class", "live"))
+    assert Decimal(live["total"]["cost_usd"]) == want["live"] and live["where"] == ["traffic_class=live"]
+    rest = over_http(busy, "spend", where="traffic_class!=live").json()
+    assert Decimal(rest["total"]["cost_usd"]) == want["internal"] + want["evaluation"]
+    two = over_http(busy, "spend", traffic_class="internal,evaluation").json()
+    assert two["total"] == {**rest["total"], "lines": two["total"]["lines"]}
+    assert over_http(busy, "spend", by="tag:traffic_class").json()["rows"][0]["traffic_class"] == "(untagged)"
+    assert "nearest" in asked(busy, "spend", "--by", "trafic_class", code=2)
 
 
 def test_closed_and_open(busy):

@@ -5,6 +5,8 @@
 
 #include <sqlite3.h>
 
+#include "metering/ledger/traffic.h"
+
 /* Two blocks of facts, and some behind them. */
 enum { LINES = 9000, QUESTIONS = 100 };
 
@@ -109,7 +111,8 @@ static void assert_same_row(const struct ledger_row *a, const struct ledger_row 
 static const char *const combo_fields[] = {
     "team",         "feature",      "environment", "task_type",    "key",
     "model",        "upstream",     "endpoint",    "protocol",     "outcome",
-    "usage_source", "price_status", "price_id",    "service_tier", "team_source"};
+    "usage_source", "price_status", "price_id",    "service_tier", "team_source",
+    "traffic_class"};
 static const char *const other_fields[] = {"customer", "user", "task", "cell", "tag:zone"};
 static const char *const zones[] = {"UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu",
                                     "America/St_Johns"};
@@ -141,7 +144,7 @@ static void random_question(uint64_t *seed, const struct zone *zone, bool rollup
     q->grain = grains[kit_below(seed, 5)];
     q->n_by = (size_t)kit_below(seed, 4);
     for (size_t i = 0; i < q->n_by; i++)
-        q->by[i] = rollups_fit || kit_below(seed, 2) ? field(combo_fields[kit_below(seed, 15)])
+        q->by[i] = rollups_fit || kit_below(seed, 2) ? field(combo_fields[kit_below(seed, 16)])
                                                      : field(other_fields[kit_below(seed, 5)]);
     if (kit_below(seed, 3) == 0)
         assert_int_equal(ledger_filter_add(&q->filter, field("team"),
@@ -268,7 +271,10 @@ static struct strv value_of(const struct record *r, const struct ledger_field *f
         return STRV("no");
     case FIELD_PROMPT: /* none of these records has one */
     case FIELD_TASK_OUTCOME:
+    case LEDGER_FIELDS:
         return STRV("");
+    case FIELD_TRAFFIC_CLASS:
+        return traffic_class(r->subject.dim[DIM_ENVIRONMENT]);
     case FIELD_TAG:
         return subject_value(&r->subject, f->tag);
     case FIELD_TEAM:
@@ -976,12 +982,27 @@ static void distinct_values_equal_rows(void **state)
     kit_read_end(r);
 }
 
+static void classes_of_traffic(void **state)
+{
+    static const char *const cases[][2] = {
+        {"prod", "live"}, {"Production", "live"}, {"eval", "evaluation"}, {"staging", "test"},
+        {"CI", "test"}, {"load-test", "load"}, {"dev", "internal"}, {"prod-eu", "other"},
+        {"pro", "other"}, {"e", "other"}, {"prod production", "other"}, {"", ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+        assert_true(strv_eq(traffic_class(strv_z(cases[i][0])), strv_z(cases[i][1])));
+}
+
 static void fields_by_name(void **state)
 {
     struct ledger_field f;
 
     (void)state;
-    for (unsigned i = 0; i < FIELD_TAG; i++) {
+    for (unsigned i = 0; i < LEDGER_FIELDS; i++) {
+        if (i == FIELD_TAG)
+            continue;
         f.id = (enum ledger_field_id)i;
         assert_true(ledger_field_parse(ledger_field_name(&f), &f));
         assert_int_equal(f.id, i);
@@ -1022,6 +1043,7 @@ int main(void)
         cmocka_unit_test(audit_sees_what_was_changed),
         cmocka_unit_test(tasks_by_cohort),
         cmocka_unit_test(fields_by_name),
+        cmocka_unit_test(classes_of_traffic),
         cmocka_unit_test(too_many_conditions_are_refused),
     };
 

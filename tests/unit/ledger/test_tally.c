@@ -296,11 +296,13 @@ static const struct {
     {"customer", LEDGER_EQ, {"acme", 4}},   {"user", LEDGER_NE, {"u1", 2}},
     {"zone", LEDGER_EQ, {"a", 1}},          {"task", LEDGER_GLOB, {"task-1*", 7}},
     {"token_band", LEDGER_EQ, {"1-4k", 4}}, {"task_outcome", LEDGER_NE, {"failed", 6}},
-    {"outcome", LEDGER_EQ, {"ok", 2}},
+    {"outcome", LEDGER_EQ, {"ok", 2}},      {"traffic_class", LEDGER_EQ, {"live", 4}},
+    {"traffic_class", LEDGER_NE, {"internal", 8}},
 };
 
 static const char *const groups[] = {"team", "feature", "customer",     "task",
-                                     "zone", "user",    "task_outcome", "token_band"};
+                                     "zone", "user",    "task_outcome", "token_band",
+                                     "traffic_class"};
 
 struct question {
     struct ledger_filter filter;
@@ -317,8 +319,8 @@ static void make_question(int i, struct question *q)
     int64_t to = from + (int64_t)kit_below(&seed, SPAN_DAYS * US_PER_DAY / 2);
 
     *q = (struct question){.cohort = (enum ledger_cohort)kit_below(&seed, 3),
-                           .by = {field(groups[kit_below(&seed, 8)]),
-                                  field(groups[kit_below(&seed, 8)])},
+                           .by = {field(groups[kit_below(&seed, 9)]),
+                                  field(groups[kit_below(&seed, 9)])},
                            .n_by = (size_t)kit_below(&seed, 3)};
     ledger_filter_init(&q->filter, i % 3 ? from : INT64_MIN, i % 3 ? to : INT64_MAX);
     for (uint64_t n = kit_below(&seed, 5); n >= 3; n--) {
