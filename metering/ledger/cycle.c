@@ -433,30 +433,44 @@ static bool is_removable(const struct segment *s)
     return s->is_ended && s->open == 0 && s->committed >= s->position;
 }
 
-static void remove_segment(struct ledger *l, struct segment *s)
+/* True: its file is gone, or has another name. */
+static bool take_away(const struct ledger *l, const struct segment *s)
 {
     char kept[SEGMENT_NAME_BYTES + 8];
-    struct fail ignored;
     int gone;
 
     snprintf(kept, sizeof(kept), "%s.bad", s->name);
     gone = s->has_bad ? renameat(l->dir_fd, s->name, l->dir_fd, kept)
                       : unlinkat(l->dir_fd, s->name, 0);
-    if (gone != 0 && errno != ENOENT)
+    return gone == 0 || errno == ENOENT;
+}
+
+/*
+ * All in one transaction: where locks fail SQLite tries ten seconds for each, and a crash may leave
+ * many.  Where this fails the rows stay until the next start.
+ */
+static void forget_gone(struct ledger *l)
+{
+    struct fail ignored;
+    enum rc rc = ingest_begin(l->in, &ignored);
+
+    if (rc != RC_OK)
         return;
-    /* Where this fails the row stays until the next start. */
-    if (ingest_begin(l->in, &ignored) == RC_OK &&
-        (ingest_forget(l->in, s->name, &ignored) != RC_OK ||
-         ingest_commit(l->in, l->as_of_us, &ignored) != RC_OK))
+    LIST_FOREACH_SAFE (at, &l->segments) {
+        const struct segment *s = LIST_OBJECT(at, struct segment, link);
+
+        if (s->is_gone && rc == RC_OK)
+            rc = ingest_forget(l->in, s->name, &ignored);
+    }
+    if (rc == RC_OK)
+        rc = ingest_commit(l->in, l->as_of_us, &ignored);
+    if (rc != RC_OK)
         ingest_rollback(l->in);
-    segment_window_drop(&l->window);
-    segment_close(s);
-    l->n_segments--;
 }
 
 void ledger_remove_done(struct ledger *l)
 {
-    bool is_synced = l->sync == SYNC_NEVER;
+    bool is_synced = l->sync == SYNC_NEVER, is_any = false;
     struct fail fail;
 
     LIST_FOREACH_SAFE (at, &l->segments) {
@@ -467,7 +481,20 @@ void ledger_remove_done(struct ledger *l)
         if (!is_synced && ingest_sync(l->in, &fail) != RC_OK)
             return;
         is_synced = true;
-        remove_segment(l, s);
+        s->is_gone = take_away(l, s);
+        is_any |= s->is_gone;
+    }
+    if (!is_any)
+        return;
+    forget_gone(l);
+    segment_window_drop(&l->window);
+    LIST_FOREACH_SAFE (at, &l->segments) {
+        struct segment *s = LIST_OBJECT(at, struct segment, link);
+
+        if (!s->is_gone)
+            continue;
+        segment_close(s);
+        l->n_segments--;
     }
 }
 

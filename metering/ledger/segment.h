@@ -26,6 +26,7 @@ struct segment {
     uint64_t committed;   /* of that, in the database */
     bool is_live;         /* its writer holds the lock */
     bool is_ended;        /* its writer is gone and all has been read */
+    bool is_gone;         /* its file is no more there: to be closed */
     bool has_bad;         /* an entry's content was not understood: the file is kept */
     unsigned open;        /* BEGINs whose END has not been read */
     int64_t last_us;      /* time of its last entry */

@@ -33,6 +33,7 @@ SAMPLE_CALLS = 2         # of each mode
 SAMPLE_ALLOCATIONS = 6
 COMPLETE_S = 10
 SOON_S = 2
+EACCES = 4               # the mode in which a lock fails so
 WHILE_S = 0.5
 HEADER, OVERHEAD, BEGIN, END, OUTCOME, CROSSED = 16, 9, 1, 2, 3, 5
 PARTS, COMMON = 0x7F, 0x7E
@@ -291,4 +292,14 @@ def test_every_allocation_fails(gateways, tmp_path, wreck, say, has_ledger):
     walk = Walk(gateways, tmp_path, wreck, has_ledger, "/journal")
     walk.walk(faults.ALLOCATION, 0, SAMPLE_ALLOCATIONS)
     walk.whiles()
+    walk.check(say)
+
+
+def test_locks_that_fail_for_a_while_put_no_start_off(gateways, tmp_path, wreck, say):
+    """SQLite tries ten seconds for each: there may not be one for each segment that was taken in."""
+    walk = Walk(gateways, tmp_path, wreck, False)
+    total = walk.total(faults.CALL, EACCES)
+    late = next(after for after in range(total * 2 // 3, total)
+                if walk.round(faults.CALL, EACCES, after).what == "lock")
+    walk.round(faults.CALL, EACCES, late, faults.LEFT_NONE)
     walk.check(say)
