@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "reports/books.h"
 #include "reports/closed.h"
 #include "reports/report_int.h"
 
@@ -125,6 +126,7 @@ enum rc run_about(struct run *run, struct run_about *out)
 
     *out = (struct run_about){
         .about = {.grain = grain_name(run->params->grain),
+                  .cost_basis = cost_basis_name(run->params->basis),
                   .ledger_seq = run->as_of.seq,
                   .book = book && !run->is_frozen ? book_hash(book) : NULL,
                   .period_status = period_status(run),
@@ -133,6 +135,49 @@ enum rc run_about(struct run *run, struct run_about *out)
     };
     put_words(run->params, out);
     return put_conditions(run, out);
+}
+
+/* ---- what a cost is ------------------------------------------------------------------------ */
+
+void run_basis(const struct run *run, struct ledger_sums *s)
+{
+    if (run->params->basis == BASIS_LIST)
+        s->cost = s->list;
+}
+
+/* Whether a commitment's term and the period have a day in common; days of UTC. */
+static bool is_committed(const struct run *run, const struct books_table *t, size_t row,
+                         const struct zone *utc)
+{
+    int64_t from_us, to_us, ignored;
+
+    return books_when(utc, books_field(t, BOOKS_COMMITMENTS, row, "from"), &from_us, &ignored) &&
+           books_when(utc, books_field(t, BOOKS_COMMITMENTS, row, "to"), &to_us, &ignored) &&
+           from_us < run->params->to_us && to_us > run->params->from_us;
+}
+
+enum rc run_check_basis(struct run *run)
+{
+    struct zone *utc;
+    struct books_table t;
+    bool any = false;
+    enum rc rc;
+
+    if (run->params->basis != BASIS_BILLED)
+        return RC_OK;
+    utc = zone_open("UTC");
+    rc = utc ? books_read(run->sources->state_dir, BOOKS_COMMITMENTS, &t, &run->fail) : RC_IO;
+    if (rc == RC_OK) {
+        for (size_t r = 0; r < t.csv.n_rows; r++)
+            any |= is_committed(run, &t, r, utc);
+        books_release(&t);
+    }
+    zone_close(utc);
+    if (rc != RC_OK || !any)
+        return rc;
+    return run_refuses(run, "cost-basis=billed",
+                       "a commitment covers requests of this period, and which of them is known "
+                       "request by request alone: tollgate export --format focus has BilledCost");
 }
 
 /* ---- what is not known -------------------------------------------------------------------- */

@@ -143,6 +143,8 @@ static enum rc put_query(const struct run *run, const struct drill *d, struct bu
     TRY(put_tuples(out, "except", &d->except));
     if (d->waste)
         TRY(buf_printf(out, "&waste=%s", d->waste));
+    if (p->basis != BASIS_EFFECTIVE)
+        TRY(buf_printf(out, "&cost_basis=%s", cost_basis_name(p->basis)));
     if (d->by_start)
         TRY(buf_append_strv(out, STRV("&time=start")));
     if (d->charge.n) {

@@ -68,7 +68,8 @@ static bool is_by_cost(const struct run *run)
 {
     struct strv sort = run->params->sort;
 
-    return !strv_eq(sort, STRV("requests")) && !strv_eq(sort, STRV("errors")) &&
+    /* What is chosen from by the ledger is what was charged. */
+    return run->params->basis != BASIS_LIST && !strv_eq(sort, STRV("requests")) && !strv_eq(sort, STRV("errors")) &&
            !strv_eq(sort, STRV("input_tokens")) && !strv_eq(sort, STRV("output_tokens"));
 }
 
@@ -281,6 +282,12 @@ static enum rc read_sums(struct run *run, const struct ledger_question *q,
     if (rc == RC_OK && !(q->want & LEDGER_ALONE) && q->filter.from_us == run->params->from_us &&
         q->filter.to_us == run->params->to_us)
         run_take_quality(run, &rows->total.sums);
+    for (size_t i = 0; rc == RC_OK && i < rows->n; i++)
+        run_basis(run, &rows->at[i].sums);
+    for (size_t i = 0; rc == RC_OK && i < rows->n_rest; i++)
+        run_basis(run, &rows->rest[i].sums);
+    if (rc == RC_OK)
+        run_basis(run, &rows->total.sums);
     return rc;
 }
 

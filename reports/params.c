@@ -316,6 +316,29 @@ static enum rc set_traffic_class(struct report_params *p, struct strv value, str
     return params_where(p, strv_make(text, sizeof(name) - 1 + value.n), error);
 }
 
+static const char *const bases[] = {[BASIS_EFFECTIVE] = "effective",
+                                    [BASIS_CONTRACTED] = "contracted",
+                                    [BASIS_LIST] = "list",
+                                    [BASIS_BILLED] = "billed"};
+
+const char *cost_basis_name(enum cost_basis basis)
+{
+    return bases[basis];
+}
+
+static enum rc set_cost_basis(struct report_params *p, struct strv value, struct buf *error)
+{
+    const size_t n = sizeof(bases) / sizeof(*bases);
+
+    for (size_t i = 0; i < n; i++) {
+        if (strv_eq(value, strv_z(bases[i]))) {
+            p->basis = (enum cost_basis)i;
+            return RC_OK;
+        }
+    }
+    return bad_choice(error, "cost-basis", value, bases, n);
+}
+
 static const struct word {
     const char *name;
     char letter; /* 0: none */
@@ -359,6 +382,8 @@ static const struct word {
      "lines: what one price charged: meter=in,rate=2.5,tier=batch,class=correction"},
     {"time", 0, false, set_time, "WHICH",
      "lines: those that ended in the period (end, default), or began in it (start)"},
+    {"cost-basis", 0, false, set_cost_basis, "BASIS",
+     "effective (default), contracted, list (spend, untagged, lines) or billed"},
     {"traffic-class", 0, false, set_traffic_class, "CLASSES",
      "of live, evaluation, test, load, internal, other alone: as --where traffic_class=..."},
     {"currency", 0, false, set_currency, "CODE",

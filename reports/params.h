@@ -35,6 +35,10 @@ const char *report_format_type(enum report_format format);
 /* What forecasts and anomalies are of. */
 enum report_scope { SCOPE_TAGS = 0, SCOPE_BUDGETS };
 
+/* What a cost is: of dollars at which prices. */
+enum cost_basis { BASIS_EFFECTIVE = 0, BASIS_CONTRACTED, BASIS_LIST, BASIS_BILLED };
+const char *cost_basis_name(enum cost_basis basis);
+
 /* Views live in the arena. */
 struct report_params {
     struct arena arena;
@@ -65,6 +69,7 @@ struct report_params {
     struct strv only_text, except_text; /* those two as they were given */
     bool has_time, by_start;           /* of lines: the period is about their start */
     struct strv currency; /* of what is billed: a code of ISO 4217; empty: dollars */
+    enum cost_basis basis;
     bool has_bom;   /* CSV begins with the mark by which Excel knows UTF-8 */
     bool total_row; /* CSV has its total, as a row that a column tells from the others */
     bool is_strict; /* no answer over requests whose price or usage is not known */

@@ -147,6 +147,7 @@ static void put_about(struct jsonw *w, const struct sheet_about *about, size_t n
         jsonw_key(w, about->words[i][0]);
         jsonw_string(w, about->words[i][1]);
     }
+    put_text(w, STRV("cost_basis"), about->cost_basis);
     jsonw_key(w, STRV("ledger_seq"));
     jsonw_uint(w, about->ledger_seq);
     put_text(w, STRV("book"), about->book);

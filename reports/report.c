@@ -287,6 +287,8 @@ static enum rc run_entry(struct run *run, const struct entry *entry, struct buf 
     if (rc == RC_OK) {
         rc = ledger_read_as_of(run->reader, &run->as_of, &run->fail);
         if (rc == RC_OK)
+            rc = run_check_basis(run);
+        if (rc == RC_OK)
             rc = entry->fill(run);
         if (rc == RC_OK && run->params->is_strict)
             rc = run_check_strict(run);
@@ -321,6 +323,13 @@ static enum rc check_words(const struct entry *entry, const struct report_params
         SAY(error, "%s is a word of csv: other formats %s",
             params->has_bom ? "bom" : "total-row",
             params->has_bom ? "need no mark" : "have their total");
+        return RC_BAD;
+    }
+    if (params->basis == BASIS_LIST && entry->fill != report_spend &&
+        entry->fill != report_untagged && entry->fill != report_lines) {
+        SAY(error, "cost-basis=list does not go with this report: the ledger knows list prices of "
+                   "sums and of lines (spend, untagged, lines), not of percentiles, tasks, bands "
+                   "or bills; rate-card has them beside what was charged");
         return RC_BAD;
     }
     if (params->is_strict && is_of_now(entry)) {

@@ -67,6 +67,11 @@ enum rc run_find_quality(struct run *run) RC_MUST;
  */
 enum rc run_check_strict(struct run *run) RC_MUST;
 
+/* Puts the cost of the run's basis in the place of what was charged. */
+void run_basis(const struct run *run, struct ledger_sums *s);
+/* RC_BAD with a sentence where the ledger cannot know the basis for the period. */
+enum rc run_check_basis(struct run *run) RC_MUST;
+
 /* RC_BAD, "WORD does not go with this report: WHY". */
 enum rc run_refuses(struct run *run, const char *word, const char *why) RC_MUST;
 

@@ -195,6 +195,7 @@ static bool count(struct lines *l, const struct record *r, const struct charged 
     struct ledger_sums one;
 
     ledger_sums_of(r, &one);
+    run_basis(l->run, &one);
     ledger_sums_add(&l->total, &one);
     l->all_charged.amount = money_add(l->all_charged.amount, charged->amount);
     l->all_charged.quantity += charged->quantity;
@@ -242,9 +243,9 @@ static bool on_line(uint64_t seq, const struct record *r, void *arg)
         l->unpriced++;
         return l->rc == RC_OK;
     }
-    c[LINE_COST] = cell_money(r->cost);
+    c[LINE_COST] = cell_money(l->run->params->basis == BASIS_LIST ? r->list_cost : r->cost);
     c[LINE_LIST_COST] = cell_money(r->list_cost);
-    l->cost = money_add(l->cost, r->cost);
+    l->cost = money_add(l->cost, c[LINE_COST].money);
     l->list = money_add(l->list, r->list_cost);
     return l->rc == RC_OK;
 }
@@ -355,6 +356,8 @@ enum rc report_lines(struct run *run)
         return run_refuses(run, "grain", "a line is one record");
     if (p->has_cohort)
         return run_refuses(run, "cohort", "it is a word of tasks");
+    if (p->basis == BASIS_LIST && p->top)
+        return run_refuses(run, "top", "lines are chosen by what was charged");
     line_columns(&run->sheet, p->charge.n > 0);
     if (p->by_start && p->waste.n)
         return run_refuses(run, "time", "classes of waste are of what ended in the period");
@@ -366,6 +369,7 @@ enum rc report_lines(struct run *run)
     if (rc != RC_OK)
         return rc;
     run_take_quality(run, &rows.total.sums);
+    run_basis(run, &rows.total.sums);
     rc = put_lines(&lines, &q.filter, &rows.total.sums);
     ledger_rows_release(&rows);
     return rc;

@@ -201,6 +201,8 @@ static enum rc fill(struct run *run, bool requests, const struct ledger_rows *ro
             request_cells(g->sums, g->row, row + keys);
         else if (rc == RC_OK)
             spend_cells(g->sums, row + keys);
+        if (rc == RC_OK && run->params->basis == BASIS_LIST)
+            row[keys + SPEND_ESTIMATED_COST] = cell_null(); /* known as charged alone */
         if (rc == RC_OK)
             rc = group_link(run, &groups, i, row);
         run->n_others = run->params->grain == PERIOD_TOTAL && !g->row;
@@ -209,6 +211,8 @@ static enum rc fill(struct run *run, bool requests, const struct ledger_rows *ro
         request_cells(&rows->total.sums, &rows->total, run->sheet.total + keys);
     else
         spend_cells(&rows->total.sums, run->sheet.total + keys);
+    if (run->params->basis == BASIS_LIST)
+        run->sheet.total[keys + SPEND_ESTIMATED_COST] = cell_null();
     groups_release(&groups);
     return rc == RC_OK ? drill_total(run) : rc;
 }
@@ -329,6 +333,8 @@ static enum rc spend_against(struct run *run)
         return run_refuses(run, "cohort", "it is a word of tasks");
     if (run->params->grain != PERIOD_TOTAL)
         return run_refuses(run, "grain", "against compares periods as a whole");
+    if (run->params->basis == BASIS_LIST)
+        return run_refuses(run, "against", "periods are compared by what was charged");
     if (strv_eq(run->params->against, STRV("plan")))
         return run_refuses(run, "against=plan", "the report variance has it");
     rc = run_against(run);

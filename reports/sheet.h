@@ -99,6 +99,7 @@ struct sheet_about {
     size_t n_where;
     struct strv (*words)[2]; /* other words that choose lines, by name */
     size_t n_words;
+    const char *cost_basis;
     uint64_t ledger_seq;
     const char *book;          /* hash of the price book; NULL: none */
     const char *period_status; /* "open", "closed"; NULL: not known */

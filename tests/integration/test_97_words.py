@@ -135,6 +135,49 @@ def test_what_was_asked_can_be_asked_again(busy):
     assert lines["row_count"] == 7 and lines["data_quality"]["unpriced_requests"] == 0
 
 
+def test_cost_bases(tmp_path, certs, shared_provider):
+    """At list prices; contracted is what is charged; and what the ledger cannot know is refused."""
+    from conftest import Gateways
+    made = Gateways(tmp_path, certs, shared_provider)
+    gateway = made(prices={"rules": [{"match": {"upstream": "openai", "model": "gpt-4o*"}, "multiplier": "0.5"}]})
+    for n in range(6):
+        assert calls.send(gateway, [calls.chat, calls.messages][n % 2](words=20 + n), tags=[
+            ("X-Tollgate-Team", "ab"[n % 2])]).status == 200
+    records = gateway.records(6)
+    charged, listed = (sum(Decimal(r[name]) for r in records) for name in ("cost_usd", "list_cost_usd"))
+    assert charged < listed
+    for name in ("spend", "untagged", "lines"):
+        by = {"by": "team"} if name == "spend" else {}
+        report = over_http(gateway, name, cost_basis="list", **by).json()
+        assert report["cost_basis"] == "list" and Decimal(report["total"]["cost_usd"]) == listed
+        assert sum(Decimal(row["cost_usd"]) for row in report["rows"]) == listed
+        for row in report["rows"]:
+            if row.get("lines"):
+                assert Decimal(gateway.admin(row["lines"]).json()["total"]["cost_usd"]) == Decimal(row["cost_usd"])
+        options = ["--by", "team"] if by else []
+        assert json.loads(asked(gateway, name, "--format", "json", "--cost-basis=list", *options))["rows"] == report[
+            "rows"]
+    # The dearest by list prices is another than by what was charged.
+    one = json.loads(asked(gateway, "spend", "--format", "json", "--by", "team", "--top", "1", "--cost-basis", "list"))
+    most = max("ab", key=lambda t: sum(Decimal(r["list_cost_usd"]) for r in records if r["team"] == t))
+    assert [row["team"] for row in one["rows"]] == [most, "(other)"]
+    for basis in ("effective", "contracted", "billed"):
+        for name in ("spend", "requests", "tasks", "statement", "models"):
+            report = over_http(gateway, name, cost_basis=basis).json()
+            assert report["cost_basis"] == basis and Decimal(report["total"]["cost_usd"]) == charged
+    for name in OF_PERIODS + ["budgets"]:
+        if name not in ("spend", "untagged", "lines"):
+            assert "rate-card" in asked(gateway, name, "--cost-basis", "list", code=2)
+            assert over_http(gateway, name, cost_basis="list").status == 400
+    assert "effective" in asked(gateway, "spend", "--cost-basis", "amortised", code=2)
+    paid = tmp_path / "paid.csv"
+    paid.write_text(f"id,account,from,to,amount_usd\nC1,acct,{MONTH}-01,{MONTH}-20,100\n")
+    gateway.cli("import", "commitments", str(paid))
+    assert "BilledCost" in asked(gateway, "spend", "--cost-basis", "billed", "--from", f"{MONTH}-01", code=2)
+    asked(gateway, "spend", "--cost-basis", "billed", "--from", "2020-01-01", "--to", "2020-02-01")
+    made.finish()
+
+
 def test_classes_of_traffic(busy):
     """Told by the environment; live and what is not are disjoint, and together all."""
     every = over_http(busy, "spend", by="environment").json()
