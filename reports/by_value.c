@@ -2,10 +2,11 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/xalloc.h"
 
-enum { FIRST_SLOTS = 64 };
+enum { FIRST_SLOTS = 64, ALIGN_BYTES = 16 };
 
 void by_value_init(struct by_value *t, size_t n_by, size_t object_bytes)
 {
@@ -50,6 +51,29 @@ static void grow(struct by_value *t)
         t->slot[slot_of(t, t->at[i]->hash, t->at[i]->value)] = t->at[i];
 }
 
+/* Zeroed, its values behind it, and their texts behind these. */
+static struct valued *new_object(const struct by_value *t, const struct strv *value, uint64_t hash)
+{
+    size_t own = (t->object_bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES, texts = 0;
+    struct valued *object;
+    char *at;
+
+    for (size_t k = 0; k < t->n_by; k++)
+        texts += value[k].n;
+    at = xcalloc(1, own + t->n_by * sizeof(struct strv) + texts);
+    object = (struct valued *)(void *)at;
+    object->hash = hash;
+    object->value = (struct strv *)(void *)(at + own);
+    at += own + t->n_by * sizeof(struct strv);
+    for (size_t k = 0; k < t->n_by; k++) {
+        if (value[k].n)
+            memcpy(at, value[k].p, value[k].n);
+        object->value[k] = strv_make(value[k].n ? at : "", value[k].n);
+        at += value[k].n;
+    }
+    return object;
+}
+
 void *by_value_at(struct by_value *t, const struct strv *value)
 {
     uint64_t hash = values_hash(value, t->n_by);
@@ -63,12 +87,7 @@ void *by_value_at(struct by_value *t, const struct strv *value)
         return t->slot[i];
     if (t->n == BY_VALUE_MAX)
         return NULL;
-    object = xcalloc(1, t->object_bytes);
-    object->hash = hash;
-    object->value = xcalloc(t->n_by + 1, sizeof(*object->value));
-    for (size_t k = 0; k < t->n_by; k++)
-        object->value[k] =
-            strv_make(xmemdupz(value[k].n ? value[k].p : "", value[k].n), value[k].n);
+    object = new_object(t, value, hash);
     t->slot[i] = object;
     t->at[t->n++] = object;
     return object;
@@ -81,12 +100,7 @@ void *by_value_find(const struct by_value *t, const struct strv *value)
 
 void by_value_drop(struct by_value *t)
 {
-    struct valued *last = t->at[--t->n];
-
-    for (size_t k = 0; k < t->n_by; k++)
-        free((void *)(uintptr_t)last->value[k].p);
-    free(last->value);
-    free(last);
+    free(t->at[--t->n]);
 }
 
 void by_value_release(struct by_value *t)

@@ -9,11 +9,11 @@
 
 #include "base/strv.h"
 
-enum { BY_VALUE_MAX = 200000 };
+enum { BY_VALUE_MAX = 1 << 19 };
 
 /* First member of the caller's object. */
 struct valued {
-    struct strv *value; /* copies */
+    struct strv *value; /* copies, in one piece with the object */
     uint64_t hash;
 };
 

@@ -152,7 +152,8 @@ enum rc report_models(struct run *run)
         return run_refuses(run, "cohort", "it is a word of tasks");
     rc = run_also_by(run, own, sizeof(own) / sizeof(*own));
     if (rc == RC_OK)
-        rc = run_top_sums(run, LEDGER_WANT_METERS | LEDGER_SPARE_CEILING, &rows);
+        rc = run_top_sums(run, LEDGER_WANT_METERS | LEDGER_SPARE_CEILING | LEDGER_SPARE_RARE,
+                          &rows);
     if (rc != RC_OK)
         return rc;
     keys = run_key_columns(run);

@@ -209,7 +209,7 @@ static enum rc link_parts(struct run *run, const struct savings *s, const struct
     if (strv_eq(key[KEY_RULE], STRV("cache")))
         drill_add(d, (struct ledger_field){.id = FIELD_CACHEABLE}, LEDGER_EQ, STRV("yes"));
     for (const struct saving_part *p = saving->parts; p; p = p->next)
-        value[d->only.n++] = p->valued.value + s->q.n_by + SAVING_KEYS;
+        value[d->only.n++] = p->value;
     d->only.by = by;
     d->only.n_by = Q_FIELDS;
     d->only.value = value;

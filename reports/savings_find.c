@@ -15,22 +15,19 @@ const enum ledger_field_id saving_fields[Q_FIELDS] = {
     FIELD_UPSTREAM, FIELD_MODEL,       FIELD_SERVICE_TIER,
     FIELD_PRICE_ID, FIELD_ENVIRONMENT, FIELD_OUTCOME};
 
+/* Rows differ in their values, and each gives a finding one part: no part comes twice. */
 static void add_part(struct savings *s, struct saving *to, const struct strv *field)
 {
-    struct strv value[PARAMS_BY_MAX + SAVING_KEYS + Q_FIELDS];
-    size_t n = s->q.n_by + SAVING_KEYS, before = s->parts.n;
-    struct saving_part *part;
+    const struct valued *tuple = by_value_at(&s->tuples, field);
+    struct saving_part *part = arena_alloc(&s->parts, sizeof(*part));
 
-    memcpy(value, to->valued.value, n * sizeof(*value));
-    memcpy(value + n, field, Q_FIELDS * sizeof(*value));
-    part = by_value_at(&s->parts, value);
-    if (!part) {
+    if (!tuple || !part) {
         s->rc = RC_LIMIT;
-    } else if (s->parts.n > before) {
-        part->next = to->parts;
-        to->parts = part;
-        to->n_parts++;
+        return;
     }
+    *part = (struct saving_part){.value = tuple->value, .next = to->parts};
+    to->parts = part;
+    to->n_parts++;
 }
 
 static void found(struct savings *s, const struct strv *by, const char *rule,
@@ -241,7 +238,8 @@ enum rc savings_find(const struct savings_question *q, struct savings *out, stru
     *out = (struct savings){.q = *q};
     by_value_init(&out->found, q->n_by + SAVING_KEYS, sizeof(struct saving));
     by_value_init(&out->scopes, q->n_by, sizeof(struct saving_scope));
-    by_value_init(&out->parts, q->n_by + SAVING_KEYS + Q_FIELDS, sizeof(struct saving_part));
+    by_value_init(&out->tuples, Q_FIELDS, sizeof(struct valued));
+    arena_init(&out->parts, SAVING_PARTS_BYTES);
     rc = ask_sums(out, fail);
     if (rc == RC_OK)
         rc = ledger_read_task_sums(q->reader, q->filter, COHORT_SPEND, q->by, q->n_by,
@@ -251,7 +249,8 @@ enum rc savings_find(const struct savings_question *q, struct savings *out, stru
 
 void savings_release(struct savings *s)
 {
-    by_value_release(&s->parts);
+    arena_release(&s->parts);
+    by_value_release(&s->tuples);
     by_value_release(&s->found);
     by_value_release(&s->scopes);
 }

@@ -5,6 +5,7 @@
 #ifndef REPORTS_SAVINGS_FIND_H
 #define REPORTS_SAVINGS_FIND_H
 
+#include "base/arena.h"
 #include "pricing/price.h"
 #include "reports/by_value.h"
 #include "reports/savings.h"
@@ -23,9 +24,11 @@ struct savings_question {
 enum saving_field { Q_UPSTREAM = 0, Q_MODEL, Q_TIER, Q_PRICE, Q_ENVIRONMENT, Q_OUTCOME, Q_FIELDS };
 extern const enum ledger_field_id saving_fields[Q_FIELDS];
 
-/* The question's fields of rows that a finding is made of. */
+enum { SAVING_PARTS_BYTES = 128 << 20 }; /* of parts; more is RC_LIMIT */
+
+/* The question's fields of a row that a finding is made of. */
 struct saving_part {
-    struct valued valued; /* the finding's values, then Q_FIELDS */
+    const struct strv *value; /* Q_FIELDS */
     struct saving_part *next;
 };
 
@@ -49,7 +52,8 @@ struct saving_scope {
 struct savings {
     struct savings_question q;
     struct by_value found, scopes; /* of struct saving, of struct saving_scope */
-    struct by_value parts;         /* combinations that each finding was made of */
+    struct by_value tuples;        /* values of Q_FIELDS that parts have */
+    struct arena parts;
     enum rc rc;
 };
 

@@ -402,8 +402,8 @@ static bool has_meter(const struct giving *g, const struct meter_sum_of *from)
     for (size_t i = 0; i < g->to->n && !any; i++) {
         size_t row = g->order[i];
 
-        any = row < from->cap &&
-              (from->requests[row] || from->quantity[row] || from->amount[row]);
+        any = row < from->cap && (from->at[row].requests || from->at[row].quantity ||
+                                  from->at[row].amount.atto);
     }
     return any;
 }
@@ -415,15 +415,15 @@ static enum rc give_meter(struct giving *g, unsigned wire, const struct meter_su
 
     for (size_t i = 0; i < g->to->n; i++)
         g->to->number[i] =
-            g->order[i] < from->cap ? (int64_t)from->requests[g->order[i]] : 0;
+            g->order[i] < from->cap ? (int64_t)from->at[g->order[i]].requests : 0;
     rc = cube_give_numbers(g->to, cube_meter(wire, CUBE_METER_REQUESTS), fail);
     for (size_t i = 0; i < g->to->n; i++)
         g->to->number[i] =
-            g->order[i] < from->cap ? (int64_t)from->quantity[g->order[i]] : 0;
+            g->order[i] < from->cap ? (int64_t)from->at[g->order[i]].quantity : 0;
     if (rc == RC_OK)
         rc = cube_give_numbers(g->to, cube_meter(wire, CUBE_METER_QUANTITY), fail);
     for (size_t i = 0; i < g->to->n; i++)
-        g->to->amount[i] = g->order[i] < from->cap ? from->amount[g->order[i]] : 0;
+        g->to->amount[i] = g->order[i] < from->cap ? from->at[g->order[i]].amount.atto : 0;
     return rc == RC_OK ? cube_give_amounts(g->to, cube_meter(wire, CUBE_METER_AMOUNT), fail) : rc;
 }
 

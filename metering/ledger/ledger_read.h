@@ -202,6 +202,12 @@ enum ledger_want {
      * latency_us: what `requests` does not show.
      */
     LEDGER_SPARE_FINE = 4096,
+    /*
+     * Retries, streams, repeats, cacheable, late_priced, costs of errors, repeats and corrections,
+     * the provider's costs, bytes, the longest first byte, the least and the most cost: what
+     * `models` does not show.
+     */
+    LEDGER_SPARE_RARE = 8192,
     LEDGER_SPARE =
         LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS,
     /* requests, unpriced and cost are all that is looked at. */

@@ -50,6 +50,7 @@ struct pick_marks {
     unsigned char has_cost[FACT_BLOCK];
     unsigned char outcome[FACT_BLOCK], source[FACT_BLOCK], price[FACT_BLOCK];
     unsigned char some[FACT_BLOCK]; /* those that are added at the moment */
+    uint16_t at[FACT_BLOCK + 1];    /* and picked: their places */
     money_int list[FACT_BLOCK];
 };
 
@@ -85,43 +86,40 @@ static void mark(struct adding *g, const int64_t *combo)
     }
 }
 
-static bool any_of(const unsigned char *is, size_t n)
-{
-    unsigned char any = 0;
-
-    for (size_t i = 0; i < n; i++)
-        any |= is[i];
-    return any != 0;
-}
-
-/* One for each request that is marked. */
-static void count(struct adding *g, size_t offset, const unsigned char *is)
+/* Places of those that are marked and picked; how many. The sums of all others stay untouched. */
+static size_t find_marked(struct adding *g, const unsigned char *is)
 {
     const struct fact_pick *p = g->p;
-    uint64_t *to;
+    uint16_t *at = g->is->at;
+    size_t n = 0;
 
-    if (row_sums_spares(g->sums, offset) || !any_of(is, p->facts.n))
-        return;
-    to = row_sums_count(g->sums, offset);
     for (size_t i = 0; i < p->facts.n; i++) {
-        if (p->row[i] != PICK_NONE)
-            to[p->row[i]] = row_sums_plus(to[p->row[i]], is[i]);
+        at[n] = (uint16_t)i;
+        n += is[i] & (p->row[i] != PICK_NONE);
     }
+    return n;
+}
+
+/* One for each request that is marked: 0 or 1. */
+static void count(struct adding *g, size_t offset, const unsigned char *is)
+{
+    const int32_t *row = g->p->row;
+    size_t n = row_sums_spares(g->sums, offset) ? 0 : find_marked(g, is);
+    uint64_t *to = n ? row_sums_count(g->sums, offset) : NULL;
+
+    for (size_t k = 0; k < n; k++)
+        to[row[g->is->at[k]]] = row_sums_plus(to[row[g->is->at[k]]], 1);
 }
 
 /* The amounts of the requests that are marked. */
 static void sum(struct adding *g, size_t offset, const unsigned char *is, const money_int *v)
 {
-    const struct fact_pick *p = g->p;
-    money_int *to;
+    const int32_t *row = g->p->row;
+    size_t n = row_sums_spares(g->sums, offset) || !v ? 0 : find_marked(g, is);
+    money_int *to = n ? row_sums_amount(g->sums, offset) : NULL;
 
-    if (row_sums_spares(g->sums, offset) || !v || !any_of(is, p->facts.n))
-        return;
-    to = row_sums_amount(g->sums, offset);
-    for (size_t i = 0; i < p->facts.n; i++) {
-        if (p->row[i] != PICK_NONE && is[i])
-            row_sums_add_money(&to[p->row[i]], v[i]);
-    }
+    for (size_t k = 0; k < n; k++)
+        row_sums_add_money(&to[row[g->is->at[k]]], v[g->is->at[k]]);
 }
 
 /* A field for each value of what is told apart. */
@@ -138,7 +136,7 @@ static void count_each(struct adding *g, size_t offset, unsigned n, const unsign
 
 static void count_flag(struct adding *g, size_t offset, int64_t flag)
 {
-    if (!g->flags)
+    if (!g->flags || row_sums_spares(g->sums, offset))
         return;
     for (size_t i = 0; i < g->p->facts.n; i++)
         g->is->some[i] = g->is->is_request[i] & ((g->flags[i] & flag) != 0);
@@ -319,6 +317,8 @@ static void add_transport(struct adding *g)
     if (row_sums_spares(g->sums, offsetof(struct ledger_sums, first_bytes)))
         return;
     count_flag(g, offsetof(struct ledger_sums, first_bytes), FACT_HAS_FIRST_BYTE);
+    if (row_sums_spares(g->sums, offsetof(struct ledger_sums, provider_costs)))
+        return;
     count_flag(g, offsetof(struct ledger_sums, provider_costs), FACT_HAS_PROVIDER_COST);
     if (g->flags) /* some still says who has one */
         sum(g, offsetof(struct ledger_sums, provider_cost), g->is->some,

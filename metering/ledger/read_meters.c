@@ -1,8 +1,8 @@
 /*
  * read_meters.c - see read_meters.h.
  *
- * A field of a meter of all rows is an array of its own while blocks are added, as in
- * read_row_sums.h: those of one row are far apart.
+ * A meter of all rows is an array of its own while blocks are added: meters of one row are far
+ * apart, as its other fields are (read_row_sums.h).
  */
 #include "metering/ledger/read_meters.h"
 
@@ -33,18 +33,9 @@ void meter_sums_free(struct meter_sums *s)
     if (!s)
         return;
     for (unsigned m = 0; m < METER_COUNT; m++) {
-        free(s->of[m].requests);
-        free(s->of[m].quantity);
-        free(s->of[m].amount);
+        free(s->of[m].at);
     }
     free(s);
-}
-
-static void *grow(void *p, size_t was, size_t cap, size_t size)
-{
-    p = xrealloc(p, cap * size);
-    memset((char *)p + was * size, 0, (cap - was) * size);
-    return p;
 }
 
 static struct meter_sum_of *room(struct meter_sums *s, unsigned m, size_t cap)
@@ -52,23 +43,17 @@ static struct meter_sum_of *room(struct meter_sums *s, unsigned m, size_t cap)
     struct meter_sum_of *to = &s->of[m];
 
     if (cap > to->cap) {
-        to->requests = grow(to->requests, to->cap, cap, sizeof(*to->requests));
-        to->quantity = grow(to->quantity, to->cap, cap, sizeof(*to->quantity));
-        to->amount = grow(to->amount, to->cap, cap, sizeof(*to->amount));
+        to->at = xrealloc(to->at, cap * sizeof(*to->at));
+        memset(to->at + to->cap, 0, (cap - to->cap) * sizeof(*to->at));
         to->cap = cap;
     }
     return to;
 }
 
 /* A correction is none of the requests, unless it gives a price to one that had none. */
-static void count_requests(const struct fact_pick *p, const int64_t *quantity,
-                           const int64_t *attempt, uint64_t *to)
+static inline bool is_request(const int64_t *attempt, size_t i)
 {
-    for (size_t i = 0; i < p->facts.n; i++) {
-        if (p->row[i] != PICK_NONE && quantity[i] != 0 &&
-            (!attempt || attempt[i] >= 0 || attempt[i] == ATTEMPT_LATE_PRICE))
-            to[p->row[i]] = row_sums_plus(to[p->row[i]], 1);
-    }
+    return !attempt || attempt[i] >= 0 || attempt[i] == ATTEMPT_LATE_PRICE;
 }
 
 static void add_meter(struct meter_sums *s, struct fact_pick *p, enum meter m)
@@ -76,20 +61,21 @@ static void add_meter(struct meter_sums *s, struct fact_pick *p, enum meter m)
     struct facts *f = &p->facts;
     const int64_t *quantity = facts_quantity(f, m), *attempt = facts_number(f, FACT_ATTEMPT);
     const money_int *unit = facts_unit(f, m);
-    struct meter_sum_of *to;
+    struct ledger_meter_sum *all;
 
     if (f->rc != RC_OK || !quantity)
         return;
-    to = room(s, m, pick_cap(p));
-    count_requests(p, quantity, attempt, to->requests);
+    all = room(s, m, pick_cap(p))->at;
     for (size_t i = 0; i < f->n; i++) {
-        if (p->row[i] != PICK_NONE)
-            to->quantity[p->row[i]] =
-                row_sums_plus(to->quantity[p->row[i]], (uint64_t)quantity[i]);
-    }
-    for (size_t i = 0; unit && i < f->n; i++) {
-        if (p->row[i] != PICK_NONE)
-            row_sums_add_money(&to->amount[p->row[i]],
+        struct ledger_meter_sum *to;
+
+        if (p->row[i] == PICK_NONE || quantity[i] == 0)
+            continue;
+        to = &all[p->row[i]];
+        to->requests = row_sums_plus(to->requests, is_request(attempt, i));
+        to->quantity = row_sums_plus(to->quantity, (uint64_t)quantity[i]);
+        if (unit)
+            row_sums_add_money(&to->amount.atto,
                                (money_int)((money_bits)unit[i] * (money_bits)quantity[i]));
     }
 }
@@ -109,14 +95,14 @@ static bool read_record(struct meter_sums *s, struct fact_pick *p, size_t i, str
 static void add_lines(struct meter_sums *s, size_t row, size_t cap, const struct record *r)
 {
     for (size_t k = 0; k < r->n_lines; k++) {
-        struct meter_sum_of *to = room(s, r->lines[k].meter, cap);
+        struct ledger_meter_sum *to = &room(s, r->lines[k].meter, cap)->at[row];
         bool first = !r->is_correction || r->was_unpriced;
 
         for (size_t j = 0; j < k; j++)
             first &= r->lines[j].meter != r->lines[k].meter;
-        to->requests[row] = row_sums_plus(to->requests[row], first);
-        to->quantity[row] = row_sums_plus(to->quantity[row], r->lines[k].quantity);
-        row_sums_add_money(&to->amount[row], r->lines[k].amount.atto);
+        to->requests = row_sums_plus(to->requests, first);
+        to->quantity = row_sums_plus(to->quantity, r->lines[k].quantity);
+        row_sums_add_money(&to->amount.atto, r->lines[k].amount.atto);
     }
 }
 
@@ -138,29 +124,29 @@ void meter_sums_add_block(struct meter_sums *s, struct fact_pick *p)
 
 /* ---- days that are added up ---------------------------------------------------------------- */
 
-static void add_cube_counts(struct meter_sums *s, struct fact_pick *p, unsigned number,
-                            uint64_t *to)
-{
-    if (!cube_numbers(&p->facts, number, s->number))
-        return;
-    for (size_t i = 0; i < p->facts.n; i++) {
-        if (p->row[i] != PICK_NONE)
-            to[p->row[i]] = row_sums_plus(to[p->row[i]], (uint64_t)s->number[i]);
-    }
-}
-
 static void add_cube_meter(struct meter_sums *s, struct fact_pick *p, enum meter m)
 {
-    struct meter_sum_of *to = room(s, m, pick_cap(p));
+    struct ledger_meter_sum *to = room(s, m, pick_cap(p))->at;
     unsigned wire = wire_meter(m);
+    const int32_t *row = p->row;
 
-    add_cube_counts(s, p, cube_meter(wire, CUBE_METER_REQUESTS), to->requests);
-    add_cube_counts(s, p, cube_meter(wire, CUBE_METER_QUANTITY), to->quantity);
+    if (cube_numbers(&p->facts, cube_meter(wire, CUBE_METER_REQUESTS), s->number)) {
+        for (size_t i = 0; i < p->facts.n; i++) {
+            if (row[i] != PICK_NONE)
+                to[row[i]].requests = row_sums_plus(to[row[i]].requests, (uint64_t)s->number[i]);
+        }
+    }
+    if (cube_numbers(&p->facts, cube_meter(wire, CUBE_METER_QUANTITY), s->number)) {
+        for (size_t i = 0; i < p->facts.n; i++) {
+            if (row[i] != PICK_NONE)
+                to[row[i]].quantity = row_sums_plus(to[row[i]].quantity, (uint64_t)s->number[i]);
+        }
+    }
     if (!cube_amounts(&p->facts, cube_meter(wire, CUBE_METER_AMOUNT), s->amount))
         return;
     for (size_t i = 0; i < p->facts.n; i++) {
-        if (p->row[i] != PICK_NONE)
-            row_sums_add_money(&to->amount[p->row[i]], s->amount[i]);
+        if (row[i] != PICK_NONE)
+            row_sums_add_money(&to[row[i]].amount.atto, s->amount[i]);
     }
 }
 
@@ -212,15 +198,10 @@ void meter_sums_move(struct meter_sums *s, const struct meter_sums *from, const 
 {
     for (unsigned m = 0; m < METER_COUNT; m++) {
         const struct meter_sum_of *is = &from->of[m];
-        struct meter_sum_of *out = is->cap ? room(s, m, cap) : NULL;
+        struct ledger_meter_sum *out = is->cap ? room(s, m, cap)->at : NULL;
 
-        for (size_t i = 0; out && i < n && i < is->cap; i++) {
-            size_t row = to ? to[i] : i;
-
-            out->requests[row] = row_sums_plus(out->requests[row], is->requests[i]);
-            out->quantity[row] = row_sums_plus(out->quantity[row], is->quantity[i]);
-            row_sums_add_money(&out->amount[row], is->amount[i]);
-        }
+        for (size_t i = 0; out && i < n && i < is->cap; i++)
+            ledger_meter_add(&out[to ? to[i] : i], &is->at[i]);
     }
     s->n_records += from->n_records;
 }
@@ -232,9 +213,7 @@ void meter_sums_give_each(const struct meter_sums *s, struct ledger_meter_sum *c
 
         for (size_t i = 0; i < n && i < from->cap; i++) {
             if (to[i])
-                ledger_meter_add(&to[i][m],
-                                 &(struct ledger_meter_sum){
-                                     from->requests[i], from->quantity[i], {from->amount[i]}});
+                ledger_meter_add(&to[i][m], &from->at[i]);
         }
     }
 }
@@ -245,8 +224,6 @@ void meter_sums_give(const struct meter_sums *s, struct ledger_row *rows, size_t
         const struct meter_sum_of *from = &s->of[m];
 
         for (size_t i = 0; i < n && i < from->cap; i++)
-            ledger_meter_add(&rows[i].meters[m],
-                             &(struct ledger_meter_sum){
-                                 from->requests[i], from->quantity[i], {from->amount[i]}});
+            ledger_meter_add(&rows[i].meters[m], &from->at[i]);
     }
 }

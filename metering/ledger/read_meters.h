@@ -10,8 +10,7 @@
 /* By row of an answer, of one meter. */
 struct meter_sum_of {
     size_t cap; /* rows that there is room for; those behind have nothing */
-    uint64_t *requests, *quantity;
-    money_int *amount;
+    struct ledger_meter_sum *at;
 };
 struct meter_sums;
 

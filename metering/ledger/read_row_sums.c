@@ -118,6 +118,24 @@ static bool is_detail(size_t offset)
             offset < offsetof(struct ledger_sums, cost));
 }
 
+static bool is_rare(size_t offset)
+{
+    static const size_t rare[] = {
+        offsetof(struct ledger_sums, retries),         offsetof(struct ledger_sums, streams),
+        offsetof(struct ledger_sums, repeats),         offsetof(struct ledger_sums, cacheable),
+        offsetof(struct ledger_sums, late_priced),     offsetof(struct ledger_sums, error_cost),
+        offsetof(struct ledger_sums, repeat_cost),     offsetof(struct ledger_sums, correction_cost),
+        offsetof(struct ledger_sums, provider_costs),  offsetof(struct ledger_sums, provider_cost),
+        offsetof(struct ledger_sums, bytes_in),        offsetof(struct ledger_sums, bytes_out),
+        offsetof(struct ledger_sums, first_byte_max_us)};
+
+    for (size_t i = 0; i < sizeof(rare) / sizeof(*rare); i++) {
+        if (offset == rare[i])
+            return true;
+    }
+    return false;
+}
+
 static bool is_part_spared(unsigned want, size_t offset)
 {
     bool is_tokens = offset >= offsetof(struct ledger_sums, tokens) &&
@@ -133,6 +151,7 @@ static bool is_part_spared(unsigned want, size_t offset)
         offset != offsetof(struct ledger_sums, latency_us))
         return true;
     return (is_tokens && want & LEDGER_SPARE_TOKENS) ||
+           (want & LEDGER_SPARE_RARE && is_rare(offset)) ||
            (want & LEDGER_SPARE_DETAILS && is_detail(offset)) ||
            (want & LEDGER_SPARE_CEILING &&
             offset == offsetof(struct ledger_sums, cost_ceil_nano)) ||
@@ -179,7 +198,7 @@ bool row_sums_extremes(struct row_sums *g, struct row_extremes *out)
 {
     struct row_extremes *e = &g->extremes;
 
-    if (g->want & LEDGER_SPARE_DETAILS)
+    if (g->want & (LEDGER_SPARE_DETAILS | LEDGER_SPARE_RARE))
         return false;
     if (!e->priced) {
         e->priced = longer(NULL, 0, g->cap, sizeof(*e->priced));

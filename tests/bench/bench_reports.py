@@ -5,7 +5,7 @@
     LEDGER=FOLDER ...                               one that is there (bench_reports made it)
 
     ... python3 tests/bench/bench_reports.py tasks waste     those calls alone
-    ... python3 tests/bench/bench_reports.py records         those that read every record, once each
+    ... python3 tests/bench/bench_reports.py records         those that take seconds, once each
 
 bench_reports.c says what the traffic is. The gateway runs on that ledger; once it has added up the
 days that are over and tasks, each call is asked of its admin listener, over a TLS connection of
@@ -138,6 +138,11 @@ CALLS = [
     ("token-bands of one customer", "token-bands", {**ALL, "where": "customer=customer-7"}),
     ("token-bands of one free tag", "token-bands", {**ALL, "where": "cell=cell-3"}),
     ("token-bands by customer", "token-bands", {**ALL, "by": "customer"}),
+    ("models by customer, the first 20", "models", {**ALL, "by": "customer", "top": "20"}),
+    ("models by token band", "models", {**ALL, "by": "token_band"}),
+    ("models of duplicates", "models", {**ALL, "where": "repeat=yes"}),
+    ("savings by a free tag", "savings", {**ALL, "by": "cell"}),
+    ("variance by customer", "variance", {"last": "15d", "by": "customer"}),
     ("untagged", "untagged", ALL),
     ("rate-card", "rate-card", ALL),
     ("variance by team", "variance", {"last": "15d", "by": "team"}),
@@ -156,14 +161,18 @@ CALLS = [
      {**ALL, "top": "50", "sort": "cost_usd", "where": "customer=customer-7"}),
 ]
 
-# By what no day is added up by, with amounts by meter: every column of every request is read.
+# By what no day is added up by, or of so many things that finding them takes seconds.
 RECORDS_READ = [
-    ("records: models by customer, the first 20", "models",
-     {**ALL, "by": "customer", "top": "20"}),
-    ("records: savings by a free tag", "savings", {**ALL, "by": "cell"}),
-    ("records: variance by customer", "variance", {"last": "15d", "by": "customer"}),
     ("records: models by user, the first 20", "models", {**ALL, "by": "user", "top": "20"}),
-    ("records: models by token band", "models", {**ALL, "by": "token_band"}),
+    ("records: variance by user, the first 20", "variance",
+     {"last": "15d", "by": "user", "top": "20"}),
+    ("records: models by customer, a row a day, the first 20", "models",
+     {**ALL, "by": "customer", "grain": "day", "top": "20"}),
+    ("records: requests by user, a row a day, the first 20", "requests",
+     {**ALL, "by": "user", "grain": "day", "top": "20"}),
+    ("records: savings by customer, the first 20", "savings",
+     {**ALL, "by": "customer", "top": "20"}),
+    ("records: savings by token band", "savings", {**ALL, "by": "token_band"}),
 ]
 
 # The calls that a page makes, one after the other.

@@ -167,6 +167,9 @@ static const struct asked asked[] = {
     {{"team", "model"}, "token_band", {{"0-1k", 4}}, LEDGER_NE, LEDGER_WANT_METERS | LEDGER_SPARE,
      PERIOD_DAY, true},
     {{"price_id"}, "task", {{"", 0}}, LEDGER_EQ, LEDGER_WANT_METERS, PERIOD_TOTAL, true},
+    {{"customer", "model"}, NULL, {{0}}, 0, LEDGER_WANT_METERS | LEDGER_SPARE_RARE, PERIOD_TOTAL,
+     true},
+    {{"user"}, NULL, {{0}}, 0, LEDGER_WANT_METERS | LEDGER_SPARE_RARE, PERIOD_TOTAL, false},
     {{"customer", "token_band"}, NULL, {{0}}, 0, LEDGER_WANT_METERS, PERIOD_TOTAL, false},
     {{"cell"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
     {{"cell", "team"}, "tier", {{"", 0}}, LEDGER_EQ, 0, PERIOD_MONTH, true},
@@ -239,6 +242,12 @@ static void forget_spared(struct ledger_sums *s, unsigned want)
         memset(s->reported, 0, sizeof(s->reported));
         s->errors = s->retries = s->streams = s->repeats = s->cacheable = s->late_priced = 0;
         s->error_cost = s->repeat_cost = s->correction_cost = MONEY_ZERO;
+        s->cost_min = s->cost_max = MONEY_ZERO;
+    }
+    if (want & LEDGER_SPARE_RARE) {
+        s->retries = s->streams = s->repeats = s->cacheable = s->late_priced = 0;
+        s->provider_costs = s->bytes_in = s->bytes_out = s->first_byte_max_us = 0;
+        s->error_cost = s->repeat_cost = s->correction_cost = s->provider_cost = MONEY_ZERO;
         s->cost_min = s->cost_max = MONEY_ZERO;
     }
     if (want & LEDGER_SPARE_FINE) {
