@@ -88,6 +88,10 @@ static void put_words(const struct report_params *p, struct run_about *out)
     put_word(out, STRV("except"), p->except_text);
     put_word(out, STRV("waste"), p->waste);
     put_word(out, STRV("charge"), p->charge);
+    put_word(out, STRV("cohort"),
+             !p->has_cohort              ? STRV("")
+             : p->cohort == COHORT_SPEND ? STRV("spend")
+                                         : STRV("closed"));
     put_word(out, STRV("time"), !p->has_time ? STRV("") : p->by_start ? STRV("start") : STRV("end"));
 }
 

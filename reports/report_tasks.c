@@ -411,6 +411,7 @@ enum rc report_tasks(struct run *run)
         rc = ask_spend(run, &t);
     if (rc == RC_OK)
         rc = put_rows(run, &t);
+    run->params->has_cohort = true; /* the head says which, asked for or not */
     run->note = run->params->cohort == COHORT_SPEND
                     ? "Tasks with requests in the period, by their spend in it."
                     : "Tasks closed in the period, and open ones with requests in it, with all "

@@ -246,6 +246,12 @@ def test_strict_refuses_what_is_not(doubtful, name):
     assert (quality["unpriced_requests"], quality["estimated_requests"]) == (2, 1)
 
 
+def test_the_head_says_which_tasks(busy):
+    for words, cohort in (({}, "closed"), ({"cohort": "spend"}, "spend"), ({"cohort": "closed"}, "closed")):
+        assert over_http(busy, "tasks", **words).json()["cohort"] == cohort
+    assert "cohort" not in over_http(busy, "spend").json()
+
+
 def test_strict_is_about_what_was_asked(doubtful):
     asked(doubtful, "spend", "--strict", "--where", "team=good")
     asked(doubtful, "lines", "--strict", "--only", "team=good")
