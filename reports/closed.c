@@ -61,10 +61,12 @@ enum rc closed_list(const char *state_dir, struct closed_months *out, struct fai
         else
             memcpy(out->at[out->n++], entry->d_name, CLOSED_MONTH_TEXT);
     }
-    if (rc == RC_LIMIT)
+    if (rc == RC_OK && errno != 0) { /* one that is not seen would be open again */
+        *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = "read the closed months"};
+        rc = RC_IO;
+    } else if (rc == RC_LIMIT) {
         *fail = (struct fail){.rc = RC_LIMIT, .doing = "list that many closed months"};
-    else if (errno != 0) /* one that is not seen would be open again */
-        *fail = (struct fail){.rc = rc = RC_IO, .sys = errno, .doing = "read the closed months"};
+    }
     (void)closedir(dir);
     if (out->n)
         qsort(out->at, out->n, sizeof(out->at[0]), by_month);
