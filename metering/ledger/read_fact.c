@@ -194,6 +194,22 @@ enum rc facts_share(struct ledger_reader *r, const struct ledger_reader *of, str
     return rc;
 }
 
+void facts_borrow_tail(struct ledger_reader *r, const struct ledger_reader *of)
+{
+    const struct fact_index *from = &of->facts;
+
+    ASSERT(!r->facts.tail);
+    r->facts.tail = from->tail;
+    if (facts_stored(of) < from->n)
+        add_block(&r->facts, &from->blocks[from->n - 1]);
+}
+
+void facts_return_tail(struct ledger_reader *r)
+{
+    r->facts.n = facts_stored(r);
+    r->facts.tail = NULL;
+}
+
 /* ---- a walk over blocks --------------------------------------------------------------------
  */
 

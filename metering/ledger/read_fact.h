@@ -22,6 +22,12 @@ enum rc facts_look(struct ledger_reader *r, bool *known, struct fail *fail) RC_M
  */
 enum rc facts_share(struct ledger_reader *r, const struct ledger_reader *of,
                     struct fail *fail) RC_MUST;
+/*
+ * r, which shares the blocks of `of`, has its tail too, until facts_return_tail: before r's view ends,
+ * and while that of `of` lasts.
+ */
+void facts_borrow_tail(struct ledger_reader *r, const struct ledger_reader *of);
+void facts_return_tail(struct ledger_reader *r);
 /* How many of r's blocks, from the first on, are stored: facts_look has been there. */
 size_t facts_stored(const struct ledger_reader *r);
 

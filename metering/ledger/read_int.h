@@ -351,10 +351,13 @@ enum rc answer_each_cost(struct answer *a, const uint16_t *wanted,
                          answer_cost_fn *fn, void *arg, struct fail *fail) RC_MUST;
 
 /*
- * read_rank_time.c: fills p95_latency_ms of rows and total from days whose requests stand in order
- * (cube.h), and columns of the rest; *done false: there are no such days, or too many rows.
+ * read_rank_time.c: whether days whose requests stand in order (cube.h) tell times of the rows: there
+ * are such days, and not too many rows.
  */
-enum rc answer_ranked_times(struct answer *a, int64_t from_us, int64_t to_us, bool *done,
+enum rc answer_can_rank_times(struct answer *a, int64_t from_us, int64_t to_us, bool *can,
+                              struct fail *fail) RC_MUST;
+/* Fills p95_latency_ms of rows and total from these days, and from columns of the rest. */
+enum rc answer_ranked_times(struct answer *a, int64_t from_us, int64_t to_us,
                             struct fail *fail) RC_MUST;
 
 #endif

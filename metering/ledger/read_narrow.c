@@ -98,26 +98,46 @@ size_t narrow_places(const struct narrow *w, struct facts *f, uint16_t *at, bool
     return n;
 }
 
-/* What is looked at to know a request's row: its combination, its end, and the other fields. */
-static unsigned column_at(const struct fact_pick *p, size_t k)
+/* Whether the pick looks at when requests of the block at hand ended. */
+static bool has_ends(const struct fact_pick *p)
 {
-    return k == 0 ? FACT_COMBO : k == 1 ? FACT_END : p->fields[k - 2].column;
+    const struct fact_place *at = p->facts.place;
+    int64_t period = answer_period_at(p->answer, at->first_us);
+
+    return !p->facts.is_inside || period < 0 ||
+           period != answer_period_at(p->answer, at->last_us);
+}
+
+/* What is looked at to know a request's row: how many columns; room for n_fields and two. */
+static size_t columns_of(const struct fact_pick *p, unsigned *columns)
+{
+    size_t n = 0;
+
+    if (!p->is_one_class || !p->spares_combo)
+        columns[n++] = FACT_COMBO;
+    if (has_ends(p))
+        columns[n++] = FACT_END;
+    for (size_t k = 0; k < p->n_fields; k++)
+        columns[n++] = p->fields[k].column;
+    return n;
 }
 
 void narrow_block(struct fact_pick *p, const uint16_t *at, size_t n, struct fact_place *place)
 {
     struct facts *f = &p->facts;
-    size_t columns = p->n_fields + 2;
-    int64_t *values = xmalloc(columns * FACT_BLOCK * sizeof(*values));
+    unsigned *columns = xmalloc((p->n_fields + 2) * sizeof(*columns));
+    size_t n_columns = columns_of(p, columns);
+    int64_t *values = xmalloc((n_columns * n + 1) * sizeof(*values));
 
-    for (size_t k = 0; k < columns; k++)
-        facts_pick_number(f, column_at(p, k), at, n, values + k * FACT_BLOCK);
+    for (size_t k = 0; k < n_columns; k++)
+        facts_pick_number(f, columns[k], at, n, values + k * n);
     /* As rows of a day are: every column that is asked for is put there. */
     *place = *f->place;
     place->is_cube = true;
     place->n = f->n = n;
     f->place = place;
-    for (size_t k = 0; k < columns; k++)
-        facts_put_number(f, column_at(p, k), values + k * FACT_BLOCK);
+    for (size_t k = 0; k < n_columns; k++)
+        facts_put_number(f, columns[k], values + k * n);
+    free(columns);
     free(values);
 }

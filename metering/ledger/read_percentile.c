@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/ledger/read_crew.h"
 #include "metering/ledger/read_held.h"
 #include "metering/ledger/read_latency.h"
 #include "metering/ledger/read_rank.h"
@@ -196,41 +197,145 @@ static enum rc choose(struct ledger_row *row, struct pick *picks, struct fail *f
 }
 
 /* The total's only where no row is left out. */
-enum rc answer_percentiles(struct answer *a, struct fail *fail)
+static enum rc find_costs(struct answer *a, struct latencies *latencies, int64_t from_us,
+                          int64_t to_us, struct fail *fail)
 {
     size_t n = a->n_rows + 1;
     struct picking g = {.answer = a,
+                        .latencies = latencies,
                         .picks = xcalloc(n * LEDGER_PERCENTILES, sizeof(*g.picks))};
-    int64_t from_us, to_us;
-    bool has_times = false;
-    enum rc rc = RC_OK;
+    enum rc rc;
 
-    filter_end_bounds(&a->q->filter, &from_us, &to_us);
     for (size_t i = 0; i < a->n_rows; i++)
         aim(a->rows[i].histogram, g.picks + i * LEDGER_PERCENTILES);
     if (a->n_rest == 0)
         aim(a->total.histogram, g.picks + a->n_rows * LEDGER_PERCENTILES);
     note_collecting(&g);
-    if (a->q->want & LEDGER_WANT_LATENCY)
-        rc = answer_ranked_times(a, from_us, to_us, &has_times, fail);
-    if (a->q->want & LEDGER_WANT_LATENCY && !has_times)
-        g.latencies = latencies_new(a);
-    if (rc == RC_OK)
-        rc = a->can_use_facts ? collect_costs(&g, from_us, to_us, fail)
-                              : scan_lines(a->reader, &a->q->filter, from_us, to_us,
-                                           LINES_BY_END, collect, &g, fail);
+    rc = a->can_use_facts ? collect_costs(&g, from_us, to_us, fail)
+                          : scan_lines(a->reader, &a->q->filter, from_us, to_us, LINES_BY_END,
+                                       collect, &g, fail);
     for (size_t i = 0; i < a->n_rows && rc == RC_OK; i++)
         rc = choose(&a->rows[i], g.picks + i * LEDGER_PERCENTILES, fail);
     if (rc == RC_OK && a->n_rest == 0)
         rc = choose(&a->total, g.picks + a->n_rows * LEDGER_PERCENTILES, fail);
-    if (rc == RC_OK && g.latencies)
-        rc = latencies_finish(g.latencies, a, fail);
-    latencies_free(g.latencies);
     free(g.collects);
     for (size_t i = 0; i < n * LEDGER_PERCENTILES; i++)
         free(g.picks[i].values);
     free(g.picks);
     return rc;
+}
+
+/* Histograms, which no row has yet. */
+static enum rc count_costs(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)
+{
+    unsigned want = a->want;
+    enum rc rc = RC_OK;
+
+    a->want = LEDGER_WANT_HISTOGRAM;
+    for (size_t i = 0; rc == RC_OK && i < a->n_rows; i++)
+        rc = answer_init_row(a, &a->rows[i], fail);
+    if (rc == RC_OK)
+        rc = answer_init_row(a, &a->total, fail);
+    a->want = want;
+    if (rc == RC_OK)
+        rc = answer_add_histograms(a, from_us, to_us, fail);
+    for (size_t i = 0; rc == RC_OK && i < a->n_rows; i++)
+        cost_histogram_add(a->total.histogram, a->rows[i].histogram);
+    return rc;
+}
+
+/* ---- costs and times, by two threads ------------------------------------------------------- */
+
+struct both {
+    struct answer *a, times; /* times: the same answer for the other thread */
+    bool counts_first;       /* rows have no histograms yet */
+    int64_t from_us, to_us;
+    enum rc rc; /* of costs */
+    struct fail *fail;
+    bool has_times; /* they are found */
+};
+
+static void find_both_costs(struct both *b, struct latencies *latencies)
+{
+    b->rc = b->counts_first ? count_costs(b->a, b->from_us, b->to_us, b->fail) : RC_OK;
+    if (b->rc == RC_OK)
+        b->rc = find_costs(b->a, latencies, b->from_us, b->to_us, b->fail);
+}
+
+/* What fails is told by the asker, who finds times again. */
+static void find_times_beside(struct both *b, struct ledger_reader *r)
+{
+    struct fail ignored;
+
+    b->times.reader = r;
+    facts_borrow_tail(r, b->a->reader);
+    b->has_times = answer_ranked_times(&b->times, b->from_us, b->to_us, &ignored) == RC_OK;
+    facts_return_tail(r);
+}
+
+static void find_as(struct ledger_reader *r, size_t member, void *arg)
+{
+    struct both *b = arg;
+
+    if (member == 0)
+        find_both_costs(b, NULL);
+    else
+        find_times_beside(b, r);
+}
+
+/*
+ * Both read what the answer has; each writes its own fields of the rows.  Which rows were near last
+ * is noted by each for itself.
+ */
+static void find_both(struct both *b)
+{
+    struct answer *a = b->a, *t = &b->times;
+
+    *t = *a;
+    t->near = xmalloc((a->cap_near + 1) * sizeof(*t->near));
+    if (a->cap_near > 0)
+        memcpy(t->near, a->near, a->cap_near * sizeof(*t->near));
+    t->cube_rows = t->fact_rows = 0;
+    crew_run(a->reader, 2, find_as, b);
+    free(t->near);
+    if (!b->has_times)
+        return;
+    a->total.has_latency = t->total.has_latency;
+    a->total.p95_latency_ms = t->total.p95_latency_ms;
+    a->cube_rows += t->cube_rows;
+    a->fact_rows += t->fact_rows;
+}
+
+static enum rc find_percentiles(struct answer *a, bool counts_first, struct fail *fail)
+{
+    struct both b = {.a = a, .counts_first = counts_first, .fail = fail};
+    struct latencies *latencies = NULL;
+    bool ranks_times = false;
+    enum rc rc = RC_OK;
+
+    filter_end_bounds(&a->q->filter, &b.from_us, &b.to_us);
+    if (a->q->want & LEDGER_WANT_LATENCY) {
+        rc = answer_can_rank_times(a, b.from_us, b.to_us, &ranks_times, fail);
+        if (rc != RC_OK)
+            return rc;
+        latencies = ranks_times ? NULL : latencies_new(a);
+    }
+    if (ranks_times && crew_size(a->reader, a->total.sums.requests / FACT_BLOCK) > 1)
+        find_both(&b);
+    else
+        find_both_costs(&b, latencies);
+    rc = b.rc;
+    if (rc == RC_OK && ranks_times && !b.has_times)
+        rc = answer_ranked_times(a, b.from_us, b.to_us, fail);
+    if (rc == RC_OK && latencies)
+        rc = latencies_finish(latencies, a, fail);
+    latencies_free(latencies);
+    return rc;
+}
+
+enum rc answer_percentiles(struct answer *a, struct fail *fail)
+{
+    return find_percentiles(a, false, fail);
 }
 
 /* ---- when the sums are there ---------------------------------------------------------------- */
@@ -265,26 +370,6 @@ static enum rc take_total(struct answer *a, struct fail *fail)
     return rc;
 }
 
-/* Percentiles by way of histograms, which no row has yet. */
-static enum rc count_and_pick(struct answer *a, int64_t from_us, int64_t to_us,
-                              struct fail *fail)
-{
-    unsigned want = a->want;
-    enum rc rc = RC_OK;
-
-    a->want = LEDGER_WANT_HISTOGRAM;
-    for (size_t i = 0; rc == RC_OK && i < a->n_rows; i++)
-        rc = answer_init_row(a, &a->rows[i], fail);
-    if (rc == RC_OK)
-        rc = answer_init_row(a, &a->total, fail);
-    a->want = want;
-    if (rc == RC_OK)
-        rc = answer_add_histograms(a, from_us, to_us, fail);
-    for (size_t i = 0; rc == RC_OK && i < a->n_rows; i++)
-        cost_histogram_add(a->total.histogram, a->rows[i].histogram);
-    return rc == RC_OK ? answer_percentiles(a, fail) : rc;
-}
-
 enum rc answer_later_percentiles(struct answer *a, struct fail *fail)
 {
     uint64_t requests = 0;
@@ -302,6 +387,6 @@ enum rc answer_later_percentiles(struct answer *a, struct fail *fail)
     if (rc == RC_OK && !done && !by_ranks && answer_can_count(a))
         rc = answer_counted_percentiles(a, from_us, to_us, &done, fail);
     if (rc == RC_OK && !done)
-        rc = count_and_pick(a, from_us, to_us, fail);
+        rc = find_percentiles(a, true, fail);
     return rc == RC_OK && a->n_rest > 0 ? take_total(a, fail) : rc;
 }

@@ -207,18 +207,22 @@ static enum rc set_all(struct timing *g, struct fail *fail)
     return RC_OK;
 }
 
-enum rc answer_ranked_times(struct answer *a, int64_t from_us, int64_t to_us, bool *done,
-                            struct fail *fail)
+enum rc answer_can_rank_times(struct answer *a, int64_t from_us, int64_t to_us, bool *can,
+                              struct fail *fail)
+{
+    enum rc rc = ranks_can(a, can, fail);
+
+    *can = rc == RC_OK && *can && a->n_rows <= TIMED_ROWS_MAX &&
+           a->total.sums.requests <= LEDGER_LATENCIES_MAX &&
+           ranks_any(a, CUBE_TIMES, from_us, to_us);
+    return rc;
+}
+
+enum rc answer_ranked_times(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)
 {
     struct timing g = {.a = a};
-    enum rc rc = ranks_can(a, done, fail);
+    enum rc rc = read_kept(a->reader, &a->q->filter, from_us, to_us, fail);
 
-    *done = rc == RC_OK && *done && a->n_rows <= TIMED_ROWS_MAX &&
-            a->total.sums.requests <= LEDGER_LATENCIES_MAX &&
-            ranks_any(a, CUBE_TIMES, from_us, to_us);
-    if (!*done)
-        return rc;
-    rc = read_kept(a->reader, &a->q->filter, from_us, to_us, fail);
     g.count = xcalloc(a->n_rows + 1, CUBE_TIME_BUCKETS * sizeof(*g.count));
     g.rows = xcalloc(a->n_rows + 1, sizeof(*g.rows));
     if (rc == RC_OK)

@@ -182,14 +182,14 @@ static void assert_some_of(const struct ledger_rows *some, const struct ledger_r
     assert_same_ranks(&some->total, &all->total);
 }
 
-/* How percentiles are found: held whole, counted, counted but too many, not by several. */
+/* How percentiles are found: held whole, counted, counted but too many; of the dearest alone. */
 static const struct {
     uint64_t held, counted;
-    size_t members;
+    size_t members, top;
 } ways[] = {
-    {LEDGER_HELD_MAX, LEDGER_COUNTED_MAX, MEMBERS}, {LEDGER_HELD_MAX, LEDGER_COUNTED_MAX, 1},
-    {0, LEDGER_COUNTED_MAX, MEMBERS},               {0, LEDGER_COUNTED_MAX, 1},
-    {0, 10, MEMBERS},                               {0, 0, 1},
+    {LEDGER_HELD_MAX, LEDGER_COUNTED_MAX, MEMBERS, 7}, {LEDGER_HELD_MAX, LEDGER_COUNTED_MAX, 1, 7},
+    {LEDGER_HELD_MAX, LEDGER_COUNTED_MAX, MEMBERS, 0}, {0, LEDGER_COUNTED_MAX, MEMBERS, 0},
+    {0, LEDGER_COUNTED_MAX, 1, 7},                     {0, 10, MEMBERS, 0},
 };
 enum { WAYS = sizeof(ways) / sizeof(*ways) };
 
@@ -205,12 +205,11 @@ static void check_question(struct ledger_reader *r, struct ledger_question *q, s
         ledger_read_hold(r, ways[w].held);
         ledger_read_count(r, ways[w].counted);
         ledger_read_crew(r, ways[w].members, 1);
-        for (q->top = 0; q->top <= 7; q->top += 7) {
-            assert_int_equal(ledger_read_sums(r, q, &rows, &fail), RC_OK);
-            assert_some_of(&rows, &lines, q->n_by);
-            *left_out += rows.n_rest > 0;
-            ledger_rows_release(&rows);
-        }
+        q->top = ways[w].top;
+        assert_int_equal(ledger_read_sums(r, q, &rows, &fail), RC_OK);
+        assert_some_of(&rows, &lines, q->n_by);
+        *left_out += rows.n_rest > 0;
+        ledger_rows_release(&rows);
     }
     ledger_rows_release(&lines);
 }
@@ -228,11 +227,13 @@ static void percentiles_equal_lines(void **state)
 
         make_question(&asked[i], zone, &value, &q);
         check_question(r, &q, &left_out);
+        if (i % 2 == 0)
+            continue;
         q.filter.from_us = KIT_START_US + US_PER_DAY / 3 + 11;
         q.filter.to_us = KIT_START_US + 2 * US_PER_DAY - 5;
         check_question(r, &q, &left_out);
     }
-    assert_true(left_out > 50); /* of WAYS times 2 for each that has more than 7 rows */
+    assert_true(left_out > 20); /* of three ways for each that has more than 7 rows */
     kit_read_end(r);
     zone_close(zone);
 }
