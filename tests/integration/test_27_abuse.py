@@ -12,6 +12,7 @@ import pytest
 
 import test_24_http2_conformance as http2_frames
 from kit import calls, client
+from kit.config import with_upstream
 from kit.procs import is_sanitized, wait_for
 
 MIB = 1 << 20
@@ -334,6 +335,31 @@ def test_slow_readers_of_a_fast_provider(gateways, provider):
     for connection in open_ones:
         connection.close()
     wait_for("all is given back", lambda: held(gateway) < 8 * MIB)
+
+
+def test_what_comes_ahead_is_left_to_its_sender(gateways, provider):
+    """Requests behind one that is under way: as much as the system's own buffers and 64 KiB of ours take."""
+    gateway = gateways(workers=1)
+    call = calls.chat()
+    behind = client.request_bytes("GET", "/_tollgate/healthz") * 2000
+    with gateway.connect(timeout=2) as connection:
+        connection.send(client.request_bytes("POST", call.full_path(), [*call.headers(), ("X-Sim-Hang", "1")],
+                                             call.data()))
+        wait_for("it is under way", lambda: len(provider.requests()) == 1)
+        with pytest.raises(OSError):
+            for _ in range(64 * MIB // len(behind)):
+                connection.send(behind)
+        assert held(gateway) < 2 * MIB
+
+
+@pytest.mark.parametrize("size, status", [(30000, 200), (60000, 200), (70000, 502)])
+def test_the_head_of_an_answer_is_bounded(gateways, upstream, size, status):
+    """64 KiB, in lines that are each of a size that any reader takes."""
+    upstream.answers["POST /v1/chat/completions"] = (b"{}", "application/json", {
+        f"X-Long-{i}": "v" * 5000 for i in range(size // 5000)})
+    gateway = gateways(with_upstream(gateways.config(None), "openai", base_url=upstream.url))
+    call = calls.chat()
+    assert gateway.request("POST", call.full_path(), call.headers(), call.data()).status == status
 
 
 @pytest.mark.slow
