@@ -19,13 +19,17 @@ enum rc folder_lock(const char *journal_dir, int *fd, struct fail *fail)
 {
     char *path = xasprintf("%s/lock", journal_dir);
     enum rc rc = RC_OK;
+    int code;
 
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     free(path);
     if (*fd < 0)
         return failed(fail, "open the journal folder's lock file");
     state_file_own(*fd, journal_dir);
-    if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
+    do {
+        code = flock(*fd, LOCK_EX | LOCK_NB);
+    } while (code != 0 && errno == EINTR);
+    if (code == 0)
         return RC_OK;
     if (errno != EWOULDBLOCK)
         rc = failed(fail, "take the journal folder's lock");

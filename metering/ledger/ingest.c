@@ -338,7 +338,8 @@ enum rc ingest_sync(struct ingest *in, struct fail *fail)
     if (rc == RC_OK)
         rc = db_exec(in->db, "REPLACE INTO state(name, value) VALUES('durable', 1)", fail,
                      "sync the ledger");
-    back = db_exec(in->db, "PRAGMA synchronous=NORMAL", &ignored, "sync the ledger");
+    back = db_exec(in->db, "PRAGMA synchronous=NORMAL", rc == RC_OK ? fail : &ignored,
+                   "sync the ledger");
     return rc == RC_OK ? back : rc;
 }
 

@@ -65,23 +65,40 @@ static enum rc failed(struct fail *fail, const char *doing)
     return RC_IO;
 }
 
+/* A signal, or less than was asked, is no failure. */
+static enum rc write_header(int fd, struct strv header, struct fail *fail)
+{
+    while (header.n > 0) {
+        ssize_t n = write(fd, header.p, header.n);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            if (n == 0)
+                errno = ENOSPC;
+            return failed(fail, "write a journal segment");
+        }
+        header = strv_skip(header, (size_t)n);
+    }
+    return RC_OK;
+}
+
 /* Header and lock first, then the name that the ingest thread looks for. */
 static enum rc segment_fill(int dir_fd, int fd, const char *tmp, const char *name,
                             int64_t created_us, struct fail *fail)
 {
     char header[JOURNAL_HEADER_BYTES] = "TGJ1";
-    ssize_t n;
+    int code;
 
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+    do {
+        code = flock(fd, LOCK_EX | LOCK_NB);
+    } while (code != 0 && errno == EINTR);
+    if (code != 0)
         return failed(fail, "lock a journal segment");
     put_u32(header + 4, 1);
     put_u64(header + 8, (uint64_t)created_us);
-    n = write(fd, header, sizeof(header));
-    if (n != sizeof(header)) {
-        if (n >= 0)
-            errno = ENOSPC;
-        return failed(fail, "write a journal segment");
-    }
+    if (write_header(fd, strv_make(header, sizeof(header)), fail) != RC_OK)
+        return RC_IO;
     if (renameat(dir_fd, tmp, dir_fd, name) != 0)
         return failed(fail, "name a journal segment");
     return RC_OK;
