@@ -296,8 +296,7 @@ static enum step start_reservation(struct xchg *x)
     x->admission.arg = x;
     x->reserving = true;
     collect_ask(x);
-    x->admission.started_us = x->worker->now_us;
-    limiter_reserve(x->worker->limiter, &x->admission);
+    limiter_reserve_at(x->worker->limiter, &x->admission, x->worker->now_us);
     return STEP_WAIT;
 }
 

@@ -180,8 +180,7 @@ struct admission {
     bool settled;    /* a second settlement changes nothing */
     limit_wake_fn *wake;
     void *arg;
-    /* clock_mono_us of limiter_reserve; the caller's to set, after admission_init. 0: now. */
-    int64_t started_us;
+    int64_t started_us; /* clock_mono_us of limiter_reserve */
     /*
      * Wall, set by the caller before it settles: when the request ended by its record, so that
      * limit_write's as_of_us divides records and settlements alike.  0: now.
@@ -310,6 +309,8 @@ void limiter_own(struct limiter *l, const char *owner, int64_t start);
  * engine), else wake is called once, from limiter_run or the event loop, when it does.
  */
 void limiter_reserve(struct limiter *l, struct admission *a);
+/* The same for a caller who has just read the clock: now_us is clock_mono_us. */
+void limiter_reserve_at(struct limiter *l, struct admission *a, int64_t now_us);
 /* The caller no longer waits: no wake after this; what may have been reserved is returned. */
 void limiter_cancel(struct limiter *l, struct admission *a);
 /*

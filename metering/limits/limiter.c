@@ -219,17 +219,21 @@ static void reserve_each(struct limiter *l, struct admission *a)
         deny(l, a, claims, &refusal);
 }
 
-void limiter_reserve(struct limiter *l, struct admission *a)
+void limiter_reserve_at(struct limiter *l, struct admission *a, int64_t now_us)
 {
     if (a->op || a->verdict != LIMIT_PENDING)
         return;
-    if (a->started_us == 0)
-        a->started_us = clock_mono_us();
+    a->started_us = now_us;
     stat_add(&l->reserves, 1);
     if (a->n_claims == 0 || (l->redis && lease_take(l->redis, a)))
         a->verdict = LIMIT_OK;
     else
         reserve_each(l, a);
+}
+
+void limiter_reserve(struct limiter *l, struct admission *a)
+{
+    limiter_reserve_at(l, a, clock_mono_us());
 }
 
 void limiter_cancel(struct limiter *l, struct admission *a)
