@@ -299,6 +299,16 @@ def test_settings(gateway):
         assert got == (SETTINGS, ACK, 0, b"")
 
 
+def test_windows_of_requests(gateway):
+    """6.5.2, 6.9: what a client may send before it hears more: 256 KiB of a stream, 1 MiB of a connection."""
+    with Raw(gateway) as raw:
+        *_, payload = raw.frame()
+        settings = {int.from_bytes(payload[i:i + 2], "big"): int.from_bytes(payload[i + 2:i + 6], "big")
+                    for i in range(0, len(payload), 6)}
+        assert settings[4] == 256 << 10   # SETTINGS_INITIAL_WINDOW_SIZE
+        assert raw.until(WINDOW_UPDATE) == (WINDOW_UPDATE, 0, 0, number((1 << 20) - 65535))
+
+
 def test_window(gateway):
     """6.9.2: a window of three bytes takes three; what is granted later goes out."""
     with Raw(gateway, settings=b"\0\4" + number(3)) as raw:

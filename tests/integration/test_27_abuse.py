@@ -352,6 +352,49 @@ def test_what_comes_ahead_is_left_to_its_sender(gateways, provider):
         assert held(gateway) < 2 * MIB
 
 
+def test_who_is_refused_and_sends_on(gateways):
+    """Some of what is on its way is still taken, so that the refusal arrives: 1 MiB, and the system's own buffers."""
+    gateway = gateways(workers=1)
+    head = client.request_bytes("POST", "/openai/v1/chat/completions",
+                                [("Authorization", "Bearer tg_nobody"), ("Content-Length", str(1 << 34))])
+    sent = 0
+    with gateway.connect(timeout=5) as connection:
+        connection.send(head)
+        with pytest.raises(OSError):
+            while sent < 256 * MIB:
+                connection.send(b"x" * 65536)
+                sent += 65536
+    assert sent < 24 * MIB
+
+
+@pytest.mark.slow
+def test_connections_to_a_provider_that_rest(gateways, provider):
+    """A crowd's connections are not all kept: 512 of a worker and upstream."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    gateway, crowd = gateways(workers=1, bounds={"connections_per_address": 1000}), 560
+
+    def to_provider():
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            lines = [line.split() for line in file][1:]
+        return sum(line[2].endswith(f":{provider.port:04X}") and line[3] == "01" for line in lines)
+    others, connections = to_provider(), []
+    call = calls.chat()
+    try:
+        for _ in range(crowd):
+            connections.append(gateway.connect())
+            connections[-1].send(client.request_bytes("POST", call.full_path(), [
+                *call.headers(), ("X-Sim-Delay-Ms", "15000")], call.data()))
+        wait_for("all are under way", lambda: to_provider() - others == crowd, 14)
+        for connection in connections:
+            assert connection.read().status == 200
+        assert to_provider() - others == 512
+    finally:
+        for connection in connections:
+            connection.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @pytest.mark.parametrize("size, status", [(30000, 200), (60000, 200), (70000, 502)])
 def test_the_head_of_an_answer_is_bounded(gateways, upstream, size, status):
     """64 KiB, in lines that are each of a size that any reader takes."""
