@@ -272,7 +272,7 @@ static void check_answers(struct ledger_reader *r, size_t first, size_t step)
 {
     struct zone *zone = zone_open("Asia/Kathmandu");
 
-    for (size_t i = first; i < ASKED; i += step) {
+    for (size_t i = first; i < ASKED; i += step * KIT_EVERY) {
         struct ledger_question q;
         struct strv value;
 
