@@ -155,6 +155,21 @@ static inline void kit_random_id(uint64_t *seed, struct record *r)
         r->id.b[i] = (unsigned char)kit_random(seed);
 }
 
+/* A correction of r, which must outlive it, with an id of its own; the costs are still those of r. */
+static inline struct record kit_correction(uint64_t *seed, const struct record *r)
+{
+    struct record c = *r;
+
+    kit_random_id(seed, &c);
+    c.is_correction = true;
+    c.corrects = r->id;
+    c.was_unpriced = r->price_status == PRICE_NONE;
+    c.price_status = PRICE_OK;
+    c.reason = STRV("why");
+    c.corrected_by = STRV("who");
+    return c;
+}
+
 /* One of sixty-four kinds of record, as traffic has them, with an id and a time of its own. */
 static inline void kit_traffic(uint64_t *seed, struct record *r)
 {

@@ -15,18 +15,10 @@ enum { DAYS = 3, DAY_RECORDS = 5500, CUBES = 2 * CUBE_KINDS, LATE = 300, WINDOWS
 /* Adds to the cost of r; of one that had no price: gives it one. */
 static void write_correction(struct journal *j, const struct record *r, uint64_t *seed)
 {
-    struct record c = *r;
+    struct record c = kit_correction(seed, r);
 
-    for (int b = 0; b < UUID_BYTES; b++)
-        c.id.b[b] = (unsigned char)kit_random(seed);
-    c.is_correction = true;
-    c.corrects = r->id;
-    c.was_unpriced = r->price_status == PRICE_NONE;
-    c.price_status = PRICE_OK;
     c.n_lines = 0;
     c.cost.atto = c.list_cost.atto = (money_int)kit_below(seed, 1000000000) * 1000003;
-    c.reason = STRV("why");
-    c.corrected_by = STRV("who");
     assert_int_equal(journal_end(j, &c), RC_OK);
 }
 
