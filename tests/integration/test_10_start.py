@@ -242,7 +242,7 @@ def test_drain_finishes_what_runs(gateway):
             "Event_Delay_Ms": 60}), call.data()))
         answer = connection.read_head()
         gateway.process.signal(signal.SIGTERM)
-        time.sleep(0.1)
+        wait_for("the end of listening", gateway.refuses_connections)
         with pytest.raises((OSError, client.Broken, AssertionError)):
             refused = calls.send(gateway, calls.chat(), timeout=2)
             assert refused.status == 200
@@ -275,7 +275,7 @@ def test_second_sigterm_ends_at_once_without_loss(gateway):
             "Event_Delay_Ms": 2000}), call.data()))
         connection.read_head()
         gateway.process.signal(signal.SIGTERM)
-        time.sleep(0.3)
+        wait_for("the end of listening", gateway.refuses_connections)
         start = time.monotonic()
         gateway.process.signal(signal.SIGTERM)
         assert gateway.process.wait() == 0

@@ -273,7 +273,8 @@ def test_killed_and_started_again(gateways, provider):
     assert gateway.request("GET", "/_tollgate/health").status   # its storage is used again
     with connect(gateway, RESPONSES, sim={"Hang": "1"}) as socket:
         socket.send(create(30, max_output_tokens=50))
-        time.sleep(0.3)
+        wait_for("the call upstream", lambda: provider.requests() and
+                 b"response.create" in provider.requests()[0].body)
         gateway.kill()
         gateway.start()
     turns, connection = split(gateway, 2)
@@ -580,7 +581,7 @@ def test_large_messages(gateway, provider):
 
 
 def test_idle(gateways, provider):
-    gateway = gateways(bounds={"websocket_idle_ms": 300})
+    gateway = gateways(bounds={"websocket_idle_ms": 1000})
     with connect(gateway) as socket:
         socket.event()
         with pytest.raises(Closed) as closed:

@@ -494,10 +494,12 @@ def test_c10_no_request_waits_for_a_report(gateways, provider):
     for thread in threads:
         thread.start()
     with gateway.connect() as connection:
-        for _ in range(100):
+        sent, end = 0, time.monotonic() + 60
+        while (sent < 100 or len(asked) <= 10) and time.monotonic() < end:
             start = time.monotonic()
             assert calls.send(gateway, calls.chat(), connection).status == 200
             slowest = max(slowest, time.monotonic() - start)
+            sent += 1
     stopping.set()
     for thread in threads:
         thread.join(30)

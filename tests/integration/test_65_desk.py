@@ -46,8 +46,9 @@ def test_budget(gateways, provider, engine):
     for _ in range(3):
         assert calls.send(gateway, calls.chat()).status == 200
     records = gateway.records(3)
-    time.sleep(0.05)
-    answer = budget(gateway)
+    answer = wait_for("all to be settled", lambda: (lambda told: told if (
+        by_name(told)["few"]["spent_count"], by_name(told)["few"]["reserved_count"]) == (3, 0) else None)(
+            budget(gateway)))
     rows = by_name(answer)
     assert list(rows) == ["day", "few", "rpm", "parallel", "warned"]
     spent = sum(Decimal(r["cost_usd"]) for r in records)

@@ -18,6 +18,8 @@ import pytest
 from kit import calls, client
 from kit.procs import wait_for
 
+KILLS, ANSWERED = 4, 100   # so many answers at least before the kills
+
 
 class Load:
     """Clients that call without pause until told to stop."""
@@ -86,14 +88,15 @@ def test_kill_under_load(gateways, provider, redis, engine):
     gateway = gateways(redis=redis if engine == "redis" else None, limits=[
         {"name": "day", "unit": "usd", "limit": "100", "window": "day"}])
     answered = []
-    for _ in range(4):
+    for _ in range(KILLS):
         load = Load(gateway)
         time.sleep(0.7)
+        wait_for("answers", lambda: len(load.answered) > ANSWERED / KILLS, 30)
         gateway.kill()
         load.stop()
         answered += load.answered
         gateway.start()
-    assert len(answered) > 100
+    assert len(answered) > ANSWERED
     assert calls.send(gateway, calls.chat()).status == 200
     wait_for("all that was answered", lambda: set(answered) <= {r["id"] for r in
                                                                 gateway.export()}, 20, 0.3)

@@ -207,12 +207,13 @@ def test_c7_sigkill_under_load(gateways, provider, own_redis, tmp_path, say):
         "the ledger")
 
 
-def lock_ledger(gateway, seconds):
-    """Another program holds the database for so long."""
+def lock_ledger(gateway, seconds, is_over):
+    """Another program holds the database for so long at least, and until it is over."""
     lock = sqlite3.connect(os.path.join(gateway.folder, "var", "ledger.db"), isolation_level=None,
                            timeout=30)
     lock.execute("BEGIN IMMEDIATE")
     time.sleep(seconds)
+    is_over.wait(60)
     lock.execute("ROLLBACK")
     lock.close()
 
@@ -240,7 +241,8 @@ def test_c8_store_away(gateways, provider, own_redis, say, killed):
     calls.send(gateway, calls.chat())
     gateway.records(1)
     outage = OUTAGE_S + 3 * killed     # a start waits a moment for the lock before it serves
-    locker = threading.Thread(target=lock_ledger, args=(gateway, outage))
+    is_over = threading.Event()
+    locker = threading.Thread(target=lock_ledger, args=(gateway, outage, is_over))
     locker.start()
     load = Load(gateway, 8)
     time.sleep(OUTAGE_S / 2)
@@ -249,13 +251,14 @@ def test_c8_store_away(gateways, provider, own_redis, say, killed):
         load.stop()
         gateway.start()     # it serves, and opens the ledger once it can
         assert gateway.admin("/readyz", token=False).status == 503
-    most, resident = 0, memory_kb(gateway)
+    most = wait_for("the gauge to say what waits", lambda: waiting(gateway), 20)
+    resident = memory_kb(gateway)
+    is_over.set()
     while locker.is_alive():
         most = max(most, waiting(gateway))
         time.sleep(0.1)
     locker.join()
     load.stop()
-    assert most > 0, "the gauge says nothing of what waits"
     books = settled_books(gateway, provider, load.answered)
     assert waiting(gateway) == 0
     grown = memory_kb(gateway) - resident
@@ -268,7 +271,7 @@ def test_c9_taken_in_twice_is_taken_once(gateways, provider):
     """A journal that is put back, as from a backup, adds nothing."""
     gateway = gateways()
     load = Load(gateway, 4)
-    time.sleep(0.5)
+    wait_for("answers", lambda: len(load.answered) > 10, 30)
     gateway.kill()
     load.stop()
     journal = os.path.join(gateway.folder, "var", "journal")

@@ -344,6 +344,11 @@ class Gateway:
         options.setdefault("context", self.context)
         return client.Connection("127.0.0.1", self.port, **options)
 
+    def refuses_connections(self):
+        """It listens no more."""
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) != 0
+
     def request(self, method, path, headers=(), body=b"", **options):
         """One request on a connection of its own."""
         with self.connect(**options) as connection:
