@@ -6,9 +6,8 @@
  * record and its line would be some six hundred.  Everything can be made from those two
  * again, and is compared with them by the audit.
  *
- * A block holds records in the order of their numbers, each column as the differences
- * from its least value in 0, 1, 2, 4 or 8 bytes; amounts first divided by what divides
- * all of them.  What is zero throughout is not stored.
+ * A block holds records in the order of their numbers, each column packed (fact_pack.h).  What
+ * is zero throughout is not stored.
  *
  * What a request was charged for stands in two columns a meter: the quantity, and what one unit of
  * it costs.  FACT_CHARGE says of which requests that is all there is to know; of the others, and of
@@ -22,10 +21,8 @@
 
 #include "base/buf.h"
 #include "base/rc.h"
-#include "metering/ledger/db.h"
+#include "metering/ledger/fact_pack.h"
 #include "metering/ledger/record.h"
-
-enum { FACT_BLOCK = 4096 };
 
 /* Whole numbers.  Stored by number: the list only grows at its end, and usage has its own. */
 enum fact_number {
@@ -123,9 +120,6 @@ struct money fact_unit_rate(enum meter m, struct money unit);
 
 /* The stored form of a column that is used; out is emptied first. */
 enum rc fact_encode(const struct fact_block *b, unsigned column, struct buf *out) RC_MUST;
-/* The same of n values (1..FACT_BLOCK) that are no block's. Appended to out. */
-enum rc fact_encode_numbers(const int64_t *v, size_t n, struct buf *out) RC_MUST;
-enum rc fact_encode_amounts(const money_int *v, size_t n, struct buf *out) RC_MUST;
 /* Which meters have a column of quantities, as bits by enum meter. */
 uint64_t fact_block_meters(const struct fact_block *b);
 enum { FACT_METERS_BYTES = 16 };
@@ -136,45 +130,11 @@ enum rc fact_decode_meters(struct strv bytes, uint64_t *meters) RC_MUST;
 typedef enum rc fact_column_fn(unsigned column, struct strv bytes, void *arg, struct fail *fail);
 enum rc fact_each_column(const struct fact_block *b, fact_column_fn *fn, void *arg,
                          struct fail *fail) RC_MUST;
-/* n values; hostile bytes are RC_BAD. */
-enum rc fact_decode_numbers(struct strv bytes, size_t n, int64_t *out) RC_MUST;
-enum rc fact_decode_amounts(struct strv bytes, size_t n, money_int *out) RC_MUST;
-
-/* The same, of n places at[0..n) of a block of `of` values alone. */
-enum rc fact_pick_numbers(struct strv bytes, size_t of, const uint16_t *at, size_t n,
-                          int64_t *out) RC_MUST;
-enum rc fact_pick_amounts(struct strv bytes, size_t of, const uint16_t *at, size_t n,
-                          money_int *out) RC_MUST;
-
-/* A column as differences that take no more than 32 bits: a value is least + unit * difference. */
-struct fact_small {
-    money_int least;
-    uint64_t unit;
-    bool is_level; /* all are the least: there are no differences */
-};
-/* column: a number's or an amount's; RC_LIMIT: they take more. */
-enum rc fact_decode_small(struct strv bytes, unsigned column, size_t n, struct fact_small *head,
-                          uint32_t *out) RC_MUST;
 
 /* Row of table fact that holds a column of a block. */
 static inline int64_t fact_row(unsigned column, int64_t block)
 {
     return (int64_t)column << 40 | block;
 }
-
-/* ---- from the tables ------------------------------------------------------------- */
-
-/* Statements of a connection that read records and lines. */
-struct fact_source {
-    sqlite3_stmt *records, *line, *seq_of;
-};
-enum rc fact_source_open(struct fact_source *s, sqlite3 *db, struct fail *fail) RC_MUST;
-void fact_source_close(struct fact_source *s);
-/*
- * Adds the records after number `after`, in order, until the block is full.  A record that
- * has no line or does not decode is passed over: it is in no sum either.
- */
-enum rc fact_load(struct fact_source *s, int64_t after, struct fact_block *b,
-                  struct fail *fail) RC_MUST;
 
 #endif

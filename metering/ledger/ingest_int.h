@@ -10,7 +10,7 @@
 #include "metering/ledger/cube.h"
 #include "metering/ledger/db.h"
 #include "metering/ledger/dict.h"
-#include "metering/ledger/fact.h"
+#include "metering/ledger/fact_source.h"
 #include "metering/ledger/ingest.h"
 #include "metering/ledger/record_common.h"
 #include "metering/ledger/schema.h"

@@ -395,7 +395,8 @@ const struct facts_small *facts_small(struct facts *f, unsigned column)
     if (!s->is_read) {
         bytes = stored(f, column);
         s->head = (struct fact_small){.unit = 1, .is_level = true};
-        rc = bytes.n ? fact_decode_small(bytes, column, f->n, &s->head, s->d) : RC_OK;
+        rc = bytes.n ? fact_decode_small(bytes, column >= FACT_AMOUNT_COLUMN, f->n, &s->head, s->d)
+                     : RC_OK;
         if (rc == RC_BAD)
             damaged(f);
         sqlite3_reset(statement(f));

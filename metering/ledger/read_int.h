@@ -10,7 +10,7 @@
 #include "metering/ledger/cube.h"
 #include "metering/ledger/db.h"
 #include "metering/ledger/dict.h"
-#include "metering/ledger/fact.h"
+#include "metering/ledger/fact_source.h"
 #include "metering/ledger/ledger_read.h"
 #include "metering/ledger/schema.h"
 

@@ -7,7 +7,7 @@
  * line in a later block of facts, or an outcome since (table tally_again), is asked of its
  * lines as if there were no tally, until its block is made anew: so a tally is never wrong.
  *
- * Columns are stored as those of facts are (fact.h), a task at the place of its number; what is
+ * Columns are stored as those of facts are (fact_pack.h), a task at the place of its number; what is
  * zero throughout is not stored.  Everything is made of facts and of the outcomes of tasks, and
  * is compared with them by the audit.
  */
