@@ -84,39 +84,12 @@ enum rc params_by(struct report_params *p, struct strv value, struct buf *error)
     return RC_OK;
 }
 
-/* The next value of "a,b\,c", unescaped into the arena; false at the end. */
-static bool next_value(struct report_params *p, struct strv *rest, struct strv *out, bool *full)
-{
-    char *text;
-    bool escaped = false;
-    size_t n = 0, i = 0;
-
-    if (!rest->p)
-        return false;
-    text = arena_alloc(&p->arena, rest->n + 1);
-    *full = text == NULL;
-    if (!text)
-        return false;
-    for (; i < rest->n && rest->p[i] != ','; i++) {
-        if (rest->p[i] == '\\' && i + 1 < rest->n) {
-            escaped = true;
-            i++;
-        }
-        text[n++] = rest->p[i];
-    }
-    *rest = i < rest->n ? strv_skip(*rest, i + 1) : STRV_NONE;
-    *out = strv_make(text, n);
-    if (!escaped && strv_eq(*out, STRV("(untagged)")))
-        out->n = 0;
-    return true;
-}
-
 enum rc params_where(struct report_params *p, struct strv value, struct buf *error)
 {
     struct ledger_condition *c = &p->where[p->n_where];
     struct strv *values, rest;
     size_t n_name = 0;
-    bool full = false;
+    char end = ',';
     enum rc rc;
 
     if (p->n_where == LEDGER_CONDITIONS_MAX)
@@ -141,11 +114,12 @@ enum rc params_where(struct report_params *p, struct strv value, struct buf *err
     if (!values)
         return words_bad(error, "where", value, "is too much: the words are too long");
     c->n_values = 0;
-    while (c->n_values < PARAMS_WHERE_VALUES_MAX &&
-           next_value(p, &rest, &values[c->n_values], &full))
-        c->n_values++;
-    if (full || rest.p)
-        return words_bad(error, "where", value, "has too many values");
+    while (end != '\0') {
+        if (c->n_values == PARAMS_WHERE_VALUES_MAX)
+            return words_bad(error, "where", value, "has too many values");
+        if (params_value(p, &rest, STRV(","), &values[c->n_values++], &end) != RC_OK)
+            return words_bad(error, "where", value, "is too much: the words are too long");
+    }
     c->values = values;
     p->n_where++;
     return RC_OK;

@@ -16,6 +16,14 @@ enum rc params_where(struct report_params *p, struct strv value, struct buf *err
 enum rc params_field(struct report_params *p, const char *word, struct strv name,
                      struct ledger_field *out, struct buf *error) RC_MUST;
 /*
+ * The next value of a list such as "a,b\,c;d", without its backslashes, a copy in the arena; rest is
+ * left behind its end: *end is the one of `ends` that stood there, or NUL at the end of the list.  A
+ * list has one value at least, which may be empty, as is (untagged) where nothing in it is escaped.
+ * RC_LIMIT: the arena is full.
+ */
+enum rc params_value(struct report_params *p, struct strv *rest, struct strv ends, struct strv *out,
+                     char *end) RC_MUST;
+/*
  * Combinations of the values of some fields, put in order.  Values are escaped as those of
  * `where`; ';' ends a combination.  RC_BAD with a sentence.
  */

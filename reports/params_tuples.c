@@ -1,32 +1,9 @@
 /* Combinations of values: "team,model=search,gpt-4o;labs,o3". */
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "reports/params_int.h"
 #include "reports/words.h"
-
-/* The next value of a tuple "a,b;c,d", unescaped into the arena; *end: what ended it. */
-static bool tuple_value(struct report_params *p, struct strv *rest, struct strv *out, char *end)
-{
-    char *text = arena_alloc(&p->arena, rest->n + 1);
-    bool escaped = false;
-    size_t n = 0, i = 0;
-
-    if (!text)
-        return false;
-    for (; i < rest->n && rest->p[i] != ',' && rest->p[i] != ';'; i++) {
-        if (rest->p[i] == '\\' && i + 1 < rest->n) {
-            escaped = true;
-            i++;
-        }
-        text[n++] = rest->p[i];
-    }
-    *end = i < rest->n ? rest->p[i] : '\0';
-    *rest = strv_skip(*rest, i < rest->n ? i + 1 : i);
-    *out = strv_make(text, n);
-    if (!escaped && strv_eq(*out, STRV("(untagged)")))
-        out->n = 0;
-    return true;
-}
 
 static int tuple_cmp(const void *a, const void *b, void *n_by)
 {
@@ -65,8 +42,9 @@ enum rc params_tuples(struct report_params *p, const char *word, struct strv val
     if (!values)
         return words_bad(error, word, value, "is too much: the words are too long");
     while (end != '\0') {
-        if (at == most || !tuple_value(p, &rest, &values[at++], &end))
-            return words_bad(error, word, value, form);
+        ASSERT(at < most); /* a value for each end, and the last */
+        if (params_value(p, &rest, STRV(",;"), &values[at++], &end) != RC_OK)
+            return words_bad(error, word, value, "is too much: the words are too long");
         if (end != '\0' && (end == ';') != (at % out->n_by == 0))
             return words_bad(error, word, value, form);
     }

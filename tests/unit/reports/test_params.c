@@ -138,6 +138,23 @@ static void test_values(void **state)
     assert_int_equal(p.where[0].values[1].n, 0);
     assert_int_equal(p.where[0].values[2].n, 0);
     params_release(&p);
+    /* What is escaped is meant as it is; a lone backslash at the end too. */
+    assert_int_equal(read_query(&p, "where=team=\\(untagged),\\\\,x;y,\\"), RC_OK);
+    assert_int_equal(p.where[0].n_values, 4);
+    assert_true(strv_eq(p.where[0].values[0], STRV("(untagged)")));
+    assert_true(strv_eq(p.where[0].values[1], STRV("\\")));
+    assert_true(strv_eq(p.where[0].values[2], STRV("x;y")));
+    assert_true(strv_eq(p.where[0].values[3], STRV("\\")));
+    params_release(&p);
+    assert_int_equal(read_query(&p, "only=team,model=b\\;c,(untagged);a\\,b,\\(untagged)"), RC_OK);
+    assert_int_equal(p.only.n, 2);
+    assert_true(strv_eq(p.only.value[0], STRV("a,b")));
+    assert_true(strv_eq(p.only.value[1], STRV("(untagged)")));
+    assert_true(strv_eq(p.only.value[2], STRV("b;c")));
+    assert_int_equal(p.only.value[3].n, 0);
+    params_release(&p);
+    assert_int_equal(read_query(&p, "only=team,model=a,b,c"), RC_BAD);
+    params_release(&p);
     assert_int_equal(read_query(&p, "where=squad!=x&by=tag:temas,squad"), RC_OK);
     assert_int_equal(p.where[0].op, LEDGER_NE);
     assert_int_equal(p.where[0].field.id, FIELD_TAG);
@@ -235,6 +252,19 @@ static void test_bounds(void **state)
     for (int i = 0; i < PARAMS_WHERE_VALUES_MAX; i++)
         n += (size_t)snprintf(query + n, sizeof(query) - n, ",v%d", i);
     assert_int_equal(read_query(&p, query), RC_BAD);
+    params_release(&p);
+    /* As many as there may be, each of them long. */
+    n = (size_t)snprintf(query, sizeof(query), "where=team=%0200d", 1);
+    for (int i = 1; i < PARAMS_WHERE_VALUES_MAX; i++)
+        n += (size_t)snprintf(query + n, sizeof(query) - n, ",%0200d", i);
+    assert_int_equal(read_query(&p, query), RC_OK);
+    assert_int_equal(p.where[0].n_values, PARAMS_WHERE_VALUES_MAX);
+    params_release(&p);
+    n = (size_t)snprintf(query, sizeof(query), "only=team,model=%0200d,a", 1);
+    for (int i = 1; i < PARAMS_WHERE_VALUES_MAX; i++)
+        n += (size_t)snprintf(query + n, sizeof(query) - n, ";%0200d,a", i);
+    assert_int_equal(read_query(&p, query), RC_OK);
+    assert_int_equal(p.only.n, PARAMS_WHERE_VALUES_MAX);
     params_release(&p);
     /* More conditions than a filter takes. */
     n = 0;
