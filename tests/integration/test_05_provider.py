@@ -68,6 +68,32 @@ def test_prompt_cache(provider):
             second["cache_creation_input_tokens"]) == (3, 5, 0)
 
 
+def test_asked_again(provider):
+    """What it keeps of its last answer shows in nothing: ids, bills and answers are as those of the first."""
+    same, other = calls.chat(words=3), calls.chat(words=4)
+    asked = [(same, None)] * 5 + [(other, None), (same, {"Output_Tokens": 2}), (same, None), (other, None)]
+    with provider.connect() as connection:
+        answers = []
+        for call, sim in asked:
+            connection.send(client.request_bytes("POST", call.path, call.headers(KEY, sim=sim), call.data()))
+            answers.append(connection.read("POST"))
+    bills = provider.billed()
+    assert len(bills) == len(asked)
+    for (call, sim), answer, bill in zip(asked, answers, bills):
+        body = answer.json()
+        assert answer.status == 200 and body["id"] == bill["response_id"]
+        assert answer.header("x-request-id") == bill["request_id"]
+        assert bill["request_id"][-12:] == bill["response_id"][-12:]
+        wanted = (3 if call is same else 4, 2 if sim else 16)
+        assert (body["usage"]["prompt_tokens"], body["usage"]["completion_tokens"]) == wanted
+        assert (bill["input_tokens"], bill["output_tokens"]) == wanted
+        assert bill["complete"] and abs(body["created"] - time.time()) < 30
+    assert len({bill["response_id"] for bill in bills}) == len(asked)
+    plain = [re.sub(rb'"(id|created)":[^,]*,', b"", answer.body)
+             for (call, sim), answer in zip(asked, answers) if call is same and not sim]
+    assert len(plain) == 6 and len(set(plain)) == 1
+
+
 def test_stamps_are_times_of_writing(provider):
     before = time.monotonic_ns()
     answer = send(provider, calls.chat(stream=True, max_tokens=4),

@@ -1,6 +1,5 @@
 #include "tests/provider/call.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -106,12 +105,21 @@ void call_model(struct call *c, struct strv asked)
     c->model[n] = 0;
 }
 
+void call_id_digits(uint64_t number, char digits[CALL_ID_DIGITS])
+{
+    for (size_t i = CALL_ID_DIGITS; i-- > 0; number >>= 4)
+        digits[i] = "0123456789abcdef"[number & 15];
+}
+
 void call_ids(struct call *c, const char *request_prefix, const char *response_prefix)
 {
-    uint64_t n = books_next();
+    char digits[CALL_ID_DIGITS];
+    call_id_digits(books_next(), digits);
     if (request_prefix[0] != 0) /* some send no such header */
-        snprintf(c->request_id, sizeof(c->request_id), "%s%012" PRIx64, request_prefix, n);
-    snprintf(c->response_id, sizeof(c->response_id), "%s%012" PRIx64, response_prefix, n);
+        snprintf(c->request_id, sizeof(c->request_id), "%s%.*s", request_prefix, CALL_ID_DIGITS,
+                 digits);
+    snprintf(c->response_id, sizeof(c->response_id), "%s%.*s", response_prefix, CALL_ID_DIGITS,
+             digits);
 }
 
 void call_plan(struct call *c, uint64_t input_words, uint64_t output_bound)

@@ -24,6 +24,7 @@ enum {
     OUTPUT_MAX = 10000000,
     PAD_MAX_BYTES = 128 << 20,
     CALL_MODEL_BYTES = 96,
+    CALL_ID_DIGITS = 12, /* at the end of both ids of an answer */
     EVENT_MAX_BYTES = 256 << 20,
 };
 
@@ -60,6 +61,8 @@ void call_init(struct call *c, struct request *r, struct reply *reply);
 void call_free(struct call *c);
 /* Sets the model answered: X-Sim-Served-Model, or as asked. */
 void call_model(struct call *c, struct strv asked);
+/* The number of an answer as its ids have it: so many hexadecimal digits, no NUL. */
+void call_id_digits(uint64_t number, char digits[CALL_ID_DIGITS]);
 /* Makes the ids: "req_..." and prefix plus number. */
 void call_ids(struct call *c, const char *request_prefix, const char *response_prefix);
 /*

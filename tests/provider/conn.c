@@ -180,7 +180,7 @@ static bool answer(struct conn *c, bool early)
         endpoint_control(&c->request, &c->reply);
     } else {
         c->number = books_request(&c->request, c->id, c->nth);
-        endpoint_answer(c->worker->settings, &c->request, &c->reply);
+        endpoint_answer(c->worker->settings, c->worker->memo, &c->request, &c->reply);
     }
     return start_answer(c, early || wants_close(&c->request));
 }

@@ -15,6 +15,7 @@ struct worker {
     struct event_base *base;
     SSL_CTX *tls; /* NULL: clear text */
     const struct settings *settings;
+    struct memo *memo; /* of this thread alone */
     struct list_node conns;
 };
 

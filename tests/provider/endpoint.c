@@ -6,6 +6,7 @@
 #include "tests/provider/books.h"
 #include "tests/provider/call.h"
 #include "tests/provider/gemini.h"
+#include "tests/provider/memo.h"
 #include "tests/provider/openai.h"
 #include "tests/provider/refusal.h"
 #include "tests/provider/replay.h"
@@ -181,7 +182,8 @@ static int asked_status(const struct request *r)
     return status >= 400 && status < 600 && attempt < below ? (int)status : 0;
 }
 
-void endpoint_answer(const struct settings *settings, struct request *r, struct reply *reply)
+void endpoint_answer(const struct settings *settings, struct memo *memo, struct request *r,
+                     struct reply *reply)
 {
     enum dialect dialect = dialect_of(r);
     struct strv replay = sim_text(r, "Replay");
@@ -201,9 +203,13 @@ void endpoint_answer(const struct settings *settings, struct request *r, struct 
             refuse(reply, r, dialect, 404, STRV("no such recording"));
         return;
     }
+    if (dialect == DIALECT_OPENAI && memo_answer(memo, r, reply))
+        return;
     struct call call;
     call_init(&call, r, reply);
     route(&call, dialect);
+    if (dialect == DIALECT_OPENAI)
+        memo_keep(memo, &call);
     call_free(&call);
 }
 

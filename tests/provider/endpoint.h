@@ -10,6 +10,8 @@
 #include "tests/provider/request.h"
 #include "tests/provider/sigv4.h"
 
+struct memo;
+
 enum { SECRETS_MAX = 8 };
 
 struct settings {
@@ -26,7 +28,8 @@ bool endpoint_lets_in(const struct settings *settings, const struct request *r);
 bool endpoint_is_control(const struct request *r);
 /* Answers a control request. */
 void endpoint_control(const struct request *r, struct reply *reply);
-/* Answers any other. */
-void endpoint_answer(const struct settings *settings, struct request *r, struct reply *reply);
+/* Answers any other; memo: of this thread. */
+void endpoint_answer(const struct settings *settings, struct memo *memo, struct request *r,
+                     struct reply *reply);
 
 #endif

@@ -24,6 +24,7 @@
 #include "base/strv.h"
 #include "tests/provider/books.h"
 #include "tests/provider/conn.h"
+#include "tests/provider/memo.h"
 
 enum {
     THREADS_MAX = 64,
@@ -242,6 +243,7 @@ static bool start_thread(struct thread *thread, const struct options *o, SSL_CTX
     thread->worker.base = event_base_new();
     thread->worker.tls = tls;
     thread->worker.settings = &o->settings;
+    thread->worker.memo = memo_new();
     list_init(&thread->worker.conns);
     ASSERT(thread->worker.base != NULL);
     return pthread_create(&thread->id, NULL, run_thread, thread) == 0;
@@ -252,6 +254,7 @@ static void stop_thread(struct thread *thread)
     ASSERT(write(thread->stop[1], "x", 1) == 1);
     pthread_join(thread->id, NULL);
     event_base_free(thread->worker.base);
+    memo_free(thread->worker.memo);
     close(thread->listener);
     close(thread->stop[0]);
     close(thread->stop[1]);

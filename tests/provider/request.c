@@ -58,9 +58,9 @@ static enum request_status bad(struct request *r, const char *problem)
 
 static bool is_token_byte(unsigned char c)
 {
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-')
         return true;
-    return c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+    return c != 0 && strchr("!#$%&'*+.^_`|~", c) != NULL;
 }
 
 static bool is_token(struct strv s)

@@ -83,6 +83,16 @@ static void put(struct buf *out, struct strv s)
     ASSERT(buf_append_strv(out, s) == RC_OK);
 }
 
+static void put_decimal(struct buf *out, uint64_t n)
+{
+    char text[20];
+    size_t at = sizeof(text);
+    do
+        text[--at] = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    put(out, strv_make(text + at, sizeof(text) - at));
+}
+
 static uint32_t milliseconds(const struct request *r, const char *name)
 {
     uint64_t ms = sim_number(r, name, 0);
@@ -286,8 +296,11 @@ static void put_head(struct wire *w, const struct request *r, const struct reply
 {
     struct buf *out = &w->bytes;
     struct strv reason = reason_of(reply->status);
-    ASSERT(buf_printf(out, "HTTP/1.1 %d " STRV_FMT "\r\n", reply->status, STRV_ARG(reason)) ==
-           RC_OK);
+    put(out, STRV("HTTP/1.1 "));
+    put_decimal(out, (uint64_t)reply->status);
+    put(out, STRV(" "));
+    put(out, reason);
+    put(out, STRV("\r\n"));
     put(out, date_line());
     if (reply->content_type.n > 0) {
         put(out, STRV("Content-Type: "));
@@ -300,9 +313,11 @@ static void put_head(struct wire *w, const struct request *r, const struct reply
     if (coding.n > 0)
         ASSERT(buf_printf(out, "Content-Encoding: " STRV_FMT "\r\n", STRV_ARG(coding)) ==
                RC_OK);
-    if (frame == FRAME_LENGTH)
-        ASSERT(buf_printf(out, "Content-Length: %" PRIu64 "\r\n", stated_length(r, length)) ==
-               RC_OK);
+    if (frame == FRAME_LENGTH) {
+        put(out, STRV("Content-Length: "));
+        put_decimal(out, stated_length(r, length));
+        put(out, STRV("\r\n"));
+    }
     if (frame == FRAME_CHUNKED)
         put(out, STRV("Transfer-Encoding: chunked\r\n"));
     if (close)
