@@ -33,7 +33,8 @@ FILES_LEAST = 16384
 def prepare(wanted):
     """Ends with a reason where it cannot be measured."""
     unknown = [name for name in wanted if name not in CASES]
-    missing = [name for name in ("wrk", "redis-server", "taskset", "openssl")
+    loads = ["wrk"] if os.environ.get("LOADER") == "wrk" else []
+    missing = [name for name in (*loads, "redis-server", "taskset", "openssl")
                if not shutil.which(name)]
     if unknown:
         sys.exit(f"bench: unknown {unknown}; there are: {' '.join(CASES)}")

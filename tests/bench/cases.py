@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import show
-from load import ROOT, Call, Load, wrk
-from peers import cpu_us, memory_kb
+from load import ROOT, Call, Load, closed
+from peers import LOAD_CORE, PROXY_CORE, cpu_us, idle_us, memory_kb
 
 WARM_SECONDS = 1
 LATENCY_CONNECTIONS = 64
@@ -16,6 +16,7 @@ IDLE_CONNECTIONS = 1000
 HELD_STREAMS = 2000
 HANDSHAKES_AT_ONCE = 16
 ANSWER_BYTES = 10 << 20
+SATURATED_PERCENT = 97   # of its core, what a proxy has that never waits; the rest is the system's
 
 
 def chat(words, **more):
@@ -63,29 +64,47 @@ class Bench:
                        for key in results[0]} for name, results in rows.items()}
 
     def saturate(self, peers, call_of, connections, parts=False):
-        """CPU a request, rate and latency at saturation; call_of: the call of each peer."""
-        redis = self.stand.redis.process.pid
-
+        """CPU a request, rate, latency and how busy its core was; call_of: the call of each peer."""
         def warm(peer):
-            wrk(self.folder, peer, call_of(peer), connections, WARM_SECONDS)
+            closed(self.folder, peer, call_of(peer), connections, WARM_SECONDS)
+
+        def taken(peer):
+            return {"cpu": cpu_us(peer.pid) if peer.pid else 0,
+                    "ingest": cpu_us(peer.pid, "ingest") if peer.gate and parts else 0,
+                    "redis": cpu_us(self.stand.redis.process.pid),
+                    "idle": idle_us(PROXY_CORE), "load_idle": idle_us(LOAD_CORE)}
 
         def measure(peer):
-            ingest = cpu_us(peer.pid, "ingest") if peer.gate and parts else 0
-            cpu, redis_cpu = (cpu_us(peer.pid) if peer.pid else 0), cpu_us(redis)
-            got = wrk(self.folder, peer, call_of(peer), connections, self.seconds)
-            n = max(got["requests"], 1)
-            row = {"cpu": (cpu_us(peer.pid) - cpu) / n if peer.pid else 0,
-                   "redis": (cpu_us(redis) - redis_cpu) / n,
-                   "rate": got["requests"] * 1e6 / got["us"], "p50": got["p50"], "p99": got["p99"]}
-            if parts:
-                row["ingest"] = (cpu_us(peer.pid, "ingest") - ingest) / n if peer.gate else 0
-            return row
+            got = closed(self.folder, peer, call_of(peer), connections, self.seconds,
+                         lambda: taken(peer))
+            n, time = max(got["requests"], 1), got["us"]
+            used = {key: got["after"][key] - got["before"][key] for key in got["before"]}
+            return {"cpu": used["cpu"] / n, "ingest": used["ingest"] / n, "redis": used["redis"] / n,
+                    "busy": 100 * used["cpu"] / time, "idle": 100 * used["idle"] / time,
+                    "load_idle": 100 * used["load_idle"] / time,
+                    "rate": n * 1e6 / time, "p50": got["p50"], "p99": got["p99"]}
         return self.alternate(peers, measure, warm)
+
+
+BUSY = {"busy": "busy, % of its core"}
+
+
+def say_who_waited(rows):
+    """Saturation is what the title says, or is said not to have been."""
+    waited = {name: row for name, row in rows.items() if row.get("busy", 100) < SATURATED_PERCENT}
+    for name, row in waited.items():
+        why = "others ran there" if row["idle"] < 100 - SATURATED_PERCENT else \
+            "the load could not keep up" if row["load_idle"] < 100 - SATURATED_PERCENT else \
+            "it waited, and the load for it"
+        print(f"Not saturated: {name} had {row['busy']:.0f} % of its core, which was idle for "
+              f"{row['idle']:.0f} %, the load's for {row['load_idle']:.0f} %: {why}.")
+    if waited:
+        print(flush=True)
 
 
 def saturation(bench, title, call, connections, events=0):
     rows = bench.saturate(bench.peers() + [bench.stand.direct()], lambda _: call, connections)
-    columns = {"cpu": "CPU µs a request", "rate": "requests/s", "p50": "p50 added µs",
+    columns = {"cpu": "CPU µs a request", **BUSY, "rate": "requests/s", "p50": "p50 added µs",
                "p99": "p99 added µs", "redis": "Redis µs a request"}
     rows = show.without_direct(rows, ("p50", "p99"))
     if events:
@@ -94,6 +113,7 @@ def saturation(bench, title, call, connections, events=0):
             row["event"] = row["cpu"] / events
     show.table(f"{title} ({connections} connections)", columns,
                show.with_ratios(rows, ("cpu", "rate", "event")))
+    say_who_waited(rows)
 
 
 def tls(bench):
@@ -107,7 +127,7 @@ def tls(bench):
 
 
 def small(bench):
-    saturation(bench, "Small requests at saturation", SMALL, 32)
+    saturation(bench, "Small requests at saturation", SMALL, int(os.environ.get("CONNECTIONS", "32")))
 
 
 def prompt(bench):
@@ -137,7 +157,7 @@ def latency(bench):
                     "late": got["unfinished"] + got["failed"],
                     "cpu": used / max(got["requests"], 1)}
         rows = bench.alternate(peers, measure,
-                               lambda peer: wrk(bench.folder, peer, SMALL, 16, WARM_SECONDS))
+                               lambda peer: closed(bench.folder, peer, SMALL, 16, WARM_SECONDS))
         direct = rows["direct"]
         rows = show.without_direct(rows, ("p50", "p99"))
         columns = {"p50": "p50 added µs", "p99": "p99 added µs", "cpu": "CPU µs a request",
@@ -272,11 +292,12 @@ def parts(bench):
         row["price"] = rows[BESIDE.get(peer.name, FULL)]["cpu"] - row["cpu"]
         for other in others:
             row[other.name] = row["cpu"] / rows[other.name]["cpu"]
-    columns = {"cpu": "CPU µs a request", "price": "price of the part µs",
+    columns = {"cpu": "CPU µs a request", **BUSY, "price": "price of the part µs",
                "ingest": "of it ledger's thread µs", "redis": "Redis µs a request",
                "rate": "requests/s", **{peer.name: f"times {peer.name}" for peer in others}}
     show.table("Small requests at saturation, each part switched off in turn (32 connections)",
                columns, rows)
+    say_who_waited(rows)
 
 
 # How a request is reserved: gateways that differ in nothing but this.
@@ -291,8 +312,9 @@ def limits(bench):
     finally:
         bench.stand.stop_peers(gates)
     show.table("Three ways to reserve, small requests at saturation (32 connections)",
-               {"cpu": "CPU µs a request", "redis": "Redis µs a request", "rate": "requests/s",
-                "p50": "p50 µs", "p99": "p99 µs"}, rows)
+               {"cpu": "CPU µs a request", **BUSY, "redis": "Redis µs a request",
+                "rate": "requests/s", "p50": "p50 µs", "p99": "p99 µs"}, rows)
+    say_who_waited(rows)
 
 
 def tokenizer(bench):
@@ -307,7 +329,7 @@ def tokenizer(bench):
 # In the order in which they run: (function, what it measures).
 CASES = {
     "tls": (tls, "no figure: TLS version and suite of each, on both sides, must be one"),
-    "small": (small, "CPU a small request at saturation"),
+    "small": (small, "CPU a small request at saturation (CONNECTIONS=32)"),
     "latency": (latency, "p50 and p99 added at fixed rates, open loop (RATES=\"500 1000 2000 4000\")"),
     "sse": (sse, "streams of events as fast as they come"),
     "streams": (streams, "paced streams: delay of an event, time to first byte "

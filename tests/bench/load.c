@@ -2,6 +2,8 @@
  * load - the load generator of the benchmarks: HTTP/1.1 over TLS, one thread, libevent.
  *
  *     load open        so many requests a second, whether or not answers come
+ *     load closed      each connection asks again once it has its answer, as fast as they come;
+ *                      says "ready" once all stand, and begins when its input ends
  *     load streams     so many event streams at once; each is followed by another
  *     load handshakes  connections that are opened and closed again
  *     load idle        so many connections that have had one answer and rest
@@ -19,99 +21,30 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <event2/event.h>
-#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "base/check.h"
 #include "base/strv.h"
 #include "base/xalloc.h"
-#include "tests/bench/load_options.h"
-#include "tests/bench/load_reader.h"
-#include "tests/bench/load_samples.h"
+#include "tests/bench/load_int.h"
 
 enum {
-    READ_BYTES = 65536,
     OPENING_MAX = 32,   /* connections being opened at the same time */
     RAMP_RATE = 400,    /* streams begun in a second: each costs two handshakes */
     FAILURES_MAX = 100, /* then it gives up */
     GRACE_SECONDS = 10, /* for answers that are due and late */
     EXIT_USAGE = 2,
 };
-#define NS_PER_S INT64_C(1000000000)
 #define SETTLE_NS (NS_PER_S / 20) /* from the last connection to the first request */
-
-enum client_state {
-    CLIENT_NONE = 0,
-    CLIENT_CONNECT,
-    CLIENT_HANDSHAKE,
-    CLIENT_TICKET, /* the session's ticket shows that the server has finished too */
-    CLIENT_REST,
-    CLIENT_SEND,
-    CLIENT_READ,
-};
-
-struct load;
-
-struct client {
-    struct load *load;
-    enum client_state state;
-    int fd;
-    SSL *ssl;
-    struct event *readable; /* armed as long as there is a connection */
-    struct event *writable;
-    size_t sent;
-    int64_t due_ns; /* when what it does now was to begin */
-    struct reader reader;
-    struct client *next_resting;
-};
-
-struct load {
-    struct options options;
-
-    struct event_base *base;
-    struct event *timer;
-    struct event *input;
-    SSL_CTX *tls;
-    SSL_SESSION *session;
-    struct client *clients;
-    struct client *resting;
-    size_t opened; /* clients that were begun */
-    size_t ready;  /* clients that have got where --hold wants them */
-    bool said_counting;
-    int64_t start_ns; /* of the first request; 0: not yet */
-    int64_t count_ns; /* from then on events are counted */
-    int64_t end_ns;
-    uint64_t total; /* requests to start; UINT64_MAX: until the end */
-    uint64_t started;
-    uint64_t finished;
-    uint64_t failed;
-    uint64_t resumed;
-    struct samples whole; /* from due to the last byte, or to the end of the handshake */
-    struct samples first; /* from due to the first byte of the body */
-    struct samples event;
-};
-
-static void client_run(struct client *c);
-static void client_connect(struct client *c);
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
-}
 
 /* ---- figures ------------------------------------------------------------------------- */
 
@@ -130,26 +63,12 @@ static void print_result(struct load *l, int64_t from_ns)
 
 /* ---- connections ------------------------------------------------------------------------ */
 
-static void client_close(struct client *c)
-{
-    /* A reset, or the ports would run out: thousands a second would wait for a minute. */
-    struct linger now = {.l_onoff = 1, .l_linger = 0};
-    if (c->state == CLIENT_NONE)
-        return;
-    event_free(c->readable);
-    event_free(c->writable);
-    SSL_free(c->ssl);
-    (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-    close(c->fd);
-    c->state = CLIENT_NONE;
-}
-
 static void stop(struct load *l)
 {
     event_base_loopbreak(l->base);
 }
 
-static void client_failed(struct client *c, const char *doing)
+void client_failed(struct client *c, const char *doing)
 {
     struct load *l = c->load;
     if (l->failed++ == 0)
@@ -170,7 +89,7 @@ static void client_failed(struct client *c, const char *doing)
 
 static void say_ready(struct load *l)
 {
-    if (!l->options.hold)
+    if (!l->options.hold && l->options.mode != MODE_CLOSED)
         return;
     printf("ready\n");
     fflush(stdout);
@@ -192,7 +111,7 @@ static void say_counting(struct load *l)
     if (l->said_counting || now_ns() < l->count_ns)
         return;
     l->said_counting = true;
-    if (l->options.hold || l->options.mode == MODE_HANDSHAKES)
+    if (l->options.hold || l->options.mode == MODE_HANDSHAKES || l->options.mode == MODE_CLOSED)
         return;
     printf("counting\n");
     fflush(stdout);
@@ -214,11 +133,24 @@ static void start_due(struct load *l)
     }
 }
 
+/* MODE_CLOSED: whoever rests begins, and goes on by itself from then on. */
+static void start_resting(struct load *l)
+{
+    int64_t now = now_ns();
+    while (l->resting != NULL && l->start_ns <= now) {
+        struct client *c = l->resting;
+        l->resting = c->next_resting;
+        client_send(c, now);
+    }
+}
+
 static void arm_timer(struct load *l)
 {
     int64_t now = now_ns();
     int64_t next = l->end_ns;
-    if (l->resting != NULL && l->started < l->total)
+    if (l->options.mode == MODE_CLOSED && l->resting != NULL)
+        next = l->start_ns;
+    else if (l->resting != NULL && l->started < l->total)
         next = due_of(l, l->started);
     if (!l->said_counting && next > l->count_ns)
         next = l->count_ns;
@@ -238,7 +170,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         return;
     }
     say_counting(l);
-    start_due(l);
+    if (l->options.mode == MODE_CLOSED)
+        start_resting(l);
+    else
+        start_due(l);
     arm_timer(l);
 }
 
@@ -252,12 +187,25 @@ static void begin(struct load *l)
         l->total = l->options.n_clients;
         l->count_ns = INT64_MAX; /* see client_first_byte */
         l->end_ns = INT64_MAX;
+    } else if (l->options.mode == MODE_CLOSED) {
+        l->count_ns = l->start_ns;
+        l->end_ns = l->start_ns + length;
     } else {
         l->total = l->options.rate * l->options.seconds;
         l->count_ns = l->start_ns - SETTLE_NS / 2;
         l->end_ns = l->start_ns + length + GRACE_SECONDS * NS_PER_S;
     }
     arm_timer(l);
+}
+
+/* MODE_CLOSED begins when it is told to, once who measures has taken down what it needs. */
+static void await_input(struct load *l)
+{
+    if (event_add(l->input, NULL) != 0) {
+        fputs("load: wants a pipe as its input\n", stderr);
+        exit(EXIT_USAGE);
+    }
+    say_ready(l);
 }
 
 static void client_rests(struct client *c)
@@ -275,7 +223,7 @@ static void open_next(struct load *l)
 }
 
 /* The handshake is done. */
-static void client_opened(struct client *c)
+void client_opened(struct client *c)
 {
     struct load *l = c->load;
     int64_t now = now_ns();
@@ -288,6 +236,7 @@ static void client_opened(struct client *c)
         client_send(c, now);
         break;
     case MODE_OPEN:
+    case MODE_CLOSED:
     case MODE_STREAMS:
         client_rests(c);
         if (l->start_ns != 0) { /* in place of one that failed */
@@ -296,14 +245,17 @@ static void client_opened(struct client *c)
         }
         if (++l->ready == l->options.n_clients) {
             l->ready = 0;
-            begin(l);
+            if (l->options.mode == MODE_CLOSED)
+                await_input(l);
+            else
+                begin(l);
         }
         open_next(l);
         break;
     }
 }
 
-static void client_first_byte(struct client *c)
+void client_first_byte(struct client *c)
 {
     struct load *l = c->load;
     if (c->due_ns >= l->count_ns)
@@ -326,7 +278,7 @@ static void on_stamp(int64_t stamp_ns, void *arg)
 }
 
 /* An answer has been read whole. */
-static void client_answered(struct client *c)
+void client_answered(struct client *c)
 {
     struct load *l = c->load;
     int64_t now = now_ns();
@@ -339,6 +291,10 @@ static void client_answered(struct client *c)
             stop(l);
         start_due(l);
         arm_timer(l);
+        break;
+    case MODE_CLOSED:
+        sample_add(&l->whole, now - c->due_ns);
+        client_send(c, now); /* also when it is over: the timer stops all */
         break;
     case MODE_STREAMS:
         client_send(c, now);
@@ -370,153 +326,19 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
     return 0;
 }
 
-/* ---- input and output ------------------------------------------------------------------- */
-
-/* True where it was only early. */
-static bool must_wait(struct client *c, int rc)
-{
-    switch (SSL_get_error(c->ssl, rc)) {
-    case SSL_ERROR_WANT_READ:
-        return true;
-    case SSL_ERROR_WANT_WRITE:
-        event_add(c->writable, NULL);
-        return true;
-    default:
-        ERR_clear_error();
-        return false;
-    }
-}
-
-static void run_send(struct client *c)
-{
-    struct strv all = buf_view(&c->load->options.request);
-    while (c->sent < all.n) {
-        int n = SSL_write(c->ssl, all.p + c->sent, (int)(all.n - c->sent));
-        if (n <= 0) {
-            if (!must_wait(c, n))
-                client_failed(c, "writing a request");
-            return;
-        }
-        c->sent += (size_t)n;
-    }
-    c->state = CLIENT_READ;
-}
-
-static void run_read(struct client *c)
-{
-    static char bytes[READ_BYTES];
-    struct load *l = c->load;
-    for (;;) {
-        int n = SSL_read(c->ssl, bytes, sizeof(bytes));
-        if (l->options.mode == MODE_HANDSHAKES && c->state == CLIENT_REST) {
-            client_close(c);
-            client_connect(c);
-            return;
-        }
-        if (n <= 0) {
-            if (!must_wait(c, n))
-                client_failed(c, "reading an answer");
-            return;
-        }
-        if (c->state != CLIENT_READ) {
-            client_failed(c, "resting");
-            return;
-        }
-        bool waited = !c->reader.in_body;
-        enum read_result result = reader_feed(&c->reader, bytes, (size_t)n);
-        if (waited && c->reader.in_body)
-            client_first_byte(c);
-        if (result == READ_BAD) {
-            client_failed(c, "an answer");
-            return;
-        }
-        if (result == READ_DONE) {
-            client_answered(c);
-            return;
-        }
-    }
-}
-
-static void client_run(struct client *c)
-{
-    int rc, error = 0;
-    socklen_t size = sizeof(error);
-    switch (c->state) {
-    case CLIENT_NONE:
-        break;
-    case CLIENT_CONNECT:
-        if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) {
-            errno = error;
-            client_failed(c, "connecting");
-            break;
-        }
-        c->state = CLIENT_HANDSHAKE;
-        __attribute__((fallthrough));
-    case CLIENT_HANDSHAKE:
-        rc = SSL_connect(c->ssl);
-        if (rc == 1)
-            client_opened(c);
-        else if (!must_wait(c, rc))
-            client_failed(c, "a handshake");
-        break;
-    case CLIENT_SEND:
-        run_send(c);
-        break;
-    case CLIENT_TICKET:
-    case CLIENT_REST:
-    case CLIENT_READ:
-        run_read(c);
-        break;
-    }
-}
-
-static void on_ready(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    client_run(arg);
-}
-
-static void client_connect(struct client *c)
-{
-    struct load *l = c->load;
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)l->options.port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int on = 1;
-    c->due_ns = now_ns();
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    c->ssl = SSL_new(l->tls);
-    if (c->fd < 0 || c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1 ||
-        SSL_set_tlsext_host_name(c->ssl, l->options.host) != 1) {
-        perror("load: a connection");
-        exit(EXIT_FAILURE);
-    }
-    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    SSL_set_app_data(c->ssl, c);
-    if (l->session != NULL) { /* a copy: OpenSSL marks a session of TLS 1.3 as used */
-        SSL_SESSION *copy = SSL_SESSION_dup(l->session);
-        ASSERT(copy != NULL && SSL_set_session(c->ssl, copy) == 1);
-        SSL_SESSION_free(copy);
-    }
-    c->readable = event_new(l->base, c->fd, EV_READ | EV_PERSIST, on_ready, c);
-    c->writable = event_new(l->base, c->fd, EV_WRITE, on_ready, c);
-    ASSERT(c->readable != NULL && c->writable != NULL);
-    c->state = CLIENT_CONNECT;
-    if (connect(c->fd, (struct sockaddr *)&to, sizeof(to)) != 0 && errno != EINPROGRESS) {
-        perror("load: connect");
-        exit(EXIT_FAILURE);
-    }
-    event_add(c->readable, NULL);
-    event_add(c->writable, NULL);
-}
-
 static void on_input(evutil_socket_t fd, short what, void *arg)
 {
+    struct load *l = arg;
     char byte;
     (void)what;
-    if (read(fd, &byte, 1) <= 0)
-        stop(arg);
+    if (read(fd, &byte, 1) > 0)
+        return;
+    if (l->options.mode != MODE_CLOSED) {
+        stop(l);
+        return;
+    }
+    event_del(l->input);
+    begin(l);
 }
 
 /* ---- the whole ---------------------------------------------------------------------- */
@@ -542,6 +364,8 @@ static void make_tls(struct load *l)
     l->tls = SSL_CTX_new(TLS_client_method());
     ASSERT(l->tls != NULL && SSL_CTX_set_min_proto_version(l->tls, TLS1_3_VERSION) == 1);
     SSL_CTX_set_mode(l->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_RELEASE_BUFFERS);
+    if (l->options.mode == MODE_CLOSED) /* as cheap as it can be: it is the proxy that is to be busy */
+        load_tls_watch(l->tls);
     SSL_CTX_set_session_cache_mode(l->tls,
                                    SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
     SSL_CTX_sess_set_new_cb(l->tls, on_session);
@@ -554,7 +378,7 @@ int main(int argc, char **argv)
     struct load *l = &load;
     struct rlimit files;
     if (!options_parse(&l->options, argc, argv)) {
-        fputs("usage: load open|streams|handshakes|idle --port N --connections N --path P\n"
+        fputs("usage: load open|closed|streams|handshakes|idle --port N --connections N --path P\n"
               "            --body FILE [--header 'Name: value']... [--rate N] [--seconds N]\n"
               "            [--hold] [--resume]\n",
               stderr);

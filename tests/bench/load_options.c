@@ -14,7 +14,7 @@ enum {
     RATE_MAX = 1000000,
     SECONDS_MAX = 3600,
 };
-static const char *const MODES[] = {"open", "streams", "handshakes", "idle"};
+static const char *const MODES[] = {"open", "closed", "streams", "handshakes", "idle"};
 enum { N_MODES = sizeof(MODES) / sizeof(MODES[0]) };
 
 static bool read_request(struct options *o, const char *body_path)

@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 
-enum mode { MODE_OPEN = 0, MODE_STREAMS, MODE_HANDSHAKES, MODE_IDLE };
+enum mode { MODE_OPEN = 0, MODE_CLOSED, MODE_STREAMS, MODE_HANDSHAKES, MODE_IDLE };
 
 struct options {
     enum mode mode;

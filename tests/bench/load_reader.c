@@ -49,6 +49,16 @@ static void find_stamps(struct reader *r, const char *p, size_t n)
 static bool take_until(struct reader *r, const char *mark, const char **p, size_t *n)
 {
     size_t length = strlen(mark);
+    size_t near = *n < sizeof(r->line) - 1 ? *n : sizeof(r->line) - 1;
+    const char *whole = r->n == 0 ? memmem(*p, near, mark, length) : NULL;
+    if (whole != NULL) { /* as nearly always; else byte by byte, since the mark may come in parts */
+        size_t take = (size_t)(whole - *p) + length;
+        memcpy(r->line, *p, take);
+        r->line[take] = 0;
+        *p += take;
+        *n -= take;
+        return true;
+    }
     while (*n > 0 && r->n < sizeof(r->line) - 1) {
         r->line[r->n++] = **p;
         (*p)++;
@@ -62,18 +72,28 @@ static bool take_until(struct reader *r, const char *mark, const char **p, size_
     return false;
 }
 
+/* What stands behind so named a field of the head in r->line; NULL: there is none. */
+static const char *field_value(const struct reader *r, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = strchr(r->line, '\n'); at != NULL; at = strchr(at, '\n'))
+        if (strncasecmp(++at, name, length) == 0)
+            return at + length;
+    return NULL;
+}
+
 static enum read_result read_head(struct reader *r)
 {
-    const char *length = strcasestr(r->line, "\r\ncontent-length:");
+    const char *length = field_value(r, "content-length:");
     if (strncmp(r->line, "HTTP/1.1 200 ", 13) != 0)
         return READ_BAD;
-    if (strcasestr(r->line, "\r\ntransfer-encoding: chunked")) {
+    if (length == NULL && field_value(r, "transfer-encoding: chunked")) {
         r->state = READ_SIZE;
         return READ_MORE;
     }
     if (length == NULL)
         return READ_BAD;
-    r->left = strtoull(length + 17, NULL, 10);
+    r->left = strtoull(length, NULL, 10);
     r->state = READ_LENGTH;
     return r->left == 0 ? READ_DONE : READ_MORE;
 }

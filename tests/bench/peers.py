@@ -113,6 +113,14 @@ def cpu_us(pid, thread=None):
     return total * 1000000 // TICK
 
 
+def idle_us(core):
+    """How long a core has had nothing to do, microseconds."""
+    with open("/proc/stat", encoding="ascii") as file:
+        line, = (line for line in file if line.startswith(f"cpu{core} "))
+    idle, waiting = line.split()[4:6]
+    return (int(idle) + int(waiting)) * 1000000 // TICK
+
+
 def memory_kb(pid):
     """What a process and its children hold (proportional set size)."""
     total = 0
