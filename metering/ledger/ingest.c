@@ -23,9 +23,9 @@ static const char *const settings = "PRAGMA page_size=8192;" /* of a new databas
                                     "PRAGMA synchronous=NORMAL;"
                                     "PRAGMA wal_autocheckpoint=4000;"
                                     "PRAGMA journal_size_limit=67108864;"
-                                    "PRAGMA cache_size=-65536;"
+                                    "PRAGMA cache_size=-16384;"
                                     "PRAGMA temp_store=MEMORY;";
-_Static_assert(INGEST_PAGES_BYTES == 65536 << 10, "what the settings say, in KiB");
+_Static_assert(INGEST_PAGES_BYTES == 16384 << 10, "what the settings say, in KiB");
 
 /* The file is private, and what SQLite puts beside it takes after it. */
 static void make_private(const char *path)

@@ -31,7 +31,7 @@ enum {
     INGEST_TAGSETS_MAX = 1 << 13,
     INGEST_NAMES_BYTES = 4 << 20,    /* of their texts */
     INGEST_COMMONS_BYTES = 16 << 20, /* of what records share, encoded and decoded */
-    INGEST_PAGES_BYTES = 64 << 20,   /* of the database (PRAGMA cache_size) */
+    INGEST_PAGES_BYTES = 16 << 20,   /* of the database (PRAGMA cache_size) */
     INGEST_ROWS_MAX = 512,           /* collected before they are written */
     INGEST_BODIES_BYTES = 1 << 20,   /* (the same) */
     INGEST_ROLLUPS_MAX = 1024,       /* added up in memory before they are written */

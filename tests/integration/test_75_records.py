@@ -321,7 +321,7 @@ def memory(gateway):
     return used - pages - names, pages, names, kept
 
 
-PAGES_MAX_KB = 70 * 1024  # INGEST_PAGES_BYTES, and what a transaction needs on top
+PAGES_MAX_KB = 22 * 1024  # INGEST_PAGES_BYTES, and what a transaction needs on top
 NAMES_MAX_KB = 26 * 1024  # four tables of INGEST_NAMES_BYTES and of places
 KEPT_MAX_KB = 64 * 1024   # up to 8 MiB at the end of a thread's heap, and holes
 STACKS_KB = 8 * 1024      # and other memory that is not malloc's
