@@ -120,10 +120,12 @@ struct connection {
     SSL *ssl;
 };
 
-static struct connection connect_to(int port)
+/* No handshake yet; what is waited for takes so long at most. */
+static struct connection open_to(int port, int patience_ms)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    const struct timeval patience = {.tv_sec = 20};
+    const struct timeval patience = {.tv_sec = patience_ms / 1000,
+                                     .tv_usec = patience_ms % 1000 * 1000};
     struct connection c = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
 
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -131,6 +133,13 @@ static struct connection connect_to(int port)
     assert_int_equal(connect(c.fd, (const struct sockaddr *)(const void *)&to, sizeof(to)), 0);
     c.ssl = SSL_new(client);
     assert_int_equal(SSL_set_fd(c.ssl, c.fd), 1);
+    return c;
+}
+
+static struct connection connect_to(int port)
+{
+    struct connection c = open_to(port, 20000);
+
     assert_int_equal(SSL_connect(c.ssl), 1);
     return c;
 }
@@ -653,13 +662,18 @@ static void test_reload_takes_a_new_token(void **state)
 /* More connections than are served wait, and are served when others go. */
 static void test_connections_are_bounded(void **state)
 {
-    struct connection *many = xcalloc(ADMIN_CONNECTIONS_MAX, sizeof(*many));
+    enum { WAITS_MS = 500 };
+    struct connection *many = xcalloc(ADMIN_CONNECTIONS_MAX, sizeof(*many)), waits;
 
     (void)state;
     for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX - 1; i++)
         many[i] = connect_to(admin_port(admin));
     assert_int_equal(fetch("GET", "/healthz", ""), 200);
-    for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX - 1; i++)
+    many[ADMIN_CONNECTIONS_MAX - 1] = connect_to(admin_port(admin));
+    waits = open_to(admin_port(admin), WAITS_MS);
+    assert_int_not_equal(SSL_connect(waits.ssl), 1);
+    disconnect(&waits);
+    for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX; i++)
         disconnect(&many[i]);
     assert_int_equal(fetch("GET", "/healthz", ""), 200);
     free(many);

@@ -15,15 +15,20 @@ static struct key_config keys[] = {
     {.name = (char *)(uintptr_t) "old", .expires_us = NOW},
     {.name = (char *)(uintptr_t) "gone", .expires_us = INT64_MAX, .disabled = true},
     {.name = (char *)(uintptr_t) "odd", .expires_us = INT64_MAX},
+    {.name = (char *)(uintptr_t) "long", .expires_us = INT64_MAX},
+    {.name = (char *)(uintptr_t) "longer", .expires_us = INT64_MAX},
 };
-static const char *const secrets[] = {"tg_first", "tg_second", "tg_old", "tg_gone",
-                                      "a+b=c/d e"};
+static char long_secret[AUTH_SECRET_MAX_BYTES + 1], longer_secret[AUTH_SECRET_MAX_BYTES + 2];
+static const char *const secrets[] = {"tg_first",  "tg_second", "tg_old",     "tg_gone",
+                                      "a+b=c/d e", long_secret, longer_secret};
 static struct config config;
 static struct key_memo *memo;
 
 static int setup(void **state)
 {
     (void)state;
+    memset(long_secret, 'a', AUTH_SECRET_MAX_BYTES);
+    memset(longer_secret, 'a', AUTH_SECRET_MAX_BYTES + 1);
     config.keys = keys;
     config.n_keys = sizeof(keys) / sizeof(keys[0]);
     for (size_t i = 0; i < config.n_keys; i++)
@@ -128,18 +133,29 @@ static void test_places(void **state)
     }
 }
 
+/* What is longer is not looked at, though there were a key of that name. */
 static void test_long_secret(void **state)
 {
-    static char line[AUTH_SECRET_MAX_BYTES + 64];
-    struct http1_head head;
-    const struct key_config *key;
+    static const struct {
+        const char *secret;
+        enum auth_result result;
+    } cases[] = {{long_secret, AUTH_OK}, {longer_secret, AUTH_UNKNOWN}};
 
     (void)state;
-    memcpy(line, "x-api-key: ", 11);
-    memset(line + 11, 'a', AUTH_SECRET_MAX_BYTES + 1);
-    request_head(&head, line);
-    assert_int_equal(auth_find(memo, CREDENTIALS_PROXY, &head, STRV_NONE, NOW, &key),
-                     AUTH_UNKNOWN);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char header[AUTH_SECRET_MAX_BYTES + 64], query[AUTH_SECRET_MAX_BYTES + 64];
+        struct http1_head head;
+        const struct key_config *key;
+
+        snprintf(header, sizeof(header), "x-api-key: %s\n", cases[i].secret);
+        request_head(&head, header);
+        assert_int_equal(auth_find(memo, CREDENTIALS_PROXY, &head, STRV_NONE, NOW, &key),
+                         cases[i].result);
+        snprintf(query, sizeof(query), "key=%s", cases[i].secret);
+        request_head(&head, "");
+        assert_int_equal(auth_find(memo, CREDENTIALS_PROXY, &head, strv_z(query), NOW, &key),
+                         cases[i].result);
+    }
 }
 
 static void test_headers(void **state)

@@ -178,6 +178,39 @@ static void test_long(void **state)
     buf_release(&text);
 }
 
+/* Of a text whose begin has more tokens than its rest, what is beyond the bound was not looked at. */
+static void test_bound(void **state)
+{
+    static const char DENSE[] = "q7 Zx ", WORDS[] = "Plain words of a plain text, which go on. ";
+    struct buf body, text;
+    uint64_t want, whole;
+    struct tap *tap;
+
+    (void)state;
+    buf_init(&body, BODY_MAX);
+    buf_init(&text, BODY_MAX);
+    while (buf_len(&text) < LONG_BYTES) {
+        const char *piece = buf_len(&text) < TAP_TEXT_MAX_BYTES ? DENSE : WORDS;
+
+        add(&body, EVENT);
+        for (int i = 0; i < 100; i++) {
+            add(&body, piece);
+            add(&text, piece);
+        }
+        add(&body, EVENT_END);
+    }
+    whole = tokenizer_count(tokenizer, ENCODING_O200K, buf_view(&text));
+    want = tokenizer_count(tokenizer, ENCODING_O200K,
+                           strv_head(buf_view(&text), TAP_TEXT_MAX_BYTES)) *
+           buf_len(&text) / TAP_TEXT_MAX_BYTES;
+    assert_true(whole < want - want / 4);
+    tap = read_body("/v1/chat/completions", "text/event-stream", buf_view(&body), 5000);
+    assert_in_range(tap_result(tap)->text_tokens, want - want / 1000, want + want / 1000);
+    tap_free(tap);
+    buf_release(&body);
+    buf_release(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_document),
         cmocka_unit_test(test_provider_says),
         cmocka_unit_test(test_long),
+        cmocka_unit_test(test_bound),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
