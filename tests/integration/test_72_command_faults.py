@@ -12,9 +12,11 @@ TOLLGATE_FAULTS=all walks through all of them; else a sample. TOLLGATE_FAULTS_SE
 import errno
 import json
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -25,8 +27,11 @@ from kit.procs import Gateway, provider_binary, run_cli, wait_for
 HISTORY = os.path.join(os.path.dirname(provider_binary()), "history")
 SAMPLE_CALLS = 2         # of each mode
 SAMPLE_ALLOCATIONS = 12
+SAMPLE_LOCKS = 2
 CALLS_A_DAY = 12
 EIO = 1                  # the mode in which pread fails so
+LOCKED = 1               # the mode in which a lock is another's
+LOCKED_S = 60            # a lock is waited for ten seconds, some commands for two of them
 LIVE = 5                 # requests whose prices change again and again
 REFUSALS = r"^tollgate [a-z ]+: (\S+: )?(could not \w+ \S+|out of memory)"
 # No system says that a file ends in its middle, and SQLite takes the rest for zeros.
@@ -299,6 +304,33 @@ def test_what_only_reads_fails(gateways, certs, tmp_path, past, say, words, begi
     for mode in MODES if kind == faults.CALL else [0]:
         walk.walk(kind, mode, SAMPLE_CALLS if kind == faults.CALL else SAMPLE_ALLOCATIONS)
     walk.check(say)
+
+
+@pytest.mark.parametrize("command", [None, Repair, Take], ids=["audit", "repair", "take"])
+def test_locks_that_are_never_had(gateways, certs, tmp_path, past, say, command):
+    """From one of them on every lock is another's, without end: the command gives up and says so."""
+    walk = command(gateways, certs, tmp_path, past) if command else \
+        Asked(gateways, certs, tmp_path, past, ["audit"], "/ledger.db")
+    total, places, longest = walk.total(faults.CALL, LOCKED), [], 0.0
+    for after in range(0, total, 1 if fault_walk.ALL else max(1, total // 40)):
+        walk.prepare()
+        walk.faults.arm(faults.CALL, LOCKED, after)
+        walk.run()
+        if walk.faults.disarm().what in ("lock", "flock"):
+            places.append(after)
+    assert len(places) >= SAMPLE_LOCKS
+    for after in places if fault_walk.ALL else random.Random(fault_walk.SEED).sample(places, SAMPLE_LOCKS):
+        walk.prepare()
+        walk.faults.arm(faults.CALL, LOCKED, after, faults.LEFT_NONE)
+        began = time.monotonic()
+        done = walk.run()
+        longest = max(longest, time.monotonic() - began)
+        fired = walk.faults.disarm()
+        walk.counts["fired"] += fired.fired > 0
+        walk.see_end(faults.CALL, fired, f"{walk.name} {after}: {fired}", done, REFUSALS)
+    walk.check(say)
+    assert longest < LOCKED_S
+    say(f"{walk.name}: {len(places)} locks, the longest wait for one that never comes {longest:.0f} s")
 
 
 def test_a_disk_that_does_not_read_is_no_damage(gateways, certs, tmp_path, past):
