@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/datetime.h"
 #include "base/digest.h"
+#include "base/state_file.h"
 #include "base/xalloc.h"
 
 enum { PATH_BYTES = 4096, HASH_SHOWN = 16 };
@@ -38,15 +39,28 @@ static bool path_of(char out[PATH_BYTES], const char *state_dir, const char *fol
     return false;
 }
 
+/* Its owner is that of the folder around it. RC_IO with errno where it cannot be opened. */
+static enum rc own_folder(const char *path, const char *around)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0)
+        return RC_IO;
+    state_file_own(fd, around);
+    (void)close(fd);
+    return RC_OK;
+}
+
 static enum rc make_folder(const char *state_dir, const char *folder, struct fail *fail)
 {
-    char path[PATH_BYTES];
+    char path[PATH_BYTES], around[PATH_BYTES];
 
-    if (!path_of(path, state_dir, folder, "", ""))
+    if (!path_of(path, state_dir, folder, "", "") ||
+        !path_of(around, state_dir, folder, "..", ""))
         return failed(fail, "name a folder of the state");
     if (mkdir(state_dir, 0700) != 0 && errno != EEXIST)
         return failed(fail, "make the state's folder");
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+    if ((mkdir(path, 0700) != 0 && errno != EEXIST) || own_folder(path, around) != RC_OK)
         return failed(fail, "make a folder of the state");
     return RC_OK;
 }
@@ -139,18 +153,19 @@ static enum rc sync_folder(const char *state_dir, const char *folder)
 enum rc files_replace(const char *state_dir, const char *folder, const char *name,
                       const char *suffix, struct strv text, struct fail *fail)
 {
-    char path[PATH_BYTES], fresh[PATH_BYTES];
+    char path[PATH_BYTES], fresh[PATH_BYTES], in[PATH_BYTES];
     enum rc rc = make_folder(state_dir, folder, fail);
     int fd;
 
     if (rc != RC_OK)
         return rc;
     if (!path_of(path, state_dir, folder, name, suffix) ||
-        !path_of(fresh, state_dir, folder, name, ".new"))
+        !path_of(fresh, state_dir, folder, name, ".new") || !path_of(in, state_dir, folder, "", ""))
         return failed(fail, "write a file of the state");
-    fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return failed(fail, "write a file of the state");
+    state_file_own(fd, in);
     if (write_all(fd, text) != RC_OK || fsync(fd) != 0) {
         rc = failed(fail, "write a file of the state");
         (void)close(fd);
@@ -181,18 +196,19 @@ enum rc files_keep_history(const char *state_dir, const char *kind, struct strv 
 
 enum rc files_lock(const char *state_dir, const char *folder, int *lock, struct fail *fail)
 {
-    char path[PATH_BYTES];
+    char path[PATH_BYTES], in[PATH_BYTES];
     enum rc rc = make_folder(state_dir, folder, fail);
     int fd;
 
     *lock = -1;
     if (rc != RC_OK)
         return rc;
-    if (!path_of(path, state_dir, folder, "lock", ""))
+    if (!path_of(path, state_dir, folder, "lock", "") || !path_of(in, state_dir, folder, "", ""))
         return failed(fail, "lock a folder of the state");
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return failed(fail, "lock a folder of the state");
+    state_file_own(fd, in);
     while (flock(fd, LOCK_EX) != 0) {
         if (errno != EINTR) {
             rc = failed(fail, "lock a folder of the state");

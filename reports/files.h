@@ -2,7 +2,8 @@
  * files.h - small files of the state folder that are replaced whole and kept for good.
  *
  * <state_dir>/<folder>/<name><suffix>, folders 0700, files 0600.  A reader sees the old
- * file or the new one; what was written is on disk on return.
+ * file or the new one; what was written is on disk on return.  What root writes beside a
+ * gateway of another user belongs to that user (base/state_file.h).
  */
 #ifndef REPORTS_FILES_H
 #define REPORTS_FILES_H

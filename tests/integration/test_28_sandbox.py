@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
@@ -162,3 +164,21 @@ def test_calls(sandboxed, gateways, provider, redis, shape):
     assert gateway.report("spend", "--last", "2d")["total"]["requests"] == 3
     assert gateway.admin("/api/v1/reports/spend?last=2d").status == 200
     gateway.cli("audit")
+
+
+@needs_sandbox
+@pytest.mark.skipif(os.getuid() != 0, reason="the gateway's user is that of the commands")
+def test_months_that_root_closes(sandboxed, gateways):
+    """What a command of root's writes beside a gateway of another user is that user's."""
+    gateway = gateways()
+    assert calls.send(gateway, calls.chat()).status == 200
+    gateway.records(1)
+    last = (datetime.now(timezone.utc).replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
+    gateway.cli("close", "--month", last)
+    closed = Path(gateway.folder) / gateway.config["state_dir"] / "closed"
+    written = [closed, *closed.rglob("*")]
+    assert len(written) > 3 and {path.stat().st_uid for path in written} == {sandbox.USER}, \
+        [(str(path), path.stat().st_uid) for path in written]
+    for month in (last, (datetime.now(timezone.utc)).strftime("%Y-%m")):
+        answer = gateway.admin(f"/api/v1/reports/statement?month={month}")
+        assert answer.status == 200, answer
