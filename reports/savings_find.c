@@ -239,7 +239,7 @@ enum rc savings_find(const struct savings_question *q, struct savings *out, stru
     by_value_init(&out->found, q->n_by + SAVING_KEYS, sizeof(struct saving));
     by_value_init(&out->scopes, q->n_by, sizeof(struct saving_scope));
     by_value_init(&out->tuples, Q_FIELDS, sizeof(struct valued));
-    arena_init(&out->parts, SAVING_PARTS_BYTES);
+    arena_init(&out->parts, q->parts_bytes ? q->parts_bytes : SAVING_PARTS_BYTES);
     rc = ask_sums(out, fail);
     if (rc == RC_OK)
         rc = ledger_read_task_sums(q->reader, q->filter, COHORT_SPEND, q->by, q->n_by,

@@ -18,6 +18,7 @@ struct savings_question {
     size_t n_by;
     struct strv models; /* as models_like */
     int64_t now_us;
+    size_t parts_bytes; /* which parts may take; 0: SAVING_PARTS_BYTES */
 };
 
 /* What the question groups by, behind the fields asked for. */
@@ -57,7 +58,7 @@ struct savings {
     enum rc rc;
 };
 
-/* Release in any case. */
+/* RC_LIMIT: more findings than BY_VALUE_MAX, or parts than their bytes. Release in any case. */
 enum rc savings_find(const struct savings_question *q, struct savings *out,
                      struct fail *fail) RC_MUST;
 /* Largest first; what saves nothing, and was not decided on, goes. */

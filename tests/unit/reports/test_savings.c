@@ -4,6 +4,7 @@
  */
 #include "reports/books.h"
 #include "reports/savings.h"
+#include "reports/savings_find.h"
 #include "tests/unit/reports/fixture.h"
 
 #define CENT ((money_int)10000000000000000)
@@ -229,6 +230,45 @@ static void test_realised(void **state)
     assert_true(out.atto == 5 - 9); /* it got worse */
 }
 
+/* Findings of errors by team, which have a part each, with so many bytes for these. */
+static enum rc find_within(size_t parts_bytes, size_t *parts)
+{
+    struct ledger_field team = {.id = FIELD_TEAM};
+    struct savings_question q = {.by = &team, .n_by = 1, .models = STRV(""), .parts_bytes = parts_bytes};
+    struct ledger_filter filter;
+    struct savings found;
+    struct fail fail;
+    enum rc rc;
+
+    ledger_filter_init(&filter, at("2026-11-01T00:00:00Z"), at("2026-12-01T00:00:00Z"));
+    q.filter = &filter;
+    q.now_us = at("2026-11-21T09:30:00Z");
+    q.reader = ledger_read_open(f.path, &fail);
+    assert_non_null(q.reader);
+    assert_int_equal(ledger_read_begin(q.reader, &fail), RC_OK);
+    rc = savings_find(&q, &found, &fail);
+    *parts = 0;
+    for (size_t i = 0; i < found.found.n; i++)
+        *parts += ((const struct saving *)found.found.at[i])->n_parts;
+    savings_release(&found);
+    ledger_read_end(q.reader);
+    ledger_read_close(q.reader);
+    return rc;
+}
+
+static void test_parts_have_a_most(void **state)
+{
+    size_t parts, some;
+
+    (void)state;
+    assert_int_equal(find_within(0, &parts), RC_OK);
+    assert_int_equal(parts, 2);
+    assert_int_equal(find_within(parts * sizeof(struct saving_part), &some), RC_OK);
+    assert_int_equal(some, parts);
+    assert_int_equal(find_within(parts * sizeof(struct saving_part) - 1, &some), RC_LIMIT);
+    assert_int_equal(some, parts - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +278,7 @@ int main(void)
         cmocka_unit_test(test_what_is_no_longer_found_stays),
         cmocka_unit_test(test_faulty_files),
         cmocka_unit_test(test_realised),
+        cmocka_unit_test(test_parts_have_a_most),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
