@@ -225,6 +225,7 @@ bool answer_has_cube(const struct answer *a, int64_t day)
 
 struct adding {
     struct fact_pick *p;
+    uint64_t rows; /* of cubes */
     struct row_sums *sums;
     struct meter_sums *meters;
     int64_t number[FACT_BLOCK], priced[FACT_BLOCK];
@@ -393,7 +394,7 @@ static void add_block(struct fact_pick *p, void *arg)
     struct row_extremes extremes;
     struct sums_field field;
 
-    p->answer->cube_rows += p->n_picked;
+    g->rows += p->n_picked;
     row_sums_make_room(g->sums, pick_cap(p));
     for (unsigned k = 0; p->facts.rc == RC_OK && ledger_sums_count(k, &field); k++) {
         if (field.offset == offsetof(struct ledger_sums, priced) &&
@@ -430,31 +431,52 @@ static void each_block(struct fact_pick *p, const struct cube_place *c, cube_blo
     p->facts.place = NULL;
 }
 
-void answer_each_cube(struct fact_pick *p, enum cube_kind kind, int64_t from_us, int64_t to_us,
-                      cube_block_fn *fn, void *arg)
+static bool is_within(const struct fact_pick *p, const struct cube_place *c, int64_t from_us,
+                      int64_t to_us)
+{
+    return c->day >= rollup_bucket(LEVEL_DAY, from_us) &&
+           c->day * rollup_width_us(LEVEL_DAY) >= from_us &&
+           c->day < rollup_bucket(LEVEL_DAY, to_us) && cube_is_usable(p->answer, c);
+}
+
+size_t answer_leave_cubes_out(struct fact_pick *p, enum cube_kind kind, int64_t from_us,
+                              int64_t to_us)
 {
     const struct cube_index *x = &p->answer->reader->cubes;
-    int64_t day_us = rollup_width_us(LEVEL_DAY);
+    size_t n = kind < CUBE_KINDS ? x->n[kind] : 0;
 
-    for (size_t i = 0; i < x->n[kind] && p->facts.rc == RC_OK; i++) {
-        const struct cube_place *c = &x->days[kind][i];
+    for (size_t i = 0; i < n; i++) {
+        if (is_within(p, &x->days[kind][i], from_us, to_us))
+            pick_leave_out(p, &x->days[kind][i]);
+    }
+    return n;
+}
 
-        if (c->day < rollup_bucket(LEVEL_DAY, from_us) || c->day * day_us < from_us ||
-            c->day >= rollup_bucket(LEVEL_DAY, to_us) || !cube_is_usable(p->answer, c))
-            continue;
-        pick_leave_out(p, c);
-        each_block(p, c, fn, arg);
+void answer_each_cube(struct fact_pick *p, enum cube_kind kind, struct crew_pieces *days,
+                      int64_t from_us, int64_t to_us, cube_block_fn *fn, void *arg)
+{
+    const struct cube_index *x = &p->answer->reader->cubes;
+    size_t at, end;
+
+    while (p->facts.rc == RC_OK && crew_take(days, &at, &end)) {
+        for (; at < end && p->facts.rc == RC_OK; at++) {
+            if (is_within(p, &x->days[kind][at], from_us, to_us))
+                each_block(p, &x->days[kind][at], fn, arg);
+        }
     }
 }
 
-void answer_add_cubes(struct fact_pick *p, struct row_sums *sums, struct meter_sums *meters,
-                      int64_t from_us, int64_t to_us)
+uint64_t answer_add_cubes(struct fact_pick *p, struct row_sums *sums, struct meter_sums *meters,
+                          struct crew_pieces *days, int64_t from_us, int64_t to_us)
 {
     struct adding *g = xcalloc(1, sizeof(*g));
+    uint64_t rows;
 
     g->p = p;
     g->sums = sums;
     g->meters = meters;
-    answer_each_cube(p, p->answer->cube_kind, from_us, to_us, add_block, g);
+    answer_each_cube(p, p->answer->cube_kind, days, from_us, to_us, add_block, g);
+    rows = g->rows;
     free(g);
+    return rows;
 }

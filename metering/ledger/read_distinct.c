@@ -245,9 +245,10 @@ static void walk_as(struct ledger_reader *r, size_t member, void *arg)
 static void add_cubes(struct distinct *d, int64_t from_us, int64_t to_us)
 {
     struct part *t = &d->part[0];
+    struct crew_pieces days;
 
-    if (d->kind < CUBE_KINDS)
-        answer_each_cube(t->p, d->kind, from_us, to_us, add_cube_block, t);
+    crew_cut(&days, answer_leave_cubes_out(t->p, d->kind, from_us, to_us), 1);
+    answer_each_cube(t->p, d->kind, &days, from_us, to_us, add_cube_block, t);
 }
 
 static void others_release(struct distinct *d)

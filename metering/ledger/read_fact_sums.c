@@ -496,6 +496,7 @@ enum rc answer_add_histograms(struct answer *a, int64_t from_us, int64_t to_us,
 enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)
 {
     struct fact_pick *p = pick_open(a, from_us, to_us, true, fail);
+    struct crew_pieces days;
     struct meter_sums *meters;
     struct row_sums *sums;
 
@@ -505,8 +506,8 @@ enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, st
         return pick_finish(p, answer_walk(p, from_us, to_us, fail), fail);
     meters = a->want & LEDGER_WANT_METERS ? meter_sums_new() : NULL;
     sums = row_sums_new(a->want);
-    if (a->cube_kind < CUBE_KINDS)
-        answer_add_cubes(p, sums, meters, from_us, to_us);
+    crew_cut(&days, answer_leave_cubes_out(p, a->cube_kind, from_us, to_us), 1);
+    a->cube_rows += answer_add_cubes(p, sums, meters, &days, from_us, to_us);
     while (p->facts.rc == RC_OK && pick_next(p)) {
         a->fact_rows += p->n_picked;
         answer_add_block(p, sums);

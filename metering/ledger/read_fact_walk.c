@@ -20,14 +20,14 @@ struct part {
     struct row_sums *sums;
     struct plain *plain; /* NULL: the answer wants more */
     struct meter_sums *meters; /* NULL: not wanted */
-    uint64_t n; /* requests */
+    uint64_t n, cube_rows; /* requests; rows of days */
 };
 
 struct walk {
     struct fact_pick *p; /* the asker's */
     unsigned want;
-    struct crew_pieces pieces;
-    uint64_t n; /* requests */
+    int64_t from_us, to_us;
+    struct crew_pieces days, pieces;
     struct part part[CREW_MAX];
 };
 
@@ -78,12 +78,19 @@ static void part_end(struct part *t)
     t->plain = NULL;
 }
 
+static void add_days(struct part *t, struct walk *w)
+{
+    t->cube_rows +=
+        answer_add_cubes(t->p, t->sums, t->meters, &w->days, w->from_us, w->to_us);
+}
+
 static void walk_as(struct ledger_reader *r, size_t member, void *arg)
 {
     struct walk *w = arg;
     struct part *t = &w->part[member];
 
     part_begin(t, w, member == 0 ? w->p : pick_beside(w->p, r));
+    add_days(t, w);
     facts_take_from(&t->p->facts, &w->pieces);
     add_blocks(t);
     if (member == 0) {
@@ -105,9 +112,9 @@ static bool is_whole(const struct walk *w)
 }
 
 /* What the part has becomes the asker's. */
-static enum rc merge(struct walk *w, const struct part *from, struct row_sums *sums,
-                     struct meter_sums *meters, struct fail *fail)
+static enum rc merge(struct walk *w, const struct part *from, struct fail *fail)
 {
+    struct part *to = &w->part[0];
     size_t n = pick_numbers(from->p);
     uint32_t *number = NULL;
     enum rc rc = pick_translate(w->p, from->p, &number, fail);
@@ -115,11 +122,12 @@ static enum rc merge(struct walk *w, const struct part *from, struct row_sums *s
     n = n < from->p->cap_met ? n : from->p->cap_met;
     if (rc == RC_OK) {
         pick_meet(w->p, from->p, number, n);
-        row_sums_make_room(sums, pick_cap(w->p));
-        row_sums_move(sums, from->sums, number, n);
-        if (meters)
-            meter_sums_move(meters, from->meters, number, n, pick_cap(w->p));
-        w->n += from->n;
+        row_sums_make_room(to->sums, pick_cap(w->p));
+        row_sums_move(to->sums, from->sums, number, n);
+        if (to->meters)
+            meter_sums_move(to->meters, from->meters, number, n, pick_cap(w->p));
+        to->n += from->n;
+        to->cube_rows += from->cube_rows;
     }
     free(number);
     return rc;
@@ -142,18 +150,22 @@ static void walk_alone(struct walk *w)
     part_release(t);
     w->p->facts.rc = RC_OK;
     part_begin(t, w, w->p);
+    crew_cut(&w->days, w->days.n, 1);
+    add_days(t, w);
     facts_go_to(&w->p->facts, 0);
     add_blocks(t);
     part_end(t);
 }
 
-static enum rc walk(struct walk *w, struct row_sums *sums, struct meter_sums *meters,
-                    struct fail *fail)
+/* Part 0 has all of it then. */
+static enum rc walk(struct walk *w, struct fail *fail)
 {
     struct ledger_reader *r = w->p->facts.reader;
     size_t members = crew_size(r, facts_within(&w->p->facts));
+    size_t days = answer_leave_cubes_out(w->p, w->p->answer->cube_kind, w->from_us, w->to_us);
     enum rc rc = RC_OK;
 
+    crew_cut(&w->days, days, members);
     if (members > 1) {
         crew_cut(&w->pieces, facts_stored(r), members);
         crew_run(r, members, walk_as, w);
@@ -162,17 +174,12 @@ static enum rc walk(struct walk *w, struct row_sums *sums, struct meter_sums *me
         others_release(w);
         walk_alone(w);
     }
-    w->n = w->part[0].n;
-    row_sums_make_room(sums, pick_cap(w->p));
-    row_sums_move(sums, w->part[0].sums, NULL, pick_cap(w->p));
-    if (meters)
-        meter_sums_move(meters, w->part[0].meters, NULL, pick_cap(w->p), pick_cap(w->p));
+    row_sums_make_room(w->part[0].sums, pick_cap(w->p));
     for (size_t i = 1; i < CREW_MAX && rc == RC_OK && w->p->facts.rc == RC_OK; i++) {
         if (w->part[i].p)
-            rc = merge(w, &w->part[i], sums, meters, fail);
+            rc = merge(w, &w->part[i], fail);
     }
     others_release(w);
-    part_release(&w->part[0]);
     return rc;
 }
 
@@ -180,24 +187,22 @@ enum rc answer_walk(struct fact_pick *p, int64_t from_us, int64_t to_us, struct 
 {
     struct answer *a = p->answer;
     struct walk *w = xcalloc(1, sizeof(*w));
-    struct meter_sums *meters = a->want & LEDGER_WANT_METERS ? meter_sums_new() : NULL;
-    struct row_sums *sums = row_sums_new(a->want);
-    enum rc rc = RC_OK;
+    struct part *all = &w->part[0];
+    enum rc rc;
 
     w->p = p;
     w->want = a->want;
+    w->from_us = from_us;
+    w->to_us = to_us;
     p->by_number = true;
-    if (a->cube_kind < CUBE_KINDS)
-        answer_add_cubes(p, sums, meters, from_us, to_us);
-    if (p->facts.rc == RC_OK)
-        rc = walk(w, sums, meters, fail);
+    rc = walk(w, fail);
     if (rc == RC_OK && p->facts.rc == RC_OK) {
-        a->fact_rows += w->n;
-        a->record_rows += meters ? meter_sums_records(meters) : 0;
-        rc = answer_give(p, sums, meters, fail);
+        a->fact_rows += all->n;
+        a->cube_rows += all->cube_rows;
+        a->record_rows += all->meters ? meter_sums_records(all->meters) : 0;
+        rc = answer_give(p, all->sums, all->meters, fail);
     }
-    meter_sums_free(meters);
-    row_sums_free(sums);
+    part_release(all);
     free(w);
     return rc;
 }
