@@ -232,8 +232,18 @@ enum rc read_bounds(struct ledger_reader *r, int64_t *first_us, int64_t *last_us
 /* read_percentile.c: fills the percentiles of rows and total, whose histograms are there. */
 struct answer;
 enum rc answer_percentiles(struct answer *a, struct fail *fail) RC_MUST;
-/* The same where ranks_later: rows have sums alone, and some may be left out. */
+/*
+ * The same where ranks_later: rows have sums alone, and some may be left out.  Those of the total
+ * are found then by answer_and_total.
+ */
 enum rc answer_later_percentiles(struct answer *a, struct fail *fail) RC_MUST;
+/*
+ * read_total.c: runs make, which makes the answer; and where its percentiles come later and rows are
+ * left out, finds those of the total, by another thread if days in order tell them.  Called when
+ * what make will ask of the reader's indexes is there.
+ */
+typedef enum rc answer_fn(struct answer *a, void *arg, struct fail *fail);
+enum rc answer_and_total(struct answer *a, answer_fn *make, void *arg, struct fail *fail) RC_MUST;
 
 /* read_sums.c */
 struct answer_period {

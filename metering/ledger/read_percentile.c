@@ -340,36 +340,6 @@ enum rc answer_percentiles(struct answer *a, struct fail *fail)
 
 /* ---- when the sums are there ---------------------------------------------------------------- */
 
-/*
- * Of all rows, also those that are left out: as one row of the same question. Days in order say it,
- * or rollups, mostly.
- */
-static enum rc take_total(struct answer *a, struct fail *fail)
-{
-    struct ledger_question q = *a->q;
-    struct ledger_rows rows;
-    enum rc rc;
-
-    q.n_by = 0;
-    q.grain = PERIOD_TOTAL;
-    q.top = 0;
-    q.want = (q.want & (LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY)) | LEDGER_SPARE |
-             LEDGER_SPARE_CEILING;
-    rc = ledger_read_sums(a->reader, &q, &rows, fail);
-    if (rc != RC_OK)
-        return rc;
-    if (rows.total.sums.priced != a->total.sums.priced)
-        rc = read_damaged(fail);
-    memcpy(a->total.percentile, rows.total.percentile, sizeof(a->total.percentile));
-    a->total.has_latency = rows.total.has_latency;
-    a->total.p95_latency_ms = rows.total.p95_latency_ms;
-    a->rollup_rows += rows.rollup_rows;
-    a->cube_rows += rows.cube_rows;
-    a->fact_rows += rows.fact_rows;
-    ledger_rows_release(&rows);
-    return rc;
-}
-
 enum rc answer_later_percentiles(struct answer *a, struct fail *fail)
 {
     uint64_t requests = 0;
@@ -388,5 +358,5 @@ enum rc answer_later_percentiles(struct answer *a, struct fail *fail)
         rc = answer_counted_percentiles(a, from_us, to_us, &done, fail);
     if (rc == RC_OK && !done)
         rc = find_percentiles(a, true, fail);
-    return rc == RC_OK && a->n_rest > 0 ? take_total(a, fail) : rc;
+    return rc;
 }

@@ -413,6 +413,25 @@ static void put_ranks_off(struct answer *a, const struct plan *plan)
                                LEDGER_WANT_HISTOGRAM | LEDGER_ALONE);
 }
 
+/* What the answer is made of. */
+struct making {
+    const struct ledger_question *q, *by_end; /* by_end: which stands in for it, or NULL */
+    const struct plan *plan;
+};
+
+static enum rc make_answer(struct answer *a, void *arg, struct fail *fail)
+{
+    const struct making *m = arg;
+    enum rc rc = read_plan(a, m->plan, fail);
+
+    a->q = m->q;
+    if (rc == RC_OK && m->by_end)
+        rc = answer_mend_ends(a, fail);
+    if (rc == RC_OK)
+        rc = finish(a, !m->q->filter.by_start && a->rollup_rows == 0 && a->line_rows == 0, fail);
+    return rc;
+}
+
 struct owned {
     struct arena arena;
     struct strv **group_values;
@@ -453,14 +472,11 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
         rc = answer_cube_kind(&a, &a.cube_kind, fail);
     }
     if (rc == RC_OK) {
+        struct making m = {.q = q, .by_end = by_end, .plan = &plan};
+
         a.top = may_leave_out(&a, &plan) ? q->top : 0;
-        rc = read_plan(&a, &plan, fail);
+        rc = answer_and_total(&a, make_answer, &m, fail);
     }
-    a.q = q; /* which by_end stood in for */
-    if (rc == RC_OK && by_end)
-        rc = answer_mend_ends(&a, fail);
-    if (rc == RC_OK)
-        rc = finish(&a, !q->filter.by_start && a.rollup_rows == 0 && a.line_rows == 0, fail);
     free(by_end);
     free(plan.spans);
     dict_release(&a.groups);

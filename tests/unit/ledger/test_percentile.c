@@ -244,6 +244,48 @@ static void so_they_do_once_days_are_in_order(void **state)
     percentiles_equal_lines(state);
 }
 
+/* Dearer than all others: of no bucket that holds a rank, so that only counts tell of them. */
+static void write_dear(int n)
+{
+    struct ledger *l = kit_start(&shared, NULL, NULL);
+    struct journal *j = kit_journal(&shared, 0);
+    uint64_t seed = 78;
+
+    for (int i = 0; i < n; i++) {
+        struct record r;
+
+        kit_record(&seed, KIT_START_US, US_PER_DAY, &r);
+        r.price_status = PRICE_OK;
+        r.cost.atto = (money_int)4000 * 1000000000000000000;
+        assert_int_equal(journal_end(j, &r), RC_OK);
+    }
+    kit_flush(j);
+    ledger_catch_up(l);
+    journal_close(j);
+    ledger_stop(l);
+}
+
+/*
+ * Who finds the percentiles of all while the rows are added up has a later view: with what came
+ * since they are not those of these rows.
+ */
+static void a_later_total_is_not_taken(void **state)
+{
+    const struct asked by_user = {{"user"}, NULL, NULL, 0, PERIOD_TOTAL};
+    struct ledger_reader *r = kit_read(&shared);
+    struct ledger_question q;
+    size_t left_out = 0;
+    struct strv value;
+
+    (void)state;
+    write_dear(40);
+    make_question(&by_user, NULL, &value, &q);
+    q.want &= ~(unsigned)LEDGER_WANT_LATENCY;
+    check_question(r, &q, &left_out);
+    assert_true(left_out > 0);
+    kit_read_end(r);
+}
+
 /* A row whose buckets have more costs than may be taken is found another way. */
 static void the_bound_is_kept(void **state)
 {
@@ -275,6 +317,7 @@ int main(void)
         cmocka_unit_test(percentiles_equal_lines),
         cmocka_unit_test(the_bound_is_kept),
         cmocka_unit_test(so_they_do_once_days_are_in_order),
+        cmocka_unit_test(a_later_total_is_not_taken),
     };
 
     return cmocka_run_group_tests(tests, make_shared, remove_shared);
