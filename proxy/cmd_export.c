@@ -37,6 +37,7 @@ static void print_usage(void)
     puts("      --tz ZONE       of dates and months; the configuration's by default");
     puts("      --format F      jsonl (default), csv or focus");
     puts("      --focus-version V  1.2 (default) or 1.4");
+    puts("      --bom           csv: begin with a byte order mark, for Excel");
     puts("      --grain G       focus: a row per day (default), hour or request");
     puts("      --allocated     focus 1.4: pools' metered spend split among who bears it");
     puts(
@@ -80,7 +81,10 @@ static bool give_header(struct export_run *e)
     buf_clear(&e->line);
     if (e->format == EXPORT_JSONL)
         return true;
-    e->rc = record_csv_header(&e->line);
+    if (e->has_bom)
+        e->rc = buf_append_strv(&e->line, STRV("\xef\xbb\xbf"));
+    if (e->rc == RC_OK)
+        e->rc = record_csv_header(&e->line);
     if (e->rc == RC_OK && !export_text(buf_view(&e->line), e))
         e->rc = RC_IO;
     return e->rc == RC_OK;
@@ -327,7 +331,8 @@ enum {
     OPTION_FORMAT,
     OPTION_FOCUS_VERSION,
     OPTION_GRAIN,
-    OPTION_ALLOCATED
+    OPTION_ALLOCATED,
+    OPTION_BOM
 };
 
 /* -1: go on; else the exit status. */
@@ -345,6 +350,7 @@ static int read_options(struct export_run *e, int argc, char **argv)
         {"focus-version", required_argument, NULL, OPTION_FOCUS_VERSION},
         {"grain", required_argument, NULL, OPTION_GRAIN},
         {"allocated", no_argument, NULL, OPTION_ALLOCATED},
+        {"bom", no_argument, NULL, OPTION_BOM},
         {"output", required_argument, NULL, 'o'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -365,6 +371,8 @@ static int read_options(struct export_run *e, int argc, char **argv)
                 return EXIT_USAGE;
         } else if (c == OPTION_ALLOCATED) {
             e->is_allocated = e->has_focus_words = true;
+        } else if (c == OPTION_BOM) {
+            e->has_bom = true;
         } else if (c == OPTION_FORMAT) {
             if (!set_format(e, optarg))
                 return EXIT_USAGE;
@@ -384,6 +392,10 @@ static int read_options(struct export_run *e, int argc, char **argv)
     if (e->has_focus_words && e->format != EXPORT_FOCUS) {
         fprintf(stderr, "tollgate export: --grain, --focus-version and --allocated are for "
                         "--format focus\n");
+        return EXIT_USAGE;
+    }
+    if (e->has_bom && e->format != EXPORT_CSV) {
+        fprintf(stderr, "tollgate export: --bom is for --format csv\n");
         return EXIT_USAGE;
     }
     if (e->is_allocated && e->focus_version == FOCUS_1_2) {

@@ -22,7 +22,7 @@ struct export_run {
     enum focus_version focus_version;
     enum focus_grain grain;
     bool has_focus_words; /* that go with no other format */
-    bool has_period, is_allocated;
+    bool has_period, is_allocated, has_bom;
     struct report_params params;
     struct buf error, line;
     FILE *to;

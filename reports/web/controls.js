@@ -3,8 +3,9 @@ import { h, freshId } from "./dom.js";
 import { report } from "./api.js";
 import { PERIOD, changed, condition, described, has, here, href, common } from "./url.js";
 
-export const FIELDS = ["team", "feature", "environment", "customer", "model", "upstream", "key",
+export const FIELDS = ["team", "feature", "environment", "traffic_class", "customer", "model", "upstream", "key",
                        "task_type", "task", "user", "outcome", "endpoint", "service_tier"];
+const OFFERED = 10; /* to group by; the others are typed */
 const readable = (field) => field.replace(/_/g, " ").replace(/^tag:/, "tag ");
 
 const clearPeriod = Object.fromEntries(PERIOD.map((word) => [word, null]));
@@ -79,7 +80,7 @@ function period(view) {
 function grouping(view) {
     const words = here();
     const by = words.get("by") ?? view.by;
-    const list = (view.fields ?? FIELDS.slice(0, 9)).map((name) =>
+    const list = (view.fields ?? FIELDS.slice(0, OFFERED)).map((name) =>
         ({ text: readable(name), href: to({ by: name, sort: null }), now: by === name }));
     const isOther = by && !list.some((o) => o.now);
     const other = form(isOther ? by.split(",").map(readable).join(", ") : "Others, several, free tags", "by-more",

@@ -266,6 +266,9 @@ def test_export_formats(busy):
     rows = list(csv.DictReader(io.StringIO(text)))
     assert {r["id"] for r in rows} == {r["id"] for r in busy.export()}
     assert sum(Decimal(r["cost_usd"]) for r in rows if r["cost_usd"]) == total_of(busy.export())
+    assert busy.cli("export", "--format", "csv", "--bom") == "\ufeff" + text
+    for form in ("jsonl", "focus"):
+        assert busy.cli("export", "--format", form, "--bom", code=2) == ""
 
 
 def test_denied_are_counted_not_spent(gateways, provider):

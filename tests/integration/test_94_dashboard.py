@@ -337,6 +337,19 @@ def test_addresses_of_controls(page, site):
     assert page.js("document.querySelector('th[aria-sort]').getAttribute('aria-sort')") == "descending"
 
 
+def test_traffic_class_is_offered(page, site):
+    """To group by, and as a condition whose values are found."""
+    show(page, site, "/spend")
+    click(page, "[data-key='Group by-traffic class']")
+    assert parse_qs(urlsplit(page.js("location.href")).query)["by"] == ["traffic_class"]
+    classes = {row[0]["text"] for row in tables(page)[-1]["rows"]}
+    assert classes and classes <= {"live", "evaluation", "test", "load", "internal", "other", "(untagged)", "Total"}, classes
+    page.js("document.querySelector('[data-key=filter]').click()")
+    page.js("""(() => { const s = document.querySelector('details[open] select[name=field]');
+        s.value = 'traffic_class'; s.dispatchEvent(new Event('change', { bubbles: true })); })()""")
+    page.until("[...document.querySelectorAll('datalist option')].some(o => o.value === 'live')")
+
+
 HOSTILE = ["<img src=x onerror=alert(1)>", "a,b\\c", "=cmd()", "(other)", "ünï"]
 
 
