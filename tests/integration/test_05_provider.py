@@ -68,10 +68,14 @@ def test_prompt_cache(provider):
             second["cache_creation_input_tokens"]) == (3, 5, 0)
 
 
-def test_asked_again(provider):
+@pytest.mark.parametrize("stream", [False, True])
+def test_asked_again(provider, stream):
     """What it keeps of its last answer shows in nothing: ids, bills and answers are as those of the first."""
-    same, other = calls.chat(words=3), calls.chat(words=4)
-    asked = [(same, None)] * 5 + [(other, None), (same, {"Output_Tokens": 2}), (same, None), (other, None)]
+    more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    same, other = calls.chat(words=3, **more), calls.chat(words=4, **more)
+    two, padded = {"Output_Tokens": 2}, {"Output_Tokens": 2, "Pad_Bytes": 3}
+    asked = [(same, None)] * 5 + [(other, None), (same, two), (same, two), (same, padded), (same, two),
+                                  (same, None), (other, None)]
     with provider.connect() as connection:
         answers = []
         for call, sim in asked:
@@ -79,19 +83,22 @@ def test_asked_again(provider):
             answers.append(connection.read("POST"))
     bills = provider.billed()
     assert len(bills) == len(asked)
+    said = {}
     for (call, sim), answer, bill in zip(asked, answers, bills):
-        body = answer.json()
-        assert answer.status == 200 and body["id"] == bill["response_id"]
+        events = ([json.loads(data) for _, data, _ in client.sse_events(answer.body) if data != "[DONE]"]
+                  if stream else [answer.json()])
+        assert answer.status == 200 and {event["id"] for event in events} == {bill["response_id"]}
         assert answer.header("x-request-id") == bill["request_id"]
         assert bill["request_id"][-12:] == bill["response_id"][-12:]
-        wanted = (3 if call is same else 4, 2 if sim else 16)
-        assert (body["usage"]["prompt_tokens"], body["usage"]["completion_tokens"]) == wanted
-        assert (bill["input_tokens"], bill["output_tokens"]) == wanted
-        assert bill["complete"] and abs(body["created"] - time.time()) < 30
+        words, output = 3 if call is same else 4, 2 if sim else 16
+        usage = events[-1]["usage"]
+        assert (usage["prompt_tokens"], usage["completion_tokens"]) == (words, output)
+        assert (bill["input_tokens"], bill["output_tokens"]) == (words, output)
+        assert bill["complete"] and bill["stream"] == stream
+        assert all(abs(event["created"] - time.time()) < 30 for event in events)
+        said.setdefault((words, str(sim)), set()).add(re.sub(rb'"(id|created)":[^,]*,', b"", answer.body))
     assert len({bill["response_id"] for bill in bills}) == len(asked)
-    plain = [re.sub(rb'"(id|created)":[^,]*,', b"", answer.body)
-             for (call, sim), answer in zip(asked, answers) if call is same and not sim]
-    assert len(plain) == 6 and len(set(plain)) == 1
+    assert len(said) == 4 and all(len(one) == 1 for one in said.values())
 
 
 def test_stamps_are_times_of_writing(provider):

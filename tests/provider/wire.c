@@ -93,6 +93,16 @@ static void put_decimal(struct buf *out, uint64_t n)
     put(out, strv_make(text + at, sizeof(text) - at));
 }
 
+static void put_hexadecimal(struct buf *out, uint64_t n)
+{
+    char text[16];
+    size_t at = sizeof(text);
+    do
+        text[--at] = "0123456789abcdef"[n & 15];
+    while ((n >>= 4) > 0);
+    put(out, strv_make(text + at, sizeof(text) - at));
+}
+
 static uint32_t milliseconds(const struct request *r, const char *name)
 {
     uint64_t ms = sim_number(r, name, 0);
@@ -102,7 +112,8 @@ static uint32_t milliseconds(const struct request *r, const char *name)
 /* ---- the body: pieces, as cut and encoded ---------------------------------------- */
 
 struct body {
-    struct buf bytes;
+    struct buf made; /* what is not as the reply has it */
+    struct strv bytes;
     struct piece *pieces;
     size_t n;
     bool cut;
@@ -110,7 +121,7 @@ struct body {
 
 static void body_piece(struct body *b, uint32_t output)
 {
-    b->pieces[b->n++] = (struct piece){.end = buf_len(&b->bytes), .output = output};
+    b->pieces[b->n++] = (struct piece){.end = buf_len(&b->made), .output = output};
 }
 
 /* How many of the reply's pieces go out, by "Cut-After-Events". */
@@ -130,18 +141,17 @@ static size_t pieces_before_cut(const struct request *r, const struct reply *rep
 }
 
 /* Blank lines before JSON, or comments before events, as some providers send. */
-static void add_padding(const struct request *r, const struct reply *reply, struct body *b)
+static void add_padding(const struct reply *reply, uint64_t blanks, uint64_t comments,
+                        struct body *b)
 {
-    uint64_t blanks = sim_number(r, "Leading-Whitespace", 0);
-    uint64_t comments = sim_number(r, "Comments", 0);
     for (uint64_t i = 0; i < blanks && b->n < SPLITS_MAX; i++) {
-        put(&b->bytes, STRV("\n"));
+        put(&b->made, STRV("\n"));
         body_piece(b, 0);
     }
     for (uint64_t i = 0; reply->stream && i < comments && b->n < SPLITS_MAX; i++) {
-        put(&b->bytes, STRV(": keep-alive"));
-        put(&b->bytes, reply->newline);
-        put(&b->bytes, reply->newline);
+        put(&b->made, STRV(": keep-alive"));
+        put(&b->made, reply->newline);
+        put(&b->made, reply->newline);
         body_piece(b, 0);
     }
 }
@@ -151,42 +161,50 @@ static void encode_body(struct strv coding, struct body *b)
     struct encoder *e = encoder_new(coding);
     if (e == NULL)
         return;
-    struct buf plain = b->bytes;
-    buf_init(&b->bytes, WIRE_MAX_BYTES);
+    struct buf plain = b->made;
+    buf_init(&b->made, WIRE_MAX_BYTES);
     size_t from = 0;
     for (size_t i = 0; i < b->n; i++) {
         struct strv piece = strv_make(buf_view(&plain).p + from, b->pieces[i].end - from);
         from = b->pieces[i].end;
-        encoder_put(e, piece, i + 1 == b->n, &b->bytes);
-        b->pieces[i].end = buf_len(&b->bytes);
+        encoder_put(e, piece, i + 1 == b->n, &b->made);
+        b->pieces[i].end = buf_len(&b->made);
     }
     encoder_free(e);
     buf_release(&plain);
 }
 
-/* Copies the reply's pieces with what comes before, between and instead of them. */
+/* The reply's pieces with what comes before, between and instead of them. */
 static void make_body(const struct request *r, struct reply *reply, struct body *b)
 {
-    buf_init(&b->bytes, WIRE_MAX_BYTES);
-    b->pieces = xcalloc(reply->n_pieces + (size_t)2 * SPLITS_MAX + 2, sizeof(*b->pieces));
-    add_padding(r, reply, b);
-    size_t n = pieces_before_cut(r, reply, "Cut-After-Events");
+    uint64_t blanks = sim_number(r, "Leading-Whitespace", 0);
+    uint64_t comments = sim_number(r, "Comments", 0);
     bool failing = sim_has(r, "Stream-Error") && buf_len(&reply->error_event) > 0;
-    if (failing)
-        n = pieces_before_cut(r, reply, "Stream-Error");
-    else
-        b->cut = n < reply->n_pieces;
+    size_t n = pieces_before_cut(r, reply, failing ? "Stream-Error" : "Cut-After-Events");
+    size_t before = blanks + comments < SPLITS_MAX ? (size_t)(blanks + comments) : SPLITS_MAX;
+    b->cut = !failing && n < reply->n_pieces;
+    b->pieces = xcalloc(reply->n_pieces + before + 1, sizeof(*b->pieces));
+    buf_init(&b->made, WIRE_MAX_BYTES);
+    if (before == 0 && !failing && !sim_has(r, "Encoding")) { /* as it is */
+        b->bytes = strv_head(buf_view(&reply->body), n > 0 ? reply->pieces[n - 1].end : 0);
+        if (n > 0)
+            memcpy(b->pieces, reply->pieces, n * sizeof(*b->pieces));
+        b->n = n;
+        return;
+    }
+    add_padding(reply, blanks, comments, b);
     size_t from = 0;
     for (size_t i = 0; i < n; i++) {
-        put(&b->bytes, strv_make(buf_view(&reply->body).p + from, reply->pieces[i].end - from));
+        put(&b->made, strv_make(buf_view(&reply->body).p + from, reply->pieces[i].end - from));
         from = reply->pieces[i].end;
         body_piece(b, reply->pieces[i].output);
     }
     if (failing) {
-        put(&b->bytes, buf_view(&reply->error_event));
+        put(&b->made, buf_view(&reply->error_event));
         body_piece(b, 0);
     }
     encode_body(sim_text(r, "Encoding"), b);
+    b->bytes = buf_view(&b->made);
 }
 
 /* Drops what lies behind so many bytes of the body. */
@@ -327,13 +345,12 @@ static void put_head(struct wire *w, const struct request *r, const struct reply
 
 /* ---- putting it together ------------------------------------------------------------- */
 
-static void put_chunk(struct wire *w, const struct request *r, struct strv data)
+/* size: of a chunk at most; 0: all of it is one. */
+static void put_chunk(struct wire *w, uint64_t size, struct strv extension, struct strv data)
 {
-    uint64_t size = sim_number(r, "Chunk-Bytes", 0);
-    struct strv extension = sim_text(r, "Chunk-Extension");
     while (data.n > 0) {
         struct strv part = size ? strv_head(data, (size_t)size) : data;
-        ASSERT(buf_printf(&w->bytes, "%zx", part.n) == RC_OK);
+        put_hexadecimal(&w->bytes, part.n);
         if (extension.n > 0)
             ASSERT(buf_printf(&w->bytes, ";" STRV_FMT, STRV_ARG(extension)) == RC_OK);
         put(&w->bytes, STRV("\r\n"));
@@ -355,15 +372,18 @@ static void put_body(struct wire *w, const struct request *r, const struct reply
 {
     uint32_t delay = milliseconds(r, "Event-Delay-Ms");
     uint32_t first = milliseconds(r, "First-Event-Delay-Ms");
+    uint64_t size = sim_number(r, "Chunk-Bytes", 0);
+    struct strv extension = sim_text(r, "Chunk-Extension");
+    bool apart = steps_apart(r, reply);
     size_t from = 0;
     for (size_t i = 0; i < b->n; i++) {
-        struct strv data = strv_make(buf_view(&b->bytes).p + from, b->pieces[i].end - from);
+        struct strv data = strv_make(b->bytes.p + from, b->pieces[i].end - from);
         from = b->pieces[i].end;
         if (frame == FRAME_CHUNKED)
-            put_chunk(w, r, data);
+            put_chunk(w, size, extension, data);
         else
             put(&w->bytes, data);
-        if (steps_apart(r, reply))
+        if (apart)
             wire_step(w, i == 0 ? first : delay, b->pieces[i].output);
     }
     if (frame == FRAME_CHUNKED && (!b->cut || strv_eq(sim_text(r, "Cut"), STRV("clean")))) {
@@ -375,7 +395,7 @@ static void put_body(struct wire *w, const struct request *r, const struct reply
     }
     /* What is left goes with the last step, or is the only one. */
     size_t n = w->n_steps;
-    if (!steps_apart(r, reply))
+    if (!apart)
         wire_step(w, milliseconds(r, "Delay-Ms"), 0);
     else if (n > 0)
         w->steps[n - 1].end = buf_len(&w->bytes);
@@ -548,7 +568,7 @@ void wire_make(struct wire *w, const struct request *r, struct reply *reply, boo
     }
     struct body b = {.n = 0};
     make_body(r, reply, &b);
-    size_t length = buf_len(&b.bytes);
+    size_t length = b.bytes.n;
     if (sim_has(r, "Cut-After-Bytes"))
         cut_body(&b, sim_number(r, "Cut-After-Bytes", UINT64_MAX));
     if (strv_eq(sim_text(r, "Cut"), STRV("clean")) && b.n > 0)
@@ -568,6 +588,6 @@ void wire_make(struct wire *w, const struct request *r, struct reply *reply, boo
         w->end = WIRE_CLOSE; /* without having said so: a stale kept connection */
     w->stamped = sim_has(r, "Stamp");
     split_steps(w, r);
-    buf_release(&b.bytes);
+    buf_release(&b.made);
     free(b.pieces);
 }
