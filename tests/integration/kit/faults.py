@@ -7,7 +7,7 @@ import signal
 import struct
 
 from . import sandbox
-from .procs import binary, tollgate_binary
+from .procs import binary, is_sanitized, tollgate_binary
 
 LIBRARY = binary("TOLLGATE_FAULT_LIBRARY", "fault.so")
 ALLOCATION, CALL = 1, 2
@@ -26,10 +26,7 @@ def missing():
         return "what starts the sandbox would fail too"
     if not os.path.exists(LIBRARY) or not os.path.exists(tollgate_binary()):
         return f"no {LIBRARY}"
-    with open(tollgate_binary(), "rb") as file:
-        if b"__asan_init" in file.read() or b"__tsan_init" in file.read():
-            return "a sanitizer has allocations of its own"
-    return None
+    return "a sanitizer has allocations of its own" if is_sanitized() else None
 
 
 class Faults:

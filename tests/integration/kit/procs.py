@@ -31,10 +31,14 @@ def tollgate_binary():
     return binary("TOLLGATE_BIN", "tollgate")
 
 
-def is_sanitized(by=b"__asan_init"):
-    """The gateway under test is not the release build."""
+SANITIZERS = (b"__asan_init", b"__tsan_init")
+
+
+def is_sanitized(*by):
+    """The gateway under test is built with one of these sanitizers (none named: with any)."""
     with open(tollgate_binary(), "rb") as file:
-        return by in file.read()
+        program = file.read()
+    return any(name in program for name in by or SANITIZERS)
 
 
 def provider_binary():
