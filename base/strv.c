@@ -1,8 +1,6 @@
 #include "base/strv.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+#include "base/block.h"
 
 /* A byte repeated. */
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
@@ -22,14 +20,6 @@ static inline bool same_word(uint64_t x, uint64_t y)
     return (differ << 2 & ~letters) == 0;
 }
 
-static inline uint64_t word_at(const char *p)
-{
-    uint64_t word;
-
-    memcpy(&word, p, sizeof(word));
-    return word;
-}
-
 /* One to seven bytes, some of them twice. */
 static inline uint64_t short_word(const char *p, size_t n)
 {
@@ -41,6 +31,40 @@ static inline uint64_t short_word(const char *p, size_t n)
     memcpy(&head, p, sizeof(head));
     memcpy(&tail, p + n - sizeof(tail), sizeof(tail));
     return (uint64_t)tail << 32 | head;
+}
+
+#ifdef __SSE2__
+/* Sixteen bytes at once, as same_word. */
+static inline bool same_block(__m128i x, __m128i y)
+{
+    const __m128i bit = _mm_set1_epi8(0x20), zero = _mm_setzero_si128();
+    __m128i letter = _mm_sub_epi8(_mm_or_si128(x, bit), _mm_set1_epi8('a'));
+    __m128i is_letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8('z' - 'a')), letter);
+    __m128i differ = _mm_andnot_si128(_mm_and_si128(is_letter, bit), _mm_xor_si128(x, y));
+
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(differ, zero)) == 0xffff;
+}
+
+bool strv_same_nocase(const char *a, const char *b, size_t n)
+{
+    if (n < BLOCK_SHORT_MIN_BYTES)
+        return same_word(short_word(a, n), short_word(b, n));
+    if (n < BLOCK_BYTES)
+        return same_block(block_short(a, n), block_short(b, n));
+    for (size_t i = 0; i + BLOCK_BYTES < n; i += BLOCK_BYTES) {
+        if (!same_block(block_load(a + i), block_load(b + i)))
+            return false;
+    }
+    /* The last block may overlap the one before. */
+    return same_block(block_load(a + n - BLOCK_BYTES), block_load(b + n - BLOCK_BYTES));
+}
+#else
+static inline uint64_t word_at(const char *p)
+{
+    uint64_t word;
+
+    memcpy(&word, p, sizeof(word));
+    return word;
 }
 
 bool strv_same_nocase(const char *a, const char *b, size_t n)
@@ -56,6 +80,7 @@ bool strv_same_nocase(const char *a, const char *b, size_t n)
     i = n - sizeof(uint64_t); /* the last word may overlap the one before */
     return same_word(word_at(a + i), word_at(b + i));
 }
+#endif
 
 size_t strv_find(struct strv s, char c)
 {
@@ -64,31 +89,35 @@ size_t strv_find(struct strv s, char c)
     return at ? (size_t)(at - s.p) : s.n;
 }
 
-/* Eight printable bytes: what borrows or carries into its neighbour has its own high bit set. */
-static inline bool is_ascii_word(uint64_t w)
+#ifdef __SSE2__
+/* A bit for each byte that is not printable ASCII. */
+static inline unsigned not_ascii(__m128i v)
 {
-    return (((w - EACH(0x20)) | (w + EACH(1)) | w) & EACH(0x80)) == 0;
+    /* Signed: bytes from 0x80 on are negative, so below the space as well. */
+    __m128i good = _mm_and_si128(_mm_cmpgt_epi8(v, _mm_set1_epi8(0x1f)),
+                                 _mm_cmplt_epi8(v, _mm_set1_epi8(0x7f)));
+
+    return (unsigned)_mm_movemask_epi8(good) ^ 0xffffu;
 }
+#endif
 
 size_t strv_ascii_run(struct strv s)
 {
     size_t i = 0;
 
 #ifdef __SSE2__
-    const __m128i low = _mm_set1_epi8(0x1f), del = _mm_set1_epi8(0x7f);
-
-    for (; s.n - i >= 16; i += 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(s.p + i));
-        /* Signed: bytes from 0x80 on are negative, so below the space as well. */
-        __m128i good = _mm_and_si128(_mm_cmpgt_epi8(v, low), _mm_cmplt_epi8(v, del));
-        unsigned bad = (unsigned)_mm_movemask_epi8(good) ^ 0xffffu;
+    for (; s.n - i >= BLOCK_BYTES; i += BLOCK_BYTES) {
+        unsigned bad = not_ascii(block_load(s.p + i));
 
         if (bad != 0)
             return i + (unsigned)__builtin_ctz(bad);
     }
+    if (s.n - i >= BLOCK_SHORT_MIN_BYTES) {
+        unsigned bad = not_ascii(block_short(s.p + i, s.n - i));
+
+        return bad == 0 ? s.n : i + block_place(s.n - i, (unsigned)__builtin_ctz(bad));
+    }
 #endif
-    while (s.n - i >= sizeof(uint64_t) && is_ascii_word(word_at(s.p + i)))
-        i += sizeof(uint64_t);
     while (i < s.n && s.p[i] >= 0x20 && s.p[i] < 0x7f)
         i++;
     return i;

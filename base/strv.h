@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/check.h"
+
 struct strv {
     const char *p;
     size_t n;
@@ -37,7 +39,7 @@ enum { STRV_BLOCK_BYTES = 16, STRV_SHORT_BYTES = 128 };
 
 /* Copies s to p, which has room for it, and gives the place behind.  Most texts are short: a
  * word or block or two at each end, which may overlap, instead of a call or a loop by bytes. */
-static inline char *strv_copy(char *p, struct strv s)
+static ALWAYS_INLINE char *strv_copy(char *p, struct strv s)
 {
     if (s.n > STRV_SHORT_BYTES) {
         memcpy(p, s.p, s.n);

@@ -258,8 +258,9 @@ static bool is_authority(struct strv s)
             return false;
         n++;
     } else {
-        while (n < s.n && http1_is_unreserved(s.p[n]))
-            n++;
+        if (s.n == 0)
+            return false;
+        n = (size_t)(http1_skip_unreserved(s.p, s.p + s.n) - s.p);
         if (n == 0)
             return false;
     }

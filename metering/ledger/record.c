@@ -100,9 +100,14 @@ static char *put_bytes(char *p, unsigned tag, struct strv s)
     return strv_copy(put_u64(p, s.n), s);
 }
 
+/* Nearly all are short: their length takes one byte. */
 static char *put_text(char *p, unsigned tag, struct strv s)
 {
-    return put_bytes(p, tag, cut(s));
+    if (s.n >= 0x80)
+        return put_bytes(p, tag, cut(s));
+    p[0] = (char)tag;
+    p[1] = (char)s.n;
+    return strv_copy(p + 2, s);
 }
 
 static inline char *put_strv(char *p, unsigned tag, struct strv s)

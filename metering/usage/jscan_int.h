@@ -149,11 +149,23 @@ static inline uint8_t jscan_find_plain(struct jscan *s, const struct jscan_node 
         s->folded = true;
     return node->any;
 }
+/* As jscan_string_end, of a string of which the bytes before p are plain. */
+const char *jscan_escaped_end(const char *from, const char *p, const char *end,
+                              uint64_t *text_bytes);
 /*
- * The closing quote of a string whose text begins at p, NULL where there is none, or a
+ * The closing quote of a string whose text begins at from, NULL where there is none, or a
  * control character or a broken escape before it.  *text_bytes is its length decoded.
  */
-const char *jscan_string_end(const char *p, const char *end, uint64_t *text_bytes);
+static inline const char *jscan_string_end(const char *from, const char *end,
+                                           uint64_t *text_bytes)
+{
+    const char *p = string_run(from, end, false);
+
+    if (p == end || *p != '"')
+        return jscan_escaped_end(from, p, end, text_bytes);
+    *text_bytes = (uint64_t)(p - from);
+    return p;
+}
 /* text follows the grammar of RFC 8259 section 6. */
 bool jscan_number_is_valid(struct strv text);
 

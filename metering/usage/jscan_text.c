@@ -112,14 +112,13 @@ static inline bool is_escape(char c)
            c == 't';
 }
 
-const char *jscan_string_end(const char *p, const char *end, uint64_t *text_bytes)
+const char *jscan_escaped_end(const char *from, const char *p, const char *end,
+                              uint64_t *text_bytes)
 {
-    const char *from = p;
     uint64_t saved = 0;
     uint32_t unit;
 
-    for (;;) {
-        p = string_run(p, end, false);
+    for (;; p = string_run(p, end, false)) {
         if (p == end)
             return NULL;
         if (*p == '"') {

@@ -413,6 +413,54 @@ static fact_fn *const FACTS[N_RAW] = {
     [N_PERPLEXITY] = on_search_context,
 };
 
+/* A node below those of the raw counts. */
+static inline void on_node(struct reading *r, const struct jscan_event *e)
+{
+    switch (e->node) {
+    case N_ROOT:
+        reading_root(r, e);
+        break;
+    case N_CHOICES:
+        r->has_choices = r->has_choices || e->type == JSCAN_ARRAY;
+        break;
+    case N_CHOICE:
+        r->has_filled_choices = true;
+        break;
+    case N_OUTPUT:
+        if (e->what == JSCAN_AT_ENTER)
+            r->items[0] = r->items[1] = r->items[2] = 0;
+        break;
+    case N_ITEM:
+        on_item(r, e);
+        break;
+    case N_SVG:
+    case N_IMAGE_GEN:
+        on_side(r, e);
+        break;
+    case N_RESULT:
+        on_result(r, e);
+        break;
+    case N_SHARE:
+        on_share(r, e);
+        break;
+    case N_SHARES:
+        if (e->what == JSCAN_AT_ENTER)
+            parts_drop(r, PART_SHARE);
+        break;
+    case N_DATUM:
+        r->data += e->what == JSCAN_AT_ENTER && e->type == JSCAN_OBJECT;
+        break;
+    case N_USAGE:
+        reading_usage(r, e);
+        break;
+    case N_ERROR:
+        on_error(r, e);
+        break;
+    default:
+        reading_fact(r, e);
+    }
+}
+
 static void on_event(void *arg, const struct jscan_event *e)
 {
     struct reading *r = arg;
@@ -421,32 +469,8 @@ static void on_event(void *arg, const struct jscan_event *e)
         reading_count(&r->iteration, (enum raw_count)(e->node - N_SIDE_RAW), e);
     else if (e->node >= N_RAW)
         on_raw(r, (enum raw_count)(e->node - N_RAW), e);
-    else if (e->node == N_ROOT)
-        reading_root(r, e);
-    else if (e->node == N_CHOICES)
-        r->has_choices = r->has_choices || e->type == JSCAN_ARRAY;
-    else if (e->node == N_CHOICE)
-        r->has_filled_choices = true;
-    else if (e->node == N_OUTPUT && e->what == JSCAN_AT_ENTER)
-        r->items[0] = r->items[1] = r->items[2] = 0;
-    else if (e->node == N_ITEM)
-        on_item(r, e);
-    else if (e->node == N_SVG || e->node == N_IMAGE_GEN)
-        on_side(r, e);
-    else if (e->node == N_RESULT)
-        on_result(r, e);
-    else if (e->node == N_SHARE)
-        on_share(r, e);
-    else if (e->node == N_SHARES && e->what == JSCAN_AT_ENTER)
-        parts_drop(r, PART_SHARE);
-    else if (e->node == N_DATUM)
-        r->data += e->what == JSCAN_AT_ENTER && e->type == JSCAN_OBJECT;
-    else if (e->node == N_USAGE)
-        reading_usage(r, e);
-    else if (e->node == N_ERROR)
-        on_error(r, e);
     else
-        reading_fact(r, e);
+        on_node(r, e);
 }
 
 /* What a usage object says that is one. */

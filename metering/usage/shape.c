@@ -1,5 +1,6 @@
 #include "metering/usage/shape.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@ enum step_kind {
 };
 
 struct step {
-    uint16_t same; /* bytes before it that never change */
+    uint16_t same; /* bytes before it that never change, behind the step before */
     uint8_t kind;
     uint8_t type; /* enum jscan_type */
     uint8_t node; /* of what is told */
@@ -26,22 +27,28 @@ struct step {
     bool counted; /* a string of a JSCAN_COUNT node */
 };
 
+/* What a document is compared by: the strings and numbers among its steps. */
+struct gate {
+    uint16_t same; /* bytes before it that never change, behind the gate before */
+    bool is_string;
+    bool told;
+};
+
 struct shape {
     const struct jscan_node *nodes;
     uint8_t root;
     bool loose, folded;
-    uint16_t n_steps;
-    uint16_t rest; /* bytes behind the last step */
+    uint16_t n_steps, n_gates;
+    uint16_t rest; /* bytes behind the last gate */
     uint64_t used; /* when it was of use */
+    struct gate gates[SHAPE_STEPS_MAX];
     struct step steps[SHAPE_STEPS_MAX];
     char same[SHAPE_BYTES_MAX]; /* all that never changes, one behind the other */
 };
 
-
-/* What a step has found; of brackets and literals: where. */
+/* What a gate has found. */
 struct found {
-    const char *p;
-    uint64_t n;     /* bytes of a string or number */
+    uint64_t n;     /* bytes of it */
     uint64_t value; /* of a string: bytes decoded; of a number: its count */
     bool has_count;
 };
@@ -77,14 +84,38 @@ uint64_t shapes_hits(const struct shapes *known)
 
 /* ---- a document that is like an earlier one ------------------------------------ */
 
+/* The digits at p, eight at most: their value, and how many there are. */
+static inline uint64_t eight_digits(const char *p, unsigned *n)
+{
+    uint64_t word, strange;
+
+    memcpy(&word, p, sizeof(word));
+    word = le64toh(word) ^ UINT64_C(0x3030303030303030); /* a digit is below ten */
+    strange = (word | (word + UINT64_C(0x7676767676767676))) & UINT64_C(0x8080808080808080);
+    *n = strange == 0 ? 8 : (unsigned)__builtin_ctzll(strange) / 8;
+    if (*n == 0)
+        return 0;
+    word <<= 64 - *n * 8; /* before them zeros; then pairs, fours and all become numbers */
+    word = (word * 10 + (word >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
+    word = (word * 100 + (word >> 16)) & UINT64_C(0x0000ffff0000ffff);
+    return (word * 10000 + (word >> 32)) & UINT64_C(0xffffffff);
+}
+
 /* The number at p, which must end before `end`.  Behind it; NULL: there is none. */
-static const char *match_number(const char *p, const char *end, struct found *f)
+static inline const char *match_number(const char *p, const char *end, struct found *f)
 {
     const char *from = p;
     uint64_t value = 0;
+    unsigned n = 0;
 
-    while (p < end && *p >= '0' && *p <= '9' && p - from < JSCAN_SHORT_DIGITS)
-        value = value * 10 + (uint64_t)(*p++ - '0');
+    if (end - p >= 8) {
+        value = eight_digits(p, &n);
+        p += n;
+    }
+    if (n == 0 || n == 8) {
+        while (p < end && *p >= '0' && *p <= '9' && p - from < JSCAN_SHORT_DIGITS)
+            value = value * 10 + (uint64_t)(*p++ - '0');
+    }
     if (p == end)
         return NULL;
     f->has_count = p > from && !is_number_byte(*p) && (*from != '0' || p - from == 1);
@@ -104,38 +135,31 @@ static const char *match_number(const char *p, const char *end, struct found *f)
 static const char *match(const struct shape *shape, struct strv bytes, struct found *found)
 {
     const char *p = bytes.p, *end = bytes.p + bytes.n, *same = shape->same;
-    size_t ahead = 0; /* bytes at p that never change and are still to be compared */
 
-    for (unsigned i = 0; i < shape->n_steps; i++) {
-        const struct step *step = &shape->steps[i];
+    for (unsigned i = 0; i < shape->n_gates; i++) {
+        const struct gate *gate = &shape->gates[i];
         struct found *f = &found[i];
+        const char *from;
 
-        ahead += step->same;
-        if ((size_t)(end - p) < ahead)
+        if ((size_t)(end - p) < gate->same || !strv_same(p, same, gate->same))
             return NULL;
-        f->p = p + ahead;
-        if (step->kind != STEP_STRING && step->kind != STEP_NUMBER)
+        from = p + gate->same;
+        same += gate->same;
+        if (!gate->is_string) {
+            p = match_number(from, end, f);
+            if (p == NULL)
+                return NULL;
             continue;
-        if (!strv_same(p, same, ahead))
-            return NULL;
-        p += ahead;
-        same += ahead;
-        ahead = 0;
-        if (step->kind == STEP_STRING) {
-            p = jscan_string_end(p, end, &f->value);
-            if (p == NULL)
-                return NULL;
-            f->n = (uint64_t)(p - f->p);
-            if (step->told && f->n > JSCAN_TEXT_MAX)
-                return NULL;
-        } else {
-            p = match_number(p, end, f);
-            if (p == NULL)
-                return NULL;
         }
+        p = jscan_string_end(from, end, &f->value);
+        if (p == NULL)
+            return NULL;
+        f->n = (uint64_t)(p - from);
+        if (gate->told && f->n > JSCAN_TEXT_MAX)
+            return NULL;
     }
-    ahead += shape->rest;
-    return (size_t)(end - p) >= ahead && strv_same(p, same, ahead) ? p + ahead : NULL;
+    return (size_t)(end - p) >= shape->rest && strv_same(p, same, shape->rest) ? p + shape->rest
+                                                                               : NULL;
 }
 
 static struct strv literal_text(enum jscan_type type)
@@ -147,12 +171,15 @@ static struct strv literal_text(enum jscan_type type)
 static void tell(struct jscan *s, const struct shape *shape, const struct found *found,
                  const char *first)
 {
+    const char *p = first;
+
     for (unsigned i = 0; i < shape->n_steps; i++) {
         const struct step *step = &shape->steps[i];
-        const struct found *f = &found[i];
-        uint64_t at = (uint64_t)(f->p - first);
         struct jscan_event e = {.type = (enum jscan_type)step->type, .node = step->node};
+        uint64_t at;
 
+        p += step->same;
+        at = (uint64_t)(p - first);
         switch ((enum step_kind)step->kind) {
         case STEP_ENTER:
             e.what = JSCAN_AT_ENTER;
@@ -168,27 +195,31 @@ static void tell(struct jscan *s, const struct shape *shape, const struct found 
             e.end = at + e.text.n;
             break;
         case STEP_STRING:
+            e.text = strv_make(p, (size_t)found->n);
+            e.text_bytes = found->value;
+            found++;
+            p += e.text.n;
             if (step->counted) {
-                s->counted_bytes += f->value;
+                s->counted_bytes += e.text_bytes;
                 if (s->text_fn != NULL)
-                    s->text_fn(s->text_arg, strv_make(f->p, (size_t)f->n), true);
+                    s->text_fn(s->text_arg, e.text, true);
             }
             if (!step->told)
                 continue;
-            e.text = strv_make(f->p, (size_t)f->n);
-            e.escaped = f->value != f->n; /* no escape is as short as what it stands for */
+            e.escaped = e.text_bytes != e.text.n; /* no escape is as short as what it stands for */
             e.begin = at - 1;
-            e.end = at + f->n + 1;
-            e.text_bytes = f->value;
+            e.end = at + e.text.n + 1;
             break;
         case STEP_NUMBER:
+            e.text = strv_make(p, (size_t)found->n);
+            e.has_count = found->has_count;
+            e.count = found->has_count ? found->value : 0;
+            found++;
+            p += e.text.n;
             if (!step->told)
                 continue;
-            e.text = strv_make(f->p, (size_t)f->n);
             e.begin = at;
-            e.end = at + f->n;
-            e.has_count = f->has_count;
-            e.count = f->has_count ? f->value : 0;
+            e.end = at + e.text.n;
             break;
         }
         s->fn(s->arg, &e);
@@ -262,11 +293,12 @@ static bool draw(struct shape *shape, struct strv document, const struct learner
                  const struct jscan_gaps *gaps)
 {
     unsigned told = 0, silent = 0;
-    uint64_t at = 0, begin, end;
+    uint64_t at = 0, gate_at = 0, begin, end;
     size_t n = 0;
 
     if (l->n + gaps->n > SHAPE_STEPS_MAX)
         return false;
+    shape->n_gates = 0;
     for (shape->n_steps = 0; told < l->n || silent < gaps->n; shape->n_steps++) {
         struct step step = next_step(l, &told, gaps, &silent, &begin, &end);
 
@@ -277,11 +309,17 @@ static bool draw(struct shape *shape, struct strv document, const struct learner
         n += step.same;
         at = end;
         shape->steps[shape->n_steps] = step;
+        if (step.kind != STEP_STRING && step.kind != STEP_NUMBER)
+            continue;
+        shape->gates[shape->n_gates++] = (struct gate){.same = (uint16_t)(begin - gate_at),
+                                                       .is_string = step.kind == STEP_STRING,
+                                                       .told = step.told};
+        gate_at = end;
     }
     if (document.n - at > SHAPE_BYTES_MAX - n)
         return false;
-    shape->rest = (uint16_t)(document.n - at);
-    memcpy(shape->same + n, document.p + at, shape->rest);
+    memcpy(shape->same + n, document.p + at, document.n - at);
+    shape->rest = (uint16_t)(document.n - gate_at);
     return true;
 }
 

@@ -71,6 +71,8 @@ static void test_scans(void **state)
                                  exact + (rfc_value(c) ? n : at));
                 assert_ptr_equal(http1_skip_target(exact, exact + n),
                                  exact + (rfc_target(c) ? n : at));
+                assert_ptr_equal(http1_skip_unreserved(exact, exact + n),
+                                 exact + (http1_is_unreserved((char)c) ? n : at));
                 free(exact);
             }
         }

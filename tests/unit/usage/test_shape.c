@@ -118,7 +118,7 @@ static const char *const VALUES[] = {
 static const char *const BROKEN[] = {"01",   "1.", "\"\\x\"", "\"a\nb\"", "nul", "\"", "",
                                      "12 3", "[}", "-",       "\"\\u12\""};
 
-/* %v: any value, %s: a string's text, %n: a number. */
+/* %v: any value, %s: a string's text, %n: a number, of one digit to eighteen. */
 static const char *const TEMPLATES[] = {
     "{\"id\":\"%s\",\"object\":\"x\",\"count\":%n,\"text\":\"%s\"}",
     "{\"id\":\"%s\",\"object\":\"x\",\"count\":%n,\"text\":\"%s\"}\n",
@@ -129,6 +129,8 @@ static const char *const TEMPLATES[] = {
     "[{\"id\":\"%s\"}]",
     "{\"text\":%v}",
 };
+
+static const char DIGITS[] = "192837465192837465102938475";
 
 static struct strv make(const char *template, char out[DOCUMENT_MAX])
 {
@@ -146,7 +148,7 @@ static struct strv make(const char *template, char out[DOCUMENT_MAX])
             text = pick(40) == 0 ? BROKEN[pick(sizeof(BROKEN) / sizeof(BROKEN[0]))]
                                  : VALUES[pick(sizeof(VALUES) / sizeof(VALUES[0]))];
         } else if (*p == 'n') {
-            snprintf(value, sizeof(value), "%u", pick(100000));
+            snprintf(value, sizeof(value), "%.*s", 1 + (int)pick(18), DIGITS + pick(9));
         } else if (pick(30) == 0) { /* longer than what is told of */
             memset(out + n, 'y', JSCAN_TEXT_MAX + 1);
             n += JSCAN_TEXT_MAX + 1;
