@@ -331,7 +331,7 @@ static void make_runs(struct task_totals *s)
             s->runs[s->n_runs] = (struct run){.slot = s->slot[k]};
             *run = (uint32_t)++s->n_runs;
         }
-        s->runs[*run - 1].end++; /* how many, for now */
+        s->runs[*run - 1].end++; /* how many, until places are given below */
     }
     for (size_t i = 0; i < s->n_runs; i++) {
         uint32_t n = s->runs[i].end;

@@ -146,7 +146,7 @@ static void rest(struct syncer *s)
 
     if (n == 0 || (n > 0 && (read(s->event_fd, &count, sizeof(count)) >= 0 || errno == EAGAIN)))
         return;
-    /* The system refuses it for now: syncs go on all the same, and this thread does not spin. */
+    /* The system refuses to wait: syncs go on all the same, and this thread does not spin. */
     nanosleep(&(struct timespec){.tv_nsec = REFUSED_PAUSE_MS * 1000000L}, NULL);
 }
 
