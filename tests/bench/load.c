@@ -57,6 +57,8 @@ static void print_result(struct load *l, int64_t from_ns)
     samples_print("", &l->whole);
     samples_print("first_", &l->first);
     samples_print("event_", &l->event);
+    if (l->options.mode == MODE_OPEN)
+        samples_print_each(&l->whole);
     printf("}\n");
     fflush(stdout);
 }

@@ -37,3 +37,11 @@ void samples_print(const char *name, struct samples *s)
                (double)s->ns[at < s->n ? at : s->n - 1] / 1000.0);
     }
 }
+
+void samples_print_each(const struct samples *s)
+{
+    printf(", \"each\": [");
+    for (size_t i = 0; i < s->n; i++)
+        printf("%s%.1f", i > 0 ? "," : "", (double)s->ns[i] / 1000.0);
+    printf("]");
+}

@@ -24,4 +24,7 @@ void sample_add(struct samples *s, int64_t ns);
  */
 void samples_print(const char *name, struct samples *s);
 
+/* Prints `, "each": [...]`, every one in microseconds, for who takes the quantiles of several runs together. */
+void samples_print_each(const struct samples *s);
+
 #endif

@@ -121,6 +121,12 @@ def idle_us(core):
     return (int(idle) + int(waiting)) * 1000000 // TICK
 
 
+def stolen_us():
+    """How long the host has let this machine's cores wait, microseconds of all cores."""
+    with open("/proc/stat", encoding="ascii") as file:
+        return int(file.readline().split()[8]) * 1000000 // TICK
+
+
 def memory_kb(pid):
     """What a process and its children hold (proportional set size)."""
     total = 0
