@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/utf8.h"
 #include "metering/usage/request_graph.h"
 #include "metering/usage/request_reading.h"
 #include "metering/usage/shape.h"
@@ -15,19 +14,6 @@ enum {
     SIDE_MAX = 1 << 16, /* of an image */
 };
 
-static void once(struct request_reading *r, uint8_t node)
-{
-    if (r->seen & UINT64_C(1) << node)
-        r->bad = true;
-    r->seen |= UINT64_C(1) << node;
-}
-
-/* A short word as it stands in the body; empty for anything else. */
-static struct strv word_of(const struct jscan_event *e)
-{
-    return e->type == JSCAN_STRING && !e->escaped && !e->cut ? e->text : STRV_NONE;
-}
-
 static void on_root(struct request_reading *r, const struct jscan_event *e)
 {
     if (e->what == JSCAN_AT_ENTER && e->type == JSCAN_OBJECT)
@@ -36,52 +22,11 @@ static void on_root(struct request_reading *r, const struct jscan_event *e)
         r->bad = true; /* not an object */
 }
 
-static void on_model(struct request_reading *r, const struct jscan_event *e)
-{
-    struct request_facts *f = r->facts;
-    size_t n;
-
-    if (e->what == JSCAN_AT_LEAVE)
-        return;
-    once(r, N_MODEL);
-    f->model = STRV_NONE;
-    if (e->type == JSCAN_NULL || (e->type == JSCAN_STRING && e->text.n == 0))
-        return; /* as good as absent; see the end */
-    if (r->is_dream && e->type == JSCAN_OBJECT)
-        return;
-    if (e->type != JSCAN_STRING || e->cut) {
-        r->bad = true;
-        return;
-    }
-    if (e->escaped) {
-        if (!jscan_unescape(e->text, f->model_text, sizeof(f->model_text), &n)) {
-            r->bad = true;
-            return;
-        }
-        f->model = strv_make(f->model_text, n);
-    } else {
-        f->model = e->text;
-    }
-    if (f->model.n > REQUEST_MODEL_MAX_BYTES ||
-        !(strv_ascii_run(f->model) == f->model.n || utf8_is_printable(f->model)))
-        r->bad = true;
-}
-
-static void on_model_of(struct request_reading *r, const struct jscan_event *e)
-{
-    if (e->what == JSCAN_AT_LEAVE)
-        return;
-    once(r, N_MODEL_OF);
-    r->facts->model = word_of(e);
-    if (r->facts->model.n == 0 || r->facts->model.n > REQUEST_MODEL_MAX_BYTES)
-        r->bad = true;
-}
-
 static void on_stream(struct request_reading *r, const struct jscan_event *e)
 {
     if (e->what == JSCAN_AT_LEAVE)
         return;
-    once(r, N_STREAM);
+    reading_once(r, N_STREAM);
     if (e->what != JSCAN_AT_VALUE ||
         (e->type != JSCAN_TRUE && e->type != JSCAN_FALSE && e->type != JSCAN_NULL))
         r->bad = true;
@@ -93,7 +38,7 @@ static void on_options(struct request_reading *r, const struct jscan_event *e)
 {
     if (e->what == JSCAN_AT_LEAVE)
         return;
-    once(r, N_OPTIONS);
+    reading_once(r, N_OPTIONS);
     r->has_stream_options = true;
     if (e->what == JSCAN_AT_ENTER && e->type == JSCAN_OBJECT) {
         r->options_open = (size_t)e->begin + 1;
@@ -109,7 +54,7 @@ static void on_include(struct request_reading *r, const struct jscan_event *e)
 {
     if (e->what == JSCAN_AT_LEAVE)
         return;
-    once(r, N_INCLUDE);
+    reading_once(r, N_INCLUDE);
     r->options_filled = true;
     if (e->what != JSCAN_AT_VALUE) {
         r->options_fixed = true;
@@ -208,7 +153,7 @@ static void on_prompt(struct request_reading *r, const struct jscan_event *e)
 
 static void on_sound(struct request_reading *r, const struct jscan_event *e)
 {
-    r->facts->sound = word_of(e);
+    r->facts->sound = reading_word(e);
 }
 
 static void on_length(struct request_reading *r, const struct jscan_event *e)
@@ -274,12 +219,12 @@ static void on_media(struct request_reading *r, const struct jscan_event *e)
 
 static void on_tier(struct request_reading *r, const struct jscan_event *e)
 {
-    r->facts->service_tier = word_of(e);
+    r->facts->service_tier = reading_word(e);
 }
 
 static void on_size(struct request_reading *r, const struct jscan_event *e)
 {
-    r->facts->size = word_of(e);
+    r->facts->size = reading_word(e);
 }
 
 /* Of an image, where its size is two numbers. */
@@ -294,76 +239,28 @@ static void on_side(struct request_reading *r, const struct jscan_event *e)
 
 static void on_quality(struct request_reading *r, const struct jscan_event *e)
 {
-    r->facts->quality = word_of(e);
+    r->facts->quality = reading_word(e);
 }
 
 static void on_search_ctx(struct request_reading *r, const struct jscan_event *e)
 {
-    r->facts->search_ctx = word_of(e);
+    r->facts->search_ctx = reading_word(e);
 }
 
 static void on_seconds(struct request_reading *r, const struct jscan_event *e)
 {
-    request_set_seconds(r->facts, e->type == JSCAN_NUMBER ? e->text : word_of(e));
-}
-
-static void on_job_model(struct request_reading *r, const struct jscan_event *e)
-{
-    r->job_models = r->job_models || r->job_model.n > 0 || e->what != JSCAN_AT_VALUE;
-    r->job_model = word_of(e);
+    request_set_seconds(r->facts, e->type == JSCAN_NUMBER ? e->text : reading_word(e));
 }
 
 static void on_input_file(struct request_reading *r, const struct jscan_event *e)
 {
-    r->facts->input_file = word_of(e);
-}
-
-/* One that is not spelled plainly, or twice, is read by nobody else as it is here. */
-static void on_model_id(struct request_reading *r, const struct jscan_event *e)
-{
-    struct strv word = word_of(e);
-
-    if (e->type == JSCAN_NULL)
-        return;
-    r->model_id_is_odd = r->model_id_is_odd || r->model_id.n > 0 || word.n == 0 ||
-                         word.n > REQUEST_MODEL_MAX_BYTES || !utf8_is_printable(word);
-    r->model_id = word;
-}
-
-static void on_agent(struct request_reading *r, const struct jscan_event *e)
-{
-    if (e->what != JSCAN_AT_LEAVE)
-        once(r, N_AGENT);
-    if (e->what == JSCAN_AT_VALUE)
-        r->model_id = word_of(e);
-}
-
-/* One that is not spelled plainly, or twice, is read by nobody else as it is here. */
-static void on_agent_model(struct request_reading *r, const struct jscan_event *e)
-{
-    if (e->type == JSCAN_NULL)
-        return;
-    once(r, N_AGENT_MODEL);
-    r->agent_model = word_of(e);
-    if (r->agent_model.n == 0 || r->agent_model.n > REQUEST_MODEL_MAX_BYTES)
-        r->bad = true;
-}
-
-static void on_agent_name(struct request_reading *r, const struct jscan_event *e)
-{
-    once(r, N_AGENT_NAME);
-    r->agent_name = word_of(e);
-}
-
-static void on_agent_tier(struct request_reading *r, const struct jscan_event *e)
-{
-    r->agent_tier = word_of(e);
+    r->facts->input_file = reading_word(e);
 }
 
 static void on_team(struct request_reading *r, const struct jscan_event *e)
 {
     if (e->what != JSCAN_AT_LEAVE)
-        once(r, N_TEAM);
+        reading_once(r, N_TEAM);
 }
 
 static void on_team_on(struct request_reading *r, const struct jscan_event *e)
@@ -375,7 +272,7 @@ static void on_team_on(struct request_reading *r, const struct jscan_event *e)
 /* Cents, as a string or a number. */
 static void on_budget(struct request_reading *r, const struct jscan_event *e)
 {
-    struct strv text = e->type == JSCAN_NUMBER ? e->text : word_of(e);
+    struct strv text = e->type == JSCAN_NUMBER ? e->text : reading_word(e);
     uint64_t cents;
 
     if (strv_parse_u64(text, USAGE_MAX_COUNT, &cents) && cents > r->facts->session_cents)
@@ -422,49 +319,7 @@ static void on_searches(struct request_reading *r, const struct jscan_event *e)
 
 static void on_speed(struct request_reading *r, const struct jscan_event *e)
 {
-    r->is_fast = strv_eq(word_of(e), STRV("fast"));
-}
-
-/* Whoever may use some models alone must not be answered by others. */
-static void on_other(struct request_reading *r, const struct jscan_event *e)
-{
-    struct request_facts *f = r->facts;
-
-    if (e->type == JSCAN_NULL)
-        return;
-    if (e->type != JSCAN_STRING || e->cut || e->text.n > REQUEST_MODEL_MAX_BYTES ||
-        f->n_others == REQUEST_OTHERS_MAX) {
-        f->others_untold = true;
-        return;
-    }
-    f->others[f->n_others++] = (struct request_other){
-        .text = e->text,
-        .escaped = e->escaped,
-        .kind = e->node == N_MODELS || e->node == N_LISTENERS ? OTHER_INSTEAD
-                : e->node == N_FALLBACKS ? OTHER_AFTER
-                                         : OTHER_TOOL};
-}
-
-static void on_listener(struct request_reading *r, const struct jscan_event *e)
-{
-    if (r->listeners++ == 0)
-        on_model_id(r, e);
-    else
-        on_other(r, e);
-}
-
-bool protocol_other_model(const struct request_other *other, char text[REQUEST_MODEL_MAX_BYTES],
-                          struct strv *out)
-{
-    size_t n;
-
-    *out = other->text;
-    if (other->escaped) {
-        if (!jscan_unescape(other->text, text, REQUEST_MODEL_MAX_BYTES, &n))
-            return false;
-        *out = strv_make(text, n);
-    }
-    return out->n > 0;
+    r->is_fast = strv_eq(reading_word(e), STRV("fast"));
 }
 
 /* Tools that a provider describes to its model itself, in so many tokens: Anthropic's. */
@@ -475,7 +330,7 @@ static void on_tool_type(struct request_reading *r, const struct jscan_event *e)
         uint64_t tokens;
     } OWN[] = {
         {"computer_", 4500}, {"browser_", 6600}, {"text_editor_", 700}, {"bash_", 325}};
-    struct strv type = word_of(e);
+    struct strv type = reading_word(e);
 
     for (size_t i = 0; i < sizeof(OWN) / sizeof(OWN[0]); i++) {
         if (strv_starts(type, strv_z(OWN[i].begins)))
@@ -502,29 +357,14 @@ static void on_annotation(struct request_reading *r, const struct jscan_event *e
 static void on_billing(struct request_reading *r, const struct jscan_event *e)
 {
     if (e->what != JSCAN_AT_LEAVE)
-        once(r, N_BILLING);
+        reading_once(r, N_BILLING);
 }
 
 static void on_bill_to(struct request_reading *r, const struct jscan_event *e)
 {
     if (e->what != JSCAN_AT_LEAVE)
-        once(r, N_BILL_TO);
-    r->facts->bills_others = strv_eq(word_of(e), STRV("user_profile"));
-}
-
-/* The requests of a batch name their models themselves; of several, none is the batch's. */
-static void on_batch_model(struct request_reading *r, const struct jscan_event *e)
-{
-    struct strv model = word_of(e);
-
-    if (e->what == JSCAN_AT_LEAVE)
-        return;
-    if (model.n == 0 || model.n > REQUEST_MODEL_MAX_BYTES || !utf8_is_printable(model))
-        r->bad = true;
-    else if (r->facts->model.n > 0 && !strv_eq(r->facts->model, model))
-        r->mixed_models = true;
-    else
-        r->facts->model = model;
+        reading_once(r, N_BILL_TO);
+    r->facts->bills_others = strv_eq(reading_word(e), STRV("user_profile"));
 }
 
 static void on_batch_cap(struct request_reading *r, const struct jscan_event *e)
@@ -539,8 +379,8 @@ static void on_batch_cap(struct request_reading *r, const struct jscan_event *e)
 /* By node; NULL: it says nothing itself. */
 static void (*const FACTS[N_COUNT])(struct request_reading *r, const struct jscan_event *e) = {
     [N_ROOT] = on_root,
-    [N_MODEL] = on_model,
-    [N_MODEL_OF] = on_model_of,
+    [N_MODEL] = request_on_model,
+    [N_MODEL_OF] = request_on_model_of,
     [N_STREAM] = on_stream,
     [N_OPTIONS] = on_options,
     [N_INCLUDE] = on_include,
@@ -562,19 +402,19 @@ static void (*const FACTS[N_COUNT])(struct request_reading *r, const struct jsca
     [N_WIDTH] = on_side,
     [N_HEIGHT] = on_side,
     [N_SEARCH_CTX] = on_search_ctx,
-    [N_MODEL_ID] = on_model_id,
-    [N_JOB_MODEL] = on_job_model,
-    [N_AGENT] = on_agent,
-    [N_AGENT_MODEL] = on_agent_model,
+    [N_MODEL_ID] = request_on_model_id,
+    [N_JOB_MODEL] = request_on_job_model,
+    [N_AGENT] = request_on_agent,
+    [N_AGENT_MODEL] = request_on_agent_model,
     [N_BUDGET_AMOUNT] = on_budget,
-    [N_AGENT_NAME] = on_agent_name,
-    [N_AGENT_TIER] = on_agent_tier,
+    [N_AGENT_NAME] = request_on_agent_name,
+    [N_AGENT_TIER] = request_on_agent_tier,
     [N_TEAM] = on_team,
     [N_TEAM_ON] = on_team_on,
     [N_GUARDRAIL] = on_guardrail,
     [N_SECONDS] = on_seconds,
     [N_INPUT_FILE] = on_input_file,
-    [N_PARAMS_MODEL] = on_batch_model,
+    [N_PARAMS_MODEL] = request_on_batch_model,
     [N_PARAMS_CAP] = on_batch_cap,
     [N_STATE] = on_state,
     [N_BACKGROUND] = on_background,
@@ -588,13 +428,13 @@ static void (*const FACTS[N_COUNT])(struct request_reading *r, const struct jsca
     [N_LENGTH] = on_length,
     [N_PLAN] = on_plan,
     [N_SECTION_LENGTH] = on_section,
-    [N_LISTENERS] = on_listener,
+    [N_LISTENERS] = request_on_listener,
     [N_SEARCHES] = on_searches,
     [N_TOOL_USES] = on_tool_bound,
     [N_TOOL_CALLS] = on_tool_bound,
-    [N_TOOL_MODEL] = on_other,
-    [N_MODELS] = on_other,
-    [N_FALLBACKS] = on_other,
+    [N_TOOL_MODEL] = request_on_other,
+    [N_MODELS] = request_on_other,
+    [N_FALLBACKS] = request_on_other,
     [N_BILLING] = on_billing,
     [N_BILL_TO] = on_bill_to,
     [N_REQUEST] = on_request,

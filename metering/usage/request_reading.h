@@ -1,6 +1,7 @@
 /*
  * request_reading.h - what the members of a request have said so far: request.c takes it from
- * them, request_conclude.c draws from the whole what follows.  Nothing else includes it.
+ * them, request_model.c which models they name, request_conclude.c draws from the whole what
+ * follows.  Nothing else includes it.
  */
 #ifndef METERING_USAGE_REQUEST_READING_H
 #define METERING_USAGE_REQUEST_READING_H
@@ -47,6 +48,37 @@ struct request_reading {
     unsigned sides[2];    /* of an image: width, height; 0: not said */
     struct jscan scan; /* from its memory at the end on nothing is cleared */
 };
+
+/* A member that may stand only once: the body is bad where it stands again. node: below 64. */
+static inline void reading_once(struct request_reading *r, uint8_t node)
+{
+    if (r->seen & UINT64_C(1) << node)
+        r->bad = true;
+    r->seen |= UINT64_C(1) << node;
+}
+
+/* A short word as it stands in the body, which owns it; empty for anything else. */
+static inline struct strv reading_word(const struct jscan_event *e)
+{
+    return e->type == JSCAN_STRING && !e->escaped && !e->cut ? e->text : STRV_NONE;
+}
+
+/*
+ * Members that name a model, by node of REQUEST_NODES: the request's own (`model`, or an object's
+ * name of it), what stands under another name, of a job, of a session's agent with its name and
+ * tier, of a request of a batch, those that answer after or instead of it, those that listen.
+ */
+void request_on_model(struct request_reading *r, const struct jscan_event *e);
+void request_on_model_of(struct request_reading *r, const struct jscan_event *e);
+void request_on_model_id(struct request_reading *r, const struct jscan_event *e);
+void request_on_job_model(struct request_reading *r, const struct jscan_event *e);
+void request_on_agent(struct request_reading *r, const struct jscan_event *e);
+void request_on_agent_model(struct request_reading *r, const struct jscan_event *e);
+void request_on_agent_name(struct request_reading *r, const struct jscan_event *e);
+void request_on_agent_tier(struct request_reading *r, const struct jscan_event *e);
+void request_on_batch_model(struct request_reading *r, const struct jscan_event *e);
+void request_on_other(struct request_reading *r, const struct jscan_event *e);
+void request_on_listener(struct request_reading *r, const struct jscan_event *e);
 
 /* The body was read to its end: what the endpoint, the path and the members make of each other. */
 void request_conclude(struct request_reading *r, const struct protocol *p,
