@@ -171,6 +171,7 @@ static void live_upstream(struct strv name, struct reconcile_upstream *out, void
         return;
     out->provider = up->provider;
     out->account = strv_z(up->sub_account);
+    out->billing = strv_z(up->billing_account);
 }
 
 /* ---- the ledger ------------------------------------------------------------------------- */

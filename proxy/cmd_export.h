@@ -35,9 +35,7 @@ struct export_run {
     struct book *list;                /* the book without contracts, for FOCUS */
     struct long_job job;
     struct books_table invoices; /* imported numbers, for FOCUS */
-    struct books_table commitments;
-    struct focus_commitment *committed; /* of that table */
-    size_t n_committed;
+    struct commitments commitments;
     uint64_t done;
     enum rc rc; /* of the line that could not be written */
 };

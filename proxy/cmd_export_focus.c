@@ -42,43 +42,17 @@ static struct strv invoice_of(struct strv account, int64_t month_us, void *arg)
     return STRV_NONE;
 }
 
-/* Days of commitments are the provider's: UTC. */
-static void read_commitments(struct export_run *e, struct zone *utc)
-{
-    const struct books_table *t = &e->commitments;
-
-    e->committed = xcalloc(t->csv.n_rows + 1, sizeof(*e->committed));
-    for (size_t r = 0; r < t->csv.n_rows; r++) {
-        struct focus_commitment *c = &e->committed[e->n_committed];
-        int64_t end;
-
-        *c = (struct focus_commitment){
-            .id = books_field(t, BOOKS_COMMITMENTS, r, "id"),
-            .name = books_field(t, BOOKS_COMMITMENTS, r, "name"),
-            .provider = books_field(t, BOOKS_COMMITMENTS, r, "provider"),
-            .account = books_field(t, BOOKS_COMMITMENTS, r, "account")};
-        if (books_when(utc, books_field(t, BOOKS_COMMITMENTS, r, "from"), &c->from_us, &end) &&
-            books_when(utc, books_field(t, BOOKS_COMMITMENTS, r, "to"), &c->to_us, &end) &&
-            money_parse(books_field(t, BOOKS_COMMITMENTS, r, "amount_usd"), &c->amount) == RC_OK)
-            e->n_committed++;
-    }
-}
-
 /* What finance imported for this; false where it cannot be read, which is said. */
 static bool read_books(struct export_run *e)
 {
     const char *dir = e->config->state_dir;
-    struct zone *utc = zone_open("UTC");
     struct fail fail;
     bool good = books_read(dir, BOOKS_INVOICES, &e->invoices, &fail) == RC_OK &&
-                books_read(dir, BOOKS_COMMITMENTS, &e->commitments, &fail) == RC_OK;
+                commitments_read(dir, &e->commitments, &fail) == RC_OK;
 
-    if (good)
-        read_commitments(e, utc);
-    else
+    if (!good)
         (void)export_complain(&fail, dir);
-    zone_close(utc);
-    if (good && e->n_committed && e->params.n_where) {
+    if (good && e->commitments.n && e->params.n_where) {
         fprintf(stderr, "tollgate export: --where does not go with imported commitments: what "
                         "they cover depends on all requests of their account\n");
         good = false;
@@ -163,12 +137,9 @@ static enum rc pass_commitments(struct export_run *e, struct ledger_reader *read
 {
     struct ledger_filter before;
 
-    ledger_filter_init(&before, filter->from_us, filter->from_us);
-    for (size_t i = 0; i < e->n_committed; i++) {
-        const struct focus_commitment *c = &e->committed[i];
-        if (c->to_us > filter->from_us && c->from_us < before.from_us)
-            before.from_us = c->from_us;
-    }
+    ledger_filter_init(
+        &before, commitments_since(e->commitments.at, e->commitments.n, filter->from_us),
+        filter->from_us);
     e->rc = focus_purchases(e->focus, filter->from_us, filter->to_us);
     return before.from_us == before.to_us
                ? RC_OK
@@ -207,8 +178,8 @@ enum rc export_focus_begin(struct export_run *e, struct ledger_reader *reader,
                                     .origin = origin_of,
                                     .write = export_text,
                                     .arg = e,
-                                    .commitments = e->committed,
-                                    .n_commitments = e->n_committed};
+                                    .commitments = e->commitments.at,
+                                    .n_commitments = e->commitments.n};
 
     if (!make_shares(e, reader, fail))
         return RC_BAD;
@@ -280,8 +251,7 @@ void export_focus_close(struct export_run *e)
     }
     focus_free(e->focus);
     focus_shares_free(e->shares);
-    free(e->committed);
     books_release(&e->invoices);
-    books_release(&e->commitments);
+    commitments_release(&e->commitments);
     book_free(e->list);
 }

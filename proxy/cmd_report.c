@@ -175,6 +175,7 @@ static void upstream_of(struct strv name, struct reconcile_upstream *out, void *
         return;
     out->provider = up->provider;
     out->account = strv_z(up->sub_account);
+    out->billing = strv_z(up->billing_account);
 }
 
 /* The same report as JSON, held against the bound; out is used up. */

@@ -4,8 +4,8 @@
  */
 #include <string.h>
 
-#include "reports/books.h"
 #include "reports/closed.h"
+#include "reports/commitments.h"
 #include "reports/report_int.h"
 
 /* Months looked at to tell whether a period is closed; a longer one is open. */
@@ -149,34 +149,18 @@ void run_basis(const struct run *run, struct ledger_sums *s)
         s->cost = s->list;
 }
 
-/* Whether a commitment's term and the period have a day in common; days of UTC. */
-static bool is_committed(const struct run *run, const struct books_table *t, size_t row,
-                         const struct zone *utc)
-{
-    int64_t from_us, to_us, ignored;
-
-    return books_when(utc, books_field(t, BOOKS_COMMITMENTS, row, "from"), &from_us, &ignored) &&
-           books_when(utc, books_field(t, BOOKS_COMMITMENTS, row, "to"), &to_us, &ignored) &&
-           from_us < run->params->to_us && to_us > run->params->from_us;
-}
-
 enum rc run_check_basis(struct run *run)
 {
-    struct zone *utc;
-    struct books_table t;
+    struct commitments c;
     bool any = false;
     enum rc rc;
 
     if (run->params->basis != BASIS_BILLED)
         return RC_OK;
-    utc = zone_open("UTC");
-    rc = utc ? books_read(run->sources->state_dir, BOOKS_COMMITMENTS, &t, &run->fail) : RC_IO;
-    if (rc == RC_OK) {
-        for (size_t r = 0; r < t.csv.n_rows; r++)
-            any |= is_committed(run, &t, r, utc);
-        books_release(&t);
-    }
-    zone_close(utc);
+    rc = commitments_read(run->sources->state_dir, &c, &run->fail);
+    for (size_t i = 0; i < c.n; i++)
+        any |= c.at[i].from_us < run->params->to_us && c.at[i].to_us > run->params->from_us;
+    commitments_release(&c);
     if (rc != RC_OK || !any)
         return rc;
     return run_refuses(run, "cost-basis=billed",

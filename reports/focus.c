@@ -316,28 +316,14 @@ static struct strv account_of(const struct focus *f, struct strv upstream)
 
 struct strv focus_cover(struct focus *f, const struct record *r)
 {
-    struct money cost = MONEY_ZERO;
-    struct strv account;
+    const struct commitment *by;
+    struct money cost;
 
-    if (f->options.n_commitments == 0 || r->is_correction || r->price_status == PRICE_NONE)
+    if (f->options.n_commitments == 0 || !commitment_may_cover(r, &cost))
         return STRV_NONE;
-    account = account_of(f, r->subject.dim[DIM_UPSTREAM]);
-    for (size_t i = 0; i < r->n_lines; i++)
-        cost = money_add(cost, r->lines[i].amount);
-    for (size_t i = 0; i < f->options.n_commitments; i++) {
-        struct focus_commitment *c = &f->options.commitments[i];
-        struct money used = money_add(c->used, cost);
-
-        if (c->is_used_up || r->end_us < c->from_us || r->end_us >= c->to_us ||
-            !strv_eq(c->account, account))
-            continue;
-        if (money_cmp(used, c->amount) <= 0) {
-            c->used = used;
-            return c->id;
-        }
-        c->is_used_up = true;
-    }
-    return STRV_NONE;
+    by = commitments_cover(f->options.commitments, f->options.n_commitments,
+                           account_of(f, r->subject.dim[DIM_UPSTREAM]), r->end_us, cost);
+    return by ? by->id : STRV_NONE;
 }
 
 void focus_pass(struct focus *f, const struct record *r)
@@ -346,7 +332,7 @@ void focus_pass(struct focus *f, const struct record *r)
 }
 
 /* A row about the commitment itself, on one day of its term. */
-static enum rc write_commitment(struct focus *f, const struct focus_commitment *commitment,
+static enum rc write_commitment(struct focus *f, const struct commitment *commitment,
                                 enum focus_kind kind, int64_t day_us, struct money amount)
 {
     struct focus_account account = {.billing_id = commitment->account};
@@ -382,7 +368,7 @@ enum rc focus_purchases(struct focus *f, int64_t from_us, int64_t to_us)
     enum rc rc = RC_OK;
 
     for (size_t i = 0; rc == RC_OK && i < f->options.n_commitments; i++) {
-        const struct focus_commitment *c = &f->options.commitments[i];
+        const struct commitment *c = &f->options.commitments[i];
 
         if (c->from_us >= from_us && c->from_us < to_us)
             rc = write_commitment(f, c, FOCUS_PURCHASE, c->from_us, c->amount);
@@ -395,7 +381,7 @@ enum rc focus_finish(struct focus *f, int64_t from_us, int64_t to_us)
     enum rc rc = focus_flush(f);
 
     for (size_t i = 0; rc == RC_OK && i < f->options.n_commitments; i++) {
-        const struct focus_commitment *c = &f->options.commitments[i];
+        const struct commitment *c = &f->options.commitments[i];
         struct money left = money_sub(c->amount, c->used);
 
         if (c->to_us > from_us && c->to_us <= to_us && left.atto > 0)

@@ -27,6 +27,7 @@
 #include "base/rc.h"
 #include "metering/ledger/record.h"
 #include "pricing/price.h"
+#include "reports/commitments.h"
 
 struct focus_shares; /* focus_shares.h */
 
@@ -50,18 +51,6 @@ struct focus_account {
 typedef void focus_account_fn(struct strv upstream, struct focus_account *out, void *arg);
 /* The invoice of an account and a month (its first instant, UTC); empty: none is known yet. */
 typedef struct strv focus_invoice_fn(struct strv account, int64_t month_us, void *arg);
-/*
- * Spend that was paid beforehand.  It covers the requests of its account that end in its term,
- * in that order and each whole, until one does not fit: from then on none.  What it covers is
- * billed at nothing; the purchase is a row, and so is what the term left unused.
- */
-struct focus_commitment {
-    struct strv id, name, account, provider;
-    int64_t from_us, to_us;
-    struct money amount;
-    struct money used;  /* so far */
-    bool is_used_up;
-};
 /* When the request of a correction ended; false where its line is not to be had. */
 typedef bool focus_origin_fn(const struct uuid *id, int64_t *end_us, void *arg);
 /* Takes rows, several at once, with their line ends. False ends the export with RC_IO. */
@@ -76,7 +65,11 @@ struct focus_options {
     focus_origin_fn *origin;   /* NULL: told from the id, which has the request's begin */
     focus_write_fn *write;
     void *arg;
-    struct focus_commitment *commitments; /* borrowed; what is used of them is written here */
+    /*
+     * What they cover is billed at nothing; the purchase is a row, and so is what the term left
+     * unused.  Borrowed; what is used of them is written here.
+     */
+    struct commitment *commitments;
     size_t n_commitments;
     struct focus_shares *shares; /* 1.4 alone: who bears pools; borrowed; NULL: nothing is split */
 };

@@ -58,7 +58,7 @@ struct charge {
     struct money list; /* of kinds without a quantity */
     struct strv invoice_id;
     enum focus_kind kind;
-    const struct focus_commitment *commitment; /* of FOCUS_COMMITMENT; NULL: none */
+    const struct commitment *commitment; /* of FOCUS_COMMITMENT; NULL: none */
     const struct focus_set *set;               /* of FOCUS_SHARE; NULL: not split */
     const struct focus_bearer *bearer;         /* whose part of it this is */
 };

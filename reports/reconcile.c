@@ -324,7 +324,7 @@ static enum rc add_ledger(const struct reconcile_question *q, struct reconcile *
     if (rc != RC_OK)
         return rc;
     for (size_t i = 0; rc == RC_OK && i < rows.n; i++) {
-        struct reconcile_upstream up = {STRV_NONE, STRV_NONE};
+        struct reconcile_upstream up = {.provider = STRV_NONE};
         struct strv account;
         if (q->upstream)
             q->upstream(rows.at[i].value[1], &up, q->arg);
@@ -350,7 +350,7 @@ static bool accounts_known(const struct reconcile_question *q, struct fail *fail
     asked->by[0] = (struct ledger_field){.id = FIELD_UPSTREAM};
     if (q->upstream && ledger_read_sums(q->reader, asked, &rows, fail) == RC_OK) {
         for (size_t i = 0; i < rows.n; i++) {
-            struct reconcile_upstream up = {STRV_NONE, STRV_NONE};
+            struct reconcile_upstream up = {.provider = STRV_NONE};
             q->upstream(rows.at[i].value[0], &up, q->arg);
             known = known || up.account.n > 0;
         }

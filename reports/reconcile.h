@@ -30,6 +30,7 @@ const char *reconcile_class_name(enum reconcile_class c);
 /* What the configuration knows of an upstream; views, empty where nothing. */
 struct reconcile_upstream {
     struct strv provider, account;
+    struct strv billing; /* the account that is billed, where it is not the upstream's name */
 };
 typedef void reconcile_upstream_fn(struct strv upstream, struct reconcile_upstream *out,
                                    void *arg);

@@ -37,6 +37,7 @@ static const struct entry {
     {{"journal", "Journal"}, report_journal},
     {{"reconcile", "Reconciliation"}, report_reconcile},
     {{"rate-card", "Rate card"}, report_rate_card},
+    {{"commitments", "Commitments"}, report_commitments},
     {{"digest", "Weekly digest"}, report_digest},
     {{"lines", "Lines"}, report_lines},
 };

@@ -189,7 +189,7 @@ def test_bad_words(busy):
 
 EVERY = ["spend", "requests", "tasks", "forecast", "variance", "anomalies", "models", "token-bands", "waste",
          "savings", "untagged", "unit-economics", "allocation", "statement", "journal", "rate-card", "lines",
-         "budgets", "digest"]
+         "budgets", "digest", "commitments"]
 OF_NOW = {"budgets", "digest"}  # what they tell is of the moment at which they are asked
 MOVING = OF_NOW | {"savings"}   # as far as the ledger is known, which a gateway moves on
 
@@ -229,7 +229,7 @@ def test_every_format_says_the_same_from_both_places(shared, name):
         assert len(answer.body.splitlines()) == len(mine.splitlines()), (name, form)
         if form == "json":
             rows = json.loads(mine)["rows"]
-    assert name in ("anomalies", "allocation", "budgets") or rows
+    assert name in ("anomalies", "allocation", "budgets", "commitments") or rows
     table = list(csv.DictReader(io.StringIO(bytes_of(shared, name, "csv", words).decode(), newline="")))
     assert name in OF_NOW or len(table) == len(rows)
     for ours, theirs in zip(rows, table):

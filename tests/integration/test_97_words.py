@@ -16,7 +16,8 @@ from kit.procs import tollgate_binary
 
 MONTH = datetime.now(timezone.utc).strftime("%Y-%m")
 OF_PERIODS = ["spend", "requests", "tasks", "forecast", "variance", "models", "token-bands", "waste", "savings",
-              "untagged", "unit-economics", "allocation", "statement", "journal", "rate-card", "lines"]
+              "untagged", "unit-economics", "allocation", "statement", "journal", "rate-card",
+              "commitments", "lines"]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_words_of_csv_elsewhere(busy):
 
 @pytest.mark.parametrize("name", OF_PERIODS + ["budgets", "digest"])
 def test_the_head_says_what_was_asked_of_what(busy, name):
-    words = {} if name in ("budgets", "digest", "journal") else {"where": "team=a\\,b,search"}
+    words = {} if name in ("budgets", "digest", "journal", "commitments") else {"where": "team=a\\,b,search"}
     options = [item for k, v in words.items() for item in (f"--{k}", v)]
     report = json.loads(asked(busy, name, "--format", "json", *options))
     assert list(report)[:5] == ["report", "from", "to", "timezone", "as_of"]
