@@ -210,14 +210,9 @@ out:
 
 /* ---- budgets ---------------------------------------------------------------------------- */
 
-struct counter {
-    struct strv scope;
-    uint64_t spent;
-};
-
 struct counters {
     struct arena arena;
-    struct counter *at;
+    struct outlook_spent *at;
     size_t n, cap;
     bool full;
 };
@@ -235,7 +230,7 @@ static void on_spent(const struct limit_counter *c, void *arg)
         list->cap = list->cap ? list->cap * 2 : 64;
         list->at = xrealloc(list->at, list->cap * sizeof(*list->at));
     }
-    list->at[list->n++] = (struct counter){kept, c->spent};
+    list->at[list->n++] = (struct outlook_spent){kept, c->spent};
 }
 
 /* An hour is too short for a history of steps: it goes on as it went. */
@@ -261,23 +256,24 @@ struct budget_look {
     const struct zone *zone;
     int64_t now_us;
     unsigned want; /* of enum outlook_want */
+    bool is_quick; /* no history of single requests */
     outlook_fn *fn;
     void *arg;
     bool stopped;
 };
 
-static enum rc tell_limit(struct budget_look *b, size_t limit, const struct counters *list,
-                          const struct series_set *set, size_t horizon)
+static void tell_limit(struct budget_look *b, size_t limit, const struct outlook_spent *at,
+                       size_t n, const struct series_set *set, size_t horizon)
 {
     const struct limit_def *def = limit_set_at(b->limits, limit);
     money_int scale = def->unit == UNIT_USD ? ATTO_PER_NANO : 1;
 
-    for (size_t i = 0; i < list->n && !b->stopped; i++) {
-        struct outlook o = {.def = def, .limit = limit, .scope = list->at[i].scope};
+    for (size_t i = 0; i < n && !b->stopped; i++) {
+        struct outlook o = {.def = def, .limit = limit, .scope = at[i].scope};
 
         limit_window_at(def, b->zone, b->now_us, &o.from_us, &o.to_us);
         o.step = step_of(o.from_us, o.to_us);
-        o.spent = (money_int)list->at[i].spent * scale;
+        o.spent = (money_int)at[i].spent * scale;
         o.amount = (money_int)limit_at(def, b->now_us) * scale;
         if (set)
             look(&o, set, series_find(set, o.scope), b->zone, horizon);
@@ -285,7 +281,6 @@ static enum rc tell_limit(struct budget_look *b, size_t limit, const struct coun
             pace(&o, b->now_us);
         b->stopped = !b->fn(&o, b->arg);
     }
-    return RC_OK;
 }
 
 static bool wants_history(const struct budget_look *b, const struct limit_def *def)
@@ -295,7 +290,7 @@ static bool wants_history(const struct budget_look *b, const struct limit_def *d
     if (!(b->want & OUTLOOK_FORECASTS) || def->period == PERIOD_HOUR ||
         def->period == PERIOD_TOTAL)
         return false;
-    if (!(b->want & OUTLOOK_QUICK) || !limit_question(def, 0, 0, &q))
+    if (!b->is_quick || !limit_question(def, 0, 0, &q))
         return true;
     for (size_t i = 0; i < q.n_by; i++) {
         if (!ledger_field_outlives_lines(&q.by[i]))
@@ -304,49 +299,60 @@ static bool wants_history(const struct budget_look *b, const struct limit_def *d
     return true;
 }
 
-static enum rc look_at_limit(struct budget_look *b, size_t limit, struct fail *fail)
+static bool has_outlook(const struct budget_look *b, const struct limit_def *def)
+{
+    return !def->rolling && def->unit != UNIT_CONCURRENT &&
+           (def->n_alerts > 0 || !(b->want & OUTLOOK_WITH_ALERTS));
+}
+
+/* Counters of which is known what they spent. */
+static enum rc look_ahead(struct budget_look *b, size_t limit, const struct outlook_spent *at,
+                          size_t n, struct fail *fail)
 {
     const struct limit_def *def = limit_set_at(b->limits, limit);
+    struct series_question sq = {
+        .reader = b->reader, .def = def, .zone = b->zone, .now_us = b->now_us};
+    struct series_set set;
+    int64_t start, end;
+    size_t horizon = 0;
+    enum rc rc;
+
+    if (!wants_history(b, def)) {
+        tell_limit(b, limit, at, n, NULL, 0);
+        return RC_OK;
+    }
+    limit_window_at(def, b->zone, b->now_us, &start, &end);
+    sq.step = step_of(start, end);
+    sq.steps = history_of(sq.step);
+    if (!horizon_of(b->zone, sq.step, b->now_us, end, &horizon))
+        return RC_LIMIT;
+    rc = series_read(&sq, &set, fail);
+    if (rc != RC_OK)
+        return rc;
+    tell_limit(b, limit, at, n, &set, horizon);
+    series_release(&set);
+    return RC_OK;
+}
+
+static enum rc look_at_limit(struct budget_look *b, size_t limit, struct fail *fail)
+{
     struct limit_spent_question q = {.reader = b->reader,
                                      .set = b->limits,
                                      .zone = b->zone,
                                      .now_us = b->now_us,
                                      .until_us = INT64_MAX};
-    struct series_question sq = {
-        .reader = b->reader, .def = def, .zone = b->zone, .now_us = b->now_us};
     struct counters list = {.n = 0};
-    struct series_set set;
-    int64_t start, end;
-    size_t horizon = 0;
     bool known = false;
     enum rc rc;
 
-    if (def->rolling || def->unit == UNIT_CONCURRENT ||
-        (def->n_alerts == 0 && (b->want & OUTLOOK_WITH_ALERTS)))
+    if (!has_outlook(b, limit_set_at(b->limits, limit)))
         return RC_OK;
     arena_init(&list.arena, TEXT_BYTES);
-    limit_window_at(def, b->zone, b->now_us, &start, &end);
     rc = limit_spent(&q, limit, on_spent, &list, &known, fail);
     if (rc == RC_OK && list.full)
         rc = RC_LIMIT;
-    if (rc != RC_OK || !known || list.n == 0)
-        goto out;
-    if (wants_history(b, def)) {
-        sq.step = step_of(start, end);
-        sq.steps = history_of(sq.step);
-        if (!horizon_of(b->zone, sq.step, b->now_us, end, &horizon)) {
-            rc = RC_LIMIT;
-            goto out;
-        }
-        rc = series_read(&sq, &set, fail);
-        if (rc != RC_OK)
-            goto out;
-        rc = tell_limit(b, limit, &list, &set, horizon);
-        series_release(&set);
-    } else {
-        rc = tell_limit(b, limit, &list, NULL, 0);
-    }
-out:
+    if (rc == RC_OK && known && list.n > 0)
+        rc = look_ahead(b, limit, list.at, list.n, fail);
     free(list.at);
     arena_release(&list.arena);
     return rc;
@@ -356,10 +362,23 @@ enum rc outlook_budgets(struct ledger_reader *reader, const struct limit_set *li
                         const struct zone *zone, int64_t now_us, unsigned want, outlook_fn *fn,
                         void *arg, struct fail *fail)
 {
-    struct budget_look b = {reader, limits, zone, now_us, want, fn, arg, false};
+    struct budget_look b = {reader, limits, zone, now_us, want, false, fn, arg, false};
     enum rc rc = RC_OK;
 
     for (size_t i = 0; rc == RC_OK && !b.stopped && i < limit_set_count(limits); i++)
         rc = look_at_limit(&b, i, fail);
     return rc;
+}
+
+enum rc outlook_limit(struct ledger_reader *reader, const struct limit_set *limits,
+                      const struct zone *zone, int64_t now_us, size_t limit,
+                      const struct outlook_spent *at, size_t n, outlook_fn *fn, void *arg,
+                      struct fail *fail)
+{
+    struct budget_look b = {
+        reader, limits, zone, now_us, OUTLOOK_FORECASTS, true, fn, arg, false};
+
+    if (n == 0 || !has_outlook(&b, limit_set_at(limits, limit)))
+        return RC_OK;
+    return look_ahead(&b, limit, at, n, fail);
 }

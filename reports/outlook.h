@@ -51,10 +51,25 @@ enum rc outlook_tags(struct ledger_reader *reader, const struct ledger_filter *f
 enum outlook_want {
     OUTLOOK_FORECASTS = 1,   /* else only what is spent, which is much quicker */
     OUTLOOK_WITH_ALERTS = 2, /* limits with alert thresholds alone */
-    OUTLOOK_QUICK = 4,       /* forecasts where sums tell the history, without single requests */
 };
 enum rc outlook_budgets(struct ledger_reader *reader, const struct limit_set *limits,
                         const struct zone *zone, int64_t now_us, unsigned want, outlook_fn *fn,
                         void *arg, struct fail *fail) RC_MUST;
+
+/* What limit_spent told of a counter: in the limit's unit. */
+struct outlook_spent {
+    struct strv scope;
+    uint64_t spent;
+};
+
+/*
+ * The same of the n counters of one limit (below limit_set_count) that are given, in that
+ * order, with forecasts where sums tell the history, without single requests: for whoever has asked
+ * already what they spent.
+ */
+enum rc outlook_limit(struct ledger_reader *reader, const struct limit_set *limits,
+                      const struct zone *zone, int64_t now_us, size_t limit,
+                      const struct outlook_spent *at, size_t n, outlook_fn *fn, void *arg,
+                      struct fail *fail) RC_MUST;
 
 #endif

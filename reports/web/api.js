@@ -29,9 +29,25 @@ async function get(path, signal) {
     return answer.json();
 }
 
-/* A report as parsed JSON; throws Refused, or AbortError where the view has changed. */
+/* What a view has asked: by its signal, then by path with the words in order. */
+const asking = new WeakMap();
+
+/*
+ * A report as parsed JSON; throws Refused, or AbortError where the view has changed.
+ * What parts of a view ask alike is asked once; without a signal each time.
+ */
 export function report(name, words, signal) {
-    return get(path(name, words), signal);
+    const alike = asked(words);
+
+    if (!signal)
+        return get(path(name, words));
+    alike.sort();
+    if (!asking.has(signal))
+        asking.set(signal, new Map());
+    const answers = asking.get(signal);
+    if (!answers.has(`${name}?${alike}`))
+        answers.set(`${name}?${alike}`, get(path(name, words), signal));
+    return answers.get(`${name}?${alike}`);
 }
 
 /* Where the same report is had in another format. */

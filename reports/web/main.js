@@ -9,7 +9,7 @@ import { path as apiPath, report } from "./api.js";
 import { instant } from "./columns.js";
 import { controls, tools } from "./controls.js";
 import { forget } from "./plot.js";
-import { asked, common, here, href } from "./url.js";
+import { PERIOD, asked, common, here, href } from "./url.js";
 import { budgets } from "./view_budgets.js";
 import { models, requests, tasks } from "./view_measures.js";
 import { overview } from "./view_overview.js";
@@ -49,6 +49,7 @@ function navigation(view) {
                              "aria-current": one === view ? "page" : null }, one.title)))));
 }
 
+/* Every report says its period: of a view with a head, an answer that it asks for anyway. */
 async function period(view, words, signal) {
     const line = byId("period");
 
@@ -58,8 +59,9 @@ async function period(view, words, signal) {
         return;
     }
     try {
-        const only = new URLSearchParams([...words].filter(([w]) => ["from", "to", "month", "last", "tz"].includes(w)));
-        const answer = await report("spend", only, signal);
+        const only = new URLSearchParams([...words].filter(([w]) => [...PERIOD, "tz"].includes(w)));
+        const answer = await report(...(view.head?.(words) ?? ["spend", only]), signal)
+            .catch(() => report("spend", only, signal));
         const zone = answer.timezone;
         line.textContent = `${instant(answer.from, zone)} to ${instant(answer.to, zone)}, ${zone}`;
         byId("asof").textContent = answer.as_of ? `The ledger as of ${instant(answer.as_of, zone)} ${zone}.`

@@ -11,7 +11,7 @@ const BARS = 12;
 /* name: the report's; series: [[column, title]]; about: the chart's title before "by". */
 function measure(view, name, about, series, columns, stacked) {
     return {
-        ...view, main: [name, { by: view.by, top: TOP }],
+        ...view, main: [name, { by: view.by, top: TOP }], head: (words) => [name, words],
         render(words, signal) {
             return [panel({ title: view.title, wide: true, hideTitle: true }, async () => {
                 const answer = await report(name, words, signal);

@@ -37,7 +37,7 @@ async function fillTasks(target, words, signal) {
     const name = "Cost of a completed task";
 
     try {
-        const { total } = await report("tasks", words, signal);
+        const { total } = await report("tasks", changed({ by: null }, words), signal);
         target.replaceChildren(...tile(name, dollars(total.cost_per_completed_task_usd),
             `${count(total.completed)} of ${count(total.tasks)} tasks completed`, href("/tasks", words)).childNodes);
     } catch (problem) {
@@ -46,17 +46,19 @@ async function fillTasks(target, words, signal) {
     }
 }
 
+const SHOWN = 6; /* teams, models */
+const byTeam = (words) => ["spend", changed({ by: "team" }, words)];
+
 async function tiles(words, signal, taskTile) {
     const isNow = !["from", "to", "month", "last"].some((w) => words.has(w));
-    const [spend, untagged, forecast] = await Promise.all([
-        report("spend", changed({ by: "team" }, words), signal),
-        report("spend", changed({ where: [...words.getAll("where"), "team=(untagged)"] }, words), signal),
-        isNow ? report("forecast", words, signal) : null]);
+    const [spend, forecast] = await Promise.all([
+        report(...byTeam(words), signal), isNow ? report("forecast", words, signal) : null]);
     const total = spend.total;
+    const untagged = spend.rows.find((row) => row.team === "(untagged)") ?? { cost_usd: "0" };
     const each = total.cost_usd === null ? null
         : mean(parse(total.cost_usd), total.requests - total.unpriced_requests);
-    const share = total.cost_usd && Number(total.cost_usd) > 0 && untagged.total.cost_usd
-        ? perCent(Number(untagged.total.cost_usd) / Number(total.cost_usd)) : "–";
+    const share = total.cost_usd && Number(total.cost_usd) > 0 && untagged.cost_usd
+        ? perCent(Number(untagged.cost_usd) / Number(total.cost_usd)) : "–";
     const end = forecast?.total;
     const teams = spend.rows.filter((row) => row.team !== "(untagged)").length;
     const silent = forecast?.rows.filter((row) => row.forecast_usd === null).length;
@@ -74,13 +76,13 @@ async function tiles(words, signal, taskTile) {
              `${teams} ${teams === 1 ? "team" : "teams"}`, href("/requests", words)),
         tile("Cost of a request", dollars(each === null ? null : plain(each)), "mean", href("/requests", words)),
         taskTile,
-        tile("Without a team", share, dollars(untagged.total.cost_usd),
+        tile("Without a team", share, dollars(untagged.cost_usd),
              href("/reports", changed({ name: "untagged" }, common()))))];
 }
 
 async function overDays(words, signal) {
     const grain = grainFor(words);
-    const answer = await report("spend", changed({ grain, by: "team", top: "6" }, words), signal);
+    const answer = await report("spend", changed({ grain, by: "team", top: SHOWN }, words), signal);
 
     if (!answer.rows.length)
         return empty();
@@ -92,8 +94,11 @@ async function overDays(words, signal) {
                   stacked: true, beside });
 }
 
+/* Where there are no more than are shown, all of them are known to the tiles already. */
 async function top(words, field, signal) {
-    const answer = await report("spend", changed({ by: field, top: "6" }, words), signal);
+    const all = field === "team" ? await report(...byTeam(words), signal) : null;
+    const answer = all && all.rows.length <= SHOWN ? all
+        : await report("spend", changed({ by: field, top: SHOWN }, words), signal);
 
     if (!answer.rows.length)
         return empty();
@@ -118,7 +123,7 @@ async function oddities(words, signal) {
 }
 
 export const overview = {
-    path: "/", title: "Overview", main: ["spend", { by: "team" }],
+    path: "/", title: "Overview", main: ["spend", { by: "team" }], head: byTeam,
     render(words, signal) {
         const taskTile = tile("Cost of a completed task", "…", "adding up", href("/tasks", words));
         const panels = [
@@ -132,7 +137,7 @@ export const overview = {
             panel({ title: "By model", link: { href: href("/models", words), text: "All models" } },
                   () => top(words, "model", signal)),
             panel({ title: "Budgets nearest to their limit", link: { href: "/budgets", text: "All budgets" } },
-                  async () => budgetList(await report("budgets", new URLSearchParams(), signal), 5)),
+                  async () => budgetList(await report("budgets", new URLSearchParams({ top: "5" }), signal), 5)),
             panel({ title: "Unusual days", link: { href: href("/anomalies", common()), text: "All anomalies" } },
                   () => oddities(words, signal)),
         ];

@@ -37,12 +37,16 @@ function chart(answer, fields, grain) {
         labels: rows.map(label), series: [{ name: "Spend", values: rows.map((r) => r.cost_usd) }] });
 }
 
+/* Over time fewer, so that each is seen. */
+const askedOf = (words) => (words.get("grain") ? changed({ top: here().get("top") ?? "7" }, words) : words);
+
 export const spend = {
     path: "/spend", title: "Spend", by: "team", grain: true, main: ["spend", { by: "team", top: TOP }],
+    head: (words) => ["spend", askedOf(words)],
     render(words, signal) {
         const grain = words.get("grain");
         return [panel({ title: "Spend", wide: true, hideTitle: true }, async () => {
-            const asked = grain ? changed({ top: here().get("top") ?? "7" }, words) : words;
+            const asked = askedOf(words);
             const answer = await report("spend", asked, signal);
             if (!answer.rows.length)
                 return empty();

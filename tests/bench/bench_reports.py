@@ -10,8 +10,8 @@
 bench_reports.c says what the traffic is. The gateway runs on that ledger; once it has added up the
 days that are over and tasks, each call is asked of its admin listener, over a TLS connection of
 its own, ROUNDS times. Shown are median and worst in milliseconds, the gateway's CPU for a call,
-and whether a call meets the goal of 200 (a page: 200 for each of its calls): by the median, or
-with GOAL=cpu, for a machine that does other things, by the CPU. One that does not makes the exit
+and whether a call, or all that a page asks, meets the goal of 200: by the median, or with
+GOAL=cpu, for a machine that does other things, by the CPU. One that does not makes the exit
 status 1.
 """
 
@@ -175,17 +175,21 @@ RECORDS_READ = [
     ("records: savings by token band", "savings", {**ALL, "by": "token_band"}),
 ]
 
-# The calls that a page makes, one after the other.
+# What a page asks, one after the other: as test_94_dashboard sees it ask (more than six teams
+# are here, so the first six are asked for beside all).
 PAGES = [
     ("page: overview", [
-        ("spend", {**ALL, "by": "team"}), ("spend", {**ALL, "where": "team=(untagged)"}),
-        ("forecast", {}), ("spend", {**ALL, "grain": "day", "by": "team", "top": "6"}),
+        ("spend", {**ALL, "by": "team"}), ("spend", {**ALL, "by": "team", "top": "6"}),
+        ("forecast", {"by": "team"}), ("spend", {**ALL, "grain": "day", "by": "team", "top": "6"}),
         ("spend", {**ALL, "by": "model", "top": "6"}),
-        ("anomalies", {**ALL}), ("budgets", {}), ("tasks", ALL)]),
+        ("anomalies", {**ALL, "by": "team"}), ("budgets", {"top": "5"}), ("tasks", ALL)]),
     ("page: spend by customer", [
         ("spend", {**ALL, "by": "customer", "grain": "day", "top": "7"})]),
-    ("page: cost per request", [("requests", {**ALL, "by": "model", "top": "10"})]),
-    ("page: models", [("models", {**ALL, "by": "model", "top": "10"})]),
+    ("page: cost per request", [("requests", {**ALL, "by": "model", "top": "50"})]),
+    ("page: cost per task", [("tasks", {**ALL, "by": "task_type", "top": "50"})]),
+    ("page: models", [("models", {**ALL, "by": "model", "top": "50"})]),
+    ("page: budgets", [("budgets", {})]),
+    ("page: anomalies", [("anomalies", {**ALL, "by": "team"}), ("spend", ALL)]),
 ]
 
 
@@ -302,16 +306,11 @@ def show_rows(rows):
     judged = "CPU" if BY_CPU else "ms"
     print(f"| | ms | worst | CPU ms | goal, {judged} | | bytes |\n|---|---|---|---|---|---|---|")
     for what, (middle, worst, cpu, size) in rows:
-        goal = GOAL_MS * calls_of(what)
-        is_late = (cpu if BY_CPU else middle) > goal
+        is_late = (cpu if BY_CPU else middle) > GOAL_MS
         late |= is_late
-        print(f"| {what} | {middle:.0f} | {worst:.0f} | {cpu:.0f} | {goal} | "
+        print(f"| {what} | {middle:.0f} | {worst:.0f} | {cpu:.0f} | {GOAL_MS} | "
               f"{'late' if is_late else 'met'} | {size:,} |", flush=True)
     return int(late)
-
-
-def calls_of(what):
-    return next((len(calls) for name, calls in PAGES if name == what), 1)
 
 
 def some(gateway, wanted):

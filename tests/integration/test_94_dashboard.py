@@ -7,7 +7,7 @@ import re
 import subprocess
 import time
 from decimal import Decimal
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 
 import pytest
 
@@ -228,12 +228,37 @@ def test_budgets(page, site):
     assert used[0] == max(r["used_ratio"] for r in rows if r["used_ratio"] is not None)
 
 
+def reports_asked(page):
+    """What the page asked of reports: name and words, in no order."""
+    page.collect()
+    calls = (urlsplit(u) for u in page.asked if "/api/v1/reports/" in u)
+    return sorted((u.path.rpartition("/")[2], sorted(v for v in parse_qsl(u.query) if v[0] != "format"))
+                  for u in calls)
+
+
 def test_overview(page, site):
+    page.collect()
+    page.asked.clear()
     show(page, site, "/")
+    teams = {r["team"] for r in site.report("spend", "--by", "team")["rows"]}
+    assert len(teams) <= 6   # else the first six are asked for too
+    by_team, top = ("by", "team"), ("top", "6")
+    assert reports_asked(page) == [
+        ("anomalies", [by_team, ("last", "30d")]), ("budgets", [("top", "5")]), ("forecast", [by_team]),
+        ("spend", [("by", "model"), top]), ("spend", [by_team]), ("spend", [by_team, ("grain", "day"), top]),
+        ("tasks", [])]
     tiles = page.js("Object.fromEntries([...document.querySelectorAll('.tile')].map(t => "
                     "[t.querySelector('dt').innerText, t.querySelector('.figure data')?.value]))")
     spend = site.report("spend")["total"]
     assert tiles["Spent"] == spend["cost_usd"]
+    untagged = site.report("spend", "--where", "team=(untagged)")["total"]
+    share, cost = page.js("[...document.querySelectorAll('.tile')].filter(t => t.querySelector('dt').innerText === "
+                          "'Without a team').flatMap(t => [t.querySelector('.figure').innerText, "
+                          "t.querySelector('.about data').value])")
+    assert cost == untagged["cost_usd"]
+    same({"text": share, "exact": None}, float(Decimal(cost) / Decimal(spend["cost_usd"])), "share")
+    assert page.js("[...document.querySelectorAll('.budgets strong')].map(b => b.innerText)") == \
+        [r["budget"] for r in site.admin("/api/v1/reports/budgets?top=5").json()["rows"]]
     assert int(tiles["Requests"]) == spend["requests"]
     assert tiles["Cost of a request"] == site.report("requests")["total"]["mean_cost_usd"]
     assert tiles["Cost of a completed task"] == \

@@ -321,6 +321,35 @@ static enum rc counters(limit_counter_fn *fn, void *fn_arg, void *arg)
     return RC_OK;
 }
 
+static const char *budget_at(const cJSON *json, int i)
+{
+    return member(cJSON_GetArrayItem(rows_of(json), i), "budget")->valuestring;
+}
+
+/* The first n by how much is used, as the whole report has them, and no row of others. */
+static void check_nearest(int n, const char *const *names)
+{
+    cJSON *whole = fixture_json(&f, "budgets", "sort=used_ratio"), *json;
+    char query[32];
+
+    (void)snprintf(query, sizeof(query), "top=%d", n);
+    json = fixture_json(&f, "budgets", query);
+    assert_int_equal(cJSON_GetArraySize(rows_of(json)), n);
+    for (int i = 0; i < n; i++) {
+        assert_string_equal(budget_at(json, i), names[i]);
+        assert_true(cJSON_Compare(cJSON_GetArrayItem(rows_of(json), i),
+                                  cJSON_GetArrayItem(rows_of(whole), i), true));
+    }
+    cJSON_Delete(json);
+    cJSON_Delete(whole);
+    json = fixture_json(&f, "budgets", "top=1&sort=budget");
+    assert_string_equal(budget_at(json, 0), names[0]);
+    cJSON_Delete(json);
+    json = fixture_json(&f, "budgets", "top=6");
+    assert_int_equal(cJSON_GetArraySize(rows_of(json)), 5);
+    cJSON_Delete(json);
+}
+
 static void test_budgets(void **state)
 {
     const struct limit_def defs[] = {
@@ -382,6 +411,7 @@ static void test_budgets(void **state)
     assert_count(row, "ledger_spent_count", 110); /* today's alone */
     assert_count(row, "spent_count", 0);
     cJSON_Delete(json);
+    check_nearest(2, (const char *const[]){"rpm", "month"});
     /* Without counters the ledger answers. */
     counters_work = false;
     json = fixture_json(&f, "budgets", "");
@@ -391,6 +421,7 @@ static void test_budgets(void **state)
     assert_usd(row, "ledger_spent_usd", "1.250000001");
     assert_usd(row, "remaining_usd", "0.749999999");
     cJSON_Delete(json);
+    check_nearest(3, (const char *const[]){"month", "month", "prod-day"});
     f.sources.limits = NULL;
     f.sources.counters = NULL;
     limit_set_free(set);

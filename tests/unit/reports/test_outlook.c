@@ -259,10 +259,10 @@ static struct limit_def budget(const char *name, const char *usd, enum period pe
 }
 
 /* The report on budgets has the very forecast that the report on forecasts has. */
-static void same_in_budgets(const cJSON *forecasts)
+static void same_in_budgets(const cJSON *forecasts, const char *query, size_t wanted)
 {
     static const char *const names[] = {"forecast_usd", "forecast_count", "forecast_ratio"};
-    cJSON *budgets = fixture_json(&f, "budgets", "");
+    cJSON *budgets = fixture_json(&f, "budgets", query);
     size_t told = 0;
     const cJSON *row;
 
@@ -281,7 +281,7 @@ static void same_in_budgets(const cJSON *forecasts)
             told += !cJSON_IsNull(is);
         }
     }
-    assert_int_equal(told, 6); /* month, teams, tokens: an amount and its ratio each */
+    assert_int_equal(told, wanted);
     cJSON_Delete(budgets);
 }
 
@@ -317,7 +317,8 @@ static void test_budgets_to_their_own_windows(void **state)
     row = row_with(json, "budget", "ever");
     assert_true(cJSON_IsNull(member(row, "forecast_usd")));
     assert_true(amount(row, "spent_usd") > 0);
-    same_in_budgets(json);
+    same_in_budgets(json, "", 6); /* month, teams, tokens: an amount and its ratio each */
+    same_in_budgets(json, "top=3", 4); /* customers are nearest, and have none */
     cJSON_Delete(json);
     limit_set_free(limits);
     f.sources.limits = NULL;

@@ -548,7 +548,7 @@ static void test_errors(void **state)
         {"lines", "by=team", "by", RC_BAD},
         {"lines", "grain=day", "grain", RC_BAD},
         {"budgets", "month=2026-11", "period", RC_BAD},
-        {"budgets", "top=3", "top", RC_BAD},
+        {"anomalies", "top=3", "top", RC_BAD},
     };
 
     (void)state;
