@@ -86,7 +86,8 @@ class Fired:
 def is_want_of_memory(code, log):
     """That a process ends so, and what it says then, or GLib for it."""
     return code == -signal.SIGABRT and 'msg="assertion failed"' in log or \
-        code == -signal.SIGTRAP and "GLib-ERROR" in log and "failed to allocate" in log
+        code == -signal.SIGTRAP and "GLib-ERROR" in log and "failed to allocate" in log or \
+        code == -signal.SIGABRT and "GSlice: failed to allocate" in log
 
 
 def ended_for_want_of_memory(gateway, fired):
