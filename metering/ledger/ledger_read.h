@@ -241,7 +241,6 @@ struct ledger_question {
 /* What the rows that are left out of a period come to. */
 struct ledger_rest {
     int64_t start_us, end_us; /* as of a row */
-    uint64_t rows;
     struct ledger_sums sums;
 };
 

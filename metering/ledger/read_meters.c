@@ -21,6 +21,7 @@ struct meter_sums {
     /* Of a block of a cube. */
     int64_t number[FACT_BLOCK];
     money_int amount[FACT_BLOCK];
+    struct record record; /* read last: too large to be cleared for each */
 };
 
 struct meter_sums *meter_sums_new(void)
@@ -80,14 +81,14 @@ static void add_meter(struct meter_sums *s, struct fact_pick *p, enum meter m)
     }
 }
 
-/* The record of request i of the block at hand; false after a failure. */
-static bool read_record(struct meter_sums *s, struct fact_pick *p, size_t i, struct record *out)
+/* The record of request i of the block at hand, in s; false after a failure. */
+static bool read_record(struct meter_sums *s, struct fact_pick *p, size_t i)
 {
     const int64_t *seq = facts_number(&p->facts, FACT_SEQ);
 
     s->n_records++;
     if (p->facts.rc == RC_OK)
-        p->facts.rc = read_body(p->facts.reader, (seq ? seq[i] : 0) + (int64_t)i, out,
+        p->facts.rc = read_body(p->facts.reader, (seq ? seq[i] : 0) + (int64_t)i, &s->record,
                                 &p->facts.fail);
     return p->facts.rc == RC_OK;
 }
@@ -111,14 +112,13 @@ void meter_sums_add_block(struct meter_sums *s, struct fact_pick *p)
     struct facts *f = &p->facts;
     const int64_t *charge = facts_number(f, FACT_CHARGE);
     uint64_t meters = f->rc == RC_OK ? facts_meters(f) : 0;
-    struct record r;
 
     for (; meters && f->rc == RC_OK; meters &= meters - 1)
         add_meter(s, p, (enum meter)__builtin_ctzll(meters));
     for (size_t i = 0; i < f->n && f->rc == RC_OK; i++) {
         if (p->row[i] != PICK_NONE && (!charge || charge[i] != FACT_CHARGE_TOLD) &&
-            read_record(s, p, i, &r))
-            add_lines(s, (size_t)p->row[i], pick_cap(p), &r);
+            read_record(s, p, i))
+            add_lines(s, (size_t)p->row[i], pick_cap(p), &s->record);
     }
 }
 
@@ -176,13 +176,12 @@ void meter_sums_add_records(struct meter_sums *s, struct fact_pick *p, struct ro
     row_sums_make_room(sums, pick_cap(p));
     for (size_t i = 0; i < p->facts.n && p->facts.rc == RC_OK; i++) {
         struct ledger_sums one;
-        struct record r;
 
-        if (p->row[i] == PICK_NONE || !read_record(s, p, i, &r))
+        if (p->row[i] == PICK_NONE || !read_record(s, p, i))
             continue;
-        ledger_sums_of(&r, &one);
+        ledger_sums_of(&s->record, &one);
         row_sums_add(sums, (size_t)p->row[i], &one);
-        add_lines(s, (size_t)p->row[i], pick_cap(p), &r);
+        add_lines(s, (size_t)p->row[i], pick_cap(p), &s->record);
     }
 }
 

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/xalloc.h"
 #include "metering/ledger/read_bands.h"
+#include "metering/ledger/read_chosen.h"
 #include "metering/ledger/read_cube.h"
 
 /* Buckets [low, high) of one level. */
@@ -444,13 +445,31 @@ void *rows_memory(struct ledger_rows *rows, size_t bytes)
     return arena_alloc(&memory->arena, bytes);
 }
 
+static void answer_to_rows(const struct answer *a, struct owned *memory, struct ledger_rows *out)
+{
+    memory->arena = a->arena;
+    memory->group_values = a->group_values;
+    *out = (struct ledger_rows){.at = a->rows,
+                                .n = a->n_rows,
+                                .total = a->total,
+                                .rest = a->rest,
+                                .n_rest = a->n_rest,
+                                .rollup_rows = a->rollup_rows,
+                                .cube_rows = a->cube_rows,
+                                .fact_rows = a->fact_rows,
+                                .line_rows = a->line_rows + a->record_rows,
+                                .memory = memory};
+}
+
 enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *q,
                          struct ledger_rows *out, struct fail *fail)
 {
     struct ledger_question *by_end = NULL;
     struct plan plan = {0};
+    struct ledger_rows own;
     struct owned *memory;
     struct answer a;
+    bool known = false; /* by way of the groups that are chosen */
     enum rc rc;
 
     ASSERT(r->in_view && q->n_by <= LEDGER_GROUP_MAX);
@@ -472,9 +491,13 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
         rc = answer_cube_kind(&a, &a.cube_kind, fail);
     }
     if (rc == RC_OK) {
+        a.top = may_leave_out(&a, &plan) ? q->top : 0;
+        if (chosen_can(&a))
+            rc = chosen_read(r, q, &known, out, fail);
+    }
+    if (rc == RC_OK && !known) {
         struct making m = {.q = q, .by_end = by_end, .plan = &plan};
 
-        a.top = may_leave_out(&a, &plan) ? q->top : 0;
         rc = answer_and_total(&a, make_answer, &m, fail);
     }
     free(by_end);
@@ -484,20 +507,11 @@ enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *
     free(a.combo_group);
     free(a.periods);
     free(a.near);
-    memory->arena = a.arena;
-    memory->group_values = a.group_values;
-    *out = (struct ledger_rows){.at = a.rows,
-                                .n = a.n_rows,
-                                .total = a.total,
-                                .rest = a.rest,
-                                .n_rest = a.n_rest,
-                                .rollup_rows = a.rollup_rows,
-                                .cube_rows = a.cube_rows,
-                                .fact_rows = a.fact_rows,
-                                .line_rows = a.line_rows + a.record_rows,
-                                .memory = memory};
-    if (rc != RC_OK)
-        ledger_rows_release(out);
+    answer_to_rows(&a, memory, &own);
+    if (rc != RC_OK || known)
+        ledger_rows_release(&own);
+    if (rc != RC_OK || !known)
+        *out = own;
     return rc;
 }
 

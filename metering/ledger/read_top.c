@@ -74,14 +74,13 @@ static void open_rest(struct answer *a)
     a->rest = xcalloc(a->n_periods, sizeof(*a->rest));
 }
 
-/* Of a period: takes one more row. */
+/* Of a period: takes one more row; one that takes none has no time. */
 static struct ledger_rest *rest_of(struct answer *a, int64_t period)
 {
     struct ledger_rest *rest = &a->rest[period];
 
     rest->start_us = a->periods[period].start_us;
     rest->end_us = a->periods[period].end_us;
-    rest->rows++;
     return rest;
 }
 
@@ -89,7 +88,7 @@ static struct ledger_rest *rest_of(struct answer *a, int64_t period)
 static void close_rest(struct answer *a)
 {
     for (size_t i = 0; i < a->n_periods; i++) {
-        if (a->rest[i].rows)
+        if (a->rest[i].end_us > a->rest[i].start_us)
             a->rest[a->n_rest++] = a->rest[i];
     }
 }
