@@ -14,6 +14,7 @@
 #include "base/urgency.h"
 #include "base/xalloc.h"
 #include "proxy/admin_int.h"
+#include "proxy/alert.h"
 #include "reports/report.h"
 
 enum { READER_KEPT_S = 60 };
@@ -174,6 +175,13 @@ static void live_upstream(struct strv name, struct reconcile_upstream *out, void
     out->billing = strv_z(up->billing_account);
 }
 
+static bool live_is_told(struct strv team, void *arg)
+{
+    const struct live *live = arg;
+
+    return alert_reaches(&live->config->alerts, team);
+}
+
 /* ---- the ledger ------------------------------------------------------------------------- */
 
 static void forget_reader(struct admin *a)
@@ -234,6 +242,7 @@ static void run_report(struct admin *a, struct admin_job *job)
     sources.book = live.config->book;
     sources.limits = live.config->limits;
     sources.upstream = live_upstream;
+    sources.is_told = live_is_told;
     sources.floor = (struct oddity_floor){live.config->alerts.anomaly_usd.atto,
                                           (unsigned)live.config->alerts.anomaly_percent};
     sources.counters = a->sources.counters ? live_counters : NULL;

@@ -139,6 +139,18 @@ bool alert_matches(const struct alert *a, const struct alert_route *route)
     return wanted;
 }
 
+bool alert_reaches(const struct alerts_config *c, struct strv team)
+{
+    struct alert a = {.event = "anomaly.detected", .severity = SEVERITY_WARNING};
+
+    alert_tag(&a, STRV("team"), team);
+    for (size_t i = 0; i < c->n_routes; i++) {
+        if (alert_matches(&a, &c->routes[i]))
+            return true;
+    }
+    return c->n_fallback > 0;
+}
+
 /* ---- on disk -------------------------------------------------------------------------------
  */
 

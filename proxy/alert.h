@@ -83,6 +83,9 @@ const char *alert_severity_name(enum alert_severity severity);
 /* True where the route takes it. */
 bool alert_matches(const struct alert *a, const struct alert_route *route);
 
+/* Whether a route, or the fallback, tells some channel of an anomaly of this team. */
+bool alert_reaches(const struct alerts_config *c, struct strv team);
+
 /* As JSON, for the disk; NULL or false where it is none of ours. */
 cJSON *alert_to_json(const struct alert *a);
 bool alert_from_json(const cJSON *json, struct alert *out);

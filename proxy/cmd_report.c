@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "proxy/alert.h"
 #include "proxy/cmd.h"
 #include "proxy/cmd_config.h"
 #include "proxy/cmd_gate.h"
@@ -178,6 +179,13 @@ static void upstream_of(struct strv name, struct reconcile_upstream *out, void *
     out->billing = strv_z(up->billing_account);
 }
 
+static bool is_told(struct strv team, void *arg)
+{
+    const struct config *config = arg;
+
+    return alert_reaches(&config->alerts, team);
+}
+
 /* The same report as JSON, held against the bound; out is used up. */
 static int check_bound(struct request *r, const struct report_sources *sources, struct buf *out)
 {
@@ -208,6 +216,7 @@ static int run(struct request *r, struct config *config)
         .limits = config->limits,
         .counters = read_counters,
         .upstream = upstream_of,
+        .is_told = is_told,
         .floor = {config->alerts.anomaly_usd.atto, (unsigned)config->alerts.anomaly_percent},
         .arg = config,
         .colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"),

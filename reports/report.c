@@ -39,6 +39,7 @@ static const struct entry {
     {{"rate-card", "Rate card"}, report_rate_card},
     {{"commitments", "Commitments"}, report_commitments},
     {{"digest", "Weekly digest"}, report_digest},
+    {{"maturity", "Maturity"}, report_maturity},
     {{"lines", "Lines"}, report_lines},
 };
 enum { ENTRIES = sizeof(entries) / sizeof(entries[0]) };

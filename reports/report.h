@@ -31,6 +31,9 @@ enum {
 /* Reads live counters of the set's limits, as limit_read: may block a bounded time. */
 typedef enum rc report_counters_fn(limit_counter_fn *fn, void *fn_arg, void *arg);
 
+/* Whether an alert about this team is told to anybody. */
+typedef bool report_told_fn(struct strv team, void *arg);
+
 /* What reports draw from. Borrowed for the call. */
 struct report_sources {
     const char *ledger_path;
@@ -41,6 +44,7 @@ struct report_sources {
     const struct book *book;        /* prices, for what another model would cost; NULL: none */
     const struct limit_set *limits; /* NULL: none */
     report_counters_fn *counters;   /* NULL: only the ledger is asked */
+    report_told_fn *is_told;        /* NULL: not known */
     reconcile_upstream_fn *upstream; /* NULL: upstreams are known by name alone */
     void (*catch_up)(
         void *arg); /* called first: what was flushed gets into the ledger; or NULL */

@@ -145,6 +145,7 @@ CALLS = [
     ("variance by customer", "variance", {"last": "15d", "by": "customer"}),
     ("untagged", "untagged", ALL),
     ("rate-card", "rate-card", ALL),
+    ("commitments", "commitments", ALL),
     ("variance by team", "variance", {"last": "15d", "by": "team"}),
     ("variance of one customer", "variance", {"last": "15d", "where": "customer=customer-7"}),
     ("budgets", "budgets", {}),
@@ -152,6 +153,7 @@ CALLS = [
     ("anomalies by team", "anomalies", {**ALL, "by": "team"}),
     ("anomalies by hour", "anomalies", {"last": "7d", "grain": "hour"}),
     ("digest", "digest", {}),
+    ("maturity", "maturity", {}),
     ("allocation", "allocation", {}),
     ("statement", "statement", {}),
     ("journal", "journal", {}),
@@ -240,6 +242,21 @@ def ask(gateway, path):
     return took, len(answer.body)
 
 
+def commit(gateway, folder):
+    """A commitment that half of an upstream's spend uses up, and one that has room for all."""
+    rows = gateway.admin(path_of("spend", {**ALL, "by": "upstream"})).json()["rows"]
+    end = time.time() + 86400
+    term = ",".join(time.strftime("%Y-%m-%d", time.gmtime(end - 86400 * n)) for n in (40, 0))
+    path = os.path.join(folder, "commitments.csv")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("id,account,from,to,amount_usd\n")
+        for n, row in enumerate(rows):
+            half = float(row["cost_usd"]) / 2
+            file.write(f"used-up-{n},{row['upstream']},{term},{half:.6f}\n"
+                       f"with-room-{n},{row['upstream']},{term},{4 * half:.6f}\n")
+    gateway.cli("import", "commitments", path)
+
+
 def find_odd_window(folder):
     """From a ragged moment to another, within what the ledger has."""
     with sqlite3.connect(f"file:{folder}/var/ledger.db?mode=ro", uri=True) as db:
@@ -289,6 +306,7 @@ def main():
         gateway, provider = start(folder)
         try:
             find_odd_window(folder)
+            commit(gateway, folder)
             print(f"days added up after {settle(gateway):.0f} s\n", flush=True)
             late = show_rows(some(gateway, wanted) if wanted else rows_of(gateway))
         finally:

@@ -17,7 +17,7 @@ from kit.procs import tollgate_binary
 MONTH = datetime.now(timezone.utc).strftime("%Y-%m")
 OF_PERIODS = ["spend", "requests", "tasks", "forecast", "variance", "models", "token-bands", "waste", "savings",
               "untagged", "unit-economics", "allocation", "statement", "journal", "rate-card",
-              "commitments", "lines"]
+              "commitments", "maturity", "lines"]
 
 
 @pytest.fixture(scope="module")
