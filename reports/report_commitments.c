@@ -264,8 +264,7 @@ static enum rc put_link(struct work *w, const struct commitment *c, struct money
         return rc;
     drill_start(&d, w->run);
     drill_period(&d, t->from_us, t->to_us);
-    d.only.by = &by;
-    d.only.n_by = 1;
+    d.only = (struct drill_tuples){.by = &by, .n_by = 1};
     upstreams = xcalloc(rows.n + 1, sizeof(*upstreams));
     d.only.value = upstreams;
     for (size_t i = 0; i < rows.n; i++) {
@@ -275,6 +274,10 @@ static enum rc put_link(struct work *w, const struct commitment *c, struct money
         cost = money_add(cost, rows.at[i].sums.cost);
     }
     d.is_exact = money_cmp(cost, used) == 0;
+    if (d.only.n == 1) { /* which is said as a condition */
+        drill_add(&d, by, LEDGER_EQ, upstreams[0][0]);
+        d.only.n = 0;
+    }
     rc = drill_cell(w->run, &d, out);
     free(upstreams);
     ledger_rows_release(&rows);
