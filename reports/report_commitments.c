@@ -2,9 +2,9 @@
  * report_commitments.c - whether what was committed, and paid, beforehand is used.
  *
  * A row is a commitment whose term and the period have a day in common.  What it covers is told
- * by days' sums where a day's requests all fit, or none can: then no order matters.  The day in
- * which something does not fit, and days with corrections, are read request by request, by the
- * rule of the FOCUS export (commitments.h).
+ * by days' sums where a day's requests all fit, or none can: then no order matters.  Of the day
+ * in which something does not fit, and of days with corrections, the hours are asked, and such an
+ * hour is read request by request, by the rule of the FOCUS export (commitments.h).
  */
 #include <stdlib.h>
 
@@ -44,7 +44,9 @@ struct work {
     size_t n;
     bool is_period;         /* false: before it */
     struct money coverable; /* of any of them, once */
-    /* Of the day that is read. */
+    const struct zone *utc;
+    /* Of the day, or the hour, that is read. */
+    enum period grain;
     const struct ledger_row *rows;
     size_t n_rows;
     struct strv account;
@@ -151,7 +153,9 @@ static bool cover_line(uint64_t seq, const struct record *record, void *arg)
     return true;
 }
 
-/* One account's part of a day: the rows of its upstreams. */
+static enum rc cover_hours(struct work *w, const struct ledger_filter *filter);
+
+/* One account's part of a day or an hour: the rows of its upstreams. */
 static enum rc cover_account(struct work *w, const struct ledger_filter *period)
 {
     const int64_t from_us =
@@ -178,7 +182,9 @@ static enum rc cover_account(struct work *w, const struct ledger_filter *period)
         ledger_filter_init(&filter, from_us, to_us);
         rc = ledger_filter_add(&filter, (struct ledger_field){.id = FIELD_UPSTREAM}, LEDGER_EQ,
                                upstreams, n);
-        if (rc == RC_OK)
+        if (rc == RC_OK && w->grain == PERIOD_DAY)
+            rc = cover_hours(w, &filter);
+        else if (rc == RC_OK)
             rc = ledger_read_lines(w->run->reader, &filter, LEDGER_OLDEST, 0, 0, cover_line, w,
                                    &w->run->fail);
     }
@@ -205,35 +211,63 @@ static enum rc cover_day(struct work *w, const struct ledger_filter *period)
     return rc;
 }
 
-/* Requests that ended in [from, to): by day of UTC, as the terms are. */
-static enum rc cover(struct work *w, int64_t from_us, int64_t to_us)
-{
-    struct ledger_question q = {.by = {{.id = FIELD_UPSTREAM}},
-                                .n_by = 1,
-                                .grain = PERIOD_DAY,
-                                .want = LEDGER_WANT_METERS | LEDGER_SPARE_TOKENS |
-                                        LEDGER_SPARE_TRANSPORT};
-    struct zone *utc;
-    struct ledger_rows rows;
-    enum rc rc;
+typedef enum rc cover_fn(struct work *w, const struct ledger_filter *period);
 
-    if (from_us >= to_us)
-        return RC_OK;
-    utc = zone_open("UTC");
-    ledger_filter_init(&q.filter, from_us, to_us);
-    q.zone = utc;
-    rc = ledger_read_sums(w->run->reader, &q, &rows, &w->run->fail);
-    zone_close(utc);
+/* Sums of what the filter holds, by upstream: fn for each day or hour of UTC, as the terms are. */
+static enum rc cover_by(struct work *w, const struct ledger_filter *filter, enum period grain,
+                        cover_fn *fn)
+{
+    const struct ledger_question q = {.filter = *filter,
+                                      .by = {{.id = FIELD_UPSTREAM}},
+                                      .n_by = 1,
+                                      .grain = grain,
+                                      .zone = w->utc,
+                                      .want = LEDGER_WANT_METERS | LEDGER_SPARE_TOKENS |
+                                              LEDGER_SPARE_TRANSPORT};
+    struct ledger_rows rows;
+    enum rc rc = ledger_read_sums(w->run->reader, &q, &rows, &w->run->fail);
+
     if (rc != RC_OK)
         return rc;
+    w->grain = grain;
     for (size_t i = 0, end; rc == RC_OK && i < rows.n; i = end) {
         for (end = i; end < rows.n && rows.at[end].start_us == rows.at[i].start_us; end++)
             ;
         w->rows = &rows.at[i];
         w->n_rows = end - i;
-        rc = cover_day(w, &q.filter);
+        rc = fn(w, &q.filter);
     }
     ledger_rows_release(&rows);
+    return rc;
+}
+
+/* The day's rows are in hand again afterwards. */
+static enum rc cover_hours(struct work *w, const struct ledger_filter *filter)
+{
+    const struct ledger_row *rows = w->rows;
+    const size_t n_rows = w->n_rows;
+    enum rc rc = cover_by(w, filter, PERIOD_HOUR, cover_account);
+
+    w->grain = PERIOD_DAY;
+    w->rows = rows;
+    w->n_rows = n_rows;
+    return rc;
+}
+
+/* Requests that ended in [from, to). */
+static enum rc cover(struct work *w, int64_t from_us, int64_t to_us)
+{
+    struct ledger_filter filter;
+    struct zone *utc;
+    enum rc rc;
+
+    if (from_us >= to_us)
+        return RC_OK;
+    utc = zone_open("UTC");
+    w->utc = utc;
+    ledger_filter_init(&filter, from_us, to_us);
+    rc = cover_by(w, &filter, PERIOD_DAY, cover_day);
+    zone_close(utc);
     return rc;
 }
 
