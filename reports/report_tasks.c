@@ -47,6 +47,7 @@ enum task_column {
     TASK_NO_TASK_COST,
     TASK_ELSEWHERE_COST,
     TASK_PERIOD_COST,
+    TASK_COLUMNS,
 };
 
 static void task_columns(struct sheet *t)
@@ -221,26 +222,18 @@ static bool on_tasks(const struct ledger_task_sums *tasks, void *arg)
     return true;
 }
 
-static enum rc ask_cohort(struct run *run, struct tasks *t, enum ledger_cohort cohort)
+/* Open tasks are in no denominator, but are shown. */
+static enum rc ask_tasks(struct run *run, struct tasks *t)
 {
     const struct report_params *p = run->params;
     struct ledger_filter filter;
     enum rc rc;
 
     params_filter(p, &filter);
-    rc = ledger_read_task_sums(run->reader, &filter, cohort, p->by, p->n_by,
-                               LEDGER_TASK_EACH | LEDGER_TASK_COUNTS, on_tasks, t, &run->fail);
+    rc = ledger_read_task_sums(run->reader, &filter, p->cohort, p->by, p->n_by,
+                               LEDGER_TASK_EACH | LEDGER_TASK_COUNTS | LEDGER_TASK_OPEN,
+                               on_tasks, t, &run->fail);
     return t->rc != RC_OK ? t->rc : rc;
-}
-
-static enum rc ask_tasks(struct run *run, struct tasks *t)
-{
-    enum rc rc = ask_cohort(run, t, run->params->cohort);
-
-    /* Open tasks are in no denominator, but are shown. */
-    if (rc == RC_OK && run->params->cohort == COHORT_CLOSED)
-        rc = ask_cohort(run, t, COHORT_OPEN);
-    return rc;
 }
 
 /* What the period spent, by the fields of each line itself. */
@@ -390,7 +383,11 @@ static enum rc put_rows(struct run *run, struct tasks *t)
         rc = put_row(run, t, NULL, &other, &other_spend, keys);
         run->n_others = 1;
     }
-    task_cells(n == 1 ? &group_of(t, 0)->sums : &total, &spend, run->sheet.total + keys);
+    if (n == 1 && rc == RC_OK) /* the total is that row */
+        memcpy(run->sheet.total + keys, sheet_cells(&run->sheet, 0) + keys,
+               TASK_COLUMNS * sizeof(struct cell));
+    else
+        task_cells(&total, &spend, run->sheet.total + keys);
     task_sums_release(&total);
     task_sums_release(&other);
     return rc == RC_OK ? drill_total(run) : rc;

@@ -452,6 +452,7 @@ enum ledger_task_sums_want {
     LEDGER_TASK_COUNTS = 2, /* requests to late, retry_cost, late_cost */
     LEDGER_TASK_AGAIN = 4,  /* part[PART_SUPERSEDED] */
     LEDGER_TASK_PARTS = 8,  /* all of part */
+    LEDGER_TASK_OPEN = 16,  /* with COHORT_CLOSED: the tasks of COHORT_OPEN too */
 };
 /* Valid during the call, in which amounts may be moved about. False ends the reading. */
 typedef bool ledger_task_sums_fn(const struct ledger_task_sums *sums, void *arg);

@@ -236,7 +236,7 @@ static enum rc tell(struct fact_tasks *t, int64_t id, const uint32_t *order, siz
     rc = pieces_add_up(&t->pieces, order, n, fail);
     if (rc == RC_OK && (g->task.sums.requests > 0 || g->cohort == COHORT_SPEND))
         task_give(g);
-    else if (rc == RC_OK && g->cohort == COHORT_CLOSED)
+    else if (rc == RC_OK && g->cohort == COHORT_CLOSED && t->outcome[id] != TASK_OPEN)
         rc = task_whole(g, id, fail); /* of corrections alone */
     return rc;
 }
@@ -333,8 +333,9 @@ enum rc tasks_from_facts(struct task_reading *g, struct fail *fail)
     t.pieces.arg = &t;
     tally_open(&t.tally, g->reader);
     rc = read_rows(&t, fail);
-    if (rc == RC_OK && g->cohort == COHORT_OPEN)
+    if (rc == RC_OK && (g->cohort == COHORT_OPEN || g->with_open))
         rc = mark_open(&t, fail);
+    g->has_open = g->with_open;
     if (rc == RC_OK && g->totals)
         rc = totals_add_tallies(g->totals, &t, fail);
     for (int64_t low = 1; rc == RC_OK && low < (int64_t)t.n_tasks && !g->is_ended;

@@ -77,13 +77,23 @@ enum rc tasks_mark_tallies(struct fact_tasks *t, struct fail *fail)
 /* ---- which are told -------------------------------------------------------------------------
  */
 
+/* A column that is not there. */
+static const int64_t zeros[TALLY_BLOCK];
+
 /* Columns of the block at hand by which tasks are chosen. */
 struct choosing {
     const int64_t *lines, *combo, *first, *last, *state, *closed, *varies;
-    const int64_t *raw[LEDGER_CONDITIONS_MAX]; /* NULL: the task's own number, or zeros */
+    const int64_t *raw[LEDGER_CONDITIONS_MAX]; /* NULL: the task's own number */
     bool is_id[LEDGER_CONDITIONS_MAX];
     int64_t asked; /* bits of the fields that conditions are on */
 };
+
+static const int64_t *column_at(struct tally *y, unsigned column)
+{
+    const int64_t *v = tally_number(y, column);
+
+    return v ? v : zeros;
+}
 
 static int64_t at(const int64_t *column, size_t i)
 {
@@ -95,25 +105,27 @@ static void read_columns(struct fact_tasks *t, struct choosing *c)
     const struct ledger_filter *f = t->g->filter;
     struct tally *y = &t->tally;
 
-    *c = (struct choosing){.lines = tally_number(y, TALLY_LINES),
-                           .first = tally_number(y, TALLY_FIRST_END),
-                           .last = tally_number(y, TALLY_LAST_END),
-                           .state = tally_number(y, TALLY_STATE),
-                           .combo = tally_number(y, TALLY_COMBO)};
+    *c = (struct choosing){.lines = column_at(y, TALLY_LINES),
+                           .first = column_at(y, TALLY_FIRST_END),
+                           .last = column_at(y, TALLY_LAST_END),
+                           .state = column_at(y, TALLY_STATE),
+                           .combo = column_at(y, TALLY_COMBO),
+                           .closed = zeros,
+                           .varies = zeros};
     if (t->g->cohort != COHORT_OPEN) /* which looks at no closed one */
-        c->closed = tally_number(y, TALLY_CLOSED);
+        c->closed = column_at(y, TALLY_CLOSED);
     for (size_t i = 0; i < f->n_where; i++)
         c->asked |= INT64_C(1) << (f->where[i].field.id == FIELD_TRAFFIC_CLASS
                                        ? FIELD_ENVIRONMENT /* what it is told by */
                                        : f->where[i].field.id);
     if (c->asked)
-        c->varies = tally_number(y, TALLY_VARIES);
+        c->varies = column_at(y, TALLY_VARIES);
     for (size_t k = 0; k < t->pieces.n_where; k++) {
         unsigned column = 0;
 
         (void)column_of(t->pieces.where[k].column, &column); /* can_use has looked */
         c->is_id[k] = column == TALLY_NUMBERS;
-        c->raw[k] = c->is_id[k] ? NULL : tally_number(y, column);
+        c->raw[k] = c->is_id[k] ? NULL : column_at(y, column);
     }
 }
 
@@ -128,8 +140,13 @@ static enum tally_choice by_period(const struct fact_tasks *t, int64_t first_us,
 
     switch (t->g->cohort) {
     case COHORT_CLOSED:
-        return is_closed && closed_us >= f->from_us && closed_us < f->to_us ? CHOICE_TELL
-                                                                             : CHOICE_NOT;
+        if (is_closed)
+            return closed_us >= f->from_us && closed_us < f->to_us ? CHOICE_TELL : CHOICE_NOT;
+        if (!t->g->with_open)
+            return CHOICE_NOT;
+        if (first_in || last_in)
+            return CHOICE_TELL;
+        break;
     case COHORT_SPEND:
         if (first_in && last_in)
             return CHOICE_TELL;
@@ -149,7 +166,7 @@ static enum tally_choice by_period(const struct fact_tasks *t, int64_t first_us,
 static enum rc by_conditions(struct fact_tasks *t, const struct choosing *c, size_t i,
                              int64_t id, bool *holds, struct fail *fail)
 {
-    int64_t combo = at(c->combo, i);
+    int64_t combo = c->combo[i];
     enum rc rc = RC_OK;
 
     *holds = false;
@@ -158,15 +175,15 @@ static enum rc by_conditions(struct fact_tasks *t, const struct choosing *c, siz
     *holds = t->pieces.place_of[combo] >= 0;
     for (size_t k = 0; rc == RC_OK && *holds && k < t->pieces.n_where; k++)
         rc = pick_holds(t->g->reader, &t->pieces.where[k],
-                        c->is_id[k] ? id : at(c->raw[k], i), holds, fail);
+                        c->is_id[k] ? id : c->raw[k][i], holds, fail);
     return rc;
 }
 
 static enum rc choose(struct fact_tasks *t, const struct choosing *c, size_t i, int64_t id,
                       enum tally_choice *out, struct fail *fail)
 {
-    int64_t first_us = at(c->first, i), last_us = first_us + at(c->last, i);
-    int64_t state = at(c->state, i), closed_us = state ? last_us + at(c->closed, i) : 0;
+    int64_t first_us = c->first[i], last_us = first_us + c->last[i];
+    int64_t state = c->state[i], closed_us = state ? last_us + c->closed[i] : 0;
     enum rc rc = RC_OK;
     bool holds;
 
@@ -174,7 +191,7 @@ static enum rc choose(struct fact_tasks *t, const struct choosing *c, size_t i, 
         return read_damaged(fail);
     t->outcome[id] = (uint8_t)(state ? state - 1 : TASK_OPEN);
     t->closed_us[id] = closed_us;
-    if (at(c->lines, i) == 0) { /* its row alone knows whether it is told */
+    if (c->lines[i] == 0) { /* its row alone knows whether it is told */
         *out = state && t->g->cohort == COHORT_CLOSED &&
                        closed_us >= t->g->reader->kept_from_us
                    ? CHOICE_LINES
@@ -184,7 +201,7 @@ static enum rc choose(struct fact_tasks *t, const struct choosing *c, size_t i, 
     *out = by_period(t, first_us, last_us, state != 0, closed_us);
     if (*out != CHOICE_TELL)
         return RC_OK;
-    if (at(c->combo, i) == 0 || (at(c->varies, i) & c->asked)) {
+    if (c->combo[i] == 0 || (c->varies[i] & c->asked)) {
         *out = CHOICE_LINES;
         return RC_OK;
     }
@@ -206,8 +223,8 @@ static void take_choice(struct fact_tasks *t, int64_t id, enum tally_choice choi
         break;
     case CHOICE_LINES:
         t->mark[id] &= (uint8_t)~MARK_TALLY;
-        if (t->g->cohort == COHORT_CLOSED && t->closed_us[id] >= f->from_us &&
-            t->closed_us[id] < f->to_us)
+        if (t->g->cohort == COHORT_CLOSED && t->outcome[id] != TASK_OPEN &&
+            t->closed_us[id] >= f->from_us && t->closed_us[id] < f->to_us)
             t->mark[id] |= MARK_WANTED;
         break;
     }
@@ -227,7 +244,7 @@ static enum rc choose_of_block(struct fact_tasks *t, int64_t block, struct fail 
 
         if (!task_is_of(t, id) || !(t->mark[id] & MARK_TALLY))
             continue;
-        if (t->g->cohort == COHORT_OPEN && at(c.state, i) > 0)
+        if (t->g->cohort == COHORT_OPEN && c.state[i] > 0)
             continue; /* most of them */
         rc = choose(t, &c, i, id, &choice, fail);
         if (rc == RC_OK)

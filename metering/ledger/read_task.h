@@ -14,6 +14,8 @@ struct task_reading {
     const struct ledger_filter *filter; /* as asked */
     struct ledger_filter lines;         /* for the lines of one task */
     enum ledger_cohort cohort;
+    bool with_open; /* COHORT_CLOSED, from columns: the tasks of COHORT_OPEN as well */
+    bool has_open;  /* ... and these were read too */
     const struct ledger_field *by;
     size_t n_by;
     unsigned want; /* of enum ledger_task_want */

@@ -16,6 +16,7 @@ enum {
     EACH_FIRST = 16,
     KEY_BYTES = 64 << 10,
     KEYS = 2 + PIECE_RAWS_MAX, /* class of the combination, outcome, columns */
+    OUTCOMES = TASK_ABANDONED + 1,
 };
 #define TOTALS_BYTES ((size_t)1 << 30)
 
@@ -47,6 +48,8 @@ struct task_totals {
     /* From tallies. */
     int32_t *class_of; /* by place of the combination: first one with the same values */
     unsigned column[LEDGER_GROUP_MAX]; /* of tallies, of fields that are none of it */
+    bool has_columns;       /* any such field */
+    int32_t *slot_of_class; /* plus one, by class and outcome, where there is none; 0: not yet */
     struct place *places;
     size_t n_places, cap_places;
     /* Of the block at hand: tasks that are told and where each is added, then run by run. */
@@ -197,6 +200,7 @@ static enum rc learn_classes(struct task_totals *s)
     enum rc rc = RC_OK;
 
     s->class_of = xcalloc(r->n_combos + 1, sizeof(*s->class_of));
+    s->slot_of_class = xcalloc((r->n_combos + 1) * OUTCOMES, sizeof(*s->slot_of_class));
     dict_init(&first);
     buf_init(&key, KEY_BYTES);
     for (size_t i = 0; i < r->n_combos && rc == RC_OK; i++) {
@@ -250,8 +254,28 @@ static void grow_places(struct task_totals *s)
     free(old);
 }
 
-static int32_t slot_of_tally(struct task_totals *s, struct fact_tasks *t, size_t i,
-                             const uint32_t *key, struct fail *fail)
+/* Of task i of the block at hand; negative after a failure. */
+static int32_t slot_of_task(struct task_totals *s, struct fact_tasks *t, size_t i,
+                            struct fail *fail)
+{
+    int64_t id = t->tally.block * TALLY_BLOCK + (int64_t)i;
+
+    s->rc = task_tally_values(t, i, id, fail);
+    return s->rc == RC_OK ? slot_at(s, t->g->values, (enum task_outcome)t->outcome[id]) : -1;
+}
+
+static int32_t slot_of_class(struct task_totals *s, struct fact_tasks *t, size_t i,
+                             int32_t class_of, uint8_t outcome, struct fail *fail)
+{
+    int32_t *known = &s->slot_of_class[(size_t)class_of * OUTCOMES + outcome];
+
+    if (*known == 0)
+        *known = slot_of_task(s, t, i, fail) + 1;
+    return *known - 1;
+}
+
+static int32_t slot_of_key(struct task_totals *s, struct fact_tasks *t, size_t i,
+                           const uint32_t *key, struct fail *fail)
 {
     struct place *place;
 
@@ -259,12 +283,8 @@ static int32_t slot_of_tally(struct task_totals *s, struct fact_tasks *t, size_t
         grow_places(s);
     place = place_at(s, key);
     if (place->slot == 0) {
-        int64_t id = t->tally.block * TALLY_BLOCK + (int64_t)i;
-        int32_t slot = -1;
+        int32_t slot = slot_of_task(s, t, i, fail);
 
-        s->rc = task_tally_values(t, i, id, fail);
-        if (s->rc == RC_OK)
-            slot = slot_at(s, t->g->values, (enum task_outcome)t->outcome[id]);
         if (slot < 0)
             return slot;
         memcpy(place->key, key, sizeof(place->key));
@@ -274,24 +294,42 @@ static int32_t slot_of_tally(struct task_totals *s, struct fact_tasks *t, size_t
     return place->slot - 1;
 }
 
+/* Columns of the block at hand that sums are told apart by. */
+struct telling {
+    const int64_t *raw[LEDGER_GROUP_MAX]; /* NULL: the task's own number, or zeros */
+};
+
+static void key_of(const struct task_totals *s, const struct telling *c, size_t i, int64_t id,
+                   uint32_t *key)
+{
+    size_t n = 2;
+
+    memset(key + n, 0, PIECE_RAWS_MAX * sizeof(*key));
+    for (size_t k = 0; k < s->n_by; k++) {
+        if (s->column[k] == TALLY_NUMBERS)
+            key[n++] = (uint32_t)id;
+        else if (s->column[k] < TALLY_NUMBERS)
+            key[n++] = c->raw[k] ? (uint32_t)c->raw[k][i] : 0;
+    }
+}
+
 /* Tasks of the block that are told, and their sums. */
 static void choose(struct task_totals *s, struct fact_tasks *t, struct fail *fail)
 {
     int64_t low = t->tally.block * TALLY_BLOCK;
     const int64_t *combo = tally_number(&t->tally, TALLY_COMBO);
-    const int64_t *raw[LEDGER_GROUP_MAX] = {NULL};
-    uint32_t last[KEYS] = {0};
+    struct telling columns = {.raw = {NULL}};
+    uint32_t key[KEYS], last[KEYS] = {0};
     int32_t slot = -1;
 
     s->n_chosen = 0;
     for (size_t k = 0; k < s->n_by; k++) {
         if (s->column[k] < TALLY_NUMBERS)
-            raw[k] = tally_number(&t->tally, s->column[k]);
+            columns.raw[k] = tally_number(&t->tally, s->column[k]);
     }
     for (size_t i = 0; i < TALLY_BLOCK && s->rc == RC_OK; i++) {
-        uint32_t key[KEYS] = {0};
         int64_t id = low + (int64_t)i, c = combo ? combo[i] : 0;
-        size_t n = 2;
+        int32_t class_of;
 
         if (!task_is_of(t, id) || (t->mark[id] & MARK_TOLD) != MARK_TOLD)
             continue;
@@ -299,17 +337,17 @@ static void choose(struct task_totals *s, struct fact_tasks *t, struct fail *fai
             s->rc = read_damaged(fail);
             return;
         }
-        key[0] = (uint32_t)s->class_of[t->pieces.place_of[c]];
-        key[1] = t->outcome[id];
-        for (size_t k = 0; k < s->n_by; k++) {
-            if (s->column[k] == TALLY_NUMBERS)
-                key[n++] = (uint32_t)id;
-            else if (s->column[k] < TALLY_NUMBERS)
-                key[n++] = raw[k] ? (uint32_t)raw[k][i] : 0;
-        }
-        if (slot < 0 || memcmp(key, last, sizeof(key)) != 0) {
-            slot = slot_of_tally(s, t, i, key, fail);
-            memcpy(last, key, sizeof(key));
+        class_of = s->class_of[t->pieces.place_of[c]];
+        if (!s->has_columns) {
+            slot = slot_of_class(s, t, i, class_of, t->outcome[id], fail);
+        } else {
+            key[0] = (uint32_t)class_of;
+            key[1] = t->outcome[id];
+            key_of(s, &columns, i, id, key);
+            if (slot < 0 || memcmp(key, last, sizeof(key)) != 0) {
+                slot = slot_of_key(s, t, i, key, fail);
+                memcpy(last, key, sizeof(key));
+            }
         }
         if (slot < 0)
             return;
@@ -469,8 +507,10 @@ enum rc totals_add_tallies(struct task_totals *s, struct fact_tasks *t, struct f
     const struct tally_index *x = &t->g->reader->tallies;
 
     s->rc = learn_classes(s);
-    for (size_t k = 0; k < s->n_by; k++)
+    for (size_t k = 0; k < s->n_by; k++) {
         s->column[k] = tally_column(&s->by[k]);
+        s->has_columns |= s->column[k] <= TALLY_NUMBERS;
+    }
     for (size_t i = 0; t->has_tallies && s->rc == RC_OK && i < x->n; i++) {
         if (!tally_find(t->g->reader, x->at[i].block) || !any_told(t, x->at[i].block))
             continue;
@@ -499,6 +539,7 @@ static void release(struct task_totals *s)
     free(s->cap_each);
     free(s->run_of);
     free(s->class_of);
+    free(s->slot_of_class);
     free(s->places);
     dict_release(&s->slot_of);
     arena_release(&s->arena);
@@ -520,6 +561,7 @@ enum rc ledger_read_task_sums(struct ledger_reader *r, const struct ledger_filte
                              .totals = s,
                              .fn = on_task,
                              .arg = s};
+    struct task_reading rest; /* open tasks, where they need a reading of their own */
     enum rc rc;
 
     s->reader = r;
@@ -528,7 +570,13 @@ enum rc ledger_read_task_sums(struct ledger_reader *r, const struct ledger_filte
     s->want = want;
     arena_init(&s->arena, TOTALS_BYTES);
     dict_init(&s->slot_of);
+    g.with_open = cohort == COHORT_CLOSED && want & LEDGER_TASK_OPEN;
+    rest = g;
+    rest.cohort = COHORT_OPEN;
+    rest.with_open = false;
     rc = tasks_read(&g, fail);
+    if (rc == RC_OK && s->rc == RC_OK && g.with_open && !g.has_open)
+        rc = tasks_read(&rest, fail);
     if (rc == RC_OK && s->rc != RC_OK) {
         rc = s->rc;
         *fail = s->fail;

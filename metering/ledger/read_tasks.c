@@ -265,7 +265,8 @@ static bool is_worth_telling(const struct task_reading *g)
 {
     if (g->task.sums.requests > 0)
         return true;
-    if (g->cohort != COHORT_CLOSED || task_has_line_conditions(g->filter))
+    if (g->cohort != COHORT_CLOSED || (g->with_open && g->task.outcome == TASK_OPEN) ||
+        task_has_line_conditions(g->filter))
         return false;
     for (size_t i = 0; i < g->filter->n_where; i++) {
         const struct ledger_condition *c = &g->filter->where[i];

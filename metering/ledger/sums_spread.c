@@ -72,12 +72,9 @@ static void narrow(struct money *values, size_t *n, size_t *k)
     *k -= below;
 }
 
-struct money ledger_money_nth(struct money *values, size_t n, size_t k)
+static struct money nth(struct money *values, size_t n, size_t k)
 {
-    enum { FEW = 32, ROUNDS_MAX = 100, MANY = 4096 };
-
-    if (n > MANY)
-        narrow(values, &n, &k);
+    enum { FEW = 32, ROUNDS_MAX = 100 };
 
     /* Halves, mostly; where the amounts are made so that they are not, sorting bounds it. */
     for (int round = 0; n > FEW && round < ROUNDS_MAX; round++) {
@@ -93,6 +90,15 @@ struct money ledger_money_nth(struct money *values, size_t n, size_t k)
     }
     qsort(values, n, sizeof(*values), compare_amounts);
     return values[k];
+}
+
+struct money ledger_money_nth(struct money *values, size_t n, size_t k)
+{
+    enum { MANY = 4096 };
+
+    if (n > MANY)
+        narrow(values, &n, &k);
+    return nth(values, n, k);
 }
 
 /* Of a bucket that holds a wanted place: its values. */
@@ -150,7 +156,7 @@ void ledger_money_places(const struct money *values, size_t n, const size_t *pla
     for (size_t i = 0; i < n_places; i++) {
         const struct segment *s = &segments[of[i]];
 
-        out[i] = ledger_money_nth(s->at, s->n, places[i] - s->below);
+        out[i] = nth(s->at, s->n, places[i] - s->below); /* all of one bucket */
     }
     for (size_t k = 0; k < n_segments; k++)
         free(segments[k].at);
@@ -159,21 +165,30 @@ void ledger_money_places(const struct money *values, size_t n, const size_t *pla
 
 /* ---- distributions ---------------------------------------------------------- */
 
+/* The bucket of an amount of at least 1 << HISTOGRAM_LOW_BITS, its highest bit at top. */
+static inline unsigned bucket_of_top(unsigned top, unsigned step)
+{
+    return 2 + (top - HISTOGRAM_LOW_BITS) * HISTOGRAM_STEPS + (step & (HISTOGRAM_STEPS - 1));
+}
+
 unsigned cost_histogram_bucket(struct money cost)
 {
     money_bits v = (money_bits)cost.atto;
+    uint64_t low = (uint64_t)v;
     unsigned top;
 
+    if (v >> 64 == 0 && low >> HISTOGRAM_LOW_BITS) { /* nearly all: less than 18 dollars */
+        top = 63 - (unsigned)__builtin_clzll(low);
+        return bucket_of_top(top, (unsigned)(low >> (top - 3)));
+    }
     if (cost.atto <= 0)
         return 0;
     if (v >> HISTOGRAM_HIGH_BITS)
         return HISTOGRAM_BUCKETS - 1;
     if (v >> HISTOGRAM_LOW_BITS == 0)
         return 1;
-    top = (uint64_t)(v >> 64) ? 127 - (unsigned)__builtin_clzll((uint64_t)(v >> 64))
-                              : 63 - (unsigned)__builtin_clzll((uint64_t)v);
-    return 2 + (top - HISTOGRAM_LOW_BITS) * HISTOGRAM_STEPS +
-           (unsigned)(v >> (top - 3) & (HISTOGRAM_STEPS - 1));
+    top = 127 - (unsigned)__builtin_clzll((uint64_t)(v >> 64));
+    return bucket_of_top(top, (unsigned)(v >> (top - 3)));
 }
 
 /* Lower bound of bucket 2 and above. */

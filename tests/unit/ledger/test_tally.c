@@ -348,6 +348,28 @@ static void assert_added_as(struct ledger_reader *r, const struct question *q,
     assert_true(sums.added[0] == t->added[want]);
 }
 
+/* Closed and open ones in one go are those of the one cohort and of the other. */
+static void assert_with_open(struct ledger_reader *r, const struct question *q,
+                             const struct told *closed)
+{
+    struct told open = {.n_by = q->n_by}, both = {.n_by = q->n_by};
+    struct fail fail;
+    enum rc rc;
+
+    if (q->cohort != COHORT_CLOSED)
+        return;
+    open.rc = ledger_read_tasks(r, &q->filter, COHORT_OPEN, q->by, q->n_by, LEDGER_TASK_COSTS,
+                                tell_task, &open, &fail);
+    rc = ledger_read_task_sums(r, &q->filter, COHORT_CLOSED, q->by, q->n_by,
+                               wants[0] | LEDGER_TASK_OPEN, tell_sums, &both, &fail);
+    assert_int_equal(rc, closed->rc);
+    if (rc != RC_OK)
+        return;
+    assert_int_equal(open.rc, RC_OK);
+    assert_int_equal(both.n_tasks, closed->n_tasks + open.n_tasks);
+    assert_true(both.added[0] == closed->added[0] + open.added[0]);
+}
+
 /* All of it, and one of its parts after the other. */
 static void assert_added_up(struct ledger_reader *r, const struct question *q,
                             const struct told *t)
@@ -355,6 +377,7 @@ static void assert_added_up(struct ledger_reader *r, const struct question *q,
     static size_t asked;
 
     assert_added_as(r, q, t, 0);
+    assert_with_open(r, q, t);
     assert_added_as(r, q, t, 1 + asked++ % (WANTS - 1));
 }
 
