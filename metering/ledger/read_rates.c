@@ -36,11 +36,13 @@ struct part {
     struct fact_pick *p;
     struct slot *slots;
     size_t n, cap;
-    uint32_t *near; /* by group and kind: slot that was found last */
+    uint32_t *near; /* by group and kind: slot of these that was found last, plus one */
     size_t cap_near;
     int64_t *others; /* numbers of records */
     size_t n_others;
-    unsigned char has_line[FACT_BLOCK], is_correction[FACT_BLOCK], is_told[FACT_BLOCK];
+    unsigned char has_line[FACT_BLOCK];
+    /* Of each that columns tell: its group's kinds begin there, a correction's one further. */
+    int64_t near_of[FACT_BLOCK]; /* PICK_NONE: it is not of the question, or in no column */
 };
 
 struct rates {
@@ -107,37 +109,35 @@ static void make_room(struct part *t)
         grow(t);
 }
 
-/* A group has one rate of a meter as a rule: that of the one before it. */
-static inline struct slot *near_slot(struct part *t, uint32_t group, unsigned kind, money_int unit)
+/*
+ * The slot of a place in near.  A group has one rate of a meter as a rule: that of the one before
+ * it.
+ */
+static inline struct slot *near_slot(struct part *t, size_t place, money_int unit)
 {
-    uint32_t *near = &t->near[(size_t)group * KINDS + kind];
-    struct slot *s = &t->slots[*near];
+    uint32_t near = t->near[place];
+    struct slot *s = near ? &t->slots[near - 1] : NULL;
 
-    if (s->is_used && s->group == group && s->kind == kind && s->unit == unit)
+    if (s && s->unit == unit)
         return s;
-    s = slot_at(t, group, kind, unit);
-    t->near[(size_t)group * KINDS + kind] = (uint32_t)(s - t->slots);
+    s = slot_at(t, (uint32_t)(place / KINDS), (unsigned)(place % KINDS), unit);
+    t->near[place] = (uint32_t)(s - t->slots) + 1;
     return s;
-}
-
-static unsigned kind_of(const struct part *t, size_t i, unsigned meter)
-{
-    return 2 * meter + t->is_correction[i];
 }
 
 static void add_meter(struct part *t, enum meter m)
 {
-    struct fact_pick *p = t->p;
-    const int64_t *quantity = facts_quantity(&p->facts, m);
-    const money_int *unit = facts_unit(&p->facts, m);
+    struct facts *f = &t->p->facts;
+    const int64_t *quantity = facts_quantity(f, m);
+    const money_int *unit = facts_unit(f, m);
 
-    for (size_t i = 0; quantity && p->facts.rc == RC_OK && i < p->facts.n; i++) {
+    for (size_t i = 0; quantity && f->rc == RC_OK && i < f->n; i++) {
         struct slot *s;
 
-        if (p->row[i] == PICK_NONE || quantity[i] == 0 || !t->is_told[i])
+        if (t->near_of[i] == PICK_NONE || quantity[i] == 0)
             continue;
         t->has_line[i] = 1;
-        s = near_slot(t, (uint32_t)p->row[i], kind_of(t, i, m), unit ? unit[i] : 0);
+        s = near_slot(t, (size_t)t->near_of[i] + 2 * m, unit ? unit[i] : 0);
         s->requests++;
         s->quantity += (uint64_t)quantity[i];
     }
@@ -164,16 +164,19 @@ static void add_block(struct part *t)
     make_room(t);
     memset(t->has_line, 0, f->n);
     for (size_t i = 0; i < f->n; i++) {
-        t->is_correction[i] = attempt && attempt[i] < 0;
-        t->is_told[i] = charge && charge[i] == FACT_CHARGE_TOLD;
+        bool is_told = charge && charge[i] == FACT_CHARGE_TOLD;
+
+        t->near_of[i] = p->row[i] == PICK_NONE || !is_told
+                            ? PICK_NONE
+                            : (int64_t)p->row[i] * KINDS + (attempt && attempt[i] < 0);
     }
     for (; meters && f->rc == RC_OK; meters &= meters - 1)
         add_meter(t, (enum meter)__builtin_ctzll(meters));
     for (size_t i = 0; i < f->n && f->rc == RC_OK; i++) {
         if (p->row[i] == PICK_NONE || t->has_line[i])
             continue;
-        if (t->is_told[i])
-            near_slot(t, (uint32_t)p->row[i], kind_of(t, i, NO_METER), 0)->requests++;
+        if (t->near_of[i] != PICK_NONE)
+            near_slot(t, (size_t)t->near_of[i] + 2 * NO_METER, 0)->requests++;
         else
             add_other(t, (seq ? seq[i] : 0) + (int64_t)i);
     }
