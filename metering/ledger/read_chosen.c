@@ -48,12 +48,15 @@ static size_t field_of(const struct ledger_question *q)
 bool chosen_can(const struct answer *a)
 {
     const struct ledger_question *q = a->q;
+    const bool has_meters = q->want & LEDGER_WANT_METERS;
+    size_t field = field_of(q);
 
-    if (a->top == 0 || a->top > CHOSEN_VALUES_MAX || field_of(q) == q->n_by ||
+    if (a->top == 0 || a->top > CHOSEN_VALUES_MAX || field == q->n_by ||
         q->filter.n_where == LEDGER_CONDITIONS_MAX || q->want & LEDGER_ALONE)
         return false;
-    return q->grain != PERIOD_TOTAL ||
-           (q->want & LEDGER_WANT_METERS && a->cube_kind == CUBE_KINDS);
+    if (q->grain == PERIOD_TOTAL)
+        return has_meters && a->cube_kind == CUBE_KINDS;
+    return has_meters || q->by[field].id != FIELD_CUSTOMER;
 }
 
 /* The question with other fields and wants, and one more condition, where op says so. */

@@ -12,7 +12,8 @@ enum { CHOSEN_VALUES_MAX = 512 };
 
 /*
  * Whether it is sooner to ask which groups are the dearest, and then for these alone: the answer may
- * leave rows out (a->top), and has a row a period, or amounts by meter that no day tells.
+ * leave rows out (a->top), and has a row a period (of customers, who are fewer: with amounts by
+ * meter), or amounts by meter that no day tells.
  */
 bool chosen_can(const struct answer *a);
 /*

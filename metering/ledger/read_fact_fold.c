@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sqlite3.h>
+
 #include "base/xalloc.h"
+#include "metering/ledger/db.h"
 #include "metering/ledger/read_fact_pick.h"
 
 enum { PAIRS_FIRST = 1024 };
@@ -89,15 +92,58 @@ enum rc pick_room(struct pick_field *f, int64_t raw, struct fail *fail)
     return RC_OK;
 }
 
+/* Of one of a condition's texts; one that is no word is of no request. */
+static enum rc know_word(struct ledger_reader *r, struct pick_field *f, sqlite3_stmt *find,
+                         struct strv text, struct fail *fail)
+{
+    int64_t id = 0;
+    enum rc rc = RC_OK;
+    int code = SQLITE_ROW;
+
+    if (text.n > 0) {
+        db_bind_text(find, 1, text);
+        code = sqlite3_step(find);
+        if (code == SQLITE_ROW)
+            id = sqlite3_column_int64(find, 0);
+        else if (code != SQLITE_DONE)
+            rc = read_failed(r, fail);
+        sqlite3_reset(find);
+    }
+    if (rc == RC_OK && code == SQLITE_ROW)
+        rc = pick_room(f, id, fail);
+    if (rc == RC_OK && code == SQLITE_ROW)
+        f->known[id] = f->condition->op == LEDGER_EQ;
+    return rc;
+}
+
+/* Words stand once in their table: those of the condition are found there, and the others are not
+ * looked up. */
+static enum rc know_words(struct ledger_reader *r, struct pick_field *f, struct fail *fail)
+{
+    sqlite3_stmt *find = db_prepare(r->db, "SELECT id FROM word WHERE text=?1", fail);
+    enum rc rc = find ? RC_OK : fail->rc;
+
+    for (size_t i = 0; i < f->condition->n_values && rc == RC_OK; i++)
+        rc = know_word(r, f, find, f->condition->values[i], fail);
+    sqlite3_finalize(find);
+    f->knows_words = rc == RC_OK;
+    return rc;
+}
+
 enum rc pick_holds(struct ledger_reader *r, struct pick_field *f, int64_t raw, bool *holds,
                    struct fail *fail)
 {
-    enum rc rc = pick_room(f, raw, fail);
+    const bool by_word = pick_is_word(f) && f->condition->op != LEDGER_GLOB;
+    enum rc rc = by_word && !f->knows_words ? know_words(r, f, fail) : RC_OK;
     struct strv text;
 
+    if (rc == RC_OK)
+        rc = pick_room(f, raw, fail);
     *holds = f->is_any && (raw != 0) == f->any_holds;
     if (rc != RC_OK || f->is_any)
         return rc;
+    if (by_word && f->known[raw] < 0)
+        f->known[raw] = f->condition->op == LEDGER_NE;
     if (f->known[raw] < 0) {
         rc = pick_value(r, &f->field, raw, &text, fail);
         if (rc != RC_OK)

@@ -29,6 +29,7 @@ struct fact_pick *pick_beside(const struct fact_pick *of, struct ledger_reader *
     p->n_left_out = of->n_left_out;
     facts_open(&p->facts, r, of->facts.from_us, of->facts.to_us);
     p->n_where = of->n_where;
+    p->narrow = of->narrow;
     p->n_fields = of->n_fields;
     p->fields = xcalloc(p->n_fields + 1, sizeof(*p->fields));
     for (size_t i = 0; i < p->n_fields; i++)

@@ -82,7 +82,8 @@ static void fail_with(struct fact_pick *p, enum rc rc)
     p->facts.rc = rc;
 }
 
-static void pick_by_combo(struct fact_pick *p)
+/* is_narrow: some are picked no more. */
+static void pick_by_combo(struct fact_pick *p, bool is_narrow)
 {
     bool is_bad = false;
 
@@ -95,6 +96,8 @@ static void pick_by_combo(struct fact_pick *p)
             is_bad = true;
             id = 0;
         }
+        if (is_narrow && p->row[i] == PICK_NONE)
+            continue;
         p->row[i] = p->class_of[id];
         is_bad |= p->row[i] == PICK_NONE && !p->combo_of[id];
     }
@@ -154,6 +157,18 @@ static bool is_too_many(struct fact_pick *p, const struct pick_pairs *pairs)
     if (pairs->n < PICK_NUMBERS_MAX)
         return false;
     fail_with(p, read_too_many(&p->facts.fail, "answer with that many rows"));
+    return true;
+}
+
+/* Of few customers or users most blocks have none, whose other columns need no look. False: so it is. */
+static bool pick_by_narrow(struct fact_pick *p)
+{
+    for (size_t i = 0; i < p->facts.n; i++)
+        p->row[i] = 0;
+    pick_by_condition(p, &p->fields[p->narrow]);
+    if (p->facts.rc != RC_OK || is_none_left(p))
+        return false;
+    pick_by_combo(p, true);
     return true;
 }
 
@@ -518,11 +533,16 @@ static void pick_block(struct fact_pick *p)
     if (is_alike) {
         for (size_t i = 0; i < p->facts.n; i++)
             p->row[i] = class;
-    } else {
-        pick_by_combo(p);
+    } else if (p->narrow == p->n_where) {
+        pick_by_combo(p, false);
+    } else if (!pick_by_narrow(p)) {
+        p->n_picked = 0;
+        return;
     }
-    for (size_t k = 0; p->facts.rc == RC_OK && k < p->n_where; k++)
-        pick_by_condition(p, &p->fields[k]);
+    for (size_t k = 0; p->facts.rc == RC_OK && k < p->n_where; k++) {
+        if (is_alike || k != p->narrow)
+            pick_by_condition(p, &p->fields[k]);
+    }
     if (p->facts.rc == RC_OK && p->n_where > 0 && is_none_left(p)) {
         p->n_picked = 0;
         return;
@@ -603,6 +623,8 @@ struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bo
         if (!field_is_of_combo(&c->field))
             pick_field_init(&p->fields[p->n_where++], &c->field, c);
     }
+    while (p->narrow < p->n_where && !pick_is_of_words(&p->fields[p->narrow]))
+        p->narrow++;
     p->n_fields = p->n_where;
     for (size_t i = 0; i < q->n_by; i++) {
         if (!field_is_of_combo(&q->by[i]))

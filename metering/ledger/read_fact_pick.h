@@ -21,6 +21,7 @@ struct pick_field {
     struct ledger_field field;
     const struct ledger_condition *condition; /* NULL: grouped by */
     bool is_any, any_holds; /* the condition asks whether there is any task, or whether none is */
+    bool knows_words; /* whether it holds for its own texts is known; for no other it is as for any */
     unsigned column;
     int32_t
         *known; /* by the column's value: number of the text, or whether it holds; -1: new */
@@ -62,6 +63,7 @@ struct fact_pick {
 
     struct pick_field *fields; /* conditions, then those grouped by */
     size_t n_where, n_fields;
+    size_t narrow; /* the first condition that asks for customers or users; n_where: none does */
     int32_t *class_of; /* by id of the combination: which of the fields' values; PICK_NONE */
     const struct combo **combo_of;
     const struct combo **combo_of_class; /* the first */
@@ -155,6 +157,11 @@ unsigned pick_column(const struct ledger_field *field);
 static inline bool pick_is_word(const struct pick_field *f)
 {
     return f->column == FACT_CUSTOMER || f->column == FACT_USER;
+}
+/* Whether a condition asks for words alone. */
+static inline bool pick_is_of_words(const struct pick_field *f)
+{
+    return pick_is_word(f) && f->condition && f->condition->op == LEDGER_EQ;
 }
 /* Whether a condition holds for the column's value; remembered. */
 enum rc pick_holds(struct ledger_reader *r, struct pick_field *f, int64_t raw, bool *holds,

@@ -665,7 +665,7 @@ static void the_dearest_are_those_of_all(void **state)
         {{"user"}, NULL, {{0}}, 0, LEDGER_WANT_METERS | LEDGER_SPARE_RARE, PERIOD_TOTAL, false},
         {{"user", "model"}, NULL, {{0}}, 0, LEDGER_WANT_METERS, PERIOD_DAY, false},
         {{"model", "task"}, NULL, {{0}}, 0, LEDGER_WANT_METERS | LEDGER_SPARE, PERIOD_TOTAL, false},
-        {{"customer", "cell"}, "user", {{"u1", 2}, {"", 0}}, LEDGER_NE, LEDGER_SPARE_FINE, PERIOD_DAY,
+        {{"user", "cell"}, "user", {{"u1", 2}, {"", 0}}, LEDGER_NE, LEDGER_SPARE_FINE, PERIOD_DAY,
          false},
         {{"customer", "model"}, "customer", {{"acme", 4}}, LEDGER_NE, LEDGER_WANT_METERS, PERIOD_HOUR,
          true},
