@@ -38,7 +38,6 @@ static const char *headline_of(const char *report)
                      {"token-bands", "cost_per_request_usd"},
                      {"unit-economics", "unit_cost_usd"},
                      {"variance", "variance_usd"},
-                     {"commitments", "unused_usd"},
                      {"savings", "saving_usd"},
                      {"statement", "amount_usd"},
                      {"allocation", "amount_usd"}};

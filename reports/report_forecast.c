@@ -302,7 +302,7 @@ static enum rc tell_tags(struct rows *r)
     params_filter(p, &filter);
     rc = outlook_tags(run->reader, &filter, p->by, p->n_by, p->zone, p->now_us, on_tags, r,
                       &run->fail);
-    if (rc == RC_BAD)
+    if (rc == RC_BAD && run->fail.rc == RC_OK)
         return run_refuses(run, "the end of this period",
                            "it must be that of a day, or of an hour within two days");
     if (rc == RC_OK)

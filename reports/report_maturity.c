@@ -262,7 +262,11 @@ static enum rc put_forecast(struct run *run)
     if (p->from_us <= p->now_us && p->now_us < p->to_us)
         rc = outlook_tags(run->reader, &filter, p->by, 0, p->zone, p->now_us, take_error, &error,
                           &run->fail);
-    if (rc != RC_OK && rc != RC_BAD) /* BAD: a period that ends within a day has no forecast */
+    if (rc == RC_STATE && ledger_lines_are_gone(&run->fail)) { /* all else can be said */
+        run->fail = (struct fail){0};
+        rc = RC_OK;
+    }
+    if (rc != RC_OK && (rc != RC_BAD || run->fail.rc != RC_OK)) /* a period that ends within a day */
         return rc;
     return put_row(run, FORECAST_ACCURACY, error.known ? error.ratio.num : 0,
                    error.known ? error.ratio.den : 0, &c);

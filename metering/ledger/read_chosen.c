@@ -45,13 +45,30 @@ static size_t field_of(const struct ledger_question *q)
     return q->n_by;
 }
 
+/*
+ * Whether a chosen value has few groups.  One may stand for all requests without the field (a task): by a
+ * free tag, or by users, it would have as many as there are of these.
+ */
+static bool has_few_groups(const struct ledger_question *q, size_t field)
+{
+    for (size_t i = 0; i < q->n_by; i++) {
+        enum ledger_field_id id = q->by[i].id;
+
+        if (i != field && (id == FIELD_TAG || (q->by[field].id == FIELD_TASK &&
+                                               (id == FIELD_USER || id == FIELD_CUSTOMER))))
+            return false;
+    }
+    return true;
+}
+
 bool chosen_can(const struct answer *a)
 {
     const struct ledger_question *q = a->q;
     const bool has_meters = q->want & LEDGER_WANT_METERS;
     size_t field = field_of(q);
 
-    if (a->top == 0 || a->top > CHOSEN_VALUES_MAX || field == q->n_by ||
+    if (a->top == 0 || field == q->n_by || !has_few_groups(q, field) ||
+        a->top > (q->by[field].id == FIELD_TASK ? CHOSEN_TASKS_MAX : CHOSEN_VALUES_MAX) ||
         q->filter.n_where == LEDGER_CONDITIONS_MAX || q->want & LEDGER_ALONE)
         return false;
     if (q->grain == PERIOD_TOTAL)

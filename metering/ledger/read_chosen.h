@@ -7,8 +7,11 @@
 
 #include "metering/ledger/read_int.h"
 
-/* Groups that are told apart by more customers, users or tasks than these are read with all others. */
-enum { CHOSEN_VALUES_MAX = 512 };
+/*
+ * Groups that are told apart by more customers, users or tasks than these are read with all others.  Of
+ * tasks fewer: every one of the window is compared with each.
+ */
+enum { CHOSEN_VALUES_MAX = 512, CHOSEN_TASKS_MAX = 64 };
 
 /*
  * Whether it is sooner to ask which groups are the dearest, and then for these alone: the answer may

@@ -44,10 +44,13 @@ export function report(name, words, signal) {
     alike.sort();
     if (!asking.has(signal))
         asking.set(signal, new Map());
-    const answers = asking.get(signal);
-    if (!answers.has(`${name}?${alike}`))
-        answers.set(`${name}?${alike}`, get(path(name, words), signal));
-    return answers.get(`${name}?${alike}`);
+    const answers = asking.get(signal), key = `${name}?${alike}`;
+    if (!answers.has(key)) {
+        const answer = get(path(name, words), signal);
+        answers.set(key, answer);
+        answer.catch(() => answers.delete(key)); /* who tries again asks again */
+    }
+    return answers.get(key);
 }
 
 /* Where the same report is had in another format. */

@@ -47,7 +47,7 @@ async function fillTasks(target, words, signal) {
 }
 
 const SHOWN = 6; /* teams, models */
-const byTeam = (words) => ["spend", changed({ by: "team" }, words)];
+const byTeam = (words) => ["spend", changed({ by: "team", top: null }, words)];
 
 async function tiles(words, signal, taskTile) {
     const isNow = !["from", "to", "month", "last"].some((w) => words.has(w));

@@ -400,6 +400,23 @@ def test_errors_are_said(page, site):
     page.said = []
 
 
+def test_who_tries_again_asks_again(page, site):
+    show(page, site, "/models")
+    page.js("""(() => { const real = window.fetch; let failed = false;
+        window.fetch = (url, more) => {
+            if (failed || !String(url).includes('/reports/spend?'))
+                return real(url, more);
+            failed = true;
+            return Promise.resolve(new Response('{}', { status: 503 }));
+        }; })()""")
+    page.js("document.querySelector('nav a[href^=\"/spend\"]').click()")
+    page.until("document.querySelector('#main .problem button')")
+    page.js("document.querySelectorAll('#main .problem button').forEach(b => b.click())")
+    page.until("!document.querySelector('#main .problem')")
+    page.ready()
+    check(tables(page)[-1], site.report("spend", "--by", "team"))
+
+
 def test_policy_is_enforced(page, site):
     """What the policy forbids does not run, and is told: the listener below works."""
     show(page, site, "/")

@@ -1,6 +1,8 @@
 /*
  * Indicators of maturity, over requests whose shares can be counted by hand.
  */
+#include <sqlite3.h>
+
 #include "metering/limits/limit.h"
 #include "tests/unit/reports/fixture.h"
 
@@ -212,6 +214,35 @@ static void test_forecast_error(void **state)
     cJSON_Delete(json);
 }
 
+/* The forecast of a customer wants lines of months before: without them all else is said. */
+static void test_a_history_that_is_gone(void **state)
+{
+    static const char *const days[] = {"2026-10-05T10:00:00Z", "2026-11-05T10:00:00Z"};
+    char sql[128];
+    sqlite3 *db;
+    cJSON *json;
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct record r = fixture_record(at(days[i]));
+
+        r.subject.dim[DIM_TEAM] = STRV("a");
+        r.subject.dim[DIM_CUSTOMER] = STRV("acme");
+        fixture_set_cost(&r, CENT);
+        fixture_add(&f, &r);
+    }
+    fixture_flush(&f);
+    (void)snprintf(sql, sizeof(sql), "REPLACE INTO state(name, value) VALUES('kept_from_us', %lld)",
+                   (long long)at("2026-11-01T00:00:00Z"));
+    assert_int_equal(sqlite3_open(f.path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    json = fixture_json(&f, "maturity", "month=2026-11&where=customer=acme");
+    is_unknown(json, "forecast_error");
+    is(json, "price_coverage", 1, "run");
+    cJSON_Delete(json);
+}
+
 static void test_words(void **state)
 {
     static const char *const words[] = {"by=team", "grain=day", "top=3", "cohort=spend"};
@@ -228,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_nothing_is_not_zero),
         cmocka_unit_test(test_budgets_of_teams),
         cmocka_unit_test(test_forecast_error),
+        cmocka_unit_test(test_a_history_that_is_gone),
         cmocka_unit_test(test_words),
     };
 
