@@ -46,6 +46,7 @@ void conn_close(struct conn *c)
         h2_close(c);
     deadline_fini(&c->deadline);
     io_close(&c->io);
+    list_remove(&c->again);
     list_remove(&c->node);
     list_push_back(&c->worker->dead_conns, &c->node);
     if (c->inner)
@@ -255,6 +256,7 @@ static void on_ready(void *arg, unsigned ready)
     struct conn *c = arg;
 
     ASSERT(c->magic == CONN_MAGIC);
+    list_remove(&c->again);
     if (c->closed)
         return;
     if (c->h2) {
@@ -296,6 +298,7 @@ struct conn *conn_open_inner(struct conn *outer, const struct io_inner_ops *ops,
     c->peer = peer_ref(outer->peer);
     c->inner = c->handshaken = true;
     list_init(&c->node);
+    list_init(&c->again);
     buf_init(&c->in, in_bytes_max(c));
     io_open_inner(&c->io, ops, inner, on_ready, c);
     deadline_init(&c->deadline, w->base, on_deadline, c);
@@ -324,6 +327,7 @@ struct conn *conn_open(struct worker *w, evutil_socket_t fd, SSL *ssl, uint64_t 
     c->address = address;
     c->handshaken = ssl == NULL;
     list_init(&c->node);
+    list_init(&c->again);
     buf_init(&c->in, in_bytes_max(c));
     io_open(&c->io, w->base, fd, ssl, on_ready, c);
     deadline_init(&c->deadline, w->base, on_deadline, c);
@@ -418,9 +422,22 @@ void conn_exchange_done(struct conn *c, bool keep)
     }
     io_want_read(&c->io, true);
     deadline_set(&c->deadline, c->worker->now_us, bounds->keepalive_timeout_ms);
-    /* Bytes that the TLS layer holds make no event. */
+    /* Bytes that the TLS layer holds make no event; one request a round, or others never had a turn. */
     if (io_has_buffered(&c->io))
-        on_ready(c, IO_READABLE);
+        list_push_back(&c->worker->conns_ready, &c->again);
     else
         rest(c);
+}
+
+void conn_run_ready(struct worker *w)
+{
+    struct list_node now;
+
+    list_move(&w->conns_ready, &now);
+    while (!list_is_empty(&now)) {
+        struct conn *c = LIST_OBJECT(now.next, struct conn, again);
+
+        list_remove(&c->again);
+        on_ready(c, IO_READABLE);
+    }
 }

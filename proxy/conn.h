@@ -39,6 +39,7 @@ struct conn {
     uint64_t address;   /* whose it is (addresses.h) */
     struct deadline deadline; /* idle, TLS handshake, or lingering */
     struct list_node node;    /* of worker->conns, or of dead_conns */
+    struct list_node again;   /* of worker->conns_ready */
     bool handshaken;
     bool wants_h2;  /* agreed on in the handshake; h2 is made with the first bytes */
     bool eof;       /* the client has ended its side, or broke */
@@ -78,6 +79,8 @@ bool conn_is_gone(struct conn *c);
 
 /* The exchange is over. keep: another may follow; else what is sent is flushed and closed. */
 void conn_exchange_done(struct conn *c, bool keep);
+/* Reads once from each connection whose last exchange left bytes in its TLS layer (worker->conns_ready). */
+void conn_run_ready(struct worker *w);
 /* Closes now, without a word. Freed at the end of the turn. */
 void conn_close(struct conn *c);
 /* Once a second: connections that rest give their TLS buffers back. */

@@ -203,6 +203,17 @@ static void on_ready(void *arg, unsigned ready)
     }
 }
 
+/* A connection is free or gone: the next in the queue may have its turn. */
+static void serve_queue(struct upstream_pool *pool)
+{
+    if (!list_is_empty(&pool->queue)) {
+        struct upstream_wait *wait = LIST_OBJECT(pool->queue.next, struct upstream_wait, node);
+
+        list_remove(&wait->node);
+        start(wait);
+    }
+}
+
 static void on_deadline(void *arg)
 {
     struct upconn *conn = arg;
@@ -224,20 +235,10 @@ static void on_deadline(void *arg)
         destroy(conn);
         fail_wait(wait, &(struct fail){.rc = RC_TIMEOUT, .sys = ETIMEDOUT, .doing = "connect"},
                   NULL);
+        serve_queue(pool);
     } else if (!conn->on_ready) {
         conn->pool->n_idle--;
         destroy(conn);
-    }
-}
-
-/* A connection is free or gone: the next in the queue may have its turn. */
-static void serve_queue(struct upstream_pool *pool)
-{
-    if (!list_is_empty(&pool->queue)) {
-        struct upstream_wait *wait = LIST_OBJECT(pool->queue.next, struct upstream_wait, node);
-
-        list_remove(&wait->node);
-        start(wait);
     }
 }
 

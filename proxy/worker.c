@@ -220,13 +220,15 @@ static void end_turn(struct worker *w)
     xchg_count_prompts(w);
     for (int round = 0; round < TURN_ROUNDS; round++) {
         h2_tell(w);
+        conn_run_ready(w);
         xchg_run_ready(w);
         /* First: a process that is killed must not have settled what it did not record. */
         write_journal(w);
         next = limiter_run(w->limiter);
         h2_flush(w);
         h2_client_flush(w);
-        if (list_is_empty(&w->ready) && list_is_empty(&w->journal_waiters) &&
+        if (list_is_empty(&w->ready) && list_is_empty(&w->conns_ready) &&
+            list_is_empty(&w->journal_waiters) &&
             !journal_is_dirty(w->journal) && list_is_empty(&w->h2_told) &&
             list_is_empty(&w->h2_dirty) && list_is_empty(&w->h2_clients))
             break;
@@ -268,7 +270,7 @@ static void say_last_words(struct worker *w)
 
 void worker_turn(struct worker *w, bool wait)
 {
-    bool busy = !list_is_empty(&w->ready) || !list_is_empty(&w->h2_told) ||
+    bool busy = !list_is_empty(&w->ready) || !list_is_empty(&w->conns_ready) || !list_is_empty(&w->h2_told) ||
                 !list_is_empty(&w->h2_dirty) || !list_is_empty(&w->h2_clients) ||
                 !list_is_empty(&w->counting);
 
@@ -374,7 +376,7 @@ struct worker *worker_new(struct server *server, unsigned number, evutil_socket_
     struct worker *w = xcalloc(1, sizeof(*w));
     struct list_node *lists[] = {&w->conns, &w->live, &w->ready, &w->journal_waiters, &w->later,
                                  &w->dead_conns, &w->dead_xchgs, &w->free_xchgs, &w->mailbox,
-                                 &w->sync_waiters, &w->h2_told, &w->h2_dirty, &w->h2_clients, &w->counting};
+                                 &w->sync_waiters, &w->conns_ready, &w->h2_told, &w->h2_dirty, &w->h2_clients, &w->counting};
     struct fail fail;
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)

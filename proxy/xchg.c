@@ -72,6 +72,7 @@ void xchg_again(struct xchg *x)
 {
     list_remove(&x->ready);
     list_push_back(&x->worker->ready, &x->ready);
+    x->is_ready = true;
 }
 
 bool xchg_client_left(struct xchg *x)
@@ -95,6 +96,7 @@ static enum step stop_now(struct xchg *x)
     x->close_client = true;
     if (x->state == &S_SOCKET)
         return socket_stop(x);
+    upstream_cancel(&x->wait);
     if (can_say && !x->answer.head_sent)
         return xchg_refuse(x, REFUSE_DRAINING, "the gateway is shutting down");
     if (x->state == &S_RELAY)
@@ -111,6 +113,7 @@ static void retire(struct xchg *x)
     bool keep = c && !x->close_client && x->body_done && !x->client_gone;
 
     x->conn = NULL;
+    x->is_ready = false;
     list_remove(&x->ready);
     list_remove(&x->live);
     list_push_back(&w->dead_xchgs, &x->ready);
@@ -125,6 +128,11 @@ static void run(struct xchg *x, int64_t now_us)
 {
     enum step step = STEP_WAIT;
 
+    if (x->is_ready) { /* this is its run: where it waits next, it stands in no other list */
+        list_remove(&x->ready);
+        x->is_ready = false;
+        x->pending |= WAKE_RUN;
+    }
     x->running = true;
     x->worker->now_us = now_us;
     for (;;) {
@@ -441,10 +449,29 @@ void xchg_journal_synced(struct worker *w)
     wake_list(&w->sync_waiters, WAKE_JOURNAL);
 }
 
+/*
+ * What comes behind one that was woken, which may have ended others: a pool's queue moves on.  Where the
+ * next has ended too, from the front again; its memory is there until the turn ends.
+ */
+static struct list_node *after_wake(struct worker *w, struct list_node *next)
+{
+    return next == &w->live || next->next != next ? next : w->live.next;
+}
+
 void xchg_stop_all(struct worker *w)
 {
-    LIST_FOREACH_SAFE (at, &w->live)
-        xchg_wake(LIST_OBJECT(at, struct xchg, live), WAKE_STOP);
+    struct list_node *next;
+
+    w->stops++;
+    for (struct list_node *at = w->live.next; at != &w->live; at = after_wake(w, next)) {
+        struct xchg *x = LIST_OBJECT(at, struct xchg, live);
+
+        next = at->next;
+        if (x->stops == w->stops)
+            continue;
+        x->stops = w->stops;
+        xchg_wake(x, WAKE_STOP);
+    }
 }
 
 void xchg_look_at_sockets(struct worker *w)
@@ -465,10 +492,12 @@ void xchg_look_at_sockets(struct worker *w)
 bool xchg_check_deadlines(struct worker *w)
 {
     int64_t now_us = clock_mono_us();
+    struct list_node *next;
 
-    LIST_FOREACH_SAFE (at, &w->live) {
+    for (struct list_node *at = w->live.next; at != &w->live; at = after_wake(w, next)) {
         struct xchg *x = LIST_OBJECT(at, struct xchg, live);
 
+        next = at->next;
         if (x->deadline_us <= now_us) {
             x->deadline_us = INT64_MAX;
             xchg_wake(x, WAKE_TIMEOUT);

@@ -148,6 +148,8 @@ struct xchg {
     const struct xchg_state *state;
     unsigned pending;
     unsigned woken; /* what the run under way was woken by */
+    bool is_ready; /* it stands on worker->ready */
+    unsigned stops; /* worker->stops when it was told */
     bool running;
     bool fresh; /* the state was entered and has not run */
     bool upstream_tried; /* the request may have reached the provider */

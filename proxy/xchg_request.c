@@ -226,8 +226,12 @@ static enum rc take_chunked(struct xchg *x, struct strv bytes)
         }
         bytes = strv_skip(bytes, used);
         if (status == PARSE_DONE) {
+            enum rc rc = conn_unread(x->conn, bytes);
+
             x->body_done = true;
-            return conn_unread(x->conn, bytes);
+            if (rc != RC_OK) /* what follows is lost: no request begins behind it */
+                x->close_client = true;
+            return rc;
         }
     }
     return RC_OK;
