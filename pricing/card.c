@@ -57,6 +57,7 @@ struct asked card_asked(const struct book *book, const struct model *model,
         .tier = is_standard(query->tier) ? STRV_NONE : query->tier,
         .region = query->region,
         .input_total = query->input_total,
+        .has_media = query->has_media,
         .at_us = query->at_us,
         .detail = query->detail,
     };

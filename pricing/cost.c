@@ -25,6 +25,19 @@ static struct cost_line *line_for(struct cost *sum, const struct cost_line *part
     return other ? other : &sum->lines[METER_COUNT - 1];
 }
 
+/* No line is more than the whole. False where 128 bits do not hold that. */
+static bool add_whole(struct cost *sum, const struct cost *part)
+{
+    struct money contracted, list;
+
+    if (__builtin_add_overflow(sum->contracted.atto, part->contracted.atto, &contracted.atto) ||
+        __builtin_add_overflow(sum->list.atto, part->list.atto, &list.atto))
+        return false;
+    sum->contracted = contracted;
+    sum->list = list;
+    return true;
+}
+
 void cost_add(struct cost *sum, const struct cost *part)
 {
     if (!sum->begun) {
@@ -32,17 +45,21 @@ void cost_add(struct cost *sum, const struct cost *part)
         sum->begun = true;
         return;
     }
-    for (size_t i = 0; i < part->n_lines; i++) {
-        struct cost_line *line = line_for(sum, &part->lines[i]);
-
-        line->quantity += part->lines[i].quantity;
-        line->amount = money_add(line->amount, part->lines[i].amount);
-    }
-    sum->contracted = money_add(sum->contracted, part->contracted);
-    sum->list = money_add(sum->list, part->list);
     sum->flags |= part->flags | PRICE_FLAG_COMPOUND;
     if (sum->status != part->status)
         sum->status = PRICE_PARTIAL;
     if (sum->price_id.n == 0)
         sum->price_id = part->price_id;
+    if (!add_whole(sum, part)) {
+        sum->flags |= PRICE_FLAG_TOO_LARGE;
+        sum->status = PRICE_PARTIAL;
+        return;
+    }
+    for (size_t i = 0; i < part->n_lines; i++) {
+        struct cost_line *line = line_for(sum, &part->lines[i]);
+
+        if (__builtin_add_overflow(line->quantity, part->lines[i].quantity, &line->quantity))
+            line->quantity = UINT64_MAX;
+        line->amount = money_add(line->amount, part->lines[i].amount);
+    }
 }

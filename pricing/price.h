@@ -146,6 +146,7 @@ struct price_query {
     struct strv detail[DETAIL_COUNT]; /* empty: not known */
     struct quantities quantities;
     bool counted; /* as counted by us, not as billed: the provider's minimums apply */
+    bool has_media; /* the prompt is more than text; of price_worst_case alone */
 };
 
 /*
@@ -216,7 +217,7 @@ bool price_variant_of(const struct book *book, const struct price_query *query,
 
 /*
  * The most that a call can cost: input tokens at the dearest of input and cache
- * write rates, output at the dearest of output rates, over every card that may come
+ * write rates, and of those of sound, images and video where the prompt has any, output at the dearest of output rates, over every card that may come
  * to apply (the given tier or standard, batch alone; any region where none is given; context by
  * input_tokens and input_total, whichever is more), with the request's fee and the
  * contract.  False where the model has no price by tokens.

@@ -15,6 +15,7 @@ struct asked {
     struct strv tier; /* empty: standard */
     struct strv region;
     uint64_t input_total;
+    bool has_media;
     int64_t at_us;
     const struct strv *detail; /* DETAIL_COUNT of them */
 };

@@ -19,11 +19,14 @@ static bool dearest(const struct book *book, const struct rate_set *set, uint64_
     return any;
 }
 
-static bool set_worst(const struct book *book, const struct rate_set *set, uint64_t input,
-                      uint64_t output, struct money *worst)
+static bool set_worst(const struct book *book, const struct rate_set *set, bool has_media,
+                      uint64_t input, uint64_t output, struct money *worst)
 {
-    const uint64_t in =
+    const uint64_t text =
         meter_bit(METER_IN) | meter_bit(METER_CACHE_WRITE) | meter_bit(METER_CACHE_WRITE_1H);
+    const uint64_t media =
+        meter_bit(METER_IN_AUDIO) | meter_bit(METER_IN_IMAGE) | meter_bit(METER_IN_VIDEO);
+    const uint64_t in = has_media ? text | media : text;
     const uint64_t out = meter_bit(METER_OUT) | meter_bit(METER_OUT_REASONING) |
                          meter_bit(METER_OUT_AUDIO) | meter_bit(METER_OUT_IMAGE) |
                          meter_bit(METER_OUT_VIDEO);
@@ -76,11 +79,11 @@ static bool card_worst(const struct book *book, const struct model *model,
         if (asked->region.n > 0 && s != holding)
             continue;
         if (tier == 0 || !tier_is_sure(asked))
-            any |= set_worst(book, card_set(book, model, card, 0, s, adjustment), input, output,
-                             worst);
+            any |= set_worst(book, card_set(book, model, card, 0, s, adjustment), asked->has_media,
+                             input, output, worst);
         if (tier > 0)
-            any |= set_worst(book, card_set(book, model, card, tier, s, adjustment), input,
-                             output, worst);
+            any |= set_worst(book, card_set(book, model, card, tier, s, adjustment),
+                             asked->has_media, input, output, worst);
     }
     return any;
 }

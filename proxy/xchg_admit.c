@@ -94,7 +94,8 @@ static struct price_query worst_query(const struct xchg *x)
                                 .model = x->model,
                                 .model_requested = x->facts.model,
                                 .tier = usage_priced_tier(x->facts.service_tier),
-                                .at_us = x->start_wall_us};
+                                .at_us = x->start_wall_us,
+                                .has_media = x->facts.media_parts > 0};
 }
 
 /*

@@ -82,7 +82,8 @@ static void count(struct upload *u, const struct request_facts *facts, struct st
                                 .upstream = strv_z(x->upstream->name),
                                 .model = model,
                                 .tier = STRV("batch"),
-                                .at_us = x->start_wall_us};
+                                .at_us = x->start_wall_us,
+                                .has_media = facts->media_parts > 0};
     uint64_t input = estimate_input_tokens(facts);
     uint64_t output;
     struct money most;

@@ -72,10 +72,17 @@ def test_worst_cases(shop):
 
     def google(**more):
         return takes(gateway, "/gemini/v1beta/models/gemini-2.5-flash:generateContent",
-                     contents=[{"parts": [{"text": "x"}]}],
-                     generationConfig={"maxOutputTokens": 1000}, **more)
+                     **{"contents": [{"parts": [{"text": "x"}]}],
+                        "generationConfig": {"maxOutputTokens": 1000}, **more})
     assert google(tools=[{"google_search": {}}]) - google(tools=[{"url_context": {}}]) == \
         Decimal("0.035")
+
+    # Any part of a prompt with sound may be charged as sound: 1 dollar a million, not 0.3.
+    def spoken(words, *media):
+        return google(contents=[{"parts": [{"text": "x" * words}, *media]}])
+    sound = {"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}}
+    texts, sounds = spoken(30000) - spoken(0), spoken(30000, sound) - spoken(0, sound)
+    assert texts > 0 and sounds * 3 == texts * 10
 
 
 @pytest.mark.parametrize("protocol,path,header,body", [

@@ -87,12 +87,35 @@ static void test_lines_are_bounded(void **state)
     check_sum(&sum);
 }
 
+/* A sum that no amount holds is not wrapped, and says so. */
+static void test_what_is_too_large_is_left_out(void **state)
+{
+    const money_int most = ((money_int)INT64_MAX << 64) + (money_int)UINT64_MAX;
+    struct cost sum, part = one(METER_IN, UINT64_MAX, 1);
+
+    (void)state;
+    part.contracted.atto = part.list.atto = part.lines[0].amount.atto = most;
+    cost_clear(&sum);
+    cost_add(&sum, &part);
+    assert_int_equal(sum.status, PRICE_OK);
+    cost_add(&sum, &part);
+    assert_int_equal(sum.status, PRICE_PARTIAL);
+    assert_true(sum.flags & PRICE_FLAG_TOO_LARGE);
+    assert_true(sum.contracted.atto == most && sum.list.atto == most);
+    check_sum(&sum);
+    part = one(METER_IN, 1, 0);
+    cost_add(&sum, &part);
+    assert_true(sum.lines[0].quantity == UINT64_MAX);
+    check_sum(&sum);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_of_one_rate_are_one),
         cmocka_unit_test(test_what_has_no_price_makes_the_whole_partial),
         cmocka_unit_test(test_lines_are_bounded),
+        cmocka_unit_test(test_what_is_too_large_is_left_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -224,6 +224,22 @@ static void a_model_is_found_once(void **state)
     book_free(book);
 }
 
+/* Which part of a prompt is sound is not known before: all of it may be. */
+static void a_prompt_with_media_may_cost_its_rates(void **state)
+{
+    struct book *book = book_must_load(book_path, NULL, 0);
+    struct price_query query = query_for(book, "audio", 0);
+    struct money worst = MONEY_ZERO;
+
+    (void)state;
+    assert_true(price_worst_case(book, &query, 1000000, 0, &worst));
+    money_check("text", worst, "1");
+    query.has_media = true;
+    assert_true(price_worst_case(book, &query, 1000000, 0, &worst));
+    money_check("sound", worst, "30");
+    book_free(book);
+}
+
 static void the_worst_case_is_contracted(void **state)
 {
     struct book *book = book_must_load(book_path, contract, CONTRACT_RULES);
@@ -247,6 +263,7 @@ int main(void)
         cmocka_unit_test(over_long_names_are_unpriced),
         cmocka_unit_test(worst_cases),
         cmocka_unit_test(a_model_is_found_once),
+        cmocka_unit_test(a_prompt_with_media_may_cost_its_rates),
         cmocka_unit_test(the_worst_case_is_contracted),
     };
 
