@@ -52,21 +52,14 @@ enum rc ledger_read_charged(struct ledger_reader *r, const struct record *record
 /* ---- the line that makes it right ------------------------------------------------------ */
 
 /* Time of the record, so that ids of one time stand together; the rest from what it says. */
-static void make_id(const struct record *record, uint64_t corrections, struct strv book,
-                    struct uuid *id)
+static void make_id(const struct record *record, uint64_t corrections, struct uuid *id)
 {
     unsigned char digest[SHA256_BYTES];
-    char bytes[UUID_BYTES + sizeof(corrections) + SHA256_HEX];
-    size_t n = 0;
+    char bytes[UUID_BYTES + sizeof(corrections)];
 
     memcpy(bytes, record->id.b, UUID_BYTES);
-    n += UUID_BYTES;
-    memcpy(bytes + n, &corrections, sizeof(corrections));
-    n += sizeof(corrections);
-    book = strv_head(book, SHA256_HEX);
-    if (book.n)
-        memcpy(bytes + n, book.p, book.n);
-    digest_sha256(strv_make(bytes, n + book.n), digest);
+    memcpy(bytes + UUID_BYTES, &corrections, sizeof(corrections));
+    digest_sha256(strv_make(bytes, sizeof(bytes)), digest);
     memcpy(id->b, record->id.b, 6);
     memcpy(id->b + 6, digest, UUID_BYTES - 6);
     id->b[6] = (unsigned char)((id->b[6] & 0x0f) | 0x80); /* version 8, RFC 9562 section 5.8 */
@@ -117,7 +110,7 @@ bool correction_make(const struct record *record, const struct charged *charged,
     out->is_correction = true;
     out->was_unpriced = !charged->is_priced;
     out->corrects = record->id;
-    make_id(record, charged->corrections, book, &out->id);
+    make_id(record, charged->corrections, &out->id);
     out->reason = reason;
     out->corrected_by = by;
     if (out->end_us < closed_us)

@@ -8,9 +8,10 @@
  * corrects, or, where the books of that time are closed, to the moment at which the
  * open ones begin.  Limits are not told: they counted what was charged when it was.
  *
- * The id of a correction is made of the record, the book and how many corrections
- * the record has, so that the same correction, journalled twice, is one line; and a
- * correction that changes nothing is not made.
+ * The id of a correction is made of the record and of how many corrections the record has, so
+ * that of two that were made of the same charge, by one book or by two, the ledger takes the
+ * first alone: both together would be a price of no book.  A correction that changes nothing is
+ * not made.
  */
 #ifndef METERING_LEDGER_CORRECTION_H
 #define METERING_LEDGER_CORRECTION_H

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import threading
 from decimal import Decimal
@@ -160,6 +161,31 @@ def test_a_new_price_is_shown_and_then_applied_once(shop):
     shop.reprice("--apply", "--reason", "the notice was wrong")
     assert total(shop.gateway.export()) == total(before)
     assert len(shop.gateway.export()) == len(after) + 4
+    ledger_is_whole(shop.gateway)
+
+
+def test_of_two_corrections_of_one_charge_the_first_holds(shop):
+    """Both read the ledger before it has either: what both add would be the price of no book."""
+    shop.spend(3)
+    before = shop.gateway.records(3)
+    books = [book_of(entry("alpha", (None, None, {"in": price, "out": "8"})))
+             for price in ("3", "5")]
+    gateway = shop.gateway.process.pid
+    os.kill(gateway, signal.SIGSTOP)    # what is journalled is not taken in meanwhile
+    try:
+        for book in books:
+            shop.write(book)
+            assert shop.reprice("--apply", "--reason", "dearer")["total"]["changed"] == 3
+    finally:
+        os.kill(gateway, signal.SIGCONT)
+    wait_for("the corrections", lambda: len(shop.gateway.export()) >= 6)
+    shop.gateway.stop()
+    assert total(shop.gateway.export()) == shop.price(books[0], {"alpha": 3})
+    # Asked again, the second is made of what the first left.
+    shop.reprice("--apply", "--reason", "dearer")
+    after = shop.gateway.export()
+    assert total(after) == shop.price(books[1], {"alpha": 3})
+    assert len(after) == 9 and originals(after) == sorted(before, key=lambda r: r["id"])
     ledger_is_whole(shop.gateway)
 
 
