@@ -144,6 +144,9 @@ plain: $(O)/plain/tollgate $(PLAIN_UNIT:%=$(O)/plain/test_%)
 $(O)/provider: $(PROVIDER_SRC:%.c=$(O)/obj/%.o) $(LIB_base)
 	$(CC) $(OPT_$(BUILD)) $(LINK) -o $@ $^ $(LIBS) -lbrotlienc
 
+# What is loaded before a program by its tests; the same for every build.
+SHIMS := build/release/fault.so build/release/clock.so
+
 # Loaded before a program, makes its allocations and system calls fail one by one.
 $(O)/fault.so: tests/fault/fault.c
 	@mkdir -p $(@D)
@@ -297,6 +300,12 @@ build/axe/.made:
 # AWS's SDK for JavaScript, which alone speaks its two-way streams on this Python; from npm.
 AWS_JS_VERSION := 3.1164.0
 aws-js: build/aws-js/.made
+# Loaded before a program, sets its clocks apart from the system's.
+$(O)/clock.so: tests/fault/clock.c
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)gcc -std=c11 -D_GNU_SOURCE $(WARN_HOST) -O2 -g -fPIC -shared -o $@ $< -ldl
+
 build/aws-js/.made:
 	@mkdir -p build/aws-js
 	@npm install --silent --no-audit --no-fund --prefix build/aws-js \
@@ -307,7 +316,7 @@ build/aws-js/.made:
 # Everything, with the packages, programs and SDKs that it takes.  The last line says
 # how many passed.
 test: deps-test
-	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history build/release/fault.so
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history $(SHIMS)
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=debug programs unit plain build/debug/provider build/debug/history
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=tsan race
 	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=fuzz fuzzers
@@ -326,13 +335,13 @@ test-unit:
 
 # Words for pytest: make test-integration PYTEST='-k budget'.
 test-integration: venv
-	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history build/release/fault.so
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history $(SHIMS)
 	@python3 tests/run.py --pytest '$(PYTEST)' \
 	    --integration build/release/tollgate:build/release/provider
 
 # All integration tests, each gateway in the sandbox of the systemd unit.
 test-sandbox: venv
-	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history build/release/fault.so
+	@$(MAKE) $(PARALLEL) --no-print-directory BUILD=release programs build/release/provider build/release/history $(SHIMS)
 	@python3 tests/run.py --pytest '$(PYTEST)' --whole-sandbox \
 	    --sandbox build/release/tollgate:build/release/provider
 

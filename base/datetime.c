@@ -33,10 +33,16 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0 ? 1 : 0);
 }
 
+/* What is left of floor_div, of any a. */
+static int64_t floor_rest(int64_t a, int64_t b)
+{
+    return a % b + (a % b < 0 ? b : 0);
+}
+
 static int format(int64_t us, char *out)
 {
     int64_t days = floor_div(us, US_PER_DAY);
-    int64_t second = floor_div(us - days * US_PER_DAY, US_PER_SECOND);
+    int64_t second = floor_rest(us, US_PER_DAY) / US_PER_SECOND;
     int year, month, day;
 
     date_from_days(days, &year, &month, &day);
@@ -47,7 +53,7 @@ static int format(int64_t us, char *out)
 void datetime_format_us(int64_t us, char out[DATETIME_TEXT])
 {
     int n = format(us, out);
-    int64_t fraction = us - floor_div(us, US_PER_SECOND) * US_PER_SECOND;
+    int64_t fraction = floor_rest(us, US_PER_SECOND);
 
     snprintf(out + n, DATETIME_TEXT - (size_t)n, ".%06dZ", (int)fraction);
 }

@@ -22,6 +22,7 @@
 #include <openssl/evp.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/xalloc.h"
 #include "proxy/admin_int.h"
 #include "reports/page.h"
@@ -323,7 +324,7 @@ struct admin *admin_start(const struct admin_sources *sources, struct fail *fail
     list_init(&a->queue);
     list_init(&a->done);
     (void)pthread_mutex_init(&a->lock, NULL);
-    (void)pthread_cond_init(&a->jobs_wake, NULL);
+    thread_cond_init(&a->jobs_wake);
     admin_policy(a->policy, sizeof(a->policy));
     config = sources->config_ref(&held, sources->arg);
     a->tls = tls_new(config, fail);

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/urgency.h"
 #include "base/xalloc.h"
 #include "proxy/admin_int.h"
@@ -216,8 +217,7 @@ static void wait_for_job(struct admin *a)
         return;
     }
     if (clock_mono_us() - a->reader_used_us < READER_KEPT_S * INT64_C(1000000)) {
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += READER_KEPT_S;
+        until = thread_after_ms(READER_KEPT_S * 1000);
         (void)pthread_cond_timedwait(&a->jobs_wake, &a->lock, &until);
         return;
     }

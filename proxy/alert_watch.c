@@ -130,7 +130,8 @@ static void budget_facts(struct alert *a, const struct outlook *o, const char *b
     alert_fact(a, "scope", STRV_FMT, STRV_ARG(o->scope));
     alert_fact(a, "unit", "%s", limit_unit_name(o->def->unit));
     time_text(o->from_us, at);
-    alert_fact(a, "window_start", "%s", at);
+    if (o->from_us > INT64_MIN)
+        alert_fact(a, "window_start", "%s", at);
     time_text(o->to_us, at);
     if (o->to_us < INT64_MAX)
         alert_fact(a, "window_end", "%s", at);

@@ -377,15 +377,9 @@ void alerts_stats(struct alerts *a, struct alert_stats *out)
 
 static bool rest(struct alerts *a)
 {
-    struct timespec until;
+    struct timespec until = thread_after_ms(TICK_MS);
     bool stopping;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += TICK_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
     pthread_mutex_lock(&a->lock);
     if (!a->stopping)
         (void)pthread_cond_timedwait(&a->wake, &a->lock, &until);
@@ -452,7 +446,7 @@ struct alerts *alerts_start(struct server *server)
     free(path);
     a->crossings = crossings_new();
     pthread_mutex_init(&a->lock, NULL);
-    pthread_cond_init(&a->wake, NULL);
+    thread_cond_init(&a->wake);
     if (thread_start(&a->thread, "alerts", run, a))
         return a;
     destroy(a);

@@ -415,10 +415,8 @@ static enum rc rebuild(struct rebuild *r, bool workers_run)
 /* Waits for ms, or for the end. */
 static void rest(struct rebuild *r, int ms)
 {
-    struct timespec until;
+    struct timespec until = thread_after_ms(ms);
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ms / 1000;
     pthread_mutex_lock(&r->lock);
     while (!r->stopping && pthread_cond_timedwait(&r->wake, &r->lock, &until) == 0)
         ;
@@ -479,7 +477,7 @@ struct rebuild *rebuild_start(struct server *server)
     r->is_blind = true;
     limit_memory_set_blind(server->limit_memory, true);
     pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->wake, NULL);
+    thread_cond_init(&r->wake);
     if (rebuild(r, false) != RC_OK)
         atomic_store(&r->wanted, true);
     else if (!server->current->config->counters_redis)

@@ -229,16 +229,6 @@ static void *run(void *arg)
 /* ---- the main thread
  * ------------------------------------------------------------------------------ */
 
-static void init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* as clock_mono_us */
-    pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 struct tokens *tokens_start(struct server *server)
 {
     struct tokens *t = xcalloc(1, sizeof(*t));
@@ -246,8 +236,8 @@ struct tokens *tokens_start(struct server *server)
     t->server = server;
     atomic_init(&t->stopping, false);
     pthread_mutex_init(&t->lock, NULL);
-    init_condition(&t->wake);
-    init_condition(&t->tried);
+    thread_cond_init(&t->wake); /* as clock_mono_us */
+    thread_cond_init(&t->tried);
     return t;
 }
 

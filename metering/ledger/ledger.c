@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/urgency.h"
 #include "base/xalloc.h"
 #include "metering/ledger/ingest_int.h"
@@ -45,33 +46,6 @@ static enum rc open_folder(struct ledger *l, struct fail *fail)
             return failed(fail, RC_IO, "take the journal folder's lock");
     }
     return RC_OK;
-}
-
-/* pthread_cond_timedwait by the clock that does not jump. */
-static void init_threads(struct ledger *l)
-{
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->wake, &attr);
-    pthread_cond_init(&l->told, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
-static struct timespec after_ms(int ms)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += ms / 1000;
-    t.tv_nsec += ms % 1000 * 1000000L;
-    if (t.tv_nsec >= 1000000000L) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000L;
-    }
-    return t;
 }
 
 /* ---- the database --------------------------------------------------------------- */
@@ -232,7 +206,7 @@ static void *ingest_run(void *arg)
         if (stopping && wait_ms > 0 && (!l->is_failing || clock_mono_us() >= stop_by_us))
             break;
         if (wait_ms > 0 && l->asked == asked && (l->is_stopping == stopping)) {
-            struct timespec until = after_ms(wait_ms);
+            struct timespec until = thread_after_ms(wait_ms);
 
             pthread_cond_timedwait(&l->wake, &l->lock, &until);
         }
@@ -290,7 +264,9 @@ struct ledger *ledger_start(const struct ledger_options *options,
     l->started_us = clock_wall_us();
     l->stats.has_chores = true;
     segment_window_init(&l->window);
-    init_threads(l);
+    pthread_mutex_init(&l->lock, NULL);
+    thread_cond_init(&l->wake);
+    thread_cond_init(&l->told);
     if (open_folder(l, fail) != RC_OK || ledger_note_past(l, fail) != RC_OK ||
         open_first(l, options->patience_ms > 0 ? options->patience_ms : PATIENCE_MS, fail) != RC_OK)
         goto out;
@@ -343,7 +319,7 @@ void ledger_sync_soon(struct ledger *ledger)
 /* timeout_ms < 0: as long as it takes. */
 static enum rc catch_up(struct ledger *l, int timeout_ms)
 {
-    struct timespec until = after_ms(timeout_ms > 0 ? timeout_ms : 0);
+    struct timespec until = thread_after_ms(timeout_ms > 0 ? timeout_ms : 0);
     enum rc rc = RC_OK;
     uint64_t ticket;
 
