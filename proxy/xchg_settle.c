@@ -177,11 +177,11 @@ static void write_log(struct xchg *x, const char *outcome)
 /* What the limits are told that the call really took. */
 static struct limit_amounts really_taken(const struct xchg *x)
 {
-    struct limit_amounts taken = {.n = {[UNIT_REQUESTS] = 1}};
+    /* As many as the ledger has of it: what has no record is none, nor what is beside one
+     * (protocol_beside). */
+    struct limit_amounts taken = {
+        .n = {[UNIT_REQUESTS] = x->begun && !(x->turn && x->turn->heard)}};
     int64_t nano = money_ceil_nano(x->cost->contracted);
-
-    if (x->turn && (x->turn->spare || x->turn->heard)) /* no request of the client's */
-        taken.n[UNIT_REQUESTS] = 0;
 
     taken.n[UNIT_USD] = nano > 0 ? (uint64_t)nano : 0;
     taken.n[UNIT_INPUT_TOKENS] = x->usage.n[USAGE_INPUT];

@@ -165,6 +165,8 @@ void turn_take_served(struct turn *t);
  * gate waits for its admission. */
 void turn_open(struct socket *s, const struct live_ask *ask, struct strv message);
 void turn_open_spare(struct socket *s);
+/* What was reserved ahead is not needed, and goes back now. */
+void turn_end_spare(struct socket *s);
 /* Its message goes upstream now. */
 void turn_sent(struct turn *t);
 /* A message of the server's has passed (xchg_word.c). */

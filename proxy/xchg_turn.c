@@ -109,16 +109,20 @@ void turn_keep_text(char *to, size_t size, const char *from)
     memcpy(to, from, n + 1);
 }
 
+void turn_end_spare(struct socket *s)
+{
+    s->spare->over = true;
+    s->spare->end = END_OK;
+    xchg_wake(s->spare->x, WAKE_RUN);
+}
+
 void turn_open(struct socket *s, const struct live_ask *ask, struct strv message)
 {
     struct turn *t;
     struct xchg *x;
 
-    if (s->spare) { /* what was reserved for an unasked answer serves this one */
-        s->spare->over = true;
-        s->spare->end = END_OK;
-        xchg_wake(s->spare->x, WAKE_RUN);
-    }
+    if (s->spare) /* what was reserved for an unasked answer serves this one */
+        turn_end_spare(s);
     t = turn_make(s);
     x = t->x;
     s->gate = GATE_WAITS;

@@ -55,15 +55,24 @@ static struct turn *find_asked(struct socket *s, const char *event_id)
     return NULL;
 }
 
+/* What was reserved ahead serves an answer that begins at now_us: one of another day counts there. */
+static bool serves(const struct turn *t, int64_t now_us)
+{
+    return t && t->admitted && !t->over && admission_is_of(&t->x->admission, now_us);
+}
+
 /* The server begins an answer that nobody asked for. */
 static struct turn *unasked(struct socket *s, const struct live_word *word)
 {
     struct turn *t = s->spare;
+    int64_t now_us = clock_wall_us();
 
-    if (!t || !t->admitted) {
+    if (!serves(t, now_us)) {
         t = turn_open_owed(s, word);
         if (t)
             xchg_wake(t->x, WAKE_RUN);
+        if (s->spare && s->spare->admitted && !s->spare->over)
+            turn_end_spare(s);
         return t;
     }
     s->spare = NULL;
@@ -71,7 +80,7 @@ static struct turn *unasked(struct socket *s, const struct live_word *word)
     t->sent = true;
     t->x->upstream_tried = true;
     t->x->start_us = clock_mono_us();
-    t->x->start_wall_us = clock_wall_us();
+    t->x->start_wall_us = now_us;
     t->x->deadline_us = INT64_MAX;
     turn_keep_text(t->lane, sizeof(t->lane), word->lane);
     t->x->facts.carried_tokens = s->context_tokens +

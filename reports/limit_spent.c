@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "metering/usage/protocol.h"
 #include "reports/params.h"
 
 enum { CLAIM_ARENA_BYTES = 64 << 10 };
@@ -146,6 +147,16 @@ static unsigned spares(const struct limit_def *def)
                                                                : always;
 }
 
+/* Records that are no requests to a limit. */
+static bool leave_beside(struct ledger_filter *f)
+{
+    const struct ledger_field endpoint = {.id = FIELD_ENDPOINT};
+    size_t n;
+    const struct strv *names = protocol_beside(&n);
+
+    return ledger_filter_add(f, endpoint, LEDGER_NE, names, n) == RC_OK;
+}
+
 bool limit_question(const struct limit_def *def, int64_t from_us, int64_t to_us,
                     struct ledger_question *q)
 {
@@ -153,6 +164,8 @@ bool limit_question(const struct limit_def *def, int64_t from_us, int64_t to_us,
     if (def->unit == UNIT_CONCURRENT || def->unit == UNIT_COUNT)
         return false;
     ledger_filter_init(&q->filter, from_us, to_us);
+    if (def->unit == UNIT_REQUESTS && !leave_beside(&q->filter))
+        return false;
     for (size_t i = 0; i < def->n_match; i++) {
         struct ledger_field field;
 

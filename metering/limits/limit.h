@@ -202,6 +202,8 @@ enum rc admission_init(struct admission *a, const struct limit_set *set,
 
 /* A limit that the request touches wants its prompt counted; after admission_init. */
 bool admission_wants_count(const struct admission *a);
+/* A request that starts at now_us (wall) counts in the calendar windows of its claims. */
+bool admission_is_of(const struct admission *a, int64_t now_us);
 
 /*
  * Makes `more` a further reservation for the same request, whose stream has outgrown a (which

@@ -473,6 +473,17 @@ bool admission_wants_count(const struct admission *a)
     return false;
 }
 
+bool admission_is_of(const struct admission *a, int64_t now_us)
+{
+    for (size_t i = 0; i < a->n_claims; i++) {
+        const struct limit_claim *c = &a->claims[i];
+
+        if (c->end_us != 0 && (now_us < c->start_us || now_us >= c->end_us))
+            return false;
+    }
+    return true;
+}
+
 void admission_grow(struct admission *more, const struct admission *a,
                     const struct limit_amounts *extra, const struct uuid *id)
 {

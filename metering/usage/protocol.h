@@ -56,6 +56,11 @@ struct route {
 /* NULL where there is no protocol of that name. */
 const struct protocol *protocol_find(struct strv name);
 const char *protocol_name(const struct protocol *p);
+/*
+ * Names of endpoints whose records are no requests to a limit: the connections on which calls are
+ * made, and what was written down beside those.  Static; *n of them.
+ */
+const struct strv *protocol_beside(size_t *n);
 /* The nth protocol's name, NULL past the last: for messages that list them. */
 const char *protocol_name_at(size_t n);
 /* Header in which this protocol's providers take their key, and what stands before the key

@@ -456,6 +456,19 @@ static const struct entry LIVE_CALLS[] = {
     METERED("live", "", "", DIALECT_GEMINI, 0),
 };
 
+const struct strv *protocol_beside(size_t *n)
+{
+    static const struct strv NAMES[] = {
+        {"responses.connect", sizeof("responses.connect") - 1},
+        {"realtime.connect", sizeof("realtime.connect") - 1},
+        {"live.connect", sizeof("live.connect") - 1},
+        {"realtime.transcription", sizeof("realtime.transcription") - 1},
+    };
+
+    *n = sizeof(NAMES) / sizeof(NAMES[0]);
+    return NAMES;
+}
+
 const struct route_list ROUTE_GOOGLE = LIST(GOOGLE);
 const struct route_list ROUTE_GOOGLE_ANTHROPIC = LIST(GOOGLE_ANTHROPIC);
 const struct route_list ROUTE_GOOGLE_OTHERS = LIST(GOOGLE_OTHERS);

@@ -9,11 +9,11 @@ from decimal import Decimal
 
 import pytest
 
-from kit import calls
+from kit import calls, clocks
 from kit.http2 import Answer, Connection
 from kit.procs import is_sanitized, wait_for
 from kit.websocket import Closed, connect
-from test_27_websocket import CREATE, RESPONSES, budget, create, split
+from test_27_websocket import CREATE, RESPONSES, budget, create, sound, split
 
 OTHER = "tg_other_key_00112233445566"
 MODEL = "gpt-realtime"
@@ -33,6 +33,84 @@ def in_force(gateway, n):
     """The n-th configuration is served by all workers."""
     wait_for("reload", lambda: gateway.log().count("configuration in force") >= n)
     time.sleep(0.2)
+
+
+# ---- budgets ----------------------------------------------------------------------------------
+
+EACH_UNIT = [{"name": unit, "unit": unit, "limit": 1000000, "window": "day"}
+             for unit in ("usd", "requests", "tokens", "input_tokens", "output_tokens")]
+
+
+def spent(gateway):
+    """Of each limit, once nothing is reserved."""
+    return {limit["name"]: budget(gateway, limit["name"]) for limit in EACH_UNIT}
+
+
+def is_reserved(gateway):
+    rows = gateway.request("GET", "/_tollgate/budget",
+                           [("Authorization", f"Bearer {calls.KEY}")]).json()["budgets"]
+    row, = [r for r in rows if r["budget"] == "requests"]
+    return row["reserved_count"] == 1
+
+
+def made_anew(gateway, redis):
+    """Its counters, from its ledger."""
+    gateway.process.stop()
+    if redis:
+        redis.command("FLUSHALL")
+    gateway.start()
+    return spent(gateway)
+
+
+@pytest.mark.parametrize("engine", ["memory", "redis"])
+def test_counters_equal_the_ledger(gateways, request, engine):
+    """Answers are requests; the connection's record, and what was written down beside, are none."""
+    redis = request.getfixturevalue("own_redis") if engine == "redis" else None
+    gateway = gateways(redis=redis, limits=EACH_UNIT)
+    with connect(gateway, sim={"Vad-Every": "3"}) as socket:
+        socket.send({"type": "session.update", "session": {"type": "realtime", "audio": {
+            "input": {"transcription": {"model": "gpt-4o-transcribe"}}}}})
+        socket.event("session.updated")
+        for _ in range(2):
+            for _ in range(3):
+                socket.send(sound())
+            socket.event("response.done")
+            socket.event("conversation.item.input_audio_transcription.completed")
+        socket.send(CREATE)
+        socket.event("response.done")
+        assert socket.close() == 1000
+    with connect(gateway, RESPONSES) as socket:
+        socket.send(create())
+        socket.event("response.completed")
+    assert sorted(r["endpoint"] for r in gateway.records(8)) == [
+        *["realtime"] * 3, "realtime.connect", *["realtime.transcription"] * 2, "responses",
+        "responses.connect"]
+    before = spent(gateway)
+    assert before["requests"] == 4 and before["usd"] > 0
+    assert made_anew(gateway, redis) == before
+
+
+@pytest.mark.skipif(clocks.missing() is not None, reason=str(clocks.missing()))
+@pytest.mark.parametrize("engine", ["memory", "redis"])
+def test_room_reserved_before_midnight(gateways, request, tmp_path, engine):
+    """An answer that the server begins after midnight counts on its own day, whenever its room was
+    reserved; and once."""
+    redis = request.getfixturevalue("own_redis") if engine == "redis" else None
+    clock = clocks.Clocks(tmp_path)
+    clock.step(clocks.DAY - time.time() % clocks.DAY - 20)
+    gateway = gateways(redis=redis, limits=EACH_UNIT, env=clock.env)
+    with connect(gateway, sim={"Vad-Every": "2"}) as socket:
+        socket.send(sound())
+        wait_for("room", lambda: is_reserved(gateway))
+        clock.passes(30)
+        socket.send(sound())
+        socket.event("response.done")
+        assert socket.close() == 1000
+    records = gateway.records(2)
+    before = spent(gateway)
+    assert before["requests"] == 1
+    assert before["usd"] == sum(Decimal(r["cost_usd"]) for r in records) > 0
+    assert made_anew(gateway, redis) == before
 
 
 # ---- reloads, keys ------------------------------------------------------------------------------
