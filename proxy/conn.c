@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -124,12 +125,29 @@ static void rest(struct conn *c)
     slim(c);
 }
 
+/*
+ * While nothing is read no event tells that the client has left: its end stands behind bytes that
+ * nobody takes, and an event for both would come in each turn.
+ */
+static void look_for_end(struct conn *c)
+{
+    struct pollfd look = {.fd = c->io.fd, .events = POLLRDHUP};
+
+    if (c->io.want_read || c->eof || !xchg_minds_client(c->xchg) || poll(&look, 1, 0) != 1)
+        return;
+    c->eof = true;
+    list_remove(&c->again);
+    list_push_back(&c->worker->conns_ready, &c->again); /* to end it here would change the list */
+}
+
 void conn_tick(struct worker *w)
 {
     relieve(w);
     LIST_FOREACH (at, &w->conns) {
         struct conn *c = LIST_OBJECT(at, struct conn, node);
 
+        if (c->xchg)
+            look_for_end(c);
         if (buf_len(&c->in) == 0)
             buf_release(&c->in); /* kept from one request to the next while they follow closely */
         if (c->h2 && w->stopping)

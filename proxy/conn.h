@@ -79,11 +79,12 @@ bool conn_is_gone(struct conn *c);
 
 /* The exchange is over. keep: another may follow; else what is sent is flushed and closed. */
 void conn_exchange_done(struct conn *c, bool keep);
-/* Reads once from each connection whose last exchange left bytes in its TLS layer (worker->conns_ready). */
+/* Reads once from each connection of worker->conns_ready, or tells its exchange that the client has left. */
 void conn_run_ready(struct worker *w);
 /* Closes now, without a word. Freed at the end of the turn. */
 void conn_close(struct conn *c);
-/* Once a second: connections that rest give their TLS buffers back. */
+/* Once a second: connections that rest give their TLS buffers back; of those that are not read it
+ * is seen whether their clients have left. */
 void conn_tick(struct worker *w);
 /* Frees those on w->dead_conns. */
 void conn_reap(struct worker *w);

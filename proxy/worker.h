@@ -77,7 +77,7 @@ struct worker {
     struct list_node h2_told;  /* streams that have something for their exchange */
     struct list_node h2_dirty; /* connections whose frames may wait */
     struct list_node h2_clients; /* to upstreams, that have something to do */
-    struct list_node conns_ready; /* whose TLS layer holds bytes, which make no event */
+    struct list_node conns_ready; /* whose TLS layer holds bytes, or that have ended: neither makes an event */
     unsigned stops; /* how often all were told that the process ends */
     struct list_node later;   /* upconns to free at the end of the turn */
     struct list_node dead_conns;

@@ -58,7 +58,30 @@ enum step xchg_go(struct xchg *x, const struct xchg_state *state)
     x->state = state;
     x->fresh = true;
     x->deadline_us = INT64_MAX;
+    if ((state->wakes & WAKE_CLIENT_IN) && x->conn && !x->client_gone)
+        io_want_read(&x->conn->io, true); /* the last state may have hushed it */
     return STEP_AGAIN;
+}
+
+/*
+ * The state wants none of what has woken it, which a socket would tell in each turn from now on.  It
+ * is asked for again where it is wanted: by a state that is entered, by the next read or write.
+ */
+static void hush(struct xchg *x)
+{
+    if (x->conn && (x->pending & WAKE_CLIENT_IN))
+        io_want_read(&x->conn->io, false);
+    if (x->conn && (x->pending & WAKE_CLIENT_OUT))
+        io_write_done(&x->conn->io);
+    if (x->up && (x->pending & WAKE_UPSTREAM_IN))
+        io_want_read(&x->up->io, false);
+    if (x->up && (x->pending & WAKE_UPSTREAM_OUT))
+        io_write_done(&x->up->io);
+}
+
+bool xchg_minds_client(const struct xchg *x)
+{
+    return (x->state->wakes & WAKE_CLIENT_IN) && x->state != &S_SOCKET;
 }
 
 enum step xchg_end(struct xchg *x, enum end_reason reason)
@@ -146,6 +169,7 @@ static void run(struct xchg *x, int64_t now_us)
             }
             step = (stop & WAKE_STOP) ? stop_now(x) : x->state->timeout(x);
         } else if (!x->fresh && step == STEP_WAIT && !(x->pending & x->state->wakes)) {
+            hush(x);
             x->pending = 0; /* stale: the state that wanted it is gone */
             break;
         } else {

@@ -30,6 +30,8 @@ enum wake {
  * this loop turn. */
 void xchg_start(struct conn *c, bool now);
 void xchg_wake(struct xchg *x, unsigned why);
+/* Its client may leave: that ends it, also while nothing is read from there. */
+bool xchg_minds_client(const struct xchg *x);
 
 /* ---- for the worker's loop ---------------------------------------------------- */
 

@@ -252,8 +252,11 @@ static enum rc pump_up(struct xchg *x)
     for (int turn = 0; turn < TURN_READS; turn++) {
         enum rc rc = relay_flush_up(x);
 
-        if (rc == RC_AGAIN)
+        if (rc == RC_AGAIN) { /* the client's bytes wait in its socket: see conn_tick */
+            if ((x->woken & WAKE_CLIENT_IN) && !x->body_done)
+                io_want_read(&x->conn->io, false);
             return RC_OK;
+        }
         if (rc != RC_OK) { /* an answer may be there all the same */
             x->up_broken = true;
             io_write_done(&x->up->io);
@@ -261,6 +264,7 @@ static enum rc pump_up(struct xchg *x)
         }
         if (x->body_done) {
             x->up_done = true;
+            io_want_read(&x->conn->io, true);
             if (x->body.cap > KEEP_BYTES + HOLD_FRONT_BYTES)
                 hold_release(&x->body);
             return RC_OK;
@@ -462,7 +466,7 @@ static enum step st_relay(struct xchg *x)
 
     if ((x->woken & WAKE_CLIENT_IN) && (x->body_done || x->up_broken) && conn_is_gone(x->conn))
         return client_left(x);
-    if (x->duplex && x->conn->io.broken) /* while the upstream takes nothing, nothing is read */
+    if (x->conn->eof || x->conn->io.broken) /* while the upstream takes nothing, nothing is read */
         return client_left(x);
     if (x->duplex && duplex_is_stale(x))
         return duplex_cut(x);

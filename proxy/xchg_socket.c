@@ -141,6 +141,7 @@ static enum step hang_up(struct xchg *x, enum end_reason end, enum ws_code code,
                 break;
         }
     }
+    io_write_done(&x->up->io); /* more it is not told */
     if (x->client_gone)
         return xchg_end(x, end);
     xchg_within(x, SOCKET_CLOSE_MS);
