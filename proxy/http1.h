@@ -171,6 +171,7 @@ struct http1_chunked {
     uint64_t left;          /* of the current chunk */
     uint32_t line;          /* bytes of the current size or trailer line */
     uint32_t trailer;       /* bytes of all trailers */
+    uint32_t idle;          /* bytes of all size lines that say nothing here: extensions, needless zeros */
     uint32_t names;         /* framing fields that the current trailer's name may still be */
     enum http1_fault fault; /* with PARSE_BAD: HTTP1_BAD_CHUNK or HTTP1_BAD_TRAILER */
 };
@@ -178,6 +179,8 @@ struct http1_chunked {
 enum {
     CHUNK_LINE_MAX_BYTES = 4096, /* size line with extensions */
     CHUNK_TRAILER_MAX_BYTES = 16384,
+    CHUNK_IDLE_MAX_BYTES = 16384, /* extensions of all chunks, and zeros before their sizes */
+    CHUNK_DIGITS = 16,            /* of a size; more are zeros before it */
 };
 
 /*
@@ -186,7 +189,7 @@ enum {
  * PARSE_MORE: call again with the rest (or with more); PARSE_DONE: the body and its
  * trailers have ended, what follows in bytes is the next message's; trailers are
  * checked and dropped, those that would change framing refused.  Extensions are
- * passed over.  PARSE_BAD never carries data: what came before it was given before.
+ * passed over, up to a maximum.  PARSE_BAD never carries data: what came before it was given before.
  * A reader that said PARSE_DONE or PARSE_BAD says it again, and uses nothing.
  */
 enum parse_status http1_chunked_read(struct http1_chunked *c, struct strv bytes, size_t *used,

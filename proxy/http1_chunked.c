@@ -210,12 +210,18 @@ static int on_byte(struct http1_chunked *c, char byte)
     return c->state;
 }
 
-/* Counts the byte against the maximum of its line or of all trailers. */
+/* Counts the byte against the maxima of its line, of all that size lines say beside sizes, or of all trailers. */
 static bool fits(struct http1_chunked *c)
 {
     switch ((enum chunk_state)c->state) {
     case CHUNK_SIZE_FIRST:
     case CHUNK_SIZE:
+    case CHUNK_SIZE_LF:
+        if (c->line++ < CHUNK_DIGITS + 2 ||
+            (c->line <= CHUNK_LINE_MAX_BYTES && c->idle++ < CHUNK_IDLE_MAX_BYTES))
+            return true;
+        c->fault = HTTP1_BAD_CHUNK;
+        return false;
     case CHUNK_EXTENSION_FIRST:
     case CHUNK_EXTENSION:
     case CHUNK_EXTENSION_NAMED:
@@ -224,8 +230,7 @@ static bool fits(struct http1_chunked *c)
     case CHUNK_EXTENSION_QUOTED:
     case CHUNK_EXTENSION_ESCAPED:
     case CHUNK_EXTENSION_OVER:
-    case CHUNK_SIZE_LF:
-        if (c->line++ < CHUNK_LINE_MAX_BYTES)
+        if (c->line++ < CHUNK_LINE_MAX_BYTES && c->idle++ < CHUNK_IDLE_MAX_BYTES)
             return true;
         c->fault = HTTP1_BAD_CHUNK;
         return false;

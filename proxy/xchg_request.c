@@ -68,7 +68,7 @@ static enum step st_head(struct xchg *x)
 
     x->head.headers = x->worker->lines;
     x->head.known = x->worker->known_lines;
-    for (;;) {
+    for (int turn = 0; turn < TURN_READS; turn++) {
         struct strv bytes = buf_view(&c->in);
         enum parse_status status = http1_parse_request(bytes, bounds->head_bytes,
                                                        bounds->headers, &x->head);
@@ -103,6 +103,8 @@ static enum step st_head(struct xchg *x)
         if (buf_append(&c->in, x->worker->scratch, got) != RC_OK)
             return refuse_head(x);
     }
+    xchg_again(x);
+    return STEP_WAIT;
 }
 
 /* The upstream, key and tags that the head names. */
@@ -452,9 +454,13 @@ static bool must_grow(const struct xchg *x)
 
 static enum step st_body(struct xchg *x)
 {
-    while (!x->body_done) {
+    for (int turn = 0; !x->body_done; turn++) {
         enum rc rc;
 
+        if (turn == TURN_READS) {
+            xchg_again(x);
+            return STEP_WAIT;
+        }
         if (must_grow(x) && worker_memory(x->worker) == MEMORY_FULL)
             return refuse_memory(x);
         rc = take_body(x);

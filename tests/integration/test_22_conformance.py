@@ -262,6 +262,9 @@ SIZES = {
     "half an escape": b'3;a="b\\', "backslash as a value": b"3;a=\\", "no value": b"3;a=", "two values": b"3;a=b=c",
     "behind a quote": b'3;a="b"c', "quoted name": b'3;"a"', "blank behind a name": b"3;a ", "two names": b"3;a b",
 }
+# Each line is of a size that is taken, and all together say too much beside their data.
+MUCH_EXTENDED = (b"1;" + b"a" * 1000 + b"\r\nx\r\n") * 17 + b"0\r\n\r\n"
+MANY_ZEROS = (b"0" * 1018 + b"1\r\nx\r\n") * 17 + b"0\r\n\r\n"
 TRAILERS = {
     "length": b"Content-Length: 5\r\n", "coding": b"Transfer-Encoding: chunked\r\n",
     "Host": b"Host: evil\r\n", "cased": b"cONTENT-lENGTH: 5\r\n",
@@ -278,6 +281,8 @@ CHUNK_FAULTS = {
     } | {
         "data too short": head(CHUNKED) + b"4\r\nabc\r\n0\r\n\r\n",
         "LF behind data": head(CHUNKED) + b"3\r\nabc\n0\r\n\r\n",
+        "extensions without end": head(CHUNKED) + MUCH_EXTENDED,
+        "zeros before many sizes": head(CHUNKED) + MANY_ZEROS,
         "CR behind data": head(CHUNKED) + b"3\r\nabc\r0\r\n\r\n",
         "nothing behind data": head(CHUNKED) + b"3\r\nabc0\r\n\r\n",
         "LF behind the last size": head(CHUNKED) + b"3\r\nabc\r\n0\n\r\n",
@@ -308,6 +313,8 @@ ACCEPTED = {
     "9112 7.1 upper case size": head(CHUNKED) + CHUNKS.upper()[:CHUNKS.index(b"\r")]
     + CHUNKS[CHUNKS.index(b"\r"):],
     "9112 7.1.1 extensions": head(CHUNKED) + client.chunked(BODY, 10, ';a;b=c; d="e f";g'),
+    "9112 7.1.1 as many as are passed over": head(CHUNKED)
+    + client.chunked(BODY, len(BODY) // 15, ";" + "a" * 1000),
     "9112 7.1.2 trailers": head(CHUNKED) + CHUNKS[:-2] + b"X-A: b\r\nX-Tollgate-User: c\r\n\r\n",
     "9112 3.2.2 absolute form": head(LENGTH, start=b"POST https://localhost" + PATH
                                      + b" HTTP/1.1\r\n") + BODY,
@@ -825,6 +832,8 @@ BAD_ANSWERS = {
     ("9112 7.1", "chunks of a response are read as strictly"): {
         name: chunks(size) for name, size in SIZES.items()
     } | {
+        "extensions without end": raw("Transfer-Encoding: chunked", body=MUCH_EXTENDED),
+        "zeros before many sizes": raw("Transfer-Encoding: chunked", body=MANY_ZEROS),
         "data too long": raw("Transfer-Encoding: chunked", body=b"3\r\nabcdef\r\n0\r\n\r\n"),
         "LF behind data": raw("Transfer-Encoding: chunked", body=b"3\r\nabc\n0\r\n\r\n"),
         "LF as the end": raw("Transfer-Encoding: chunked", body=b"3\r\nabc\r\n0\r\n\n"),

@@ -1,6 +1,7 @@
 """Clients that send on before they are answered: each request has its turn, and nobody else waits for theirs."""
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from kit import calls
-from kit.client import request_bytes
+from kit.client import chunked, request_bytes
 
 CALL = calls.chat()
 ASKED = request_bytes("POST", "/openai/v1/chat/completions", CALL.headers(), CALL.data())
@@ -17,6 +18,7 @@ REFUSED = request_bytes("GET", "/nowhere", CALL.headers())
 HEALTH = request_bytes("GET", "/_tollgate/healthz", [])
 CONNECTIONS, SECONDS = 8, 3
 REQUESTS = 60000
+UPLOAD = 16 << 20
 LATE_S = 2   # a call that waits so long beside such a client is not served
 
 
@@ -83,8 +85,8 @@ def test_requests_that_come_while_others_are_answered(gateways, say, data):
     say(f"{sum(p.read for p in pumps) >> 10} KiB of answers, and another's call at most {1000 * slowest:.0f} ms")
 
 
-def records(gateway, data, count):
-    """A connection of TLS 1.2, and that many records, each with the data, that may be sent on it as they are."""
+def by_hand(gateway):
+    """A connection of TLS 1.2 whose records the test sends itself: socket, TLS, what leaves it and what arrives."""
     context = ssl.create_default_context(cafile=gateway.certs.ca)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     arriving, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -97,6 +99,12 @@ def records(gateway, data, count):
         except ssl.SSLWantReadError:
             raw.sendall(leaving.read())
             arriving.write(raw.recv(1 << 16))
+    return raw, tls, leaving, arriving
+
+
+def records(gateway, data, count):
+    """A connection, and that many records, each with the data, that may be sent on it as they are."""
+    raw, tls, leaving, _ = by_hand(gateway)
     for _ in range(count):
         tls.write(data)
     return raw, leaving.read()
@@ -118,3 +126,34 @@ def test_a_request_a_record_keeps_no_worker(gateways, say):
         answered.join()
     assert slowest < LATE_S
     say(f"{REQUESTS} requests at once, another's call at most {1000 * slowest:.0f} ms")
+
+
+def test_a_fast_upload_keeps_no_worker(gateways, provider, say):
+    """A body of chunks of one byte, all of which are here: calls of others are answered while it is read."""
+    gateway = gateways(workers=1)
+    calls.send(gateway, CALL)
+    head = request_bytes("POST", "/openai/v1/chat/completions",
+                         [*CALL.headers(), ("Transfer-Encoding", "chunked")], length=False)
+    raw, tls, leaving, arriving = by_hand(gateway)
+    tls.write(head)
+    tls.write(chunked(CALL.data()[:-1] + b', "user": "')[:-5])
+    for _ in range(UPLOAD >> 16):
+        tls.write(b"1\r\nu\r\n" * (1 << 16))
+    tls.write(chunked(b'"}'))
+    answer, slowest, begun = bytearray(), 0, time.monotonic()
+    with raw:
+        sender = threading.Thread(target=raw.sendall, args=(leaving.read(),), daemon=True)
+        sender.start()
+        while not select.select([raw], [], [], 0)[0]:
+            asked = time.monotonic()
+            assert calls.send(gateway, CALL).status == 200
+            slowest = max(slowest, time.monotonic() - asked)
+        took = time.monotonic() - begun
+        sender.join()
+        while b"\r\n\r\n" not in answer:
+            arriving.write(raw.recv(1 << 16))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                answer += tls.read(1 << 16)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    say(f"{took:.1f} s, another's call at most {1000 * slowest:.0f} ms")
+    assert slowest < took / 3

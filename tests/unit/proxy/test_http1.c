@@ -307,6 +307,37 @@ static void test_chunked_is_sticky(void **state)
 }
 
 /* One run of data a call, and the framing behind it with it. */
+/* Reads a chunk of one byte whose extension has a name of n bytes. */
+static enum parse_status read_extended(struct http1_chunked *c, int n)
+{
+    char text[64];
+    struct strv rest =
+        strv_make(text, (size_t)snprintf(text, sizeof(text), "1;%.*s\r\nx\r\n", n, "aaaaaaaa"));
+    enum parse_status status = PARSE_MORE;
+
+    while (rest.n > 0 && status == PARSE_MORE) {
+        struct strv data;
+        size_t used;
+
+        status = http1_chunked_read(c, rest, &used, &data);
+        rest = strv_skip(rest, used);
+    }
+    return status;
+}
+
+/* A name of four bytes, and the end of the line in it, are five that say nothing. */
+static void test_extensions_of_all_chunks(void **state)
+{
+    struct http1_chunked c = {0};
+
+    (void)state;
+    for (int i = 0; i < CHUNK_IDLE_MAX_BYTES / 5; i++)
+        assert_int_equal(read_extended(&c, 4), PARSE_MORE);
+    assert_int_equal(read_extended(&c, CHUNK_IDLE_MAX_BYTES % 5 - 1), PARSE_MORE);
+    assert_int_equal(read_extended(&c, 1), PARSE_BAD);
+    assert_int_equal(c.fault, HTTP1_BAD_CHUNK);
+}
+
 static void test_chunked_runs(void **state)
 {
     struct strv rest = STRV("1\r\na\r\n2\r\nbc\r\n0\r\n\r\n");
@@ -447,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_hop_by_hop),
         cmocka_unit_test(test_chunk_heads),
         cmocka_unit_test(test_chunked_is_sticky),
+        cmocka_unit_test(test_extensions_of_all_chunks),
         cmocka_unit_test(test_chunked_runs),
         cmocka_unit_test(test_fault_texts),
         cmocka_unit_test(test_token_runs),
