@@ -25,8 +25,19 @@ enum {
     COLLECTED_MAX = 1 << 18,
 };
 
-/* Remembers what the file of an earlier process says; makes it where there is none. */
+/*
+ * Remembers what the file of an earlier process says; makes it where there is none.  What requests
+ * had claimed that never ended is then to be taken back (collected_take_back), as far as the
+ * journal tells of them.
+ */
 enum rc collected_open(const char *state_dir, struct collected **out, struct fail *fail) RC_MUST;
+/*
+ * What the request with that record had claimed, and an earlier process noted: nobody has counted
+ * it, and the next who is told counts it.  By one thread, any, which may run beside the workers.
+ */
+void collected_take_back(struct collected *c, const struct uuid *record);
+/* No more will be taken back: what is remembered stands.  No worker runs. */
+void collected_stand(struct collected *c);
 void collected_close(struct collected *c);
 
 /* Stands for an answer of an upstream, by the last segment of its name; never 0. */
@@ -40,6 +51,8 @@ void collected_work(struct strv upstream, struct strv answer, struct uuid *work)
 uint64_t collected_known(struct collected *c, uint64_t key);
 /* So much of a key is counted, as others say, more or less than was thought here. */
 void collected_set(struct collected *c, uint64_t key, uint64_t n);
+/* The same where it is more, but for what the others know of this gateway alone and was taken back. */
+void collected_learn(struct collected *c, uint64_t key, uint64_t n);
 
 /* So much more of a key; several threads may add to one. */
 void collected_add(struct collected *c, uint64_t key, uint64_t n);
@@ -51,6 +64,12 @@ void collected_add(struct collected *c, uint64_t key, uint64_t n);
 bool collected_claim(struct collected *c, uint64_t key, uint64_t n);
 
 /*
+ * True where so much of a key is counted as `from` says: all after it, up to `to`, is to be counted
+ * now, by this caller.  Any thread.
+ */
+bool collected_take(struct collected *c, uint64_t key, uint64_t from, uint64_t to);
+
+/*
  * Of a sum that only grows: it has come to n, and what was counted of it before is in *from.
  * True once for each rise, whose difference is to be counted now, by this caller.  Any thread.
  */
@@ -58,5 +77,15 @@ bool collected_rise(struct collected *c, uint64_t key, uint64_t n, uint64_t *fro
 
 /* So far a key was counted, also by the next process.  One small write; any thread. */
 void collected_keep(struct collected *c, uint64_t key);
+
+/*
+ * What was claimed of a key, all after `from` up to `to`, is told by that record, whose end is to be
+ * journalled after this: also to the next process, unless that finds the record without its end.
+ * One small write; any thread.
+ */
+void collected_note(struct collected *c, uint64_t key, uint64_t from, uint64_t to,
+                    const struct uuid *record);
+/* What that record noted of a key it does not tell after all.  The same. */
+void collected_void(struct collected *c, uint64_t key, const struct uuid *record);
 
 #endif

@@ -170,11 +170,14 @@ struct limit_amounts server_taken(const struct record *r)
     return taken;
 }
 
+/* What stands in its record as an estimate is counted; else what it was told of answers is not. */
 static void on_recovered(const struct record *r, void *arg)
 {
+    struct server *s = arg;
     char id[UUID_TEXT];
 
-    (void)arg;
+    if (!r->usage.has)
+        collected_take_back(s->collected, &r->id);
     uuid_format(&r->id, id);
     log_line(LOG_WARN, "ledger", "interrupted request recovered", "id=%s", id);
 }
@@ -226,7 +229,7 @@ static bool start_ledger(struct server *s)
                                      .patience_ms = LEDGER_PATIENCE_MS};
     struct fail fail;
 
-    s->ledger = ledger_start(&options, on_recovered, NULL, &fail);
+    s->ledger = ledger_start(&options, on_recovered, s, &fail);
     if (!s->ledger) {
         char why[256];
 
@@ -235,7 +238,9 @@ static bool start_ledger(struct server *s)
                  config->ledger_path, why);
         return false;
     }
-    if (!server_adopt_ledger(s))
+    if (server_adopt_ledger(s))
+        collected_stand(s->collected);
+    else
         log_line(LOG_WARN, "ledger",
                  "held by another program: serving; limits wait for what it says was spent",
                  "path=%s", config->ledger_path);
@@ -526,7 +531,7 @@ int server_run(struct generation *generation)
     s->limit_memory = limit_memory_new();
     s->repeats = repeats_new();
     s->addresses = addresses_new();
-    if (!start_ledger(s) || !open_collected(s) || !make_workers(s) || !start_helpers(s) ||
+    if (!open_collected(s) || !start_ledger(s) || !make_workers(s) || !start_helpers(s) ||
         !make_events(s))
         goto out;
     s->observe = observe_start(s);

@@ -52,8 +52,10 @@ static void take_verdict(struct xchg *x)
     if (c->claim.to > 0) {
         c->is_counted = true;
         collected_set(collected, c->key, c->claim.known);
-    } else if (c->claim.known > collected_known(collected, c->key)) {
-        collected_set(collected, c->key, c->claim.known);
+        if (c->claim.known < c->claim.to)
+            collected_void(collected, c->key, &x->id);
+    } else {
+        collected_learn(collected, c->key, c->claim.known);
     }
 }
 
@@ -96,6 +98,24 @@ static bool is_kept(const struct xchg *x, const struct tap_result *seen)
            (seen->usage_is_final && x->upstream_status != STATUS_PARTIAL_CONTENT);
 }
 
+/* Of two who are told of it at once one counts it.  What they do is noted first: a process that is
+ * killed from here on has counted all of it, or nothing. */
+static void claim(struct xchg *x, struct strv answer, uint64_t from, uint64_t to)
+{
+    struct collected *collected = server_collected(x->worker->server);
+    uint64_t key = collected_key(strv_z(x->upstream->name), answer);
+
+    x->collecting.is_counted = !collected_take(collected, key, from, to);
+    if (x->collecting.is_counted)
+        return;
+    /* The record of a call that was itself the work has an estimate at the least, and counts. */
+    if (x->route.endpoint->kind == ENDPOINT_METERED)
+        collected_keep(collected, key);
+    else
+        collected_note(collected, key, from, to, &x->id);
+    start(x, answer, from, to);
+}
+
 bool collect_claim(struct xchg *x)
 {
     struct collecting *c = &x->collecting;
@@ -113,16 +133,10 @@ bool collect_claim(struct xchg *x)
         return pages_ask(x);
     if (x->session)
         return session_ask(x);
-    if (count_claimed(x, &from, &to)) {
-        start(x, x->route.path_id, from, to);
-    } else if (is_kept(x, seen)) {
-        struct strv answer = kept_id(x, seen);
-        uint64_t key = collected_key(strv_z(x->upstream->name), answer);
-
-        c->is_counted = !collected_claim(server_collected(x->worker->server), key, 1);
-        if (!c->is_counted)
-            start(x, answer, 0, 1);
-    }
+    if (count_claimed(x, &from, &to))
+        claim(x, x->route.path_id, from, to);
+    else if (is_kept(x, seen))
+        claim(x, kept_id(x, seen), 0, 1);
     return collect_is_asking(x);
 }
 
@@ -149,10 +163,7 @@ void collect_done(struct xchg *x, bool all)
 {
     struct collecting *c = &x->collecting;
 
-    if (c->key == 0)
-        return;
-    collected_keep(server_collected(x->worker->server), c->key);
-    if (all)
+    if (c->key != 0 && all)
         collect_release(x, &c->claim.work);
 }
 

@@ -18,8 +18,7 @@ enum { STATUS_PARTIAL_CONTENT = 206 };
 
 /* The answers of a batch, as far as they were counted. */
 struct batch {
-    uint64_t key; /* in what is collected */
-    uint64_t from, to; /* counted: all after from, up to to; to 0: none */
+    uint64_t from, to; /* to be counted: all after from, up to to; to 0: none */
     bool is_billed;    /* some of them are */
     char region[32];   /* of the first of those */
     struct cost cost;
@@ -212,10 +211,8 @@ static bool on_answer(void *arg, const struct tap_answer *answer)
     const struct strv tier = STRV("batch");
     struct cost cost;
 
-    if (!collected_claim(server_collected(x->worker->server), batch->key, answer->n + 1))
+    if (answer->n < batch->from)
         return false;
-    if (batch->to == 0)
-        batch->from = answer->n;
     batch->to = answer->n + 1;
     if (is_spared(x, answer->said_nothing))
         return true; /* what it counted stays on record */
@@ -244,8 +241,9 @@ void count_answers(struct xchg *x)
     batch = arena_alloc(&x->arena, sizeof(*batch));
     if (!batch)
         return;
-    batch->key = collected_key(strv_z(x->upstream->name), x->route.path_id);
-    batch->from = batch->to = 0;
+    batch->from = collected_known(server_collected(x->worker->server),
+                                  collected_key(strv_z(x->upstream->name), x->route.path_id));
+    batch->to = 0;
     batch->is_billed = false;
     cost_clear(&batch->cost);
     x->batch = batch;

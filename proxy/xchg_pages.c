@@ -96,7 +96,7 @@ bool pages_on_answer(void *arg, const struct tap_answer *answer)
     }
     line.model = arena_strv(&x->arena, answer->model);
     if (x->pages->n == PAGE_MAX) {
-        collected_keep(collected, key);
+        collected_note(collected, key, 0, 1, &x->id);
         count_line(x, &line, &x->pages->counted);
         return true;
     }
@@ -119,9 +119,11 @@ static void on_verdict(void *arg)
 
 bool pages_ask(struct xchg *x)
 {
+    struct collected *collected = server_collected(x->worker->server);
     struct pages *p = x->pages;
 
     for (size_t i = 0; !p->asked && i < p->n; i++) {
+        collected_note(collected, p->at[i].key, 0, 1, &x->id);
         p->at[i].claim.to = 1;
         p->at[i].claim.wake = on_verdict;
         p->at[i].claim.arg = x;
@@ -143,7 +145,6 @@ void pages_cancel(struct xchg *x)
 
 const struct counted_lines *pages_count(struct xchg *x)
 {
-    struct collected *collected = server_collected(x->worker->server);
     struct pages *p = x->pages;
 
     for (size_t i = 0; i < p->n; i++) {
@@ -154,7 +155,6 @@ const struct counted_lines *pages_count(struct xchg *x)
                                     .has_cost = a->has_cost,
                                     .cost = a->cost};
 
-        collected_keep(collected, a->key);
         if (a->claim.verdict != WORK_OTHERS)
             count_line(x, &line, &p->counted);
     }

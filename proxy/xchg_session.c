@@ -361,12 +361,14 @@ static void join_writes(struct xchg *x, const struct tap_result *seen, uint64_t 
 static void start_claim(struct xchg *x, struct rise *rise, struct strv name, const char *what,
                         uint64_t to)
 {
+    struct collected *collected = server_collected(x->worker->server);
     uint64_t key = collect_note_key(x, name, what);
 
     rise->claim.to = to;
     if (to == 0 || !noted_work(x, name, what, &rise->claim.work) ||
-        !collected_rise(server_collected(x->worker->server), key, to, &rise->claim.from))
+        !collected_rise(collected, key, to, &rise->claim.from))
         return;
+    collected_note(collected, key, rise->claim.from, to, &x->id);
     rise->key = key;
     claim_rise(x, rise);
 }
@@ -417,6 +419,7 @@ static bool is_pending(struct xchg *x, struct rise *rise)
             (void)collected_rise(collected, rise->key, rise->claim.known, &before);
         } else if (++rise->tries == CLAIMS_MAX) { /* for the next look */
             collected_set(collected, rise->key, rise->claim.others);
+            collected_void(collected, rise->key, &x->id);
         } else {
             rise->told = false;
             rise->claim.from = rise->claim.others;
@@ -484,14 +487,9 @@ bool session_count(struct xchg *x, struct usage *out)
 {
     const struct session *s = x->session;
     uint64_t parts = risen(s, SUM_READ) + risen(s, SUM_WRITE_5M) + risen(s, SUM_WRITE_1H);
-    struct rise *rise;
     bool any = parts > 0;
 
     *out = (struct usage){.has = 0};
-    for (size_t i = 0; (rise = rise_at(x->session, i)) != NULL; i++) {
-        if (rise->key != 0)
-            collected_keep(server_collected(x->worker->server), rise->key);
-    }
     for (unsigned i = 0; i < SUM_COUNT; i++) {
         if (i == SUM_CENTS || risen(s, (enum sum)i) == 0)
             continue;

@@ -95,6 +95,7 @@ static void check_collected(struct strv text)
 {
     struct collected *c;
     struct fail fail;
+    const struct uuid record = {{1}};
     uint64_t key = collected_key(STRV("u"), STRV("a")), n;
 
     fuzz_write("var/collected", text.p, text.n);
@@ -105,7 +106,15 @@ static void check_collected(struct strv text)
     collected_keep(c, key);
     collected_close(c);
     ASSERT(collected_open(fuzz_path("var"), &c, &fail) == RC_OK);
-    ASSERT(collected_known(c, key) == (n < UINT64_MAX ? n + 1 : n));
+    n = n < UINT64_MAX ? n + 1 : n;
+    ASSERT(collected_known(c, key) == n);
+    collected_take_back(c, &record);
+    ASSERT(collected_known(c, key) == n);
+    if (n < UINT64_MAX) {
+        ASSERT(collected_take(c, key, n, n + 1));
+        collected_note(c, key, n, n + 1, &record);
+    }
+    collected_stand(c);
     collected_close(c);
     unlink(fuzz_path("var/collected"));
 }

@@ -1,7 +1,11 @@
 """Work that goes on after its answer, over several nodes: counted once, whoever fetches it, and
 never zero to a budget while nobody has."""
 
+import glob
 import json
+import os
+import resource
+import signal
 import threading
 import time
 from decimal import Decimal
@@ -190,3 +194,62 @@ def test_without_redis_each_node_counts_by_what_it_knows(gateways, own_redis):
     assert [fetch(node, name="resp_2")[0]["cost_usd"] for node in (east, west)] == ["0.0045"] * 2
     own_redis.start()
     wait_for("the doubt", lambda: "counted by two nodes" in east.log() + west.log(), 20, 0.1)
+
+
+# ---- killed -----------------------------------------------------------------------------------
+
+PAGE = {"batch_request_id": "r/1", "batch_result": {"response": {"chat_get_completion": {
+    "id": "c1", "object": "chat.completion", "model": "grok-4", "choices": [],
+    "usage": {"prompt_tokens": 700, "completion_tokens": 20, "total_tokens": 720}}}}}
+SESSION = {"type": "session", "id": "sesn_1", "status": "idle", "agent": {
+    "type": "agent", "id": "agent_1", "version": 1, "multiagent": None,
+    "model": {"id": "claude-haiku-4-5", "speed": "standard"}}, "stats": {"active_seconds": 9},
+    "usage": {"input_tokens": 1000, "output_tokens": 200}}
+KINDS = {"answer": ("/openai/v1/responses/resp_1", http(response("completed", USAGE))),
+         "lines": (BATCH, http(lines(0, 20), "application/octet-stream")),
+         "page": ("/xai/v1/batches/batch_1/results", http({"results": [PAGE]})),
+         "sums": ("/anthropic/v1/sessions/sesn_1", http(SESSION))}
+
+
+def sizes(gateway, names):
+    return [os.path.getsize(path) for path in glob.glob(os.path.join(gateway.folder, "var", names))]
+
+
+def no_longer(gateway):
+    """What is written to a file behind where the journal ends fails."""
+    end = max(sizes(gateway, "journal/*.tgj"))
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (end, end))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_before_its_record_is_written(gateways, engine, kind, times):
+    """What a killed process had claimed, and told its client, but not recorded: the next counts it."""
+    path, raw = KINDS[kind]
+    config = gateways.config(engine, limits=BUDGET, workers=1)
+    config["upstreams"].append(dict(config["upstreams"][0], name="xai", protocol="openai",
+                                    provider="xai"))
+    gateway = gateways(config, preexec=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
+    for n in range(times):
+        begun, noted = sizes(gateway, "journal/*.tgj"), sum(sizes(gateway, "collected"))
+        answers = []
+        fetching = threading.Thread(target=lambda: answers.append(
+            ask(gateway, "GET", path, raw=raw, X_Sim_Delay_Ms=1000, x_api_key=calls.KEY)))
+        fetching.start()
+        wait_for("its begin", lambda: max(sizes(gateway, "journal/*.tgj")) > max(begun))
+        no_longer(gateway)
+        fetching.join(30)
+        assert answers[0].status == 200
+        wait_for("its note", lambda: sum(sizes(gateway, "collected")) > noted)
+        gateway.kill()
+        gateway.start()
+        assert len(gateway.records(n + 1)) == n + 1
+    found = [record_of(gateway, ask(gateway, "GET", path, raw=raw, x_api_key=calls.KEY))
+             for _ in range(2)]
+    assert [r["usage_source"] for r in found] == ["provider", "none"]
+    assert Decimal(found[0]["cost_usd"]) > 0 and found[1]["cost_usd"] == "0"
+    gateway.stop()
+    gateway.start()     # what was counted stands
+    last = record_of(gateway, ask(gateway, "GET", path, raw=raw, x_api_key=calls.KEY))
+    assert last["cost_usd"] == "0"
+    assert cost(gateway.records(times + 3)) == Decimal(found[0]["cost_usd"])

@@ -97,6 +97,99 @@ static void test_a_restart_remembers(void **state)
     collected_close(c);
 }
 
+static struct collected *again(void **state, struct collected *c)
+{
+    collected_close(c);
+    return open_in(state);
+}
+
+/* What a record noted that never ended goes back, whichever is told of first; the rest stands. */
+static void test_what_was_never_told(void **state)
+{
+    struct collected *c = open_in(state);
+    const struct uuid ended = {{1}}, first = {{2}}, second = {{3}};
+    uint64_t lines = collected_key(STRV("a"), STRV("lines"));
+    uint64_t other = collected_key(STRV("a"), STRV("other"));
+
+    assert_true(collected_take(c, lines, 0, 10));
+    assert_false(collected_take(c, lines, 0, 10)); /* of two at once one */
+    assert_false(collected_take(c, lines, 5, 20));
+    collected_note(c, lines, 0, 10, &ended);
+    assert_true(collected_take(c, lines, 10, 20));
+    collected_note(c, lines, 10, 20, &first);
+    assert_true(collected_take(c, lines, 20, 30));
+    collected_note(c, lines, 20, 30, &second);
+    assert_true(collected_take(c, other, 0, 7));
+    collected_note(c, other, 0, 7, &second);
+    c = again(state, c);
+    assert_int_equal(collected_known(c, lines), 30);
+    collected_take_back(c, &first);
+    assert_int_equal(collected_known(c, lines), 30); /* what came after it is told */
+    collected_take_back(c, &(const struct uuid){{9}});
+    collected_take_back(c, &second);
+    collected_take_back(c, &second);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(collected_known(c, lines), 10);
+        assert_int_equal(collected_known(c, other), 0);
+        /* Others know of what went back from this gateway alone. */
+        collected_learn(c, lines, 30);
+        assert_int_equal(collected_known(c, lines), 10);
+        c = again(state, c); /* before or after it stands */
+        collected_stand(c);
+        c = again(state, c);
+    }
+    collected_learn(c, lines, 31);
+    assert_int_equal(collected_known(c, lines), 31);
+    assert_true(collected_take(c, other, 0, 8));
+    collected_note(c, other, 0, 8, &first);
+    c = again(state, c);
+    collected_stand(c);
+    collected_take_back(c, &first); /* it stands */
+    c = again(state, c);
+    assert_int_equal(collected_known(c, other), 8);
+    collected_close(c);
+}
+
+/* A record that found that others had counted more says so. */
+static void test_what_is_not_told_after_all(void **state)
+{
+    struct collected *c = open_in(state);
+    const struct uuid record = {{1}};
+    uint64_t key = collected_key(STRV("a"), STRV("lines"));
+
+    collected_note(c, key, 0, 20, &record);
+    collected_void(c, key, &record);
+    c = again(state, c);
+    assert_int_equal(collected_known(c, key), 0);
+    collected_learn(c, key, 10);
+    assert_int_equal(collected_known(c, key), 10);
+    collected_close(c);
+}
+
+/* What is left of a note that was cut short is none, and spoils nothing behind it. */
+static void test_notes_that_were_cut_short(void **state)
+{
+    const struct uuid record = {{1}};
+    uint64_t key = collected_key(STRV("a"), STRV("lines"));
+    uint64_t next = collected_key(STRV("a"), STRV("next"));
+    char path[256];
+
+    for (off_t cut = 1; cut <= 80; cut++) {
+        struct collected *c = open_in(state);
+
+        collected_note(c, key, 0, 20, &record);
+        assert_int_equal(truncate(scratch_path(*state, "collected", path), 80 - cut), 0);
+        c = again(state, c);
+        assert_int_equal(collected_known(c, key), 0);
+        assert_true(collected_take(c, next, 0, 5));
+        collected_keep(c, next);
+        c = again(state, c);
+        assert_int_equal(collected_known(c, next), 5);
+        collected_close(c);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
 static void test_memory_is_bounded(void **state)
 {
     const uint64_t spread = UINT64_C(0x9e3779b97f4a7c15), most = 3 * (uint64_t)COLLECTED_MAX;
@@ -158,6 +251,9 @@ int main(void)
         WITH_DIR(test_once_and_in_order),
         WITH_DIR(test_sums_that_rise),
         WITH_DIR(test_a_restart_remembers),
+        WITH_DIR(test_what_was_never_told),
+        WITH_DIR(test_what_is_not_told_after_all),
+        WITH_DIR(test_notes_that_were_cut_short),
         WITH_DIR(test_memory_is_bounded),
         WITH_DIR(test_threads_share_a_file),
         cmocka_unit_test(test_a_folder_that_is_none),
