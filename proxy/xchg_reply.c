@@ -43,7 +43,7 @@ static enum step reply_timeout(struct xchg *x)
 
 const struct xchg_state S_REPLY = {"reply", st_reply, WAKE_CLIENT_OUT | WAKE_RUN, reply_timeout};
 
-/* Puts a whole message of ours out. */
+/* Puts a whole message of ours out, behind what is left of heads before it (1xx), of which some may have gone. */
 static enum step answer(struct xchg *x, int status, struct strv type, struct strv lines,
                         struct strv body)
 {
@@ -54,7 +54,6 @@ static enum step answer(struct xchg *x, int status, struct strv type, struct str
     x->status = status;
     x->answer.head_sent = true;
     stat_response(&x->worker->stats, status);
-    buf_clear(&x->out);
     if (http_build_simple(status, type, lines, body, !x->close_client, head_only, &x->out) !=
         RC_OK) {
         x->close_client = true;

@@ -12,6 +12,7 @@ import pytest
 
 from kit import calls, client, http2
 from kit.procs import wait_for
+from kit.scripted import Script, Scripted
 
 MIB = 1 << 20
 SECONDS = 2
@@ -19,6 +20,7 @@ LEFT_S = 5
 BUSY_S = 0.1 * SECONDS   # of a core, more than a gateway takes that has nothing to do
 BODY = os.urandom(MIB) * 24
 ASKED = 200000
+HINTS = 90   # 4 MiB and more
 HEALTH = client.request_bytes("GET", "/_tollgate/healthz")
 PATH = "/local/v1/uploads"
 WAYS = ["TLS 1.3", "TLS 1.2", "h2"]
@@ -286,4 +288,28 @@ def test_pipeline_behind_a_slow_answer(gateways, certs, idle, say, way, leaves):
     for _ in range(1000):
         assert connection.read("GET").status == 200
     connection.close()
+    upstream.stop()
+
+
+def test_refusal_behind_hints_that_nobody_reads(gateways, certs):
+    """Heads before the answer's wait in part when the request turns out to be none: they end before it is refused."""
+    upstream = Scripted(certs)
+    hint = b"HTTP/1.1 103 Early Hints\r\n" + (b"Link: <" + b"a" * 5000 + b">\r\n") * 10 + b"\r\n"
+    upstream.scripts["hints"] = Script(hint * HINTS, early=True)
+    gateway = stalled_gateway(gateways, upstream)
+    with gateway.connect(buffer=4096) as connection:
+        connection.send(client.request_bytes("POST", PATH, [
+            AUTH, ("X-Script", "hints"), ("Transfer-Encoding", "chunked")], length=False) + b"1\r\nx\r\n")
+        own = connection.sock.getsockname()[1]
+
+        def stuck():
+            before = lies(gateway.port, own)[0]
+            time.sleep(0.3)
+            return lies(gateway.port, own)[0] == before > 0
+        wait_for("no more hints go", stuck)
+        connection.send(b"no size\r\n")
+        answer = connection.read()
+    assert answer.status == 400 and answer.complete
+    assert 0 < len(answer.informational) < HINTS
+    assert all(head == hint for _, head in answer.informational)
     upstream.stop()
