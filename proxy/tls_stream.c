@@ -41,6 +41,7 @@ struct tls_stream {
     unsigned char head[MESSAGE_HEAD_BYTES]; /* of a handshake message */
     size_t head_n;
     uint32_t message_left;
+    unsigned silent; /* records in a row that carried nothing, however many reads they took */
     bool is_client;
     bool must_update; /* our keys, before the next record */
     bool was_full;    /* the socket, at the last write */
@@ -267,8 +268,6 @@ static enum rc check_head(struct tls_stream *s, int fd, const unsigned char *at,
 static enum rc open_records(struct tls_stream *s, int fd, const unsigned char *at, size_t n,
                             size_t *used, char *to, size_t size, size_t *got, struct fail *fail)
 {
-    unsigned silent = 0;
-
     *used = *got = 0;
     for (;;) {
         const unsigned char *record = at + *used;
@@ -307,8 +306,8 @@ static enum rc open_records(struct tls_stream *s, int fd, const unsigned char *a
             data = now;
         }
         *got += data;
-        silent = data > 0 ? 0 : silent + 1;
-        if (silent > TLS_SILENT_RECORDS)
+        s->silent = data > 0 ? 0 : s->silent + 1;
+        if (s->silent > TLS_SILENT_RECORDS)
             return refuse(s, fd, SSL_AD_UNEXPECTED_MESSAGE, SSL_R_TOO_MANY_WARN_ALERTS, fail);
         if (aside && *got > 0)
             return RC_OK;

@@ -21,7 +21,7 @@
 
 enum {
     TLS_BATCH_RECORDS = 8,   /* sealed for one write to the socket */
-    TLS_SILENT_RECORDS = 32, /* in a row that carry nothing for the caller */
+    TLS_SILENT_RECORDS = 32, /* in a row that carry nothing for the caller, as OpenSSL takes */
     TLS_KEY_RECORDS = 1 << 24, /* that go under one key, or a batch more (RFC 8446, 5.5) */
 };
 

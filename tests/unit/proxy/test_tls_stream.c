@@ -275,6 +275,30 @@ static void silent_records_are_bounded(void **state)
     fell_rig(&r);
 }
 
+/* One a read, a byte of data between: those in a row count, whenever they come. */
+static void silent_records_are_bounded_over_reads(void **state)
+{
+    struct rig r;
+    char to[8];
+    size_t got;
+
+    (void)state;
+    raise_rig(&r, false);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < TLS_SILENT_RECORDS; i++) {
+            put_record(&r, TLS_TYPE_DATA, "", 0);
+            assert_int_equal(get(&r, to, sizeof(to), &got), RC_AGAIN);
+        }
+        if (round < 2) {
+            put_record(&r, TLS_TYPE_DATA, "x", 1);
+            expect_text(&r, "x");
+        }
+    }
+    put_record(&r, TLS_TYPE_DATA, "", 0);
+    expect_refused(&r, 10, SSL_R_TOO_MANY_WARN_ALERTS);
+    fell_rig(&r);
+}
+
 static void more_than_a_record_may_carry(void **state)
 {
     static unsigned char record[TLS_HEAD_BYTES + TLS_SEALED_MAX_BYTES];
@@ -456,6 +480,7 @@ int main(void)
         cmocka_unit_test(hostile_records_end_it),
         cmocka_unit_test(hostile_heads_end_it),
         cmocka_unit_test(silent_records_are_bounded),
+        cmocka_unit_test(silent_records_are_bounded_over_reads),
         cmocka_unit_test(more_than_a_record_may_carry),
         cmocka_unit_test(padding_and_tickets_are_passed_over),
         cmocka_unit_test(ends_are_told_apart),
