@@ -1,4 +1,4 @@
-#include "proxy/rebuild.h"
+#include "proxy/rebuild_int.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -12,38 +12,7 @@
 #include "base/xalloc.h"
 #include "proxy/counters.h"
 #include "proxy/owner.h"
-#include "proxy/server_int.h"
-#include "reports/limit_spent.h"
-
-enum {
-    CATCH_UP_MS = 5000, /* for the ledger to take what is journalled */
-    MARK_MS = 2000,     /* for the workers to write what they have settled */
-    MARK_POLL_US = 1000,
-    RETRY_MS = 1000,
-    SCOPES_BYTES = 1 << 30, /* of all counters together */
-};
-
-struct rebuild {
-    struct server *server;
-    pthread_t thread;
-    bool has_thread;
-    bool stopping; /* under lock */
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    atomic_bool wanted;
-    uint64_t marks; /* asked of the workers so far; by the thread alone, as what follows */
-    unsigned nodes;       /* that shared the counters when they were set last */
-    bool is_blind;        /* see limit_memory_set_blind */
-    bool is_shared_known; /* what Redis had was noted */
-};
-
-/* What is to be written. */
-struct found {
-    struct limit_counter *at;
-    size_t n, cap;
-    struct arena scopes;
-    bool full;
-};
+#include "proxy/rebuild_find.h"
 
 /* What is to be set, and as of when. */
 struct task {
@@ -53,79 +22,28 @@ struct task {
 };
 
 /* Rolling windows that an earlier process left are right: its reservations are settled one by one. */
-static bool is_set(const struct config *config, const struct task *task, size_t i)
+static bool is_set(const struct find_question *q, size_t i)
 {
-    return task->part == LIMIT_PART_MISSING || !limit_set_at(config->limits, i)->rolling;
+    const struct limit_set *set = q->config->limits;
+    const struct task *task = q->arg;
+
+    return limit_set_state(set, i) == LIMIT_KNOWN &&
+           (task->part == LIMIT_PART_MISSING || !limit_set_at(set, i)->rolling);
 }
 
-/* ---- what the ledger says ------------------------------------------------------------------
- */
-
-static void on_spent(const struct limit_counter *c, void *arg)
+static struct find_question question_of(const struct config *config, const struct task *task)
 {
-    struct found *f = arg;
-    struct strv scope = arena_strv(&f->scopes, c->scope);
-
-    if (!scope.p || f->n == LIMIT_COUNTERS_MAX) {
-        f->full = true;
-        return;
-    }
-    if (f->n == f->cap) {
-        f->cap = f->cap ? f->cap * 2 : 64;
-        f->at = xrealloc(f->at, f->cap * sizeof(f->at[0]));
-    }
-    f->at[f->n] = *c;
-    f->at[f->n++].scope = scope;
-}
-
-/* A limit whose counters are more than can be kept is passed over: the others still hold. */
-static enum rc find_one(const struct limit_spent_question *q, size_t i, struct found *f,
-                        struct fail *fail)
-{
-    bool known;
-    enum rc rc = limit_spent(q, i, on_spent, f, &known, fail);
-    const char *why = NULL;
-
-    if (rc == RC_LIMIT || f->full)
-        why = "more counters than can be kept";
-    else if (rc == RC_OK && !known && limit_set_at(q->set, i)->unit != UNIT_CONCURRENT)
-        why = "the ledger cannot be asked by so many dimensions";
-    if (!why)
-        return rc;
-    log_line(LOG_ERROR, "rebuild", "a limit counts from zero", "limit=%s reason=\"%s\"",
-             limit_set_at(q->set, i)->name, why);
-    f->full = false;
-    return RC_OK;
-}
-
-static enum rc find(const struct config *config, const struct task *task, struct found *f,
-                    struct fail *fail)
-{
-    struct limit_spent_question q = {.set = config->limits,
-                                     .zone = config->zone,
-                                     .now_us = task->as_of_us,
-                                     .until_us = task->until_us};
-    enum rc rc = RC_IO;
-
-    q.reader = ledger_read_open(config->ledger_path, fail);
-    if (!q.reader)
-        return RC_IO;
-    rc = ledger_read_begin(q.reader, fail);
-    if (rc == RC_OK) {
-        for (size_t i = 0; rc == RC_OK && i < limit_set_count(config->limits); i++) {
-            if (is_set(config, task, i))
-                rc = find_one(&q, i, f, fail);
-        }
-        ledger_read_end(q.reader);
-    }
-    ledger_read_close(q.reader);
-    return rc;
+    return (struct find_question){.config = config,
+                                  .as_of_us = task->as_of_us,
+                                  .until_us = task->until_us,
+                                  .wants = is_set,
+                                  .arg = task};
 }
 
 /* ---- the counters
  * ------------------------------------------------------------------------------ */
 
-static bool is_stopping(struct rebuild *r)
+bool rebuild_is_stopping(struct rebuild *r)
 {
     bool stopping;
 
@@ -135,23 +53,16 @@ static bool is_stopping(struct rebuild *r)
     return stopping;
 }
 
-/*
- * Everything that workers settled before the call is in their journal files: whether the
- * ledger has a settlement must not depend on which loop turn it is still waiting for.
- */
-static enum rc written(struct rebuild *r)
+enum rc rebuild_await_mark(struct rebuild *r, rebuild_over_fn *is_over, const void *arg)
 {
     struct server *s = r->server;
     int64_t until = clock_mono_us() + MARK_MS * 1000;
 
-    r->marks++;
-    for (unsigned i = 0; i < s->n_workers; i++)
-        worker_post_mark(s->workers[i], r->marks);
     for (unsigned i = 0; i < s->n_workers; i++) {
         while (worker_marked(s->workers[i]) < r->marks) {
             struct timespec pause = {.tv_nsec = MARK_POLL_US * 1000};
 
-            if (clock_mono_us() > until || is_stopping(r))
+            if (clock_mono_us() > until || is_over(r, arg))
                 return RC_TIMEOUT;
             (void)nanosleep(&pause, NULL);
         }
@@ -159,65 +70,46 @@ static enum rc written(struct rebuild *r)
     return RC_OK;
 }
 
-/* ---- counters that the ledger knows nothing of ---------------------------------- */
-
-struct strangers {
-    const struct config *config;
-    const struct task *task;
-    struct found *found;
-    size_t n_known; /* of found, sorted */
-};
-
-static int counter_order(const void *a, const void *b)
+static bool is_over(struct rebuild *r, const void *arg)
 {
-    const struct limit_counter *x = a, *y = b;
-    size_t n = x->scope.n < y->scope.n ? x->scope.n : y->scope.n;
-    int order;
-
-    if (x->limit != y->limit)
-        return x->limit < y->limit ? -1 : 1;
-    if (x->start_us != y->start_us)
-        return x->start_us < y->start_us ? -1 : 1;
-    order = n > 0 ? memcmp(x->scope.p, y->scope.p, n) : 0;
-    return order != 0 ? order : (x->scope.n > y->scope.n) - (x->scope.n < y->scope.n);
+    (void)arg;
+    return rebuild_is_stopping(r);
 }
 
-static void on_counter(const struct limit_counter *c, void *arg)
+/*
+ * Everything that workers settled before the call is in their journal files: whether the
+ * ledger has a settlement must not depend on which loop turn it is still waiting for.
+ */
+static enum rc written(struct rebuild *r)
 {
-    struct strangers *s = arg;
-    struct limit_counter none = *c;
+    struct server *s = r->server;
 
-    if (!is_set(s->config, s->task, c->limit) || (s->n_known > 0 && bsearch(c, s->found->at, s->n_known,
-                                                    sizeof(s->found->at[0]), counter_order)))
-        return;
-    none.spent = 0;
-    on_spent(&none, s->found);
+    r->marks++;
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_post_mark(s->workers[i], r->marks);
+    return rebuild_await_mark(r, is_over, NULL);
 }
 
 /* What the ledger says, and zero for shared counters that it says nothing of. */
 static enum rc gather(const struct config *config, const struct task *task, struct found *found,
                       struct fail *fail)
 {
-    struct strangers strangers = {.config = config, .task = task, .found = found};
-    enum rc rc = find(config, task, found, fail);
+    const struct find_question q = question_of(config, task);
+    enum rc rc = find_spent(&q, found, fail);
 
     if (rc != RC_OK || !config->counters_redis)
         return rc;
-    if (found->n > 0)
-        qsort(found->at, found->n, sizeof(found->at[0]), counter_order);
-    strangers.n_known = found->n;
-    return limit_read(&task->options, NULL, config->limits, task->as_of_us, on_counter,
-                      &strangers);
+    return find_strangers(&q, &task->options, found);
 }
 
 /* Settles what earlier processes left, then sets what is spent. */
 static enum rc set_counters(const struct config *config, struct limit_memory *memory,
                             const struct task *task, size_t *n, struct fail *fail)
 {
-    struct found found = {0};
+    struct found found;
     enum rc rc = RC_OK;
 
-    arena_init(&found.scopes, SCOPES_BYTES);
+    found_init(&found);
     if (config->counters_redis)
         rc = owner_adopt(config, &task->options, fail);
     if (rc == RC_OK)
@@ -226,8 +118,7 @@ static enum rc set_counters(const struct config *config, struct limit_memory *me
         rc = limit_write(&task->options, memory, config->limits, found.at, found.n,
                          task->as_of_us);
     *n = found.n;
-    arena_release(&found.scopes);
-    free(found.at);
+    found_release(&found);
     return rc;
 }
 
@@ -325,35 +216,38 @@ static enum rc rebuild_memory(struct rebuild *r, const struct config *config)
 static enum rc note_shared(struct rebuild *r, const struct config *config)
 {
     const struct limiter_options options = counters_options(config);
-    struct found found = {0};
+    struct found found;
     enum rc rc;
 
-    arena_init(&found.scopes, SCOPES_BYTES);
-    rc = limit_read(&options, NULL, config->limits, clock_wall_us(), on_spent, &found);
+    found_init(&found);
+    rc = limit_read(&options, NULL, config->limits, clock_wall_us(), found_add, &found);
     if (rc == RC_OK)
         rc = limit_note(r->server->limit_memory, config->limits, found.at, found.n);
-    arena_release(&found.scopes);
-    free(found.at);
+    found_release(&found);
     return rc;
 }
 
-/* Redis is away and has told nothing since the start: what this ledger has is spent at least. */
-static enum rc note_own(struct rebuild *r, const struct config *config)
+static bool is_known(const struct find_question *q, size_t i)
 {
-    const struct task task = {.part = LIMIT_PART_MISSING,
-                              .as_of_us = clock_wall_us(),
-                              .until_us = INT64_MAX};
-    struct found found = {0};
+    return limit_set_state(q->config->limits, i) == LIMIT_KNOWN;
+}
+
+enum rc rebuild_note_own(struct rebuild *r, const struct config *config, find_wants_fn *wants)
+{
+    const struct find_question q = {.config = config,
+                                    .as_of_us = clock_wall_us(),
+                                    .until_us = INT64_MAX,
+                                    .wants = wants};
+    struct found found;
     struct fail fail;
     enum rc rc = ledger_catch_up_within(r->server->ledger, CATCH_UP_MS);
 
-    arena_init(&found.scopes, SCOPES_BYTES);
+    found_init(&found);
     if (rc == RC_OK)
-        rc = find(config, &task, &found, &fail);
+        rc = find_spent(&q, &found, &fail);
     if (rc == RC_OK)
         rc = limit_note(r->server->limit_memory, config->limits, found.at, found.n);
-    arena_release(&found.scopes);
-    free(found.at);
+    found_release(&found);
     return rc;
 }
 
@@ -366,7 +260,7 @@ static enum rc note_counters(struct rebuild *r, const struct config *config, enu
         rc = note_shared(r, config);
         r->is_shared_known = rc == RC_OK;
     }
-    if (r->is_blind && (r->is_shared_known || note_own(r, config) == RC_OK)) {
+    if (r->is_blind && (r->is_shared_known || rebuild_note_own(r, config, is_known) == RC_OK)) {
         r->is_blind = false;
         limit_memory_set_blind(r->server->limit_memory, false);
     }
@@ -376,7 +270,7 @@ static enum rc note_counters(struct rebuild *r, const struct config *config, enu
 /* ---- from the ledger ----------------------------------------------------------------- */
 
 /* It is open; workers are told whose part is theirs. */
-static bool has_ledger(struct rebuild *r)
+bool rebuild_has_ledger(struct rebuild *r)
 {
     struct server *s = r->server;
     int64_t start;
@@ -395,7 +289,7 @@ static enum rc rebuild(struct rebuild *r, bool workers_run)
     struct generation *g;
     enum rc rc;
 
-    if (!has_ledger(r))
+    if (!rebuild_has_ledger(r))
         return RC_AGAIN;
     g = server_generation(r->server);
     if (g->config->counters_redis) {
@@ -412,13 +306,14 @@ static enum rc rebuild(struct rebuild *r, bool workers_run)
 /* ---- the thread
  * ---------------------------------------------------------------------------------- */
 
-/* Waits for ms, or for the end. */
+/* Waits for ms, or for the end, or for a configuration that nobody has looked at. */
 static void rest(struct rebuild *r, int ms)
 {
     struct timespec until = thread_after_ms(ms);
 
     pthread_mutex_lock(&r->lock);
-    while (!r->stopping && pthread_cond_timedwait(&r->wake, &r->lock, &until) == 0)
+    while (!r->stopping && !r->is_coming_fresh &&
+           pthread_cond_timedwait(&r->wake, &r->lock, &until) == 0)
         ;
     pthread_mutex_unlock(&r->lock);
 }
@@ -431,17 +326,29 @@ static void *run(void *arg)
     sigfillset(&all); /* signals belong to the main thread */
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     for (;;) {
+        bool is_done;
+
         pthread_mutex_lock(&r->lock);
-        while (!r->stopping && !atomic_load(&r->wanted))
+        while (!r->stopping && !atomic_load(&r->wanted) && !r->coming)
             pthread_cond_wait(&r->wake, &r->lock);
         pthread_mutex_unlock(&r->lock);
-        if (is_stopping(r))
+        if (rebuild_is_stopping(r))
             return NULL;
+        is_done = !atomic_exchange(&r->wanted, false);
         /* Workers notice within a second that Redis is in order: no second question sooner. */
-        if (atomic_exchange(&r->wanted, false) && rebuild(r, true) != RC_OK)
+        if (!is_done && rebuild(r, true) != RC_OK)
             atomic_store(&r->wanted, true);
-        rest(r, RETRY_MS);
+        is_done = ahead_attempt(r) && is_done;
+        if (!is_done)
+            rest(r, RETRY_MS);
     }
+}
+
+bool rebuild_needs_thread(struct rebuild *r)
+{
+    if (!r->has_thread)
+        r->has_thread = thread_start(&r->thread, "rebuild", run, r);
+    return r->has_thread;
 }
 
 void rebuild_soon(struct rebuild *r)
@@ -464,6 +371,7 @@ void rebuild_stop(struct rebuild *r)
     pthread_mutex_unlock(&r->lock);
     if (r->has_thread)
         pthread_join(r->thread, NULL);
+    generation_unref(r->coming);
     pthread_cond_destroy(&r->wake);
     pthread_mutex_destroy(&r->lock);
     free(r);
@@ -482,8 +390,7 @@ struct rebuild *rebuild_start(struct server *server)
         atomic_store(&r->wanted, true);
     else if (!server->current->config->counters_redis)
         return r;
-    r->has_thread = thread_start(&r->thread, "rebuild", run, r);
-    if (r->has_thread)
+    if (rebuild_needs_thread(r))
         return r;
     rebuild_stop(r);
     return NULL;

@@ -9,15 +9,21 @@
  * counters.on_failure rules.  What Redis had reserved for requests that run is reserved again
  * with it.  Where the ledger cannot be opened yet, nothing is known, and limits that do not allow
  * refuse.
+ *
+ * A reload is the same for the limits that come with it (rebuild_ahead.c): they are set before the
+ * configuration is in force.  Workers have it meanwhile as what is coming: they admit by the old
+ * one, and charge what ends to the new limits too.
  */
 #ifndef PROXY_REBUILD_H
 #define PROXY_REBUILD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/rc.h"
 
 struct config;
+struct generation;
 struct rebuild;
 struct server;
 
@@ -30,6 +36,14 @@ struct server;
 struct rebuild *rebuild_start(struct server *server);
 /* From a worker: Redis waits for this ledger's part. Cheap, may be called again and again. */
 void rebuild_soon(struct rebuild *r);
+/*
+ * From the main thread: sets the new limits of a generation (limit_set_follow) from the ledger, and
+ * tries again until it is done, in place of what was given before.  NULL: nothing more is to
+ * be set.  A worker's LETTER_RELOAD goes after this call.  False (logged): there is no thread for it.
+ */
+bool rebuild_ahead(struct rebuild *r, struct generation *generation);
+/* What rebuild_ahead was given last is set. */
+bool rebuild_ahead_is_set(struct rebuild *r);
 /* NULL is legal. Waits for a rebuild under way; workers may be gone. */
 void rebuild_stop(struct rebuild *r);
 

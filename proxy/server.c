@@ -26,6 +26,7 @@
 #include "proxy/desk.h"
 #include "proxy/observe.h"
 #include "proxy/rebuild.h"
+#include "proxy/reload.h"
 #include "proxy/repeats.h"
 #include "proxy/server_int.h"
 #include "proxy/tokens.h"
@@ -249,50 +250,6 @@ static bool start_ledger(struct server *s)
 
 /* ---- signals ------------------------------------------------------------------------------------------ */
 
-static void reload(struct server *s)
-{
-    struct problems problems;
-    struct generation *next;
-
-    problems_init(&problems);
-    next = generation_load(s->current->config->file, s->current, &problems);
-    for (size_t i = 0; i < problems.n; i++) {
-        char *text = problem_text(&problems.at[i]);
-        char quoted[1024];
-
-        log_line(LOG_ERROR, "reload", "fault", "at=%s",
-                 log_quote(strv_z(text), quoted, sizeof(quoted)));
-        free(text);
-    }
-    problems_release(&problems);
-    if (!next) {
-        atomic_fetch_add(&s->reload_failures, 1);
-        log_line(LOG_ERROR, "reload", "configuration refused; the old one stays", "file=%s",
-                 s->current->config->file);
-        return;
-    }
-    next->memory = &s->memory;
-    if (!tokens_adopt(s->tokens, next)) {
-        atomic_fetch_add(&s->reload_failures, 1);
-        log_line(LOG_ERROR, "reload", "no tokens could be got; the old configuration stays",
-                 "file=%s", s->current->config->file);
-        generation_unref(next);
-        return;
-    }
-    for (unsigned i = 0; i < s->n_workers; i++)
-        worker_post(s->workers[i], LETTER_RELOAD, generation_ref(next));
-    tokens_publish(s->tokens);
-    pthread_mutex_lock(&s->lock);
-    generation_unref(s->current);
-    s->current = next;
-    pthread_mutex_unlock(&s->lock);
-    observe_reload(s->observe);
-    atomic_fetch_add(&s->reloads, 1);
-    log_line(LOG_INFO, "reload", "configuration in force", "keys=%zu limits=%zu book=%s",
-             next->config->n_keys, limit_set_count(next->config->limits),
-             book_hash(next->config->book));
-}
-
 static void on_hup(evutil_socket_t fd, short what, void *arg)
 {
     struct server *s = arg;
@@ -300,7 +257,7 @@ static void on_hup(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     if (!atomic_load(&s->draining))
-        reload(s);
+        reload_begin(s);
 }
 
 static void post_all(struct server *s, enum letter_kind kind)
@@ -333,6 +290,7 @@ static void on_term(evutil_socket_t fd, short what, void *arg)
         return;
     }
     log_line(LOG_INFO, "server", "draining", "seconds=%d", s->current->config->drain_seconds);
+    reload_abandon(s);
     post_all(s, LETTER_DRAIN);
     event_add(s->drain_over, &wait);
 }
@@ -343,6 +301,7 @@ static void on_check(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    reload_check(s);
     if (atomic_load(&s->workers_done) == s->n_workers)
         event_base_loopbreak(s->base);
 }
@@ -492,6 +451,7 @@ static bool start_helpers(struct server *s)
 
 static void free_server(struct server *s)
 {
+    reload_abandon(s);
     rebuild_stop(s->rebuild); /* all three write to workers */
     alerts_stop(s->alerts);
     desk_stop(s->desk);

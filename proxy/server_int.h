@@ -14,6 +14,7 @@
 #include "proxy/generation.h"
 #include "proxy/memory.h"
 #include "proxy/owner.h"
+#include "proxy/reload.h"
 #include "proxy/server.h"
 #include "proxy/worker.h"
 
@@ -26,6 +27,7 @@ enum { MAIN_EVENTS = 5 };
 struct server {
     struct generation *current; /* written by the main thread under lock */
     pthread_mutex_t lock;
+    struct reload reload;
     struct event_base *base;
     struct event *events[MAIN_EVENTS]; /* of the main loop */
     struct event *drain_over;

@@ -443,6 +443,7 @@ void worker_free(struct worker *w)
     counters_tls_unref(w->counters_tls);
     xchg_pool_free(w);
     pools_unref(w->pools);
+    generation_unref(w->coming);
     upstream_reap(&w->later);
     ledger_detach(server_ledger(w->server), w->journal);
     journal_close(w->journal);

@@ -53,6 +53,7 @@ struct worker {
     struct evconnlistener *listener;
     evutil_socket_t listen_fd;
     struct pools *pools; /* of the newest generation */
+    struct generation *coming; /* its limits are charged with what ends; NULL: none is coming */
     struct limiter *limiter;
     struct counters_tls *counters_tls; /* the limiter's; NULL: none */
     struct journal *journal;
@@ -114,7 +115,16 @@ struct worker {
 };
 
 /* What other threads may ask. */
-enum letter_kind { LETTER_RELOAD = 0, LETTER_DRAIN, LETTER_STOP, LETTER_MARK, LETTER_DESK, LETTER_TOKEN, LETTER_OWN };
+enum letter_kind {
+    LETTER_RELOAD = 0,
+    LETTER_COMING,
+    LETTER_DRAIN,
+    LETTER_STOP,
+    LETTER_MARK,
+    LETTER_DESK,
+    LETTER_TOKEN,
+    LETTER_OWN
+};
 
 /* Takes the listening socket; holds a reference of its own. NULL where the journal or what wakes
  * the worker cannot be opened (logged). */
@@ -127,7 +137,10 @@ void worker_join(struct worker *w);
 void worker_turn(struct worker *w, bool wait);
 void worker_free(struct worker *w);
 
-/* From any thread. generation (LETTER_RELOAD): a reference that the worker takes over. */
+/*
+ * From any thread. generation: a reference that the worker takes over; LETTER_RELOAD: it is in
+ * force, and nothing is coming but perhaps the same; LETTER_COMING, NULL: nothing is.
+ */
 void worker_post(struct worker *w, enum letter_kind kind, struct generation *generation);
 
 /*
@@ -137,6 +150,11 @@ void worker_post(struct worker *w, enum letter_kind kind, struct generation *gen
  */
 void worker_post_mark(struct worker *w, uint64_t mark);
 uint64_t worker_marked(struct worker *w);
+/*
+ * From any thread: charges what ends to the new limits of that generation too (a reference that
+ * the worker takes over), and tells the counters each settlement by itself.  mark as above.
+ */
+void worker_post_coming(struct worker *w, struct generation *generation, uint64_t mark);
 /* From any thread: processes that share the counters, when it last heard; 0: never yet. */
 unsigned worker_nodes(struct worker *w);
 

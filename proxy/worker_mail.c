@@ -54,6 +54,16 @@ void worker_post_mark(struct worker *w, uint64_t mark)
     post(w, letter);
 }
 
+void worker_post_coming(struct worker *w, struct generation *generation, uint64_t mark)
+{
+    struct letter *letter = xcalloc(1, sizeof(*letter));
+
+    letter->kind = LETTER_COMING;
+    letter->generation = generation;
+    letter->mark = mark;
+    post(w, letter);
+}
+
 void worker_post_desk(struct worker *w, struct desk_job *job)
 {
     struct letter *letter = xcalloc(1, sizeof(*letter));
@@ -124,20 +134,39 @@ static void take_counters_tls(struct worker *w)
     w->counters_tls = counters_tls_ref(fresh);
 }
 
+/* Consumes the reference. */
+static void await_coming(struct worker *w, struct generation *coming)
+{
+    generation_unref(w->coming);
+    w->coming = coming;
+    limiter_by_item(w->limiter, coming != NULL);
+}
+
+static void take_generation(struct worker *w, struct generation *generation)
+{
+    struct pools *old = w->pools;
+
+    if (w->coming != generation)
+        await_coming(w, NULL);
+    w->pools = pools_new(w, generation);
+    for (size_t i = 0; i < old->generation->config->n_upstreams; i++)
+        upstream_pool_retire(old->at[i]);
+    pools_unref(old);
+    take_counters_tls(w);
+    xchg_look_at_sockets(w);
+}
+
 static void open_letter(struct worker *w, struct letter *letter)
 {
     switch (letter->kind) {
-    case LETTER_RELOAD: {
-        struct pools *old = w->pools;
-
-        w->pools = pools_new(w, letter->generation);
-        for (size_t i = 0; i < old->generation->config->n_upstreams; i++)
-            upstream_pool_retire(old->at[i]);
-        pools_unref(old);
-        take_counters_tls(w);
-        xchg_look_at_sockets(w);
+    case LETTER_RELOAD:
+        take_generation(w, letter->generation);
         break;
-    }
+    case LETTER_COMING:
+        await_coming(w, letter->generation);
+        if (letter->mark > 0)
+            w->mark = letter->mark; /* reached with this turn's write */
+        break;
     case LETTER_DRAIN:
         w->draining = true;
         worker_stop_listening(w);

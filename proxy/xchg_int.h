@@ -579,6 +579,10 @@ void grow_restore(struct xchg *x);
 /* What was reserved in addition goes back: the exchange's own settlement has all. */
 void grow_settle(struct xchg *x);
 
+/* ---- limits that came after it (xchg_late.c) ---- */
+/* Charges what it took to limits of the newest configurations that its own has not. */
+void late_settle(struct xchg *x, int64_t ended_us, const struct limit_amounts *taken);
+
 /* ---- the end (xchg_settle.c) ---- */
 void settle_record(struct xchg *x, struct record *r, enum outcome outcome);
 enum outcome settle_outcome(const struct xchg *x);

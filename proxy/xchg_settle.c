@@ -260,10 +260,14 @@ static enum step st_settle(struct xchg *x)
         return STEP_WAIT;
     settle_count(x);
     collect_cancel(x);
-    if (x->begun)
+    if (x->begun) {
+        struct limit_amounts taken = really_taken(x);
+
         write_record(x);
-    else
+        late_settle(x, x->admission.ended_us, &taken);
+    } else {
         write_log(x, "-");
+    }
     if (x->reserved) {
         struct limit_amounts taken = really_taken(x);
 

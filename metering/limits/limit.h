@@ -50,7 +50,7 @@ enum limit_count { LIMIT_COUNT_ESTIMATE = 0, LIMIT_COUNT_EXACT };
 
 enum {
     LIMIT_CLAIMS_MAX = 32,      /* limits that one request may touch */
-    LIMIT_KEY_MAX_BYTES = 1024, /* longer scopes are hashed */
+    LIMIT_KEY_MAX_BYTES = 1072, /* longer scopes are hashed */
     LIMIT_DEADLINE_S = 900,     /* a reservation that nobody extends; streams extend it */
     LIMIT_BUCKETS = 60, /* parts of a rolling window: it moves by one of them at a time */
     LIMIT_ROLLING_MAX_S = 31622400,
@@ -115,6 +115,32 @@ struct limit_set *limit_set_new(const struct limit_def *defs, size_t n,
 void limit_set_free(struct limit_set *set);
 size_t limit_set_count(const struct limit_set *set);
 const struct limit_def *limit_set_at(const struct limit_set *set, size_t i);
+
+/* Whether what is spent of a limit is known to the counters. */
+enum limit_state {
+    LIMIT_KNOWN = 0,
+    LIMIT_UNKNOWN, /* nobody is admitted by it but where its on_failure is ALLOW */
+    LIMIT_NOTED,   /* limit_note has told: held as `local` holds it */
+};
+
+/*
+ * set, which nobody has yet, is to take before's place.  A limit that before has too and knows -
+ * the same name, unit, window, per and match, and the same window by either zone - goes on with its
+ * counters.  The others are new, and UNKNOWN until limit_set_tell; concurrent ones begin at
+ * zero.  apart: a number that no set of the process was given, so that in the memory engine new
+ * limits have counters of their own; 0 where counters are shared, whose keys are every
+ * process' own to make.  Returns how many are to be told.
+ */
+size_t limit_set_follow(struct limit_set *set, const struct limit_set *before, int64_t now_us,
+                        uint64_t apart);
+bool limit_set_is_new(const struct limit_set *set, size_t i);
+enum limit_state limit_set_state(const struct limit_set *set, size_t i);
+/*
+ * Of the set's new limits, any thread, workers may have the set: requests that end at since_us
+ * (wall) or later are charged to them by admission_late, none before the first call.
+ */
+void limit_set_since(struct limit_set *set, int64_t since_us);
+void limit_set_tell(struct limit_set *set, enum limit_state state);
 
 /* What a request takes, or took, in each unit. */
 struct limit_amounts {
@@ -214,6 +240,25 @@ bool admission_is_of(const struct admission *a, int64_t now_us);
  */
 void admission_grow(struct admission *more, const struct admission *a,
                     const struct limit_amounts *extra, const struct uuid *id);
+
+/* A request that ended, and what it was charged to. */
+struct late_request {
+    struct uuid id;      /* of nothing that is reserved */
+    int64_t start_us;    /* wall */
+    int64_t ended_us;    /* wall, by its record */
+    int64_t started_us;  /* clock_mono_us */
+    const struct admission *const *charged;
+    size_t n_charged;
+};
+
+/*
+ * Makes late what the request owes limits of set beside those it was charged to: limits that
+ * came after its admission, but for what limit_set_since leaves to the ledger.  True: it is to be
+ * settled, with what was really taken; nothing is reserved.  Scopes are in the arena.
+ */
+bool admission_late(struct admission *late, const struct limit_set *set,
+                    const struct subject *subject, const struct late_request *request,
+                    struct arena *arena);
 
 struct limiter;
 
@@ -395,6 +440,12 @@ int64_t limiter_run(struct limiter *l);
 void limiter_itemize(struct limiter *l);
 
 /*
+ * Redis: each settlement is told with its own time, not as part of a lease's sum: what was
+ * settled before the call goes with a time before, until it is switched off.
+ */
+void limiter_by_item(struct limiter *l, bool is_on);
+
+/*
  * Leases are given back and what was settled against them is sent, from now on at once:
  * before an end.  limiter_stats.unsettled counts what still stands.
  */
@@ -484,6 +535,33 @@ enum rc limit_note(struct limit_memory *memory, const struct limit_set *set,
 enum rc limit_write(const struct limiter_options *options, struct limit_memory *memory,
                     const struct limit_set *set, const struct limit_counter *counters, size_t n,
                     int64_t as_of_us) RC_MUST;
+
+/*
+ * A set's new limits (limit_set_follow), in two steps; others' counters are not touched.  The
+ * counters are those of limit_write, and blocks and fails like it.
+ *
+ * limit_part_from, Redis only: what options.owner's part of the counters holds when it is called is
+ * not to count once limit_part_add is, and settlements from before since_us (wall) count nothing
+ * from then on.  It is too late where since_us has passed when it returns: again with a later one.
+ * Rolling: where other owners have put in something too, what this one has cannot be told apart
+ * and stays.
+ *
+ * limit_part_add: puts in what the ledger says of requests that ended before since_us, beside
+ * what was settled since; Redis: less what an operator took off.  Rolling: as if it were of now, and
+ * what could not be told apart is raised to it.
+ */
+enum rc limit_part_from(const struct limiter_options *options, const struct limit_set *set,
+                        const struct limit_counter *counters, size_t n, int64_t since_us) RC_MUST;
+enum rc limit_part_add(const struct limiter_options *options, struct limit_memory *memory,
+                       const struct limit_set *set, const struct limit_counter *counters, size_t n,
+                       int64_t since_us) RC_MUST;
+
+/*
+ * Drops memory's counters of limits that set has not and nothing is reserved in.  Any thread;
+ * no lock is held for more than LIMIT_FORGET_RUN of them.
+ */
+enum { LIMIT_FORGET_RUN = 256 };
+void limit_forget(struct limit_memory *memory, const struct limit_set *set);
 
 enum { LIMIT_REBUILD_MS = 10000 }; /* how long known owners are waited for */
 

@@ -18,7 +18,9 @@
 #include "metering/limits/limit.h"
 
 enum {
-    LIMIT_PREFIX_MAX_BYTES = 200, /* name, unit and window in a key; a longer name is hashed */
+    LIMIT_MARKS_MAX_BYTES = 48, /* behind the name: a match's hash, a number of limit_set_follow */
+    /* Name, unit and window in a key; a longer name is hashed. */
+    LIMIT_PREFIX_MAX_BYTES = 200 + LIMIT_MARKS_MAX_BYTES,
     LIMIT_START_MAX_BYTES = 24,
     LIMIT_SCOPE_MAX_BYTES =
         LIMIT_KEY_MAX_BYTES - LIMIT_PREFIX_MAX_BYTES - LIMIT_START_MAX_BYTES,
@@ -68,11 +70,16 @@ struct claim_ref {
 
 /* Whether the limit may refuse this admission. */
 bool limit_enforces(const struct admission *a, const struct limit_def *def);
+/* How well all limits that it touches are known. */
+enum limit_state admission_state(const struct admission *a);
+bool limit_is_unknown(const struct admission *a, size_t claim);
 /* The admission's claims with their worst case. */
 void limit_claims(const struct admission *a, struct claim_ref out[LIMIT_CLAIMS_MAX]);
 /* Shape and key of a counter of the set as limit_write is given it; false: no such limit. */
 bool limit_counter_ref(const struct limit_set *set, const struct limit_counter *c,
                        char key[LIMIT_KEY_MAX_BYTES], struct claim_ref *out);
+/* The key is of a limit of the set, whatever its window. */
+bool limit_key_is_of(const struct limit_set *set, struct strv key);
 /*
  * The limit of a key and its window at now_us; scope looks into key.  False where the
  * key is of another set or another window.
@@ -174,6 +181,8 @@ void memory_look(struct limit_memory *m, const struct claim_ref *claim, uint64_t
                  uint64_t *reserved);
 /* False: LIMIT_COUNTERS_MAX is reached. */
 bool memory_write(struct limit_memory *m, const struct claim_ref *claim, uint64_t spent);
+/* The same, on top of what it holds. */
+bool memory_add(struct limit_memory *m, const struct claim_ref *claim, uint64_t spent);
 /* Counters and reservations held; for tests. */
 void memory_size(struct limit_memory *m, size_t *counters, size_t *reservations);
 

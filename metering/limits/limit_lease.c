@@ -286,7 +286,7 @@ void lease_settle(struct redis_engine *e, struct admission *a,
 {
     if (e->is_draining)
         e->lease_us = 0;
-    if (e->itemize_seq > 0) {
+    if (e->itemize_seq > 0 || e->by_item) {
         settle_item(e, a, actual);
         return;
     }
@@ -430,5 +430,18 @@ void lease_itemize(struct redis_engine *e)
         }
         if (l->n_spent > 0)
             tell_spent(e, l);
+    }
+}
+
+void lease_by_item(struct redis_engine *e, bool is_on)
+{
+    e->by_item = is_on;
+    LIST_FOREACH (at, &e->leases) {
+        struct lease *l = LIST_OBJECT(at, struct lease, node);
+
+        if (is_on && l->n_spent > 0) {
+            l->is_stale = true;
+            tell_spent(e, l);
+        }
     }
 }

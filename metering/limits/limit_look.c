@@ -158,7 +158,8 @@ void memory_look(struct limit_memory *m, const struct claim_ref *claim, uint64_t
     table_unlock(memory_counters(m), set);
 }
 
-bool memory_write(struct limit_memory *m, const struct claim_ref *claim, uint64_t spent)
+static bool put(struct limit_memory *m, const struct claim_ref *claim, uint64_t spent,
+                bool is_more)
 {
     uint64_t hash = limit_hash(claim->key), set = UINT64_C(1) << shard_of(hash);
     int64_t now_us = clock_mono_us();
@@ -166,8 +167,60 @@ bool memory_write(struct limit_memory *m, const struct claim_ref *claim, uint64_
 
     table_lock(memory_counters(m), set);
     c = table_get(memory_counters(m), claim, hash, now_us);
-    if (c)
+    if (c && is_more)
+        counter_spend(c, spent, now_us);
+    else if (c)
         counter_set_spent(c, spent, now_us);
     table_unlock(memory_counters(m), set);
     return c != NULL;
+}
+
+bool memory_write(struct limit_memory *m, const struct claim_ref *claim, uint64_t spent)
+{
+    return put(m, claim, spent, false);
+}
+
+bool memory_add(struct limit_memory *m, const struct claim_ref *claim, uint64_t spent)
+{
+    return put(m, claim, spent, true);
+}
+
+/* ---- counters of limits that are gone ------------------------------------------------ */
+
+/* The first n of a shard's list, of which those that stay go behind. */
+static void forget_run(struct table *t, struct table_shard *s, const struct limit_set *set,
+                       size_t n)
+{
+    pthread_mutex_lock(&s->lock);
+    for (; n > 0 && !list_is_empty(&s->all); n--) {
+        struct counter *c = LIST_OBJECT(s->all.next, struct counter, place);
+
+        if (c->refs == 0 && !limit_key_is_of(set, strv_make(c->key, c->n))) {
+            table_remove(t, c);
+        } else {
+            list_remove(&c->place);
+            list_push_back(&s->all, &c->place);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+void limit_forget(struct limit_memory *m, const struct limit_set *set)
+{
+    struct table *t = memory_counters(m);
+
+    for (int i = 0; i < TABLE_SHARDS; i++) {
+        struct table_shard *s = &t->shards[i];
+        size_t left;
+
+        pthread_mutex_lock(&s->lock);
+        left = s->n;
+        pthread_mutex_unlock(&s->lock);
+        while (left > 0) {
+            size_t run = left < LIMIT_FORGET_RUN ? left : LIMIT_FORGET_RUN;
+
+            forget_run(t, s, set, run);
+            left -= run;
+        }
+    }
 }

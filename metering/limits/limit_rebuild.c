@@ -234,16 +234,13 @@ enum rc limit_note(struct limit_memory *memory, const struct limit_set *set,
     return RC_OK;
 }
 
-enum rc limit_write(const struct limiter_options *options, struct limit_memory *memory,
-                    const struct limit_set *set, const struct limit_counter *counters, size_t n,
-                    int64_t as_of_us)
+typedef bool put_fn(struct limit_memory *m, const struct claim_ref *claim, uint64_t spent);
+
+static enum rc write_memory(struct limit_memory *memory, const struct limit_set *set,
+                            const struct limit_counter *counters, size_t n, put_fn *put)
 {
     enum rc rc = RC_OK;
 
-    if (options->redis_url)
-        return write_redis(options, memory, set, counters, n, as_of_us);
-    if (!memory)
-        return RC_STATE;
     for (size_t i = 0; rc == RC_OK && i < n; i++) {
         char key[LIMIT_KEY_MAX_BYTES];
         struct claim_ref claim;
@@ -253,9 +250,66 @@ enum rc limit_write(const struct limiter_options *options, struct limit_memory *
         if (!limit_counter_ref(set, &counters[i], key, &claim))
             rc = RC_BAD;
         else if (claim.shape.kind != COUNTER_RUNNING)
-            rc = memory_write(memory, &claim, spent) ? RC_OK : RC_LIMIT;
+            rc = put(memory, &claim, spent) ? RC_OK : RC_LIMIT;
     }
     return rc;
+}
+
+enum rc limit_write(const struct limiter_options *options, struct limit_memory *memory,
+                    const struct limit_set *set, const struct limit_counter *counters, size_t n,
+                    int64_t as_of_us)
+{
+    if (options->redis_url)
+        return write_redis(options, memory, set, counters, n, as_of_us);
+    return memory ? write_memory(memory, set, counters, n, memory_write) : RC_STATE;
+}
+
+/* ---- limits that are new ------------------------------------------------------------------ */
+
+/* An operation a counter; its claim's limit is the time. */
+static enum rc send_parts(const struct limiter_options *options, const struct limit_set *set,
+                          const struct limit_counter *counters, size_t n, enum op_type type,
+                          int64_t since_us)
+{
+    static const struct uuid nobody;
+    struct sender s;
+    enum rc rc = sender_open(&s, options);
+
+    for (size_t i = 0; rc == RC_OK && i < n; i++) {
+        char key[LIMIT_KEY_MAX_BYTES];
+        struct claim_ref claim;
+        struct limit_op *op;
+
+        if (!limit_counter_ref(set, &counters[i], key, &claim)) {
+            rc = RC_BAD;
+        } else if (claim.shape.kind != COUNTER_RUNNING) {
+            op = op_alone(type, &nobody, &claim, 1);
+            op->claims[0].amount = counters[i].spent;
+            op->claims[0].limit = (uint64_t)since_us;
+            rc = sender_add(&s, op);
+        }
+    }
+    if (rc == RC_OK)
+        rc = sender_flush(&s);
+    sender_close(&s);
+    return rc;
+}
+
+enum rc limit_part_from(const struct limiter_options *options, const struct limit_set *set,
+                        const struct limit_counter *counters, size_t n, int64_t since_us)
+{
+    if (!options->redis_url)
+        return RC_STATE;
+    return send_parts(options, set, counters, n, OP_FROM, since_us);
+}
+
+enum rc limit_part_add(const struct limiter_options *options, struct limit_memory *memory,
+                       const struct limit_set *set, const struct limit_counter *counters, size_t n,
+                       int64_t since_us)
+{
+    if (options->redis_url)
+        return send_parts(options, set, counters, n, OP_ADD, since_us);
+    return memory ? write_memory(memory, set, counters, n, memory_add) : RC_STATE;
 }
 
 /* ---- whose turn --------------------------------------------------------------------------- */

@@ -63,6 +63,8 @@ enum op_type {
     OP_ADOPT, /* what an earlier start left is settled, what is this one's stays reserved */
     OP_SET,   /* one claim: the owner's part of what is spent, or a reset (enforce) */
     OP_CLAIM, /* what was counted of a work */
+    OP_FROM,  /* one claim, whose limit is a time: see limit_part_from */
+    OP_ADD,   /* the same: see limit_part_add */
 };
 
 /* What became of a reservation; called once for each that was not cancelled. */
@@ -214,6 +216,7 @@ struct redis_engine {
     unsigned n_leases;
     int64_t lease_us;         /* the next tick; INT64_MAX: there is nothing to tell */
     bool with_leases, is_draining;
+    bool by_item; /* see limiter_by_item */
     uint64_t itemize_seq;     /* see lease_itemize; 0: no more */
     uint64_t next_seq;
     unsigned on_wire;
@@ -354,6 +357,8 @@ void lease_forget_op(struct limit_op *op);
  * settlement is told with its own time, until a batch that comes after this is applied.
  */
 void lease_itemize(struct redis_engine *e);
+/* See limiter_by_item. */
+void lease_by_item(struct redis_engine *e, bool is_on);
 void lease_free_all(struct redis_engine *e);
 
 /* ---- limit_ops.c: operations and their keys ------------------------------------- */

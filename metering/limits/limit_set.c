@@ -1,5 +1,4 @@
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,49 +6,15 @@
 #include "base/check.h"
 #include "base/digest.h"
 #include "base/xalloc.h"
-#include "metering/limits/limit_int.h"
+#include "metering/limits/limit_set.h"
 
 enum {
     VALUE_MAX_BYTES = 256, /* of a dimension in a scope; a longer one is hashed */
     NAMES_MAX = DIM_COUNT + FREE_TAGS_MAX,
     SCOPE_RAW_BYTES = NAMES_MAX * (3 * (TAG_NAME_MAX_BYTES + VALUE_MAX_BYTES) + 2),
+    MATCH_RAW_BYTES = NAMES_MAX * (3 * TAG_NAME_MAX_BYTES + 1 + SHA256_BYTES),
+    MATCH_HASH_BYTES = 8, /* a limit's name is of one configuration: matches that differ, do */
     WINDOW_LOOKS = 4, /* periods tried before GLib is asked: workers differ near a boundary */
-};
-
-/* A dimension or a free tag. */
-struct subject_field {
-    struct strv name;
-    int dim; /* -1: free tag */
-};
-
-struct field_match {
-    struct subject_field field;
-    struct strv glob;
-    bool is_exact;
-};
-
-struct limit_rule {
-    struct limit_def def;
-    struct field_match *match;
-    struct subject_field *per;
-    struct strv prefix; /* of its keys: "name:unit:window:" */
-    struct counter_shape shape;
-    bool has_window; /* calendar */
-};
-
-/* Periods once computed stay until the set is freed: one a period, found by readers without
- * lock. */
-struct window {
-    int64_t start_us, end_us;
-    struct window *next;
-};
-
-struct limit_set {
-    const struct zone *zone;
-    size_t n;
-    struct limit_rule *rules;
-    struct arena texts;
-    _Atomic(struct window *) *windows; /* one list a period; the only part that changes */
 };
 
 static const char *const unit_names[UNIT_COUNT] = {
@@ -198,8 +163,7 @@ static void start_write(const struct limit_rule *r, int64_t start_us, struct tex
 
 /* ---- the set ----------------------------------------------------------------- */
 
-/* A copy, terminated, that lives as long as the set. */
-static struct strv text_keep(struct limit_set *set, struct strv s)
+struct strv set_keep(struct limit_set *set, struct strv s)
 {
     struct strv copy = arena_strv(&set->texts, s);
 
@@ -209,12 +173,43 @@ static struct strv text_keep(struct limit_set *set, struct strv s)
 
 static struct subject_field field_make(struct limit_set *set, struct strv name)
 {
-    struct subject_field f = {.name = text_keep(set, name), .dim = -1};
+    struct subject_field f = {.name = set_keep(set, name), .dim = -1};
     enum dimension d;
 
     if (dimension_parse(name, &d))
         f.dim = (int)d;
     return f;
+}
+
+static int match_order(const void *a, const void *b)
+{
+    const struct tag *x = a, *y = b;
+    int order = strv_cmp(x->name, y->name);
+
+    return order != 0 ? order : strv_cmp(x->value, y->value);
+}
+
+/* What is counted under another match is another figure: "=m<hex>", whatever the matches' order. */
+static void match_hash(const struct limit_rule *r, struct text *t)
+{
+    char raw[MATCH_RAW_BYTES], hex[2 * MATCH_HASH_BYTES + 1];
+    struct text all = {.p = raw, .max = sizeof(raw)};
+    struct tag sorted[NAMES_MAX];
+    unsigned char digest[SHA256_BYTES];
+
+    memcpy(sorted, r->def.match, r->def.n_match * sizeof(sorted[0]));
+    qsort(sorted, r->def.n_match, sizeof(sorted[0]), match_order);
+    for (size_t i = 0; i < r->def.n_match; i++) {
+        digest_sha256(sorted[i].value, digest);
+        text_escape(&all, sorted[i].name);
+        text_add(&all, STRV("="));
+        text_add(&all, strv_make((const char *)digest, sizeof(digest)));
+    }
+    ASSERT(!all.is_cut);
+    digest_sha256(strv_make(all.p, all.n), digest);
+    digest_hex(digest, MATCH_HASH_BYTES, hex);
+    text_add(t, STRV("=m"));
+    text_add(t, strv_make(hex, sizeof(hex) - 1));
 }
 
 static void prefix_make(struct limit_set *set, struct limit_rule *r, unsigned twin)
@@ -232,7 +227,7 @@ static void prefix_make(struct limit_set *set, struct limit_rule *r, unsigned tw
     else
         n = snprintf(rest, sizeof(rest), ":%s:%s:", unit_names[r->def.unit],
                      period_names[r->def.period]);
-    if (3 * name.n + (size_t)n + 16 > sizeof(buffer))
+    if (3 * name.n + (size_t)n + 16 > LIMIT_PREFIX_MAX_BYTES - LIMIT_MARKS_MAX_BYTES)
         text_hash(&t, name);
     else
         text_escape(&t, name);
@@ -241,14 +236,18 @@ static void prefix_make(struct limit_set *set, struct limit_rule *r, unsigned tw
 
         text_add(&t, strv_make(number, (size_t)snprintf(number, sizeof(number), "=%u", twin)));
     }
+    if (r->def.n_match > 0)
+        match_hash(r, &t);
+    r->base_name = t.n;
     text_add(&t, strv_make(rest, (size_t)n));
-    r->prefix = text_keep(set, strv_make(t.p, t.n));
+    ASSERT(!t.is_cut);
+    r->base = r->prefix = set_keep(set, strv_make(t.p, t.n));
 }
 
 static void rule_make(struct limit_set *set, struct limit_rule *r, const struct limit_def *def)
 {
     r->def = *def;
-    r->def.name = text_keep(set, strv_z(def->name)).p;
+    r->def.name = set_keep(set, strv_z(def->name)).p;
     if (r->def.limit > LIMIT_VALUE_MAX)
         r->def.limit = LIMIT_VALUE_MAX;
     if (r->def.raised > LIMIT_VALUE_MAX)
@@ -258,7 +257,7 @@ static void rule_make(struct limit_set *set, struct limit_rule *r, const struct 
         struct strv glob = def->match[i].value;
 
         r->match[i].field = field_make(set, def->match[i].name);
-        r->match[i].glob = text_keep(set, glob);
+        r->match[i].glob = set_keep(set, glob);
         r->match[i].is_exact = strv_find(glob, '*') == glob.n && strv_find(glob, '?') == glob.n;
         r->def.match[i] = (struct tag){r->match[i].field.name, r->match[i].glob};
     }
@@ -370,8 +369,8 @@ static const struct window *window_at(const struct limit_set *set, enum period p
     return w;
 }
 
-static void claim_window(const struct limit_set *set, const struct limit_rule *r,
-                         int64_t now_us, int64_t *start_us, int64_t *end_us)
+void set_window(const struct limit_set *set, const struct limit_rule *r, int64_t now_us,
+                int64_t *start_us, int64_t *end_us)
 {
     *start_us = 0;
     *end_us = 0;
@@ -419,7 +418,7 @@ static bool claim_make(const struct limit_set *set, unsigned limit,
 
     claim->limit = limit;
     claim->lease = NULL;
-    claim_window(set, r, now_us, &claim->start_us, &claim->end_us);
+    set_window(set, r, now_us, &claim->start_us, &claim->end_us);
     text_add(&t, r->prefix);
     start_write(r, claim->start_us, &t);
     scope_at = t.n;
@@ -526,7 +525,7 @@ void limit_claims(const struct admission *a, struct claim_ref out[LIMIT_CLAIMS_M
             .key = c->key,
             .shape = r->shape,
             .unit = r->def.unit,
-            .enforce = limit_enforces(a, &r->def),
+            .enforce = limit_enforces(a, &r->def) && rule_state(r) != LIMIT_UNKNOWN,
             .amount = amount,
             .limit = limit_at(&r->def, a->at_us),
         };
@@ -559,6 +558,15 @@ bool limit_counter_ref(const struct limit_set *set, const struct limit_counter *
     return true;
 }
 
+bool limit_key_is_of(const struct limit_set *set, struct strv key)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        if (strv_starts(key, set->rules[i].prefix))
+            return true;
+    }
+    return false;
+}
+
 bool limit_key_match(const struct limit_set *set, struct strv key, int64_t now_us,
                      struct limit_counter *out)
 {
@@ -571,7 +579,7 @@ bool limit_key_match(const struct limit_set *set, struct strv key, int64_t now_u
         if (!strv_starts(key, r->prefix))
             continue;
         *out = (struct limit_counter){.limit = i};
-        claim_window(set, r, now_us, &out->start_us, &out->end_us);
+        set_window(set, r, now_us, &out->start_us, &out->end_us);
         start_write(r, out->start_us, &t);
         rest = strv_skip(key, r->prefix.n);
         if (!strv_starts(rest, strv_make(t.p, t.n)))

@@ -175,6 +175,8 @@ static void put_op(struct wire *w, const struct limit_op *op)
         put_actual(w, op);
         break;
     case OP_SET:
+    case OP_FROM:
+    case OP_ADD:
         put_claims(w, op);
         break;
     case OP_CLAIM:

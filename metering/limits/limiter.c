@@ -219,12 +219,38 @@ static void reserve_each(struct limiter *l, struct admission *a)
         deny(l, a, claims, &refusal);
 }
 
+/* Limits whose counters are not told yet: the verdict, or none where they ask for nothing. */
+static bool decide_unknown(struct limiter *l, struct admission *a)
+{
+    struct claim_ref claims[LIMIT_CLAIMS_MAX];
+    enum limit_state state = admission_state(a);
+
+    if (state == LIMIT_KNOWN)
+        return false;
+    limit_claims(a, claims);
+    for (size_t i = 0; i < a->n_claims; i++) {
+        const struct limit_def *def = limit_set_at(a->set, a->claims[i].limit);
+
+        if (!limit_is_unknown(a, i) || claims[i].amount == 0 || !limit_enforces(a, def) ||
+            rule_of(l, a, i) == ON_FAILURE_ALLOW)
+            continue;
+        a->verdict = LIMIT_UNAVAILABLE;
+        return true;
+    }
+    if (!l->redis || state == LIMIT_UNKNOWN)
+        return false;
+    decide_without_redis(l, a);
+    return true;
+}
+
 void limiter_reserve_at(struct limiter *l, struct admission *a, int64_t now_us)
 {
     if (a->op || a->verdict != LIMIT_PENDING)
         return;
     a->started_us = now_us;
     stat_add(&l->reserves, 1);
+    if (decide_unknown(l, a))
+        return;
     if (a->n_claims == 0 || (l->redis && lease_take(l->redis, a)))
         a->verdict = LIMIT_OK;
     else
@@ -375,6 +401,12 @@ void limiter_itemize(struct limiter *l)
     lease_itemize(l->redis);
     lease_rescue(l->redis);
     l->redis->heartbeat_us = 0; /* who has nothing to say hears at once that all is to be told */
+}
+
+void limiter_by_item(struct limiter *l, bool is_on)
+{
+    if (l->redis)
+        lease_by_item(l->redis, is_on);
 }
 
 void limiter_drain(struct limiter *l)

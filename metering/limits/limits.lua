@@ -7,7 +7,10 @@
 --   c:<key>  hash    counter: s spent, r reserved; o<owner> an owner's part of s, x<owner>
 --                    what an operator took off that part, x that there is such; rolling
 --                    also h, the newest bucket, s<i>, r<i> of each bucket, e the epoch in
---                    which it was set last, o<epoch>.<owner> what an owner put in then
+--                    which it was set last, o<epoch>.<owner> what an owner put in then,
+--                    w<owner> that it has put in something; of a limit that came with a reload:
+--                    a<owner> before which time settlements are in the owner's part,
+--                    b<owner> what of the part is not to count: see from
 --   r        hash    id -> reservation
 --   d        zset    id by the time at which the reservation ends
 --   i        zset    counters' keys by the time at which they are gone
@@ -29,6 +32,7 @@ local m = cmsgpack.unpack(ARGV[1])
 local BILLION, CAP = 1000000000, 9223372035
 local WINDOW, ROLLING = 0, 1
 local RESERVE, FORCE, SETTLE, EXTEND, LEASE, ADOPT, SET, CLAIM = 1, 2, 3, 4, 5, 6, 7, 8
+local FROM, ADD = 9, 10
 local CONCURRENT = 5
 
 local instance, node, seq, base, heartbeat, await = m[2], m[3], m[4], m[5], m[6], m[7]
@@ -150,8 +154,11 @@ local cache, loaded = {}, {}
 local function load_rolling(c)
     local name, x, k = c.name, c.x, c.k
     local head = floor(now / x)
-    local v = call('HMGET', name, 'h', 's', 'r', 's' .. head, 'r' .. head)
+    local v = call('HMGET', name, 'h', 's', 'r', 's' .. head, 'r' .. head, 'w' .. owner,
+                   'a' .. owner)
     local old = tonumber(v[1] or head)
+
+    c.w, c.since = {[owner] = v[6] and 'stands' or nil}, tonumber(v[7] or '0')
 
     c.fresh = not v[1]
     c[1], c[2] = parse(v[2])
@@ -167,6 +174,7 @@ local function load_rolling(c)
     elseif head - old > k then
         c[1], c[2], c[3], c[4] = 0, 0, 0, 0
         c.gone, c.moved, c.dirty = true, true, true
+        c.w, c.since = {}, 0
     else
         local left, n = {}, 0
         for i = old - k, head - k - 1 do
@@ -193,12 +201,13 @@ local function counter(key, kind, x, k)
     if kind == ROLLING then
         load_rolling(c)
     else
-        local v = call('HMGET', c.name, 's', 'r', 'x', 'o' .. owner)
+        local v = call('HMGET', c.name, 's', 'r', 'x', 'o' .. owner, 'a' .. owner)
         c.fresh = not v[1]
         c[1], c[2] = parse(v[1])
         c[3], c[4] = parse(v[2])
         c.is_eased = v[3]
         c.o = {[owner] = {parse(v[4])}}
+        c.since = tonumber(v[5] or '0')
     end
     cache[key] = c
     loaded[#loaded + 1] = c
@@ -271,6 +280,10 @@ local function change(c, time, op, which, h, l, who)
         local b = c.b[i]
         b[which], b[which + 1] = op(b[which], b[which + 1], h, l)
         b.dirty = true
+        who = who or owner
+        if which == 1 and not c.w[who] then
+            c.w[who] = 'fresh'
+        end
     end
     c[which], c[which + 1] = op(c[which], c[which + 1], h, l)
     c.dirty = true
@@ -418,7 +431,7 @@ end
 -- What is spent was set from the ledger since, and holds it.
 local NEVER = 2 ^ 52
 local function is_known(c, settled)
-    return settled < (c.kind == ROLLING and rolling_as_of or as_of)
+    return settled < (c.kind == ROLLING and rolling_as_of or as_of) or settled < c.since
 end
 
 local function settle(id, at, n, time, settled)
@@ -561,6 +574,64 @@ local function set(at)
     return set_owned(c, h, l)
 end
 
+--[[
+Of a limit that came with a reload, for the batch's owner: what its part holds is from before
+`since` and not to count, nor is what was settled before; what ends later comes one by one.
+Rolling counters have no parts: where nobody else has put in anything all goes, and where
+this owner has put in nothing, nothing; else it is noted that neither can be said.
+]]
+local function time_of(at)
+    return m[at + 5] * BILLION + m[at + 6]
+end
+
+local function rolling_from(c)
+    local own, others = false, false
+    for _, field in ipairs(call('HKEYS', c.name)) do
+        if sub(field, 1, 1) == 'w' then
+            own = own or sub(field, 2) == owner
+            others = others or sub(field, 2) ~= owner
+        end
+    end
+    if own and not others then
+        clear_rolling(c)
+    elseif own or (not others and c[1] + c[2] > 0) then
+        return 'mixed'
+    end
+    return '0'
+end
+
+local function from(at)
+    local c, since = counter_at(m[at + 1]), time_of(at)
+    local base
+    if c.kind == ROLLING then
+        base = rolling_from(c)
+    else
+        base = show(unpack(part_of(c, owner)))
+    end
+    c.more = {'a' .. owner, format('%.0f', since), 'b' .. owner, base}
+    c.since, c.is_kept, c.dirty = since, true, true
+end
+
+-- What the ledger has from before `since`, where `from` has said what it replaces.
+local function add(at)
+    local c, h, l, since = counter_at(m[at + 1]), m[at + 3], m[at + 4], time_of(at)
+    local v = call('HMGET', c.name, 'b' .. owner, 'x' .. owner)
+    local base = c.since == since and v[1] or '0'
+    if c.kind == ROLLING then
+        if base == 'mixed' then
+            h, l = minus(h, l, c[1], c[2])
+        end
+        change(c, now, plus, 1, h, l)
+    else
+        local o = part_of(c, owner)
+        local oh, ol = minus(o[1], o[2], parse(base))
+        h, l = minus(h, l, parse(c.is_eased and v[2]))
+        set_part(c, owner, plus(oh, ol, h, l))
+    end
+    c.more = {'a' .. owner, format('%.0f', since), 'b' .. owner, '0'}
+    c.since, c.dirty = since, true
+end
+
 -- a / n and what is left of it, in billions and rest.
 local function part(h, l, n)
     local whole = floor(h / n)
@@ -610,7 +681,7 @@ local function lease(id, at)
     elseif r then
         change(c, r[2], minus, 1, r[11], r[12], owner)
     end
-    if m[at + 16] >= as_of then
+    if not is_known(c, m[at + 16]) then
         change(c, now, plus, 1, m[at + 14], m[at + 15], owner)
     end
     change(c, now, plus, 3, bh, bl)
@@ -717,6 +788,12 @@ for i = 1, n_ops do
     elseif type == ADOPT then
         adopt(id, at + 2)
         at = at + 2 + 12
+    elseif type == FROM then
+        from(at + 2)
+        at = at + 2 + 7
+    elseif type == ADD then
+        add(at + 2)
+        at = at + 2 + 7
     else
         set(at + 2)
         at = at + 2 + 7
@@ -743,6 +820,11 @@ local function write_rolling(c)
     for _, value in ipairs(c.more or {}) do
         fields[#fields + 1] = value
     end
+    for who, how in pairs(c.w) do
+        if how == 'fresh' then
+            fields[#fields + 1], fields[#fields + 2] = 'w' .. who, '1'
+        end
+    end
     for i, b in pairs(c.b) do
         if b.dirty then
             local n = #fields
@@ -765,7 +847,7 @@ end
 for _, c in ipairs(loaded) do
     if not c.dirty then
         -- as it was
-    elseif c[1] + c[2] + c[3] + c[4] == 0 and not c.is_eased then
+    elseif c[1] + c[2] + c[3] + c[4] == 0 and not c.is_eased and not c.is_kept then
         if not c.fresh then
             call('DEL', c.name)
             call('ZREM', P .. 'i', c.key)

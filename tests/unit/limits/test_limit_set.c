@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "base/digest.h"
 #include "metering/limits/limit_int.h"
 #include "tests/unit/limits/util.h"
 
@@ -96,6 +97,25 @@ static void claim_text(const struct limit_def *def, const struct subject *s, con
     zone_close(zone);
 }
 
+/* The name of the key's limit is of one byte: behind it stands what its match is. */
+static void with_match(const struct limit_def *def, const char *key, char out[LIMIT_KEY_MAX_BYTES])
+{
+    unsigned char inner[SHA256_BYTES], outer[SHA256_BYTES];
+    char raw[TAG_NAME_MAX_BYTES + 1 + SHA256_BYTES], hex[17];
+    struct strv name = def->match[0].name;
+
+    (void)snprintf(out, LIMIT_KEY_MAX_BYTES, "%s", key);
+    if (def->n_match == 0 || !key[0])
+        return;
+    digest_sha256(def->match[0].value, inner);
+    memcpy(raw, name.p, name.n);
+    raw[name.n] = '=';
+    memcpy(raw + name.n + 1, inner, SHA256_BYTES);
+    digest_sha256(strv_make(raw, name.n + 1 + SHA256_BYTES), outer);
+    digest_hex(outer, 8, hex);
+    (void)snprintf(out, LIMIT_KEY_MAX_BYTES, "%.1s=m%s%s", key, hex, key + 1);
+}
+
 static void test_claims(void **state)
 {
     static const struct {
@@ -127,7 +147,7 @@ static void test_claims(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct limit_def def = def_of("n", rows[i].unit, 1, rows[i].window);
         struct subject s = subject_of("search", "a,b=c%d:e");
-        char key[LIMIT_KEY_MAX_BYTES + 1];
+        char key[LIMIT_KEY_MAX_BYTES + 1], wanted[LIMIT_KEY_MAX_BYTES + 1];
 
         s.free[0] = (struct tag){STRV("x"), STRV("(none)")};
         s.n_free = 1;
@@ -137,8 +157,101 @@ static void test_claims(void **state)
         for (int k = 0; k < 3 && rows[i].per[k]; k++)
             def.per[def.n_per++] = strv_z(rows[i].per[k]);
         claim_text(&def, &s, "2026-03-29T12:00:00Z", key, sizeof(key));
-        assert_string_equal(key, rows[i].key);
+        with_match(&def, rows[i].key, wanted);
+        assert_string_equal(key, wanted);
     }
+}
+
+/* What one set's limit is to another that takes its place; 0: it goes on. */
+static size_t followed(const struct limit_def *before, const char *zone_before,
+                       const struct limit_def *after, const char *zone_after)
+{
+    struct zone *zones[] = {zone_open(zone_before), zone_open(zone_after)};
+    struct limit_set *old = limit_set_new(before, 1, zones[0]),
+                     *set = limit_set_new(after, 1, zones[1]);
+    size_t n = limit_set_follow(set, old, time_of("2026-03-29T12:00:00Z"), 7);
+
+    assert_int_equal(limit_set_is_new(set, 0), n);
+    assert_int_equal(limit_set_state(set, 0), n ? LIMIT_UNKNOWN : LIMIT_KNOWN);
+    limit_set_free(old);
+    limit_set_free(set);
+    zone_close(zones[0]);
+    zone_close(zones[1]);
+    return n;
+}
+
+static void test_follow(void **state)
+{
+    struct limit_def def = def_of("n", UNIT_USD, 1, "day"), other;
+
+    (void)state;
+    def.match[def.n_match++] = (struct tag){STRV("team"), STRV("search")};
+    def.match[def.n_match++] = (struct tag){STRV("x"), STRV("1")};
+    def.per[def.n_per++] = STRV("team");
+    other = def;
+    other.limit = 2; /* as do mode and the like, it leaves the counters */
+    other.mode = LIMIT_WARN;
+    other.match[0] = def.match[1];
+    other.match[1] = def.match[0];
+    assert_int_equal(followed(&def, "UTC", &other, "UTC"), 0);
+    assert_int_equal(followed(&def, "UTC", &other, "Etc/UTC"), 0);
+    assert_int_equal(followed(&def, "UTC", &other, "Asia/Kathmandu"), 1);
+    other.name = "m";
+    assert_int_equal(followed(&def, "UTC", &other, "UTC"), 1);
+    other = def;
+    other.unit = UNIT_TOKENS;
+    assert_int_equal(followed(&def, "UTC", &other, "UTC"), 1);
+    other = def;
+    other.period = PERIOD_MONTH;
+    assert_int_equal(followed(&def, "UTC", &other, "UTC"), 1);
+    other = def;
+    other.match[1].value = STRV("2");
+    assert_int_equal(followed(&def, "UTC", &other, "UTC"), 1);
+    other = def;
+    other.n_per = 0;
+    assert_int_equal(followed(&def, "UTC", &other, "UTC"), 1);
+    other = def;
+    other.unit = UNIT_CONCURRENT; /* nothing of it is spent: nothing is to be told */
+    assert_int_equal(followed(&def, "UTC", &other, "UTC"), 0);
+}
+
+/* What a request that ended late owes a set beside what it was charged to. */
+static void test_late(void **state)
+{
+    struct limit_def defs[2] = {def_of("old", UNIT_USD, 1, "day"), def_of("new", UNIT_USD, 1, "day")};
+    struct zone *utc = zone_open("UTC");
+    struct limit_set *before = limit_set_new(defs, 1, utc), *set = limit_set_new(defs, 2, utc);
+    struct subject s = subject_of("search", "chat");
+    const struct admission *charged[1];
+    struct late_request request = {.start_us = time_of("2026-03-29T12:00:00Z"),
+                                   .charged = charged,
+                                   .n_charged = 1};
+    struct admission own = {0}, late = {0};
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, 1 << 20);
+    request.ended_us = request.start_us + 1000;
+    assert_int_equal(admission_init(&own, before, &s, &(struct limit_amounts){0}, &request.id,
+                                    request.start_us, &arena),
+                     RC_OK);
+    charged[0] = &own;
+    assert_int_equal(limit_set_follow(set, before, request.start_us, 3), 1);
+    assert_false(admission_late(&late, set, &s, &request, &arena)); /* not told since when */
+    limit_set_since(set, request.ended_us + 1);
+    assert_false(admission_late(&late, set, &s, &request, &arena)); /* the ledger's */
+    limit_set_since(set, request.ended_us);
+    assert_true(admission_late(&late, set, &s, &request, &arena));
+    assert_int_equal(late.n_claims, 1);
+    assert_string_equal(limit_set_at(set, late.claims[0].limit)->name, "new");
+    assert_non_null(strstr(late.claims[0].key.p, "new=i3:usd:day:"));
+    assert_int_equal(admission_state(&late), LIMIT_UNKNOWN);
+    limit_set_tell(set, LIMIT_KNOWN);
+    assert_int_equal(admission_state(&late), LIMIT_KNOWN);
+    arena_release(&arena);
+    limit_set_free(before);
+    limit_set_free(set);
+    zone_close(utc);
 }
 
 static void test_scopes_of_others(void **state)
@@ -305,6 +418,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),       cmocka_unit_test(test_claims),
+        cmocka_unit_test(test_follow),      cmocka_unit_test(test_late),
         cmocka_unit_test(test_scopes_of_others),
         cmocka_unit_test(test_long_scopes), cmocka_unit_test(test_maxima),
         cmocka_unit_test(test_windows),     cmocka_unit_test(test_match_keys),
