@@ -37,6 +37,18 @@ static bool price_units(struct xchg *x, const struct price_query *tokens,
     return true;
 }
 
+static void price_assumed(struct xchg *x, struct price_query *query)
+{
+    query->region = settle_region(x);
+    settle_details(x, query->detail);
+    query->counted = true;
+    query->input_total = x->assumed.n[USAGE_INPUT];
+    (void)usage_to_quantities(&x->assumed, &query->quantities);
+    query->quantities.n[METER_REQUEST] = 1;
+    price_count_pixels(query);
+    price_usage(x->config->book, query, xchg_cost(x));
+}
+
 /*
  * What the record says if the gateway dies before it knows more: the bounds of the request, at
  * the price that these would have as an answer, so that they can be priced again like one.  The
@@ -55,14 +67,7 @@ static void assume(struct xchg *x, struct price_query *query, const struct usage
 
         usage_set(&x->assumed, f, units->n[f]);
     }
-    query->region = settle_region(x);
-    settle_details(x, query->detail);
-    query->counted = true;
-    query->input_total = x->assumed.n[USAGE_INPUT];
-    (void)usage_to_quantities(&x->assumed, &query->quantities);
-    query->quantities.n[METER_REQUEST] = 1;
-    price_count_pixels(query);
-    price_usage(x->config->book, query, xchg_cost(x));
+    price_assumed(x, query);
 }
 
 /*
@@ -397,6 +402,31 @@ static enum step st_begin(struct xchg *x)
         }
     }
     return xchg_go(x, x->turn ? &S_TURN : &S_CONNECT);
+}
+
+void admit_begin_again(struct xchg *x, uint64_t output)
+{
+    static const enum usage_field SIDES[][2] = {{USAGE_OUTPUT, USAGE_OUTPUT_AUDIO},
+                                                {USAGE_INPUT, USAGE_INPUT_AUDIO}};
+    struct price_query query = worst_query(x);
+    struct record r UNCLEARED;
+
+    if (!x->begun || !usage_has(&x->assumed, USAGE_OUTPUT))
+        return;
+    for (int side = 0; side < (x->duplex ? 2 : 1); side++) {
+        for (int i = 0; i < 2; i++) {
+            if (usage_has(&x->assumed, SIDES[side][i]))
+                usage_set(&x->assumed, SIDES[side][i], output);
+        }
+    }
+    price_memo_find(x->pools->prices, &query);
+    price_assumed(x, &query);
+    settle_record(x, &r, OUTCOME_INTERRUPTED);
+    r.has_provider_cost = false; /* what it told so far is not what was reserved */
+    if (journal_begin(x->worker->journal, &r) != RC_OK) /* what is there holds */
+        log_line(LOG_WARN, "journal", "could not note how far a stream has grown", "id=%s",
+                 x->id_text);
+    xchg_cost_rest(x);
 }
 
 /* Neither has a deadline of its own: the limiter and the loop turn bound them. */

@@ -4,6 +4,7 @@
  * Only where the request bounds its answer nowhere: a bound of its own was reserved whole.
  * Each step is a reservation of its own, of as much again as there is; all go back when the
  * exchange settles with what it really took.  A call whose request goes on grows on both sides.
+ * What is reserved by then is journalled with each step, also where no limit is touched.
  */
 #include <stdio.h>
 
@@ -85,6 +86,13 @@ static void price_extra(const struct xchg *x, uint64_t tokens, struct limit_amou
     extra->n[UNIT_TOKENS] = extra->n[UNIT_OUTPUT_TOKENS] = tokens;
 }
 
+static void grown(struct xchg *x, struct growth *g, uint64_t tokens)
+{
+    g->output += tokens;
+    g->no_room = false;
+    admit_begin_again(x, g->output);
+}
+
 /* Asks for as much again. False: it cannot be asked for. */
 static bool ask(struct xchg *x, struct growth *g)
 {
@@ -94,6 +102,11 @@ static bool ask(struct xchg *x, struct growth *g)
 
     if (g->n == GROWTHS_MAX)
         return false;
+    if (x->admission.n_claims == 0) { /* nobody is to be asked */
+        g->n++;
+        grown(x, g, g->output);
+        return true;
+    }
     step = arena_alloc(&x->arena, sizeof(*step));
     if (!step)
         return false;
@@ -115,7 +128,7 @@ static bool ask(struct xchg *x, struct growth *g)
 }
 
 /* Takes the verdict of the step that was asked for; false: there is none yet. */
-static bool take_verdict(struct growth *g)
+static bool take_verdict(struct xchg *x, struct growth *g)
 {
     struct growth_step *step = g->steps;
 
@@ -129,12 +142,10 @@ static bool take_verdict(struct growth *g)
         break;
     case LIMIT_UNAVAILABLE: /* traffic first: what runs is not ended for that */
         g->steps = step->next;
-        g->output += step->tokens;
-        g->no_room = false;
+        grown(x, g, step->tokens);
         break;
     case LIMIT_OK:
-        g->output += step->tokens;
-        g->no_room = false;
+        grown(x, g, step->tokens);
         break;
     }
     g->is_asking = false;
@@ -156,7 +167,7 @@ bool grow_check(struct xchg *x)
     struct growth *g;
     uint64_t used;
 
-    if (((!x->answer.is_stream || !x->tap) && !x->turn) || !x->reserved || x->admission.n_claims == 0 ||
+    if (((!x->answer.is_stream || !x->tap) && !x->turn) || !x->reserved ||
         x->facts.has_max_output || x->facts.embeds || x->max_output == 0)
         return true;
     used = output_so_far(x);
@@ -166,7 +177,7 @@ bool grow_check(struct xchg *x)
     if (!g)
         return true;
     for (int round = 0; round < GROWTHS_MAX; round++) {
-        if (g->is_asking && !take_verdict(g))
+        if (g->is_asking && !take_verdict(x, g))
             return true;
         if (used < g->output / 100 * GROW_AT_PERCENT)
             return true;

@@ -564,6 +564,13 @@ void settle_details(const struct xchg *x, struct strv out[DETAIL_COUNT]);
 /* What the tap has seen, also where there was no tap. */
 const struct tap_result *settle_seen(const struct xchg *x);
 
+/* ---- admission (xchg_admit.c) ---- */
+/*
+ * So much output is reserved for it in all (of a duplex: so much on each side): its BEGIN is
+ * journalled anew, and stands for it should nobody live to end it.
+ */
+void admit_begin_again(struct xchg *x, uint64_t output);
+
 /* ---- a stream that outgrows its reservation (xchg_grow.c) ---- */
 /*
  * As the answer passes: reserves more in time.  False: a limit that says so has no more,

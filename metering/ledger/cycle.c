@@ -117,26 +117,23 @@ static struct strv bytes_of(const struct uuid *id)
     return strv_make((const char *)id->b, UUID_BYTES);
 }
 
-/* stored: all of its parts while recovering. */
-static void note_begin(struct ledger *l, struct segment *s, const struct uuid *id,
+/*
+ * A stream that grows says its BEGIN again: the newest stands, and its segment stays until the END
+ * has come.  stored: all of its parts while recovering.
+ */
+static void note_begin(struct ledger *l, struct segment *s, const struct record *r,
                        const struct stored_record *stored)
 {
-    struct begun *begun;
-    size_t n;
+    bool is_new;
+    int64_t *at;
 
-    if (!dict_add(&l->open, bytes_of(id), (int64_t)(intptr_t)s))
-        return; /* read again */
-    s->open++;
-    if (!l->begun)
+    if (l->begun && !ledger_keep_begun(l, s, r, stored))
         return;
-    n = stored->common.n + stored->own.n;
-    begun = xmalloc(sizeof(*begun) + n);
-    begun->segment = s;
-    begun->id = *id;
-    begun->n_common = stored->common.n;
-    begun->n_own = stored->own.n;
-    (void)strv_copy(strv_copy(begun->parts, stored->common), stored->own);
-    dict_put(l->begun, bytes_of(id), (int64_t)(intptr_t)begun);
+    at = dict_at(&l->open, bytes_of(&r->id), &is_new);
+    if (!is_new)
+        ((struct segment *)(intptr_t)*at)->open--;
+    *at = (int64_t)(intptr_t)s;
+    s->open++;
 }
 
 static void note_end(struct ledger *l, const struct record *r)
@@ -195,7 +192,7 @@ static enum rc apply_record(struct ledger *l, struct segment *s, const struct se
     }
     if (is_begin) {
         saw(s, r->start_us);
-        note_begin(l, s, &r->id, &stored);
+        note_begin(l, s, r, &stored);
         return RC_OK;
     }
     saw(s, r->end_us);

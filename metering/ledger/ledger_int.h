@@ -84,10 +84,11 @@ struct ledger {
     struct ledger_stats stats;
 };
 
-/* While recovering: what a BEGIN said, and where it stands. */
+/* While recovering: what the newest BEGIN of an id said, and where it stands. */
 struct begun {
     struct segment *segment;
     struct uuid id;
+    int64_t at_us; /* when it was said: end_us of its record */
     size_t n_common, n_own;
     char parts[]; /* what it shares, and the rest */
 };
@@ -130,6 +131,13 @@ void ledger_forget_cube(struct ledger *l);
 /* While the database cannot be opened: how much waits, for ledger_stats. */
 void ledger_count_unopened(struct ledger *l);
 
+/*
+ * recover.c, while recovering: a BEGIN with all that stored has of it, in place of an earlier one of
+ * its id; false: what is kept is newer.
+ */
+struct stored_record;
+bool ledger_keep_begun(struct ledger *l, struct segment *s, const struct record *r,
+                       const struct stored_record *stored);
 /* recover.c: notes what is there before this process has a journal. */
 enum rc ledger_note_past(struct ledger *l, struct fail *fail) RC_MUST;
 /* All that earlier processes left, complete and durable; one attempt. */

@@ -19,6 +19,34 @@
 #include "metering/ledger/ledger_int.h"
 #include "metering/ledger/record_common.h"
 
+static struct strv bytes_of(const struct uuid *id)
+{
+    return strv_make((const char *)id->b, UUID_BYTES);
+}
+
+bool ledger_keep_begun(struct ledger *l, struct segment *s, const struct record *r,
+                       const struct stored_record *stored)
+{
+    size_t n = stored->common.n + stored->own.n;
+    bool is_new;
+    int64_t *at = dict_at(l->begun, bytes_of(&r->id), &is_new);
+    struct begun *begun = is_new ? NULL : (struct begun *)(intptr_t)*at;
+
+    /* Segments may come in another order than they were written in, where the clock was set. */
+    if (begun && r->end_us < begun->at_us)
+        return false;
+    free(begun);
+    begun = xmalloc(sizeof(*begun) + n);
+    *at = (int64_t)(intptr_t)begun;
+    begun->segment = s;
+    begun->id = r->id;
+    begun->at_us = r->end_us;
+    begun->n_common = stored->common.n;
+    begun->n_own = stored->own.n;
+    (void)strv_copy(strv_copy(begun->parts, stored->common), stored->own);
+    return true;
+}
+
 /* The record that a BEGIN becomes when nobody ended it. */
 static void interrupt(struct record *r, const struct segment *s)
 {
@@ -75,7 +103,7 @@ static enum rc store(struct ledger *l, const struct record *r, struct fail *fail
 static enum rc decode(const struct begun *b, struct record *out)
 {
     struct stored_record s =
-        stored_record(strv_make((const char *)b->id.b, UUID_BYTES),
+        stored_record(bytes_of(&b->id),
                       strv_make(b->parts, b->n_common),
                       strv_make(b->parts + b->n_common, b->n_own));
 

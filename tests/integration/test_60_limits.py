@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from kit import calls, prices, views
+from kit import calls, client, prices, views
 from kit.procs import wait_for
 
 ENGINES = ["memory", "redis"]
@@ -400,3 +400,26 @@ def test_own_bound_is_never_cut(gateways, provider, engine):
     answer = calls.send(gateway, calls.chat(stream=True, max_tokens=200),
                         tags=[("X-Tollgate-Feature", "tiny")], sim={"Output_Tokens": 200})
     assert answer.body.rstrip().endswith(b"data: [DONE]")
+
+
+@pytest.mark.parametrize("tags", [[("X-Tollgate-Feature", "tiny")], []], ids=["limited", "free"])
+def test_outgrown_and_killed(gateways, provider, engine, tags):
+    """What a killed process leaves of a stream is what was reserved for it by then: no less than
+    the client had, and not much more."""
+    gateway = growing(gateways, engine, "finish")
+    call = calls.chat(stream=True)
+    with gateway.connect() as connection:
+        connection.send(client.request_bytes("POST", call.full_path(),
+                                             call.headers(calls.KEY, tags, UNTOLD), call.data()))
+        got = b""
+        while got.count(b"data: ") < 600:
+            got += connection.recv()
+        gateway.kill()
+    seen = got.count(b"data: ") - 1    # the first says who speaks; the others, a token or some
+    gateway.start()
+    record, = [r for r in gateway.records(26) if r["outcome"] == "interrupted"]
+    assert record["usage_source"] == "estimated"
+    assert seen <= record["usage"]["output_tokens"] <= 8 * seen
+    assert record["model"] == "gpt-4o" and Decimal(record["cost_usd"]) > Decimal(seen) / 100000
+    spent = wait_for("its window", lambda: budget_row(gateway, "small"))["spent_count"]
+    assert spent == (record["usage"]["output_tokens"] if tags else 0)

@@ -608,6 +608,116 @@ static void rotated_segments_are_removed(void **state)
     kit_dir_remove(&d);
 }
 
+/* ---- what is begun again ---- */
+
+static void begin_with(struct kit_dir *d, unsigned worker, const struct record *r)
+{
+    struct journal *j = kit_journal(d, worker);
+
+    assert_int_equal(journal_begin(j, r), RC_OK);
+    kit_flush(j);
+    journal_close(j);
+}
+
+static void put_end(struct kit_dir *d, const struct record *r)
+{
+    struct journal *j = kit_journal(d, 0);
+
+    assert_int_equal(journal_end(j, r), RC_OK);
+    kit_flush(j);
+    journal_close(j);
+}
+
+static void check_output(const struct kit_dir *d, const struct uuid *id, uint64_t output)
+{
+    struct ledger_reader *reader = kit_read(d);
+    struct record got;
+    struct fail fail;
+
+    assert_int_equal(ledger_read_line(reader, id, kit_take_line, &got, &fail), RC_OK);
+    assert_int_equal(got.outcome, OUTCOME_INTERRUPTED);
+    assert_int_equal(got.usage_source, USAGE_ESTIMATED);
+    assert_int_equal(got.usage.n[USAGE_OUTPUT], output);
+    kit_read_end(reader);
+}
+
+/* A stream that grew was killed: its newest BEGIN stands, wherever it is and whenever it is read. */
+static void the_newest_begin_stands(void **state)
+{
+    /* Segments are read in order of their workers. */
+    static const struct {
+        unsigned first, second;
+        bool ingests; /* the first is read before the second is written */
+    } CASES[] = {{0, 0, true}, {0, 0, false}, {0, 1, true}, {0, 1, false}, {1, 0, false}, {1, 0, true}};
+    uint64_t seed = 9;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        struct recovered found = {0};
+        struct ledger_stats stats;
+        struct record r;
+        struct kit_dir d;
+        struct ledger *l = NULL;
+
+        kit_dir_make(&d);
+        kit_record(&seed, KIT_START_US, 1, &r);
+        usage_set(&r.usage, USAGE_OUTPUT, 100);
+        if (CASES[i].ingests)
+            l = kit_start(&d, NULL, NULL);
+        begin_with(&d, CASES[i].first, &r);
+        if (l)
+            ledger_catch_up(l);
+        r.end_us += 1000;
+        usage_set(&r.usage, USAGE_OUTPUT, 200);
+        begin_with(&d, CASES[i].second, &r);
+        if (l) {
+            ledger_catch_up(l);
+            ledger_catch_up(l);
+            assert_int_equal(kit_segments(&d, NULL, 0), 1); /* that of the newest */
+        }
+        ledger_stop(l);
+        l = kit_start(&d, on_recovered, &found);
+        ledger_stats(l, &stats);
+        assert_int_equal(stats.interrupted, 1);
+        assert_int_equal(found.n, 1);
+        check_output(&d, &r.id, 200);
+        ledger_stop(l);
+        assert_int_equal(kit_lines(&d), 1);
+        assert_int_equal(kit_segments(&d, NULL, 0), 0);
+        kit_verify(&d);
+        kit_dir_remove(&d);
+    }
+}
+
+/* Its END ends it, however often it was begun. */
+static void what_was_begun_again_ends_once(void **state)
+{
+    uint64_t seed = 11;
+    struct ledger_stats stats;
+    struct record r;
+    struct kit_dir d;
+    struct ledger *l;
+
+    (void)state;
+    kit_dir_make(&d);
+    l = kit_start(&d, NULL, NULL);
+    kit_record(&seed, KIT_START_US, 1, &r);
+    for (int i = 0; i < 3; i++)
+        begin_with(&d, 0, &r);
+    ledger_catch_up(l);
+    put_end(&d, &r);
+    ledger_catch_up(l);
+    ledger_stop(l);
+    assert_int_equal(kit_segments(&d, NULL, 0), 0);
+    l = kit_start(&d, NULL, NULL);
+    ledger_stats(l, &stats);
+    assert_int_equal(stats.interrupted, 0);
+    ledger_stop(l);
+    assert_int_equal(kit_lines(&d), 1);
+    kit_verify(&d);
+    kit_dir_remove(&d);
+}
+
 /* ---- a writer that is killed --------------------------------------------------- */
 
 /* Ids that the writer says are safe, told through a pipe after each flush. */
@@ -1045,6 +1155,8 @@ int main(void)
         cmocka_unit_test(every_torn_tail_is_cut),
         cmocka_unit_test(damage_in_the_middle_costs_one_entry),
         cmocka_unit_test(what_was_begun_is_interrupted),
+        cmocka_unit_test(the_newest_begin_stands),
+        cmocka_unit_test(what_was_begun_again_ends_once),
         cmocka_unit_test(recovery_twice_is_recovery_once),
         cmocka_unit_test(a_locked_database_only_delays),
         cmocka_unit_test(a_locked_database_delays_the_start),
