@@ -125,8 +125,22 @@ bool pick_here(struct fact_pick *p);
  * Whether the block at hand, whose combinations are asked for, has its rows by row_of_word alone.
  */
 bool pick_is_by_word(struct fact_pick *p);
+
+/* ---- read_fact_when.c ---- */
+
 /* From now on requests of the day that are in blocks up to its `through` are none. Days ascend. */
 void pick_leave_out(struct fact_pick *p, const struct cube_place *day);
+/* Every request of the block at hand is of a day left out. */
+bool pick_is_left_out(const struct fact_pick *p);
+/* All of the block at hand is in one period, which is p->period_at then, and every end is asked for. */
+bool pick_is_of_one_period(struct fact_pick *p);
+/* Of the rows of the block at hand: none where its time is not asked for, else with its period. */
+void pick_by_time(struct fact_pick *p);
+/* The same where pick_is_of_one_period. */
+void pick_fold_period(struct fact_pick *p);
+
+/* ---- read_fact_sums.c and others ---- */
+
 /*
  * read_fact_sums.c: adds the requests that are picked, as the answer wants: their sums to those
  * of their rows, histograms and bands to the rows.
