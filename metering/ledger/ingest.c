@@ -376,6 +376,18 @@ enum rc ingest_end(struct ingest *in, enum rc rc, struct fail *fail)
     return rc;
 }
 
+enum rc ingest_note_state(struct ingest *in, const char *name, int64_t value, struct fail *fail)
+{
+    sqlite3_stmt *set = in->sql[SQL_STATE_SET];
+    enum rc rc = ingest_begin(in, fail);
+
+    if (rc != RC_OK)
+        return rc;
+    db_bind_text(set, 1, strv_z(name));
+    sqlite3_bind_int64(set, 2, value);
+    return ingest_end(in, db_run(set, fail, "write the ledger"), fail);
+}
+
 bool ingest_is_careful(const struct ingest *in)
 {
     return in->is_careful;

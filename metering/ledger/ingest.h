@@ -96,6 +96,10 @@ void ingest_memory(const struct ingest *in, uint64_t *pages, uint64_t *names);
 enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_t *n,
                       struct fail *fail) RC_MUST;
 
+/* Outside a transaction: a number of the state table. RC_AGAIN: locked by another. */
+enum rc ingest_note_state(struct ingest *in, const char *name, int64_t value,
+                          struct fail *fail) RC_MUST;
+
 /*
  * Outside a transaction: stores one block of facts (fact.h) where records of an older version
  * wait for it.  *more: there may be another.  RC_AGAIN: locked by another.

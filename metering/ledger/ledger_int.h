@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "metering/ledger/chore.h"
 #include "metering/ledger/dict.h"
+#include "metering/ledger/expire_clock.h"
 #include "metering/ledger/ingest.h"
 #include "metering/ledger/ledger.h"
 #include "metering/ledger/segment.h"
@@ -55,6 +56,8 @@ struct ledger {
     bool is_failing;
     int keep_days;
     struct chore expire;  /* looking for old lines */
+    struct expire_clock expire_clock;
+    int64_t expire_noted_us; /* what it said, as the database has it */
     uint64_t expired;     /* since that was told last */
     uint64_t sealed;      /* blocks of facts made of old records */
     bool is_sealed;       /* there are no more */

@@ -109,6 +109,9 @@ class Past:
         self.old = str(folder / "old")
         shutil.copytree(self.folder, self.old)
         make_version_3(os.path.join(self.old, "ledger.db"))
+        with sqlite3.connect(os.path.join(self.folder, "ledger.db")) as db:   # as a gateway that ran until now
+            db.execute("REPLACE INTO state(name, value) VALUES('expire_us', ?)",
+                       (int(datetime.now().timestamp() * 10**6),))
         self.customers = defaultdict(lambda: [0, Decimal(0)])
         self.tasks = defaultdict(Decimal)
         self.read()

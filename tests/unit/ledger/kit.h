@@ -393,6 +393,16 @@ static inline void kit_sql(const struct kit_dir *d, const char *sql)
     sqlite3_close(db);
 }
 
+/* A gateway deleted old lines by the clock until us: the next one goes on from there. */
+static inline void kit_kept_until(const struct kit_dir *d, int64_t us)
+{
+    char sql[128];
+
+    snprintf(sql, sizeof(sql), "REPLACE INTO state(name, value) VALUES('expire_us', %lld)",
+             (long long)us);
+    kit_sql(d, sql);
+}
+
 /* As version 7 had it: every record whole. Ledgers of before then are made of this by SQL. */
 static inline void kit_make_version_7(const struct kit_dir *d)
 {

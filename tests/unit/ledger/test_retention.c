@@ -67,9 +67,11 @@ static void change(const struct kit_dir *d, const char *sql)
 /* Runs until nothing is too old. */
 static void expire(const struct kit_dir *d, int keep_days)
 {
-    struct ledger *l = start(d, keep_days);
     int64_t until = clock_mono_us() + WAIT_MS * INT64_C(1000);
+    struct ledger *l;
 
+    kit_kept_until(d, clock_wall_us());
+    l = start(d, keep_days);
     while (number(d, "SELECT count(*) FROM line WHERE end_us<?1") > 0 &&
            clock_mono_us() < until)
         usleep(2000);
@@ -511,6 +513,63 @@ static void numbers_go_on(void **state)
     kit_dir_remove(&d);
 }
 
+/* It has looked for old lines, and has nothing left to do. */
+static void until_looked(struct ledger *l)
+{
+    int64_t until = clock_mono_us() + WAIT_MS * INT64_C(1000);
+    struct ledger_stats stats;
+
+    do {
+        usleep(2000);
+        ledger_stats(l, &stats);
+    } while (stats.has_chores && clock_mono_us() < until);
+    assert_false(stats.has_chores);
+}
+
+/*
+ * The clock says that all is too old, and nothing else does: as after a long stop, or where it is
+ * wrong. Each process goes on from what the last one believed, also with lines of that clock.
+ */
+static void a_clock_alone_deletes_nothing(void **state)
+{
+    struct kit_dir d;
+
+    (void)state;
+    kit_dir_make(&d);
+    add(&d, from_us, US_PER_DAY, 50);
+    for (unsigned i = 0; i < 3; i++) {
+        struct ledger *l = start(&d, KEEP_DAYS);
+        int64_t believed_us;
+
+        until_looked(l);
+        ledger_stop(l);
+        assert_int_equal(number(&d, "SELECT count(*) FROM line WHERE end_us<?1"), 50);
+        believed_us = number(&d, "SELECT value FROM state WHERE name='expire_us'");
+        assert_in_range(believed_us, from_us, from_us + 2 * US_PER_DAY);
+        add(&d, today_us(), 1, 5 + i); /* of another seed each time */
+    }
+    expire(&d, KEEP_DAYS);
+    assert_int_equal(number(&d, "SELECT count(*) FROM line"), 5 + 6 + 7);
+    kit_dir_remove(&d);
+}
+
+/* A ledger of which nobody noted the time goes by its newest line. */
+static void the_newest_line_tells_the_first_time(void **state)
+{
+    struct kit_dir d;
+    struct ledger *l;
+
+    (void)state;
+    kit_dir_make(&d);
+    add(&d, from_us, US_PER_DAY, 50);
+    add(&d, clock_wall_us() - 2 * US_PER_SECOND, 1, 1);
+    l = start(&d, KEEP_DAYS);
+    until_looked(l);
+    ledger_stop(l);
+    assert_int_equal(number(&d, "SELECT count(*) FROM line"), 1);
+    kit_dir_remove(&d);
+}
+
 /* A reader keeps its view, whoever deletes meanwhile; without keep_days nothing goes. */
 static void views_hold(void **state)
 {
@@ -570,7 +629,8 @@ int main(void)
         cmocka_unit_test(tasks_go_with_their_lines), cmocka_unit_test(late_lines_are_counted),
         cmocka_unit_test(damage_is_still_found),    cmocka_unit_test(everything_may_go),
         cmocka_unit_test(numbers_go_on),            cmocka_unit_test(views_hold),
-        cmocka_unit_test(transactions_are_bounded),
+        cmocka_unit_test(transactions_are_bounded), cmocka_unit_test(a_clock_alone_deletes_nothing),
+        cmocka_unit_test(the_newest_line_tells_the_first_time),
     };
 
     return cmocka_run_group_tests(tests, make_shared, remove_shared);

@@ -640,6 +640,7 @@ static void those_of_deleted_lines_go(void **state)
              "SELECT count(*) FROM tally_block WHERE first_us<%lld OR through=0",
              (long long)(day * US_PER_DAY));
     assert_true(kit_ask(&shared, sql) > 0);
+    kit_kept_until(&shared, clock_wall_us());
     l = ledger_start(&options, NULL, NULL, &fail);
     assert_non_null(l);
     wait_until(sql, 0);
