@@ -18,7 +18,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
-#include "metering/ledger/journal_int.h"
 #include "metering/ledger/ledger_int.h"
 #include "metering/ledger/segment_record.h"
 
@@ -52,12 +51,17 @@ static void insert(struct ledger *l, struct segment *s)
 static enum rc add_segment(struct ledger *l, const char *name, struct fail *fail)
 {
     struct segment *s = segment_open(l->dir_fd, name, fail);
+    char kept[SEGMENT_BAD_NAME_BYTES];
     enum rc rc;
 
     /* A writer may take an empty one away; of an earlier process nobody does. */
     if (!s)
         return fail->sys == ENOENT && !dict_get(&l->past, strv_z(name)) ? RC_OK : RC_IO;
     rc = ingest_find_segment(l->in, name, &s->committed, fail);
+    if (rc == RC_OK || rc == RC_STATE) {
+        ledger_bad_name(name, kept);
+        rc = ingest_find_segment(l->in, kept, &s->taken, fail);
+    }
     if (rc != RC_OK && rc != RC_STATE) {
         segment_close(s);
         return rc;
@@ -220,7 +224,8 @@ static enum rc apply_note(struct ledger *l, struct segment *s, const struct segm
     }
     if (e->kind == JOURNAL_DENIED && denied_note_decode(e->payload, &denied) == RC_OK) {
         saw(s, denied.at_us);
-        return is_new ? ingest_denied(l->in, &denied, fail) : RC_OK;
+        /* All else is known by its id, or its place, where it comes again. */
+        return is_new && e->at >= s->taken ? ingest_denied(l->in, &denied, fail) : RC_OK;
     }
     if (e->kind == JOURNAL_CROSSED && crossing_note_decode(e->payload, &crossing) == RC_OK) {
         saw(s, crossing.at_us);
@@ -430,13 +435,35 @@ static bool is_removable(const struct segment *s)
     return s->is_ended && s->open == 0 && s->committed >= s->position;
 }
 
+void ledger_bad_name(const char *name, char out[SEGMENT_BAD_NAME_BYTES])
+{
+    snprintf(out, SEGMENT_BAD_NAME_BYTES, "%s" JOURNAL_BAD_SUFFIX, name);
+}
+
+enum rc ledger_forget(struct ledger *l, const char *name, bool is_kept, struct fail *fail)
+{
+    char kept[SEGMENT_BAD_NAME_BYTES];
+    uint64_t position = 0, before = 0;
+    enum rc rc = RC_OK;
+
+    ledger_bad_name(name, kept);
+    if (is_kept) {
+        rc = ingest_find_segment(l->in, name, &position, fail);
+        if (rc == RC_OK || rc == RC_STATE)
+            rc = ingest_find_segment(l->in, kept, &before, fail);
+        if (rc == RC_OK || rc == RC_STATE)
+            rc = ingest_position(l->in, kept, position > before ? position : before, fail);
+    }
+    return rc == RC_OK ? ingest_forget(l->in, name, fail) : rc;
+}
+
 /* True: its file is gone, or has another name. */
 static bool take_away(const struct ledger *l, const struct segment *s)
 {
-    char kept[SEGMENT_NAME_BYTES + 8];
+    char kept[SEGMENT_BAD_NAME_BYTES];
     int gone;
 
-    snprintf(kept, sizeof(kept), "%s.bad", s->name);
+    ledger_bad_name(s->name, kept);
     gone = s->has_bad ? renameat(l->dir_fd, s->name, l->dir_fd, kept)
                       : unlinkat(l->dir_fd, s->name, 0);
     return gone == 0 || errno == ENOENT;
@@ -457,7 +484,7 @@ static void forget_gone(struct ledger *l)
         const struct segment *s = LIST_OBJECT(at, struct segment, link);
 
         if (s->is_gone && rc == RC_OK)
-            rc = ingest_forget(l->in, s->name, &ignored);
+            rc = ledger_forget(l, s->name, s->has_bad, &ignored);
     }
     if (rc == RC_OK)
         rc = ingest_commit(l->in, l->as_of_us, &ignored);

@@ -14,6 +14,7 @@
 
 #define JOURNAL_SUFFIX     ".tgj"
 #define JOURNAL_TMP_SUFFIX ".tmp"
+#define JOURNAL_BAD_SUFFIX ".bad" /* after the name of one that was set aside */
 
 /*
  * The lock is held for a few instructions: by the worker when it rotates, by the

@@ -12,6 +12,7 @@
 #include "metering/ledger/dict.h"
 #include "metering/ledger/expire_clock.h"
 #include "metering/ledger/ingest.h"
+#include "metering/ledger/journal_int.h"
 #include "metering/ledger/ledger.h"
 #include "metering/ledger/segment.h"
 #include "metering/ledger/syncer.h"
@@ -111,6 +112,14 @@ enum rc ledger_commit(struct ledger *l, int64_t as_of_us, struct fail *fail) RC_
 void ledger_undo(struct ledger *l);
 /* Removes the files of which nothing is needed any more. */
 void ledger_remove_done(struct ledger *l);
+enum { SEGMENT_BAD_NAME_BYTES = SEGMENT_NAME_BYTES + sizeof(JOURNAL_BAD_SUFFIX) };
+/* What a file is called that is kept for an entry that was not understood. */
+void ledger_bad_name(const char *name, char out[SEGMENT_BAD_NAME_BYTES]);
+/*
+ * In a transaction: a segment's file is gone.  is_kept: it has the other name now; up to where it was
+ * taken stays known for ever, in case it is put back.
+ */
+enum rc ledger_forget(struct ledger *l, const char *name, bool is_kept, struct fail *fail) RC_MUST;
 /* Begins a transaction unless one is open. */
 enum rc ledger_open_batch(struct ledger *l, struct fail *fail) RC_MUST;
 

@@ -6,6 +6,8 @@
  * the BEGIN gave, so that a crash in the middle of it, and a second run, changes
  * nothing.  Segments go once all is durable and told.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,7 +17,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/xalloc.h"
-#include "metering/ledger/journal_int.h"
 #include "metering/ledger/ledger_int.h"
 #include "metering/ledger/record_common.h"
 
@@ -199,6 +200,15 @@ static bool is_in_folder(struct ledger *l, const char *name)
     return false;
 }
 
+/* It was set aside by a process that did not live to note it; or the file is there and cannot be seen. */
+static bool is_kept(const struct ledger *l, const char *name)
+{
+    char kept[SEGMENT_BAD_NAME_BYTES];
+
+    ledger_bad_name(name, kept);
+    return faccessat(l->dir_fd, kept, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
 /* Positions of files that are gone. */
 static enum rc forget_gone(struct ledger *l, struct fail *fail)
 {
@@ -206,10 +216,11 @@ static enum rc forget_gone(struct ledger *l, struct fail *fail)
     enum rc rc = ingest_each_segment(l->in, collect, &names, fail);
 
     for (size_t i = 0; i < names.n; i++) {
-        if (rc == RC_OK && !is_in_folder(l, names.at[i])) {
+        if (rc == RC_OK && segment_name_is_valid(names.at[i]) &&
+            !is_in_folder(l, names.at[i])) {
             rc = ledger_open_batch(l, fail);
             if (rc == RC_OK)
-                rc = ingest_forget(l->in, names.at[i], fail);
+                rc = ledger_forget(l, names.at[i], is_kept(l, names.at[i]), fail);
         }
         free(names.at[i]);
     }

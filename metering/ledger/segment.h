@@ -24,6 +24,7 @@ struct segment {
     int fd;
     uint64_t position;    /* read up to here */
     uint64_t committed;   /* of that, in the database */
+    uint64_t taken;       /* so far it was in the database before it was set aside, and put back */
     bool is_live;         /* its writer holds the lock */
     bool is_ended;        /* its writer is gone and all has been read */
     bool is_gone;         /* its file is no more there: to be closed */

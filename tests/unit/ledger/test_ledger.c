@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/crc32c.h"
 #include "metering/ledger/ingest_int.h"
 
 enum { KILL_ROUNDS = 12 };
@@ -947,6 +948,102 @@ static void refusals_are_counted_once(void **state)
     kit_dir_remove(&d);
 }
 
+static uint64_t denied_in(const struct kit_dir *d)
+{
+    struct ledger_reader *reader = kit_read(d);
+    struct ledger_filter filter;
+    struct fail fail;
+    uint64_t n = 0;
+
+    ledger_filter_init(&filter, INT64_MIN, INT64_MAX);
+    assert_int_equal(ledger_read_denied(reader, &filter, add_denied, &n, &fail), RC_OK);
+    kit_read_end(reader);
+    return n;
+}
+
+static void put_denied(struct journal *j, uint64_t *seed, uint64_t count)
+{
+    const struct denied_note note = {KIT_START_US,   STRV("budget_exhausted"), STRV("k"),
+                                     STRV("search"), STRV("f"),                STRV("prod"),
+                                     STRV("month"),  count};
+
+    assert_int_equal(journal_denied(j, &note), RC_OK);
+    put(j, seed, 5);
+    kit_flush(j);
+}
+
+/* A whole entry of a kind that this version does not know. */
+static void put_newer(const char *path)
+{
+    char *bytes;
+    char entry[JOURNAL_ENTRY_OVERHEAD] = {0};
+    uint32_t crc;
+    size_t n;
+
+    entry[8] = 99;
+    crc = crc32c(0, entry + 8, 1);
+    for (unsigned i = 0; i < 4; i++)
+        entry[4 + i] = (char)(unsigned char)(crc >> (8 * i));
+    bytes = read_file(path, &n);
+    bytes = xrealloc(bytes, n + sizeof(entry));
+    memcpy(bytes + n, entry, sizeof(entry));
+    write_file(path, bytes, n + sizeof(entry));
+    free(bytes);
+}
+
+/* A file that was set aside and is put back, whole or mended, as often as one likes. */
+static void what_is_put_back_counts_once(void **state)
+{
+    static const char *const died = /* after it had renamed the file, before it noted that */
+        "UPDATE segment SET name=substr(name, 1, length(name) - 4) WHERE name LIKE '%.bad'";
+    char path[512], kept[520];
+    struct kit_dir d;
+    struct ledger *l;
+    struct journal *j;
+    uint64_t seed = 3;
+
+    (void)state;
+    kit_dir_make(&d);
+    j = kit_journal(&d, 0);
+    put_denied(j, &seed, 3);
+    put_denied(j, &seed, 4);
+    kit_segments(&d, path, sizeof(path));
+    journal_close(j);
+    put_newer(path);
+    snprintf(kept, sizeof(kept), "%s.bad", path);
+    ledger_stop(kit_start(&d, NULL, NULL));
+    for (int round = 0; round < 4; round++) {
+        assert_int_equal(denied_in(&d), 7);
+        assert_int_equal(kit_lines(&d), 10);
+        assert_int_equal(access(path, F_OK), -1);
+        assert_int_equal(access(kept, F_OK), 0);
+        if (round == 1) { /* no start knows less */
+            kit_sql(&d, died);
+            ledger_stop(kit_start(&d, NULL, NULL));
+        }
+        if (round == 2) {
+            ledger_stop(kit_start(&d, NULL, NULL));
+            l = kit_start(&d, NULL, NULL); /* put back beside it */
+            assert_int_equal(rename(kept, path), 0);
+            ledger_catch_up(l);
+            ledger_catch_up(l);
+            ledger_stop(l);
+        } else {
+            assert_int_equal(rename(kept, path), 0);
+            ledger_stop(kit_start(&d, NULL, NULL));
+        }
+    }
+    /* Another file of that writer is another. */
+    j = kit_journal(&d, 0);
+    put_denied(j, &seed, 100);
+    journal_close(j);
+    ledger_stop(kit_start(&d, NULL, NULL));
+    assert_int_equal(denied_in(&d), 107);
+    assert_int_equal(kit_lines(&d), 15);
+    kit_verify(&d);
+    kit_dir_remove(&d);
+}
+
 struct reached {
     unsigned n;
 };
@@ -1165,6 +1262,7 @@ int main(void)
         cmocka_unit_test(a_killed_writer_loses_nothing),
         cmocka_unit_test(the_first_outcome_stands),
         cmocka_unit_test(refusals_are_counted_once),
+        cmocka_unit_test(what_is_put_back_counts_once),
         cmocka_unit_test(thresholds_are_reached_once),
         cmocka_unit_test(foreign_and_newer_files_are_refused),
         cmocka_unit_test(made_up_names_fill_no_more_than_their_caches),
