@@ -431,6 +431,7 @@ void conn_exchange_done(struct conn *c, bool keep)
         return;
     }
     if (buf_len(&c->in) > 0) { /* pipelined: the next request is here already */
+        io_want_read(&c->io, true);
         begin_exchange(c, false); /* later in this turn: no recursion however many there are */
         return;
     }

@@ -19,7 +19,7 @@
 static void arm(struct io *io)
 {
     bool reading = io->want_read || io->write_needs_read;
-    bool writing = io->want_write || (io->want_read && io->read_needs_write);
+    bool writing = io->want_write || (io->read_needs_write && io->want_read);
 
     if (io->inner_ops) {
         io->inner_ops->wants(io->inner);

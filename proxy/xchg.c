@@ -58,8 +58,6 @@ enum step xchg_go(struct xchg *x, const struct xchg_state *state)
     x->state = state;
     x->fresh = true;
     x->deadline_us = INT64_MAX;
-    if ((state->wakes & WAKE_CLIENT_IN) && x->conn && !x->client_gone)
-        io_want_read(&x->conn->io, true); /* the last state may have hushed it */
     return STEP_AGAIN;
 }
 
@@ -69,14 +67,24 @@ enum step xchg_go(struct xchg *x, const struct xchg_state *state)
  */
 static void hush(struct xchg *x)
 {
-    if (x->conn && (x->pending & WAKE_CLIENT_IN))
+    if (x->conn && (x->pending & WAKE_CLIENT_IN)) {
         io_want_read(&x->conn->io, false);
+        x->is_hushed = true;
+    }
     if (x->conn && (x->pending & WAKE_CLIENT_OUT))
         io_write_done(&x->conn->io);
     if (x->up && (x->pending & WAKE_UPSTREAM_IN))
         io_want_read(&x->up->io, false);
     if (x->up && (x->pending & WAKE_UPSTREAM_OUT))
         io_write_done(&x->up->io);
+}
+
+COLD static void listen_again(struct xchg *x)
+{
+    if (!(x->state->wakes & WAKE_CLIENT_IN) || !x->conn || x->client_gone)
+        return;
+    x->is_hushed = false;
+    io_want_read(&x->conn->io, true);
 }
 
 bool xchg_minds_client(const struct xchg *x)
@@ -176,6 +184,8 @@ static void run(struct xchg *x, int64_t now_us)
             x->woken = x->pending & x->state->wakes;
             x->pending &= ~x->state->wakes;
             x->fresh = false;
+            if (x->is_hushed)
+                listen_again(x);
             step = x->state->run(x);
         }
         if (step == STEP_DONE)

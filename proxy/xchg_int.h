@@ -150,6 +150,7 @@ struct xchg {
     unsigned woken; /* what the run under way was woken by */
     bool is_ready; /* it stands on worker->ready */
     unsigned stops; /* worker->stops when it was told */
+    bool is_hushed; /* the client's bytes are not told of: the state did not want them */
     bool running;
     bool fresh; /* the state was entered and has not run */
     bool upstream_tried; /* the request may have reached the provider */
