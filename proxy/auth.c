@@ -251,29 +251,29 @@ bool auth_is_credential_header(struct strv name)
 {
     switch (first_letter(name)) {
     case 'a':
-        return strv_eq_nocase(name, STRV("authorization")) ||
-               strv_eq_nocase(name, STRV("api-key"));
+        return field_is_named(name, STRV("authorization")) ||
+               field_is_named(name, STRV("api-key"));
     case 'c':
-        return strv_eq_nocase(name, STRV("cookie")) ||
-               strv_eq_nocase(name, STRV("cf-aig-authorization"));
+        return field_is_named(name, STRV("cookie")) ||
+               field_is_named(name, STRV("cf-aig-authorization"));
     case 'h':
-        return strv_eq_nocase(name, STRV("helicone-auth"));
+        return field_is_named(name, STRV("helicone-auth"));
     case 'o':
-        return strv_eq_nocase(name, STRV("ocp-apim-subscription-key"));
+        return field_is_named(name, STRV("ocp-apim-subscription-key"));
     case 'p':
-        return strv_eq_nocase(name, STRV("proxy-authorization"));
+        return field_is_named(name, STRV("proxy-authorization"));
     case 'x':
-        return strv_eq_nocase(name, STRV("x-api-key")) ||
-               strv_eq_nocase(name, STRV("x-goog-api-key")) ||
-               strv_eq_nocase(name, STRV("xi-api-key")) ||
-               strv_eq_nocase(name, STRV("x-tollgate-key")) ||
-               strv_eq_nocase(name, STRV("x-amz-security-token")) ||
-               strv_eq_nocase(name, STRV("x-amz-date")) ||
-               strv_eq_nocase(name, STRV("x-amz-content-sha256")) ||
-               strv_eq_nocase(name, STRV("x-litellm-api-key")) ||
-               strv_eq_nocase(name, STRV("x-portkey-api-key")) ||
-               strv_eq_nocase(name, STRV("x-portkey-virtual-key")) ||
-               strv_eq_nocase(name, STRV("x-auth-token"));
+        return field_is_named(name, STRV("x-api-key")) ||
+               field_is_named(name, STRV("x-goog-api-key")) ||
+               field_is_named(name, STRV("xi-api-key")) ||
+               field_is_named(name, STRV("x-tollgate-key")) ||
+               field_is_named(name, STRV("x-amz-security-token")) ||
+               field_is_named(name, STRV("x-amz-date")) ||
+               field_is_named(name, STRV("x-amz-content-sha256")) ||
+               field_is_named(name, STRV("x-litellm-api-key")) ||
+               field_is_named(name, STRV("x-portkey-api-key")) ||
+               field_is_named(name, STRV("x-portkey-virtual-key")) ||
+               field_is_named(name, STRV("x-auth-token"));
     }
     return false;
 }
@@ -281,38 +281,38 @@ bool auth_is_credential_header(struct strv name)
 /* Some servers take these for another method or path than those that were admitted. */
 static bool rewrites_request(struct strv name)
 {
-    return strv_starts_nocase(name, STRV("x-http-method")) ||
-           strv_eq_nocase(name, STRV("x-method-override")) ||
-           strv_eq_nocase(name, STRV("x-original-url")) ||
-           strv_eq_nocase(name, STRV("x-original-uri")) ||
-           strv_eq_nocase(name, STRV("x-rewrite-url"));
+    return field_name_starts(name, STRV("x-http-method")) ||
+           field_is_named(name, STRV("x-method-override")) ||
+           field_is_named(name, STRV("x-original-url")) ||
+           field_is_named(name, STRV("x-original-uri")) ||
+           field_is_named(name, STRV("x-rewrite-url"));
 }
 
 bool auth_is_internal_header(struct strv name)
 {
     switch (first_letter(name)) {
     case 'c':
-        return strv_starts_nocase(name, STRV("cf-aig-")) ||
-               strv_eq_nocase(name, STRV("cf-connecting-ip")) ||
-               strv_eq_nocase(name, STRV("cookie"));
+        return field_name_starts(name, STRV("cf-aig-")) ||
+               field_is_named(name, STRV("cf-connecting-ip")) ||
+               field_is_named(name, STRV("cookie"));
     case 'f':
-        return strv_eq_nocase(name, STRV("forwarded"));
+        return field_is_named(name, STRV("forwarded"));
     case 'h':
-        return strv_starts_nocase(name, STRV("helicone-"));
+        return field_name_starts(name, STRV("helicone-"));
     case 'p':
-        return strv_starts_nocase(name, STRV("proxy-"));
+        return field_name_starts(name, STRV("proxy-"));
     case 's': /* of this hop's handshake, and may carry a key */
-        return strv_starts_nocase(name, STRV("sec-websocket-"));
+        return field_name_starts(name, STRV("sec-websocket-"));
     case 't':
-        return strv_eq_nocase(name, STRV("true-client-ip"));
+        return field_is_named(name, STRV("true-client-ip"));
     case 'x':
-        return strv_starts_nocase(name, STRV("x-tollgate-")) ||
-               strv_starts_nocase(name, STRV("x-forwarded-")) ||
-               strv_starts_nocase(name, STRV("x-portkey-")) ||
-               strv_starts_nocase(name, STRV("x-litellm-")) ||
-               strv_eq_nocase(name, STRV("x-stainless-retry-count")) ||
-               strv_eq_nocase(name, STRV("x-real-ip")) ||
-               strv_eq_nocase(name, STRV("x-client-ip")) || rewrites_request(name);
+        return field_name_starts(name, STRV("x-tollgate-")) ||
+               field_name_starts(name, STRV("x-forwarded-")) ||
+               field_name_starts(name, STRV("x-portkey-")) ||
+               field_name_starts(name, STRV("x-litellm-")) ||
+               field_is_named(name, STRV("x-stainless-retry-count")) ||
+               field_is_named(name, STRV("x-real-ip")) ||
+               field_is_named(name, STRV("x-client-ip")) || rewrites_request(name);
     }
     return false;
 }
@@ -321,12 +321,12 @@ bool auth_header_travels(const struct http1_header *header, enum credentials cre
 {
     unsigned traits = field_traits(header);
 
-    if (traits & FIELD_INTERNAL)
+    if (traits & (FIELD_INTERNAL | FIELD_KEY))
         return false;
     if (!(traits & FIELD_CREDENTIAL))
         return true;
-    return credentials == CREDENTIALS_CLIENT &&
-           !strv_starts(after_bearer(header->value, true), virtual_prefix);
+    return credentials == CREDENTIALS_CLIENT && !auth_is_virtual(after_bearer(header->value, true)) &&
+           !field_holds_key(header->value);
 }
 
 /*

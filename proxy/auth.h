@@ -70,7 +70,8 @@ enum auth_result auth_certificate(const struct config *config, enum auth_result 
 bool auth_subprotocol_stays(struct strv member, enum credentials credentials);
 /* Has the text the form of a virtual key?  It is then repeated to nobody. */
 bool auth_is_virtual(struct strv text);
-/* Does a field of this name carry a credential (Authorization, x-api-key, cookie, ...)? */
+/* Does a field of this name carry a credential (Authorization, x-api-key, cookie, ...)?  As field_judge
+ * takes names, here and below. */
 bool auth_is_credential_header(struct strv name);
 /* Does a query parameter of this name (as it stands in the query) carry a credential (key, access_token,
  * api-key, xi-api-key, xi_api_key, authorization, token, single_use_token; in any case)? */
@@ -81,8 +82,8 @@ bool auth_is_credential_parameter(struct strv encoded);
 bool auth_is_internal_header(struct strv name);
 /*
  * True where a request's header field may go to an upstream with these
- * credentials.  With CREDENTIALS_CLIENT the caller's own credential passes, but
- * never one that is a virtual key, nor a cookie.  Hop-by-hop fields, Host and
+ * credentials: none in which a virtual key stands, whatever its name.  With
+ * CREDENTIALS_CLIENT the caller's own credential passes, but no cookie.  Hop-by-hop fields, Host and
  * framing are the proxy's business and not judged here.
  */
 bool auth_header_travels(const struct http1_header *header, enum credentials credentials);

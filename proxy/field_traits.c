@@ -52,6 +52,44 @@ static bool is_of_hop(struct strv name)
     return false;
 }
 
+bool field_is_named(struct strv name, struct strv lower)
+{
+    return name.n > 0 && is_named(name, lower);
+}
+
+bool field_name_starts(struct strv name, struct strv lower)
+{
+    return name.n >= lower.n && same_name(name.p, lower.p, lower.n);
+}
+
+static bool is_alnum(char c)
+{
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+}
+
+/* A look at every third byte, or so: from it is told how far the next '_' of "tg_" is at the least. */
+bool field_holds_key(struct strv text)
+{
+    for (size_t i = 2; i < text.n;) {
+        char c = text.p[i];
+
+        if (c == '_' && text.p[i - 1] == 'g' && text.p[i - 2] == 't' &&
+            (i == 2 || !is_alnum(text.p[i - 3])))
+            return true;
+        i += c == 't' ? 2 : c == 'g' ? 1 : 3;
+    }
+    return false;
+}
+
+unsigned field_judge_line(const struct http1_header *line)
+{
+    unsigned traits = field_judge(line->name);
+
+    if (!(traits & FIELD_CREDENTIAL) && (field_holds_key(line->name) || field_holds_key(line->value)))
+        traits |= FIELD_KEY;
+    return traits;
+}
+
 /* The gateway's own fields: it alone says them, and only to the client. */
 static bool is_ours(struct strv name)
 {

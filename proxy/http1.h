@@ -55,7 +55,7 @@ const char *http1_fault_text(enum http1_fault fault);
 struct http1_header {
     struct strv name;  /* as sent */
     struct strv value; /* without surrounding white space */
-    unsigned traits;   /* what its name means (field_traits.h); 0: nobody has looked */
+    unsigned traits;   /* what it means (field_traits.h); 0: nobody has looked */
 };
 
 struct http1_lines;

@@ -21,13 +21,19 @@ static bool has_name(const struct http1_line *line, struct strv name)
     return line->name_n == name.n && memcmp(line->bytes, name.p, name.n) == 0;
 }
 
+/* An answer's fields go to who has the key. */
+static unsigned judge_text(struct strv line, size_t index)
+{
+    return index % 2 == http1_line_index(true, 0) && field_holds_key(line) ? FIELD_KEY : 0;
+}
+
 uint64_t http1_line_keep(struct http1_lines *known, const char *p, size_t n, size_t index,
                          struct http1_header *h)
 {
     struct http1_line *line;
 
     if (n < HTTP1_LINE_MIN_BYTES || h->name.n > HTTP1_LINE_MAX_BYTES) {
-        h->traits = field_judge(h->name);
+        h->traits = field_judge(h->name) | judge_text(strv_make(p, n), index);
         return http1_name_bit(h->name);
     }
     line = &known->at[http1_line_place(p, index)];
@@ -38,8 +44,10 @@ uint64_t http1_line_keep(struct http1_lines *known, const char *p, size_t n, siz
         memcpy(line->bytes, h->name.p, h->name.n);
     }
     h->traits = line->traits;
-    line->n = 0;
-    if (n <= HTTP1_LINE_MAX_BYTES && !(h->traits & FIELD_CREDENTIAL)) {
+    line->n = 0; /* what comes behind the name is another's */
+    if (!(h->traits & FIELD_CREDENTIAL))
+        h->traits |= judge_text(strv_make(p, n), index);
+    if (n <= HTTP1_LINE_MAX_BYTES && !(h->traits & (FIELD_CREDENTIAL | FIELD_KEY))) {
         line->n = (uint8_t)n;
         line->value_at = (uint8_t)(h->value.p - p);
         line->value_n = (uint8_t)h->value.n;

@@ -7,7 +7,7 @@
  * the one before, such as a length or an id of a request, is read as ever, but if it has the same
  * name nobody judges that anew.
  *
- * One thread's.  Of lines that carry a credential the name alone is kept.
+ * One thread's.  Of lines that carry a credential, or a virtual key under any name, the name alone is kept.
  */
 #ifndef PROXY_HTTP1_LINES_H
 #define PROXY_HTTP1_LINES_H

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "proxy/auth.h"
 #include "proxy/base_path.h"
+#include "proxy/field_traits.h"
 #include "proxy/h2_client.h"
 #include "proxy/xchg_socket.h"
 
@@ -59,7 +60,7 @@ static enum rc prepare(struct xchg *x)
         return rc;
     for (size_t i = 0; i < credential.n; i++)
         add[rw.n_add++] = credential.headers[i];
-    if (baggage.n > 0) {
+    if (baggage.n > 0 && !field_holds_key(baggage)) {
         add[rw.n_add] = (struct http1_header){.name = STRV("baggage")};
         rc = auth_clean_baggage(baggage, &x->arena, &add[rw.n_add].value);
         if (rc != RC_OK)

@@ -73,6 +73,14 @@ static inline enum parse_status fuzz_parse_in_pieces(fuzz_parse_fn *parse, struc
     return status;
 }
 
+/* What a line that was read among others means: what it does alone. */
+static inline void fuzz_traits(const struct http1_header *line, bool is_request)
+{
+    struct http1_header alone = {.name = line->name, .value = line->value};
+
+    ASSERT(line->traits == (is_request ? field_judge_line(&alone) : field_judge(line->name)));
+}
+
 /* With its own lines known from a first reading: the same answer, and each name's traits. */
 static inline void fuzz_parse_known(fuzz_parse_fn *parse, struct strv bytes, size_t max_bytes,
                                     size_t max_headers, enum parse_status status,
@@ -91,7 +99,7 @@ static inline void fuzz_parse_known(fuzz_parse_fn *parse, struct strv bytes, siz
         fuzz_same_head(&head, bytes.p, plain, bytes.p, plain->bytes);
         ASSERT(head.names == plain->names);
         for (size_t i = 0; i < head.n_headers; i++)
-            ASSERT(head.headers[i].traits == field_judge(head.headers[i].name));
+            fuzz_traits(&head.headers[i], parse == http1_parse_request);
     }
     http1_lines_free(known);
 }

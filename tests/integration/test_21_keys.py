@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from kit import calls, client as http
+from kit import calls, client as http, http2
 from kit.procs import Provider
 from kit.websocket import connect
 
@@ -72,6 +72,34 @@ def test_beside_a_header(gateway, provider, query):
     """The header's key decides; the provider gets one credential, and no key of ours."""
     assert ask(gateway, f"{MODELS}?{query}&limit=1", [("Authorization", f"Bearer {KEY}")]).status == 200
     assert got(provider) == "/v1/models?limit=1"
+
+
+@pytest.mark.parametrize("field", [
+    ("X-Foo", KEY), ("X-Foo", f"Bearer {KEY}"), ("x_api_key", KEY), ("X_Api_Key", "of-the-provider"),
+    ("Api_Key", KEY), ("X-Foo", f"a; key={KEY}"), ("X-Foo", f'["{KEY}"]'), ("Referer", f"https://localhost/?key={KEY}"),
+    ("baggage", f"a=b,key={KEY}"), ("User-Agent", f"{'long ' * 40}{KEY}"), ("X", KEY), (KEY, "x"),
+    ("X-Foo", "tg_of_somebody_else"), ("x_forwarded_for", "10.0.0.1")], ids=str)
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_in_a_field_of_any_name(gateway, provider, field, version):
+    """Twice: the second time most of the head is known."""
+    name, value = field
+    headers = [("Authorization", f"Bearer {KEY}"), (name, value), ("X-Bar", "kept")]
+    for _ in range(2):
+        if version == "2":
+            with http2.Connection(gateway) as connection:
+                assert connection.wait(connection.request("GET", MODELS, headers)).status == 200
+        else:
+            assert ask(gateway, MODELS, headers).status == 200
+        seen = provider.requests()[-1]
+        assert seen.header(name) is None and seen.header("x-bar") == "kept"
+        assert got(provider) == "/v1/models"
+        provider.reset()
+
+
+@pytest.mark.parametrize("name", ["X-Foo", "x_api_key", "Api_Key", "X_Tollgate_Key"])
+def test_a_field_of_another_name_is_no_credential(gateway, provider, name):
+    assert ask(gateway, MODELS, [(name, KEY)]).status == 401
+    assert provider.requests() == []
 
 
 @pytest.mark.parametrize("query", ["token=of-the-provider", "single_use_token=x", f"other={KEY}",

@@ -125,7 +125,7 @@ static void log_head(struct session *s, bool is_request)
         MUST(buf_printf(&s->log, "field " STRV_FMT ": \"", STRV_ARG(h->headers[i].name)));
         put_escaped(&s->log, h->headers[i].value);
         MUST(buf_append(&s->log, "\"\n", 2));
-        assert_int_equal(field_traits(&h->headers[i]), field_judge(h->headers[i].name));
+        assert_int_equal(field_traits(&h->headers[i]) & ~(unsigned)FIELD_KEY, field_judge(h->headers[i].name));
     }
 }
 
