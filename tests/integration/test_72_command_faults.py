@@ -289,7 +289,7 @@ class Asked(fault_walk.Commands):
                        env=self.faults.env if env is None else env)
 
     def judge(self, kind, fired, at, done):
-        if fired.error == errno.ENOENT and done.returncode == 1 and "a file is missing" in done.stdout:
+        if fired.error == errno.ENOENT and done.returncode == 1 and " is missing" in done.stdout:
             self.counts["missing"] += 1   # as the system said
         elif self.see_end(kind, fired, at, done, REFUSALS) and done.stdout != self.said.stdout:
             self.problems.append(f"{at}: it says\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
