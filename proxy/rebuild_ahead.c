@@ -62,15 +62,6 @@ static enum rc tell_workers(struct rebuild *r, struct generation *g)
     return over ? RC_TIMEOUT : rebuild_await_mark(r, is_over, g);
 }
 
-static enum rc catch_up(struct attempt *a)
-{
-    enum rc rc = RC_TIMEOUT;
-
-    for (int ms = 0; rc == RC_TIMEOUT && ms < CATCH_UP_MS && !is_over(a->r, a->g); ms += SLICE_MS)
-        rc = ledger_catch_up_within(a->r->server->ledger, SLICE_MS);
-    return rc;
-}
-
 /* ---- since when ---------------------------------------------------------------------- */
 
 struct reading {
@@ -86,47 +77,31 @@ static void on_shared(const struct limit_counter *c, void *arg)
         found_add(c, reading->found);
 }
 
-/*
- * After a try that broke off workers' charges may still be on their way to Redis, to counters that
- * are not there: their lines are in the ledger.
- */
-static enum rc charged_before(struct attempt *a)
-{
-    const struct find_question q = {.config = a->config,
-                                    .as_of_us = a->began_us,
-                                    .until_us = INT64_MAX,
-                                    .wants = is_new};
-    struct found found;
-    enum rc rc = catch_up(a);
-
-    found_init(&found);
-    if (rc == RC_OK)
-        rc = find_spent(&q, &found, &a->fail);
-    if (rc == RC_OK)
-        find_strangers_among(&found, &a->shared);
-    found_release(&found);
-    return rc;
-}
-
-/*
- * What is in Redis of the new limits - of an earlier configuration, or of other processes - is
- * told before the time passes; else with a later one.
- */
-static enum rc since_shared(struct attempt *a)
+/* What is in Redis of them: of an earlier configuration, or of other processes. */
+static enum rc read_shared(struct attempt *a)
 {
     struct reading reading = {a->config->limits, &a->shared};
-    enum rc rc;
+
+    found_release(&a->shared);
+    found_init(&a->shared);
+    return limit_read(&a->options, NULL, a->config->limits, a->began_us, on_shared, &reading);
+}
+
+/* Redis is told of the time before it passes; else of a later one. */
+static enum rc since_shared(struct attempt *a)
+{
+    const struct limit_set *set = a->config->limits;
+    enum rc rc = RC_OK;
 
     a->options.owner = server_owner(a->r->server, &a->options.start);
-    rc = limit_read(&a->options, NULL, a->config->limits, a->began_us, on_shared, &reading);
-    if (rc == RC_OK && a->r->begun == a->g)
-        rc = charged_before(a);
-    a->r->begun = a->g;
     for (int ms = SINCE_FIRST_MS; rc == RC_OK && ms <= SINCE_MAX_MS; ms *= 2) {
         a->r->since_us = clock_wall_us() + ms * INT64_C(1000);
         limit_set_since(a->config->limits, a->r->since_us);
-        rc = limit_part_from(&a->options, a->config->limits, a->shared.at, a->shared.n,
-                             a->r->since_us);
+        rc = limit_part_since(&a->options, set, a->r->since_us);
+        if (rc == RC_OK)
+            rc = read_shared(a);
+        if (rc == RC_OK)
+            rc = limit_part_from(&a->options, set, a->shared.at, a->shared.n, a->r->since_us);
         if (rc == RC_OK && clock_wall_us() < a->r->since_us)
             return RC_OK;
     }
@@ -157,6 +132,15 @@ static void sleep_until(int64_t wall_us)
 }
 
 /* ---- what was spent before ------------------------------------------------------------- */
+
+static enum rc catch_up(struct attempt *a)
+{
+    enum rc rc = RC_TIMEOUT;
+
+    for (int ms = 0; rc == RC_TIMEOUT && ms < CATCH_UP_MS && !is_over(a->r, a->g); ms += SLICE_MS)
+        rc = ledger_catch_up_within(a->r->server->ledger, SLICE_MS);
+    return rc;
+}
 
 static enum rc put_in(struct attempt *a, size_t *n)
 {

@@ -62,6 +62,7 @@ enum {
     LIMIT_HELD_MAX = 1 << 20, /* reservations that limit_adopt looks at; others end by deadline */
     LIMIT_HOLD_S = 30 * 86400, /* work whose result nobody collects; then its worst case is spent */
     LIMIT_TELLER_KEEP_S = 400 * 86400, /* how long it is known who tells of a threshold */
+    LIMIT_SINCE_KEEP_S = 35 * 86400, /* how long late settlements find limit_part_since's time */
     LIMIT_COUNTED_KEEP_S = 35 * 86400, /* how long it is known what was counted of a work */
 };
 
@@ -537,19 +538,22 @@ enum rc limit_write(const struct limiter_options *options, struct limit_memory *
                     int64_t as_of_us) RC_MUST;
 
 /*
- * A set's new limits (limit_set_follow), in two steps; others' counters are not touched.  The
- * counters are those of limit_write, and blocks and fails like it.
+ * A set's new limits (limit_set_follow), in steps; others' counters are not touched.  Counters as for
+ * limit_write, and blocks and fails like it.
  *
- * limit_part_from, Redis only: what options.owner's part of the counters holds when it is called is
- * not to count once limit_part_add is, and settlements from before since_us (wall) count nothing
- * from then on.  It is too late where since_us has passed when it returns: again with a later one.
- * Rolling: where other owners have put in something too, what this one has cannot be told apart
- * and stays.
+ * limit_part_since, Redis only: in counters that are made from now on, settlements of
+ * options.owner from before since_us (wall) count nothing.
+ * limit_part_from, Redis only, for all counters that are there after that: likewise, and what the
+ * owner's part holds is not to count once limit_part_add is called.  It is too late where
+ * since_us has passed when it returns: again, with a later one.  Rolling: where other owners
+ * have put in something too, what this one has cannot be told apart and stays.
  *
  * limit_part_add: puts in what the ledger says of requests that ended before since_us, beside
  * what was settled since; Redis: less what an operator took off.  Rolling: as if it were of now, and
  * what could not be told apart is raised to it.
  */
+enum rc limit_part_since(const struct limiter_options *options, const struct limit_set *set,
+                         int64_t since_us) RC_MUST;
 enum rc limit_part_from(const struct limiter_options *options, const struct limit_set *set,
                         const struct limit_counter *counters, size_t n, int64_t since_us) RC_MUST;
 enum rc limit_part_add(const struct limiter_options *options, struct limit_memory *memory,

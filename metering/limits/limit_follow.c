@@ -86,6 +86,11 @@ bool limit_set_is_new(const struct limit_set *set, size_t i)
     return set->rules[i].is_new;
 }
 
+struct strv limit_set_prefix(const struct limit_set *set, size_t i)
+{
+    return set->rules[i].prefix;
+}
+
 enum limit_state limit_set_state(const struct limit_set *set, size_t i)
 {
     return rule_state(&set->rules[i]);

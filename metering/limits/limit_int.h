@@ -78,6 +78,8 @@ void limit_claims(const struct admission *a, struct claim_ref out[LIMIT_CLAIMS_M
 /* Shape and key of a counter of the set as limit_write is given it; false: no such limit. */
 bool limit_counter_ref(const struct limit_set *set, const struct limit_counter *c,
                        char key[LIMIT_KEY_MAX_BYTES], struct claim_ref *out);
+/* What keys of limit i begin with. */
+struct strv limit_set_prefix(const struct limit_set *set, size_t i);
 /* The key is of a limit of the set, whatever its window. */
 bool limit_key_is_of(const struct limit_set *set, struct strv key);
 /*

@@ -295,6 +295,31 @@ static enum rc send_parts(const struct limiter_options *options, const struct li
     return rc;
 }
 
+enum rc limit_part_since(const struct limiter_options *options, const struct limit_set *set,
+                         int64_t since_us)
+{
+    static const char script[] =
+        "redis.call('HSET', KEYS[1] .. 'a:' .. ARGV[1], ARGV[2], ARGV[3])\n"
+        "return redis.call('EXPIRE', KEYS[1] .. 'a:' .. ARGV[1], ARGV[4])\n";
+    char since[NUMBER_TEXT], keep[NUMBER_TEXT];
+    struct reader r = {0};
+    long long n;
+    enum rc rc;
+
+    if (!options->redis_url)
+        return RC_STATE;
+    rc = reader_open(&r, options);
+    for (size_t i = 0; rc == RC_OK && i < limit_set_count(set); i++) {
+        const char *args[] = {r.owner, limit_set_prefix(set, i).p, number(since, since_us),
+                              number(keep, LIMIT_SINCE_KEEP_S)};
+
+        if (limit_set_is_new(set, i))
+            rc = ask(&r, script, args, 4, &n);
+    }
+    reader_close(&r);
+    return rc;
+}
+
 enum rc limit_part_from(const struct limiter_options *options, const struct limit_set *set,
                         const struct limit_counter *counters, size_t n, int64_t since_us)
 {

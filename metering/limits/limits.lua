@@ -11,6 +11,8 @@
 --                    w<owner> that it has put in something; of a limit that came with a reload:
 --                    a<owner> before which time settlements are in the owner's part,
 --                    b<owner> what of the part is not to count: see from
+--   a:<owner> hash   the same time by what the limit's counters begin with, for those that
+--                    are not there yet
 --   r        hash    id -> reservation
 --   d        zset    id by the time at which the reservation ends
 --   i        zset    counters' keys by the time at which they are gone
@@ -151,6 +153,15 @@ end
 
 local cache, loaded = {}, {}
 
+-- Of a counter that is made: since when its limit's settlements are not known otherwise.
+local sinces = {}
+local function since_of(c)
+    local limit = string.match(c.key, '^[^:]*:[^:]*:[^:]*:')
+    sinces[limit] = sinces[limit] or tonumber(call('HGET', P .. 'a:' .. owner, limit) or '0')
+    c.is_stamped = sinces[limit] > 0
+    return sinces[limit]
+end
+
 local function load_rolling(c)
     local name, x, k = c.name, c.x, c.k
     local head = floor(now / x)
@@ -158,9 +169,9 @@ local function load_rolling(c)
                    'a' .. owner)
     local old = tonumber(v[1] or head)
 
-    c.w, c.since = {[owner] = v[6] and 'stands' or nil}, tonumber(v[7] or '0')
 
     c.fresh = not v[1]
+    c.w, c.since = {[owner] = v[6] and 'stands' or nil}, tonumber(v[7] or c.fresh and since_of(c) or '0')
     c[1], c[2] = parse(v[2])
     c[3], c[4] = parse(v[3])
     c.b = {}
@@ -174,7 +185,7 @@ local function load_rolling(c)
     elseif head - old > k then
         c[1], c[2], c[3], c[4] = 0, 0, 0, 0
         c.gone, c.moved, c.dirty = true, true, true
-        c.w, c.since = {}, 0
+        c.w, c.since = {}, since_of(c)
     else
         local left, n = {}, 0
         for i = old - k, head - k - 1 do
@@ -207,7 +218,7 @@ local function counter(key, kind, x, k)
         c[3], c[4] = parse(v[2])
         c.is_eased = v[3]
         c.o = {[owner] = {parse(v[4])}}
-        c.since = tonumber(v[5] or '0')
+        c.since = tonumber(v[5] or c.fresh and kind == WINDOW and since_of(c) or '0')
     end
     cache[key] = c
     loaded[#loaded + 1] = c
@@ -609,7 +620,7 @@ local function from(at)
         base = show(unpack(part_of(c, owner)))
     end
     c.more = {'a' .. owner, format('%.0f', since), 'b' .. owner, base}
-    c.since, c.is_kept, c.dirty = since, true, true
+    c.since, c.dirty = since, true
 end
 
 -- What the ledger has from before `since`, where `from` has said what it replaces.
@@ -845,9 +856,15 @@ local function write_rolling(c)
 end
 
 for _, c in ipairs(loaded) do
+    if c.is_stamped then
+        local more = c.more or {}
+        local n = #more
+        more[n + 1], more[n + 2] = 'a' .. owner, format('%.0f', c.since)
+        c.more = more
+    end
     if not c.dirty then
         -- as it was
-    elseif c[1] + c[2] + c[3] + c[4] == 0 and not c.is_eased and not c.is_kept then
+    elseif c[1] + c[2] + c[3] + c[4] == 0 and not c.is_eased then
         if not c.fresh then
             call('DEL', c.name)
             call('ZREM', P .. 'i', c.key)

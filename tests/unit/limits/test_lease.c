@@ -658,6 +658,53 @@ static void test_window_edge(void **state)
     limit_set_free(set);
 }
 
+/* Limits that came with a reload: what was settled against a lease is on one side of the time. */
+static void test_by_item(void **state)
+{
+    struct limit_set *none = limit_set_new(NULL, 0, utc), *set = budget_of(UINT64_C(1) << 40);
+    struct subject subject = subject_of("search", "k");
+    struct limiter_options o = options();
+    struct limit_amounts before = amounts(11, 0, 1, 0), after = amounts(400, 0, 1, 0);
+    struct limit_counter counter = {0};
+    struct limiter *l;
+    struct request r[2];
+    int64_t since_us;
+
+    (void)state;
+    o.owner = "00aa";
+    o.start = 1;
+    l = limiter_new(&o, NULL);
+    warm_up(l, set);
+    assert_int_equal(limit_set_follow(set, none, clock_wall_us(), 0), 1);
+    limit_set_tell(set, LIMIT_KNOWN); /* an earlier set admitted */
+    for (int i = 0; i < 2; i++) {
+        request_init(&r[i], set, &subject, amounts(WORST, 0, 1, 1), clock_wall_us());
+        counter.start_us = r[i].a.claims[0].start_us;
+        counter.end_us = r[i].a.claims[0].end_us;
+        limiter_reserve(l, &r[i].a);
+        assert_true(r[i].a.leased);
+    }
+    limiter_by_item(l, true);
+    limiter_settle(l, &r[0].a, &before);
+    since_us = clock_wall_us() + 50000;
+    counter.spent = 5;
+    assert_int_equal(limit_part_since(&o, set, since_us), RC_OK);
+    assert_int_equal(limit_part_from(&o, set, &counter, 1, since_us), RC_OK);
+    while (clock_wall_us() < since_us)
+        turn(base, &l, 1);
+    limiter_settle(l, &r[1].a, &after);
+    limiter_by_item(l, false);
+    limiter_drain(l);
+    until_settled(l);
+    assert_int_equal(limit_part_add(&o, NULL, set, &counter, 1, since_us), RC_OK);
+    check_sums(set, 5 + 400);
+    for (int i = 0; i < 2; i++)
+        request_fini(&r[i]);
+    limiter_free(l);
+    limit_set_free(set);
+    limit_set_free(none);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -672,6 +719,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cut_connections, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_emptied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_window_edge, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_by_item, set_up, tear_down),
     };
     int failed;
 
