@@ -324,6 +324,11 @@ struct config *config_load(const char *file, struct problems *problems);
 struct config *config_load_without_secrets(const char *file, struct problems *problems);
 /* NULL is legal. */
 void config_free(struct config *config);
+/*
+ * Where limits are counted and where the ledger is stay as they were when the process began: what
+ * a reload found is replaced by what runs.  False: it was the same.
+ */
+bool config_keep_started(struct config *config, const struct config *running);
 
 /*
  * Called by `serve` after config_load, before anything uses the configuration:

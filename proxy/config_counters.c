@@ -3,6 +3,8 @@
  */
 #include "proxy/config_draft.h"
 
+#include <string.h>
+
 #include "metering/limits/limit.h"
 #include "proxy/counters.h"
 
@@ -51,4 +53,27 @@ void config_read_counters(struct config_loader *l, const cJSON *item)
         check_plain(l, item);
     else if (!fault)
         c->counters_tls = counters_tls_new(c);
+}
+
+static bool is_same(const struct config *a, const struct config *b)
+{
+    return a->counters_redis == b->counters_redis &&
+           (!a->counters_redis || (strcmp(a->redis_url, b->redis_url) == 0 &&
+                                   strcmp(a->counters_namespace, b->counters_namespace) == 0)) &&
+           strcmp(a->ledger_path, b->ledger_path) == 0;
+}
+
+bool config_keep_started(struct config *config, const struct config *running)
+{
+    if (is_same(config, running))
+        return false;
+    explicit_bzero(config->redis_url, strlen(config->redis_url)); /* it may hold a password */
+    config->counters_redis = running->counters_redis;
+    config->redis_url = config_strdup(config, strv_z(running->redis_url));
+    config->counters_namespace = config_strdup(config, strv_z(running->counters_namespace));
+    config->ledger_path = config_strdup(config, strv_z(running->ledger_path));
+    counters_tls_unref(config->counters_tls);
+    config->counters_tls =
+        running->counters_tls ? counters_tls_ref(running->counters_tls) : NULL;
+    return true;
 }

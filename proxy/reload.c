@@ -90,6 +90,9 @@ void reload_begin(struct server *s)
     }
     reload_abandon(s);
     config = next->config;
+    if (config_keep_started(next->config, s->current->config))
+        log_line(LOG_WARN, "reload", "where limits are counted and the ledger is changes at a start",
+                 "file=%s", config->file);
     n = limit_set_follow(config->limits, s->current->config->limits, clock_wall_us(),
                          config->counters_redis ? 0 : ++r->loaded);
     if (n == 0) {

@@ -265,6 +265,20 @@ def test_redis_away_while_it_reloads(gateways, own_redis):
         len(gateway.export()) == 5
 
 
+def test_counters_stay_where_they_are(gateways, engine, own_redis):
+    """Backend, URL and ledger change at a start alone: the new limit is set where limits are."""
+    gateway = gateways(redis=engine, limits=[], workers=3)
+    spend(gateway, 3)
+    other = {"backend": "redis", "url": own_redis.url, "timeout_ms": 500}
+    ledger = {**gateway.config["ledger"], "path": "var/other.db"}
+    reload(gateway, [limit("new", limit="3")], counters=other, ledger=ledger)
+    assert "changes at a start" in gateway.log()
+    for _ in range(6):
+        refusal(gateway, "new")
+    assert not own_redis.command("KEYS", "*")
+    at_rest(gateway, 1)
+
+
 def test_term_while_it_reloads(gateways, engine):
     gateway = gateways(redis=engine, limits=[], workers=3)
     spend(gateway, 2)
