@@ -2,6 +2,7 @@
 
 import contextlib
 import select
+import signal
 import socket
 import ssl
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 from kit import calls
 from kit.client import chunked, request_bytes
+from kit.procs import wait_for
 
 CALL = calls.chat()
 ASKED = request_bytes("POST", "/openai/v1/chat/completions", CALL.headers(), CALL.data())
@@ -19,6 +21,7 @@ HEALTH = request_bytes("GET", "/_tollgate/healthz", [])
 CONNECTIONS, SECONDS = 8, 3
 REQUESTS = 60000
 UPLOAD = 16 << 20
+AHEAD = 120000
 LATE_S = 2   # a call that waits so long beside such a client is not served
 
 
@@ -85,10 +88,10 @@ def test_requests_that_come_while_others_are_answered(gateways, say, data):
     say(f"{sum(p.read for p in pumps) >> 10} KiB of answers, and another's call at most {1000 * slowest:.0f} ms")
 
 
-def by_hand(gateway):
-    """A connection of TLS 1.2 whose records the test sends itself: socket, TLS, what leaves it and what arrives."""
+def by_hand(gateway, version=ssl.TLSVersion.TLSv1_2):
+    """A connection whose records the test sends itself: socket, TLS, what leaves it and what arrives."""
     context = ssl.create_default_context(cafile=gateway.certs.ca)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.maximum_version = version
     arriving, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(arriving, leaving, server_hostname="localhost")
     raw = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
@@ -157,3 +160,43 @@ def test_a_fast_upload_keeps_no_worker(gateways, provider, say):
     assert answer.startswith(b"HTTP/1.1 200 ")
     say(f"{took:.1f} s, another's call at most {1000 * slowest:.0f} ms")
     assert slowest < took / 3
+
+
+def test_too_much_behind_a_chunked_body(gateways):
+    """More than may be held came with its end: that is told, and nothing is read as a request of its middle."""
+    gateway = gateways(workers=1)
+    call = request_bytes("POST", "/openai/v1/chat/completions",
+                         [*CALL.headers(), ("Transfer-Encoding", "chunked")], length=False) + chunked(CALL.data())
+    large = request_bytes("POST", "/openai/v1/chat/completions", CALL.headers(),
+                          CALL.data()[:-1] + b', "user": "' + b"u" * (4 << 20) + b'"}')
+    behind = HEALTH * (AHEAD // len(HEALTH))
+
+    def read(raw, tls, arriving, answers):
+        """What comes until there are so many answers, or the end."""
+        got = bytearray()
+        while got.count(b"HTTP/1.1 ") < answers and (data := raw.recv(1 << 16)):
+            arriving.write(data)
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                while data := tls.read(1 << 16):
+                    got += data
+        return bytes(got)
+
+    def refused():
+        raw, tls, leaving, arriving = by_hand(gateway, ssl.TLSVersion.TLSv1_3)
+        with raw:
+            tls.write(large)   # what comes behind it is read many records at a time, from a window that is open
+            raw.sendall(leaving.read())
+            assert read(raw, tls, arriving, 1).startswith(b"HTTP/1.1 200 ")
+            tls.write(call + behind)
+            gateway.process.signal(signal.SIGSTOP)
+            sender = threading.Thread(target=raw.sendall, args=(leaving.read(),), daemon=True)
+            sender.start()
+            sender.join(1)
+            gateway.process.signal(signal.SIGCONT)
+            got = read(raw, tls, arriving, 1 + AHEAD // len(HEALTH))
+        if got.startswith(b"HTTP/1.1 200 "):
+            assert got.count(b"HTTP/1.1 200 ") == 1 + AHEAD // len(HEALTH)
+            return False
+        assert got.startswith(b"HTTP/1.1 413 ") and b"Connection: close\r\n" in got
+        return got.count(b"HTTP/1.1 ") == 1
+    wait_for("it came in one read", refused, 30)
