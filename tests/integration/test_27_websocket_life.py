@@ -1,18 +1,24 @@
 """Sessions on WebSockets and what happens beside them: reloads, keys that go, Redis away, budgets
 that run out in the middle, the process's end, HTTP/2; and what sound comes to."""
 
+import base64
+import hashlib
 import json
 import re
 import signal
+import socket
+import ssl
+import threading
 import time
 from decimal import Decimal
 
 import pytest
 
 from kit import calls, clocks
+from kit.config import with_upstream
 from kit.http2 import Answer, Connection
 from kit.procs import is_sanitized, wait_for
-from kit.websocket import Closed, connect
+from kit.websocket import CLOSE, GUID, TEXT, Closed, connect, frame
 from test_27_websocket import CREATE, RESPONSES, budget, create, sound, split
 
 OTHER = "tg_other_key_00112233445566"
@@ -390,3 +396,44 @@ def test_cached_sound(gateway, provider):
     lines = {line["unit"]: int(line["quantity"]) for line in record["cost_lines"]}
     assert lines == {"in": 200, "cache_read": 200, "cache_read_audio": 500, "in_audio": 100,
                      "out": 4, "out_audio": 6}
+
+
+def answer_and_close(certs, events):
+    """An upstream that says those events, and closes, in one write, as soon as it is sent a message: its address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certs.path("server.pem"), certs.path("server.key"))
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with context.wrap_socket(listener.accept()[0], server_side=True) as peer:
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += peer.recv(65536)
+            nonce, = re.findall(rb"(?i)sec-websocket-key: (\S+)", head)
+            accept = base64.b64encode(hashlib.sha1(nonce + GUID).digest())
+            peer.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                         b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+            peer.recv(65536)
+            peer.sendall(b"".join(frame(TEXT, json.dumps(event), mask=None) for event in events) +
+                         frame(CLOSE, b"\x03\xe8", mask=None))
+            while peer.recv(65536):
+                pass
+    threading.Thread(target=serve, daemon=True).start()
+    return f"https://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_an_answer_that_may_be_fetched_and_the_end(gateways, certs, redis):
+    """It ends with its connection, in one read: others that share Redis are not asked who counts it."""
+    told = {"id": "resp_once", "object": "response", "status": "completed", "background": True, "model": "gpt-4o",
+            "output": [], "usage": {"input_tokens": 9, "output_tokens": 5, "total_tokens": 14}}
+    events = [{"type": "response.created", "response": {**told, "status": "in_progress", "usage": None}},
+              {"type": "response.completed", "response": told}]
+    gateway = gateways(with_upstream(gateways.config(redis, workers=1), "openai",
+                                     base_url=answer_and_close(certs, events)))
+    with connect(gateway, RESPONSES) as session:
+        session.send(create(background=True))
+        assert session.event("response.completed")["response"]["id"] == "resp_once"
+        assert closed_with(session).code == 1000
+    (record,), _ = split(gateway, 2)
+    assert record["usage"]["input_tokens"] == 9 and record["usage"]["output_tokens"] == 5
+    assert calls.send(gateway, calls.messages()).status == 200
