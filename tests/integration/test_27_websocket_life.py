@@ -122,12 +122,12 @@ def test_room_reserved_before_midnight(gateways, request, tmp_path, engine):
 # ---- reloads, keys ------------------------------------------------------------------------------
 
 def test_reload_drops_no_session(gateways, provider):
-    """An answer goes on over a reload, the session too; its next call has the new limits."""
+    """An answer goes on over a reload, the session too; new limits hold its next call, and count both."""
     gateway = gateways()
     with connect(gateway, RESPONSES, sim={"Event-Delay-Ms": "40"}) as socket:
         socket.send(create())
         socket.event("response.created")
-        gateway.config["limits"] = [{"name": "one", "unit": "requests", "limit": 1,
+        gateway.config["limits"] = [{"name": "two", "unit": "requests", "limit": 2,
                                      "window": "day"}]
         gateway.write()
         gateway.reload()
