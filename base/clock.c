@@ -27,3 +27,8 @@ void clock_replace(int64_t (*source)(void))
 {
     replaced = source;
 }
+
+bool clock_is_replaced(void)
+{
+    return replaced != NULL;
+}

@@ -125,7 +125,7 @@ static enum rc set_counters(const struct config *config, struct limit_memory *me
 enum rc rebuild_offline(const struct config *config, size_t *n, struct fail *fail)
 {
     struct task task = {.options = counters_options(config),
-                        .as_of_us = clock_wall_us(),
+                        .as_of_us = clock_steady_us(),
                         .until_us = INT64_MAX};
     char owner[OWNER_TEXT];
     enum rc rc = owner_find(config, owner, &task.options.start, fail);
@@ -152,7 +152,7 @@ static enum rc set_and_tell(struct rebuild *r, const struct config *config,
                  "counters=%zu limits=%zu rolling=%s ms=%" PRId64, n,
                  limit_set_count(config->limits),
                  task->part == LIMIT_PART_MISSING ? "too" : "stay",
-                 (clock_wall_us() - task->as_of_us) / 1000);
+                 (clock_steady_us() - task->as_of_us) / 1000);
     } else {
         if (fail.rc != RC_OK)
             fail_text(&fail, why, sizeof(why));
@@ -189,7 +189,7 @@ static enum rc rebuild_redis(struct rebuild *r, const struct config *config, boo
         /* once for settlements to go one by one, once more for those until then to be on disk */
         if (workers_run)
             rc = written(r);
-        task.as_of_us = clock_wall_us();
+        task.as_of_us = clock_steady_us();
         limit_forget_running(r->server->limit_memory);
         if (rc == RC_OK && workers_run) {
             task.until_us = task.as_of_us;
@@ -204,7 +204,7 @@ static enum rc rebuild_redis(struct rebuild *r, const struct config *config, boo
 static enum rc rebuild_memory(struct rebuild *r, const struct config *config)
 {
     struct task task = {.part = LIMIT_PART_MISSING,
-                        .as_of_us = clock_wall_us(),
+                        .as_of_us = clock_steady_us(),
                         .until_us = INT64_MAX};
 
     return limit_set_count(config->limits) > 0 ? set_and_tell(r, config, &task) : RC_OK;
@@ -220,7 +220,7 @@ static enum rc note_shared(struct rebuild *r, const struct config *config)
     enum rc rc;
 
     found_init(&found);
-    rc = limit_read(&options, NULL, config->limits, clock_wall_us(), found_add, &found);
+    rc = limit_read(&options, NULL, config->limits, clock_steady_us(), found_add, &found);
     if (rc == RC_OK)
         rc = limit_note(r->server->limit_memory, config->limits, found.at, found.n);
     found_release(&found);
@@ -235,7 +235,7 @@ static bool is_known(const struct find_question *q, size_t i)
 enum rc rebuild_note_own(struct rebuild *r, const struct config *config, find_wants_fn *wants)
 {
     const struct find_question q = {.config = config,
-                                    .as_of_us = clock_wall_us(),
+                                    .as_of_us = clock_steady_us(),
                                     .until_us = INT64_MAX,
                                     .wants = wants};
     struct found found;

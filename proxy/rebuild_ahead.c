@@ -95,14 +95,14 @@ static enum rc since_shared(struct attempt *a)
 
     a->options.owner = server_owner(a->r->server, &a->options.start);
     for (int ms = SINCE_FIRST_MS; rc == RC_OK && ms <= SINCE_MAX_MS; ms *= 2) {
-        a->r->since_us = clock_wall_us() + ms * INT64_C(1000);
+        a->r->since_us = clock_steady_us() + ms * INT64_C(1000);
         limit_set_since(a->config->limits, a->r->since_us);
         rc = limit_part_since(&a->options, set, a->r->since_us);
         if (rc == RC_OK)
             rc = read_shared(a);
         if (rc == RC_OK)
             rc = limit_part_from(&a->options, set, a->shared.at, a->shared.n, a->r->since_us);
-        if (rc == RC_OK && clock_wall_us() < a->r->since_us)
+        if (rc == RC_OK && clock_steady_us() < a->r->since_us)
             return RC_OK;
     }
     return rc == RC_OK ? RC_TIMEOUT : rc;
@@ -114,16 +114,18 @@ static enum rc since_alone(struct attempt *a)
     if (a->r->begun == a->g)
         return RC_OK;
     a->r->begun = a->g;
-    a->r->since_us = clock_wall_us() + 1;
+    a->r->since_us = clock_steady_us() + 1;
     limit_set_since(a->config->limits, a->r->since_us);
     return RC_OK;
 }
 
-static void sleep_until(int64_t wall_us)
+/* More than once where the steady clock goes slower. */
+static void sleep_until(int64_t steady_us)
 {
-    int64_t left_us = wall_us - clock_wall_us();
+    int64_t left_us;
 
-    if (left_us > 0 && left_us <= SINCE_MAX_MS * INT64_C(1000)) {
+    while ((left_us = steady_us - clock_steady_us()) > 0 &&
+           left_us <= SINCE_MAX_MS * INT64_C(1000)) {
         struct timespec pause = {.tv_sec = left_us / 1000000,
                                  .tv_nsec = left_us % 1000000 * 1000};
 
@@ -228,7 +230,7 @@ static bool try_once(struct attempt *a)
     found_release(&a->shared);
     if (rc == RC_OK && finish(a)) {
         log_line(LOG_INFO, "rebuild", "new limits set from the ledger",
-                 "counters=%zu ms=%" PRId64, n, (clock_wall_us() - a->began_us) / 1000);
+                 "counters=%zu ms=%" PRId64, n, (clock_steady_us() - a->began_us) / 1000);
         return true;
     }
     if (is_over(a->r, a->g))
@@ -246,7 +248,7 @@ static bool try_once(struct attempt *a)
 
 bool ahead_attempt(struct rebuild *r)
 {
-    struct attempt a = {.r = r, .began_us = clock_wall_us()};
+    struct attempt a = {.r = r, .began_us = clock_steady_us()};
     bool is_done;
 
     pthread_mutex_lock(&r->lock);

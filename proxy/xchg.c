@@ -316,7 +316,7 @@ static struct xchg *start(struct worker *w, const struct xchg_state *state)
     x->out.max = x->config->bounds.hold_bytes + 2 * OUT_SLACK_BYTES;
     x->up_buf.max = OUT_SLACK_BYTES;
     x->start_us = clock_mono_us();
-    x->start_wall_us = clock_wall_us();
+    x->start_wall_us = clock_steady_us();
     x->first_byte_us = -1;
     x->state = state;
     x->fresh = true;

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "metering/ledger/record_part.h"
 #include "proxy/learnt.h"
@@ -95,7 +96,9 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
     record_clear(r);
     r->id = x->id;
     r->start_us = x->start_wall_us;
-    r->end_us = x->start_wall_us + (now_us - x->start_us);
+    r->end_us = clock_steady_at(now_us);
+    if (r->end_us < r->start_us) /* the clock was set far back meanwhile */
+        r->end_us = r->start_us;
     subject_copy(&r->subject, &x->tags.subject);
     r->attempt = x->tags.attempt;
     r->protocol = strv_z(protocol_name(x->upstream->protocol));

@@ -65,7 +65,7 @@ static bool serves(const struct turn *t, int64_t now_us)
 static struct turn *unasked(struct socket *s, const struct live_word *word)
 {
     struct turn *t = s->spare;
-    int64_t now_us = clock_wall_us();
+    int64_t now_us = clock_steady_us();
 
     if (!serves(t, now_us)) {
         t = turn_open_owed(s, word);

@@ -524,10 +524,12 @@ void ledger_remove_done(struct ledger *l)
 
 static void tell_waiting(struct ledger *l, uint64_t waiting, uint64_t segments, int64_t since_us)
 {
+    int64_t now_us = clock_wall_us();
+
     pthread_mutex_lock(&l->lock);
     l->stats.waiting_bytes = waiting;
     l->stats.segments = segments;
-    l->stats.lag_us = waiting ? clock_wall_us() - since_us : 0;
+    l->stats.lag_us = waiting && now_us > since_us ? now_us - since_us : 0;
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -586,7 +588,9 @@ enum rc ledger_cycle(struct ledger *l, bool *more, struct fail *fail)
         if (rc == RC_OK)
             rc = ledger_read_segment(l, LIST_OBJECT(at, struct segment, link), more, fail);
     }
-    if (rc == RC_OK && !*more && started_us - l->as_of_us >= AS_OF_IDLE_US)
+    /* Where the clock was set back, at once: what it said is not yet so. */
+    if (rc == RC_OK && !*more &&
+        (started_us < l->as_of_us || started_us - l->as_of_us >= AS_OF_IDLE_US))
         rc = ledger_open_batch(l, fail);
     if (rc == RC_OK)
         rc = ledger_commit(l, *more ? l->as_of_us : started_us, fail);

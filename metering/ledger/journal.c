@@ -107,7 +107,7 @@ static enum rc segment_fill(int dir_fd, int fd, const char *tmp, const char *nam
 /* Opens a new segment; its descriptor to *out. */
 static enum rc segment_create(struct journal *j, int *out, struct fail *fail)
 {
-    int64_t now = clock_wall_us();
+    int64_t now = clock_steady_us(); /* segments are read in this order */
     char name[NAME_BYTES], tmp[NAME_BYTES + sizeof(JOURNAL_TMP_SUFFIX)];
     unsigned char random[4];
     int fd = -1;

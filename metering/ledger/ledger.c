@@ -73,6 +73,7 @@ static enum rc refuse_books(struct ledger *l, struct fail *fail)
 /* Opens the database, where that is to be done yet, and completes what earlier processes left. */
 static enum rc open_up(struct ledger *l, struct fail *fail)
 {
+    int64_t last_us = 0;
     enum rc rc;
 
     if (!l->in)
@@ -82,8 +83,12 @@ static enum rc open_up(struct ledger *l, struct fail *fail)
     rc = refuse_books(l, fail);
     if (rc == RC_OK)
         rc = ledger_recover(l, fail);
+    if (rc == RC_OK)
+        rc = db_query_int(l->in->db, "SELECT coalesce(max(end_us), 0) FROM line", &last_us, fail,
+                          "read the ledger");
     if (rc != RC_OK)
         return rc;
+    clock_steady_from(last_us);
     dict_clear(&l->past);
     pthread_mutex_lock(&l->lock);
     l->is_open = true;

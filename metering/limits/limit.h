@@ -209,7 +209,7 @@ struct admission {
     void *arg;
     int64_t started_us; /* clock_mono_us of limiter_reserve */
     /*
-     * Wall, set by the caller before it settles: when the request ended by its record, so that
+     * clock_steady_us, set by the caller before it settles: when the request ended by its record, so that
      * limit_write's as_of_us divides records and settlements alike.  0: now.
      */
     int64_t ended_us;
@@ -245,8 +245,8 @@ void admission_grow(struct admission *more, const struct admission *a,
 /* A request that ended, and what it was charged to. */
 struct late_request {
     struct uuid id;      /* of nothing that is reserved */
-    int64_t start_us;    /* wall */
-    int64_t ended_us;    /* wall, by its record */
+    int64_t start_us;    /* clock_steady_us, as by its record */
+    int64_t ended_us;    /* (the same) */
     int64_t started_us;  /* clock_mono_us */
     const struct admission *const *charged;
     size_t n_charged;
@@ -527,7 +527,7 @@ enum rc limit_note(struct limit_memory *memory, const struct limit_set *set,
  * loses is kept, so that it stays lost until limit_rebuild_ask.
  *
  * Else, with Redis: the figures are options.owner's part, whole (a counter that is not among
- * them keeps what it had), and hold all that it settled before as_of_us (wall time): a
+ * them keeps what it had), and hold all that it settled before as_of_us (clock_steady_us): a
  * settlement from before it only gives back what is reserved for it.  What limiters left in memory
  * (which may be NULL) of what runs is reserved with it.  Redis then admits for
  * this owner, once the parts of options.nodes owners are there: but for LIMIT_REBUILD_MS at the
@@ -542,7 +542,7 @@ enum rc limit_write(const struct limiter_options *options, struct limit_memory *
  * limit_write, and blocks and fails like it.
  *
  * limit_part_since, Redis only: in counters that are made from now on, settlements of
- * options.owner from before since_us (wall) count nothing.
+ * options.owner from before since_us (clock_steady_us) count nothing.
  * limit_part_from, Redis only, for all counters that are there after that: likewise, and what the
  * owner's part holds is not to count once limit_part_add is called.  It is too late where
  * since_us has passed when it returns: again, with a later one.  Rolling: where other owners

@@ -141,7 +141,7 @@ static void tell(struct redis_engine *e, struct lease *l, uint64_t goal, int64_t
         l->free = most;
     claim.amount = value_add(l->held, l->free);
     op = op_new(e, OP_LEASE, &l->id, &claim, 1);
-    op->settled_us = clock_wall_us();
+    op->settled_us = clock_steady_us();
     op->order = (struct lease_order){
         .lease = l,
         .want = goal,
@@ -391,7 +391,7 @@ static void tell_spent(struct redis_engine *e, struct lease *l)
 
     id_make(&id);
     op = op_new(e, OP_SETTLE, &id, &claim, 1);
-    op->settled_us = clock_wall_us();
+    op->settled_us = clock_steady_us();
     op->actual.n[l->unit] = l->spent;
     stat_add(&e->unsettled, 0 - l->n_spent);
     l->spent = l->n_spent = 0;

@@ -185,6 +185,6 @@ void op_push_return(struct redis_engine *e, const struct uuid *id)
 {
     struct limit_op *op = op_new(e, OP_SETTLE, id, NULL, 0);
 
-    op->settled_us = clock_wall_us();
+    op->settled_us = clock_steady_us();
     op_keep(e, op);
 }

@@ -453,7 +453,7 @@ void redis_engine_settle(struct redis_engine *e, struct admission *a,
     if (is_untold)
         tells_anew(e, op);
     op->started_us = a->started_us;
-    op->settled_us = a->ended_us > 0 ? a->ended_us : clock_wall_us();
+    op->settled_us = a->ended_us > 0 ? a->ended_us : clock_steady_us();
     op->actual = *actual;
     op_keep(e, op);
 }
@@ -463,7 +463,7 @@ void redis_engine_settle_id(struct redis_engine *e, const struct uuid *id,
 {
     struct limit_op *op = op_new(e, OP_SETTLE, id, NULL, 0);
 
-    op->settled_us = clock_wall_us();
+    op->settled_us = clock_steady_us();
     op->actual = *actual;
     op_keep(e, op);
 }

@@ -105,7 +105,7 @@ struct limit_op {
     uint64_t known, others;   /* CLAIM, reply: so much is counted; others' stretch ends there */
     int64_t lasts_us;         /* FORCE: how long it is held, unless extended */
     int64_t started_us;  /* of the admission, monotonic */
-    int64_t settled_us;  /* wall */
+    int64_t settled_us;  /* clock_steady_us */
     struct limit_amounts actual;
     /* RESERVE: what the reply said */
     enum redis_answer answer;

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -46,6 +47,85 @@ def test_no_thread_waits_for_the_clock(gateways, own_redis, clock, step):
     path = os.path.join(gateway.folder, "var", "ledger.db")
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as ledger:
         wait_for("the threshold", lambda: ledger.execute("SELECT 1 FROM crossing").fetchall(), 10, 0.1)
+
+
+# ---- what is counted -------------------------------------------------------------------------------
+
+LIMITS = [EVER, {**EVER, "name": "day", "window": "day"}, {**EVER, "name": "rolling", "window": "72000s"}]
+
+
+def wait_counted(gateway, seconds=10):
+    """Each counter says what the ledger does: every request once, and nothing reserved."""
+    def told():
+        sent = len(gateway.export())
+        rows[:] = [[row[name] for name in ("budget", "spent_count", "ledger_spent_count", "reserved_count")]
+                   for row in gateway.report("budgets")["rows"]]
+        return len(rows) == len(LIMITS) and all(row[1:] == [sent, sent, 0] for row in rows)
+    rows = []
+    try:
+        wait_for("counters equal the ledger", told, seconds, 0.1)
+    except AssertionError:
+        raise AssertionError(f"{len(gateway.export())} requests: {rows}") from None
+
+
+def in_one_day(clock):
+    """The time from now on is of one day of UTC, an hour before and after."""
+    left = DAY - time.time() % DAY
+    clock.passes(left + 12 * HOUR)
+
+
+@pytest.mark.parametrize("leases", [True, False])
+def test_set_back_each_request_counts_once(gateways, own_redis, clock, leases):
+    """Budgets that were made anew before the time is set back, or are after it, with requests that run
+    over it: what comes later counts, by the same process and the next."""
+    in_one_day(clock)
+    gateway = gateways(redis=own_redis, limits=LIMITS, env=clock.env,
+                       counters={"on_failure": "refuse", "leases": leases})
+    send(gateway, 3)
+    own_redis.command("FLUSHALL")
+    wait_for("service", lambda: serves(gateway), 10, 0.1)
+    wait_counted(gateway)
+    slow = threading.Thread(target=calls.send, args=(gateway, calls.SHAPES["chat"]()),
+                            kwargs={"tags": TAGS, "sim": {"Delay_Ms": 1500}})
+    slow.start()
+    clock.step(-HOUR)
+    send(gateway, 4)
+    wait_for("those that were sent", lambda: len(gateway.export()) >= 8, 10, 0.1)
+    own_redis.command("FLUSHALL")    # of the time before, and of that after it
+    slow.join()
+    wait_for("service", lambda: serves(gateway), 10, 0.1)
+    send(gateway, 4)
+    wait_counted(gateway)
+    gateway.process.stop()
+    gateway.start()
+    send(gateway, 4)
+    wait_counted(gateway)
+    own_redis.command("FLUSHALL")
+    wait_for("service", lambda: serves(gateway), 10, 0.1)
+    send(gateway, 4)
+    wait_counted(gateway)
+
+
+def ident(gateway):
+    answer = calls.send(gateway, calls.SHAPES["chat"](), tags=TAGS)
+    assert answer.status == 200
+    return answer.header("x-tollgate-request-id")
+
+
+def test_set_back_counters_in_memory_are_right(gateways, clock):
+    in_one_day(clock)
+    gateway = gateways(limits=LIMITS, env=clock.env)
+    sent = [ident(gateway) for _ in range(3)]
+    clock.step(-HOUR)
+    sent += [ident(gateway) for _ in range(3)]
+    gateway.records(6)
+    gateway.process.stop()
+    gateway.start()
+    sent += [ident(gateway) for _ in range(3)]
+    assert [record["id"] for record in gateway.records(9)] == sent    # by their ends
+    spent = [(row["spent_count"], row["ledger_spent_count"])
+             for row in gateway.admin("/api/v1/reports/budgets").json()["rows"]]
+    assert spent == [(9, 9)] * len(LIMITS)
 
 
 # ---- old lines -----------------------------------------------------------------------------------
