@@ -435,28 +435,6 @@ static bool is_removable(const struct segment *s)
     return s->is_ended && s->open == 0 && s->committed >= s->position;
 }
 
-void ledger_bad_name(const char *name, char out[SEGMENT_BAD_NAME_BYTES])
-{
-    snprintf(out, SEGMENT_BAD_NAME_BYTES, "%s" JOURNAL_BAD_SUFFIX, name);
-}
-
-enum rc ledger_forget(struct ledger *l, const char *name, bool is_kept, struct fail *fail)
-{
-    char kept[SEGMENT_BAD_NAME_BYTES];
-    uint64_t position = 0, before = 0;
-    enum rc rc = RC_OK;
-
-    ledger_bad_name(name, kept);
-    if (is_kept) {
-        rc = ingest_find_segment(l->in, name, &position, fail);
-        if (rc == RC_OK || rc == RC_STATE)
-            rc = ingest_find_segment(l->in, kept, &before, fail);
-        if (rc == RC_OK || rc == RC_STATE)
-            rc = ingest_position(l->in, kept, position > before ? position : before, fail);
-    }
-    return rc == RC_OK ? ingest_forget(l->in, name, fail) : rc;
-}
-
 /* True: its file is gone, or has another name. */
 static bool take_away(const struct ledger *l, const struct segment *s)
 {

@@ -113,7 +113,7 @@ void ledger_undo(struct ledger *l);
 /* Removes the files of which nothing is needed any more. */
 void ledger_remove_done(struct ledger *l);
 enum { SEGMENT_BAD_NAME_BYTES = SEGMENT_NAME_BYTES + sizeof(JOURNAL_BAD_SUFFIX) };
-/* What a file is called that is kept for an entry that was not understood. */
+/* recover.c: what a file is called that is kept for an entry that was not understood. */
 void ledger_bad_name(const char *name, char out[SEGMENT_BAD_NAME_BYTES]);
 /*
  * In a transaction: a segment's file is gone.  is_kept: it has the other name now; up to where it was

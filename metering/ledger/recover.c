@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -198,6 +199,28 @@ static bool is_in_folder(struct ledger *l, const char *name)
             return true;
     }
     return false;
+}
+
+void ledger_bad_name(const char *name, char out[SEGMENT_BAD_NAME_BYTES])
+{
+    snprintf(out, SEGMENT_BAD_NAME_BYTES, "%s" JOURNAL_BAD_SUFFIX, name);
+}
+
+enum rc ledger_forget(struct ledger *l, const char *name, bool is_kept, struct fail *fail)
+{
+    char kept[SEGMENT_BAD_NAME_BYTES];
+    uint64_t position = 0, before = 0;
+    enum rc rc = RC_OK;
+
+    ledger_bad_name(name, kept);
+    if (is_kept) {
+        rc = ingest_find_segment(l->in, name, &position, fail);
+        if (rc == RC_OK || rc == RC_STATE)
+            rc = ingest_find_segment(l->in, kept, &before, fail);
+        if (rc == RC_OK || rc == RC_STATE)
+            rc = ingest_position(l->in, kept, position > before ? position : before, fail);
+    }
+    return rc == RC_OK ? ingest_forget(l->in, name, fail) : rc;
 }
 
 /* It was set aside by a process that did not live to note it; or the file is there and cannot be seen. */
