@@ -27,8 +27,16 @@ static struct bucket *bucket_at(const struct counter *c, int64_t us)
     return &c->ring[(size_t)number % ring_size(c)];
 }
 
+/* When it will be over if no clock is set meanwhile; what is late is kept as long as any. */
+static int64_t due(const struct counter_shape *shape, int64_t now_us, int64_t wall_us)
+{
+    int64_t left_us = shape->end_us > wall_us ? shape->end_us - wall_us : 0;
+
+    return now_us + left_us + LIMIT_WINDOW_KEEP_S * US_PER_SECOND;
+}
+
 struct counter *counter_new(struct strv key, uint64_t hash, const struct counter_shape *shape,
-                            int64_t now_us)
+                            int64_t now_us, int64_t wall_us)
 {
     struct counter *c = xcalloc(1, sizeof(*c) + key.n);
 
@@ -37,6 +45,8 @@ struct counter *counter_new(struct strv key, uint64_t hash, const struct counter
     c->shape = *shape;
     c->n = key.n;
     memcpy(c->key, key.p, key.n);
+    if (shape->kind == COUNTER_WINDOW && shape->end_us != INT64_MAX)
+        c->due_us = due(shape, now_us, wall_us);
     if (shape->kind == COUNTER_ROLLING) {
         c->ring = xcalloc(ring_size(c), sizeof(*c->ring));
         c->head = bucket_number(c, now_us);
@@ -168,7 +178,7 @@ bool counter_is_over(struct counter *c, int64_t mono_us, int64_t wall_us)
     switch (c->shape.kind) {
     case COUNTER_WINDOW:
         if (c->shape.end_us != INT64_MAX &&
-            c->shape.end_us + LIMIT_WINDOW_KEEP_S * US_PER_SECOND < wall_us)
+            c->shape.end_us + LIMIT_WINDOW_KEEP_S * US_PER_SECOND < wall_us && c->due_us < mono_us)
             return true;
         break;
     case COUNTER_ROLLING:

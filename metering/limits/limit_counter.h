@@ -28,12 +28,14 @@ struct counter {
     int64_t head;        /* ROLLING: number of the newest bucket */
     struct bucket *ring; /* ROLLING: the buckets head - buckets .. head, by number */
     unsigned refs;       /* reservations that point here */
+    int64_t due_us; /* WINDOW: not over before, whatever becomes of the wall clock */
     size_t n;
     char key[];
 };
 
+/* wall_us: of the clock that windows go by. */
 struct counter *counter_new(struct strv key, uint64_t hash, const struct counter_shape *shape,
-                            int64_t now_us);
+                            int64_t now_us, int64_t wall_us);
 void counter_free(struct counter *c);
 /* What left a rolling window by now_us is no longer counted. */
 void counter_roll(struct counter *c, int64_t now_us);
@@ -48,7 +50,10 @@ int64_t counter_resets_in(const struct counter *c, uint64_t amount, uint64_t lim
                           int64_t now_us);
 /* Taken in Redis as last seen, unless it has left the window since. */
 uint64_t counter_mirror(const struct counter *c, int64_t now_us);
-/* Holds nothing that will be asked for again. */
+/*
+ * Holds nothing that will be asked for again. A window's end must have passed by both clocks: one
+ * that is set far ahead for a moment must not make what was spent forgotten.
+ */
 bool counter_is_over(struct counter *c, int64_t mono_us, int64_t wall_us);
 
 #endif

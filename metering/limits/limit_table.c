@@ -130,7 +130,7 @@ struct counter *table_get(struct table *t, const struct claim_ref *claim, uint64
         return NULL;
     if (s->n >= s->size)
         shard_grow(s);
-    c = counter_new(claim->key, hash, &claim->shape, now_us);
+    c = counter_new(claim->key, hash, &claim->shape, now_us, clock_wall_us());
     slot_link(s, c);
     list_push_back(&s->all, &c->place);
     s->n++;
