@@ -588,7 +588,8 @@ void grow_restore(struct xchg *x);
 void grow_settle(struct xchg *x);
 
 /* ---- limits that came after it (xchg_late.c) ---- */
-/* Charges what it took to limits of the newest configurations that its own has not. */
+/* Charges what it took to limits of the newest configurations that its own has not, and to its own
+ * where it is owed and nothing was reserved. */
 void late_settle(struct xchg *x, int64_t ended_us, const struct limit_amounts *taken);
 
 /* ---- the end (xchg_settle.c) ---- */

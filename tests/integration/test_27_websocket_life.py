@@ -437,3 +437,26 @@ def test_an_answer_that_may_be_fetched_and_the_end(gateways, certs, redis):
     (record,), _ = split(gateway, 2)
     assert record["usage"]["input_tokens"] == 9 and record["usage"]["output_tokens"] == 5
     assert calls.send(gateway, calls.messages()).status == 200
+
+
+@pytest.mark.parametrize("engine", ["memory", "redis"])
+def test_an_answer_nobody_asked_for_and_the_end(gateways, certs, request, engine):
+    """The provider begins it, ends it and leaves, all in one read: it counts, though nothing was reserved yet."""
+    redis = request.getfixturevalue("own_redis") if engine == "redis" else None
+    told = {"id": "resp_own", "object": "realtime.response", "status": "completed",
+            "usage": {"total_tokens": 14, "input_tokens": 9, "output_tokens": 5,
+                      "input_token_details": {"text_tokens": 9}, "output_token_details": {"text_tokens": 5}}}
+    events = [{"type": "response.created", "response": {**told, "status": "in_progress", "usage": None}},
+              {"type": "response.done", "response": told}]
+    gateway = gateways(with_upstream(gateways.config(redis, limits=EACH_UNIT), "openai",
+                                     base_url=answer_and_close(certs, events)))
+    with connect(gateway) as session:
+        session.send({"type": "session.update", "session": {"type": "realtime"}})
+        session.event("response.done")
+        assert closed_with(session).code == 1000
+    (record,), _ = split(gateway, 2)
+    assert record["usage"]["input_tokens"] == 9 and record["usage"]["output_tokens"] == 5
+    wait_for("it is counted", lambda: spent(gateway)["requests"] == 1)
+    before = spent(gateway)
+    assert before["tokens"] == 14 and before["usd"] > 0
+    assert made_anew(gateway, redis) == before
