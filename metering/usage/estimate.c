@@ -100,8 +100,8 @@ static const struct family {
     {NAME("claude-sonnet-4"), 0, 549, 1600},
     {NAME("claude-haiku-4"), 0, 549, 1600},
     {NAME("claude"), 0, 549, 4784},
-    /* By the pixel, at most 2 million: so many at the rate of its text. */
-    {NAME("voyage-multimodal"), 0, 0, 10002},
+    /* By the pixel, at most 2 million, 560 of which are a token of an image. */
+    {NAME("voyage-multimodal"), 0, 0, 3572},
     {NAME("grok-4"), 683, 0, ESTIMATE_MEDIA_TOKENS},
     {NAME("deepseek"), 0, 142, ESTIMATE_MEDIA_TOKENS},
     {NAME("qwen"), 0, 245, ESTIMATE_MEDIA_TOKENS},
