@@ -59,7 +59,8 @@ static struct lease *lease_new(struct redis_engine *e, const struct claim_ref *c
     l->key->lease = l;
     id_make(&l->id);
     l->unit = claim->unit;
-    l->tick_us = l->told_us = clock_mono_us();
+    l->tick_us = clock_mono_us();
+    l->told_us = l->tick_us - LEASE_EARLY_MS * 1000; /* never: the first need not wait */
     list_push_back(&e->leases, &l->node);
     e->n_leases++;
     if (e->lease_us == INT64_MAX)
@@ -195,6 +196,12 @@ static void note(struct lease *l, const struct limit_def *def, uint64_t amount, 
     l->enforce = def->mode == LIMIT_ENFORCE;
 }
 
+/* It has not been asked for yet, and is worth its calls: until a tick all would ask Redis. */
+static bool is_due(const struct lease *l)
+{
+    return l->goal == 0 && l->uses >= LEASE_START_USES;
+}
+
 /* The request has to ask Redis: many such are worth a lease. */
 static void note_miss(struct redis_engine *e, struct admission *a)
 {
@@ -215,7 +222,7 @@ static void note_miss(struct redis_engine *e, struct admission *a)
             continue;
         if (l->free > 0)
             give_back(e, l);
-        else if (l->is_open)
+        else if (l->is_open || is_due(l))
             want_early(e, l);
     }
 }

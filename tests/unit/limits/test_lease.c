@@ -133,6 +133,34 @@ static void check_sums(const struct limit_set *set, uint64_t spent)
     assert_int_equal(redis_ask(&server, "ZCARD {lease}:d"), 0);
 }
 
+/* Not all of the first requests ask Redis until a tick, nor those after a rest. */
+static void test_soon(void **state)
+{
+    struct limit_set *set = budget_of(UINT64_C(1) << 40);
+    struct limiter_options o = options();
+    struct limiter *l = limiter_new(&o, NULL);
+    uint64_t spent = 0;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct limiter_stats stats;
+        uint64_t before, n = 0;
+
+        limiter_stats(l, &stats);
+        before = stats.leased;
+        do {
+            assert_true(one(l, set, WORST, 300));
+            spent += 300;
+            limiter_stats(l, &stats);
+        } while (stats.leased == before && ++n < UINT64_C(10) * LEASE_START_USES);
+        assert_in_range(n, LEASE_START_USES, UINT64_C(2) * LEASE_START_USES);
+        turns(l, (LEASE_IDLE_TICKS + 3) * LEASE_TICK_MS);
+        check_sums(set, spent);
+    }
+    limiter_free(l);
+    limit_set_free(set);
+}
+
 /* Admitted in the same breath, and Redis hears of many requests at once. */
 static void test_room(void **state)
 {
@@ -708,6 +736,7 @@ static void test_by_item(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_soon, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_drain, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_mixed, set_up, tear_down),
