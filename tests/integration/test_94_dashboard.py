@@ -412,8 +412,7 @@ def test_who_tries_again_asks_again(page, site):
     page.js("document.querySelector('nav a[href^=\"/spend\"]').click()")
     page.until("document.querySelector('#main .problem button')")
     page.js("document.querySelectorAll('#main .problem button').forEach(b => b.click())")
-    page.until("!document.querySelector('#main .problem')")
-    page.ready()
+    page.until("!document.querySelector('#main .problem, #main [aria-busy]')")
     check(tables(page)[-1], site.report("spend", "--by", "team"))
 
 
