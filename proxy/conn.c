@@ -395,8 +395,6 @@ enum rc conn_unread(struct conn *c, struct strv bytes)
 
     if (bytes.n == 0)
         return RC_OK;
-    if (bytes.n > CONN_AHEAD_BYTES)
-        return RC_LIMIT;
     buf_init(&joined, c->in.max);
     rc = buf_append_strv(&joined, bytes);
     if (rc == RC_OK)

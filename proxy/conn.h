@@ -22,7 +22,7 @@ struct xchg;
 
 enum {
     CONN_MAGIC = 0x636f6e6e,
-    CONN_AHEAD_BYTES = 64 << 10,
+    CONN_AHEAD_BYTES = 64 << 10, /* while a request runs no more is read than one read beyond this */
     CONN_CROWD = 128,       /* a worker with more open ones gives back at once what one that rests does not need */
     CONN_KEEP_BYTES = 4096, /* an empty buffer up to here is kept until the next tick */
 };
@@ -72,7 +72,7 @@ struct conn *conn_open_inner(struct conn *outer, const struct io_inner_ops *ops,
 enum rc conn_read(struct conn *c, char *to, size_t size, size_t *got) RC_MUST;
 /* n bytes of `in` have been read. */
 void conn_consume(struct conn *c, size_t n);
-/* Puts back what was read too far. RC_LIMIT where that is more than CONN_AHEAD_BYTES. */
+/* Puts back what one conn_read read too far: there is room for a read. RC_LIMIT: there is not. */
 enum rc conn_unread(struct conn *c, struct strv bytes) RC_MUST;
 /* While a request is being worked on: keeps what the client sends ahead, notices that it left. */
 bool conn_is_gone(struct conn *c);
