@@ -59,8 +59,7 @@ static struct lease *lease_new(struct redis_engine *e, const struct claim_ref *c
     l->key->lease = l;
     id_make(&l->id);
     l->unit = claim->unit;
-    l->tick_us = clock_mono_us();
-    l->told_us = l->tick_us - LEASE_EARLY_MS * 1000; /* never: the first need not wait */
+    l->tick_us = l->told_us = clock_mono_us();
     list_push_back(&e->leases, &l->node);
     e->n_leases++;
     if (e->lease_us == INT64_MAX)
@@ -176,14 +175,23 @@ static void want_early(struct redis_engine *e, struct lease *l)
 
 /*
  * What is too little for a request must not stand in its way: it goes back in the call that
- * the request is asked in, before it.
+ * the request is asked in, before it.  So does the first question of a lease that is worth its
+ * calls: until a tick all would ask Redis.
  */
-static void give_back(struct redis_engine *e, struct lease *l)
+static void change(struct redis_engine *e, struct lease *l)
 {
-    int64_t now_us = clock_mono_us();
+    bool is_due = l->goal == 0 && l->uses >= LEASE_START_USES;
+    int64_t now_us;
+    uint64_t goal;
 
+    if (l->free == 0 && !is_due)
+        return;
+    now_us = clock_mono_us();
+    goal = goal_of(e, l, now_us);
+    if (l->free == 0 && goal == 0)
+        return;
     l->free = 0;
-    tell(e, l, goal_of(e, l, now_us), now_us);
+    tell(e, l, goal, now_us);
 }
 
 static void note(struct lease *l, const struct limit_def *def, uint64_t amount, int64_t at_us)
@@ -194,12 +202,6 @@ static void note(struct lease *l, const struct limit_def *def, uint64_t amount, 
         l->largest = amount;
     l->limit = limit_at(def, at_us);
     l->enforce = def->mode == LIMIT_ENFORCE;
-}
-
-/* It has not been asked for yet, and is worth its calls: until a tick all would ask Redis. */
-static bool is_due(const struct lease *l)
-{
-    return l->goal == 0 && l->uses >= LEASE_START_USES;
 }
 
 /* The request has to ask Redis: many such are worth a lease. */
@@ -220,9 +222,8 @@ static void note_miss(struct redis_engine *e, struct admission *a)
         note(l, limit_set_at(a->set, a->claims[i].limit), claims[i].amount, a->at_us);
         if (l->op || (l->is_open && l->free >= claims[i].amount))
             continue;
-        if (l->free > 0)
-            give_back(e, l);
-        else if (l->is_open || is_due(l))
+        change(e, l);
+        if (l->is_open)
             want_early(e, l);
     }
 }
