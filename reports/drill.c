@@ -36,7 +36,20 @@ void drill_add(struct drill *d, struct ledger_field field, enum ledger_op op, st
     }
     d->at[d->n].field = field;
     d->at[d->n].op = op;
+    d->at[d->n].n_values = 0;
     d->at[d->n++].value = value;
+}
+
+void drill_add_any(struct drill *d, struct ledger_field field, const struct strv *values, size_t n)
+{
+    if (d->n == DRILL_MAX) {
+        d->is_exact = false;
+        return;
+    }
+    d->at[d->n].field = field;
+    d->at[d->n].op = LEDGER_EQ;
+    d->at[d->n].values = values;
+    d->at[d->n++].n_values = n;
 }
 
 /* ---- text ------------------------------------------------------------------------------- */
@@ -133,10 +146,11 @@ static enum rc put_query(const struct run *run, const struct drill *d, struct bu
     for (size_t i = 0; i < p->n_where; i++)
         TRY(put_condition(out, &p->where[i]));
     for (size_t i = 0; i < d->n; i++) {
+        const bool has_many = d->at[i].n_values > 0;
         const struct ledger_condition c = {.field = d->at[i].field,
                                            .op = d->at[i].op,
-                                           .values = &d->at[i].value,
-                                           .n_values = 1};
+                                           .values = has_many ? d->at[i].values : &d->at[i].value,
+                                           .n_values = has_many ? d->at[i].n_values : 1};
         TRY(put_condition(out, &c));
     }
     TRY(put_tuples(out, "only", &d->only));

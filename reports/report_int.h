@@ -109,7 +109,9 @@ struct drill {
     struct {
         struct ledger_field field;
         enum ledger_op op;
-        struct strv value; /* borrowed */
+        struct strv value; /* borrowed; or one of n_values */
+        const struct strv *values;
+        size_t n_values; /* 0: value alone */
     } at[DRILL_MAX];
     size_t n;
     /* Lines of none of the combinations of these fields, or (only) of one of them. */
@@ -131,6 +133,8 @@ void drill_period(struct drill *d, int64_t start_us, int64_t end_us);
 /* One more condition of one value; more than DRILL_MAX make it inexact. */
 void drill_add(struct drill *d, struct ledger_field field, enum ledger_op op,
                struct strv value);
+/* One of several values; these are borrowed. */
+void drill_add_any(struct drill *d, struct ledger_field field, const struct strv *values, size_t n);
 /* The link as a cell: null where there is no such query. */
 enum rc drill_cell(struct run *run, const struct drill *d, struct cell *out) RC_MUST;
 /* Adds the column `lines`, the last one. */

@@ -191,12 +191,25 @@ static enum rc decide(struct run *run, struct savings *s,
 
 /* ---- rows ------------------------------------------------------------------------------------------- */
 
-/* The combinations that the finding is made of; cacheable and repeated ones within them. */
+/* Of the outcomes that are errors. */
+static void add_errors(struct drill *d, struct strv *names)
+{
+    size_t n = 0;
+
+    for (unsigned o = 0; o < OUTCOME_COUNT; o++) {
+        if (outcome_is_error((enum outcome)o))
+            names[n++] = strv_z(outcome_name((enum outcome)o));
+    }
+    drill_add_any(d, (struct ledger_field){.id = FIELD_OUTCOME}, names, n);
+}
+
+/* The combinations that the finding is made of; within them those that the rule is about. */
 static enum rc link_parts(struct run *run, const struct savings *s, const struct saving *saving,
                           struct drill *d, struct cell *out)
 {
     const struct strv **value = xcalloc(saving->n_parts + 1, sizeof(*value));
     const struct strv *key = saving->valued.value + s->q.n_by;
+    struct strv errors[OUTCOME_COUNT];
     struct ledger_field by[Q_FIELDS];
     enum rc rc;
 
@@ -208,6 +221,11 @@ static enum rc link_parts(struct run *run, const struct savings *s, const struct
         drill_add(d, (struct ledger_field){.id = FIELD_REPEAT}, LEDGER_EQ, STRV("yes"));
     if (strv_eq(key[KEY_RULE], STRV("cache")))
         drill_add(d, (struct ledger_field){.id = FIELD_CACHEABLE}, LEDGER_EQ, STRV("yes"));
+    if (strv_eq(key[KEY_RULE], STRV("truncated")))
+        drill_add(d, (struct ledger_field){.id = FIELD_OUTCOME}, LEDGER_EQ,
+                  strv_z(outcome_name(OUTCOME_TRUNCATED)));
+    if (strv_eq(key[KEY_RULE], STRV("error")))
+        add_errors(d, errors);
     for (const struct saving_part *p = saving->parts; p; p = p->next)
         value[d->only.n++] = p->value;
     d->only.by = by;

@@ -12,8 +12,7 @@
 enum { MONTH_DAYS = 30 };
 
 const enum ledger_field_id saving_fields[Q_FIELDS] = {
-    FIELD_UPSTREAM, FIELD_MODEL,       FIELD_SERVICE_TIER,
-    FIELD_PRICE_ID, FIELD_ENVIRONMENT, FIELD_OUTCOME};
+    FIELD_UPSTREAM, FIELD_MODEL, FIELD_SERVICE_TIER, FIELD_PRICE_ID, FIELD_ENVIRONMENT};
 
 /* Rows differ in their values, and each gives a finding one part: no part comes twice. */
 static void add_part(struct savings *s, struct saving *to, const struct strv *field)
@@ -170,20 +169,14 @@ static void look_at(struct savings *s, const struct ledger_row *row)
     const struct strv *field = row->value + s->q.n_by;
     const struct strv keys[SAVING_KEYS] = {STRV(""), field[Q_UPSTREAM], field[Q_MODEL], STRV(""),
                                           STRV("")};
-    enum outcome outcome;
 
     if (s->q.book && row->sums.priced > 0) {
         other_models(s, row, field);
         other_tiers(s, row, field);
         better_cached(s, row, field);
     }
-    if (!outcome_parse(field[Q_OUTCOME], &outcome))
-        return;
-    if (outcome == OUTCOME_TRUNCATED)
-        found(s, row->value, "truncated", keys, row->sums.requests, row->sums.cost,
-              row->sums.cost);
-    if (outcome_is_error(outcome))
-        found(s, row->value, "error", keys, row->sums.requests, row->sums.cost, row->sums.cost);
+    found(s, row->value, "error", keys, row->sums.errors, row->sums.error_cost,
+          row->sums.error_cost);
     found(s, row->value, "duplicate", keys, row->sums.repeats, row->sums.repeat_cost,
           row->sums.repeat_cost);
 }
@@ -198,23 +191,42 @@ static bool on_tasks(const struct ledger_task_sums *tasks, void *arg)
     return s->rc == RC_OK;
 }
 
-/* By the fields asked for and those of prices. */
-static enum rc ask_sums(struct savings *s, struct fail *fail)
+/* By the fields asked for and those of prices; of one outcome, where it is no OUTCOME_COUNT. */
+static enum rc ask(const struct savings *s, enum outcome outcome, unsigned want,
+                   struct ledger_rows *rows, struct fail *fail)
 {
     struct ledger_question *q = xcalloc(1, sizeof(*q));
     size_t n_by = s->q.n_by;
-    struct ledger_rows rows;
-    enum rc rc;
+    struct strv name;
+    enum rc rc = RC_OK;
 
     q->filter = *s->q.filter;
     q->n_by = n_by + Q_FIELDS;
     q->grain = PERIOD_TOTAL;
-    q->want = LEDGER_WANT_METERS | LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_CEILING;
+    q->want = want;
     memcpy(q->by, s->q.by, n_by * sizeof(q->by[0]));
     for (unsigned i = 0; i < Q_FIELDS; i++)
         q->by[n_by + i] = (struct ledger_field){.id = saving_fields[i]};
-    rc = ledger_read_sums(s->q.reader, q, &rows, fail);
+    if (outcome != OUTCOME_COUNT) {
+        name = strv_z(outcome_name(outcome));
+        q->by[q->n_by++] = (struct ledger_field){.id = FIELD_OUTCOME};
+        /* With as many conditions as there may be, rows of all outcomes are told. */
+        if (q->filter.n_where < LEDGER_CONDITIONS_MAX)
+            rc = ledger_filter_add(&q->filter, q->by[q->n_by - 1], LEDGER_EQ, &name, 1);
+    }
+    if (rc == RC_OK)
+        rc = ledger_read_sums(s->q.reader, q, rows, fail);
     free(q);
+    return rc;
+}
+
+static enum rc ask_sums(struct savings *s, bool *any_truncated, struct fail *fail)
+{
+    struct ledger_rows rows;
+    enum rc rc = ask(s, OUTCOME_COUNT,
+                     LEDGER_WANT_METERS | LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_CEILING, &rows,
+                     fail);
+
     if (rc != RC_OK)
         return rc;
     for (size_t i = 0; i < rows.n; i++) {
@@ -227,12 +239,37 @@ static enum rc ask_sums(struct savings *s, struct fail *fail)
         scope->requests += rows.at[i].sums.requests;
         look_at(s, &rows.at[i]);
     }
+    *any_truncated = rows.total.sums.by_outcome[OUTCOME_TRUNCATED] > 0;
+    ledger_rows_release(&rows);
+    return s->rc;
+}
+
+/* What these cost is in no sum of requests of all outcomes. */
+static enum rc ask_truncated(struct savings *s, struct fail *fail)
+{
+    const struct strv truncated = strv_z(outcome_name(OUTCOME_TRUNCATED));
+    struct ledger_rows rows;
+    enum rc rc = ask(s, OUTCOME_TRUNCATED, LEDGER_COST_ALONE, &rows, fail);
+
+    if (rc != RC_OK)
+        return rc;
+    for (size_t i = 0; i < rows.n; i++) {
+        const struct ledger_row *row = &rows.at[i];
+        const struct strv *field = row->value + s->q.n_by;
+        const struct strv keys[SAVING_KEYS] = {STRV(""), field[Q_UPSTREAM], field[Q_MODEL],
+                                              STRV(""), STRV("")};
+
+        if (strv_eq(field[Q_FIELDS], truncated))
+            found(s, row->value, "truncated", keys, row->sums.requests, row->sums.cost,
+                  row->sums.cost);
+    }
     ledger_rows_release(&rows);
     return s->rc;
 }
 
 enum rc savings_find(const struct savings_question *q, struct savings *out, struct fail *fail)
 {
+    bool any_truncated = false;
     enum rc rc;
 
     *out = (struct savings){.q = *q};
@@ -240,10 +277,12 @@ enum rc savings_find(const struct savings_question *q, struct savings *out, stru
     by_value_init(&out->scopes, q->n_by, sizeof(struct saving_scope));
     by_value_init(&out->tuples, Q_FIELDS, sizeof(struct valued));
     arena_init(&out->parts, q->parts_bytes ? q->parts_bytes : SAVING_PARTS_BYTES);
-    rc = ask_sums(out, fail);
+    rc = ask_sums(out, &any_truncated, fail);
+    if (rc == RC_OK && any_truncated)
+        rc = ask_truncated(out, fail);
     if (rc == RC_OK)
         rc = ledger_read_task_sums(q->reader, q->filter, COHORT_SPEND, q->by, q->n_by,
-                                   LEDGER_TASK_AGAIN, on_tasks, out, fail);
+                                   LEDGER_TASK_AGAIN | LEDGER_TASK_RETRIED, on_tasks, out, fail);
     return out->rc != RC_OK ? out->rc : rc;
 }
 

@@ -21,8 +21,11 @@ struct savings_question {
     size_t parts_bytes; /* which parts may take; 0: SAVING_PARTS_BYTES */
 };
 
-/* What the question groups by, behind the fields asked for. */
-enum saving_field { Q_UPSTREAM = 0, Q_MODEL, Q_TIER, Q_PRICE, Q_ENVIRONMENT, Q_OUTCOME, Q_FIELDS };
+/*
+ * What the question groups by, behind the fields asked for: what makes a price, and who waits.  Not by
+ * outcome: most groups would be of a request or two, and some ten times as many.
+ */
+enum saving_field { Q_UPSTREAM = 0, Q_MODEL, Q_TIER, Q_PRICE, Q_ENVIRONMENT, Q_FIELDS };
 extern const enum ledger_field_id saving_fields[Q_FIELDS];
 
 enum { SAVING_PARTS_BYTES = 128 << 20 }; /* of parts; more is RC_LIMIT */

@@ -453,6 +453,11 @@ enum ledger_task_sums_want {
     LEDGER_TASK_AGAIN = 4,  /* part[PART_SUPERSEDED] */
     LEDGER_TASK_PARTS = 8,  /* all of part */
     LEDGER_TASK_OPEN = 16,  /* with COHORT_CLOSED: the tasks of COHORT_OPEN too */
+    /*
+     * With COHORT_SPEND and LEDGER_TASK_AGAIN, which is all that is looked at then: tasks that
+     * nothing was superseded of may be left out, and all be told as open.
+     */
+    LEDGER_TASK_RETRIED = 32,
 };
 /* Valid during the call, in which amounts may be moved about. False ends the reading. */
 typedef bool ledger_task_sums_fn(const struct ledger_task_sums *sums, void *arg);

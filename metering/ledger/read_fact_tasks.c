@@ -145,7 +145,7 @@ static enum rc read_rows(struct fact_tasks *t, struct fail *fail)
     if (rc == RC_OK && r->kept_from_us != INT64_MIN)
         rc =
             each_row(t, "SELECT id FROM task WHERE first_us<?1", r->kept_from_us, on_old, fail);
-    if (rc == RC_OK)
+    if (rc == RC_OK && !t->g->of_retried)
         rc = read_outcomes(t, fail);
     return rc == RC_OK ? tasks_choose_tallies(t, fail) : rc;
 }
@@ -205,6 +205,33 @@ static enum rc mark_open(struct fact_tasks *t, struct fail *fail)
     return rc;
 }
 
+/* Nothing is superseded but by a later attempt. */
+static enum rc mark_retried(struct fact_tasks *t, struct fail *fail)
+{
+    const struct ledger_filter *f = t->g->filter;
+    struct facts facts;
+    enum rc rc;
+
+    facts_open(&facts, t->g->reader, kept(t, f->from_us), f->to_us);
+    if (!bounds(t, 1, (int64_t)t->n_tasks, MARK_TALLY, 0, &facts.least_task,
+                &facts.most_task))
+        return RC_OK;
+    while (facts_next(&facts)) {
+        const int64_t *attempt = facts_number(&facts, FACT_ATTEMPT);
+        const int64_t *task = attempt ? facts_number(&facts, FACT_TASK) : NULL;
+
+        for (size_t i = 0; task && i < facts.n; i++) {
+            if (attempt[i] > 1 && task_is_of(t, task[i]))
+                t->mark[task[i]] |= MARK_RETRIED;
+        }
+    }
+    rc = facts.rc;
+    if (rc != RC_OK)
+        *fail = facts.fail;
+    facts_close(&facts);
+    return rc;
+}
+
 /* ---- the tasks of a window ---------------------------------------------------------------- */
 
 /* A line of the time, of a task of the window. */
@@ -212,7 +239,7 @@ static bool is_wanted(int64_t id, void *arg)
 {
     struct fact_tasks *t = arg;
 
-    if (t->mark[id] & MARK_TALLY)
+    if (t->mark[id] & MARK_TALLY || (t->g->of_retried && !(t->mark[id] & MARK_RETRIED)))
         return false;
     t->mark[id] |= MARK_SEEN;
     if (t->g->cohort == COHORT_SPEND)
@@ -268,7 +295,7 @@ static enum rc read_window(struct fact_tasks *t, int64_t low, int64_t high, stru
 {
     const struct ledger_filter *f = t->g->filter;
     bool of_period = t->g->cohort == COHORT_SPEND;
-    const uint8_t wanted = of_period ? 0 : MARK_WANTED;
+    const uint8_t wanted = t->g->of_retried ? MARK_RETRIED : of_period ? 0 : MARK_WANTED;
     struct facts facts;
     enum rc rc;
 
@@ -294,6 +321,9 @@ static bool is_worth_reading(const struct fact_tasks *t, int64_t low, int64_t hi
 
     for (int64_t id = low; id < high; id++) {
         unsigned mark = t->mark[id];
+
+        if (t->g->of_retried && !(mark & MARK_RETRIED))
+            continue;
 
         if ((mark & MARK_TOLD) == MARK_TOLD ? !t->g->totals
             : of_period                     ? !(mark & MARK_TALLY)
@@ -335,6 +365,8 @@ enum rc tasks_from_facts(struct task_reading *g, struct fail *fail)
     rc = read_rows(&t, fail);
     if (rc == RC_OK && (g->cohort == COHORT_OPEN || g->with_open))
         rc = mark_open(&t, fail);
+    if (rc == RC_OK && g->of_retried)
+        rc = mark_retried(&t, fail);
     g->has_open = g->with_open;
     if (rc == RC_OK && g->totals)
         rc = totals_add_tallies(g->totals, &t, fail);

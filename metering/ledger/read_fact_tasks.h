@@ -15,6 +15,7 @@ enum task_mark {
     MARK_TALLY = 8,  /* its tally says all: its lines are not looked at */
     MARK_TELL = 16,  /* ... and it is told from there */
     MARK_TOLD = MARK_TALLY | MARK_TELL,
+    MARK_RETRIED = 32, /* where only such are asked for: has a later attempt in the time */
 };
 
 struct fact_tasks {

@@ -83,6 +83,7 @@ static const int64_t zeros[TALLY_BLOCK];
 /* Columns of the block at hand by which tasks are chosen. */
 struct choosing {
     const int64_t *lines, *combo, *first, *last, *state, *closed, *varies;
+    const int64_t *superseded; /* NULL: does not matter */
     const int64_t *raw[LEDGER_CONDITIONS_MAX]; /* NULL: the task's own number */
     bool is_id[LEDGER_CONDITIONS_MAX];
     int64_t asked; /* bits of the fields that conditions are on */
@@ -112,6 +113,8 @@ static void read_columns(struct fact_tasks *t, struct choosing *c)
                            .combo = column_at(y, TALLY_COMBO),
                            .closed = zeros,
                            .varies = zeros};
+    if (t->g->of_retried)
+        c->superseded = column_at(y, TALLY_SUPERSEDED);
     if (t->g->cohort != COHORT_OPEN) /* which looks at no closed one */
         c->closed = column_at(y, TALLY_CLOSED);
     for (size_t i = 0; i < f->n_where; i++)
@@ -246,6 +249,8 @@ static enum rc choose_of_block(struct fact_tasks *t, int64_t block, struct fail 
             continue;
         if (t->g->cohort == COHORT_OPEN && c.state[i] > 0)
             continue; /* most of them */
+        if (c.superseded && c.superseded[i] == 0)
+            continue; /* nor is anything of some of its lines */
         rc = choose(t, &c, i, id, &choice, fail);
         if (rc == RC_OK)
             take_choice(t, id, choice);

@@ -18,6 +18,7 @@ struct task_reading {
     bool has_open;  /* ... and these were read too */
     const struct ledger_field *by;
     size_t n_by;
+    bool of_retried; /* LEDGER_TASK_RETRIED, from columns: tasks without later attempts are left out */
     unsigned want; /* of enum ledger_task_want */
     struct task_totals *totals; /* read_task_sums.c: tallies are added here, and not told */
     ledger_task_fn *fn;

@@ -571,6 +571,7 @@ enum rc ledger_read_task_sums(struct ledger_reader *r, const struct ledger_filte
     arena_init(&s->arena, TOTALS_BYTES);
     dict_init(&s->slot_of);
     g.with_open = cohort == COHORT_CLOSED && want & LEDGER_TASK_OPEN;
+    g.of_retried = cohort == COHORT_SPEND && want & LEDGER_TASK_RETRIED;
     rest = g;
     rest.cohort = COHORT_OPEN;
     rest.with_open = false;
