@@ -3,6 +3,9 @@
  *
  * Two questions to the ledger, each by the report's fields and by model; their answers
  * come in the same order, so one walk pairs them.
+ *
+ * Where rows are left out, which scopes changed most is a question of costs alone.  Then these alone
+ * are asked for by model, and (other) is one scope: what all come to by model less what is shown.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -181,10 +184,12 @@ static enum rc put_row(struct run *run, const struct scope *s, size_t keys, bool
     return drill_cell(run, &d, &c[run->lines]);
 }
 
-static enum rc put_rows(struct run *run, struct scope *scopes, size_t n, bool is_plan)
+/* rest: what is left out already; NULL: nothing is. */
+static enum rc put_rows(struct run *run, struct scope *scopes, size_t n, const struct scope *rest,
+                        bool is_plan)
 {
     struct scope total = {0}, other = {0};
-    size_t keys, top = run->params->top;
+    size_t keys, top = rest ? 0 : run->params->top;
     enum rc rc = RC_OK;
 
     keys = run_key_columns(run);
@@ -199,7 +204,11 @@ static enum rc put_rows(struct run *run, struct scope *scopes, size_t n, bool is
         else
             rc = put_row(run, &scopes[i], keys, is_plan);
     }
-    if (rc == RC_OK && top && keys && n > top) {
+    if (rest) {
+        scope_add(&total, rest);
+        other = *rest;
+    }
+    if (rc == RC_OK && (rest || (top && keys && n > top))) {
         rc = put_row(run, &other, keys, is_plan);
         run->n_others = 1;
     }
@@ -207,24 +216,258 @@ static enum rc put_rows(struct run *run, struct scope *scopes, size_t n, bool is
     return rc == RC_OK ? drill_total(run) : rc;
 }
 
+/* ---- the scopes that changed most ---------------------------------------------------------- */
+
+enum { VARIANCE_VALUES_MAX = 512 }; /* of a condition; scopes of more are read with all others */
+
+/* What a scope's cost changed by. */
+struct change {
+    const struct ledger_row *row; /* of either period */
+    money_int by;
+};
+
+struct chosen {
+    struct ledger_rows base, now; /* by the report's fields: costs alone */
+    struct change *at;            /* those that changed most, in order of their values */
+    size_t n, n_by;
+    bool leaves_out;        /* there are more */
+    struct strv *values;    /* of one field, that they have */
+    size_t n_values, field; /* 0: not to be asked for by these */
+};
+
+static int most_first(const void *a, const void *b, void *n_by)
+{
+    const struct change *x = a, *y = b;
+    money_int p = x->by < 0 ? -x->by : x->by, q = y->by < 0 ? -y->by : y->by;
+
+    if (p != q)
+        return p < q ? 1 : -1;
+    return values_cmp(x->row, y->row, *(const size_t *)n_by);
+}
+
+static int by_values(const void *a, const void *b, void *n_by)
+{
+    return values_cmp(((const struct change *)a)->row, ((const struct change *)b)->row,
+                      *(const size_t *)n_by);
+}
+
+static void pair_costs(struct chosen *c)
+{
+    size_t b = 0, n = 0;
+
+    c->at = xcalloc(c->base.n + c->now.n + 1, sizeof(*c->at));
+    while (b < c->base.n || n < c->now.n) {
+        const struct ledger_row *base = b < c->base.n ? &c->base.at[b] : NULL;
+        const struct ledger_row *now = n < c->now.n ? &c->now.at[n] : NULL;
+        int order = !base ? 1 : !now ? -1 : values_cmp(base, now, c->n_by);
+        struct change *to = &c->at[c->n++];
+
+        *to = (struct change){.row = order > 0 ? now : base};
+        if (order <= 0)
+            to->by -= c->base.at[b++].sums.cost.atto;
+        if (order >= 0)
+            to->by += c->now.at[n++].sums.cost.atto;
+    }
+}
+
+static int text_cmp(const void *a, const void *b)
+{
+    return strv_cmp(*(const struct strv *)a, *(const struct strv *)b);
+}
+
+/* By users there are more scopes than by customers, and by these than by all else. */
+static void choose_field(const struct run *run, struct chosen *c)
+{
+    static const enum ledger_field_id many[] = {FIELD_CUSTOMER, FIELD_USER, FIELD_TASK};
+    const struct report_params *p = run->params;
+
+    for (size_t k = 0; k < sizeof(many) / sizeof(*many); k++) {
+        for (size_t i = 0; i < p->n_by; i++)
+            c->field = p->by[i].id == many[k] ? i : c->field;
+    }
+    c->values = xcalloc(c->n + 1, sizeof(*c->values));
+    for (size_t i = 0; i < c->n; i++)
+        c->values[i] = c->at[i].row->value[c->field];
+    qsort(c->values, c->n, sizeof(*c->values), text_cmp);
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->n_values == 0 || !strv_eq(c->values[c->n_values - 1], c->values[i]))
+            c->values[c->n_values++] = c->values[i];
+    }
+    if (c->n_values > VARIANCE_VALUES_MAX || p->n_where == LEDGER_CONDITIONS_MAX)
+        c->n_values = 0;
+}
+
+static enum rc choose(struct run *run, struct chosen *c)
+{
+    const struct report_params *p = run->params;
+    enum rc rc = RC_OK;
+
+    *c = (struct chosen){.n_by = p->n_by};
+    if (p->top == 0 || p->n_by == 0)
+        return RC_OK;
+    rc = run_sums_of(run, LEDGER_COST_ALONE, run->against_from_us, run->against_to_us, &c->base);
+    if (rc == RC_OK)
+        rc = run_sums(run, LEDGER_COST_ALONE, &c->now);
+    if (rc != RC_OK)
+        return rc;
+    pair_costs(c);
+    c->leaves_out = c->n > p->top;
+    if (!c->leaves_out)
+        return RC_OK;
+    qsort_r(c->at, c->n, sizeof(*c->at), most_first, &c->n_by);
+    c->n = p->top;
+    qsort_r(c->at, c->n, sizeof(*c->at), by_values, &c->n_by);
+    choose_field(run, c);
+    return RC_OK;
+}
+
+static void chosen_release(struct chosen *c)
+{
+    ledger_rows_release(&c->base);
+    ledger_rows_release(&c->now);
+    free(c->at);
+    free(c->values);
+}
+
+static bool is_chosen(const struct chosen *c, const struct ledger_row *row)
+{
+    size_t low = 0, high = c->n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = values_cmp(c->at[middle].row, row, c->n_by);
+
+        if (order == 0)
+            return true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+/* ---- all the others, as one scope ---------------------------------------------------------- */
+
+static const enum ledger_field_id of_model[MODEL_FIELDS] = {FIELD_UPSTREAM, FIELD_MODEL,
+                                                            FIELD_SERVICE_TIER};
+
+/* The row of a model that a row by more fields is of; NULL: none. */
+static struct ledger_row *model_of(const struct ledger_rows *all, const struct report_params *p,
+                                   const struct ledger_row *row)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        bool is_same = true;
+
+        for (size_t k = 0; k < p->n_by; k++) {
+            for (size_t m = 0; m < MODEL_FIELDS; m++)
+                is_same &= p->by[k].id != of_model[m] ||
+                           strv_eq(row->value[k], all->at[i].value[m]);
+        }
+        if (is_same)
+            return &all->at[i];
+    }
+    return NULL;
+}
+
+/* Takes rows of the chosen scopes out of those of all by model; drops the rows of others. */
+static enum rc take_out(struct run *run, const struct chosen *c, struct ledger_rows *rows,
+                        struct ledger_rows *all)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < rows->n; i++) {
+        const struct ledger_row *row = &rows->at[i];
+        struct ledger_row *from;
+
+        if (!is_chosen(c, row))
+            continue;
+        from = model_of(all, run->params, row);
+        if (!from || from->sums.requests < row->sums.requests) {
+            run->fail = (struct fail){.rc = RC_STATE, .doing = "add up a damaged ledger"};
+            return RC_STATE;
+        }
+        ledger_sums_take(&from->sums, &row->sums);
+        for (unsigned m = 0; m < METER_COUNT; m++) {
+            from->meters[m].quantity -= row->meters[m].quantity;
+            from->meters[m].amount = money_sub(from->meters[m].amount, row->meters[m].amount);
+        }
+        rows->at[n++] = *row;
+    }
+    rows->n = n;
+    return RC_OK;
+}
+
+/* What is left out: of both periods by model, less what is shown. */
+static enum rc rest_of(struct run *run, const struct chosen *c, struct ledger_rows *base,
+                       struct ledger_rows *now, struct scope *out)
+{
+    struct report_params *p = run->params;
+    struct ledger_rows all_base = {0}, all_now = {0};
+    struct variance_model *models = NULL;
+    struct report_params as = *p;
+    struct walk walk;
+    enum rc rc;
+
+    p->n_by = 0;
+    p->n_where -= c->n_values > 0;
+    rc = run_also_by(run, of_model, MODEL_FIELDS);
+    if (rc == RC_OK)
+        rc = run_sums_of(run, VARIANCE_WANT, run->against_from_us, run->against_to_us, &all_base);
+    if (rc == RC_OK)
+        rc = run_sums(run, VARIANCE_WANT, &all_now);
+    *p = as;
+    if (rc == RC_OK)
+        rc = take_out(run, c, base, &all_base);
+    if (rc == RC_OK)
+        rc = take_out(run, c, now, &all_now);
+    models = xcalloc(all_base.n + all_now.n + 1, sizeof(*models));
+    walk = (struct walk){&all_base, &all_now, 0, 0, 0, MODEL_FIELDS};
+    *out = (struct scope){.row = NULL};
+    if (rc == RC_OK && next_scope(&walk, models, out))
+        out->row = NULL;
+    free(models);
+    ledger_rows_release(&all_base);
+    ledger_rows_release(&all_now);
+    return rc;
+}
+
 /* ---- against another period ------------------------------------------------------------------ */
+
+/* Both periods by the report's fields and model: of the chosen scopes, where some are left out. */
+static enum rc ask_rows(struct run *run, const struct chosen *c, struct ledger_rows *base,
+                        struct ledger_rows *now, struct scope *rest)
+{
+    struct report_params *p = run->params;
+    enum rc rc;
+
+    if (c->n_values)
+        p->where[p->n_where++] =
+            (struct ledger_condition){p->by[c->field], LEDGER_EQ, c->values, c->n_values};
+    rc = run_also_by(run, of_model, MODEL_FIELDS);
+    if (rc == RC_OK)
+        rc = run_sums_of(run, VARIANCE_WANT, run->against_from_us, run->against_to_us, base);
+    if (rc == RC_OK)
+        rc = run_sums(run, VARIANCE_WANT, now);
+    if (rc == RC_OK && c->leaves_out)
+        rc = rest_of(run, c, base, now, rest);
+    p->n_where -= c->n_values > 0;
+    return rc;
+}
 
 static enum rc against_period(struct run *run)
 {
-    static const enum ledger_field_id of_model[MODEL_FIELDS] = {FIELD_UPSTREAM, FIELD_MODEL,
-                                                                FIELD_SERVICE_TIER};
     struct report_params *p = run->params;
     size_t n_by = p->n_by, n = 0;
     struct ledger_rows base = {0}, now = {0};
     struct variance_model *models = NULL;
-    struct scope *scopes = NULL, scope;
+    struct scope *scopes = NULL, scope, rest;
+    struct chosen chosen;
     struct walk walk;
-    enum rc rc = run_also_by(run, of_model, MODEL_FIELDS);
+    enum rc rc = choose(run, &chosen);
 
     if (rc == RC_OK)
-        rc = run_sums_of(run, VARIANCE_WANT, run->against_from_us, run->against_to_us, &base);
-    if (rc == RC_OK)
-        rc = run_sums(run, VARIANCE_WANT, &now);
+        rc = ask_rows(run, &chosen, &base, &now, &rest);
     walk = (struct walk){&base, &now, 0, 0, n_by, p->n_by};
     p->n_by = n_by;
     if (rc == RC_OK) {
@@ -232,12 +475,13 @@ static enum rc against_period(struct run *run)
         scopes = xcalloc(base.n + now.n + 1, sizeof(*scopes));
         while (next_scope(&walk, models, &scope))
             scopes[n++] = scope;
-        rc = put_rows(run, scopes, n, false);
+        rc = put_rows(run, scopes, n, chosen.leaves_out ? &rest : NULL, false);
     }
     free(models);
     free(scopes);
     ledger_rows_release(&base);
     ledger_rows_release(&now);
+    chosen_release(&chosen);
     return rc;
 }
 
@@ -334,7 +578,7 @@ static enum rc against_plan(struct run *run)
     n_plans = plans_of(run, &table, plans);
     n = add_plans(run, plans, n_plans, extra, names, scopes, n);
     run->note = "Against the imported plan of the months that lie wholly in the period.";
-    rc = put_rows(run, scopes, n, true);
+    rc = put_rows(run, scopes, n, NULL, true);
 out:
     free(plans);
     free(names);

@@ -35,6 +35,7 @@ static const struct {
     {"untagged", {"", "", "", ""}},
     {"rate-card", {"", "", "", ""}},
     {"variance", {"", "team", "feature,environment", "customer"}},
+    {"variance&top=1", {"team", "feature,environment", "customer", "task,model"}},
     {"allocation", {"", "", "", ""}},
     {"statement", {"", "", "", ""}},
     {"lines", {"", "", "", ""}},
@@ -398,6 +399,103 @@ static void test_against(void **state)
     fixture_close(&f);
 }
 
+/* All numbers of a row are those of another; and whether its key is. */
+static void same_numbers(const cJSON *row, const cJSON *as)
+{
+    static const char *const names[] = {"base_requests", "requests",       "base_cost_usd",
+                                        "cost_usd",      "variance_usd",   "variance_ratio",
+                                        "volume_usd",    "mix_usd",        "efficiency_usd",
+                                        "price_usd",     "unexplained_usd"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (!cJSON_Compare(member(row, names[i]), member(as, names[i]), true))
+            print_error("%s: %s\n", names[i], cJSON_PrintUnformatted(row));
+        assert_true(cJSON_Compare(member(row, names[i]), member(as, names[i]), true));
+    }
+}
+
+/* A value as a condition of a query has it; returns where it ends. */
+static int put_value(char *query, int at_n, const cJSON *value)
+{
+    if (!cJSON_IsString(value))
+        return at_n + snprintf(query + at_n, QUERY_MAX - (size_t)at_n, "(untagged)");
+    for (const char *c = value->valuestring; *c; c++) {
+        at_n += snprintf(query + at_n, QUERY_MAX - (size_t)at_n, "%s%%%02X",
+                         *c == ',' || *c == '\\' ? "%5C" : "", (unsigned char)*c);
+        assert_true(at_n < QUERY_MAX);
+    }
+    return at_n;
+}
+
+/* What a variance with `top` leaves out is one scope: that of all else. */
+static void check_variance_top(const char *by, const char *more, int top)
+{
+    char query[QUERY_MAX], others[QUERY_MAX];
+    cJSON *all, *some, *rest;
+    const cJSON *row;
+    int n = 0, at_n;
+
+    (void)snprintf(query, sizeof(query), "month=2026-11&by=%s%s", by, more);
+    all = fixture_json(&f, "variance", query);
+    (void)snprintf(query, sizeof(query), "month=2026-11&by=%s%s&top=%d", by, more, top);
+    some = fixture_json(&f, "variance", query);
+    at_n = snprintf(others, sizeof(others), "month=2026-11%s&where=%s!=", more, by);
+    assert_int_equal(cJSON_GetArraySize(rows_of(some)),
+                     cJSON_GetArraySize(rows_of(all)) > top ? top + 1
+                                                            : cJSON_GetArraySize(rows_of(all)));
+    assert_true(cJSON_Compare(member(all, "data_quality"), member(some, "data_quality"), true));
+    cJSON_ArrayForEach(row, rows_of(some))
+    {
+        const cJSON *own = member(row, by), *as = cJSON_GetArrayItem(rows_of(all), n);
+
+        if (n++ == top)
+            break;
+        assert_true(cJSON_Compare(own, member(as, by), true));
+        same_numbers(row, as);
+        if (n > 1)
+            at_n += snprintf(others + at_n, sizeof(others) - (size_t)at_n, ",");
+        at_n = put_value(others, at_n, own);
+    }
+    if (cJSON_GetArraySize(rows_of(all)) > top) {
+        rest = fixture_json(&f, "variance", others);
+        assert_int_equal(cJSON_GetArraySize(rows_of(rest)), 1);
+        same_numbers(row, cJSON_GetArrayItem(rows_of(rest), 0));
+        cJSON_Delete(rest);
+    }
+    sum_of_lines(some, "cost_usd");
+    sum_of_lines(some, "variance_usd");
+    sum_of_lines(some, "volume_usd");
+    sum_of_lines(some, "mix_usd");
+    sum_of_lines(some, "efficiency_usd");
+    sum_of_lines(some, "price_usd");
+    assert_true(cJSON_Compare(member(member(all, "total"), "variance_usd"),
+                              member(member(some, "total"), "variance_usd"), true));
+    cJSON_Delete(all);
+    cJSON_Delete(some);
+}
+
+static void test_variance_top(void **state)
+{
+    static const char *const bys[] = {"team", "task", "customer", "model", "user", "feature"};
+    static const char *const mores[] = {"", "&where=team!=nobody"};
+    char conditions[LEDGER_CONDITIONS_MAX * 32] = "";
+
+    (void)state;
+    any_ledger(&f, 23, RECORDS);
+    f.sources.now_us = at("2026-12-05T00:00:00Z");
+    /* One fewer than there may be: the question for all others has its own. */
+    for (int i = 1; i < LEDGER_CONDITIONS_MAX; i++)
+        (void)strcat(conditions, "&where=team!=nobody");
+    for (size_t i = 0; i < sizeof(bys) / sizeof(*bys); i++) {
+        for (int top = 1; top <= 3; top++) {
+            for (size_t k = 0; k < sizeof(mores) / sizeof(*mores); k++)
+                check_variance_top(bys[i], mores[k], top);
+        }
+        check_variance_top(bys[i], conditions, 1);
+    }
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_few_lines),
         cmocka_unit_test(test_every_precision),
         cmocka_unit_test(test_against),
+        cmocka_unit_test(test_variance_top),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
