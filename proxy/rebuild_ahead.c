@@ -211,6 +211,7 @@ static bool finish(struct attempt *a)
     pthread_mutex_lock(&r->lock);
     is_set = r->coming == a->g && !atomic_load(&r->wanted);
     if (is_set) {
+        limit_note_stop(r->server->limit_memory);
         limit_set_tell(a->config->limits, LIMIT_KNOWN);
         r->is_coming_set = true;
         r->coming = NULL;
@@ -218,6 +219,12 @@ static bool finish(struct attempt *a)
     }
     pthread_mutex_unlock(&r->lock);
     return is_set;
+}
+
+static bool note(struct attempt *a)
+{
+    limit_note_start(a->r->server->limit_memory);
+    return rebuild_note_own(a->r, a->config, is_new) == RC_OK;
 }
 
 static bool try_once(struct attempt *a)
@@ -238,8 +245,7 @@ static bool try_once(struct attempt *a)
     if (rc != RC_OK)
         say_failed(a, rc);
     /* As at a start without Redis: `local` holds by what this ledger has. */
-    if (rc == RC_IO && a->config->counters_redis && !a->r->is_coming_noted &&
-        rebuild_note_own(a->r, a->config, is_new) == RC_OK) {
+    if (rc == RC_IO && a->config->counters_redis && !a->r->is_coming_noted && note(a)) {
         a->r->is_coming_noted = true;
         limit_set_tell(a->config->limits, LIMIT_NOTED);
     }

@@ -518,6 +518,15 @@ enum rc limit_note(struct limit_memory *memory, const struct limit_set *set,
                    const struct limit_counter *counters, size_t n) RC_MUST;
 
 /*
+ * From limit_note_start on, counters of new limits (limit_set_follow) that are noted, or that
+ * somebody is admitted to without Redis, go by that: by what was noted and what this process
+ * admitted since.  What Redis says of them is but a part, until limit_note_stop, which comes after
+ * limit_part_add.  One thread calls them; they never block.
+ */
+void limit_note_start(struct limit_memory *memory);
+void limit_note_stop(struct limit_memory *memory);
+
+/*
  * Sets what is spent in n counters; n may be 0.  Reservations stay; concurrent limits have
  * nothing spent and are passed over.  Scope, start_us and end_us as in limit_claim; reserved
  * is not read.  Blocks; errors as limit_read, RC_BAD for a limit that the set has not,
@@ -549,7 +558,8 @@ enum rc limit_write(const struct limiter_options *options, struct limit_memory *
  * have put in something too, what this one has cannot be told apart and stays.
  *
  * limit_part_add: puts in what the ledger says of requests that ended before since_us, beside
- * what was settled since; Redis: less what an operator took off.  Rolling: as if it were of now, and
+ * what was settled since; Redis: less what an operator took off, and memory (which may be NULL) hears
+ * what its counters are with it.  Rolling: as if it were of now, and
  * what could not be told apart is raised to it.
  */
 enum rc limit_part_since(const struct limiter_options *options, const struct limit_set *set,

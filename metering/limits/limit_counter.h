@@ -28,6 +28,7 @@ struct counter {
     int64_t head;        /* ROLLING: number of the newest bucket */
     struct bucket *ring; /* ROLLING: the buckets head - buckets .. head, by number */
     unsigned refs;       /* reservations that point here */
+    unsigned noted;      /* memory_noted when it was marked last: see limit_look.c */
     int64_t due_us; /* WINDOW: not over before, whatever becomes of the wall clock */
     size_t n;
     char key[];

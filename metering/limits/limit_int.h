@@ -64,6 +64,7 @@ struct claim_ref {
     struct counter_shape shape;
     enum limit_unit unit;
     bool enforce;
+    bool is_new; /* of a limit that is not LIMIT_KNOWN */
     uint64_t amount;
     uint64_t limit;
 };
@@ -148,16 +149,26 @@ void memory_extend(struct limit_memory *m, const struct uuid *id);
 void memory_hold(struct limit_memory *m, const struct uuid *id, const struct claim_ref *claims,
                  size_t n, int64_t started_us);
 
-/* Redis' counter as it was at at_us (Redis' clock): spent and reserved together.  Nothing where
- * what it said a little later is known. */
-void memory_mirror(struct limit_memory *m, struct strv key, const struct counter_shape *shape,
-                   uint64_t taken, int64_t at_us);
-/* The same of a counter that Redis has told nothing of yet, from elsewhere. */
+/*
+ * Redis' counter as it was at at_us (Redis' clock): spent and reserved together.  Nothing where
+ * what it said a little later is known, or where the counter goes by what is known here.
+ */
+typedef void memory_mirror_fn(struct limit_memory *m, struct strv key,
+                              const struct counter_shape *shape, uint64_t taken, int64_t at_us);
+memory_mirror_fn memory_mirror;
+/* The same, and what the ledger has is in it: of a counter that goes by what is known here as well. */
+memory_mirror_fn memory_mirror_whole;
+/*
+ * The same of a counter that Redis has told nothing of yet, from elsewhere.  Of a new limit,
+ * between limit_note_start and limit_note_stop: whatever Redis told, and it goes by that.
+ */
 void memory_note(struct limit_memory *m, const struct claim_ref *claim, uint64_t taken);
 /* The mirrored counter gives back and takes, before Redis can say so. */
 void memory_mirror_settle(struct limit_memory *m, const struct claim_ref *claims, size_t n,
                           const struct limit_amounts *actual);
-/* Spent locally, and now in Redis' counters as well: no longer counted here. */
+/* Redis has what id holds: it is held no more, unless one of its counters goes by what is known here. */
+void memory_told(struct limit_memory *m, const struct uuid *id);
+/* Spent locally, and now in Redis' counters as well: no longer counted here, or noted. */
 void memory_unspend(struct limit_memory *m, struct strv key, uint64_t amount,
                     int64_t started_us);
 
@@ -173,6 +184,13 @@ struct rescue *memory_rescue(struct limit_memory *m);
 bool memory_is_blind(const struct limit_memory *m);
 /* How many engines have something that they have not told Redis (limit_untold.c). */
 _Atomic unsigned *memory_untold(struct limit_memory *m);
+/* The number of limit_note_start's last call; even, and one more, after limit_note_stop. */
+_Atomic unsigned *memory_noted(struct limit_memory *m);
+/* The counter goes by what is known here, whatever Redis says.  Under its shard's lock. */
+struct counter;
+bool memory_is_noted(struct limit_memory *m, const struct counter *c);
+/* Such a counter goes on with an amount that was counted here until Redis was told. */
+void memory_keep(struct limit_memory *m, struct counter *c, uint64_t amount);
 /* How often an engine's Redis answered again after it had failed. */
 _Atomic unsigned *memory_goods(struct limit_memory *m);
 

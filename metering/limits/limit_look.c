@@ -22,12 +22,40 @@ static bool is_late(const struct counter *c, int64_t at_us)
     return at_us < c->mirror_at_us && c->mirror_at_us - at_us < LATE_US;
 }
 
-void memory_mirror(struct limit_memory *m, struct strv key, const struct counter_shape *shape,
-                   uint64_t taken, int64_t at_us)
+/*
+ * Of a limit that is new, Redis has a part until limit_part_add: it is LIMIT_NOTED, and workers admit
+ * to it here.  So its counters go by what was noted and what was admitted since, told or not, and
+ * Redis' word of them counts for nothing.  They bear the number of the noting, so that all
+ * go by Redis again at once when it stops.
+ */
+bool memory_is_noted(struct limit_memory *m, const struct counter *c)
+{
+    unsigned noted = atomic_load(memory_noted(m));
+
+    return noted % 2 != 0 && c->noted == noted;
+}
+
+void limit_note_start(struct limit_memory *m)
+{
+    unsigned noted = atomic_load(memory_noted(m));
+
+    atomic_store(memory_noted(m), noted + (noted % 2 != 0 ? 2 : 1));
+}
+
+void limit_note_stop(struct limit_memory *m)
+{
+    unsigned noted = atomic_load(memory_noted(m));
+
+    atomic_store(memory_noted(m), noted + noted % 2);
+}
+
+static void mirror(struct limit_memory *m, struct strv key, const struct counter_shape *shape,
+                   uint64_t taken, int64_t at_us, bool is_whole)
 {
     struct claim_ref claim = {.key = key, .shape = *shape};
     uint64_t hash = limit_hash(key), set = UINT64_C(1) << shard_of(hash);
     int64_t now_us = clock_mono_us();
+    bool is_noted;
     struct counter *c;
 
     table_lock(memory_counters(m), set);
@@ -35,12 +63,25 @@ void memory_mirror(struct limit_memory *m, struct strv key, const struct counter
         c = table_get_mirror(memory_counters(m), &claim, hash, now_us);
     else
         c = table_find(memory_counters(m), key, hash);
-    if (c && !is_late(c, at_us)) {
-        c->mirror = taken;
+    is_noted = c && memory_is_noted(m, c);
+    if (c && !is_late(c, at_us) && (!is_noted || is_whole)) {
+        c->mirror = is_noted && c->mirror > taken ? c->mirror : taken;
         c->mirror_us = now_us;
         c->mirror_at_us = at_us;
     }
     table_unlock(memory_counters(m), set);
+}
+
+void memory_mirror(struct limit_memory *m, struct strv key, const struct counter_shape *shape,
+                   uint64_t taken, int64_t at_us)
+{
+    mirror(m, key, shape, taken, at_us, false);
+}
+
+void memory_mirror_whole(struct limit_memory *m, struct strv key,
+                         const struct counter_shape *shape, uint64_t taken, int64_t at_us)
+{
+    mirror(m, key, shape, taken, at_us, true);
 }
 
 void memory_note(struct limit_memory *m, const struct claim_ref *claim, uint64_t taken)
@@ -51,11 +92,22 @@ void memory_note(struct limit_memory *m, const struct claim_ref *claim, uint64_t
 
     table_lock(memory_counters(m), set);
     c = table_get_mirror(memory_counters(m), claim, hash, now_us);
-    if (c && c->mirror_at_us == 0 && c->mirror < taken) {
+    if (c && claim->is_new)
+        c->noted = atomic_load(memory_noted(m));
+    if (c && (c->mirror_at_us == 0 || memory_is_noted(m, c)) && c->mirror < taken) {
         c->mirror = taken;
         c->mirror_us = now_us;
     }
     table_unlock(memory_counters(m), set);
+}
+
+/* What is told and was counted here: it stays with what is noted, where the counter goes by that. */
+void memory_keep(struct limit_memory *m, struct counter *c, uint64_t amount)
+{
+    if (!memory_is_noted(m, c))
+        return;
+    c->mirror = value_add(c->mirror, amount);
+    c->mirror_us = clock_mono_us();
 }
 
 void memory_mirror_settle(struct limit_memory *m, const struct claim_ref *claims, size_t n,
@@ -85,6 +137,7 @@ void memory_unspend(struct limit_memory *m, struct strv key, uint64_t amount,
     if (c) {
         counter_roll(c, clock_mono_us());
         counter_unspend(c, amount, started_us);
+        memory_keep(m, c, amount);
     }
     table_unlock(memory_counters(m), set);
 }

@@ -48,7 +48,7 @@ struct limit_memory {
     struct table counters;
     struct held_shard held[HELD_SHARDS];
     _Atomic int64_t earliest_us; /* no reservation ends before */
-    _Atomic unsigned untold, goods; /* see memory_untold, memory_goods */
+    _Atomic unsigned untold, goods, noted; /* see memory_untold, memory_goods, memory_noted */
     atomic_bool is_blind;           /* see limit_memory_set_blind */
     struct rescue rescue;
     char node[NODE_TEXT];
@@ -131,6 +131,11 @@ _Atomic unsigned *memory_untold(struct limit_memory *m)
 _Atomic unsigned *memory_goods(struct limit_memory *m)
 {
     return &m->goods;
+}
+
+_Atomic unsigned *memory_noted(struct limit_memory *m)
+{
+    return &m->noted;
 }
 
 static uint64_t shards_of_held(const struct held *h)
@@ -350,6 +355,8 @@ static enum limit_verdict reserve_locked(struct limit_memory *m, const struct cl
             break;
         }
         c->refs++; /* a later claim's sweep must not take it */
+        if (claims[got].is_new)
+            c->noted = atomic_load(&m->noted);
         counters[got++] = c;
     }
     if (verdict == LIMIT_OK)
@@ -487,6 +494,48 @@ bool memory_settle(struct limit_memory *m, const struct uuid *id,
     }
     pthread_mutex_unlock(&s->lock);
     return is_held;
+}
+
+static void keep_claim(struct limit_memory *m, const struct held_claim *c)
+{
+    uint64_t set = UINT64_C(1) << shard_of(c->counter->hash);
+
+    table_lock(&m->counters, set);
+    memory_keep(m, c->counter, c->amount);
+    table_unlock(&m->counters, set);
+}
+
+static bool goes_by_redis(struct limit_memory *m, const struct held *h)
+{
+    uint64_t set = shards_of_held(h);
+    bool is_noted = false;
+
+    table_lock(&m->counters, set);
+    for (size_t i = 0; i < h->n; i++)
+        is_noted = is_noted || memory_is_noted(m, h->claims[i].counter);
+    table_unlock(&m->counters, set);
+    return !is_noted;
+}
+
+/* A work is not settled here: its worst case is kept. */
+void memory_told(struct limit_memory *m, const struct uuid *id)
+{
+    static const struct limit_amounts nothing;
+    uint64_t hash = id_hash(id);
+    struct held_shard *s = &m->held[shard_of(hash)];
+    int64_t now_us = clock_mono_us();
+    struct held **at;
+
+    memory_sweep(m, now_us);
+    pthread_mutex_lock(&s->lock);
+    at = held_place(s, id, hash);
+    if (*at && (goes_by_redis(m, *at) || (*at)->is_kept)) {
+        for (size_t i = 0; i < (*at)->n; i++)
+            keep_claim(m, &(*at)->claims[i]);
+        settle_held(m, *at, &nothing, now_us);
+        held_remove(s, at);
+    }
+    pthread_mutex_unlock(&s->lock);
 }
 
 void memory_extend(struct limit_memory *m, const struct uuid *id)

@@ -51,6 +51,7 @@ struct sender {
     int64_t start;
     struct batch batch;
     struct buf wire;
+    struct limit_memory *told; /* of the counters as they are then; NULL: nobody */
 };
 
 static enum rc sender_open(struct sender *s, const struct limiter_options *options)
@@ -90,7 +91,9 @@ static enum rc sender_flush(struct sender *s)
                                  .start = s->start,
                                  .seq = ++s->batch.seq,
                                  .base = s->batch.seq};
+    struct reply_numbers n = {0};
     redisReply *reply = NULL;
+    int64_t at_us;
     enum rc rc;
 
     if (s->batch.n_ops == 0)
@@ -105,10 +108,14 @@ static enum rc sender_flush(struct sender *s)
         rc = RC_IO;
     if (rc == RC_OK)
         reply = reader_take(&s->reader, REDIS_REPLY_ARRAY);
-    if (rc == RC_OK && (!reply || reply->elements == 0 ||
-                        reply->element[0]->type != REDIS_REPLY_INTEGER ||
-                        reply->element[0]->integer != 0))
+    n.reply = reply;
+    if (rc == RC_OK && (!reply || reply_number(&n) != 0 || n.is_bad))
         rc = RC_IO;
+    if (rc == RC_OK && s->told) {
+        (void)reply_number(&n); /* live processes: at a heartbeat alone */
+        at_us = reply_number(&n);
+        reply_counters(s->told, &s->batch, &n, at_us, memory_mirror_whole);
+    }
     if (reply)
         freeReplyObject(reply);
     sender_clear(s);
@@ -265,14 +272,15 @@ enum rc limit_write(const struct limiter_options *options, struct limit_memory *
 /* ---- limits that are new ------------------------------------------------------------------ */
 
 /* An operation a counter; its claim's limit is the time. */
-static enum rc send_parts(const struct limiter_options *options, const struct limit_set *set,
-                          const struct limit_counter *counters, size_t n, enum op_type type,
-                          int64_t since_us)
+static enum rc send_parts(const struct limiter_options *options, struct limit_memory *told,
+                          const struct limit_set *set, const struct limit_counter *counters,
+                          size_t n, enum op_type type, int64_t since_us)
 {
     static const struct uuid nobody;
     struct sender s;
     enum rc rc = sender_open(&s, options);
 
+    s.told = told;
     for (size_t i = 0; rc == RC_OK && i < n; i++) {
         char key[LIMIT_KEY_MAX_BYTES];
         struct claim_ref claim;
@@ -323,7 +331,7 @@ enum rc limit_part_from(const struct limiter_options *options, const struct limi
 {
     if (!options->redis_url)
         return RC_STATE;
-    return send_parts(options, set, counters, n, OP_FROM, since_us);
+    return send_parts(options, NULL, set, counters, n, OP_FROM, since_us);
 }
 
 enum rc limit_part_add(const struct limiter_options *options, struct limit_memory *memory,
@@ -331,7 +339,7 @@ enum rc limit_part_add(const struct limiter_options *options, struct limit_memor
                        int64_t since_us)
 {
     if (options->redis_url)
-        return send_parts(options, set, counters, n, OP_ADD, since_us);
+        return send_parts(options, memory, set, counters, n, OP_ADD, since_us);
     return memory ? write_memory(memory, set, counters, n, memory_add) : RC_STATE;
 }
 

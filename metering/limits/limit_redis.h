@@ -317,6 +317,9 @@ struct reply_numbers {
     bool is_bad; /* it ended too soon, or an element was none */
 };
 int64_t reply_number(struct reply_numbers *n);
+/* What it says of the batch's counters, each given to mirror; they are its last. */
+void reply_counters(struct limit_memory *m, const struct batch *b, struct reply_numbers *n,
+                    int64_t at_us, memory_mirror_fn *mirror);
 /* The batch is applied, and freed; at_us: when, by Redis' clock.  Wakes may reserve, settle and
  * cancel, which only queues. */
 void reply_finish(struct redis_engine *e, struct batch *b, struct reply_numbers *n,

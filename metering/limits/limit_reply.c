@@ -6,8 +6,6 @@
 
 #include <hiredis/hiredis.h>
 
-static const struct limit_amounts nothing;
-
 int64_t reply_number(struct reply_numbers *n)
 {
     const struct redisReply *element;
@@ -80,17 +78,16 @@ static void read_verdicts(struct redis_engine *e, struct batch *b, struct reply_
     }
 }
 
-static void read_counters(struct redis_engine *e, const struct batch *b,
-                          struct reply_numbers *n, int64_t at_us)
+void reply_counters(struct limit_memory *m, const struct batch *b, struct reply_numbers *n,
+                    int64_t at_us, memory_mirror_fn *mirror)
 {
     for (unsigned i = 0; i < b->n_keys && !n->is_bad; i++) {
         const struct counter_key *key = b->keys[i];
         int64_t billions = reply_number(n), rest = reply_number(n);
 
         if (billions >= 0 && rest >= 0)
-            memory_mirror(e->memory, strv_make(key->text, key->n), &key->shape,
-                          value_add((uint64_t)billions * UINT64_C(1000000000), (uint64_t)rest),
-                          at_us);
+            mirror(m, strv_make(key->text, key->n), &key->shape,
+                   value_add((uint64_t)billions * UINT64_C(1000000000), (uint64_t)rest), at_us);
     }
 }
 
@@ -98,7 +95,7 @@ static void read_counters(struct redis_engine *e, const struct batch *b,
 static void forget_local(struct redis_engine *e, const struct limit_op *op)
 {
     if (op->type == OP_FORCE)
-        memory_settle(e->memory, &op->id, NULL, 0, &nothing, 0);
+        memory_told(e->memory, &op->id);
     for (unsigned i = 0; op->type == OP_SETTLE && op->is_local && i < op->n; i++) {
         const struct counter_key *key = op->claims[i].key;
 
@@ -114,7 +111,7 @@ void reply_finish(struct redis_engine *e, struct batch *b, struct reply_numbers 
 
     list_init(&gone);
     read_verdicts(e, b, n, &gone);
-    read_counters(e, b, n, at_us);
+    reply_counters(e->memory, b, n, at_us, memory_mirror);
     LIST_FOREACH_SAFE (at, &gone)
         op_free(e, LIST_OBJECT(at, struct limit_op, node));
     list_remove(&b->node);

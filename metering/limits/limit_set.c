@@ -526,6 +526,7 @@ void limit_claims(const struct admission *a, struct claim_ref out[LIMIT_CLAIMS_M
             .shape = r->shape,
             .unit = r->def.unit,
             .enforce = limit_enforces(a, &r->def) && rule_state(r) != LIMIT_UNKNOWN,
+            .is_new = rule_state(r) != LIMIT_KNOWN,
             .amount = amount,
             .limit = limit_at(&r->def, a->at_us),
         };
@@ -551,6 +552,7 @@ bool limit_counter_ref(const struct limit_set *set, const struct limit_counter *
         .shape = r->shape,
         .unit = r->def.unit,
         .enforce = r->def.mode == LIMIT_ENFORCE,
+        .is_new = rule_state(r) != LIMIT_KNOWN,
         .limit = r->def.limit,
     };
     if (r->has_window)

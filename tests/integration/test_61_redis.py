@@ -14,7 +14,7 @@ import pytest
 from kit import calls
 from kit.marked import Load
 from kit.procs import Redis, wait_for
-from kit.redises import Cluster, Relay, Sentinels, replica_of
+from kit.redises import Cluster, Relay, Sentinels, is_worker, replica_of
 from kit.settled import at_rest, budget, settled_books
 
 DAY = {"name": "day", "unit": "usd", "limit": "1000000", "window": "day"}
@@ -469,6 +469,40 @@ def test_on_failure_is_each_limits_own(gateways, provider, own_redis):
     wait_for("Redis to be back", lambda: statuses("strict", 1) == [200], 20, 0.1)
     assert statuses("open", 1) == statuses("share", 1) == [402]
     gateway.records(provider.totals()["billed"])
+
+
+def one_worker():
+    """Whom a line admits: commands, and the first worker that comes."""
+    came = []
+
+    def admits(first):
+        if not is_worker(first):
+            return True
+        came.append(first)
+        return len(came) == 1
+    return admits
+
+
+def test_local_holds_whoever_is_back(gateways, provider, line):
+    """One of three workers has found Redis again: what it counts there the others hear of."""
+    gateway = gateways(redis=line, workers=3, limits=[several("few", 12)],
+                       counters={"on_failure": "local", "timeout_ms": 100, "leases": False})
+    assert all(serves(gateway) for _ in range(3))
+    gateway.records(3)
+    line.shut()
+    assert all(serves(gateway) for _ in range(3))
+    line.admits = one_worker()
+    line.open()
+    wait_for("it is back", lambda: "counters in redis are back" in gateway.log(), 20)
+    assert [serves(gateway) for _ in range(12)] == [True] * 6 + [False] * 6
+    line.cut()   # and is away again
+    assert not any(serves(gateway) for _ in range(6))
+    line.admits = lambda first: True
+    wait_for("all have found it", lambda: gateway.log().count("counters in redis are back") == 4, 20)
+    wait_for("what was admitted meanwhile is told",
+             lambda: int(budget(gateway, "few")["spent_count"]) == 12, 15, 0.3)
+    assert not any(serves(gateway) for _ in range(6))
+    assert provider.totals()["billed"] == 12
 
 
 def test_lost_in_between(gateways, provider, own_redis, line, say):

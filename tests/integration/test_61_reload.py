@@ -17,6 +17,7 @@ import pytest
 from kit import calls
 from kit.marked import Load
 from kit.procs import wait_for
+from kit.redises import Relay, is_worker
 
 ENGINES = ["memory", "redis"]
 HOUR = "3600s"
@@ -27,6 +28,13 @@ STREAM = {"Output_Tokens": 400, "Event_Delay_Ms": 10}   # four seconds
 def engine(request):
     """A Redis for one of the two engines, None for the other."""
     return request.getfixturevalue("redis") if request.param == "redis" else None
+
+
+@pytest.fixture
+def line(own_redis):
+    made = Relay(own_redis.port)
+    yield made
+    made.close()
 
 
 def limit(name="budget", **members):
@@ -264,8 +272,51 @@ def test_redis_away_while_it_reloads(gateways, own_redis):
     found = at_rest(gateway, 2)
     taken = len(gateway.export())
     assert figures(found[("kept", "")])[0] == figures(found[("new", "")])[0] == taken
-    assert 5 <= taken < 5 + gateway.config["workers"]
+    assert taken == 5
     refusal(gateway, "new")
+
+
+def try_some(gateway, n=6):
+    """How many of so many are admitted, by whichever worker."""
+    found = [calls.send(gateway, calls.chat(max_tokens=16)).status for _ in range(n)]
+    assert set(found) <= {200, 402, 429}, found
+    return found.count(200)
+
+
+@pytest.mark.parametrize("asked", ["before it is set", "once it is set", "before it is told"])
+def test_one_worker_is_back_before_the_others(gateways, own_redis, line, asked):
+    """The new limit holds for all of them, whoever has found Redis again and whatever it knows."""
+    kept = limit("kept")
+    gateway = gateways(redis=own_redis, counters={"url": line.url, "leases": False}, limits=[kept],
+                       workers=3)
+    spend(gateway, 3)
+    line.shut()
+    reload(gateway, [kept, limit("new", limit="5")])
+    assert "not set yet" in gateway.log()
+    spend(gateway, 1)   # by one of them, which has it to tell
+    line.admits = lambda first: is_worker(first) and b"new:" in first
+    if asked == "before it is told":
+        line.admits = lambda first: not is_worker(first)
+    line.open()
+    if asked != "before it is told":
+        wait_for("it is back", lambda: "counters in redis are back" in gateway.log(), 30)
+        line.admits = lambda first: asked == "once it is set" and not is_worker(first)
+    if asked != "before it is set":
+        wait_for("it is set", lambda: "new limits set from the ledger" in gateway.log(), 30)
+    backs = 3
+    if asked == "once it is set":
+        line.cut()   # and it goes by what it was told, as the others do
+        backs += 1
+    # What is untold is in the ledger too: it counts twice until it is told.
+    admitted = 0 if asked == "before it is told" else 1
+    assert try_some(gateway) == admitted
+    line.admits = lambda first: True
+    wait_for("all have found it",
+             lambda: gateway.log().count("counters in redis are back") == backs, 30)
+    at_rest(gateway, 2)
+    assert try_some(gateway) == 1 - admitted
+    found = at_rest(gateway, 2)
+    assert figures(found[("kept", "")])[0] == figures(found[("new", "")])[0] == 5
 
 
 def test_counters_stay_where_they_are(gateways, engine, own_redis):

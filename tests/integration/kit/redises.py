@@ -17,38 +17,47 @@ class Relay:
         self.delay = 0.0      # seconds that each piece takes, either way
         self.held = threading.Event()
         self.held.set()       # cleared: nothing passes
+        self.admits = lambda first: True   # by a connection's first bytes: False ends it
         self.pairs = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._start()
+
+    def _start(self):
+        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
 
     @property
     def url(self):
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def _accept(self):
+    def _accept(self, listener):
+        near = None
         while True:
             try:
-                near, _ = self.listener.accept()
+                near, _ = listener.accept()
                 far = socket.create_connection(("127.0.0.1", self.target), 5)
                 far.settimeout(None)
             except OSError:
-                if self.listener.fileno() < 0:
+                if listener.fileno() < 0:
                     return
                 near.close()
                 continue
             for sock in (near, far):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.pairs.append((near, far))
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+            for one, other, admits in ((near, far, self._admits), (far, near, None)):
+                threading.Thread(target=self._pass, args=(one, other, admits), daemon=True).start()
 
-    def _pass(self, one, other):
+    def _admits(self, first):
+        return self.admits(first)
+
+    def _pass(self, one, other, admits):
         try:
             while True:
                 data = one.recv(65536)
-                if not data:
+                if not data or (admits and not admits(data)):
                     break
+                admits = None
                 if self.delay:
                     time.sleep(self.delay)
                 self.held.wait()
@@ -71,10 +80,29 @@ class Relay:
                 except OSError:
                     pass
 
+    def shut(self):
+        """Ends what is connected, and refuses what comes; the port stays its own."""
+        listener, self.listener = self.listener, socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.shutdown(socket.SHUT_RDWR)   # whoever waits for the next is told
+        listener.close()
+        self.listener.bind(("127.0.0.1", self.port))
+        self.cut()
+
+    def open(self):
+        """After shut: connections are accepted again."""
+        self.listener.listen()
+        self._start()
+
     def close(self):
         self.held.set()
         self.listener.close()
         self.cut()
+
+
+def is_worker(first):
+    """A connection's first bytes are a worker's: commands, reports and the rebuild send no EVALSHA."""
+    return b"EVALSHA" in first
 
 
 def in_sync(replica):

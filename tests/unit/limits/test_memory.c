@@ -550,6 +550,98 @@ static void test_mirror_order(void **state)
     limit_memory_free(m);
 }
 
+/* What is left of a limit that Redis counts, as this process knows it. */
+static uint64_t left_of(struct limit_memory *m, const struct claim_ref *like)
+{
+    struct claim_ref claim = *like;
+    struct limit_amounts nothing = {.n = {0}};
+    struct refusal refusal;
+    unsigned warned;
+
+    for (claim.amount = claim.limit; claim.amount > 0; claim.amount--) {
+        struct uuid id = {.b = {0xff}};
+
+        if (memory_reserve(m, &id, &claim, 1, 1, &warned, &refusal) == LIMIT_OK) {
+            (void)memory_settle(m, &id, NULL, 0, &nothing, 0);
+            return claim.amount;
+        }
+    }
+    return 0;
+}
+
+static void take(struct limit_memory *m, unsigned char number, const struct claim_ref *claim)
+{
+    struct uuid id = {.b = {number}};
+    struct refusal refusal;
+    unsigned warned;
+
+    assert_int_equal(memory_reserve(m, &id, claim, 1, 1, &warned, &refusal), LIMIT_OK);
+}
+
+/* Redis is told of a request before and after it ended: it took 20. */
+static void tell(struct limit_memory *m, unsigned char number, const struct claim_ref *claim)
+{
+    struct limit_amounts took = {.n = {[UNIT_USD] = 20}};
+    struct uuid id = {.b = {number}};
+
+    memory_told(m, &id);
+    if (memory_settle(m, &id, NULL, 0, &took, 0))
+        memory_unspend(m, claim->key, 20, 0);
+}
+
+/* A new limit's counters go by what is known here until Redis has all of them. */
+static void test_noted(void **state)
+{
+    struct claim_ref seen = {.key = STRV("seen"),
+                             .shape = {.kind = COUNTER_WINDOW, .end_us = INT64_MAX},
+                             .unit = UNIT_USD,
+                             .enforce = true,
+                             .is_new = true,
+                             .amount = 30,
+                             .limit = 100};
+    struct claim_ref fresh = seen, old = seen;
+    struct limit_memory *m = limit_memory_new();
+    struct uuid work = {.b = {9}};
+
+    (void)state;
+    fresh.key = STRV("fresh"); /* nothing was noted of it */
+    old.key = STRV("old");
+    old.is_new = false;
+    memory_mirror(m, seen.key, &seen.shape, 10, 1000000);
+    limit_note_start(m);
+    memory_note(m, &seen, 60);
+    for (unsigned char i = 1; i < 4; i++) {
+        const struct claim_ref *claims[] = {&seen, &fresh, &old};
+
+        take(m, i, claims[i - 1]);
+        memory_mirror(m, claims[i - 1]->key, &seen.shape, 5, 2000000); /* a part */
+    }
+    assert_int_equal(left_of(m, &seen), 100 - 60 - 30);
+    assert_int_equal(left_of(m, &fresh), 100 - 30);
+    assert_int_equal(left_of(m, &old), 100 - 5 - 30);
+    tell(m, 1, &seen);
+    tell(m, 2, &fresh);
+    tell(m, 3, &old);
+    assert_int_equal(left_of(m, &seen), 100 - 60 - 20);
+    assert_int_equal(left_of(m, &fresh), 100 - 20);
+    assert_int_equal(left_of(m, &old), 100 - 5); /* Redis says so: it has the 20 */
+    memory_hold(m, &work, &fresh, 1, clock_mono_us());
+    memory_told(m, &work); /* nobody settles it here */
+    assert_int_equal(left_of(m, &fresh), 100 - 20 - 30);
+    memory_mirror_whole(m, seen.key, &seen.shape, 90, 3000000);
+    memory_mirror_whole(m, fresh.key, &seen.shape, 7, 3000000); /* before it was told the rest */
+    assert_int_equal(left_of(m, &seen), 100 - 90);
+    assert_int_equal(left_of(m, &fresh), 100 - 20 - 30);
+    limit_note_stop(m);
+    memory_mirror(m, seen.key, &seen.shape, 5, 2900000); /* late: of the part */
+    assert_int_equal(left_of(m, &seen), 100 - 90);
+    memory_mirror(m, seen.key, &seen.shape, 85, 3100000);
+    memory_mirror(m, fresh.key, &seen.shape, 45, 3100000);
+    assert_int_equal(left_of(m, &seen), 100 - 85);
+    assert_int_equal(left_of(m, &fresh), 100 - 45);
+    limit_memory_free(m);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -566,6 +658,7 @@ int main(void)
         TEST(test_full),
         TEST(test_write),
         TEST(test_mirror_order),
+        TEST(test_noted),
         TEST(test_threads),
     };
 

@@ -133,13 +133,36 @@ static int64_t begin(const char *owner, const struct limit_counter *there, size_
     return since_us;
 }
 
+/* Without Redis the process knows of the counter what is in it. */
+static void check_told(struct limit_memory *m, const struct limit_counter *c)
+{
+    struct limit_counter look = *c;
+    struct limiter_options o = options("00aa");
+    char key[LIMIT_KEY_MAX_BYTES];
+    struct claim_ref claim;
+    struct refusal refusal;
+    struct uuid id = {.b = {1}};
+    unsigned warned;
+
+    assert_int_equal(limit_look(&o, NULL, set, &look, 1), RC_OK);
+    assert_true(limit_counter_ref(set, c, key, &claim));
+    claim.limit = look.spent;
+    claim.amount = 1;
+    assert_int_equal(memory_reserve(m, &id, &claim, 1, 1, &warned, &refusal), LIMIT_DENIED);
+    assert_int_equal(refusal.spent, look.spent);
+}
+
 static void add(const char *owner, uint64_t figure, int64_t since_us)
 {
     struct limiter_options o = options(owner);
     struct limit_counter at[N_LIMITS * N_TEAMS];
+    struct limit_memory *told = limit_memory_new();
     size_t n = counters_of(figure, at);
 
-    assert_int_equal(limit_part_add(&o, NULL, set, at, n, since_us), RC_OK);
+    assert_int_equal(limit_part_add(&o, told, set, at, n, since_us), RC_OK);
+    for (size_t i = 0; i < n; i++)
+        check_told(told, &at[i]);
+    limit_memory_free(told);
 }
 
 static void test_parts(void **state)
