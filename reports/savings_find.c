@@ -224,7 +224,8 @@ static enum rc ask_sums(struct savings *s, bool *any_truncated, struct fail *fai
 {
     struct ledger_rows rows;
     enum rc rc = ask(s, OUTCOME_COUNT,
-                     LEDGER_WANT_METERS | LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_CEILING, &rows,
+                     LEDGER_WANT_METERS | LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_CEILING |
+                         LEDGER_SPARE_UNSAVED, &rows,
                      fail);
 
     if (rc != RC_OK)

@@ -208,6 +208,12 @@ enum ledger_want {
      * `models` does not show.
      */
     LEDGER_SPARE_RARE = 8192,
+    /*
+     * Of all sums but meters: what is none of requests, corrections, those with and without a price,
+     * truncated ones, errors, repeats, cacheable; cost, costs of errors and repeats; input tokens.
+     * What `savings` does not look at.
+     */
+    LEDGER_SPARE_UNSAVED = 16384,
     LEDGER_SPARE =
         LEDGER_SPARE_TOKENS | LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_DETAILS,
     /* requests, unpriced and cost are all that is looked at. */

@@ -219,8 +219,8 @@ static enum rc keep_chosen(struct chosen *c, struct fail *fail)
 /* Whether the least and the most of one request are those of what is left, where they are looked at. */
 static bool is_told(unsigned want, const struct ledger_sums *all, const struct ledger_sums *taken)
 {
-    const bool spares_cost = want & (LEDGER_SPARE_DETAILS | LEDGER_SPARE_RARE);
-    const bool spares_time = want & (LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_FINE);
+    const bool spares_cost = want & (LEDGER_SPARE_DETAILS | LEDGER_SPARE_RARE | LEDGER_SPARE_UNSAVED);
+    const bool spares_time = want & (LEDGER_SPARE_TRANSPORT | LEDGER_SPARE_FINE | LEDGER_SPARE_UNSAVED);
     const bool spares_byte = spares_time || want & LEDGER_SPARE_RARE;
 
     return (spares_cost || taken->priced == 0 ||

@@ -168,7 +168,8 @@ static bool knows(enum cube_kind kind, const struct ledger_field *f,
 static bool has_wanted(enum cube_kind kind, unsigned want)
 {
     const unsigned any =
-        LEDGER_WANT_REQUESTS | LEDGER_COST_ALONE | LEDGER_SPARE_FINE | LEDGER_SPARE_RARE;
+        LEDGER_WANT_REQUESTS | LEDGER_COST_ALONE | LEDGER_SPARE_FINE | LEDGER_SPARE_RARE |
+        LEDGER_SPARE_UNSAVED;
     /* Rollups have the histograms of what they tell apart, and requests those of all else. */
     const unsigned ranks =
         LEDGER_WANT_HISTOGRAM | LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY;

@@ -136,6 +136,24 @@ static bool is_rare(size_t offset)
     return false;
 }
 
+static bool is_for_savings(size_t offset)
+{
+    static const size_t wanted[] = {
+        offsetof(struct ledger_sums, requests),    offsetof(struct ledger_sums, corrections),
+        offsetof(struct ledger_sums, priced),      offsetof(struct ledger_sums, unpriced),
+        offsetof(struct ledger_sums, errors),      offsetof(struct ledger_sums, error_cost),
+        offsetof(struct ledger_sums, repeats),     offsetof(struct ledger_sums, repeat_cost),
+        offsetof(struct ledger_sums, cacheable),   offsetof(struct ledger_sums, cost),
+        offsetof(struct ledger_sums, by_outcome) + OUTCOME_TRUNCATED * sizeof(uint64_t),
+        offsetof(struct ledger_sums, tokens) + USAGE_INPUT * sizeof(uint64_t)};
+
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
+        if (offset == wanted[i])
+            return true;
+    }
+    return false;
+}
+
 static bool is_part_spared(unsigned want, size_t offset)
 {
     bool is_tokens = offset >= offsetof(struct ledger_sums, tokens) &&
@@ -143,6 +161,8 @@ static bool is_part_spared(unsigned want, size_t offset)
     bool is_transport = offset >= offsetof(struct ledger_sums, latency_us) &&
                         offset <= offsetof(struct ledger_sums, bytes_out);
 
+    if (want & LEDGER_SPARE_UNSAVED && !is_for_savings(offset))
+        return true;
     is_transport |= offset == offsetof(struct ledger_sums, provider_costs) ||
                     offset == offsetof(struct ledger_sums, provider_cost);
     if (want & LEDGER_SPARE_FINE && (is_detail(offset) || is_transport) &&
@@ -198,7 +218,7 @@ bool row_sums_extremes(struct row_sums *g, struct row_extremes *out)
 {
     struct row_extremes *e = &g->extremes;
 
-    if (g->want & (LEDGER_SPARE_DETAILS | LEDGER_SPARE_RARE))
+    if (g->want & (LEDGER_SPARE_DETAILS | LEDGER_SPARE_RARE | LEDGER_SPARE_UNSAVED))
         return false;
     if (!e->priced) {
         e->priced = longer(NULL, 0, g->cap, sizeof(*e->priced));

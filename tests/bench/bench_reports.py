@@ -340,7 +340,7 @@ def some(gateway, wanted):
             yield what, measure(gateway, paths_of(calls))
     for what, name, words in RECORDS_READ:
         if any(text in what.split(":")[0] for text in wanted):
-            yield what, measure(gateway, paths_of([(name, words)]), 1)
+            yield what, measure(gateway, paths_of([(name, words)]))
 
 
 if __name__ == "__main__":

@@ -162,6 +162,10 @@ static const struct asked asked[] = {
     {{"customer", "model"}, NULL, {{0}}, 0, LEDGER_WANT_METERS | LEDGER_SPARE_RARE, PERIOD_TOTAL,
      true},
     {{"user"}, NULL, {{0}}, 0, LEDGER_WANT_METERS | LEDGER_SPARE_RARE, PERIOD_TOTAL, false},
+    {{"customer", "price_id"}, NULL, {{0}}, 0, LEDGER_WANT_METERS | LEDGER_SPARE_UNSAVED,
+     PERIOD_TOTAL, true},
+    {{"user", "model"}, NULL, {{0}}, 0, LEDGER_SPARE_UNSAVED, PERIOD_DAY, false},
+    {{"token_band"}, NULL, {{0}}, 0, LEDGER_SPARE_UNSAVED, PERIOD_TOTAL, true},
     {{"customer", "token_band"}, NULL, {{0}}, 0, LEDGER_WANT_METERS, PERIOD_TOTAL, false},
     {{"cell"}, NULL, {{0}}, 0, 0, PERIOD_TOTAL, true},
     {{"cell", "team"}, "tier", {{"", 0}}, LEDGER_EQ, 0, PERIOD_MONTH, true},
@@ -241,6 +245,17 @@ static void forget_spared(struct ledger_sums *s, unsigned want)
         s->provider_costs = s->bytes_in = s->bytes_out = s->first_byte_max_us = 0;
         s->error_cost = s->repeat_cost = s->correction_cost = s->provider_cost = MONEY_ZERO;
         s->cost_min = s->cost_max = MONEY_ZERO;
+    }
+    if (want & LEDGER_SPARE_UNSAVED) {
+        const struct ledger_sums saved = {
+            .requests = s->requests, .corrections = s->corrections, .priced = s->priced,
+            .unpriced = s->unpriced, .errors = s->errors, .repeats = s->repeats,
+            .cacheable = s->cacheable, .cost = s->cost, .error_cost = s->error_cost,
+            .repeat_cost = s->repeat_cost,
+            .by_outcome[OUTCOME_TRUNCATED] = s->by_outcome[OUTCOME_TRUNCATED],
+            .tokens[USAGE_INPUT] = s->tokens[USAGE_INPUT]};
+
+        *s = saved;
     }
     if (want & LEDGER_SPARE_FINE) {
         memset(s->by_outcome, 0, sizeof(s->by_outcome));
@@ -664,6 +679,7 @@ static void the_dearest_are_those_of_all(void **state)
         /* The dearest are asked for alone; the others are what all come to without them. */
         {{"user"}, NULL, {{0}}, 0, LEDGER_WANT_METERS | LEDGER_SPARE_RARE, PERIOD_TOTAL, false},
         {{"user", "model"}, NULL, {{0}}, 0, LEDGER_WANT_METERS, PERIOD_DAY, false},
+        {{"user"}, NULL, {{0}}, 0, LEDGER_WANT_METERS | LEDGER_SPARE_UNSAVED, PERIOD_TOTAL, false},
         {{"model", "task"}, NULL, {{0}}, 0, LEDGER_WANT_METERS | LEDGER_SPARE, PERIOD_TOTAL, false},
         {{"user", "cell"}, "user", {{"u1", 2}, {"", 0}}, LEDGER_NE, LEDGER_SPARE_FINE, PERIOD_DAY,
          false},
