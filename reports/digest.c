@@ -320,7 +320,7 @@ static enum rc add_savings(struct work *w, const struct digest_question *q, stru
         *fail = (struct fail){0};
         rc = RC_OK;
     }
-    savings_sort(&savings);
+    savings_sort(&savings, 0);
     for (size_t i = 0; rc == RC_OK && i < savings.found.n; i++) {
         const struct saving *saving = (const struct saving *)savings.found.at[i];
         const struct strv *value = saving->valued.value;

@@ -307,7 +307,7 @@ static enum rc put_row(struct run *run, const struct savings *s, const struct sa
 enum rc report_savings(struct run *run)
 {
     struct savings s = {.rc = RC_OK};
-    size_t keys, shown;
+    size_t keys;
     struct savings_decisions decisions;
     enum rc rc;
 
@@ -325,9 +325,8 @@ enum rc report_savings(struct run *run)
     saving_columns(&run->sheet);
     drill_column(run);
     run->sheet.has_total = false;
-    savings_sort(&s);
-    shown = run->params->top && run->params->top < s.found.n ? run->params->top : s.found.n;
-    for (size_t i = 0; rc == RC_OK && i < shown; i++)
+    savings_sort(&s, run->params->top);
+    for (size_t i = 0; rc == RC_OK && i < s.found.n; i++)
         rc = put_row(run, &s, (const struct saving *)s.found.at[i], keys);
     run->note = "Findings overlap: they do not add up. Other models and tiers at the same "
                 "quantities and today's prices.";

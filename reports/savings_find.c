@@ -305,23 +305,48 @@ static bool is_told(const struct saving *saving)
 static int by_saving(const void *a, const void *b, void *n)
 {
     const struct saving *x = *(struct saving *const *)a, *y = *(struct saving *const *)b;
-    int c = is_told(y) - is_told(x);
-
-    if (c == 0)
-        c = money_cmp(y->saved, x->saved);
+    int c = money_cmp(y->saved, x->saved);
 
     for (size_t i = 0; c == 0 && i < *(const size_t *)n; i++)
         c = strv_cmp(x->valued.value[i], y->valued.value[i]);
     return c;
 }
 
-void savings_sort(struct savings *s)
+/* What is told and saves no less (NULL: whatever it saves); the others go. */
+static void keep_told(struct by_value *found, const struct money *least)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < found->n; i++) {
+        struct valued *one = found->at[i];
+        const struct saving *saving = (const struct saving *)one;
+
+        if (!is_told(saving) || (least && money_cmp(saving->saved, *least) < 0))
+            continue;
+        found->at[i] = found->at[n];
+        found->at[n++] = one;
+    }
+    while (found->n > n)
+        by_value_drop(found);
+}
+
+void savings_sort(struct savings *s, size_t top)
 {
     size_t n_values = s->q.n_by + SAVING_KEYS;
 
+    keep_told(&s->found, NULL);
+    if (top && s->found.n > top) {
+        struct money *saved = xcalloc(s->found.n, sizeof(*saved)), least;
+
+        for (size_t i = 0; i < s->found.n; i++)
+            saved[i] = ((const struct saving *)s->found.at[i])->saved;
+        least = ledger_money_nth(saved, s->found.n, s->found.n - top);
+        keep_told(&s->found, &least);
+        free(saved);
+    }
     if (s->found.n)
         qsort_r(s->found.at, s->found.n, sizeof(struct valued *), by_saving, &n_values);
-    while (s->found.n && !is_told((const struct saving *)s->found.at[s->found.n - 1]))
+    while (top && s->found.n > top)
         by_value_drop(&s->found);
 }
 

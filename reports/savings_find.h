@@ -64,8 +64,11 @@ struct savings {
 /* RC_LIMIT: more findings than BY_VALUE_MAX, or parts than their bytes. Release in any case. */
 enum rc savings_find(const struct savings_question *q, struct savings *out,
                      struct fail *fail) RC_MUST;
-/* Largest first; what saves nothing, and was not decided on, goes. */
-void savings_sort(struct savings *s);
+/*
+ * Largest first; what saves nothing, and was not decided on, goes, as do those behind the first
+ * `top` (0: none).
+ */
+void savings_sort(struct savings *s, size_t top);
 void savings_release(struct savings *s);
 /* What it comes to in a month at the pace of [from, to); to > from. */
 struct money savings_monthly(const struct saving *saving, int64_t from_us, int64_t to_us);

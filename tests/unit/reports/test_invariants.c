@@ -326,6 +326,23 @@ static const char book_json[] =
     "{\"id\":\"model-2\",\"kind\":\"chat\",\"ids\":[\"model-2\"],\"prices\":[{\"from\":null,"
     "\"to\":null,\"rates\":{\"in\":\"0.000001\",\"out\":\"0.000001\"}}]}]}}}";
 
+/* With `top` the first so many findings are told, and no others. */
+static void check_first(const char *query, const cJSON *all, int top)
+{
+    char shorter[QUERY_MAX + 32];
+    const cJSON *row;
+    cJSON *json;
+    int n = 0;
+
+    (void)snprintf(shorter, sizeof(shorter), "%s&top=%d", query, top);
+    json = fixture_json(&f, "savings", shorter);
+    cJSON_ArrayForEach(row, rows_of(json))
+        assert_true(cJSON_Compare(row, cJSON_GetArrayItem(rows_of(all), n++), true));
+    assert_int_equal(n, cJSON_GetArraySize(rows_of(all)) < top ? cJSON_GetArraySize(rows_of(all))
+                                                               : top);
+    cJSON_Delete(json);
+}
+
 static void test_savings(void **state)
 {
     static const char *const bys[] = {"", "&by=team", "&by=feature,customer", "&by=outcome"};
@@ -348,6 +365,8 @@ static void test_savings(void **state)
 
         (void)snprintf(query, sizeof(query), "month=2026-11&models=model-2%s", bys[i]);
         json = fixture_json(&f, "savings", query);
+        for (int top = 1; top <= 64; top *= 4)
+            check_first(query, json, top);
         cJSON_ArrayForEach(row, rows_of(json))
         {
             const char *rule = member(row, "rule")->valuestring;

@@ -485,7 +485,8 @@ static void test_variance_top(void **state)
     f.sources.now_us = at("2026-12-05T00:00:00Z");
     /* One fewer than there may be: the question for all others has its own. */
     for (int i = 1; i < LEDGER_CONDITIONS_MAX; i++)
-        (void)strcat(conditions, "&where=team!=nobody");
+        (void)snprintf(conditions + strlen(conditions), sizeof(conditions) - strlen(conditions), "%s",
+                       "&where=team!=nobody");
     for (size_t i = 0; i < sizeof(bys) / sizeof(*bys); i++) {
         for (int top = 1; top <= 3; top++) {
             for (size_t k = 0; k < sizeof(mores) / sizeof(*mores); k++)
