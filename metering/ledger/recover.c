@@ -112,6 +112,30 @@ static enum rc decode(const struct begun *b, struct record *out)
     return record_decode_stored(&s, out);
 }
 
+/* Of an earlier process: one of this one's, which is written on, may have been rotated meanwhile. */
+static bool is_past(const struct ledger *l, const struct segment *s)
+{
+    return dict_get(&l->past, strv_z(s->name)) != NULL;
+}
+
+/*
+ * Somebody else may yet end what began there: who holds the segment, or another of the same worker
+ * that was there at the start and has not been read.  A process that is just being ended lets go
+ * of one after the other.
+ */
+static bool may_be_ended(const struct ledger *l, const struct segment *s)
+{
+    bool is_live = s->is_live;
+
+    LIST_FOREACH (at, &l->segments) {
+        const struct segment *other = LIST_OBJECT(at, struct segment, link);
+
+        is_live = is_live || (other->is_live && is_past(l, other) &&
+                              strncmp(other->name, s->name, SEGMENT_WORKER_BYTES) == 0);
+    }
+    return is_live;
+}
+
 /* One pass over the BEGINs without END: writes them, or tells them. */
 static enum rc each_begun(struct ledger *l, ledger_recovered_fn *tell, void *arg,
                           struct fail *fail)
@@ -126,7 +150,7 @@ static enum rc each_begun(struct ledger *l, ledger_recovered_fn *tell, void *arg
         enum known known;
         struct record r;
 
-        if (b->segment->is_live || decode(b, &r) != RC_OK)
+        if (may_be_ended(l, b->segment) || decode(b, &r) != RC_OK)
             continue;
         interrupt(&r, b->segment);
         rc = look_up(l, &r.id, &known, fail);
@@ -138,12 +162,6 @@ static enum rc each_begun(struct ledger *l, ledger_recovered_fn *tell, void *arg
             rc = store(l, &r, fail);
     }
     return rc;
-}
-
-/* Of an earlier process: one of this one's, which is written on, may have been rotated meanwhile. */
-static bool is_past(const struct ledger *l, const struct segment *s)
-{
-    return dict_get(&l->past, strv_z(s->name)) != NULL;
 }
 
 /* A writer that lives, such as who corrects prices meanwhile, is read as those of this process are. */
@@ -280,7 +298,7 @@ static void forget_begun(struct ledger *l)
     while (dict_next(l->begun, &at, &id, &value)) {
         struct begun *b = (struct begun *)(intptr_t)value;
 
-        if (!b->segment->is_live) { /* nobody else will end it */
+        if (!may_be_ended(l, b->segment)) {
             b->segment->open--;
             dict_remove(&l->open, id);
         }

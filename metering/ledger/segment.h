@@ -47,6 +47,7 @@ int segment_look(struct segment *s);
 uint64_t segment_size(const struct segment *s);
 /* The same; RC_IO where it cannot be told. */
 enum rc segment_find_size(const struct segment *s, uint64_t *size, struct fail *fail) RC_MUST;
+enum { SEGMENT_WORKER_BYTES = 6 }; /* "w0001-": which worker's */
 /* "w0001-....tgj": a name that a writer gives. */
 bool segment_name_is_valid(const char *name);
 

@@ -238,7 +238,7 @@ def receive_all(connection, n):
 def test_answers_that_nobody_reads(gateways, idle, say, way):
     """A client that asks on and on: an answer of the gateway's own waits, and more of its bytes do."""
     gateway = gateways(workers=1)
-    connection = connect(gateway, way, buffer=4096)
+    connection = connect(gateway, way, buffer=4096, shared=True)
     connection.send(HEALTH)
     answer = connection.read("GET")
     size = len(answer.head) + len(answer.body)

@@ -77,7 +77,7 @@ def test_requests_that_come_while_others_are_answered(gateways, say, data):
     gateway = gateways(workers=1)
     pumps = []
     for _ in range(CONNECTIONS):
-        connection = gateway.connect()
+        connection = gateway.connect(shared=True)
         calls.send(gateway, CALL, connection)   # what comes with the handshake is read
         pumps.append(Pump(connection, data))
     slowest = slowest_call(gateway, lambda g: calls.send(g, CALL))

@@ -3,6 +3,7 @@
 import json
 import socket
 import ssl
+import threading
 import time
 
 
@@ -58,10 +59,49 @@ def parse_head(head):
     return lines[0], headers
 
 
+class Shared:
+    """A socket's TLS of which one thread may send while another receives: OpenSSL's state is not for two at once."""
+
+    def __init__(self, raw, context, name):
+        self.raw, self.lock = raw, threading.Lock()
+        self.arriving, self.leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.arriving, self.leaving, server_hostname=name)
+        self._read(self.tls.do_handshake)
+        raw.sendall(self.leaving.read())
+
+    def _read(self, call):
+        while True:
+            with self.lock:
+                try:
+                    return call()
+                except ssl.SSLWantReadError:
+                    leaving = self.leaving.read()
+            if leaving:
+                self.raw.sendall(leaving)
+            data = self.raw.recv(1 << 16)
+            with self.lock:
+                if data:
+                    self.arriving.write(data)
+                else:
+                    self.arriving.write_eof()
+
+    def sendall(self, data):
+        with self.lock:
+            self.tls.write(data)
+            leaving = self.leaving.read()
+        self.raw.sendall(leaving)
+
+    def recv(self, most):
+        return self._read(lambda: self.tls.read(most))
+
+    def __getattr__(self, name):
+        return getattr(self.raw, name)
+
+
 class Connection:
     """A connection to the proxy (TLS) or, without a context, to anything in clear text."""
 
-    def __init__(self, host, port, context=None, timeout=20, name=None, buffer=None):
+    def __init__(self, host, port, context=None, timeout=20, name=None, buffer=None, shared=False):
         raw = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if buffer:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -69,8 +109,12 @@ class Connection:
         raw.connect((host, port))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.raw = raw
-        self.sock = context.wrap_socket(raw, server_hostname=name or "localhost",
-                                        suppress_ragged_eofs=False) if context else raw
+        name = name or "localhost"
+        if shared:
+            self.sock = Shared(raw, context, name)
+        else:
+            self.sock = context.wrap_socket(raw, server_hostname=name,
+                                            suppress_ragged_eofs=False) if context else raw
         self.buffered = b""
         self.ended = None   # "notify", "eof" or "reset" once the peer has ended
 
