@@ -26,6 +26,7 @@ enum {
     REPORT_OUT_MAX_BYTES = 256 << 20, /* a rendered report */
     REPORT_ERROR_MAX_BYTES = 4096,
     REPORT_LINES_MAX = 200000, /* rows of `lines`; more are for `tollgate export` */
+    VARIANCE_SCOPES_MAX = 8192, /* of `variance` with `top`: of more (other) is one scope */
 };
 
 /* Reads live counters of the set's limits, as limit_read: may block a bounded time. */
@@ -52,6 +53,7 @@ struct report_sources {
     int64_t now_us; /* 0: the clock's */
     bool colour;    /* tables */
     struct oddity_floor floor; /* of notable anomalies; per_cent 0: ODDITY_FLOOR */
+    size_t variance_scopes;    /* at most so many are all explained; 0: VARIANCE_SCOPES_MAX */
 };
 
 struct report_info {

@@ -4,8 +4,10 @@
  * Two questions to the ledger, each by the report's fields and by model; their answers
  * come in the same order, so one walk pairs them.
  *
- * Where rows are left out, which scopes changed most is a question of costs alone.  Then these alone
- * are asked for by model, and (other) is one scope: what all come to by model less what is shown.
+ * Every scope is explained, and (other) and the total are sums of their scopes' effects, however many
+ * rows are shown.  Only where rows are left out of more than VARIANCE_SCOPES_MAX scopes (users) are
+ * those that changed most found by costs alone and asked for by model alone; (other) is one scope
+ * then: what all come to by model less what is shown.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -184,7 +186,7 @@ static enum rc put_row(struct run *run, const struct scope *s, size_t keys, bool
     return drill_cell(run, &d, &c[run->lines]);
 }
 
-/* rest: what is left out already; NULL: nothing is. */
+/* rest: what is left out already, as one scope; NULL: nothing is. */
 static enum rc put_rows(struct run *run, struct scope *scopes, size_t n, const struct scope *rest,
                         bool is_plan)
 {
@@ -230,7 +232,7 @@ struct chosen {
     struct ledger_rows base, now; /* by the report's fields: costs alone */
     struct change *at;            /* those that changed most, in order of their values */
     size_t n, n_by;
-    bool leaves_out;        /* there are more */
+    bool leaves_out;        /* there are more, too many to explain each */
     struct strv *values;    /* of one field, that they have */
     size_t n_values, field; /* 0: not to be asked for by these */
 };
@@ -300,6 +302,7 @@ static void choose_field(const struct run *run, struct chosen *c)
 static enum rc choose(struct run *run, struct chosen *c)
 {
     const struct report_params *p = run->params;
+    size_t max = run->sources->variance_scopes;
     enum rc rc = RC_OK;
 
     *c = (struct chosen){.n_by = p->n_by};
@@ -311,7 +314,7 @@ static enum rc choose(struct run *run, struct chosen *c)
     if (rc != RC_OK)
         return rc;
     pair_costs(c);
-    c->leaves_out = c->n > p->top;
+    c->leaves_out = c->n > p->top && c->n > (max ? max : VARIANCE_SCOPES_MAX);
     if (!c->leaves_out)
         return RC_OK;
     qsort_r(c->at, c->n, sizeof(*c->at), most_first, &c->n_by);
@@ -434,7 +437,7 @@ static enum rc rest_of(struct run *run, const struct chosen *c, struct ledger_ro
 
 /* ---- against another period ------------------------------------------------------------------ */
 
-/* Both periods by the report's fields and model: of the chosen scopes, where some are left out. */
+/* Both periods by the report's fields and model: of the chosen scopes, where others are one. */
 static enum rc ask_rows(struct run *run, const struct chosen *c, struct ledger_rows *base,
                         struct ledger_rows *now, struct scope *rest)
 {

@@ -427,7 +427,7 @@ static int put_value(char *query, int at_n, const cJSON *value)
     return at_n;
 }
 
-/* What a variance with `top` leaves out is one scope: that of all else. */
+/* Of more scopes than are all explained, what a variance with `top` leaves out is one: all else. */
 static void check_variance_top(const char *by, const char *more, int top)
 {
     char query[QUERY_MAX], others[QUERY_MAX];
@@ -474,6 +474,72 @@ static void check_variance_top(const char *by, const char *more, int top)
     cJSON_Delete(some);
 }
 
+static const char *const effects[] = {"volume_usd", "mix_usd", "efficiency_usd", "price_usd",
+                                      "unexplained_usd"};
+enum { EFFECTS = sizeof(effects) / sizeof(*effects) };
+
+/* A variance of so many rows (0: of all, without `top`), where at most scopes_max scopes are all explained. */
+static cJSON *variance_by(const char *by, int top, int scopes_max)
+{
+    char query[QUERY_MAX];
+
+    (void)snprintf(query, sizeof(query), top ? "month=2026-11&by=%s&top=%d" : "month=2026-11&by=%s",
+                   by, top);
+    f.sources.variance_scopes = (size_t)scopes_max;
+    return fixture_json(&f, "variance", query);
+}
+
+/* Of as many scopes as are all explained, `top` changes neither the total nor what the rest sums to. */
+static void check_explained(const char *by, int top, int scopes_max, const cJSON *all)
+{
+    int n = cJSON_GetArraySize(rows_of(all)), at_n = 0;
+    cJSON *some = variance_by(by, top, scopes_max);
+    money_int other[EFFECTS] = {0};
+    const cJSON *row;
+
+    same_numbers(member(some, "total"), member(all, "total"));
+    assert_int_equal(cJSON_GetArraySize(rows_of(some)), n > top ? top + 1 : n);
+    cJSON_ArrayForEach(row, rows_of(all))
+    {
+        if (at_n++ < top)
+            same_numbers(cJSON_GetArrayItem(rows_of(some), at_n - 1), row);
+        for (size_t e = 0; at_n > top && e < EFFECTS; e++)
+            other[e] += amount(row, effects[e]);
+    }
+    for (size_t e = 0; n > top && e < EFFECTS; e++)
+        assert_true(amount(cJSON_GetArrayItem(rows_of(some), top), effects[e]) == other[e]);
+    cJSON_Delete(some);
+}
+
+static void test_variance_scopes(void **state)
+{
+    static const char *const bys[] = {"team", "customer", "task", "feature", "team,model"};
+    size_t differ = 0;
+
+    (void)state;
+    any_ledger(&f, 23, RECORDS);
+    f.sources.now_us = at("2026-12-05T00:00:00Z");
+    for (size_t i = 0; i < sizeof(bys) / sizeof(*bys); i++) {
+        cJSON *all = variance_by(bys[i], 0, 1), *more;
+        int n = cJSON_GetArraySize(rows_of(all));
+
+        assert_true(n > 1);
+        for (int top = 1; top <= n + 1; top++) {
+            check_explained(bys[i], top, n, all);
+            check_explained(bys[i], top, 0, all);
+        }
+        check_explained(bys[i], n, n - 1, all); /* nothing is left out */
+        more = variance_by(bys[i], 1, n - 1);
+        for (size_t e = 0; e < EFFECTS; e++)
+            differ += amount(member(more, "total"), effects[e]) !=
+                      amount(member(all, "total"), effects[e]);
+        cJSON_Delete(more);
+        cJSON_Delete(all);
+    }
+    assert_true(differ > 0); /* one more scope than are all explained: (other) is one */
+    fixture_close(&f);
+}
+
 static void test_variance_top(void **state)
 {
     static const char *const bys[] = {"team", "task", "customer", "model", "user", "feature"};
@@ -483,6 +549,7 @@ static void test_variance_top(void **state)
     (void)state;
     any_ledger(&f, 23, RECORDS);
     f.sources.now_us = at("2026-12-05T00:00:00Z");
+    f.sources.variance_scopes = 1;
     /* One fewer than there may be: the question for all others has its own. */
     for (int i = 1; i < LEDGER_CONDITIONS_MAX; i++)
         (void)snprintf(conditions + strlen(conditions), sizeof(conditions) - strlen(conditions), "%s",
@@ -505,6 +572,7 @@ int main(void)
         cmocka_unit_test(test_every_precision),
         cmocka_unit_test(test_against),
         cmocka_unit_test(test_variance_top),
+        cmocka_unit_test(test_variance_scopes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
