@@ -350,14 +350,9 @@ static void end_videos(struct reading *r)
     reading_keep_id(r);
 }
 
-static void end_document(struct reading *r)
+/* Queries come with some event, usage with all: the most that one event had holds. */
+static void take_grounds(struct reading *r)
 {
-    r->terminator = r->terminator || r->type == DOCUMENT_FINAL;
-    if (r->has_counts) {
-        to_usage(r);
-        reading_keep_id(r);
-    }
-    /* Queries come with some event, usage with all: keep the most that one event had. */
     if (r->searches > 0 && (!r->has_searches || r->searches > r->queries)) {
         r->has_searches = true;
         r->queries = r->searches;
@@ -366,6 +361,16 @@ static void end_document(struct reading *r)
         usage_set(&r->result.usage, USAGE_WEB_SEARCH, r->queries);
     if (r->has_maps && !usage_has(&r->result.usage, USAGE_MAPS))
         usage_set(&r->result.usage, USAGE_MAPS, 1); /* charged by the prompt */
+}
+
+static void end_document(struct reading *r)
+{
+    r->terminator = r->terminator || r->type == DOCUMENT_FINAL;
+    if (r->has_counts) {
+        to_usage(r);
+        reading_keep_id(r);
+    }
+    take_grounds(r);
     r->result.usage_is_final =
         r->result.has_usage && (!r->is_stream || r->finish != TAP_END_NONE);
     end_videos(r);
@@ -454,10 +459,13 @@ static void on_answer(struct reading *r, const struct jscan_event *e)
     if (e->what == JSCAN_AT_ENTER) {
         r->counts = (struct raw_counts){.odd = false};
         r->has_counts = false;
+        r->searches = 0;
     } else if (r->on_answer != NULL) {
         if (r->has_counts)
             to_usage(r);
+        take_grounds(r);
         r->has_counts = false;
+        r->searches = 0;
         r->on_answer(r);
     }
 }

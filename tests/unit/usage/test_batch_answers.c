@@ -15,7 +15,8 @@ struct told {
     char text[1024];
 };
 
-/* As name=model:input/output@cost, x where there is no usage, ! where nothing was said. */
+/* As name=model:input/output, x where there is no usage, then ?searches, &maps, @cost, ! where
+ * nothing was said. */
 static bool on_answer(void *arg, const struct tap_answer *a)
 {
     struct told *told = arg;
@@ -29,6 +30,12 @@ static bool on_answer(void *arg, const struct tap_answer *a)
     else
         n += (size_t)snprintf(told->text + n, sizeof(told->text) - n, "%" PRIu64 "/%" PRIu64,
                               a->usage->n[USAGE_INPUT], a->usage->n[USAGE_OUTPUT]);
+    if (a->usage != NULL && usage_has(a->usage, USAGE_WEB_SEARCH))
+        n += (size_t)snprintf(told->text + n, sizeof(told->text) - n, "?%" PRIu64,
+                              a->usage->n[USAGE_WEB_SEARCH]);
+    if (a->usage != NULL && usage_has(a->usage, USAGE_MAPS))
+        n += (size_t)snprintf(told->text + n, sizeof(told->text) - n, "&%" PRIu64,
+                              a->usage->n[USAGE_MAPS]);
     if (a->has_cost)
         n += (size_t)snprintf(told->text + n, sizeof(told->text) - n, "@%" PRId64,
                               (int64_t)(a->cost.atto / 100000000)); /* ticks */
@@ -71,6 +78,10 @@ static struct tap_result run(const char *protocol, const char *path, struct strv
 #define CHAT(model, in, out, more)                                                             \
     "{\"id\":\"c\",\"model\":\"" model "\",\"choices\":[],\"usage\":{\"prompt_tokens\":" in     \
     ",\"completion_tokens\":" out more "}}"
+#define GROUNDED(model, in, out, queries, chunks)                                              \
+    "{\"candidates\":[{\"finishReason\":\"STOP\",\"groundingMetadata\":{\"webSearchQueries\":["  \
+    queries "],\"groundingChunks\":[" chunks "]}}],\"modelVersion\":\"" model                  \
+    "\",\"usageMetadata\":{\"promptTokenCount\":" in ",\"candidatesTokenCount\":" out "}}"
 #define RESULT(name, answer)                                                                   \
     "{\"batch_request_id\":\"" name "\",\"batch_result\":{\"response\":{" answer "}}}"
 
@@ -128,6 +139,17 @@ static const struct {
      "\"content\":[],\"stop_reason\":\"end_turn\",\"usage\":{\"input_tokens\":6,"
      "\"output_tokens\":3}}}}",
      "=m:4/1! =m:5/2 =m:6/3 ", 15, 6, false},
+    /* Each answer's own searches and places, in a list or in lines. */
+    {"gemini", "/v1beta/batches/b",
+     "{\"name\":\"batches/b\",\"done\":true,\"response\":{\"inlinedResponses\":"
+     "{\"inlinedResponses\":[{\"response\":" GROUNDED("m", "4", "1", "\"a\",\"b\"", "") "},"
+     "{\"response\":" GROUNDED("m", "5", "2", "", "{\"maps\":{}}") "},"
+     "{\"error\":{\"code\":3}},{\"response\":" GROUNDED("m", "6", "3", "", "") "}]}}}",
+     "=m:4/1?2 =m:5/2&1 =m:6/3 ", 15, 6, false},
+    {"gemini", "/v1beta/files/f:download",
+     "{\"key\":\"1\",\"response\":" GROUNDED("m", "4", "1", "\"a\",\"b\"", "") "}\n"
+     "{\"key\":\"2\",\"response\":" GROUNDED("m", "6", "3", "", "") "}\n",
+     "=m:4/1?2 =m:6/3 ", 10, 4, false},
 };
 
 static void test_told_at_every_split(void **state)
