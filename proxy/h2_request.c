@@ -127,13 +127,14 @@ enum rc h2_request_data(struct h2_stream *s, struct strv data)
         return RC_OK;
     if (data.n + sizeof(head) > buf_room(&s->in) && worker_memory(s->worker) == MEMORY_FULL)
         return RC_LIMIT;
-    s->owed += data.n;
     if (s->chunked)
         rc = buf_append(&s->in, head, http1_chunk_head(data.n, head));
     if (rc == RC_OK)
         rc = put(&s->in, data);
     if (rc == RC_OK && s->chunked)
         rc = put(&s->in, STRV("\r\n"));
+    if (rc == RC_OK)
+        s->owed += data.n;
     h2_stream_tell(s);
     return rc;
 }

@@ -56,6 +56,9 @@ void h2_stream_tell(struct h2_stream *s)
 
 void h2_stream_close(struct h2_stream *s)
 {
+    /* The connection's window is all streams' own: what this one leaves unread would be lost to the others. */
+    nghttp2_session_consume_connection(s->h2->session, s->owed);
+    s->owed = 0;
     s->closed = true;
     s->h2 = NULL;
     list_remove(&s->node);

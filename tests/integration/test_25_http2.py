@@ -205,6 +205,24 @@ def test_client_reset(gateway, provider):
         assert client.wait(client.call(calls.chat())).status == 200
 
 
+def test_uploads_that_are_taken_back(gateway):
+    """What came of them and was not read is given back to the connection, whose window all share."""
+    call = calls.chat()
+    with http2.Connection(gateway) as client:
+        assert client.wait(client.call(call)).status == 200
+        window, sent = client.h2.outbound_flow_control_window, 0
+        piece = b" " * client.h2.max_outbound_frame_size
+        while sent <= window:
+            stream = client.request("POST", call.full_path(), call.headers(), end=False)
+            while client.h2.outbound_flow_control_window < len(piece):
+                client.step()
+            client.h2.send_data(stream, piece)
+            client.h2.reset_stream(stream, ErrorCodes.CANCEL)
+            client.flush()   # both at once: nothing was read between them
+            sent += len(piece)
+        assert client.wait(client.call(call)).status == 200
+
+
 def test_client_leaves(gateway):
     """The connection goes with ten streams in it: ten records."""
     with http2.Connection(gateway) as client:
