@@ -115,10 +115,17 @@ enum guard_policy {
 
 struct reading;
 
+/* The tier of what Bedrock serves with its latency optimized, which is priced as one. */
+#define TIER_OPTIMIZED "latency-optimized"
+
 /* A field of a response's head that says what was taken. */
 struct reader_header {
     const char *name;
-    enum raw_count count; /* of `metered`; RAW_COUNT: it is the service tier */
+    unsigned count; /* of `metered`: a raw_count; or one of HEADER_ */
+};
+enum {
+    HEADER_TIER = RAW_COUNT, /* the service tier */
+    HEADER_LATENCY,          /* the same where it says "optimized" */
 };
 
 /* What a word of the wire means: a tap_end of a finish reason, a document_type of a type. */
@@ -188,6 +195,7 @@ struct reading {
     bool is_stream;      /* documents are events */
     bool terminator;     /* the protocol's own end was seen */
     bool error;          /* an error document, or an error among the events */
+    bool has_head_tier;  /* the answer's head told the service tier */
     enum tap_end finish; /* the worst of the finish reasons seen, TAP_END_NONE: none */
 
     /* of the document being read */

@@ -263,9 +263,10 @@ static void on_raw(struct reading *r, const struct jscan_event *e)
         reading_count(&r->counts, (enum raw_count)(e->node - N_RAW), e);
 }
 
+/* Bedrock serves in tiers of its own, which its head tells, whatever the body says. */
 static void on_tier(struct reading *r, const struct jscan_event *e)
 {
-    if (!r->fast)
+    if (!r->fast && !r->has_head_tier)
         fact_tier(r, e);
 }
 
@@ -337,6 +338,17 @@ static void on_event(void *arg, const struct jscan_event *e)
     }
 }
 
+/* Of Claude on Bedrock, by InvokeModel. */
+static const struct reader_header HEADERS[] = {
+    {"x-amzn-bedrock-service-tier", HEADER_TIER},
+    {"x-amzn-bedrock-performanceconfig-latency", HEADER_LATENCY},
+};
+
+static void end_headers(struct reading *r)
+{
+    (void)r;
+}
+
 const struct reader READER_ANTHROPIC = {.nodes = NODES,
                                         .root = N_ROOT,
                                         .on_event = on_event,
@@ -344,4 +356,7 @@ const struct reader READER_ANTHROPIC = {.nodes = NODES,
                                         .end_document = end_document,
                                         .finishes = FINISHES,
                                         .types = TYPES,
+                                        .headers = HEADERS,
+                                        .n_headers = sizeof(HEADERS) / sizeof(HEADERS[0]),
+                                        .end_headers = end_headers,
                                         .has_terminator = true};

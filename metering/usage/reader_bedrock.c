@@ -328,8 +328,8 @@ static void to_usage(struct reading *r)
 
 static void on_latency(struct reading *r, const struct jscan_event *e)
 {
-    if (reading_is(e, "optimized")) /* priced as a tier of its own */
-        memcpy(r->result.service_tier, "latency-optimized", sizeof("latency-optimized"));
+    if (reading_is(e, "optimized"))
+        memcpy(r->result.service_tier, TIER_OPTIMIZED, sizeof(TIER_OPTIMIZED));
 }
 
 static void on_write_ttl(struct reading *r, const struct jscan_event *e)
@@ -386,7 +386,8 @@ static const struct reader_header HEADERS[] = {
     {"x-amzn-bedrock-output-token-count", RAW_OUTPUT},
     {"x-amzn-bedrock-cache-read-input-token-count", RAW_CACHED},
     {"x-amzn-bedrock-cache-write-input-token-count", RAW_WRITE},
-    {"x-amzn-bedrock-service-tier", RAW_COUNT},
+    {"x-amzn-bedrock-service-tier", HEADER_TIER},
+    {"x-amzn-bedrock-performanceconfig-latency", HEADER_LATENCY},
 };
 
 const struct reader READER_BEDROCK = {.nodes = NODES,

@@ -499,7 +499,7 @@ static void on_event(void *arg, const struct jscan_event *e)
 }
 
 /* The served tier, which the body of some answers leaves out. */
-static const struct reader_header HEADERS[] = {{"x-gemini-service-tier", RAW_COUNT}};
+static const struct reader_header HEADERS[] = {{"x-gemini-service-tier", HEADER_TIER}};
 
 static void end_headers(struct reading *r)
 {

@@ -124,6 +124,20 @@ static void choose_mode(struct tap *tap, struct strv type)
     }
 }
 
+static void read_tier(struct reading *r, const struct reader_header *h, struct strv value)
+{
+    if (h->count == HEADER_LATENCY) {
+        if (!strv_eq_nocase(value, STRV("optimized")))
+            return;
+        value = STRV(TIER_OPTIMIZED);
+    }
+    if (value.n >= sizeof(r->result.service_tier) || !utf8_is_printable(value))
+        return;
+    memcpy(r->result.service_tier, value.p, value.n);
+    r->result.service_tier[value.n] = '\0';
+    r->has_head_tier = true;
+}
+
 /* What the head alone says of usage. */
 static void read_headers(struct tap *tap, const struct tap_response *head)
 {
@@ -140,13 +154,10 @@ static void read_headers(struct tap *tap, const struct tap_response *head)
 
         if (value.n == 0)
             continue;
-        if (h->count == RAW_COUNT) {
-            if (value.n < sizeof(r->result.service_tier) && utf8_is_printable(value)) {
-                memcpy(r->result.service_tier, value.p, value.n);
-                r->result.service_tier[value.n] = '\0';
-            }
+        if (h->count >= RAW_COUNT) {
+            read_tier(r, h, value);
         } else if (strv_parse_u64(value, USAGE_MAX_COUNT, &n)) {
-            raw_set(&r->metered, h->count, n);
+            raw_set(&r->metered, (enum raw_count)h->count, n);
             any = true;
         } else {
             r->metered.odd = true;
