@@ -150,6 +150,8 @@ void conn_tick(struct worker *w)
             look_for_end(c);
         if (buf_len(&c->in) == 0)
             buf_release(&c->in); /* kept from one request to the next while they follow closely */
+        if (c->h2)
+            h2_tick(c);
         if (c->h2 && w->stopping)
             h2_drain(c); /* once more: it may not have been over */
         if (c->xchg || c->slim || (c->h2 && !h2_is_idle(c)))

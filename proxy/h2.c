@@ -425,6 +425,22 @@ void h2_deadline(struct conn *c)
     end(c, NGHTTP2_NO_ERROR);
 }
 
+void h2_tick(struct conn *c)
+{
+    int64_t before_us = clock_mono_us() - bounds_of(c)->write_timeout_ms * INT64_C(1000);
+
+    LIST_FOREACH (at, &c->h2->streams) {
+        struct h2_stream *s = LIST_OBJECT(at, struct h2_stream, node);
+
+        if (s->conn || s->rest_us == 0 || s->rest_us > before_us)
+            continue;
+        s->rest_us = INT64_MAX; /* once */
+        stat_add(&c->worker->stats.abuse_slow_reader, 1);
+        nghttp2_submit_rst_stream(c->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
+        h2_is_dirty(c->h2);
+    }
+}
+
 void h2_drain(struct conn *c)
 {
     c->h2->draining = true;

@@ -38,6 +38,11 @@ void h2_open(struct conn *c, unsigned streams);
 void h2_ready(struct conn *c, unsigned ready);
 /* c's deadline has passed: idle, or a client that does not read. */
 void h2_deadline(struct conn *c);
+/*
+ * Once a second: takes back streams whose exchange is over and of whose answer the client has taken
+ * nothing for bounds.write_timeout_ms.  c stays open.
+ */
+void h2_tick(struct conn *c);
 /* Says GOAWAY and closes c once the last stream has ended; new ones are refused by answers. */
 void h2_drain(struct conn *c);
 /* True where no stream is open. */

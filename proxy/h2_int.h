@@ -72,6 +72,7 @@ struct h2_stream {
     uint64_t left;
     struct buf out; /* payload that waits for the client's window */
     bool paused;    /* nghttp2 waits for more payload */
+    int64_t rest_us; /* since when the client has taken nothing of it, clock_mono_us; 0: the exchange is not over */
 };
 
 /* ---- h2_stream.c: its face towards the exchange ---- */

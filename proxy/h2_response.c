@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/xalloc.h"
 #include "proxy/h2_fields.h"
 #include "proxy/h2_int.h"
@@ -29,6 +30,8 @@ static ssize_t give(nghttp2_session *session, int32_t id, uint8_t *to, size_t si
     if (n > 0)
         memcpy(to, waiting.p, n);
     buf_consume(&s->out, n);
+    if (!s->conn && n > 0)
+        s->rest_us = clock_mono_us();
     if (buf_len(&s->out) == 0 && s->answer == H2_ANSWER_DONE) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
         buf_release(&s->out);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/xalloc.h"
 #include "proxy/h2_int.h"
 
@@ -128,6 +129,7 @@ static void inner_close(void *inner)
     struct h2_stream *s = inner;
 
     s->conn = NULL;
+    s->rest_us = clock_mono_us();
     list_remove(&s->told);
     if (s->h2 && s->answer != H2_ANSWER_DONE) {
         nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id,

@@ -15,7 +15,9 @@ from kit.procs import Provider, is_sanitized
 
 pytest.importorskip("h2")
 from h2.errors import ErrorCodes  # noqa: E402
+from h2.settings import SettingCodes  # noqa: E402
 from kit import http2  # noqa: E402
+from test_24_http2_conformance import abuse  # noqa: E402
 
 PAUSE = "Event_Delay_Ms"
 
@@ -140,6 +142,26 @@ def test_slow_reader(gateway, provider):
         answer = client.wait(stream, 60)
         assert answer.ended and answer.body.endswith(b"data: [DONE]\n\n")
     check_record(gateway, provider, call)
+
+
+@pytest.mark.parametrize("room", [0, 1, None], ids=["nothing", "one byte", "all but the end"])
+def test_answer_that_nobody_takes(gateways, room):
+    """A client that asks and opens no window: its exchange is over, its answer waits so long as any would."""
+    gateway = gateways(bounds={"keepalive_timeout_ms": 700, "write_timeout_ms": 300})
+    with http2.Connection(gateway, acknowledge=False) as client:
+        before = client.wait(client.request("GET", "/_tollgate/healthz", []))
+        assert before.status == 200
+        client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE:
+                                   len(before.body) - 1 if room is None else room})
+        stream = client.request("GET", "/_tollgate/healthz", [])
+        other = client.request("GET", "/_tollgate/healthz", [])
+        client.h2.increment_flow_control_window(len(before.body), other)
+        client.flush()
+        assert client.wait(other).body == before.body
+        answer = client.wait(stream)
+        assert (answer.status, answer.ended, answer.reset) == (200, False, ErrorCodes.CANCEL)
+        assert client.wait_end() == ErrorCodes.NO_ERROR   # it rests: that has a bound too
+    assert abuse(gateway, "slow_reader") == 1
 
 
 def test_large_upload(gateway, provider):
