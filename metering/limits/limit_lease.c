@@ -239,6 +239,12 @@ static void take(struct redis_engine *e, struct lease *l, const struct limit_def
         want_early(e, l);
 }
 
+/* What was given under a higher limit, or by one that only warned, is not to be taken. */
+static bool is_overtaken(const struct lease *l, const struct limit_def *def, int64_t at_us)
+{
+    return def->mode == LIMIT_ENFORCE && (!l->enforce || limit_at(def, at_us) < l->limit);
+}
+
 bool lease_take(struct redis_engine *e, struct admission *a)
 {
     bool has_all = true;
@@ -255,6 +261,8 @@ bool lease_take(struct redis_engine *e, struct admission *a)
         struct lease *l = key ? key->lease : NULL;
 
         claim->lease = l;
+        if (l && is_overtaken(l, limit_set_at(a->set, claim->limit), a->at_us))
+            l->is_open = false;
         has_all = has_all && l && l->is_open && l->free >= a->amounts.n[l->unit];
     }
     if (!has_all) {
@@ -364,6 +372,12 @@ int64_t lease_run(struct redis_engine *e, int64_t now_us)
     return e->lease_us;
 }
 
+/* The limit is stricter than the one that was asked under: the next message asks anew. */
+static bool is_outdated(const struct lease *l, const struct op_claim *asked)
+{
+    return l->enforce && (!asked->enforce || l->limit < asked->limit);
+}
+
 void lease_answer(struct redis_engine *e, struct limit_op *op)
 {
     const struct lease_order *order = &op->order;
@@ -377,7 +391,7 @@ void lease_answer(struct redis_engine *e, struct limit_op *op)
     l->is_untold = false;
     l->free = value_add(l->free, order->granted);
     l->most = order->most;
-    l->is_open = order->most >= order->least;
+    l->is_open = order->most >= order->least && !is_outdated(l, &op->claims[0]);
     set_record(e, l, op->claims[0].amount > 0 || order->granted > 0);
     if (e->is_draining)
         e->lease_us = 0;

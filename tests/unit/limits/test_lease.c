@@ -298,6 +298,69 @@ static void test_shrinks(void **state)
     limit_set_free(set);
 }
 
+/* A limit that was lowered, or a warning that refuses from a reload on, holds from the next request
+ * on: what a lease was given before is not taken, and what is left can be. */
+static void check_stricter(struct limit_def before, struct limit_def after, uint64_t room)
+{
+    struct limit_set *old = limit_set_new(&before, 1, utc), *set;
+    struct limiter_options o = options();
+    struct limiter *l = limiter_new(&o, NULL);
+    uint64_t spent = warm_up(l, old);
+
+    after.limit = spent + room;
+    set = limit_set_new(&after, 1, utc);
+    while (room >= WORST) {
+        assert_true(one(l, set, WORST, WORST));
+        spent += WORST;
+        room -= WORST;
+    }
+    assert_false(one(l, set, WORST, WORST));
+    limiter_drain(l);
+    until_settled(l);
+    check_sums(set, spent);
+    limiter_free(l);
+    limit_set_free(old);
+    limit_set_free(set);
+}
+
+static void test_stricter(void **state)
+{
+    struct limit_def roomy = def_of("budget", UNIT_USD, UINT64_C(1) << 40, "month"), warns = roomy;
+
+    (void)state;
+    warns.mode = LIMIT_WARN;
+    for (uint64_t room = 0; room <= UINT64_C(2) * WORST; room += WORST / 2) {
+        redis_ask(&server, "FLUSHALL");
+        check_stricter(roomy, roomy, room);
+        redis_ask(&server, "FLUSHALL");
+        check_stricter(warns, roomy, room);
+    }
+}
+
+/* The same where a raise ends by itself, and where the lease had just asked for more. */
+static void test_raise_ends(void **state)
+{
+    struct limit_def def = def_of("budget", UNIT_USD, WORST, "month");
+    struct limiter_options o = options();
+    struct limiter *l = limiter_new(&o, NULL);
+    struct limit_set *set, *raised;
+
+    (void)state;
+    set = limit_set_new(&def, 1, utc);
+    def.raised = UINT64_C(1) << 40;
+    def.raised_until_us = clock_wall_us() + INT64_C(3600) * US_PER_SECOND;
+    raised = limit_set_new(&def, 1, utc);
+    (void)warm_up(l, raised);
+    for (int i = 0; i < 300; i++) { /* some while the lease asks for more */
+        for (int k = 0; k < i % 30; k++)
+            assert_true(one(l, raised, WORST, 1));
+        assert_false(one(l, set, WORST, WORST));
+    }
+    limiter_free(l);
+    limit_set_free(set);
+    limit_set_free(raised);
+}
+
 /* ---- many, to the end of one budget ---------------------------------------------------- */
 
 enum { PROCESSES = 4, LIMITERS = 2, DENIALS = 40 };
@@ -741,6 +804,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_drain, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_mixed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shrinks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_stricter, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_raise_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_race_with, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_race_without, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dead, set_up, tear_down),
