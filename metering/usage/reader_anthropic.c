@@ -272,6 +272,8 @@ static void on_tier(struct reading *r, const struct jscan_event *e)
 
 static void on_speed(struct reading *r, const struct jscan_event *e)
 {
+    if (e->type != JSCAN_STRING) /* null: as it was */
+        return;
     r->fast = reading_is(e, "fast"); /* priced as a tier of its own */
     if (r->fast)
         memcpy(r->result.service_tier, "fast", sizeof("fast"));
