@@ -34,7 +34,7 @@ static ssize_t give(nghttp2_session *session, int32_t id, uint8_t *to, size_t si
 static enum rc submit(struct h2_client *c, const struct http1_head *head)
 {
     enum { PSEUDO_FIELDS = 4 };
-    nghttp2_nv fields[HTTP1_HEADERS_MAX + PSEUDO_FIELDS];
+    nghttp2_nv fields[HTTP1_LINES_MAX + PSEUDO_FIELDS];
     nghttp2_data_provider body = {.source = {.ptr = c}, .read_callback = give};
     char *names = xmalloc(head->bytes);
     size_t n = 0;
@@ -53,7 +53,7 @@ static enum rc submit(struct h2_client *c, const struct http1_head *head)
 /* Reads on in the head, which nearly always comes in one piece; *used of the bytes. */
 static enum rc ask_head(struct h2_client *c, struct strv bytes, size_t *used)
 {
-    struct http1_header lines[HTTP1_HEADERS_MAX] UNCLEARED;
+    struct http1_header lines[HTTP1_LINES_MAX] UNCLEARED;
     struct http1_head head = {.headers = lines};
     size_t before = buf_len(&c->head);
     enum parse_status status;
@@ -63,7 +63,7 @@ static enum rc ask_head(struct h2_client *c, struct strv bytes, size_t *used)
         return RC_IO;
     *used = bytes.n;
     status = http1_parse_request(buf_view(&c->head), H2_CLIENT_REQUEST_HEAD_BYTES,
-                                 HTTP1_HEADERS_MAX, &head);
+                                 HTTP1_LINES_MAX, &head);
     if (status == PARSE_MORE)
         return RC_OK;
     if (status == PARSE_BAD || http1_frame(&head, true, STRV_NONE, &c->framing) != HTTP1_OK)

@@ -46,7 +46,7 @@ static ssize_t give(nghttp2_session *session, int32_t id, uint8_t *to, size_t si
 
 static enum rc submit(struct h2_stream *s, const struct http1_head *head, bool interim)
 {
-    nghttp2_nv fields[HTTP1_HEADERS_MAX + 1];
+    nghttp2_nv fields[HTTP1_LINES_MAX + 1];
     char status[STATUS_DIGITS + 1], *names = xmalloc(head->bytes);
     size_t n;
     int failed;
@@ -88,7 +88,7 @@ static enum rc take_head(struct h2_stream *s, struct http1_head *head)
 /* Reads on in the head, which nearly always comes in one piece; *used of the bytes. */
 static enum rc read_head(struct h2_stream *s, struct strv bytes, size_t *used)
 {
-    struct http1_header head_lines[HTTP1_HEADERS_MAX] UNCLEARED;
+    struct http1_header head_lines[HTTP1_LINES_MAX] UNCLEARED;
     struct http1_head head = {.headers = head_lines};
     size_t before = buf_len(&s->head);
     enum parse_status status;
@@ -100,7 +100,7 @@ static enum rc read_head(struct h2_stream *s, struct strv bytes, size_t *used)
     if (rc != RC_OK)
         return RC_BAD;
     status = http1_parse_response(before > 0 ? buf_view(&s->head) : bytes, HEAD_MAX_BYTES,
-                                  HTTP1_HEADERS_MAX, &head);
+                                  HTTP1_LINES_MAX, &head);
     *used = bytes.n;
     if (status == PARSE_MORE)
         return before > 0 ? RC_OK : buf_append_strv(&s->head, bytes);

@@ -434,7 +434,7 @@ static enum parse_status parse_some(struct strv bytes, size_t max_bytes, size_t 
                      .is_request = is_request,
                      .is_full = bytes.n >= max_bytes,
                      .max_headers =
-                         max_headers < HTTP1_HEADERS_MAX ? max_headers : HTTP1_HEADERS_MAX};
+                         max_headers < HTTP1_LINES_MAX ? max_headers : HTTP1_LINES_MAX};
 
     out->fault = HTTP1_OK;
     out->n_headers = 0;

@@ -21,7 +21,10 @@
 
 enum parse_status { PARSE_DONE = 0, PARSE_MORE, PARSE_BAD };
 
-enum { HTTP1_HEADERS_MAX = 128 };
+enum {
+    HTTP1_HEADERS_MAX = 128, /* of a peer's head */
+    HTTP1_LINES_MAX = HTTP1_HEADERS_MAX + 16, /* of one that was written here: a peer's, and our own */
+};
 
 /* Why a message was refused, for the log and the counter. */
 #define HTTP1_FAULTS(X)                                                                        \
@@ -72,7 +75,7 @@ struct http1_head {
 
     int minor;      /* HTTP/1.minor: 0 or 1 */
     uint64_t names; /* which there may be: see http1_may_have; 0: not told */
-    struct http1_header *headers; /* HTTP1_HEADERS_MAX of the caller's, to be filled */
+    struct http1_header *headers; /* the caller's, to be filled */
     struct http1_lines *known;    /* lines read before (http1_lines.h), the caller's; NULL: none */
     size_t n_headers;
     size_t bytes; /* length of the head, empty line included */
@@ -84,9 +87,9 @@ struct http1_head {
 /*
  * Parses a request or status head at the start of bytes.  One empty line before a
  * request line is passed over (RFC 9112 2.2).  max_bytes bounds the head: beyond it
- * PARSE_BAD with HTTP1_TOO_LARGE.  max_headers is at most HTTP1_HEADERS_MAX (more is
+ * PARSE_BAD with HTTP1_TOO_LARGE.  max_headers is at most HTTP1_LINES_MAX (more is
  * read as that).  Set out->looked to zero before the first call, and out->headers to room for
- * HTTP1_HEADERS_MAX, which may be another's between calls; between calls bytes
+ * max_headers, which may be another's between calls; between calls bytes
  * may move and grow but not change.  A peer that sends byte by byte costs linear time,
  * and is refused for the same reason as if it had sent all at once: a fault is told
  * when its line is complete, or by the first byte, or when the maximum is reached.

@@ -11,7 +11,9 @@ import time
 import pytest
 
 from kit import calls, views
+from kit.config import with_upstream
 from kit.procs import Provider, is_sanitized
+from kit.scripted import ANSWER, PLAIN, Script, Scripted
 
 pytest.importorskip("h2")
 from h2.errors import ErrorCodes  # noqa: E402
@@ -20,6 +22,13 @@ from kit import http2  # noqa: E402
 from test_24_http2_conformance import abuse  # noqa: E402
 
 PAUSE = "Event_Delay_Ms"
+
+
+@pytest.fixture
+def scripted(certs):
+    made = Scripted(certs)
+    yield made
+    made.stop()
 
 
 def memory(gateway):
@@ -195,6 +204,23 @@ def test_head_and_get(gateway):
         assert answer.status == 200 and answer.body
         answer = client.wait(client.request("HEAD", "/_tollgate/healthz", []))
         assert answer.ended and answer.body == b""
+
+
+@pytest.mark.parametrize("lines, status", [(128, 200), (129, 502)])
+def test_answer_of_as_many_lines_as_may_be(gateways, scripted, lines, status):
+    """Whatever the client speaks: ours have room beside them."""
+    scripted.scripts["lines"] = Script(PLAIN.replace(b"\r\n\r\n", b"".join(
+        b"\r\nX-More-%d: v" % i for i in range(lines - 2)) + b"\r\n\r\n"))
+    gateway = gateways(with_upstream(gateways.config(None), "openai", base_url=scripted.url))
+    call = calls.chat()
+    fields = [*call.headers(), ("X-Script", "lines")]
+    plain = gateway.request("POST", call.full_path(), fields, call.data())
+    with http2.Connection(gateway) as client:
+        answer = client.wait(client.request("POST", call.full_path(), fields, call.data()))
+    assert (plain.status, answer.status, answer.ended) == (status, status, True)
+    if status == 200:
+        assert answer.body == plain.body == ANSWER
+        assert all(answer.header(f"x-more-{i}") == "v" for i in range(lines - 2))
 
 
 def test_early_answer(gateway):

@@ -195,6 +195,22 @@ def test_signatures(gateway_of, sonics, upstream, signs):
     assert [payload for _, payload, _ in call.heard] == [events.chunk(e) for e in ASKED] + [b""]
 
 
+def test_a_head_of_as_many_lines_as_may_be(gateway_of, sonics):
+    """128, the Host and the framing among them: what is added on the way up has room beside."""
+    sonic = sonics(listen)
+    gateway = gateway_of(sonic, {"aws": clouds.aws("FwoGZXIvYXdzEXAMPLE//token==")})
+    fields = [("authorization", f"Bearer {calls.KEY}"), ("content-type", duplex.EVENTS)]
+    fields += [(f"x-more-{i}", "v") for i in range(128 - 2 - len(fields))]
+    with duplex.Session(gateway, headers=fields) as session:
+        session.say(*ASKED)
+        session.end()
+        assert session.head() == 200 and session.rest()[-1] == ENDED
+    with duplex.Session(gateway, headers=[*fields, ("x-one-more", "v")]) as session:
+        assert session.head() == 431
+    call, = sonic.calls
+    assert all(call.header(name) == "v" for name, value in fields if value == "v")
+
+
 MODULES = os.path.join(procs.ROOT, "build", "aws-js", "node_modules")
 
 

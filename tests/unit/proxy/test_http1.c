@@ -464,6 +464,28 @@ static void test_known_lengths(void **state)
     head.known = NULL;
 }
 
+/* However many lines the caller would take. */
+static void test_most_lines(void **state)
+{
+    struct http1_header most[HTTP1_LINES_MAX];
+    struct http1_head h = {.headers = most};
+    char text[64 + (HTTP1_LINES_MAX + 1) * 16];
+
+    (void)state;
+    for (int n = HTTP1_LINES_MAX; n <= HTTP1_LINES_MAX + 1; n++) {
+        int at = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\n");
+
+        for (int i = 0; i < n; i++)
+            at += snprintf(text + at, sizeof(text) - (size_t)at, "X-%d: v\r\n", i);
+        (void)snprintf(text + at, sizeof(text) - (size_t)at, "\r\n");
+        h.looked = 0;
+        assert_int_equal(http1_parse_response(strv_z(text), sizeof(text), SIZE_MAX, &h),
+                         n == HTTP1_LINES_MAX ? PARSE_DONE : PARSE_BAD);
+        assert_int_equal(h.n_headers, n == HTTP1_LINES_MAX ? n : 0);
+    }
+    assert_int_equal(h.fault, HTTP1_TOO_MANY_HEADERS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_token_runs),
         cmocka_unit_test(test_known_lines),
         cmocka_unit_test(test_known_lengths),
+        cmocka_unit_test(test_most_lines),
     };
 
     return cmocka_run_group_tests_name("http1", tests, NULL, NULL);
