@@ -49,7 +49,8 @@ static enum step answer(struct xchg *x, int status, struct strv type, struct str
 {
     bool head_only = strv_eq(x->head.method, STRV("HEAD"));
 
-    if (!x->body_done) /* what was not read cannot be told from a next request */
+    /* What was not read cannot be told from a next request; to HTTP/1.0 no word of ours says that it persists. */
+    if (!x->body_done || x->head.minor == 0)
         x->close_client = true;
     x->status = status;
     x->answer.head_sent = true;

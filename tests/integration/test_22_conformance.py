@@ -606,6 +606,17 @@ def test_9110_15_5_our_own_errors(gateway, data, status):
 OLD = START.replace(b"1.1", b"1.0")
 
 
+@pytest.mark.parametrize("path, status", [("/_tollgate/healthz", 200), ("/openai/v1/models", 401)])
+def test_9112_9_3_our_own_answers_to_http_1_0(gateway, path, status):
+    """They do not say that the connection persists: so it does not, asked or not."""
+    with gateway.connect() as connection:
+        connection.send(b"GET %s HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n" %
+                        path.encode())
+        answer = connection.read()
+        assert (answer.status, answer.header("connection")) == (status, "close")
+        assert connection.at_end()
+
+
 @pytest.mark.parametrize("lines", [[b"Expect: 100-continue"], []])
 def test_9110_15_2_no_1xx_for_http_1_0(gateway, upstream, lines):
     """A server must not send them; 10.1.1: and ignores that one is waited for."""
