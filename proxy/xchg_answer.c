@@ -184,7 +184,7 @@ static enum rc begin_answer(struct xchg *x, const char *bytes)
     x->upstream_status = a->head.status;
     x->deployed = config_deployment(
         x->upstream, http1_value(&a->head, STRV("x-ms-deployment-name")));
-    x->up_reusable = a->framing.keep_alive;
+    x->up_reusable = a->framing.keep_alive && !a->is_last;
     id = strv_head(id, sizeof(x->provider_request_id) - 1);
     if (id.n > 0)
         memcpy(x->provider_request_id, id.p, id.n);
@@ -371,9 +371,16 @@ static enum rc pass_interim(struct xchg *x)
     const struct http1_head *head = &x->answer.head;
     struct http_response_rewrite rw = {
         .body = BODY_NONE, .client_minor = x->head.minor, .keep_alive = true};
+    struct http1_framing framing;
 
     if (head->status == SWITCHING_PROTOCOLS || ++x->answer.interim > INTERIM_HEADS_MAX)
         return RC_BAD; /* nobody asked for an upgrade; and each one renews the deadline */
+    x->answer.head.fault = http1_frame(head, false, x->head.method, &framing);
+    if (head->fault != HTTP1_OK) {
+        stat_add(&x->worker->stats.http_faults[head->fault], 1);
+        return RC_BAD;
+    }
+    x->answer.is_last = x->answer.is_last || !framing.keep_alive;
     if (head->status == 100 || x->head.minor == 0 || x->client_gone)
         return RC_OK;
     return http_build_response(head, &rw, &x->out);

@@ -112,6 +112,7 @@ struct answer {
     struct http1_chunked chunked;
     uint64_t left;    /* BODY_LENGTH */
     unsigned interim; /* heads before the final one */
+    bool is_last;     /* one of them says that the connection carries no other answer */
     bool has_head;
     bool body_done;   /* all of it was read */
     bool is_stream;   /* the tap sees events */

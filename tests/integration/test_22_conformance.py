@@ -691,6 +691,23 @@ def test_9110_15_2_a_1xx_has_no_body(gateway, upstream, status, line):
     assert b"chunked" not in answer.head and len(answer.all("content-length")) == 1
 
 
+@pytest.mark.parametrize("lines, stays", [
+    ([], True), (["Content-Length: 0"], True), (["Content-Length: 5"], False),
+    (["Transfer-Encoding: chunked"], False), (["Connection: close"], False),
+    (["Content-Length: 5", "Transfer-Encoding: chunked"], None), (["Content-Length: x"], None)])
+def test_9112_6_3_what_a_1xx_says_counts_for_its_connection(gateway, upstream, lines, stays):
+    """One that speaks of a body may have one, to whoever wrote it: nothing else is asked there.  One
+    that is framed as nothing may be is no HTTP."""
+    upstream.scripts["1xx says"] = Script(raw(*lines, status="103 Early Hints", body=b"") + raw(OK_LENGTH))
+    before = len(upstream.asked)
+    with gateway.connect() as connection:
+        answer = ask(gateway, "1xx says", connection=connection)
+        assert answer.status == (502 if stays is None else 200)
+        assert ask(gateway, "", connection=connection).body == ANSWER
+    first, second = (one.connection for one in upstream.asked[before:])
+    assert (first == second) == bool(stays)
+
+
 # ---- order, ends, early answers -----------------------------------------------------------------
 
 def test_9112_9_3_2_pipelined_answers_keep_their_order(gateway, upstream):
