@@ -451,7 +451,7 @@ static void count_metered(struct xchg *x, const struct tap_result *seen)
     price_answer(x, seen);
     /* What the provider kept of earlier turns is in no request: the estimate is a floor. */
     if (x->facts.server_state && x->usage_source != USAGE_PROVIDER &&
-        !usage_has(&seen->usage, USAGE_INPUT) && x->cost->status == PRICE_OK)
+        estimate_lacks_input(&x->facts, seen) && x->cost->status == PRICE_OK)
         x->cost->status = PRICE_PARTIAL;
     if (((is_guarded(x) && !seen->guard_told) || x->facts.has_extras) &&
         x->cost->status == PRICE_OK)

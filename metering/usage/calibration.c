@@ -136,8 +136,8 @@ void calibration_learn(struct calibration *c, struct strv upstream, struct strv 
         seen->end == TAP_END_ERROR || seen->end == TAP_END_NONE)
         return;
     k = claim(c, key_of(upstream, model));
-    if (usage_has(u, USAGE_INPUT) && estimated >= CALIBRATION_MIN_TOKENS)
+    if (u->n[USAGE_INPUT] > 0 && estimated >= CALIBRATION_MIN_TOKENS)
         add_sample(&k->input, u->n[USAGE_INPUT], estimated, MEAN_MIN, MEAN_MAX);
-    if (usage_has(u, USAGE_OUTPUT) && seen->output_bytes >= CALIBRATION_MIN_BYTES)
+    if (u->n[USAGE_OUTPUT] > 0 && seen->output_bytes >= CALIBRATION_MIN_BYTES)
         add_sample(&k->output, u->n[USAGE_OUTPUT], seen->output_bytes, OUTPUT_MIN, OUTPUT_MAX);
 }

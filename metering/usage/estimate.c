@@ -194,6 +194,35 @@ static uint64_t seen_output(const struct request_facts *facts, const struct tap_
     return estimate_output_tokens(seen->output_bytes, factors->output, bound);
 }
 
+/* Nothing but the tokens of text is charged, and what is generated has a prompt. */
+static bool is_text_alone(const struct request_facts *facts)
+{
+    return !facts->embeds && !facts->draws && !facts->films && !facts->speaks &&
+           !facts->listens && !facts->ranks && !facts->guards;
+}
+
+bool estimate_lacks_input(const struct request_facts *facts, const struct tap_result *seen)
+{
+    const struct usage *u = &seen->usage;
+    bool is_generated = seen->output_bytes > 0 || u->n[USAGE_OUTPUT] > 0;
+
+    if (!usage_has(u, USAGE_INPUT))
+        return true;
+    return u->n[USAGE_INPUT] == 0 && is_text_alone(facts) &&
+           (is_generated || !seen->usage_is_final);
+}
+
+/* A side that is told as zero beside text is not counted, where the other is not either. */
+static bool lacks_output(const struct request_facts *facts, const struct tap_result *seen)
+{
+    const struct usage *u = &seen->usage;
+
+    if (!usage_has(u, USAGE_OUTPUT))
+        return true;
+    return u->n[USAGE_OUTPUT] == 0 && usage_has(u, USAGE_INPUT) && u->n[USAGE_INPUT] == 0 &&
+           is_text_alone(facts) && seen->output_bytes > 0;
+}
+
 /* What the provider gave, completed where it is not its last word or lacks a side. */
 static enum usage_source complete_given(const struct request_facts *facts,
                                         const struct tap_result *seen, uint64_t model_max,
@@ -207,12 +236,12 @@ static enum usage_source complete_given(const struct request_facts *facts,
     *out = seen->usage;
     if (!usage_has(out, USAGE_INPUT) && !usage_has(out, USAGE_OUTPUT))
         return estimated ? USAGE_PARTIAL : USAGE_PROVIDER; /* charged by another measure */
-    if (!usage_has(out, USAGE_INPUT)) {
+    if (estimate_lacks_input(facts, seen)) {
         usage_set(out, USAGE_INPUT,
                   estimate_scaled(estimate_input_tokens(facts), factors->input));
         estimated = true;
     }
-    if (wants_output && !usage_has(out, USAGE_OUTPUT)) {
+    if (wants_output && lacks_output(facts, seen)) {
         usage_set(out, USAGE_OUTPUT, output);
         estimated = true;
     } else if (!seen->usage_is_final && output > out->n[USAGE_OUTPUT]) {

@@ -55,6 +55,12 @@ uint64_t estimate_max_output_tokens(const struct request_facts *facts, uint64_t 
 uint64_t estimate_output_tokens(uint64_t text_bytes, uint32_t per_byte, uint64_t bound);
 
 /*
+ * The provider has not told what the prompt took: it said nothing of it, or zero.  Streams of many
+ * begin with zeros that stand for counts to come, and servers that count nothing end with them;
+ * no text is generated from nothing.
+ */
+bool estimate_lacks_input(const struct request_facts *facts, const struct tap_result *seen);
+/*
  * Completes what the tap knows into the usage to record: provider's final counts
  * as they are; counts broken off completed (USAGE_PARTIAL); none but text seen
  * (USAGE_ESTIMATED); an answer that costs nothing (status 4xx/5xx without counts)

@@ -54,6 +54,28 @@ def response(status, usage=None, background=True, name="resp_1"):
             "model": "gpt-4o", "output": [], "usage": usage}
 
 
+def test_zeros_are_no_counts(gateway):
+    """Streams of many begin with zeros that stand for counts to come, and servers that count nothing end
+    with them: who hangs up, or uses such a server, has not asked for nothing."""
+    asked = {"model": "claude-opus-5-5", "max_tokens": 900, "stream": True,
+             "messages": [{"role": "user", "content": "why " * 500}]}
+    events = "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in (
+        {"type": "message_start", "message": {"model": "claude-opus-5-5",
+                                              "usage": {"input_tokens": 0, "output_tokens": 0}}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "because " * 50}}))
+    cut = record_of(gateway, ask(gateway, "POST", "/anthropic/v1/messages", asked,
+                                 http(events, "text/event-stream")))
+    assert cut["outcome"] == "upstream_abort" and cut["usage_source"] == "partial"
+    plain = record_of(gateway, ask(gateway, "POST", "/openai/v1/chat/completions", {
+        "model": "gpt-4o", "messages": asked["messages"]}, http({
+            "model": "gpt-4o", "choices": [{"message": {"content": "because " * 50}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}})))
+    assert plain["outcome"] == "ok" and plain["usage_source"] == "partial"
+    for record in (cut, plain):
+        assert record["usage"]["input_tokens"] > 400 and record["usage"]["output_tokens"] >= 50
+        assert record["price_status"] == "ok" and Decimal(record["cost_usd"]) > 0
+
+
 def test_a_mode_with_rates_of_its_own_is_a_floor(gateway):
     """reasoning.mode "pro" is echoed, and the book has no price of it."""
     for mode, status in (("standard", "ok"), ("pro", "partial"), (None, "ok")):

@@ -63,7 +63,8 @@ static void test_bounds(void **state)
 
     (void)state;
     for (int i = 0; i < 100; i++) {
-        call(c, "low", 0, 0);
+        call(c, "low", 1, 1);
+        call(c, "none", 0, 0);
         call(c, "high", USAGE_MAX_COUNT >> 9, USAGE_MAX_COUNT >> 9);
         call(c, "absurd", USAGE_MAX_COUNT, USAGE_MAX_COUNT);
     }
@@ -75,6 +76,8 @@ static void test_bounds(void **state)
     assert_int_equal(f.input_high, ESTIMATE_ONE * 8);
     assert_int_equal(f.output, ESTIMATE_ONE * 16);
     assert_plain(calibration_look(c, STRV("up"), STRV("absurd")));
+    /* a server that counts nothing is no experience */
+    assert_plain(calibration_look(c, STRV("up"), STRV("none")));
     calibration_free(c);
 }
 

@@ -347,6 +347,55 @@ static void test_complete(void **state)
     }
 }
 
+/* Zeros that stand for counts to come, or for none at all, are not counts. */
+static void test_zeros(void **state)
+{
+    static const struct {
+        struct request_facts facts;
+        bool final, has_out;
+        uint64_t in, out, bytes;
+        enum usage_source source;
+        int64_t input, output; /* -2: the estimate of the facts; -1: absent */
+    } CASES[] = {
+        /* A stream's beginning, broken off: with text and without. */
+        {{.choices = 1, .text_bytes = 300}, false, true, 0, 0, 70, USAGE_PARTIAL, -2, 20},
+        {{.choices = 1, .text_bytes = 300}, false, true, 0, 0, 0, USAGE_PARTIAL, -2, 0},
+        /* The last word of a server that counts nothing, or only what it generates. */
+        {{.choices = 1, .text_bytes = 300}, true, true, 0, 0, 70, USAGE_PARTIAL, -2, 20},
+        {{.choices = 1, .text_bytes = 300}, true, true, 0, 5, 70, USAGE_PARTIAL, -2, 5},
+        {{.choices = 1, .text_bytes = 300}, true, false, 0, 0, 70, USAGE_PARTIAL, -2, 20},
+        /* Nothing was generated: zero it may be. */
+        {{.choices = 1, .text_bytes = 300}, true, true, 0, 0, 0, USAGE_PROVIDER, 0, 0},
+        /* The prompt echoed, and nothing beside. */
+        {{.choices = 1, .text_bytes = 300}, true, true, 9, 0, 70, USAGE_PROVIDER, 9, 0},
+        /* Charged by another measure. */
+        {{.choices = 1, .embeds = true}, true, false, 0, 0, 0, USAGE_PROVIDER, 0, -1},
+        {{.choices = 1, .listens = true}, true, true, 0, 0, 70, USAGE_PROVIDER, 0, 0},
+        {{.choices = 1, .draws = true}, true, true, 0, 7, 0, USAGE_PROVIDER, 0, 7},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        struct tap_result seen = {.output_bytes = CASES[i].bytes,
+                                  .end = CASES[i].final ? TAP_END_COMPLETE : TAP_END_NONE,
+                                  .usage_is_final = CASES[i].final,
+                                  .has_usage = true};
+        struct outcome got;
+
+        usage_set(&seen.usage, USAGE_INPUT, CASES[i].in);
+        if (CASES[i].has_out)
+            usage_set(&seen.usage, USAGE_OUTPUT, CASES[i].out);
+        got = complete(&CASES[i].facts, &seen, 200);
+        print_message("%zu\n", i);
+        assert_int_equal(got.source, CASES[i].source);
+        assert_int_equal(got.input, CASES[i].input == -2
+                                        ? (int64_t)estimate_input_tokens(&CASES[i].facts)
+                                        : CASES[i].input);
+        assert_int_equal(got.output, CASES[i].output);
+        assert_int_equal(estimate_lacks_input(&CASES[i].facts, &seen), CASES[i].input == -2);
+    }
+}
+
 /* What is charged by other measures than text: from the request, where no answer tells. */
 static void test_media(void **state)
 {
@@ -436,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_max_output),
         cmocka_unit_test(test_output),
         cmocka_unit_test(test_complete),
+        cmocka_unit_test(test_zeros),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
