@@ -274,52 +274,95 @@ enum rc group_link(struct run *run, const struct groups *g, size_t i, struct cel
 
 /* ---- questions ---------------------------------------------------------------------- */
 
+/* What is noted of quality; costs become those that the report is based on. */
+static void take_rows(struct run *run, const struct ledger_question *q, struct ledger_rows *rows)
+{
+    if (!(q->want & LEDGER_ALONE) && q->filter.from_us == run->params->from_us &&
+        q->filter.to_us == run->params->to_us)
+        run_take_quality(run, &rows->total.sums);
+    for (size_t i = 0; i < rows->n; i++)
+        run_basis(run, &rows->at[i].sums);
+    for (size_t i = 0; i < rows->n_rest; i++)
+        run_basis(run, &rows->rest[i].sums);
+    run_basis(run, &rows->total.sums);
+}
+
 static enum rc read_sums(struct run *run, const struct ledger_question *q,
                          struct ledger_rows *rows)
 {
     enum rc rc = ledger_read_sums(run->reader, q, rows, &run->fail);
 
-    if (rc == RC_OK && !(q->want & LEDGER_ALONE) && q->filter.from_us == run->params->from_us &&
-        q->filter.to_us == run->params->to_us)
-        run_take_quality(run, &rows->total.sums);
-    for (size_t i = 0; rc == RC_OK && i < rows->n; i++)
-        run_basis(run, &rows->at[i].sums);
-    for (size_t i = 0; rc == RC_OK && i < rows->n_rest; i++)
-        run_basis(run, &rows->rest[i].sums);
     if (rc == RC_OK)
-        run_basis(run, &rows->total.sums);
+        take_rows(run, q, rows);
     return rc;
 }
 
-static enum rc ask(struct run *run, unsigned want, int64_t from_us, int64_t to_us, size_t top,
-                   struct ledger_rows *rows)
+static struct ledger_question question_of(const struct run *run, unsigned want, int64_t from_us,
+                                          int64_t to_us)
 {
     const struct report_params *p = run->params;
-    struct ledger_question q = {
-        .n_by = p->n_by, .grain = p->grain, .zone = p->zone, .want = want, .top = top};
+    struct ledger_question q = {.n_by = p->n_by, .grain = p->grain, .zone = p->zone, .want = want};
 
     params_filter(p, &q.filter);
     q.filter.from_us = from_us;
     q.filter.to_us = to_us;
     memcpy(q.by, p->by, p->n_by * sizeof(q.by[0]));
-    return read_sums(run, &q, rows);
+    return q;
 }
 
 enum rc run_top_sums(struct run *run, unsigned want, struct ledger_rows *rows)
 {
-    return ask(run, want, run->params->from_us, run->params->to_us,
-               is_by_cost(run) ? run->params->top : 0, rows);
+    struct ledger_question q =
+        question_of(run, want, run->params->from_us, run->params->to_us);
+
+    q.top = is_by_cost(run) ? run->params->top : 0;
+    return read_sums(run, &q, rows);
 }
 
 enum rc run_sums_of(struct run *run, unsigned want, int64_t from_us, int64_t to_us,
                     struct ledger_rows *rows)
 {
-    return ask(run, want, from_us, to_us, 0, rows);
+    struct ledger_question q = question_of(run, want, from_us, to_us);
+
+    return read_sums(run, &q, rows);
 }
 
 enum rc run_sums(struct run *run, unsigned want, struct ledger_rows *rows)
 {
     return run_sums_of(run, want, run->params->from_us, run->params->to_us, rows);
+}
+
+struct beside {
+    struct run *run;
+    const struct ledger_question *q;
+    struct ledger_rows *rows;
+};
+
+static enum rc ask_now(void *arg, struct fail *fail)
+{
+    const struct beside *b = arg;
+
+    return ledger_read_sums(b->run->reader, b->q, b->rows, fail);
+}
+
+enum rc run_both_sums(struct run *run, unsigned want, int64_t from_us, int64_t to_us,
+                      struct ledger_rows *then, struct ledger_rows *now)
+{
+    struct ledger_question of_then = question_of(run, want, from_us, to_us);
+    struct ledger_question of_now =
+        question_of(run, want, run->params->from_us, run->params->to_us);
+    struct beside b = {run, &of_now, now};
+    enum rc rc;
+
+    *then = *now = (struct ledger_rows){0};
+    rc = ledger_read_sums_beside(run->reader, &of_then, then, ask_now, &b, &run->fail);
+    if (rc != RC_OK) {
+        ledger_rows_release(now);
+        return rc;
+    }
+    take_rows(run, &of_then, then);
+    take_rows(run, &of_now, now);
+    return RC_OK;
 }
 
 enum rc run_sums_by(struct run *run, const enum ledger_field_id *fields, size_t n, unsigned want,

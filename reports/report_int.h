@@ -152,6 +152,9 @@ enum rc run_top_sums(struct run *run, unsigned want, struct ledger_rows *rows) R
 /* The same over another period. */
 enum rc run_sums_of(struct run *run, unsigned want, int64_t from_us, int64_t to_us,
                     struct ledger_rows *rows) RC_MUST;
+/* Over another period and the report's own, at once.  Release both; on failure there is nothing to release. */
+enum rc run_both_sums(struct run *run, unsigned want, int64_t from_us, int64_t to_us,
+                      struct ledger_rows *then, struct ledger_rows *now) RC_MUST;
 /* By fields of the report's own, over its period as a whole. */
 enum rc run_sums_by(struct run *run, const enum ledger_field_id *fields, size_t n, unsigned want,
                     struct ledger_rows *rows) RC_MUST;

@@ -308,9 +308,8 @@ static enum rc choose(struct run *run, struct chosen *c)
     *c = (struct chosen){.n_by = p->n_by};
     if (p->top == 0 || p->n_by == 0)
         return RC_OK;
-    rc = run_sums_of(run, LEDGER_COST_ALONE, run->against_from_us, run->against_to_us, &c->base);
-    if (rc == RC_OK)
-        rc = run_sums(run, LEDGER_COST_ALONE, &c->now);
+    rc = run_both_sums(run, LEDGER_COST_ALONE, run->against_from_us, run->against_to_us, &c->base,
+                       &c->now);
     if (rc != RC_OK)
         return rc;
     pair_costs(c);
@@ -449,9 +448,7 @@ static enum rc ask_rows(struct run *run, const struct chosen *c, struct ledger_r
             (struct ledger_condition){p->by[c->field], LEDGER_EQ, c->values, c->n_values};
     rc = run_also_by(run, of_model, MODEL_FIELDS);
     if (rc == RC_OK)
-        rc = run_sums_of(run, VARIANCE_WANT, run->against_from_us, run->against_to_us, base);
-    if (rc == RC_OK)
-        rc = run_sums(run, VARIANCE_WANT, now);
+        rc = run_both_sums(run, VARIANCE_WANT, run->against_from_us, run->against_to_us, base, now);
     if (rc == RC_OK && c->leaves_out)
         rc = rest_of(run, c, base, now, rest);
     p->n_where -= c->n_values > 0;

@@ -283,6 +283,15 @@ struct ledger_rows {
 enum rc ledger_read_sums(struct ledger_reader *r, const struct ledger_question *q,
                          struct ledger_rows *out, struct fail *fail) RC_MUST;
 void ledger_rows_release(struct ledger_rows *rows);
+/*
+ * The same, by a thread of its own where there are cores for it and much to read, while work asks the
+ * reader other questions; else after work.  What work returns, and says in fail, is returned where it
+ * is not RC_OK.
+ */
+typedef enum rc ledger_work_fn(void *arg, struct fail *fail);
+enum rc ledger_read_sums_beside(struct ledger_reader *r, const struct ledger_question *q,
+                                struct ledger_rows *out, ledger_work_fn *work, void *arg,
+                                struct fail *fail) RC_MUST;
 
 /* Of a group of a question that is of one period. */
 struct ledger_distinct {

@@ -206,6 +206,49 @@ static void assert_same(const struct ledger_rows *a, const struct ledger_rows *b
     assert_same_row(&a->total, &b->total, want);
 }
 
+/* What is asked while another thread answers. */
+struct meanwhile {
+    struct ledger_reader *reader;
+    const struct ledger_question *q;
+    struct ledger_rows rows;
+    size_t threads; /* that the reader had */
+    enum rc rc;     /* to fail with */
+};
+
+static enum rc ask_meanwhile(void *arg, struct fail *fail)
+{
+    struct meanwhile *m = arg;
+
+    m->threads = m->reader->crew_most;
+    if (m->rc != RC_OK) {
+        *fail = (struct fail){.rc = m->rc, .doing = "ask meanwhile"};
+        return m->rc;
+    }
+    return ledger_read_sums(m->reader, m->q, &m->rows, fail);
+}
+
+/* Two of a question at once: the answers of all threads. */
+static void check_beside(struct ledger_reader *r, const struct ledger_question *q,
+                         const struct ledger_rows *expected)
+{
+    struct meanwhile m = {.reader = r, .q = q};
+    struct ledger_rows rows;
+    struct fail fail;
+
+    ledger_read_crew(r, MEMBERS, 1);
+    assert_int_equal(ledger_read_sums_beside(r, q, &rows, ask_meanwhile, &m, &fail), RC_OK);
+    assert_int_equal(r->crew_most, MEMBERS);
+    assert_int_equal(rows.fact_rows, expected->fact_rows);
+    assert_int_equal(rows.line_rows, expected->line_rows);
+    assert_same(&rows, expected, q->n_by, q->want);
+    assert_same(&m.rows, expected, q->n_by, q->want);
+    ledger_rows_release(&rows);
+    ledger_rows_release(&m.rows);
+    m.rc = RC_TIMEOUT;
+    assert_int_equal(ledger_read_sums_beside(r, q, &rows, ask_meanwhile, &m, &fail), RC_TIMEOUT);
+    assert_string_equal(fail.doing, "ask meanwhile");
+}
+
 /* The answer of three threads, of one, and from the lines. */
 static void check_question(struct ledger_reader *r, const struct ledger_question *q)
 {
@@ -224,6 +267,8 @@ static void check_question(struct ledger_reader *r, const struct ledger_question
     assert_int_equal(shared_rows.line_rows, alone.line_rows);
     assert_same(&shared_rows, &slow, q->n_by, q->want);
     assert_same(&alone, &slow, q->n_by, q->want);
+    if (q->filter.from_us != INT64_MIN && !q->filter.by_start)
+        check_beside(r, q, &alone);
     ledger_rows_release(&shared_rows);
     ledger_rows_release(&alone);
     ledger_rows_release(&slow);
@@ -257,6 +302,38 @@ static void the_dearest_have_their_meters(void **state)
     }
     ledger_rows_release(&all);
     ledger_rows_release(&few);
+    kit_read_end(r);
+}
+
+/* Another thread is asked where columns answer, and there are enough of them. */
+static void two_questions_are_asked_at_once(void **state)
+{
+    struct asked by_user = {{"user"}, NULL, NULL, 0, PERIOD_TOTAL, SPEND};
+    struct asked by_team = {{"team"}, NULL, NULL, 0, PERIOD_TOTAL, SPEND};
+    struct asked by_outcome = {{"user", "task_outcome"}, NULL, NULL, 0, PERIOD_TOTAL, SPEND};
+    const struct {
+        const struct asked *asked;
+        size_t blocks_least, threads;
+    } cases[] = {{&by_user, 1, 1}, {&by_user, BLOCKS, MEMBERS}, {&by_team, 1, MEMBERS},
+                 {&by_outcome, 1, MEMBERS}};
+    struct ledger_reader *r = kit_read(&shared);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct ledger_question q;
+        struct meanwhile m = {.reader = r, .q = &q};
+        struct ledger_rows rows;
+        struct strv value;
+        struct fail fail;
+
+        make_question(cases[i].asked, NULL, &value, &q);
+        ledger_read_crew(r, MEMBERS, cases[i].blocks_least);
+        assert_int_equal(ledger_read_sums_beside(r, &q, &rows, ask_meanwhile, &m, &fail), RC_OK);
+        assert_int_equal(m.threads, cases[i].threads);
+        assert_same(&rows, &m.rows, q.n_by, q.want);
+        ledger_rows_release(&rows);
+        ledger_rows_release(&m.rows);
+    }
     kit_read_end(r);
 }
 
@@ -526,6 +603,7 @@ int main(void)
         cmocka_unit_test(groups_have_as_many_as_the_lines_say),
         cmocka_unit_test(answers_equal_lines),
         cmocka_unit_test(the_dearest_have_their_meters),
+        cmocka_unit_test(two_questions_are_asked_at_once),
         cmocka_unit_test(walks_of_few_blocks_are_not_shared),
         cmocka_unit_test(later_views_may_have_more),
         cmocka_unit_test(blocks_that_went_are_read_by_the_asker),
