@@ -400,6 +400,38 @@ static void new_connection(struct upstream_wait *wait)
     connect_next(conn);
 }
 
+static bool is_at_bound(const struct upstream_pool *pool)
+{
+    return pool->config->max_connections > 0 &&
+           pool->n_open >= (size_t)pool->config->max_connections;
+}
+
+/* True where it may have a new connection; else it has an idle one, or stands in the queue. */
+static bool takes_its_turn(struct upstream_wait *wait)
+{
+    struct upstream_pool *pool = wait->pool;
+
+    if (wait->http2 && is_at_bound(pool) && !list_is_empty(&pool->idle)) { /* its place */
+        pool->n_idle--;
+        destroy(LIST_OBJECT(pool->idle.prev, struct upconn, node));
+    } else if (!wait->http2 && !list_is_empty(&pool->idle)) {
+        struct upconn *conn = LIST_OBJECT(pool->idle.next, struct upconn, node);
+
+        list_remove(&conn->node);
+        pool->n_idle--;
+        deadline_clear(&conn->deadline);
+        wake_buffers(conn);
+        wait->conn = conn;
+        stat_add(&pool->env.stats->upstream_reused, 1);
+        resolve_wait(wait, RC_OK);
+        return false;
+    }
+    if (!is_at_bound(pool))
+        return true;
+    list_push_back(&pool->queue, &wait->node);
+    return false;
+}
+
 static void on_resolved(int result, struct evutil_addrinfo *found, void *arg)
 {
     struct lookup *lookup = arg;
@@ -435,10 +467,10 @@ static void on_resolved(int result, struct evutil_addrinfo *found, void *arg)
         struct upstream_wait *wait = LIST_OBJECT(waiting.next, struct upstream_wait, node);
 
         list_remove(&wait->node);
-        if (pool->n_addresses > 0)
-            new_connection(wait);
-        else
+        if (pool->n_addresses == 0)
             fail_wait(wait, &(struct fail){.rc = RC_STATE, .doing = "resolve the name"}, NULL);
+        else if (takes_its_turn(wait)) /* those before it have opened some meanwhile */
+            new_connection(wait);
     }
 }
 
@@ -489,35 +521,12 @@ static void resolve_name(struct upstream_wait *wait)
 
 /* ---- acquire and release ---------------------------------------------------------------- */
 
-static bool is_at_bound(const struct upstream_pool *pool)
-{
-    return pool->config->max_connections > 0 &&
-           pool->n_open >= (size_t)pool->config->max_connections;
-}
-
 static void start(struct upstream_wait *wait)
 {
     struct upstream_pool *pool = wait->pool;
 
-    if (wait->http2 && is_at_bound(pool) && !list_is_empty(&pool->idle)) { /* its place */
-        pool->n_idle--;
-        destroy(LIST_OBJECT(pool->idle.prev, struct upconn, node));
-    } else if (!wait->http2 && !list_is_empty(&pool->idle)) {
-        struct upconn *conn = LIST_OBJECT(pool->idle.next, struct upconn, node);
-
-        list_remove(&conn->node);
-        pool->n_idle--;
-        deadline_clear(&conn->deadline);
-        wake_buffers(conn);
-        wait->conn = conn;
-        stat_add(&pool->env.stats->upstream_reused, 1);
-        resolve_wait(wait, RC_OK);
+    if (!takes_its_turn(wait))
         return;
-    }
-    if (is_at_bound(pool)) {
-        list_push_back(&pool->queue, &wait->node);
-        return;
-    }
     if (name_is_known(pool))
         new_connection(wait);
     else
