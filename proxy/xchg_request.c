@@ -199,7 +199,8 @@ static enum step route_request(struct xchg *x)
         return duplex_begin(x);
     x->hold_body = x->own || x->route.endpoint->kind == ENDPOINT_METERED ||
                    x->upstream->aws.access_key_id; /* what is signed must be here */
-    if (x->framing.body == BODY_LENGTH && x->framing.length > x->config->bounds.body_bytes)
+    if (x->hold_body && x->framing.body == BODY_LENGTH &&
+        x->framing.length > x->config->bounds.body_bytes)
         return refuse_large(x);
     /* Of what is fetched the path may name the model, and the answer not. */
     if (!x->own && x->route.endpoint->kind == ENDPOINT_FETCHED && x->route.path_model.n > 0 &&

@@ -14,6 +14,7 @@ import test_24_http2_conformance as http2_frames
 from kit import calls, client
 from kit.config import with_upstream
 from kit.procs import is_sanitized, wait_for
+from kit.scripted import Scripted
 
 MIB = 1 << 20
 # What the process has beside what it holds for peers: program, ledger, threads, and what malloc
@@ -236,6 +237,27 @@ def test_large_body(gateways):
                                                  [*call.headers(), extra], length=False) + body)
             assert connection.read().status == 413
     assert abuse(gateway, "large_body") == 2
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_large_body_that_is_not_held(gateways, certs, framing):
+    """The bound is of what is held: a file goes through, however large."""
+    upstream = Scripted(certs)
+    gateway = gateways(with_upstream(gateways.config(bounds={"body_bytes": 10000}), "openai",
+                                     base_url=upstream.url))
+    body = os.urandom(MIB)
+    fields = [("Authorization", "Bearer " + calls.KEY), ("Content-Type", "application/octet-stream")]
+    with gateway.connect() as connection:
+        if framing == "length":
+            connection.send(client.request_bytes("POST", "/openai/v1/files", fields, body))
+        else:
+            connection.send(client.request_bytes("POST", "/openai/v1/files", [
+                *fields, ("Transfer-Encoding", "chunked")], length=False) + client.chunked(body))
+        assert connection.read().status == 200
+    asked, = upstream.asked
+    assert asked.body == body
+    assert abuse(gateway, "large_body") == 0
+    upstream.stop()
 
 
 def test_compression_bomb(gateway, provider):
