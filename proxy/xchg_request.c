@@ -12,7 +12,10 @@
 #include "proxy/tls_context.h"
 #include "proxy/xchg_socket.h"
 
-enum { TIER_MAX_BYTES = 32 }; /* of a service tier's name in a header */
+enum {
+    TIER_MAX_BYTES = 32, /* of a service tier's name in a header */
+    OWN_BODY_MAX_BYTES = 16 << 10, /* of a request on the gateway's own path, parsed into many times as much */
+};
 
 /* ---- HEAD ------------------------------------------------------------------------------ */
 
@@ -52,11 +55,19 @@ static enum step refuse_memory(struct xchg *x)
                        "the gateway holds as much for its clients as it may");
 }
 
+/* Of a body that is held. */
+static uint64_t body_max(const struct xchg *x)
+{
+    uint64_t most = x->config->bounds.body_bytes;
+
+    return x->own && most > OWN_BODY_MAX_BYTES ? OWN_BODY_MAX_BYTES : most;
+}
+
 static enum step refuse_large(struct xchg *x)
 {
     stat_add(&x->worker->stats.abuse_body, 1);
     return xchg_refuse(x, REFUSE_BODY_TOO_LARGE, "the request body is larger than %llu bytes",
-                       (unsigned long long)x->config->bounds.body_bytes);
+                       (unsigned long long)body_max(x));
 }
 
 static enum step route_request(struct xchg *x);
@@ -199,8 +210,7 @@ static enum step route_request(struct xchg *x)
         return duplex_begin(x);
     x->hold_body = x->own || x->route.endpoint->kind == ENDPOINT_METERED ||
                    x->upstream->aws.access_key_id; /* what is signed must be here */
-    if (x->hold_body && x->framing.body == BODY_LENGTH &&
-        x->framing.length > x->config->bounds.body_bytes)
+    if (x->hold_body && x->framing.body == BODY_LENGTH && x->framing.length > body_max(x))
         return refuse_large(x);
     /* Of what is fetched the path may name the model, and the answer not. */
     if (!x->own && x->route.endpoint->kind == ENDPOINT_FETCHED && x->route.path_model.n > 0 &&
@@ -220,7 +230,7 @@ static enum rc take_chunked(struct xchg *x, struct strv bytes)
 
         if (status == PARSE_BAD)
             return RC_BAD;
-        if (x->body.len + data.n > x->config->bounds.body_bytes)
+        if (x->body.len + data.n > body_max(x))
             return RC_LIMIT;
         if (data.n > 0) {
             hold_reserve(&x->body, data.n, 0);

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import resource
 import socket
 import ssl
@@ -13,7 +14,7 @@ import pytest
 import test_24_http2_conformance as http2_frames
 from kit import calls, client
 from kit.config import with_upstream
-from kit.procs import is_sanitized, wait_for
+from kit.procs import ROOT, is_sanitized, wait_for
 from kit.scripted import Scripted
 
 MIB = 1 << 20
@@ -237,6 +238,27 @@ def test_large_body(gateways):
                                                  [*call.headers(), extra], length=False) + body)
             assert connection.read().status == 413
     assert abuse(gateway, "large_body") == 2
+
+
+def own_body_max():
+    with open(os.path.join(ROOT, "proxy", "xchg_request.c"), encoding="utf-8") as file:
+        return int(re.search(r"OWN_BODY_MAX_BYTES = (\d+) << 10", file.read()).group(1)) << 10
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("more, status", [(0, 200), (1, 413)])
+def test_large_body_on_our_own_path(gateway, more, status, framing):
+    """It is parsed whole, into many times its size that nothing else bounds."""
+    body = b'{"outcome":"completed"}'.ljust(own_body_max() + more)
+    fields = [("Authorization", "Bearer " + calls.KEY)]
+    with gateway.connect() as connection:
+        if framing == "length":
+            connection.send(client.request_bytes("PUT", "/_tollgate/tasks/t/outcome", fields, body))
+        else:
+            connection.send(client.request_bytes("PUT", "/_tollgate/tasks/t/outcome", [
+                *fields, ("Transfer-Encoding", "chunked")], length=False) + client.chunked(body))
+        assert connection.read().status == status
+    assert abuse(gateway, "large_body") == (status == 413)
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
