@@ -121,7 +121,7 @@ static bool price_tokens(const struct xchg *x, const struct price_query *own, ui
         struct money cost;
 
         query.model = query.model_requested = other->text;
-        query.input_total = input;
+        query.input_total = own->input_total;
         if (other->kind == OTHER_TOOL)
             continue; /* how much it is asked is the model's affair */
         if (!price_worst_case(book, &query, input, output, &cost))
@@ -132,6 +132,16 @@ static bool price_tokens(const struct xchg *x, const struct price_query *own, ui
             *most = cost;
     }
     return all;
+}
+
+struct money admit_price_output(const struct xchg *x, uint64_t output)
+{
+    struct price_query query = worst_query(x);
+    struct money most;
+
+    query.input_total = x->worst_usage.n[USAGE_INPUT];
+    (void)price_tokens(x, &query, 0, output, &most);
+    return most;
 }
 
 /* What the provider asks for searches that the request's tools may make. */

@@ -72,17 +72,7 @@ static void multiply(const struct xchg *x, uint64_t times, struct limit_amounts 
 
 static void price_extra(const struct xchg *x, uint64_t tokens, struct limit_amounts *extra)
 {
-    struct price_query query = {.provider = x->upstream->provider,
-                                .upstream = strv_z(x->upstream->name),
-                                .model = x->facts.model,
-                                .model_requested = x->facts.model,
-                                .tier = usage_priced_tier(x->facts.service_tier),
-                                .input_total = x->worst_usage.n[USAGE_INPUT],
-                                .at_us = x->start_wall_us};
-    struct money most;
-
-    if (price_worst_case(x->config->book, &query, 0, tokens, &most))
-        extra->n[UNIT_USD] = (uint64_t)money_ceil_nano(most);
+    extra->n[UNIT_USD] = (uint64_t)money_ceil_nano(admit_price_output(x, tokens));
     extra->n[UNIT_TOKENS] = extra->n[UNIT_OUTPUT_TOKENS] = tokens;
 }
 

@@ -572,6 +572,11 @@ const struct tap_result *settle_seen(const struct xchg *x);
  * journalled anew, and stands for it should nobody live to end it.
  */
 void admit_begin_again(struct xchg *x, uint64_t output);
+/*
+ * The most that so much output beyond what was reserved costs, of whichever model the request lets
+ * answer and has a price.
+ */
+struct money admit_price_output(const struct xchg *x, uint64_t output);
 
 /* ---- a stream that outgrows its reservation (xchg_grow.c) ---- */
 /*

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from kit import calls, client, prices, views
+from kit.config import with_upstream
 from kit.procs import wait_for
 
 ENGINES = ["memory", "redis"]
@@ -376,6 +377,22 @@ def test_outgrown_and_cut(gateways, provider, engine):
         return row if row.get("reserved_count") == 0 else None
     row = wait_for("what was reserved to go back", given_back, 5, 0.1)
     assert row["spent_count"] == record["usage"]["output_tokens"]
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "chat-prod"])
+def test_outgrown_budget(gateways, engine, model):
+    """A step costs what the model costs that answers, also where it is deployed under another name."""
+    config = with_upstream(gateways.config(engine, counters={"output_floor": 16}, workers=1, limits=[
+        limit("small", limit="0.004", match={"feature": "tiny"}, on_exhausted="cut")]),
+        "openai", deployments={"chat-prod": "gpt-4o"})
+    gateway = gateways(config)
+    for _ in range(25):
+        assert calls.send(gateway, calls.chat(model=model), sim={"Output_Tokens": 20}).status == 200
+    answer = calls.send(gateway, calls.chat(stream=True, model=model), tags=[("X-Tollgate-Feature", "tiny")],
+                        sim=UNTOLD)
+    record = gateway.record(answer.header("x-tollgate-request-id"))
+    assert record["outcome"] == "cut" and record["usage"]["output_tokens"] > 100
+    assert Decimal("0.001") < Decimal(record["cost_usd"]) <= Decimal("0.004")
 
 
 def test_outgrown_and_finished(gateways, provider, engine):
