@@ -73,6 +73,11 @@ def three(gateways, redis, tmp_path):
 def spend(gateway, n, model="alpha", tags=(), **sim):
     for _ in range(n):
         assert calls.send(gateway, calls.chat(model=model), tags=list(tags), sim=sim).status == 200
+    gateway.answered = answered(gateway) + n
+
+
+def answered(gateway):
+    return getattr(gateway, "answered", 0)
 
 
 def close_task(gateway, task, outcome):
@@ -94,10 +99,11 @@ def traffic(three, round_number):
 
 
 def settled(three):
-    """Every gateway's ledger has all that its journal has."""
+    """Every gateway's ledger has all that its journal has; what waits is as of its last look there."""
     def quiet():
         totals = [gateway.admin("/metrics").body.decode() for gateway in three]
-        return all("\ntollgate_ledger_waiting_bytes 0\n" in t for t in totals)
+        return (all("\ntollgate_ledger_waiting_bytes 0\n" in t for t in totals) and
+                all(len(gateway.export()) >= answered(gateway) for gateway in three))
     wait_for("ledgers that have caught up", quiet, 15, 0.1)
     time.sleep(0.3)
 
