@@ -20,7 +20,10 @@ struct search {
     oddity_fn *fn;
     void *arg;
     struct anomaly *found;
-    size_t sought; /* causes */
+    struct oddity_sought *sought; /* of this set, the first n_sought of its anomalies */
+    size_t n_sought, n_told;
+    size_t left; /* anomalies whose causes may still be sought */
+    bool is_seeking; /* what is found is noted, and not told */
     size_t waiting;
     bool stopped;
     struct fail *fail;
@@ -36,14 +39,21 @@ static bool is_notable(const struct oddity_floor *floor, const struct oddity *o)
     return size * 100 >= o->expected * (money_int)floor->per_cent;
 }
 
-static enum rc tell(struct search *s, const struct series *series, const struct anomaly *a,
-                    size_t n)
+/* As told: each amount is tidied by itself. */
+static money_int impact_of(const struct search *s, const struct anomaly *a, size_t n)
+{
+    money_int impact = 0;
+
+    for (size_t i = 0; i < n; i++)
+        impact += a[i].actual - series_tidy(s->sq->def, a[i].expected);
+    return impact;
+}
+
+static void tell(struct search *s, const struct series *series, const struct anomaly *a, size_t n)
 {
     const struct oddity_question *q = s->q;
     struct oddity o = {.value = series->value, .def = s->sq->def, .limit = s->limit};
     size_t first = a[0].step, last = a[n - 1].step;
-    char causes[ODDITY_CAUSES_TEXT];
-    enum rc rc = RC_OK;
 
     if (o.def)
         o.scope = series->key;
@@ -60,32 +70,36 @@ static enum rc tell(struct search *s, const struct series *series, const struct 
         }
     }
     o.notable = is_notable(&q->floor, &o);
-    if (q->causes && s->sought < ODDITY_CAUSES_MAX) {
-        s->sought++;
-        rc = oddity_causes(s->sq, &s->set, series, first, last, o.actual > o.expected, causes,
-                           s->fail);
-        o.causes = rc == RC_OK ? strv_z(causes) : STRV_NONE;
-    }
-    if (rc == RC_OK)
-        s->stopped = !s->fn(&o, s->arg);
-    return rc;
+    if (s->n_told < s->n_sought)
+        o.causes = strv_z(s->sought[s->n_told++].causes);
+    s->stopped = !s->fn(&o, s->arg);
 }
 
-static enum rc search_one(struct search *s, const struct series *series, size_t from, size_t to)
+/* Notes it, while there is room. */
+static void seek(struct search *s, const struct series *series, const struct anomaly *a, size_t n)
+{
+    if (s->n_sought == s->left)
+        return;
+    s->sought[s->n_sought++] = (struct oddity_sought){.series = series,
+                                                      .first = a[0].step,
+                                                      .last = a[n - 1].step,
+                                                      .up = impact_of(s, a, n) > 0};
+}
+
+static void search_one(struct search *s, const struct series *series, size_t from, size_t to)
 {
     size_t first = series->first, n = to > first ? to - first : 0, found;
     size_t after = from > first ? from - first : 0;
-    enum rc rc = RC_OK;
 
     if (s->sq->step == PERIOD_DAY) {
-        s->waiting += n < anomaly_days_needs(series_season(PERIOD_DAY, n));
+        s->waiting += !s->is_seeking && n < anomaly_days_needs(series_season(PERIOD_DAY, n));
         found = anomaly_days(series->x + first, n, series_season(PERIOD_DAY, n), after,
                              s->found, FOUND_MAX);
     } else {
         /* Hours without spend are hours: the week's pattern begins where the ledger does. */
         found = anomaly_hours(series->x + first, n, after, s->found, FOUND_MAX);
     }
-    for (size_t i = 0, end; rc == RC_OK && !s->stopped && i < found; i = end) {
+    for (size_t i = 0, end; !s->stopped && i < found; i = end) {
         bool up = s->found[i].actual > s->found[i].expected;
         s->found[i].step += first;
         for (end = i + 1;
@@ -93,9 +107,8 @@ static enum rc search_one(struct search *s, const struct series *series, size_t 
              (s->found[end].actual > s->found[end].expected) == up;
              end++)
             s->found[end].step += first;
-        rc = tell(s, series, &s->found[i], end - i);
+        (s->is_seeking ? seek : tell)(s, series, &s->found[i], end - i);
     }
-    return rc;
 }
 
 /* The complete steps that begin in the period asked about. */
@@ -109,6 +122,20 @@ static void bounds(const struct search *s, size_t *from, size_t *to)
         --*to;
 }
 
+/* Of the first anomalies, all at once: what they are is found again when they are told. */
+static enum rc seek_causes(struct search *s, size_t from, size_t to)
+{
+    s->n_sought = s->n_told = 0;
+    if (s->left == 0)
+        return RC_OK;
+    s->is_seeking = true;
+    for (size_t i = 0; from < to && s->n_sought < s->left && i < s->set.n; i++)
+        search_one(s, &s->set.at[i], from, to);
+    s->is_seeking = false;
+    s->left -= s->n_sought;
+    return oddity_causes(s->sq, &s->set, s->sought, s->n_sought, s->fail);
+}
+
 static enum rc search_set(struct search *s, const struct series_question *sq)
 {
     size_t from, to;
@@ -120,8 +147,9 @@ static enum rc search_set(struct search *s, const struct series_question *sq)
         return rc;
     s->sq = sq;
     bounds(s, &from, &to);
+    rc = seek_causes(s, from, to);
     for (size_t i = 0; rc == RC_OK && !s->stopped && from < to && i < s->set.n; i++)
-        rc = search_one(s, &s->set.at[i], from, to);
+        search_one(s, &s->set.at[i], from, to);
     series_release(&s->set);
     return rc;
 }
@@ -158,7 +186,8 @@ static enum rc search_limits(struct search *s)
 enum rc oddities_find(const struct oddity_question *q, oddity_fn *fn, void *arg,
                       size_t *waiting, struct fail *fail)
 {
-    struct search s = {.q = q, .fn = fn, .arg = arg, .fail = fail};
+    struct search s = {
+        .q = q, .left = q->causes ? ODDITY_CAUSES_MAX : 0, .fn = fn, .arg = arg, .fail = fail};
     struct series_question sq = {.reader = q->reader,
                                  .filter = q->filter,
                                  .by = q->by,
@@ -170,8 +199,10 @@ enum rc oddities_find(const struct oddity_question *q, oddity_fn *fn, void *arg,
     enum rc rc;
 
     s.found = xcalloc(FOUND_MAX, sizeof(*s.found));
+    s.sought = xcalloc(s.left + 1, sizeof(*s.sought));
     rc = q->limits ? search_limits(&s) : search_set(&s, &sq);
     free(s.found);
+    free(s.sought);
     *waiting = s.waiting;
     return rc;
 }

@@ -101,6 +101,9 @@ double student_quantile(double p, double df)
         high *= 2;
     for (int i = 0; i < 200; i++) {
         double middle = (low + high) / 2;
+
+        if (middle <= low || middle >= high)
+            break; /* no number is between */
         if (student_above(middle, df) > tail)
             low = middle;
         else

@@ -176,6 +176,7 @@ RECORDS_READ = [
      {**ALL, "by": "user", "grain": "day", "top": "20"}),
     ("records: savings by customer, the first 20", "savings",
      {**ALL, "by": "customer", "top": "20"}),
+    ("records: anomalies by customer", "anomalies", {**ALL, "by": "customer"}),
     ("records: savings by token band", "savings", {**ALL, "by": "token_band"}),
 ]
 

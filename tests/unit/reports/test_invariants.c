@@ -217,6 +217,87 @@ static void test_anomalies(void **state)
     fixture_close(&f);
 }
 
+/* Customers of two teams; some of their days cost more, or less, the same day or days in a row. */
+static void spend_of_customers(void)
+{
+    static const char *const models[] = {"m1", "m2", "m3"}, *const features[] = {"a", "b"};
+
+    for (int d = 0; d < DAYS; d++) {
+        for (int k = 0; k < 5 * 12; k++) {
+            struct record r = fixture_record(at("2026-09-01T00:00:00Z") + d * US_PER_DAY +
+                                             (int64_t)(any() % (uint64_t)US_PER_DAY));
+            unsigned customer = (unsigned)k % 6, wild = d % 13 == 12 || (customer < 2 && d % 13 == 11);
+            char name[16];
+
+            (void)snprintf(name, sizeof(name), "c%u", customer);
+            r.subject.dim[DIM_TEAM] = strv_z(k % 4 ? "search" : "labs");
+            r.subject.dim[DIM_CUSTOMER] = strv_z(customer ? name : "");
+            r.subject.dim[DIM_FEATURE] = strv_z(features[any() % 2]);
+            r.subject.dim[DIM_MODEL] = r.model = strv_z(models[any() % 3]);
+            fixture_set_cost(&r, (money_int)(20 + any() % 4 + (wild ? any() % 90 : 0)) *
+                                     (money_int)1000000000000000000 / 7);
+            fixture_add(&f, &r);
+        }
+    }
+    fixture_flush(&f);
+}
+
+/* Of the row's group alone: of the same steps, the same moved most. */
+static void check_causes_alone(const char *period, const cJSON *row)
+{
+    const char *customer = member(row, "customer")->valuestring;
+    const cJSON *team = cJSON_GetObjectItem(row, "team"), *one;
+    char query[QUERY_MAX];
+    size_t found = 0;
+    cJSON *json;
+
+    (void)snprintf(query, sizeof(query), "%s&where=customer=%s%s%s", period,
+                   strcmp(customer, "(untagged)") == 0 ? "" : customer,
+                   team ? "&where=team=" : "", team ? team->valuestring : "");
+    json = fixture_json(&f, "anomalies", query);
+    cJSON_ArrayForEach(one, rows_of(json))
+    {
+        if (strcmp(member(one, "start")->valuestring, member(row, "start")->valuestring) != 0)
+            continue;
+        assert_string_equal(member(one, "end")->valuestring, member(row, "end")->valuestring);
+        assert_string_equal(member(one, "contributors")->valuestring,
+                            member(row, "contributors")->valuestring);
+        found++;
+    }
+    assert_int_equal(found, 1);
+    cJSON_Delete(json);
+}
+
+static void test_causes(void **state)
+{
+    static const char *const bys[] = {"customer", "customer,team"};
+    static const char period[] = "from=2026-09-20&to=2026-10-31";
+    size_t found = 0, told = 0;
+
+    (void)state;
+    any_start(15);
+    fixture_open(&f);
+    f.sources.now_us = at("2026-10-31T00:00:00Z");
+    spend_of_customers();
+    for (size_t i = 0; i < 2; i++) {
+        char query[QUERY_MAX];
+        const cJSON *row;
+        cJSON *json;
+
+        (void)snprintf(query, sizeof(query), "%s&by=%s", period, bys[i]);
+        json = fixture_json(&f, "anomalies", query);
+        cJSON_ArrayForEach(row, rows_of(json))
+        {
+            check_causes_alone(period, row);
+            found++;
+            told += strchr(member(row, "contributors")->valuestring, ',') != NULL;
+        }
+        cJSON_Delete(json);
+    }
+    assert_true(found > 8 && told > 8);
+    fixture_close(&f);
+}
+
 /* ---- budgets ---------------------------------------------------------------------------- */
 
 /* Nano-dollars that limits counted of a line: of corrections, which came later, none. */
@@ -499,6 +580,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forecast),       cmocka_unit_test(test_digest),
         cmocka_unit_test(test_unit_economics), cmocka_unit_test(test_anomalies),
+        cmocka_unit_test(test_causes),
         cmocka_unit_test(test_budgets),        cmocka_unit_test(test_savings),
         cmocka_unit_test(test_reconcile),
     };
