@@ -65,6 +65,7 @@ static int bound_socket(int type, int *port)
 
 static void start(struct fixture *f, int max_connections)
 {
+    static char up[] = "up", host[] = "provider.example";
     char name[32];
     int port;
 
@@ -77,7 +78,7 @@ static void start(struct fixture *f, int max_connections)
     assert_int_equal(evdns_base_nameserver_ip_add(f->dns, name), 0);
     f->listening = bound_socket(SOCK_STREAM, &port);
     assert_int_equal(listen(f->listening, WAITS), 0);
-    f->config = (struct upstream_config){.name = "up", .host = "provider.example", .port = port,
+    f->config = (struct upstream_config){.name = up, .host = host, .port = port,
                                          .connect_timeout_ms = 5000,
                                          .max_connections = max_connections};
     f->pool = upstream_pool_new(&f->config, NULL,
