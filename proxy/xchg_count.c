@@ -149,15 +149,41 @@ static bool is_shared(const struct xchg *x)
            part.is_share;
 }
 
+struct strv settle_tier(const struct xchg *x)
+{
+    return x->has_asked_tier ? x->facts.service_tier
+                             : session_tier(x, strv_z(settle_seen(x)->service_tier));
+}
+
+/* The answer broke off before it said in which tier it was served: the dearer of the one that was
+ * asked for and the ordinary one. */
+static void price_untold_tier(struct xchg *x, struct strv model)
+{
+    struct strv asked = usage_priced_tier(x->facts.service_tier);
+    struct cost cost;
+
+    if (asked.n == 0 || x->session || settle_seen(x)->service_tier[0] != '\0' ||
+        (x->usage_source != USAGE_ESTIMATED && x->usage_source != USAGE_PARTIAL))
+        return;
+    price(x, model, asked, &x->usage, &cost);
+    if (money_cmp(cost.contracted, x->cost->contracted) <= 0)
+        return;
+    *x->cost = cost;
+    x->has_asked_tier = true;
+}
+
 /* One answer: its usage at its model's rates, or at those of the models that share it, and what
  * others took beside it. */
 static void price_answer(struct xchg *x, const struct tap_result *seen)
 {
-    struct strv tier = session_tier(x, strv_z(seen->service_tier));
+    struct strv model = settle_model(x, strv_z(seen->model)), tier = settle_tier(x);
 
     cost_clear(x->cost);
-    if (!is_shared(x))
-        price(x, settle_model(x, strv_z(seen->model)), tier, &x->usage, x->cost);
+    if (!is_shared(x)) {
+        price(x, model, tier, &x->usage, x->cost);
+        price_untold_tier(x, model);
+        tier = settle_tier(x);
+    }
     add_parts(x, tier, false, x->cost);
     if (is_shared(x))
         x->cost->flags |= PRICE_FLAG_COMPOUND;

@@ -243,6 +243,7 @@ struct xchg {
     struct brought *brought; /* the requests of a batch, where its body has them; NULL: none */
     struct collecting collecting;
     bool counted; /* usage and cost stand */
+    bool has_asked_tier; /* it broke off before it told its tier, and the one asked for is dearer */
     enum usage_source usage_source;
     struct usage usage;
     char provider_request_id[TAP_ID_MAX_BYTES];
@@ -561,6 +562,8 @@ void count_text(struct xchg *x);
 struct strv settle_model(const struct xchg *x, struct strv served);
 /* Where it was served: by the answer's word, the configuration's or the path's. */
 struct strv settle_region(const struct xchg *x);
+/* The tier that it is priced at: as served, or what was asked for where has_asked_tier. */
+struct strv settle_tier(const struct xchg *x);
 /* What the price may depend on beside counts, as far as request and answer told. */
 void settle_details(const struct xchg *x, struct strv out[DETAIL_COUNT]);
 /* What the tap has seen, also where there was no tap. */

@@ -107,8 +107,7 @@ void settle_record(struct xchg *x, struct record *r, enum outcome outcome)
     r->model_requested = x->facts.model;
     r->model = seen->model[0] ? strv_z(seen->model) : x->model;
     /* Before there is an answer, what was asked for. */
-    r->service_tier =
-        ended ? session_tier(x, strv_z(seen->service_tier)) : x->facts.service_tier;
+    r->service_tier = ended ? settle_tier(x) : x->facts.service_tier;
     r->provider_request_id =
         strv_z(x->provider_request_id[0] ? x->provider_request_id : seen->request_id);
     r->priced_model = settle_model(x, strv_z(seen->model));

@@ -76,6 +76,24 @@ def test_zeros_are_no_counts(gateway):
         assert record["price_status"] == "ok" and Decimal(record["cost_usd"]) > 0
 
 
+def test_a_stream_that_broke_off_before_it_told_its_tier(gateway):
+    """What is estimated costs what was asked for, where that is dearer; a wish for less is none."""
+    asked = {"model": "gpt-4o", "stream": True, "messages": [{"role": "user", "content": "why " * 500}]}
+
+    def cut(tier, **told):
+        chunk = {"model": "gpt-4o", "choices": [{"index": 0, "delta": {"content": "because " * 50}}], **told}
+        record = record_of(gateway, ask(gateway, "POST", "/openai/v1/chat/completions",
+                                        {**asked, **({"service_tier": tier} if tier else {})},
+                                        http(f"data: {json.dumps(chunk)}\n\n", "text/event-stream")))
+        assert record["usage_source"] == "estimated" and record["price_status"] == "ok"
+        return Decimal(record["cost_usd"]), record.get("service_tier")
+    standard, _ = cut(None)
+    assert cut("priority") == (standard * Decimal("1.7"), "priority")
+    assert cut("priority", service_tier="default") == (standard, "default")
+    for less in ("flex", "auto", "unheard-of"):
+        assert cut(less)[0] == standard and cut(less)[1] != less
+
+
 def test_a_mode_with_rates_of_its_own_is_a_floor(gateway):
     """reasoning.mode "pro" is echoed, and the book has no price of it."""
     for mode, status in (("standard", "ok"), ("pro", "partial"), (None, "ok")):
