@@ -310,11 +310,12 @@ static struct xchg *start(struct worker *w, const struct xchg_state *state)
     x->config = x->pools->generation->config;
     list_init(&x->ready);
     x->deadline_us = INT64_MAX;
+    x->arena.max = XCHG_ARENA_BYTES + 2 * x->config->bounds.head_bytes;
     buf_init(&x->answer.head_in, RESPONSE_HEAD_BYTES + SCRATCH_BYTES);
     buf_init(&x->answer.pass, OUT_SLACK_BYTES);
     x->answer.held.max = x->config->bounds.hold_bytes + OUT_SLACK_BYTES;
     x->out.max = x->config->bounds.hold_bytes + 2 * OUT_SLACK_BYTES;
-    x->up_buf.max = OUT_SLACK_BYTES;
+    x->up_buf.max = OUT_SLACK_BYTES + x->config->bounds.head_bytes;
     x->start_us = clock_mono_us();
     x->start_wall_us = clock_steady_us();
     x->first_byte_us = -1;

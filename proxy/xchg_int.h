@@ -30,7 +30,7 @@
 
 enum {
     XCHG_MAGIC = 0x78636867,
-    XCHG_ARENA_BYTES = 512 << 10,
+    XCHG_ARENA_BYTES = 512 << 10, /* beside the request's head, which may be there twice */
     OUT_SLACK_BYTES = 512 << 10, /* what one read may become: head, chunk heads, held events */
     KEEP_BYTES = 4096, /* buffers up to here are kept: while a stream rests, for the next exchange */
     RESPONSE_HEAD_BYTES = 64 << 10,

@@ -228,6 +228,26 @@ def test_header_flood(gateway):
     assert abuse(gateway, "header_flood") == 2
 
 
+@pytest.mark.parametrize("more, status", [(-1, 200), (1, 431)])
+def test_the_largest_head_that_may_be(gateways, certs, more, status):
+    """With the greatest bound that can be set: up to it a request goes through."""
+    upstream = Scripted(certs)
+    gateway = gateways(with_upstream(gateways.config(bounds={"head_bytes": MIB}), "openai",
+                                     base_url=upstream.url))
+    call = calls.chat()
+    fields = [*call.headers(), *((f"X-Long-{i}", "v" * 9000) for i in range(110))]
+    left = MIB + more - len(client.request_bytes("POST", call.full_path(), [
+        *fields, ("X-Last", "")], call.data())) + len(call.data())
+    data = client.request_bytes("POST", call.full_path(), [*fields, ("X-Last", "v" * left)], call.data())
+    with gateway.connect() as connection:
+        connection.send(data)
+        assert connection.read().status == status
+    if status == 200:
+        asked, = upstream.asked
+        assert asked.body == call.data() and asked.all("x-last") == ["v" * left]
+    upstream.stop()
+
+
 def test_large_body(gateways):
     gateway = gateways(bounds={"body_bytes": 10000})
     call = calls.chat()
