@@ -261,6 +261,7 @@ static nghttp2_session *new_session(struct h2 *h2)
     nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_max_settings(option, H2_SETTINGS_MAX);
     nghttp2_option_set_max_outbound_ack(option, H2_ACKS_MAX);
+    nghttp2_option_set_max_send_header_block_length(option, HEAD_BLOCK_MAX_BYTES); /* else 64 KiB */
     ASSERT(nghttp2_session_server_new2(&session, callbacks, h2, option) == 0);
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);

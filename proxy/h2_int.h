@@ -19,6 +19,7 @@
 
 enum {
     HEAD_MAX_BYTES = 160 << 10, /* of an answer: what the relay takes from a provider, and ours */
+    HEAD_BLOCK_MAX_BYTES = 2 * HEAD_MAX_BYTES, /* of the same, packed, as nghttp2 fears it at the worst */
 };
 
 struct h2 {

@@ -223,6 +223,26 @@ def test_answer_of_as_many_lines_as_may_be(gateways, scripted, lines, status):
         assert all(answer.header(f"x-more-{i}") == "v" for i in range(lines - 2))
 
 
+@pytest.mark.parametrize("more, status", [(0, 200), (1, 502)])
+def test_answer_of_the_largest_head_that_may_be(gateways, scripted, more, status):
+    """Of RESPONSE_HEAD_BYTES, in as many lines as may be: whatever the client speaks."""
+    head = PLAIN[:PLAIN.index(b"\r\n\r\n")]
+    size = (64 << 10) + more - len(head) - 4
+    lines = [b"\r\nX-More-%03d: " % i for i in range(126)]
+    each = size // len(lines)
+    whole = [line.ljust(each, b"v") for line in lines]
+    whole[-1] += b"v" * (size - each * len(lines))
+    scripted.scripts["large"] = Script(head + b"".join(whole) + b"\r\n\r\n" + ANSWER)
+    gateway = gateways(with_upstream(gateways.config(None), "openai", base_url=scripted.url))
+    call = calls.chat()
+    fields = [*call.headers(), ("X-Script", "large")]
+    assert gateway.request("POST", call.full_path(), fields, call.data()).status == status
+    with http2.Connection(gateway) as client:
+        client.h2.decoder.max_header_list_size = 1 << 20
+        answer = client.wait(client.request("POST", call.full_path(), fields, call.data()))
+    assert (answer.status, answer.ended) == (status, True)
+
+
 def test_early_answer(gateway):
     """Refused while the upload runs: the whole answer, then the stream is let go."""
     with http2.Connection(gateway) as client:
