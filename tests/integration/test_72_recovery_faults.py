@@ -85,7 +85,8 @@ def damage(journal):
         file.write(struct.pack("<IIB", 300, 0x7E57, 2) + b"half of an entry")
     name = os.path.basename(paths[-1])
     bad = struct.pack("<IIB", 5, 0x7E57, OUTCOME) + b"hello"
-    with open(os.path.join(journal, "w9999" + name[name.index("-"):]), "wb") as file:
+    another = name[:name.rindex("-")] + "-99999999.tgj"   # of the same worker: no other ends its requests
+    with open(os.path.join(journal, another), "wb") as file:
         file.write(data[:HEADER] + bad + begin_of(data))
     with open(os.path.join(journal, "w9998" + name[name.index("-"):] + ".tmp"), "wb") as file:
         file.write(data[:HEADER])
