@@ -34,6 +34,7 @@ enum cube_kind {
     CUBE_TEAM_USER, /* team and user: CUBE_BASIC alone */
     CUBE_CUSTOMER_USER, /* customer and user: the same */
     CUBE_OUTCOME_CUSTOMER, /* outcome, customer, whether of a task */
+    CUBE_OUTCOME_TAGS, /* outcome, team, set of free tags, whether of a task */
     CUBE_BAND_CUSTOMER, /* token band and customer */
     CUBE_CLASS_METERS, /* what CUBE_CLASS tells apart; with meters */
     CUBE_PRICE_CUSTOMER, /* what makes a price (cube_price_fields), and customer; with meters */
@@ -51,6 +52,7 @@ static inline int64_t cube_stored_kind(enum cube_kind kind)
         [CUBE_COSTS] = 7, [CUBE_TIMES] = 8, [CUBE_CUSTOMER] = 9, [CUBE_TEAM_CUSTOMER] = 10,
         [CUBE_PRICE_CUSTOMER] = 11, [CUBE_PRICE_TAGS] = 12, [CUBE_OUTCOME_CUSTOMER] = 13,
         [CUBE_CUSTOMER_USER] = 14, [CUBE_BAND_CUSTOMER] = 15, [CUBE_CLASS_METERS] = 16,
+        [CUBE_OUTCOME_TAGS] = 17,
     };
 
     return stored[kind];

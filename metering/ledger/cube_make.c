@@ -38,7 +38,7 @@ struct cube_make {
     size_t n, cap;
     uint32_t *slots;     /* place of a row plus one; 0: free */
     size_t n_slots;
-    /* By id of a combination: the first one of the same team; or of the same price, or outcome. */
+    /* By id of a combination: the first one of the same team; or of the same price, or outcome (and team). */
     int64_t *team_combo;
     size_t n_combos;
     struct rank_make *rank; /* of a kind that is ranked; there are no rows then */
@@ -116,9 +116,16 @@ static struct strv class_key(const struct cube_make *m, const struct combo *c, s
 
     if (m->kind == CUBE_OUTCOME_CUSTOMER)
         return combo_value(c, FIELD_OUTCOME);
-    if (!m->meters)
+    if (!m->meters && m->kind != CUBE_OUTCOME_TAGS)
         return c->text[COMBO_TEAM];
     buf_clear(key);
+    if (m->kind == CUBE_OUTCOME_TAGS) {
+        rc = buf_append(key, (const char *)&c->outcome, sizeof(c->outcome));
+        if (rc == RC_OK)
+            rc = buf_append_strv(key, c->text[COMBO_TEAM]);
+        ASSERT(rc == RC_OK); /* a text is short: RECORD_TEXT_MAX_BYTES */
+        return buf_view(key);
+    }
     for (size_t i = 0; i < CUBE_PRICE_FIELDS && rc == RC_OK; i++) {
         struct strv value = combo_value(c, cube_price_fields[i]);
 
@@ -209,6 +216,7 @@ static unsigned subject_column(enum cube_kind kind)
         return FACT_USER;
     case CUBE_TAGS:
     case CUBE_PRICE_TAGS:
+    case CUBE_OUTCOME_TAGS:
     case CUBE_COSTS:
     case CUBE_TIMES:
     case CUBE_KINDS:
@@ -220,7 +228,9 @@ static unsigned subject_column(enum cube_kind kind)
 /* Of a second subject; 0: there is none. */
 static unsigned other_column(enum cube_kind kind)
 {
-    return kind == CUBE_OUTCOME_CUSTOMER ? FACT_TASK : kind == CUBE_CUSTOMER_USER ? FACT_USER : 0;
+    if (kind == CUBE_OUTCOME_CUSTOMER || kind == CUBE_OUTCOME_TAGS)
+        return FACT_TASK;
+    return kind == CUBE_CUSTOMER_USER ? FACT_USER : 0;
 }
 
 static bool has_bands(enum cube_kind kind)

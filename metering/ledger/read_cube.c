@@ -152,6 +152,9 @@ static bool knows(enum cube_kind kind, const struct ledger_field *f,
     case CUBE_OUTCOME_CUSTOMER:
         return f->id == FIELD_OUTCOME || f->id == FIELD_CUSTOMER ||
                (f->id == FIELD_TASK && condition && condition_is_of_none(condition));
+    case CUBE_OUTCOME_TAGS:
+        return f->id == FIELD_OUTCOME || f->id == FIELD_TEAM || f->id == FIELD_TAG ||
+               (f->id == FIELD_TASK && condition && condition_is_of_none(condition));
     case CUBE_PRICE_CUSTOMER:
         return f->id == FIELD_CUSTOMER || is_of_price(f);
     case CUBE_PRICE_TAGS:

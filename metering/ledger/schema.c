@@ -152,12 +152,15 @@ static const char *const version_12 = "PRAGMA user_version=12;";
 /* And by customer and user, by token band and customer, and by class with meters. */
 static const char *const version_13 = "PRAGMA user_version=13;";
 
+/* And by outcome, team, set of free tags and whether of a task. */
+static const char *const version_14 = "PRAGMA user_version=14;";
+
 /* Element v makes version v + 1 of version v. */
 static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2, version_3,
                                                          version_4, version_5, version_6,
                                                          version_7, version_8, version_9,
                                                          version_10, version_11, version_12,
-                                                         version_13};
+                                                         version_13, version_14};
 
 int64_t rollup_width_us(enum rollup_level level)
 {

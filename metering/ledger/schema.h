@@ -14,7 +14,7 @@
 struct sqlite3;
 
 enum {
-    SCHEMA_VERSION = 13,
+    SCHEMA_VERSION = 14,
     SCHEMA_APPLICATION = 1414481740, /* "TOLL", which the file says of itself */
 };
 
