@@ -46,6 +46,7 @@ struct ledger_reader *ledger_read_open(const char *path, struct fail *fail)
     *fail = (struct fail){0};
     r->held_max = LEDGER_HELD_MAX;
     r->counted_max = LEDGER_COUNTED_MAX;
+    r->costs_bytes = LEDGER_COSTS_BYTES;
     arena_init(&r->words.arena, READ_TEXTS_BYTES);
     arena_init(&r->tagsets.arena, READ_TEXTS_BYTES);
     arena_init(&r->tasks.arena, READ_TEXTS_BYTES);
@@ -98,6 +99,11 @@ void ledger_read_hold(struct ledger_reader *r, uint64_t n)
 void ledger_read_count(struct ledger_reader *r, uint64_t n)
 {
     r->counted_max = n;
+}
+
+void ledger_read_costs(struct ledger_reader *r, size_t bytes)
+{
+    r->costs_bytes = bytes;
 }
 
 void ledger_read_close(struct ledger_reader *r)

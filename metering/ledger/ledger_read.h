@@ -32,6 +32,7 @@ enum {
     LEDGER_ROWS_MAX = 2000000,   /* rows of one answer; more is RC_LIMIT */
     LEDGER_VALUES_MAX = 1 << 25, /* costs held to find percentiles; more is RC_LIMIT */
     LEDGER_HELD_MAX = 1 << 19,   /* requests held whole for percentiles where there is another way */
+    LEDGER_COSTS_BYTES = 128 << 20, /* costs of groups, of which the dearest are found */
     LEDGER_COUNTED_MAX = 1 << 22, /* values taken for percentiles of few rows, costs or times alone */
     LEDGER_LATENCIES_MAX = 1 << 27, /* times held for the same; of more they stay unknown */
 };
@@ -115,7 +116,11 @@ struct ledger_filter {
     bool by_start;          /* windows of limits: a line belongs to when it started */
     struct ledger_condition where[LEDGER_CONDITIONS_MAX];
     size_t n_where;
-    const struct ledger_tuples *only, *but; /* NULL: any; ledger_read_lines alone knows them */
+    /*
+     * NULL: any; ledger_read_lines alone knows them.  Of a question of sums `only`, by its fields, says
+     * of which rows none is looked at: they may be missing.
+     */
+    const struct ledger_tuples *only, *but;
 };
 
 /* Starts with no condition. */
@@ -147,6 +152,11 @@ void ledger_read_hold(struct ledger_reader *r, uint64_t n);
  * most n costs and n times (default: LEDGER_COUNTED_MAX).
  */
 void ledger_read_count(struct ledger_reader *r, uint64_t n);
+/*
+ * Which groups are the dearest may be found by holding one cost each, in at most so many bytes of each
+ * thread (default: LEDGER_COSTS_BYTES); where these are too few, with all sums of every group.
+ */
+void ledger_read_costs(struct ledger_reader *r, size_t bytes);
 
 /* Begins one consistent view, until ledger_read_end. Not nested. */
 enum rc ledger_read_begin(struct ledger_reader *r, struct fail *fail) RC_MUST;
@@ -219,6 +229,11 @@ enum ledger_want {
     /* requests, unpriced and cost are all that is looked at. */
     LEDGER_ALONE = 1024, /* of this */
     LEDGER_COST_ALONE = LEDGER_ALONE | LEDGER_SPARE | LEDGER_SPARE_CEILING,
+    /*
+     * With top, of one period: the values of the dearest are all that is looked at.  Rows may have no
+     * sums, and there may be no rest.
+     */
+    LEDGER_VALUES_ALONE = 32768,
 };
 
 enum ledger_percentile {

@@ -18,15 +18,18 @@ struct chosen {
     struct ledger_reader *reader;
     const struct ledger_question *q;
     size_t field;               /* of q->by: what the chosen are told apart by */
+    size_t place[LEDGER_GROUP_MAX]; /* of a field of the groups: that in q->by */
     struct ledger_rows groups;  /* which are chosen: of one period */
+    struct ledger_tuples list;  /* the same by the question's fields, in order */
+    struct strv *of_list;
     struct strv *values;        /* of the field, that they have */
     size_t n_values;
     struct ledger_rows rows;    /* of all requests that have one of these */
     struct ledger_rows all;     /* a row a period, without the fields */
     struct ledger_rows others;  /* the same of requests that have none of these */
     struct ledger_rows total;   /* with percentiles */
-    struct ledger_sums *strays; /* by row of all: rows of one of the values that are not chosen */
-    struct ledger_sums *taken;  /* by row of all: those that are */
+    struct ledger_rows strays;  /* all rows of these values, where they are looked at */
+    struct ledger_sums *taken;  /* by row of all: rows that are chosen */
 };
 
 /* ---- questions ------------------------------------------------------------------------------- */
@@ -46,16 +49,15 @@ static size_t field_of(const struct ledger_question *q)
 }
 
 /*
- * Whether a chosen value has few groups.  One may stand for all requests without the field (a task): by a
- * free tag, or by users, it would have as many as there are of these.
+ * Whether a chosen task has few groups.  None stands for all requests without one: by a free tag, or by
+ * users, it would have as many as there are of these.
  */
 static bool has_few_groups(const struct ledger_question *q, size_t field)
 {
     for (size_t i = 0; i < q->n_by; i++) {
         enum ledger_field_id id = q->by[i].id;
 
-        if (i != field && (id == FIELD_TAG || (q->by[field].id == FIELD_TASK &&
-                                               (id == FIELD_USER || id == FIELD_CUSTOMER))))
+        if (i != field && (id == FIELD_TAG || id == FIELD_USER || id == FIELD_CUSTOMER))
             return false;
     }
     return true;
@@ -65,15 +67,17 @@ bool chosen_can(const struct answer *a)
 {
     const struct ledger_question *q = a->q;
     const bool has_meters = q->want & LEDGER_WANT_METERS;
+    const bool has_cube = a->cube_kind != CUBE_KINDS;
     size_t field = field_of(q);
+    bool is_task = field < q->n_by && q->by[field].id == FIELD_TASK;
 
-    if (a->top == 0 || field == q->n_by || !has_few_groups(q, field) ||
-        a->top > (q->by[field].id == FIELD_TASK ? CHOSEN_TASKS_MAX : CHOSEN_VALUES_MAX) ||
+    if (a->top == 0 || field == q->n_by || (is_task && !has_few_groups(q, field)) ||
+        a->top > (is_task ? CHOSEN_TASKS_MAX : CHOSEN_VALUES_MAX) ||
         q->filter.n_where == LEDGER_CONDITIONS_MAX || q->want & LEDGER_ALONE)
         return false;
     if (q->grain == PERIOD_TOTAL)
-        return has_meters && a->cube_kind == CUBE_KINDS;
-    return has_meters || q->by[field].id != FIELD_CUSTOMER;
+        return !has_cube && (has_meters || !is_task);
+    return has_meters || !has_cube || q->by[field].id != FIELD_CUSTOMER;
 }
 
 /* The question with other fields and wants, and one more condition, where op says so. */
@@ -94,13 +98,59 @@ static enum rc ask(const struct chosen *c, const struct ledger_question *as,
     return rc;
 }
 
+/* Places of the question's fields as read_costs.h would have them: customers and users are the last. */
+static void put_words_last(struct chosen *c)
+{
+    const struct ledger_question *q = c->q;
+    size_t n = 0;
+
+    for (size_t words = 0; words < 2; words++) {
+        for (size_t i = 0; i < q->n_by; i++) {
+            bool is_word = q->by[i].id == FIELD_CUSTOMER || q->by[i].id == FIELD_USER;
+
+            if (is_word == (words > 0))
+                c->place[n++] = i;
+        }
+    }
+}
+
 static enum rc ask_groups(struct chosen *c, struct fail *fail)
 {
     struct ledger_question q = *c->q;
 
+    for (size_t i = 0; i < q.n_by; i++)
+        q.by[i] = c->q->by[c->place[i]];
     q.grain = PERIOD_TOTAL;
-    q.want = (q.want & LEDGER_WANT_REQUESTS) | LEDGER_COST_ALONE;
+    q.want = (q.want & LEDGER_WANT_REQUESTS) | LEDGER_COST_ALONE | LEDGER_VALUES_ALONE;
     return ask(c, &q, NULL, &c->groups, fail);
+}
+
+static int by_values(const void *a, const void *b, void *arg)
+{
+    const struct strv *x = a, *y = b;
+    const size_t *n = arg;
+    int order = 0;
+
+    for (size_t i = 0; order == 0 && i < *n; i++)
+        order = strv_cmp(x[i], y[i]);
+    return order;
+}
+
+static void make_list(struct chosen *c)
+{
+    size_t n_by = c->q->n_by;
+
+    c->list = (struct ledger_tuples){.n_by = n_by, .n = c->groups.n};
+    memcpy(c->list.by, c->q->by, n_by * sizeof(*c->list.by));
+    c->of_list = xcalloc(c->groups.n * n_by + 1, sizeof(*c->of_list));
+    for (size_t i = 0; i < c->groups.n; i++) {
+        const struct strv *from = c->groups.at[i].value;
+
+        for (size_t k = 0; k < n_by; k++)
+            c->of_list[i * n_by + c->place[k]] = from[k];
+    }
+    qsort_r(c->of_list, c->groups.n, n_by * sizeof(*c->of_list), by_values, &n_by);
+    c->list.value = c->of_list;
 }
 
 static int by_text(const void *a, const void *b)
@@ -112,7 +162,7 @@ static void find_values(struct chosen *c)
 {
     c->values = xcalloc(c->groups.n + 1, sizeof(*c->values));
     for (size_t i = 0; i < c->groups.n; i++)
-        c->values[i] = c->groups.at[i].value[c->field];
+        c->values[i] = c->of_list[i * c->q->n_by + c->field];
     qsort(c->values, c->groups.n, sizeof(*c->values), by_text);
     for (size_t i = 0; i < c->groups.n; i++) {
         if (c->n_values == 0 || !strv_eq(c->values[c->n_values - 1], c->values[i]))
@@ -126,6 +176,7 @@ static enum rc ask_rows(struct chosen *c, struct fail *fail)
     struct ledger_question q = *c->q;
 
     q.top = 0;
+    q.filter.only = &c->list;
     return ask(c, &q, &one_of, &c->rows, fail);
 }
 
@@ -147,54 +198,28 @@ static enum rc ask_all(struct chosen *c, struct fail *fail)
     return ask(c, &q, NULL, &c->total, fail);
 }
 
+/* Requests of all other values; and rows of these values, of which some are not chosen. */
 static enum rc ask_others(struct chosen *c, struct fail *fail)
 {
     const unsigned of_rows = LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY | LEDGER_WANT_METERS;
-    static const enum ledger_op none_of = LEDGER_NE;
+    static const enum ledger_op none_of = LEDGER_NE, one_of = LEDGER_EQ;
     struct ledger_question q = *c->q;
+    enum rc rc;
 
-    q.n_by = 0;
     q.top = 0;
     q.want &= ~of_rows;
-    return ask(c, &q, &none_of, &c->others, fail);
+    rc = c->q->n_by > 1 ? ask(c, &q, &one_of, &c->strays, fail) : RC_OK;
+    q.n_by = 0;
+    return rc == RC_OK ? ask(c, &q, &none_of, &c->others, fail) : rc;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------- */
-
-static int values_cmp(const struct ledger_row *a, const struct ledger_row *b, size_t n)
-{
-    int c = 0;
-
-    for (size_t i = 0; c == 0 && i < n; i++)
-        c = strv_cmp(a->value[i], b->value[i]);
-    return c;
-}
-
-/* Groups are of one period, in order of their values. */
-static bool is_chosen(const struct chosen *c, const struct ledger_row *row)
-{
-    size_t low = 0, high = c->groups.n;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = values_cmp(&c->groups.at[middle], row, c->q->n_by);
-
-        if (order == 0)
-            return true;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
-}
 
 /* Keeps the rows that are chosen, in their order; what those of a period come to is noted. */
 static enum rc keep_chosen(struct chosen *c, struct fail *fail)
 {
     size_t n = 0, period = 0;
 
-    c->strays = xcalloc(c->all.n + 1, sizeof(*c->strays));
     c->taken = xcalloc(c->all.n + 1, sizeof(*c->taken));
     for (size_t i = 0; i < c->rows.n; i++) {
         const struct ledger_row *row = &c->rows.at[i];
@@ -203,10 +228,8 @@ static enum rc keep_chosen(struct chosen *c, struct fail *fail)
             period++;
         if (period == c->all.n)
             return read_damaged(fail);
-        if (!is_chosen(c, row)) {
-            ledger_sums_add(&c->strays[period], &row->sums);
+        if (!tuples_have(&c->list, row->value))
             continue;
-        }
         ledger_sums_add(&c->taken[period], &row->sums);
         c->rows.at[n++] = *row;
     }
@@ -240,9 +263,17 @@ static bool is_any(const struct ledger_sums *s)
 /* The same from requests of all other values; they have a row where they have any. */
 static void take_others(const struct chosen *c, size_t period, struct ledger_sums *rest)
 {
-    *rest = c->strays[period];
+    int64_t start_us = c->all.at[period].start_us;
+
+    *rest = (struct ledger_sums){0};
+    for (size_t i = 0; i < c->strays.n; i++) {
+        const struct ledger_row *row = &c->strays.at[i];
+
+        if (row->start_us == start_us && !tuples_have(&c->list, row->value))
+            ledger_sums_add(rest, &row->sums);
+    }
     for (size_t i = 0; i < c->others.n; i++) {
-        if (c->others.at[i].start_us == c->all.at[period].start_us)
+        if (c->others.at[i].start_us == start_us)
             ledger_sums_add(rest, &c->others.at[i].sums);
     }
 }
@@ -305,9 +336,12 @@ enum rc chosen_read(struct ledger_reader *r, const struct ledger_question *q, bo
     enum rc rc;
 
     *c = (struct chosen){.reader = r, .q = q, .field = field_of(q)};
+    put_words_last(c);
     rc = ask_groups(c, fail);
-    if (rc == RC_OK)
+    if (rc == RC_OK) {
+        make_list(c);
         find_values(c);
+    }
     *known = rc != RC_OK || c->n_values <= CHOSEN_VALUES_MAX;
     if (rc == RC_OK && *known) {
         rc = ask_rows(c, fail);
@@ -322,6 +356,7 @@ enum rc chosen_read(struct ledger_reader *r, const struct ledger_question *q, bo
     }
     count_read(&c->rows, &c->groups);
     count_read(&c->rows, &c->all);
+    count_read(&c->rows, &c->strays);
     count_read(&c->rows, &c->others);
     count_read(&c->rows, &c->total);
     if (rc == RC_OK && *known)
@@ -330,10 +365,11 @@ enum rc chosen_read(struct ledger_reader *r, const struct ledger_question *q, bo
         ledger_rows_release(&c->rows);
     ledger_rows_release(&c->groups);
     ledger_rows_release(&c->all);
+    ledger_rows_release(&c->strays);
     ledger_rows_release(&c->others);
     ledger_rows_release(&c->total);
+    free(c->of_list);
     free(c->values);
-    free(c->strays);
     free(c->taken);
     free(c);
     return rc;

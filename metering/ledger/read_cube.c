@@ -172,7 +172,7 @@ static bool has_wanted(enum cube_kind kind, unsigned want)
 {
     const unsigned any =
         LEDGER_WANT_REQUESTS | LEDGER_COST_ALONE | LEDGER_SPARE_FINE | LEDGER_SPARE_RARE |
-        LEDGER_SPARE_UNSAVED;
+        LEDGER_SPARE_UNSAVED | LEDGER_VALUES_ALONE;
     /* Rollups have the histograms of what they tell apart, and requests those of all else. */
     const unsigned ranks =
         LEDGER_WANT_HISTOGRAM | LEDGER_WANT_PERCENTILES | LEDGER_WANT_LATENCY;

@@ -18,6 +18,8 @@ struct fact_pick *pick_beside(const struct fact_pick *of, struct ledger_reader *
     p->answer = of->answer;
     p->by_number = p->is_beside = true;
     p->spares_combo = of->spares_combo;
+    p->n_kept = of->n_kept;
+    p->only = of->only;
     p->is_one_class = of->is_one_class;
     p->period_at = -1;
     p->class_of = of->class_of;
@@ -45,7 +47,7 @@ static size_t numbers_at(const struct fact_pick *p, size_t k)
 
 static size_t n_levels(const struct fact_pick *p)
 {
-    return p->n_fields - p->n_where;
+    return p->n_fields - p->n_where - p->n_kept;
 }
 
 static bool has_periods(const struct fact_pick *p)
@@ -71,14 +73,18 @@ void pick_group(const struct fact_pick *p, uint32_t number, uint32_t *group, int
     *period = has_periods(p) ? (int64_t)made[number].a : 0;
 }
 
-enum rc pick_group_values(struct fact_pick *p, uint32_t group, struct strv *values,
-                          struct fail *fail)
+enum rc pick_values(struct fact_pick *p, uint32_t group, uint32_t last, struct strv *values,
+                    struct fail *fail)
 {
     const struct ledger_question *q = p->answer->q;
     uint32_t of_field[LEDGER_GROUP_MAX];
     size_t k;
 
-    for (k = n_levels(p); k > 0; k--) {
+    for (k = n_levels(p) + p->n_kept; k > n_levels(p); k--) {
+        of_field[k - 1] = p->pairs[k - 1].made[last].b;
+        last = p->pairs[k - 1].made[last].a;
+    }
+    for (; k > 0; k--) {
         of_field[k - 1] = p->pairs[k - 1].made[group].b;
         group = p->pairs[k - 1].made[group].a;
     }
@@ -97,6 +103,51 @@ enum rc pick_group_values(struct fact_pick *p, uint32_t group, struct strv *valu
     return RC_OK;
 }
 
+enum rc pick_group_values(struct fact_pick *p, uint32_t group, struct strv *values,
+                          struct fail *fail)
+{
+    return pick_values(p, group, 0, values, fail);
+}
+
+/* ---- only some ---------------------------------------------------------------------------- */
+
+enum { ONLY_NEW = 0, ONLY_THIS, ONLY_OTHERS };
+
+static unsigned char ask_only(struct fact_pick *p, uint32_t group)
+{
+    struct strv values[LEDGER_GROUP_MAX];
+    enum rc rc = pick_group_values(p, group, values, &p->facts.fail);
+
+    if (rc != RC_OK)
+        p->facts.rc = rc;
+    return rc == RC_OK && tuples_have(p->only, values) ? ONLY_THIS : ONLY_OTHERS;
+}
+
+bool pick_only(struct fact_pick *p)
+{
+    size_t n = pick_groups(p), cap = p->cap_only ? p->cap_only : 64, left = 0;
+
+    while (cap < n)
+        cap *= 2;
+    if (cap > p->cap_only) {
+        p->is_only = xrealloc(p->is_only, cap);
+        memset(p->is_only + p->cap_only, ONLY_NEW, cap - p->cap_only);
+        p->cap_only = cap;
+    }
+    for (size_t i = 0; i < p->facts.n && p->facts.rc == RC_OK; i++) {
+        int32_t group = p->row[i];
+
+        if (group == PICK_NONE)
+            continue;
+        if (p->is_only[group] == ONLY_NEW)
+            p->is_only[group] = ask_only(p, (uint32_t)group);
+        if (p->is_only[group] == ONLY_OTHERS)
+            p->row[i] = PICK_NONE;
+        left += p->row[i] != PICK_NONE;
+    }
+    return left > 0;
+}
+
 /* ---- another's ---------------------------------------------------------------------------- */
 
 /* By number of a field's text there: the number here. */
@@ -109,16 +160,16 @@ static enum rc field_number(struct fact_pick *p, struct pick_field *f,
                            : pick_number(p->facts.reader, f, pick_raw(from, number), out, fail);
 }
 
-enum rc pick_translate(struct fact_pick *p, const struct fact_pick *from, uint32_t **out,
-                       struct fail *fail)
+/* Of levels [k, end), of which the first stands on n numbers that are the same here. */
+static enum rc translate(struct fact_pick *p, const struct fact_pick *from, size_t n, size_t k,
+                         size_t end, uint32_t **out, struct fail *fail)
 {
-    size_t n = p->n_classes;
     uint32_t *to = xcalloc(n + 1, sizeof(*to));
     enum rc rc = RC_OK;
 
     for (size_t i = 0; i < n; i++)
         to[i] = (uint32_t)i;
-    for (size_t k = 0; k < n_levels(p) && rc == RC_OK; k++) {
+    for (; k < end && rc == RC_OK; k++) {
         struct pick_field *f = &p->fields[p->n_where + k];
         const struct pick_pairs *pairs = &from->pairs[k];
         uint32_t *next = xcalloc(pairs->n + 1, sizeof(*next));
@@ -133,6 +184,27 @@ enum rc pick_translate(struct fact_pick *p, const struct fact_pick *from, uint32
         free(to);
         to = next;
     }
+    *out = to;
+    return rc;
+}
+
+size_t pick_lasts(const struct fact_pick *p)
+{
+    return p->n_kept > 0 ? p->pairs[n_levels(p) + p->n_kept - 1].n : 1;
+}
+
+enum rc pick_translate_last(struct fact_pick *p, const struct fact_pick *from, uint32_t **out,
+                            struct fail *fail)
+{
+    return translate(p, from, 1, n_levels(p), n_levels(p) + p->n_kept, out, fail);
+}
+
+enum rc pick_translate(struct fact_pick *p, const struct fact_pick *from, uint32_t **out,
+                       struct fail *fail)
+{
+    uint32_t *to;
+    enum rc rc = translate(p, from, p->n_classes, 0, n_levels(p), &to, fail);
+
     if (rc == RC_OK && has_periods(p)) {
         const struct pick_pairs *pairs = &from->pairs[LEDGER_GROUP_MAX];
         uint32_t *next = xcalloc(pairs->n + 1, sizeof(*next));

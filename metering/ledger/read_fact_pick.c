@@ -172,7 +172,9 @@ static bool pick_by_narrow(struct fact_pick *p)
     return true;
 }
 
-static void fold_field(struct fact_pick *p, struct pick_field *f, struct pick_pairs *pairs)
+/* to: p->row, or p->last where nobody looks at that of what is in no row. */
+static inline void fold_field(struct fact_pick *p, struct pick_field *f, struct pick_pairs *pairs,
+                              int32_t *to)
 {
     bool is_word = pick_is_word(f);
 
@@ -194,8 +196,15 @@ static void fold_field(struct fact_pick *p, struct pick_field *f, struct pick_pa
                 return;
             }
         }
-        p->row[i] = (int32_t)pick_fold(pairs, (uint32_t)p->row[i], id);
+        to[i] = (int32_t)pick_fold(pairs, (uint32_t)to[i], id);
     }
+}
+
+static void fold_last(struct fact_pick *p)
+{
+    memset(p->last, 0, sizeof(p->last));
+    for (size_t k = p->n_fields - p->n_kept; p->facts.rc == RC_OK && k < p->n_fields; k++)
+        fold_field(p, &p->fields[k], &p->pairs[k - p->n_where], p->last);
 }
 
 /* ---- rows
@@ -427,13 +436,21 @@ static void pick_block(struct fact_pick *p)
         p->n_picked = 0;
         return;
     }
-    for (size_t k = p->n_where; p->facts.rc == RC_OK && k < p->n_fields; k++)
-        fold_field(p, &p->fields[k], &p->pairs[k - p->n_where]);
+    for (size_t k = p->n_where; p->facts.rc == RC_OK && k < p->n_fields - p->n_kept; k++)
+        fold_field(p, &p->fields[k], &p->pairs[k - p->n_where], p->row);
+    if (p->facts.rc == RC_OK && p->only && !pick_only(p)) {
+        p->n_picked = 0;
+        return;
+    }
+    if (p->facts.rc == RC_OK && p->n_kept > 0)
+        fold_last(p);
     if (p->facts.rc == RC_OK && is_of_one)
         pick_fold_period(p);
     else if (p->facts.rc == RC_OK)
         pick_by_time(p);
-    if (p->facts.rc == RC_OK && p->by_number)
+    if (p->facts.rc == RC_OK && p->n_kept > 0)
+        p->n_picked = p->facts.n;
+    else if (p->facts.rc == RC_OK && p->by_number)
         count_picked(p);
     else if (p->facts.rc == RC_OK)
         find_rows(p);
@@ -486,6 +503,17 @@ bool pick_next(struct fact_pick *p)
 /* ---- the question --------------------------------------------------------------------------
  */
 
+/* The filter's list, where it is by the fields of the question. */
+static const struct ledger_tuples *only_of(const struct ledger_question *q)
+{
+    const struct ledger_tuples *t = q->filter.only;
+    bool is = t && t->n_by == q->n_by && !t->is_except && !t->passes_tasks;
+
+    for (size_t i = 0; is && i < q->n_by; i++)
+        is = t->by[i].id == q->by[i].id && strv_eq(t->by[i].tag, q->by[i].tag);
+    return is ? t : NULL;
+}
+
 struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bool make,
                             struct fail *fail)
 {
@@ -494,6 +522,7 @@ struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bo
 
     p->answer = a;
     p->make = make;
+    p->only = only_of(q);
     p->period_at = -1;
     facts_open(&p->facts, a->reader, from_us, to_us);
     p->fields = xcalloc(q->filter.n_where + q->n_by + 1, sizeof(*p->fields));
@@ -544,6 +573,7 @@ void pick_close(struct fact_pick *p)
     }
     free(p->row_of);
     free(p->is_met);
+    free(p->is_only);
     free(p->row_of_word);
     free(p->marks);
     free(p);

@@ -56,6 +56,14 @@ struct fact_pick {
     bool by_number;
     bool *is_met; /* ... by number: of a request that was picked */
     size_t cap_met;
+    /*
+     * ... and numbers are of all fields but the last n_kept, which are grouped by: what these come to
+     * stands in `last`.  Nothing is met, and there is one period.
+     */
+    size_t n_kept;
+    const struct ledger_tuples *only; /* of the question, by its fields; or NULL */
+    unsigned char *is_only; /* by number of the group: what pick_only knows of it */
+    size_t cap_only;
     bool is_beside; /* what is said of combinations, and days left out, are another's */
     bool make; /* rows that are not there yet */
     bool spares_combo; /* nobody looks at combo_of of the requests that are picked */
@@ -81,6 +89,7 @@ struct fact_pick {
 
     struct pick_marks *marks; /* of read_fact_sums.c; NULL: not needed yet */
     uint32_t id[FACT_BLOCK]; /* of the column at hand */
+    int32_t last[FACT_BLOCK];
     int32_t row[FACT_BLOCK];  /* of the block at hand: place in the answer's rows; or by_number */
     size_t n_picked;         /* requests that have one */
 };
@@ -108,9 +117,21 @@ void pick_group(const struct fact_pick *p, uint32_t number, uint32_t *group, int
 /* The values of a group, valid through the view. */
 enum rc pick_group_values(struct fact_pick *p, uint32_t group, struct strv *values,
                           struct fail *fail) RC_MUST;
+/* The same with the number that the last n_kept fields have. */
+enum rc pick_values(struct fact_pick *p, uint32_t group, uint32_t last, struct strv *values,
+                    struct fail *fail) RC_MUST;
+/*
+ * Of the rows of the block at hand, which are numbers of groups: none which p->only
+ * does not have.  False: none is left.
+ */
+bool pick_only(struct fact_pick *p);
 /* The numbers that those of `from`, another's of the same question, have here: as many as it has. */
 enum rc pick_translate(struct fact_pick *p, const struct fact_pick *from, uint32_t **out,
                        struct fail *fail) RC_MUST;
+/* The same of the last n_kept fields, and how many numbers these have. */
+enum rc pick_translate_last(struct fact_pick *p, const struct fact_pick *from, uint32_t **out,
+                            struct fail *fail) RC_MUST;
+size_t pick_lasts(const struct fact_pick *p);
 /* n numbers that `from` has met are met here too, by the numbers that they have here. */
 void pick_meet(struct fact_pick *p, const struct fact_pick *from, const uint32_t *to, size_t n);
 void pick_close(struct fact_pick *p);

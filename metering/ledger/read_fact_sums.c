@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
+#include "metering/ledger/read_costs.h"
 #include "metering/ledger/read_cube.h"
 #include "metering/ledger/read_meters.h"
 #include "metering/ledger/read_rank.h"
@@ -495,11 +496,18 @@ enum rc answer_add_histograms(struct answer *a, int64_t from_us, int64_t to_us,
 
 enum rc answer_add_requests(struct answer *a, int64_t from_us, int64_t to_us, struct fail *fail)
 {
-    struct fact_pick *p = pick_open(a, from_us, to_us, true, fail);
     struct crew_pieces days;
     struct meter_sums *meters;
     struct row_sums *sums;
+    struct fact_pick *p;
+    bool known = false;
+    enum rc rc = RC_OK;
 
+    if (a->want & LEDGER_VALUES_ALONE && a->top > 0)
+        rc = answer_dearest(a, from_us, to_us, &known, fail);
+    if (rc != RC_OK || known)
+        return rc;
+    p = pick_open(a, from_us, to_us, true, fail);
     if (!p)
         return fail->rc;
     if (!(a->want & (LEDGER_WANT_HISTOGRAM | LEDGER_WANT_BANDS)))

@@ -125,6 +125,7 @@ struct ledger_reader {
     int64_t kept_from_us; /* lines that ended before are deleted; INT64_MIN: none are */
     uint64_t held_max;    /* ledger_read_hold */
     uint64_t counted_max; /* ledger_read_count */
+    size_t costs_bytes;   /* ledger_read_costs */
 };
 
 /* The columns of a line. */
@@ -170,6 +171,8 @@ bool combo_matches(const struct ledger_filter *f, const struct combo *c);
 enum rc line_value(struct ledger_reader *r, const struct line *line, const struct combo *c,
                    const struct ledger_field *field, struct strv *out,
                    struct fail *fail) RC_MUST;
+/* Whether the values of a list in order have these among them. */
+bool tuples_have(const struct ledger_tuples *t, const struct strv *value);
 /* Conditions on all other fields, given that combo_matches. */
 enum rc line_matches(struct ledger_reader *r, const struct ledger_filter *f,
                      const struct line *line, const struct combo *c, bool *out,

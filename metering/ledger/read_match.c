@@ -299,8 +299,7 @@ bool combo_matches(const struct ledger_filter *f, const struct combo *c)
     return true;
 }
 
-/* Where the line's values are among the tuples of a list in order. */
-static bool is_among(const struct ledger_tuples *t, const struct strv *value)
+bool tuples_have(const struct ledger_tuples *t, const struct strv *value)
 {
     size_t low = 0, high = t->n;
 
@@ -332,7 +331,7 @@ static enum rc tuples_hold(struct ledger_reader *r, const struct ledger_tuples *
         return RC_OK;
     for (size_t i = 0; rc == RC_OK && i < t->n_by; i++)
         rc = line_value(r, line, c, &t->by[i], &value[i], fail);
-    *out = rc == RC_OK && is_among(t, value) != t->is_except;
+    *out = rc == RC_OK && tuples_have(t, value) != t->is_except;
     return rc;
 }
 

@@ -282,6 +282,7 @@ static void the_dearest_have_their_meters(void **state)
     struct ledger_rows all, few;
     struct ledger_question q;
     struct strv value;
+    struct money cost = {0};
     struct fail fail;
 
     (void)state;
@@ -293,10 +294,16 @@ static void the_dearest_have_their_meters(void **state)
     assert_true(few.n >= 20 && few.n < all.n);
     assert_int_equal(few.n_rest, 1);
     assert_same_row(&few.total, &all.total, q.want);
+    for (size_t i = 1, least = 0; i < few.n; i++) {
+        least = money_cmp(few.at[i].sums.cost, few.at[least].sums.cost) < 0 ? i : least;
+        cost = few.at[least].sums.cost;
+    }
     for (size_t i = 0, k = 0; i < few.n; i++, k++) {
         while (k < all.n && !(strv_eq(all.at[k].value[0], few.at[i].value[0]) &&
-                              strv_eq(all.at[k].value[1], few.at[i].value[1])))
+                              strv_eq(all.at[k].value[1], few.at[i].value[1]))) {
+            assert_true(money_cmp(all.at[k].sums.cost, cost) < 0);
             k++;
+        }
         assert_true(k < all.n);
         assert_same_row(&few.at[i], &all.at[k], q.want);
     }
