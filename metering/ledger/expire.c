@@ -99,14 +99,15 @@ static bool step(struct ledger *l, int64_t from_us)
 {
     struct fail fail = {0};
     size_t n = 0;
-    enum rc rc = ingest_expire(l->in, from_us, EXPIRE_LINES, &n, &fail);
+    bool more = false;
+    enum rc rc = ingest_expire(l->in, from_us, EXPIRE_LINES, &n, &more, &fail);
 
     if (rc == RC_OK) {
         l->expired += n;
         pthread_mutex_lock(&l->lock);
         l->stats.expired += n;
         pthread_mutex_unlock(&l->lock);
-        if (n == EXPIRE_LINES)
+        if (more)
             return true;
         tell(l);
     } else if (rc == RC_AGAIN) {

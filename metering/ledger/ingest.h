@@ -91,10 +91,11 @@ void ingest_memory(const struct ingest *in, uint64_t *pages, uint64_t *names);
  * Outside a transaction: deletes, in one of its own, up to max lines that ended before
  * kept_from_us (a bucket's bound at every level), their records, and what belongs to these
  * alone; the rollups stay.  kept_from_us is noted with the first of them and never falls.
- * *n: lines deleted; below max: no more are left.  RC_AGAIN: locked by another.
+ * *n: lines deleted.  *more: there may be others, or what belonged to lines that are deleted; it is
+ * to be called again.  RC_AGAIN: locked by another.
  */
 enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_t *n,
-                      struct fail *fail) RC_MUST;
+                      bool *more, struct fail *fail) RC_MUST;
 
 /* Outside a transaction: a number of the state table. RC_AGAIN: locked by another. */
 enum rc ingest_note_state(struct ingest *in, const char *name, int64_t value,

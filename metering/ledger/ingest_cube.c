@@ -92,7 +92,7 @@ static enum rc drop_next(struct ingest *in, int64_t day, bool *any, struct fail 
     return rc == RC_OK ? db_run(drop, fail, "delete sums of a day") : rc;
 }
 
-enum rc ingest_drop_cubes(struct ingest *in, int64_t kept_from_us, int64_t max,
+enum rc ingest_drop_cubes(struct ingest *in, int64_t kept_from_us, int64_t max, bool *more,
                           struct fail *fail)
 {
     bool any = true;
@@ -100,6 +100,7 @@ enum rc ingest_drop_cubes(struct ingest *in, int64_t kept_from_us, int64_t max,
 
     for (; rc == RC_OK && any && max > 0; max--)
         rc = drop_next(in, rollup_bucket(LEVEL_DAY, kept_from_us), &any, fail);
+    *more = *more || any;
     return rc;
 }
 

@@ -131,6 +131,22 @@ static enum rc drop_crossings(struct ingest *in, int64_t kept_from_us, struct fa
     return db_run(in->sql[SQL_CROSSING_DROP], fail, "delete thresholds of old windows");
 }
 
+/* What lines that are deleted leave behind, some of it at once. */
+static enum rc drop_what_belonged(struct ingest *in, int64_t kept_from_us, size_t max, bool *more,
+                                  struct fail *fail)
+{
+    enum rc rc = drop_closed(in, kept_from_us, max, fail);
+
+    *more = rc == RC_OK && sqlite3_changes64(in->db) == (int64_t)max;
+    if (rc == RC_OK)
+        rc = drop_crossings(in, kept_from_us, fail);
+    if (rc == RC_OK)
+        rc = ingest_drop_facts(in, kept_from_us, FACT_BLOCKS_DROPPED, more, fail);
+    if (rc == RC_OK)
+        rc = ingest_drop_cubes(in, kept_from_us, CUBES_DROPPED, more, fail);
+    return rc == RC_OK ? ingest_drop_tallies(in, kept_from_us, TALLIES_DROPPED, more, fail) : rc;
+}
+
 static enum rc raise(struct ingest *in, struct strv name, int64_t value, struct fail *fail)
 {
     db_bind_text(in->sql[SQL_STATE_RAISE], 1, name);
@@ -139,15 +155,17 @@ static enum rc raise(struct ingest *in, struct strv name, int64_t value, struct 
 }
 
 enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_t *n,
-                      struct fail *fail)
+                      bool *more, struct fail *fail)
 {
     struct old_line *lines = xcalloc(max, sizeof(*lines));
     enum rc rc = ingest_begin(in, fail);
 
     *n = 0;
+    *more = false;
     if (rc != RC_OK)
         goto out;
     rc = note_lines(in, kept_from_us, max, lines, n, fail);
+    *more = *n == max;
     if (rc == RC_OK && *n > 0)
         rc = raise(in, STRV("kept_from_us"), kept_from_us, fail);
     if (rc == RC_OK && *n > 0)
@@ -155,15 +173,7 @@ enum rc ingest_expire(struct ingest *in, int64_t kept_from_us, size_t max, size_
     for (size_t i = 0; i < *n && rc == RC_OK; i++)
         rc = drop_line(in, &lines[i], kept_from_us, fail);
     if (rc == RC_OK && *n < max)
-        rc = drop_closed(in, kept_from_us, max, fail);
-    if (rc == RC_OK && *n < max)
-        rc = drop_crossings(in, kept_from_us, fail);
-    if (rc == RC_OK && *n < max)
-        rc = ingest_drop_facts(in, kept_from_us, FACT_BLOCKS_DROPPED, fail);
-    if (rc == RC_OK && *n < max)
-        rc = ingest_drop_cubes(in, kept_from_us, CUBES_DROPPED, fail);
-    if (rc == RC_OK && *n < max)
-        rc = ingest_drop_tallies(in, kept_from_us, TALLIES_DROPPED, fail);
+        rc = drop_what_belonged(in, kept_from_us, max, more, fail);
     rc = ingest_end(in, rc, fail);
     dict_clear(&in->tasks); /* some of them may be gone */
     in->most_seq = 0;       /* (the same) */

@@ -183,7 +183,7 @@ enum rc ingest_seal(struct ingest *in, bool *more, struct fail *fail)
     return rc;
 }
 
-enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max,
+enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max, bool *more,
                           struct fail *fail)
 {
     sqlite3_stmt *old = in->sql[SQL_FACT_OLD], *drop = in->sql[SQL_FACT_DROP];
@@ -204,5 +204,6 @@ enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max,
         if (rc == RC_OK)
             rc = db_run(drop_block, fail, "delete facts");
     }
+    *more = *more || rc == RC_OK;
     return rc == RC_STATE ? RC_OK : rc;
 }

@@ -264,8 +264,8 @@ enum rc ingest_add_fact(struct ingest *in, const struct ingest_row *row, const s
 void ingest_restart_facts(struct ingest *in);
 /* Undone: what was added since ingest_facts_begin. */
 void ingest_forget_facts(struct ingest *in);
-/* Blocks of which every line is deleted, max of them. */
-enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max,
+/* Blocks of which every line is deleted, max of them; *more is set where there may be others. */
+enum rc ingest_drop_facts(struct ingest *in, int64_t kept_from_us, int64_t max, bool *more,
                           struct fail *fail) RC_MUST;
 
 /*
@@ -283,18 +283,19 @@ enum rc ingest_end(struct ingest *in, enum rc rc, struct fail *fail) RC_MUST;
 
 /*
  * ingest_cube.c: sums of days whose lines are deleted, and those that an earlier version made in
- * another way, max of them.
+ * another way, max of them; *more is set where there may be others.
  */
-enum rc ingest_drop_cubes(struct ingest *in, int64_t kept_from_us, int64_t max,
+enum rc ingest_drop_cubes(struct ingest *in, int64_t kept_from_us, int64_t max, bool *more,
                           struct fail *fail) RC_MUST;
 
 /*
  * ingest_tally.c: which tasks have a tally; that one has an outcome since; blocks of tasks of
- * which a line is deleted, max of them: they are made anew of what is left.
+ * which a line is deleted, max of them: they are made anew of what is left; *more is set where there
+ * may be others.
  */
 enum rc ingest_tallies_open(struct ingest *in, struct fail *fail) RC_MUST;
 enum rc ingest_tally_again(struct ingest *in, int64_t task, struct fail *fail) RC_MUST;
-enum rc ingest_drop_tallies(struct ingest *in, int64_t kept_from_us, int64_t max,
+enum rc ingest_drop_tallies(struct ingest *in, int64_t kept_from_us, int64_t max, bool *more,
                             struct fail *fail) RC_MUST;
 
 /* An amount as the two integers of a column; beyond their range the nearest that fits. */

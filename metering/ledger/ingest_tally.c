@@ -81,7 +81,7 @@ enum rc ingest_tally_again(struct ingest *in, int64_t task, struct fail *fail)
     return db_run(again, fail, doing);
 }
 
-enum rc ingest_drop_tallies(struct ingest *in, int64_t kept_from_us, int64_t max,
+enum rc ingest_drop_tallies(struct ingest *in, int64_t kept_from_us, int64_t max, bool *more,
                             struct fail *fail)
 {
     sqlite3_stmt *old = in->sql[SQL_TALLY_OLD], *drop = in->sql[SQL_TALLY_DROP];
@@ -100,5 +100,6 @@ enum rc ingest_drop_tallies(struct ingest *in, int64_t kept_from_us, int64_t max
         if (rc == RC_OK)
             rc = db_run(in->sql[SQL_TALLY_BLOCK_DROP], fail, "delete what tasks came to");
     }
+    *more = *more || rc == RC_OK;
     return rc == RC_STATE ? RC_OK : rc;
 }

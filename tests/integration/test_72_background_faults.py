@@ -9,6 +9,7 @@ A small allocation that fails ends the process: then the same must hold of the o
 TOLLGATE_FAULTS=all walks through all of them; else a sample. TOLLGATE_FAULTS_SEED chooses it.
 """
 
+import errno
 import json
 import os
 import re
@@ -205,13 +206,14 @@ class Walk(fault_walk.Starts):
                 for name in set(said) | set(lines) if said.get(name) != lines.get(name)]
 
     def during(self, serves, times, mode, at):
-        is_slow = times > 1 and mode == faults.SHORT   # a byte at a time, but it goes on
+        def is_slow():   # a byte at a time, but it goes on; asked again and again, and no system says so for a while
+            return mode == faults.SHORT or self.faults.so_far().error == errno.EINTR
 
         def is_over():
             return self.has_ended(0) or self.is_done()
         try:
             wait_for("it is reached", lambda: self.faults.has_fired() or is_over(), REACHED_S)
-            wait_for("it shows", lambda: times == 1 or is_slow or is_over() or self.told(), TELLS_S)
+            wait_for("it shows", lambda: times == 1 or is_slow() or is_over() or self.told(), TELLS_S)
         except AssertionError as problem:
             self.problems.append(f"{at()}: {problem}")
         if times > 1 and not self.has_ended(0):

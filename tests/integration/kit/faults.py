@@ -53,10 +53,14 @@ class Faults:
     def has_fired(self):
         return self.map[24:28] != bytes(4)
 
+    def so_far(self):
+        """What has become of it; it goes on."""
+        return Fired(struct.unpack(FORMAT, self.map[:]))
+
     def disarm(self):
         """What became of it."""
         self.map[:4] = bytes(4)
-        return Fired(struct.unpack(FORMAT, self.map[:]))
+        return self.so_far()
 
     def count(self, kind, mode):
         """Counts, and nothing fails; disarm() tells how many were seen."""

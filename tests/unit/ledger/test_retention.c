@@ -85,18 +85,19 @@ static void measure(const struct kit_dir *d)
     struct fail fail;
     struct ingest *in = ingest_open(d->db, LEDGER_OPEN_BUSY_MS, &fail);
     int64_t began = clock_mono_us(), most = 0, gone = 0, calls = 0;
+    bool more;
     size_t n;
 
     assert_non_null(in);
     do {
         int64_t at = clock_mono_us();
 
-        assert_int_equal(ingest_expire(in, bound_us, STEP_LINES, &n, &fail), RC_OK);
+        assert_int_equal(ingest_expire(in, bound_us, STEP_LINES, &n, &more, &fail), RC_OK);
         at = clock_mono_us() - at;
         most = at > most ? at : most;
         gone += (int64_t)n;
         calls++;
-    } while (n == STEP_LINES);
+    } while (more);
     began = clock_mono_us() - began;
     print_message("%lld lines in %lld ms: a transaction %lld us, the longest %lld us\n",
                   (long long)gone, (long long)(began / 1000), (long long)(began / calls),
@@ -473,6 +474,7 @@ static void numbers_go_on(void **state)
     struct ingest *in;
     struct kit_dir d;
     struct fail fail;
+    bool more;
     size_t n;
 
     (void)state;
@@ -484,7 +486,7 @@ static void numbers_go_on(void **state)
         put(in, &seed, from_us);
         assert_int_equal(ingest_commit(in, 1, &fail), RC_OK);
     }
-    assert_int_equal(ingest_expire(in, bound_us, STEP_LINES, &n, &fail), RC_OK);
+    assert_int_equal(ingest_expire(in, bound_us, STEP_LINES, &n, &more, &fail), RC_OK);
     assert_int_equal(n, 3);
     assert_int_equal(number(&d, "SELECT count(*) FROM record"), 0);
     for (int i = 4; i < 7; i++) {
@@ -600,6 +602,7 @@ static void transactions_are_bounded(void **state)
     sqlite3 *other;
     struct kit_dir d;
     struct fail fail;
+    bool more;
     size_t n;
 
     (void)state;
@@ -607,17 +610,53 @@ static void transactions_are_bounded(void **state)
     add(&d, from_us, US_PER_DAY, 25);
     in = ingest_open(d.db, LEDGER_OPEN_BUSY_MS, &fail);
     assert_non_null(in);
-    assert_int_equal(ingest_expire(in, bound_us, 10, &n, &fail), RC_OK);
+    assert_int_equal(ingest_expire(in, bound_us, 10, &n, &more, &fail), RC_OK);
     assert_int_equal(n, 10);
+    assert_true(more);
     assert_int_equal(number(&d, "SELECT count(*) FROM line"), 15);
     kit_verify(&d);
     assert_int_equal(sqlite3_open(d.db, &other), SQLITE_OK);
     assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(ingest_expire(in, bound_us, 10, &n, &fail), RC_AGAIN);
+    assert_int_equal(ingest_expire(in, bound_us, 10, &n, &more, &fail), RC_AGAIN);
     assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(other);
-    assert_int_equal(ingest_expire(in, bound_us, 100, &n, &fail), RC_OK);
+    assert_int_equal(ingest_expire(in, bound_us, 100, &n, &more, &fail), RC_OK);
     assert_int_equal(n, 15);
+    ingest_close(in);
+    kit_dir_remove(&d);
+}
+
+/* Sums of old days go a few a transaction, and in one go: not a few a look. */
+static void all_that_belonged_goes(void **state)
+{
+    enum { DAYS = 30 };
+    sqlite3 *db;
+    struct ingest *in;
+    struct kit_dir d;
+    struct fail fail;
+    bool more = true;
+    size_t n, calls;
+
+    (void)state;
+    kit_dir_make(&d);
+    add(&d, from_us, US_PER_DAY, 25);
+    assert_int_equal(sqlite3_open(d.db, &db), SQLITE_OK);
+    for (int i = 0; i < DAYS; i++) {
+        char sql[128];
+
+        snprintf(sql, sizeof(sql),
+                 "INSERT INTO cube_day(kind, day, through, first, n) VALUES(0, %d, 0, 0, -1)",
+                 100 + i);
+        assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    }
+    sqlite3_close(db);
+    in = ingest_open(d.db, LEDGER_OPEN_BUSY_MS, &fail);
+    assert_non_null(in);
+    for (calls = 0; more && calls < DAYS; calls++)
+        assert_int_equal(ingest_expire(in, bound_us, STEP_LINES, &n, &more, &fail), RC_OK);
+    assert_false(more);
+    assert_true(calls > 2);
+    assert_int_equal(number(&d, "SELECT count(*) FROM cube_day WHERE day<1000"), 0);
     ingest_close(in);
     kit_dir_remove(&d);
 }
@@ -631,6 +670,7 @@ int main(void)
         cmocka_unit_test(numbers_go_on),            cmocka_unit_test(views_hold),
         cmocka_unit_test(transactions_are_bounded), cmocka_unit_test(a_clock_alone_deletes_nothing),
         cmocka_unit_test(the_newest_line_tells_the_first_time),
+        cmocka_unit_test(all_that_belonged_goes),
     };
 
     return cmocka_run_group_tests(tests, make_shared, remove_shared);
