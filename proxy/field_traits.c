@@ -52,12 +52,6 @@ static bool is_of_hop(struct strv name)
     return false;
 }
 
-/* RFC 7838 3, RFC 6797 6.1: a client would take it for this gateway's host, where none of it is known. */
-static bool is_of_origin(struct strv name)
-{
-    return is_named(name, STRV("alt-svc")) || is_named(name, STRV("strict-transport-security"));
-}
-
 bool field_is_named(struct strv name, struct strv lower)
 {
     return name.n > 0 && is_named(name, lower);
@@ -115,8 +109,6 @@ unsigned field_judge(struct strv name)
         traits |= FIELD_OF_HOP;
     if (is_ours(name))
         traits |= FIELD_OURS;
-    if (is_of_origin(name))
-        traits |= FIELD_OF_ORIGIN;
     if (is_named(name, STRV("host")))
         traits |= FIELD_HOST;
     if (is_named(name, STRV("expect")))

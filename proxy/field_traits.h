@@ -23,7 +23,6 @@ enum field_trait {
     FIELD_TAG = 256,            /* tags_is_said_by */
     FIELD_KEY = 512,            /* field_holds_key of name or value; not looked for in answers, nor
                                    where the name is FIELD_CREDENTIAL */
-    FIELD_OF_ORIGIN = 1024,     /* what an answer says of its whole host */
 };
 
 /*

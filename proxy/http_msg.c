@@ -157,7 +157,7 @@ static bool response_drops(const struct http1_head *upstream,
                            const struct http_response_rewrite *rw, bool nominations,
                            const struct http1_header *field)
 {
-    return (field_traits(field) & (FIELD_OF_HOP | FIELD_OURS | FIELD_OF_ORIGIN)) ||
+    return (field_traits(field) & (FIELD_OF_HOP | FIELD_OURS)) ||
            (rw->drop != NULL && rw->drop(rw->drop_arg, field)) ||
            (nominations && http1_is_hop_by_hop(upstream, field->name));
 }

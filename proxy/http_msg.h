@@ -90,7 +90,7 @@ struct http_response_rewrite {
 /*
  * The head that goes back to the client: the provider's status and reason, its
  * end-to-end fields as they are, without hop-by-hop, dropped and X-Tollgate-*
- * fields, and those of its whole host (Alt-Svc, Strict-Transport-Security); then framing, rw->add, and Connection where it must be said (close; or
+ * fields; then framing, rw->add, and Connection where it must be said (close; or
  * keep-alive to a HTTP/1.0 client).  A HTTP/1.0 client cannot read BODY_CHUNKED and
  * BODY_CLOSE ends the connection: RC_STATE where rw contradicts that.  1xx heads
  * take BODY_NONE and carry no Connection.  RC_LIMIT where out is full.

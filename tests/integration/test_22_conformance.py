@@ -601,22 +601,6 @@ def test_9110_15_5_our_own_errors(gateway, data, status):
     assert answer.all("www-authenticate") == (['Bearer realm="tollgate"'] if status == 401 else [])
 
 
-@pytest.mark.parametrize("status", ["200 OK", "103 Early Hints"])
-def test_7838_2_what_a_provider_says_of_its_host_ends_here(gateway, upstream, status):
-    """Alternatives to the provider's host are none to the gateway's; nor are its promises (RFC 6797)."""
-    of_host = ['Alt-Svc: h3=":443"; ma=86400', "alt-svc: clear",
-               "Strict-Transport-Security: max-age=31536000; includeSubDomains; preload"]
-    lines = [*of_host, "X-Other: yes"]
-    final = raw(*(lines if status == "200 OK" else ["X-Other: yes"]), f"Content-Length: {len(ANSWER)}")
-    upstream.scripts["host"] = Script(final if status == "200 OK" else
-                                      raw(*lines, status=status, body=b"") + final)
-    answer = ask(gateway, "host")
-    assert answer.body == ANSWER and answer.all("x-other") == ["yes"]
-    heads = [answer.head, *(head for _, head in answer.informational)]
-    assert len(heads) == 1 + (status != "200 OK")
-    assert all(b"alt-svc" not in one.lower() and b"strict" not in one.lower() for one in heads)
-
-
 # ---- who speaks HTTP/1.0 ---------------------------------------------------------------------------
 
 OLD = START.replace(b"1.1", b"1.0")

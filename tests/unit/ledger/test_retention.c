@@ -629,7 +629,7 @@ static void transactions_are_bounded(void **state)
 /* Sums of old days go a few a transaction, and in one go: not a few a look. */
 static void all_that_belonged_goes(void **state)
 {
-    enum { DAYS = 30 };
+    enum { OLD_DAYS = 30 };
     sqlite3 *db;
     struct ingest *in;
     struct kit_dir d;
@@ -641,7 +641,7 @@ static void all_that_belonged_goes(void **state)
     kit_dir_make(&d);
     add(&d, from_us, US_PER_DAY, 25);
     assert_int_equal(sqlite3_open(d.db, &db), SQLITE_OK);
-    for (int i = 0; i < DAYS; i++) {
+    for (int i = 0; i < OLD_DAYS; i++) {
         char sql[128];
 
         snprintf(sql, sizeof(sql),
@@ -652,7 +652,7 @@ static void all_that_belonged_goes(void **state)
     sqlite3_close(db);
     in = ingest_open(d.db, LEDGER_OPEN_BUSY_MS, &fail);
     assert_non_null(in);
-    for (calls = 0; more && calls < DAYS; calls++)
+    for (calls = 0; more && calls < OLD_DAYS; calls++)
         assert_int_equal(ingest_expire(in, bound_us, STEP_LINES, &n, &more, &fail), RC_OK);
     assert_false(more);
     assert_true(calls > 2);
