@@ -185,6 +185,7 @@ def asks(i):
     return post(i, head()) + frame(DATA, END_STREAM, i, BODY)
 
 
+ENDLESS_MAX = 40000   # more than sockets hold while a gateway under a sanitizer has not read them
 ENDLESS = {
     # CVE-2023-44487
     "rapid reset": (lambda i: frame(RST_STREAM, 0, i, number(CANCEL)),),
@@ -202,10 +203,10 @@ ENDLESS = {
 def test_streams_taken_back_without_end(gateway, upstream, name):
     """Each is a request to us and a few bytes to him: H2_RESETS_BURST of them, and some a second."""
     before = len(upstream.asked)
-    got, sent = flood(gateway, streams(4000, asks, *ENDLESS[name]))
+    got, sent = flood(gateway, streams(ENDLESS_MAX, asks, *ENDLESS[name]))
     assert got in {("goaway", code) for code in (PROTOCOL_ERROR, STREAM_CLOSED, ENHANCE_YOUR_CALM, 6)} | {
         ("closed", None)}
-    assert sent < 4000 and len(upstream.asked) - before <= 1500
+    assert sent < ENDLESS_MAX and len(upstream.asked) - before <= 1500
 
 
 @pytest.mark.parametrize("name, made", [
