@@ -178,6 +178,23 @@ static int64_t days_of(const struct zone *z, int64_t utc_s)
     return days;
 }
 
+int64_t zone_time_of_day(const struct zone *z, int64_t day_us, int minutes)
+{
+    int64_t day_s = floor_div(day_us, US_PER_SECOND);
+    int64_t local_s = days_of(z, day_s) * DAY_S + (int64_t)minutes * 60;
+    int64_t last = day_s + DAY_S + OFFSET_MAX_S;
+
+    /* From one change of offset to the next: local time rises with time. */
+    for (int64_t at = day_s, next; at < last; at = next) {
+        int64_t shown_at = local_s - offset_at(z, at);
+
+        next = next_change(z, at, last);
+        if (shown_at < next)
+            return (shown_at > at ? shown_at : at) * US_PER_SECOND;
+    }
+    return last * US_PER_SECOND;
+}
+
 /* Monday is 0; 1970-01-01 was a Thursday. */
 static int64_t weekday(int64_t days)
 {

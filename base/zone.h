@@ -38,6 +38,9 @@ void zone_period(const struct zone *z, enum period period, int64_t us, int64_t *
                  int64_t *end_us);
 /* Local midnight at which a date begins (the first instant after it where midnight is skipped). */
 int64_t zone_date_start(const struct zone *z, int year, int month, int day);
+/* When clocks show so many minutes after midnight (0..1439) of the day that starts at day_us:
+ * the first time where clocks show it twice, where they skip it the moment of the skip. */
+int64_t zone_time_of_day(const struct zone *z, int64_t day_us, int minutes);
 /* Short label of the period that starts at start_us: "2026-11-21", "2026-W47", "2026-11",
  * "2026-Q4", "2026", "2026-11-21T09:00+01:00", "total". */
 void zone_period_label(const struct zone *z, enum period period, int64_t start_us,

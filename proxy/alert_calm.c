@@ -1,8 +1,6 @@
 #include "proxy/alert_calm.h"
 
-#include "base/datetime.h"
-
-#define US_PER_MINUTE (60 * US_PER_SECOND)
+#include "base/zone.h"
 
 bool alert_is_muted(const struct config *config, const struct alert *a, int64_t now_us)
 {
@@ -17,20 +15,18 @@ bool alert_is_muted(const struct config *config, const struct alert *a, int64_t 
 
 int64_t alert_quiet_until(const struct config *config, const struct alert *a, int64_t now_us)
 {
-    int64_t from = config->alerts.quiet_from_min * US_PER_MINUTE;
-    int64_t to = config->alerts.quiet_to_min * US_PER_MINUTE;
-    int64_t day, next, next_end;
+    const struct alerts_config *c = &config->alerts;
+    int64_t day, next, from, to;
 
-    if (from == to || a->severity != SEVERITY_INFO)
+    if (c->quiet_from_min == c->quiet_to_min || a->severity != SEVERITY_INFO)
         return 0;
     zone_period(config->zone, PERIOD_DAY, now_us, &day, &next);
+    from = zone_time_of_day(config->zone, day, c->quiet_from_min);
+    to = zone_time_of_day(config->zone, day, c->quiet_to_min);
+    if (c->quiet_from_min < c->quiet_to_min)
+        return now_us >= from && now_us < to ? to : 0;
     /* Of the night that began yesterday, or of the one that begins today. */
-    if (from > to && now_us < day + to)
-        return day + to;
-    if (now_us < day + from || (from < to && now_us >= day + to))
-        return 0;
-    if (from < to)
-        return day + to;
-    zone_period(config->zone, PERIOD_DAY, next, &next, &next_end);
-    return next + to;
+    if (now_us < to)
+        return to;
+    return now_us >= from ? zone_time_of_day(config->zone, next, c->quiet_to_min) : 0;
 }

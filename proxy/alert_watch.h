@@ -47,14 +47,15 @@ enum rc alert_watch_quality(const struct alert_watch *w, struct ledger_reader *r
 /* What the gateway itself is short of; which: "counters", "ledger". */
 void alert_watch_trouble(const struct alert_watch *w, const char *which, const char *says);
 
-/* The weekly digest of a team (empty: of all) as an alert; false where there was no spend. */
-enum rc alert_digest(const struct alert_watch *w, struct ledger_reader *reader,
-                     struct strv team, struct alert *out, bool *any, struct fail *fail) RC_MUST;
+/* of_team: of one team, whose tag it has; else of all. */
+typedef void alert_digest_fn(const struct alert *digest, bool of_team, void *arg);
+/*
+ * The weekly digests: of each team with spend in the last two weeks or in the month, dearest
+ * first, then of all; none where nothing was spent.  Where it fails, none is told.
+ */
+enum rc alert_digests(const struct alert_watch *w, struct ledger_reader *reader,
+                      alert_digest_fn *fn, void *arg, struct fail *fail) RC_MUST;
 /* The hour at which a digest was due last; 0: never. */
 int64_t alert_digest_due(const struct config *config, int64_t now_us);
-/* Teams with spend in the last two weeks, dearest first; at most max, in the arena. */
-enum rc alert_digest_teams(const struct alert_watch *w, struct ledger_reader *reader,
-                           struct arena *arena, struct strv *out, size_t max, size_t *n,
-                           struct fail *fail) RC_MUST;
 
 #endif

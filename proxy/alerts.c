@@ -22,8 +22,6 @@
 
 enum {
     SLOW_EVERY = 5,     /* looks of budgets for one of anomalies */
-    TEAMS_MAX = 500,
-    TEAMS_BYTES = 1 << 20,
     CATCH_UP_MS = 2000,
     TICK_MS = 250, /* deliveries are looked at so often */
 };
@@ -130,6 +128,13 @@ static void remember(struct alerts *a, const struct alert_condition *c)
     f->seen = true;
 }
 
+/* Another gateway tells of a level of the same thing: what this one told of it is over. */
+static void leave(struct alerts *a, struct alert_firing *f, bool quiet)
+{
+    resolve(a, f, quiet);
+    alert_store_drop(&a->store, (size_t)(f - a->store.firing));
+}
+
 static void on_condition(const struct alert_condition *c, void *arg)
 {
     struct alerts *a = arg;
@@ -137,8 +142,13 @@ static void on_condition(const struct alert_condition *c, void *arg)
 
     if (f)
         f->seen = true;
-    if (a->config->alerts.n_channels == 0 || c->told == CROSSING_ELSEWHERE)
+    if (a->config->alerts.n_channels == 0)
         return;
+    if (c->told == CROSSING_ELSEWHERE) {
+        if (f && f->level != c->level)
+            leave(a, f, c->level > f->level);
+        return;
+    }
     if (alert_is_muted(a->config, &c->alert, a->now_us))
         return; /* what still holds when that ends is told then */
     if (a->store.was_lost && c->told == CROSSING_NOTED && (!f || f->level < c->level)) {
@@ -269,40 +279,31 @@ static enum rc look_at_ledger(struct alerts *a, const struct alert_watch *w, boo
 }
 
 /* Teams that a route names get theirs; what no route takes goes to the fallback as a whole. */
+static void on_digest(const struct alert *digest, bool of_team, void *arg)
+{
+    struct alerts *a = arg;
+    bool wanted = !of_team;
+
+    for (size_t i = 0; i < a->config->alerts.n_routes && !wanted; i++) {
+        const struct alert_route *r = &a->config->alerts.routes[i];
+        wanted = r->n_match > 0 && alert_matches(digest, r);
+    }
+    if (wanted)
+        route(a, digest, false);
+}
+
 static enum rc send_digests(struct alerts *a, const struct alert_watch *w)
 {
-    struct strv *teams = xcalloc(TEAMS_MAX, sizeof(*teams));
     struct fail fail = {.rc = RC_OK};
     struct ledger_reader *reader = ledger_read_open(a->config->ledger_path, &fail);
-    struct arena arena;
-    struct alert digest;
-    size_t n = 0;
-    bool any = false;
     enum rc rc = reader ? ledger_read_begin(reader, &fail) : RC_IO;
 
-    arena_init(&arena, TEAMS_BYTES);
     if (rc == RC_OK) {
-        rc = alert_digest_teams(w, reader, &arena, teams, TEAMS_MAX, &n, &fail);
-        for (size_t i = 0; rc == RC_OK && i < n; i++) {
-            bool wanted = false;
-            rc = alert_digest(w, reader, teams[i], &digest, &any, &fail);
-            for (size_t k = 0; rc == RC_OK && any && k < a->config->alerts.n_routes; k++) {
-                const struct alert_route *r = &a->config->alerts.routes[k];
-                wanted = wanted || (r->n_match > 0 && alert_matches(&digest, r));
-            }
-            if (wanted)
-                route(a, &digest, false);
-        }
-        if (rc == RC_OK)
-            rc = alert_digest(w, reader, STRV_NONE, &digest, &any, &fail);
-        if (rc == RC_OK && any)
-            route(a, &digest, false);
+        rc = alert_digests(w, reader, on_digest, a, &fail);
         ledger_read_end(reader);
     }
     if (reader)
         ledger_read_close(reader);
-    arena_release(&arena);
-    free(teams);
     return rc;
 }
 

@@ -307,13 +307,10 @@ static enum rc add_savings(struct work *w, const struct digest_question *q, stru
                                   .n_by = 1,
                                   .now_us = q->now_us};
     struct savings savings = {.rc = RC_OK};
-    enum rc rc = RC_OK;
+    enum rc rc;
 
     ledger_filter_init(&filter, q->now_us - 7 * US_PER_DAY, q->now_us);
-    if (q->team.p)
-        rc = ledger_filter_add(&filter, team, LEDGER_EQ, &q->team, 1);
-    if (rc == RC_OK)
-        rc = savings_decisions_read(q->state_dir, q->zone, &decisions, fail);
+    rc = savings_decisions_read(q->state_dir, q->zone, &decisions, fail);
     if (rc == RC_OK)
         rc = savings_find(&sq, &savings, fail);
     if (rc == RC_STATE && ledger_lines_are_gone(fail)) { /* all else can be said */

@@ -39,7 +39,6 @@ struct digest_question {
     bool wants_savings;
     const struct book *book; /* for these, as struct savings_question */
     const char *state_dir;   /* where decisions about them are; NULL: nowhere */
-    struct strv team;        /* of this team's alone; p NULL: of all */
 };
 
 /* Views live during the call. False ends the telling. */

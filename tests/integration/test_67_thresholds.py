@@ -24,9 +24,11 @@ def hooks():
 def alerts(hooks=None):
     if not hooks:
         return {"every_seconds": 1}
-    return {"every_seconds": 1, "digest_day": "never", "routes": [{"match": {}, "channels": ["hook"]}],
+    return {"every_seconds": 1, "digest_day": "never", "routes": [{"match": {}, "channels": ["hook", "pager"]}],
             "channels": [{"name": "hook", "type": "webhook", "url": hooks.url("/hook"), "secret": "s-4471",
-                          "allow_private": True}]}
+                          "allow_private": True},
+                         {"name": "pager", "type": "pagerduty", "url": hooks.url("/pager"),
+                          "routing_key": "pagerkey00000000000000000000abcd", "allow_private": True}]}
 
 
 def send(gateway, n):
@@ -121,3 +123,53 @@ def test_several_gateways_tell_once_of_what_they_spent_together(gateways, hooks,
     time.sleep(1.5)
     levels = [told["dedup_key"].rsplit(":", 1)[1] for told in hooks.taken("/hook")]
     assert len(levels) == len(set(levels)) and levels[-1] == "100"
+
+
+def told(hooks):
+    return [(one["status"], one["dedup_key"].rsplit(":", 1)[1]) for one in hooks.taken("/hook")]
+
+
+def pages(hooks):
+    return [(one["event_action"], one["dedup_key"].rsplit(":", 1)[1]) for one in hooks.taken("/pager")]
+
+
+def pair(gateways, hooks, redis):
+    """Two nodes of one budget: the first told that the half of it is spent."""
+    east, west = [gateways(redis=redis, name=name, node=name, limits=[LIMIT], alerts=alerts(hooks))
+                  for name in ("east", "west")]
+    west.stop()
+    send(east, 5)
+    wait_reached(east, [50])
+    wait_for("the alert", lambda: told(hooks) and pages(hooks), 20)
+    return east, west
+
+
+def test_what_is_worse_is_told_by_another_gateway(gateways, hooks, redis):
+    east, west = pair(gateways, hooks, redis)
+    east.stop()
+    west.start()
+    send(west, 3)
+    wait_for("what is worse", lambda: len(pages(hooks)) == 2, 20)
+    east.start()
+    # Its incident would stay open for ever; people have heard of what is worse.
+    wait_for("the first one's end", lambda: len(pages(hooks)) == 3, 20)
+    assert pages(hooks) == [("trigger", "50"), ("trigger", "80"), ("resolve", "50")]
+    assert told(hooks) == [("firing", "50"), ("firing", "80")]
+
+
+def test_a_raised_budget_of_which_another_gateway_tells(gateways, hooks, redis):
+    east, west = pair(gateways, hooks, redis)
+    send(east, 3)
+    wait_for("what is worse", lambda: len(told(hooks)) == 2 and len(pages(hooks)) == 3, 20)
+    east.stop()
+    for node in (east, west):
+        node.config["limits"] = [{**LIMIT, "limit": 16}]
+        node.write()
+    west.start()
+    send(west, 1)
+    wait_for("half of the new amount", lambda: len(told(hooks)) == 3, 20)
+    east.start()
+    wait_for("the higher one's end", lambda: len(told(hooks)) == 4, 20)
+    time.sleep(1.5)
+    assert told(hooks) == [("firing", "50"), ("firing", "80"), ("firing", "50"), ("resolved", "80")]
+    assert pages(hooks)[3:] == [("trigger", "50"), ("resolve", "80")]

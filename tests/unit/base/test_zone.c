@@ -262,12 +262,54 @@ static void test_extremes(void **state)
     zone_close(z);
 }
 
+/* The day is that of `in`; clocks show hour:minute at `is`. */
+static void test_time_of_day(void **state)
+{
+    static const struct {
+        const char *zone, *in;
+        int hour, minute;
+        const char *is;
+    } cases[] = {
+        {"UTC", "2026-11-21T12:00:00Z", 0, 0, "2026-11-21T00:00:00Z"},
+        {"UTC", "2026-11-21T12:00:00Z", 23, 59, "2026-11-21T23:59:00Z"},
+        {"Asia/Kathmandu", "2026-11-21T12:00:00Z", 8, 30, "2026-11-21T02:45:00Z"},
+        /* 2:00 is 3:00 */
+        {"Europe/Berlin", "2026-03-29T12:00:00Z", 1, 59, "2026-03-29T00:59:00Z"},
+        {"Europe/Berlin", "2026-03-29T12:00:00Z", 2, 0, "2026-03-29T01:00:00Z"},
+        {"Europe/Berlin", "2026-03-29T12:00:00Z", 2, 30, "2026-03-29T01:00:00Z"},
+        {"Europe/Berlin", "2026-03-29T12:00:00Z", 3, 0, "2026-03-29T01:00:00Z"},
+        {"Europe/Berlin", "2026-03-29T12:00:00Z", 8, 0, "2026-03-29T06:00:00Z"},
+        {"Europe/Berlin", "2026-03-29T12:00:00Z", 23, 59, "2026-03-29T21:59:00Z"},
+        /* 3:00 is 2:00 */
+        {"Europe/Berlin", "2026-10-25T12:00:00Z", 2, 30, "2026-10-25T00:30:00Z"},
+        {"Europe/Berlin", "2026-10-25T12:00:00Z", 3, 0, "2026-10-25T02:00:00Z"},
+        {"Europe/Berlin", "2026-10-25T12:00:00Z", 8, 0, "2026-10-25T07:00:00Z"},
+        /* half an hour; a midnight that is none; a day that there was not */
+        {"Australia/Lord_Howe", "2026-10-03T20:00:00Z", 2, 15, "2026-10-03T15:30:00Z"},
+        {"America/Sao_Paulo", "2018-11-04T12:00:00Z", 0, 30, "2018-11-04T03:00:00Z"},
+        {"America/Sao_Paulo", "2018-11-04T12:00:00Z", 1, 30, "2018-11-04T03:30:00Z"},
+        {"Pacific/Apia", "2011-12-31T00:00:00Z", 8, 0, "2011-12-30T18:00:00Z"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct zone *z = zone_open(cases[i].zone);
+        int64_t day, next;
+
+        zone_period(z, PERIOD_DAY, at(cases[i].in), &day, &next);
+        assert_int_equal(zone_time_of_day(z, day, cases[i].hour * 60 + cases[i].minute),
+                         at(cases[i].is));
+        zone_close(z);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),         cmocka_unit_test(test_partition),
         cmocka_unit_test(test_against_glib), cmocka_unit_test(test_names),
         cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_time_of_day),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
