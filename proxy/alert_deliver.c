@@ -111,9 +111,9 @@ void alerts_deliver(struct alerts *a)
         const struct alert_waiting *w = &a->store.waiting[i];
         const struct alert_channel *channel = alerts_channel(a->config, strv_z(w->channel));
         bool taken = false;
-        for (size_t k = 0; k < i; k++)
-            taken = taken || (strcmp(a->store.waiting[k].channel, w->channel) == 0 &&
-                              !is_held_back(a, &a->store.waiting[k]));
+        for (size_t k = 0; k < i && !taken; k++)
+            taken = strcmp(a->store.waiting[k].channel, w->channel) == 0 &&
+                    !is_held_back(a, &a->store.waiting[k]);
         if (taken || w->next_us > a->now_us)
             continue;
         if (!channel) {

@@ -304,6 +304,8 @@ static enum rc send_digests(struct alerts *a, const struct alert_watch *w)
     }
     if (reader)
         ledger_read_close(reader);
+    if (rc != RC_OK)
+        log_line(LOG_WARN, "alerts", "could not make the digest", "reason=%s", rc_name(rc));
     return rc;
 }
 

@@ -7,37 +7,35 @@
 #include "base/datetime.h"
 #include "base/tag.h"
 #include "base/xalloc.h"
+#include "reports/by_value.h"
 #include "reports/limit_spent.h"
 #include "reports/oddities.h"
 #include "reports/outlook.h"
 #include "reports/render.h"
 #include "reports/savings_find.h"
 
-enum { TEAMS_MAX = 20000, TEXT_BYTES = 8 << 20, MODEL_SHOWN = 100, KEY_SHOWN = 70 };
+enum { MODEL_SHOWN = 100, KEY_SHOWN = 70 };
+
+struct team {
+    struct valued valued;
+    struct digest_row row;
+};
 
 struct work {
-    struct arena arena;
-    struct digest_row *at;
-    size_t n, cap;
+    struct by_value teams;
     enum rc rc;
 };
 
 static struct digest_row *row_of(struct work *w, struct strv team)
 {
-    for (size_t i = 0; i < w->n; i++) {
-        if (strv_eq(w->at[i].team, team))
-            return &w->at[i];
-    }
-    if (w->n == TEAMS_MAX) {
+    struct team *found = by_value_at(&w->teams, &team);
+
+    if (!found) {
         w->rc = RC_LIMIT;
         return NULL;
     }
-    if (w->n == w->cap) {
-        w->cap = w->cap ? w->cap * 2 : 64;
-        w->at = xrealloc(w->at, w->cap * sizeof(*w->at));
-    }
-    w->at[w->n] = (struct digest_row){.team = arena_strv(&w->arena, team)};
-    return &w->at[w->n++];
+    found->row.team = found->valued.value[0];
+    return &found->row;
 }
 
 /* ---- weeks ------------------------------------------------------------------------------- */
@@ -212,20 +210,18 @@ static void on_spent(const struct limit_counter *c, void *arg)
     char text[TAG_VALUE_MAX_BYTES];
     struct strv team = team_of_limit(l->def);
     uint64_t limit = limit_at(l->def, l->now_us);
+    struct team *found;
 
     if (team.n == 0)
         team = team_of_scope(c->scope, text);
-    for (size_t i = 0; team.n && limit && i < l->work->n; i++) {
-        struct digest_row *row = &l->work->at[i];
-
-        if (!strv_eq(row->team, team) ||
-            (row->budget && (money_int)c->spent * (money_int)row->budget_limit <=
-                                (money_int)row->budget_spent * (money_int)limit))
-            continue;
-        row->budget = l->def->name;
-        row->budget_spent = c->spent;
-        row->budget_limit = limit;
-    }
+    found = team.n && limit ? by_value_find(&l->work->teams, &team) : NULL;
+    if (!found ||
+        (found->row.budget && (money_int)c->spent * (money_int)found->row.budget_limit <=
+                                  (money_int)found->row.budget_spent * (money_int)limit))
+        return;
+    found->row.budget = l->def->name;
+    found->row.budget_spent = c->spent;
+    found->row.budget_limit = limit;
 }
 
 static enum rc add_budgets(struct work *w, struct ledger_reader *reader,
@@ -333,10 +329,10 @@ static enum rc add_savings(struct work *w, const struct digest_question *q, stru
 
 static int by_week(const void *a, const void *b)
 {
-    const struct digest_row *x = a, *y = b;
-    int c = -money_cmp(x->week, y->week);
+    const struct team *x = *(struct team *const *)a, *y = *(struct team *const *)b;
+    int c = -money_cmp(x->row.week, y->row.week);
 
-    return c ? c : strv_cmp(x->team, y->team);
+    return c ? c : strv_cmp(x->row.team, y->row.team);
 }
 
 enum rc digest_make(const struct digest_question *q, digest_fn *fn, void *arg,
@@ -357,7 +353,7 @@ enum rc digest_make(const struct digest_question *q, digest_fn *fn, void *arg,
     size_t waiting;
     enum rc rc;
 
-    arena_init(&w.arena, TEXT_BYTES);
+    by_value_init(&w.teams, 1, sizeof(struct team));
     zone_period(q->zone, PERIOD_MONTH, q->now_us, &start, &end);
     rc = add_weeks(&w, q->reader, q->now_us, fail);
     if (rc == RC_OK) {
@@ -374,11 +370,12 @@ enum rc digest_make(const struct digest_question *q, digest_fn *fn, void *arg,
         rc = add_savings(&w, q, fail);
     if (rc == RC_OK)
         rc = w.rc;
-    if (rc == RC_OK && w.n)
-        qsort(w.at, w.n, sizeof(*w.at), by_week);
-    for (size_t i = 0; rc == RC_OK && i < w.n && fn(&w.at[i], arg); i++)
-        ;
-    free(w.at);
-    arena_release(&w.arena);
+    if (rc == RC_OK && w.teams.n)
+        qsort(w.teams.at, w.teams.n, sizeof(struct valued *), by_week);
+    for (size_t i = 0; rc == RC_OK && i < w.teams.n; i++) {
+        if (!fn(&((const struct team *)w.teams.at[i])->row, arg))
+            break;
+    }
+    by_value_release(&w.teams);
     return rc;
 }
