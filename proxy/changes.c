@@ -14,6 +14,7 @@
 #include "base/jsonw.h"
 #include "base/state_file.h"
 #include "base/xalloc.h"
+#include "reports/trail.h"
 
 enum { LINE_MAX_BYTES = 16 << 10 };
 
@@ -62,6 +63,30 @@ static enum rc line_of(const struct change *c, struct buf *out)
     return buf_append(out, "\n", 1);
 }
 
+/* As a line of the trail of all changes. */
+static void note_in_trail(const char *state_dir, const struct change *c)
+{
+    char *action = xasprintf("budget %s", c->action), *until = NULL;
+    char *object = xasprintf("limit%s%s%s%s", c->limit ? "/" : "s", c->limit ? c->limit : "",
+                             c->scope ? " of " : "", c->scope ? c->scope : "");
+    char time[DATETIME_TEXT], *detail;
+
+    datetime_format_us(c->until_us, time);
+    if (c->amount)
+        until = xasprintf("to %s until %s", c->amount, time);
+    detail = xasprintf("%s%s%s", until ? until : "", until && c->why ? ": " : "",
+                       c->why ? c->why : "");
+    trail_note(state_dir, &(struct trail_change){.at_us = c->at_us,
+                                                 .actor = c->who,
+                                                 .action = action,
+                                                 .object = object,
+                                                 .detail = *detail ? detail : NULL});
+    free(detail);
+    free(until);
+    free(object);
+    free(action);
+}
+
 enum rc changes_append(const char *state_dir, const struct change *change, struct fail *fail)
 {
     char *path = path_of(state_dir);
@@ -85,6 +110,8 @@ enum rc changes_append(const char *state_dir, const struct change *change, struc
         rc = RC_OK;
     else
         *fail = (struct fail){.rc = RC_IO, .sys = errno, .doing = fail->doing};
+    if (rc == RC_OK)
+        note_in_trail(state_dir, change);
 out:
     if (fd >= 0)
         close(fd);

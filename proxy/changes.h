@@ -29,7 +29,10 @@ struct change {
     const char *who, *why;
 };
 
-/* Appends a line, on disk when it returns; makes the file (0600) where it is missing. */
+/*
+ * Appends a line, on disk when it returns; makes the file (0600) where it is missing.  It is noted
+ * in the trail of all changes too (reports/trail.h).
+ */
 enum rc changes_append(const char *state_dir, const struct change *change,
                        struct fail *fail) RC_MUST;
 /* Sets raised and raised_until_us of limits by their names; the last line of each holds. */

@@ -27,6 +27,7 @@
 #include "proxy/long_job.h"
 #include "proxy/owner.h"
 #include "reports/limit_spent.h"
+#include "reports/trail.h"
 
 enum {
     AS_OF_WAIT_MS = 15000, /* for the ledger of a gateway that runs to reach now */
@@ -104,6 +105,43 @@ static enum rc audit_derived(struct audit *a, struct ledger_verdict *v, struct f
              v->lines, cost, v->rollups, v->tasks, v->facts, v->cubes, v->tallies,
              v->crossings);
     tell(a, "ledger", found, v->first);
+    return RC_OK;
+}
+
+/* ---- the trail of changes -------------------------------------------------------------------- */
+
+struct trail_verdict {
+    uint64_t lines, altered, gaps, first; /* first: the first altered line, from 1 */
+};
+
+static enum rc on_change(const struct trail_change *change, enum trail_status status, void *arg)
+{
+    struct trail_verdict *v = arg;
+
+    (void)change;
+    v->lines++;
+    v->gaps += status == TRAIL_GAP;
+    v->altered += status == TRAIL_ALTERED;
+    if (v->altered == 1 && status == TRAIL_ALTERED)
+        v->first = v->lines;
+    return RC_OK;
+}
+
+/* The last line's hash is said: who keeps it can tell that no line was cut off since. */
+static enum rc audit_trail(struct audit *a, struct fail *fail)
+{
+    struct trail_verdict v = {0};
+    char head[SHA256_HEX], found[256], why[256] = "";
+    enum rc rc = trail_read(a->config->state_dir, on_change, &v, head, fail);
+
+    if (rc != RC_OK)
+        return rc;
+    snprintf(found, sizeof(found), "%" PRIu64 " changes, %" PRIu64 " of what had been changed "
+             "without one, the last line's sha256 %s", v.lines, v.gaps, *head ? head : "none");
+    if (v.altered)
+        snprintf(why, sizeof(why), "line %" PRIu64 " of trail.jsonl does not follow the one before "
+                 "it, %" PRIu64 " in all: it was altered, or a line taken out", v.first, v.altered);
+    tell(a, "trail", found, why);
     return RC_OK;
 }
 
@@ -377,6 +415,8 @@ static enum rc repair(const struct audit *a, struct fail *fail)
     long_job_end(&job);
     if (rc != RC_OK)
         return rc;
+    trail_note(a->config->state_dir,
+               &(struct trail_change){.action = "audit --repair", .object = "ledger"});
     printf("%-9s lines, rollups, tasks and columns were made anew of %" PRIu64 " records\n",
            "repair", made.records);
     if (made.unreadable > 0)
@@ -419,6 +459,8 @@ static enum rc audit_all(struct audit *a, struct fail *fail)
         rc = audit_derived(a, &verdict, fail);
     if (rc == RC_OK)
         rc = audit_reports(a, &verdict, fail);
+    if (rc == RC_OK)
+        rc = audit_trail(a, fail);
     ledger_read_end(a->reader);
     /* Of now: the counters went on while the ledger was read. */
     if (rc == RC_OK)

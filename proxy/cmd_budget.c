@@ -21,6 +21,7 @@
 #include "proxy/counters.h"
 #include "proxy/owner.h"
 #include "proxy/rebuild.h"
+#include "reports/period.h"
 #include "reports/report.h"
 
 enum { BUDGET_WHY = 256, BUDGET_WHO, BUDGET_TO, BUDGET_UNTIL, BUDGET_SCOPE };
@@ -280,8 +281,10 @@ static int raise_limit(const struct budget_options *o, const struct config *conf
         return EXIT_USAGE;
     if (!read_amount(def, o->to, &change.raised))
         return complain("--to must be an amount in the limit's unit");
-    if (!o->until || !datetime_parse(strv_z(o->until), &change.until_us))
+    if (!o->until || !period_parse_instant(config->zone, strv_z(o->until), &change.until_us))
         return complain("--until must be a date or an RFC 3339 time");
+    if (change.until_us <= clock_wall_us())
+        return complain("--until is over already");
     if (!o->why || strlen(o->why) > CHANGE_WHY_MAX_BYTES)
         return complain("say --why, in at most 1000 bytes");
     if (!note(config, o, &change))

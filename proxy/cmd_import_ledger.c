@@ -14,6 +14,7 @@
 #include "proxy/cmd.h"
 #include "proxy/cmd_config.h"
 #include "proxy/long_job.h"
+#include "reports/trail.h"
 
 static bool on_told(const char *doing, uint64_t done, uint64_t total, void *arg)
 {
@@ -59,7 +60,21 @@ static bool tell(const char *path, const struct taken *taken, enum rc rc, const 
     return rc == RC_OK && taken->differing == 0;
 }
 
-static int take_all(struct taker *taker, struct long_job *job, char **paths, int n, unsigned flags)
+/* What was taken stays taken where this fails. */
+static void note(const char *state_dir, const char *path, const struct taken *taken)
+{
+    char *detail = xasprintf("%s: %" PRIu64 " records, %" PRIu64 " refusals", path, taken->records,
+                             taken->refusals);
+
+    if (taken->records > 0 || taken->refusals > 0)
+        trail_note(state_dir, &(struct trail_change){.action = "import ledger",
+                                                     .object = "ledger",
+                                                     .detail = detail});
+    free(detail);
+}
+
+static int take_all(struct taker *taker, const char *state_dir, struct long_job *job, char **paths,
+                    int n, unsigned flags)
 {
     struct taken taken;
     struct fail fail = {0};
@@ -71,6 +86,7 @@ static int take_all(struct taker *taker, struct long_job *job, char **paths, int
     for (int i = 0; i < n && rc != RC_EOF; i++) {
         long_job_start(job, "import", 0);
         rc = taker_take(taker, paths[i], flags, &taken, &fail);
+        note(state_dir, paths[i], &taken);
         if (rc == RC_EOF)
             break;
         long_job_done(job);
@@ -110,7 +126,7 @@ int import_ledgers(const char *file, char **paths, int n, unsigned flags)
     (void)mkdir(config->state_dir, 0700); /* where not, what follows says why */
     taker = taker_open(config->ledger_path, journal_dir, on_told, &job, &fail);
     if (taker)
-        status = take_all(taker, &job, paths, n, flags);
+        status = take_all(taker, config->state_dir, &job, paths, n, flags);
     else
         complain("", &fail);
     taker_close(taker);

@@ -167,7 +167,7 @@ static int create(const struct key_options *options, struct config *config,
     key_hash_text(strv_z(secret), hash);
     entry = make_entry(options, hash);
     if (check_entry(config, entry, problems) &&
-        keys_change(config->state_dir, append_entry, entry, problems)) {
+        keys_change(config->state_dir, "key create", options->name, append_entry, entry, problems)) {
         puts(secret);
         fprintf(stderr,
                 "key \"%s\" created; its secret is shown this once; a running gateway takes it "
@@ -214,7 +214,7 @@ static int revoke(const struct key_options *options, const struct config *config
             return EXIT_NO;
         }
     }
-    good = keys_change(config->state_dir, revoke_entry, name, problems);
+    good = keys_change(config->state_dir, "key revoke", name, revoke_entry, name, problems);
     if (good)
         fprintf(stderr, "key \"%s\" revoked; a running gateway refuses it from SIGHUP on\n",
                 name);

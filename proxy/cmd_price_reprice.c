@@ -19,6 +19,7 @@
 #include "reports/params.h"
 #include "reports/period.h"
 #include "reports/render.h"
+#include "reports/trail.h"
 
 enum {
     ERROR_MAX_BYTES = 4096,
@@ -204,6 +205,19 @@ static bool is_taken(const struct run *run, const struct uuid *last)
     return false;
 }
 
+/* What was done stays done where this fails. */
+static void note(const struct run *run, const struct reprice *r)
+{
+    char *detail = xasprintf("%" PRIu64 " corrections by %s, book %s: %s", r->corrections, run->by,
+                             book_hash(run->config->book), run->reason);
+
+    if (run->apply && r->corrections)
+        trail_note(run->config->state_dir, &(struct trail_change){.action = "price reprice",
+                                                                  .object = "ledger",
+                                                                  .detail = detail});
+    free(detail);
+}
+
 static void tell(const struct run *run, const struct reprice *r, bool is_journal)
 {
     if (r->compound)
@@ -294,6 +308,7 @@ static int with_reader(struct run *run, struct ledger_reader *reader,
     r.corrector = NULL;
     status = print_sheet(run, &r, filter, as_of.us);
     tell(run, &r, is_journal);
+    note(run, &r);
     if (status == EXIT_GOOD && r.is_stopped)
         status = EXIT_NO;
 out:

@@ -123,6 +123,7 @@ static void read_own_keys(const struct config_loader *l)
         own.file = config_strdup(config, strv_z(path));
         if (config_json_read(&doc, own.file, l->problems))
             config_read_keys(&own, cJSON_GetObjectItemCaseSensitive(doc.root, "keys"));
+        memcpy(config->keys_sha256, doc.sha256, sizeof(doc.sha256));
         config_json_release(&doc);
     }
     free(path);
@@ -176,6 +177,7 @@ static struct config *load(const char *file, bool without_secrets, struct proble
     draft.l.file = config->file;
     if (config_json_read(&doc, config->file, problems))
         read_all(&draft, doc.root);
+    memcpy(config->file_sha256, doc.sha256, sizeof(doc.sha256));
     if (problems->total == before) {
         (void)keys_read_salt(config->state_dir, config->user_salt);
         make_prompt_key(config);

@@ -241,6 +241,8 @@ struct alerts_config {
 
 struct config {
     char *file; /* as given */
+    char file_sha256[SHA256_HEX];
+    char keys_sha256[SHA256_HEX]; /* of state_dir/keys.json; empty: there is none */
     char *dir;  /* its folder: relative paths start here */
     struct listen_config proxy, admin;
     int workers; /* resolved: at least 1 */

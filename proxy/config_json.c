@@ -9,6 +9,7 @@
 
 #include "base/xalloc.h"
 #include "proxy/config.h"
+#include "reports/trail.h"
 
 static int count_lines(const char *text, size_t n)
 {
@@ -257,6 +258,7 @@ bool config_json_read(struct config_json *doc, const char *file, struct problems
         n += (size_t)got;
     }
     good = config_json_parse(doc, file, strv_make(text, n), problems);
+    trail_hash(strv_make(text, n), doc->sha256);
 out:
     if (text)
         explicit_bzero(text, n);

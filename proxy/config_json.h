@@ -14,6 +14,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "base/digest.h"
 #include "base/problem.h"
 #include "base/strv.h"
 
@@ -21,6 +22,7 @@ struct config_json {
     const char *file; /* as messages name it; borrowed */
     struct problems *problems;
     cJSON *root;
+    char sha256[SHA256_HEX]; /* of the file's bytes; empty where none was read */
 };
 
 /*

@@ -14,6 +14,7 @@
 #include "base/xalloc.h"
 #include "proxy/config.h"
 #include "proxy/config_json.h"
+#include "reports/trail.h"
 
 /* ---- look-up ---------------------------------------------------------------------- */
 
@@ -304,8 +305,21 @@ static bool open_document(const char *path, struct config_json *doc, struct prob
     return false;
 }
 
-bool keys_change(const char *state_dir, keys_change_fn *change, void *arg,
-                 struct problems *problems)
+static void note_change(const char *state_dir, const char *action, const char *name,
+                        const char *before, const char *text)
+{
+    char after[SHA256_HEX];
+
+    trail_hash(strv_z(text), after);
+    trail_note(state_dir, &(struct trail_change){.action = action,
+                                                 .object = "keys",
+                                                 .detail = name,
+                                                 .before = *before ? before : NULL,
+                                                 .after = after});
+}
+
+bool keys_change(const char *state_dir, const char *action, const char *name,
+                 keys_change_fn *change, void *arg, struct problems *problems)
 {
     char *path = keys_path(state_dir);
     char *lock_path = xasprintf("%s/keys.lock", state_dir);
@@ -329,7 +343,9 @@ bool keys_change(const char *state_dir, keys_change_fn *change, void *arg,
         goto out;
     text = cJSON_Print(doc.root);
     good = text && replace_file(state_dir, path, text, strlen(text), false);
-    if (!good)
+    if (good)
+        note_change(state_dir, action, name, doc.sha256, text);
+    else
         problems_add(problems, path, 0, "could not write the file: %s", strerror(errno));
 out:
     cJSON_free(text);

@@ -69,9 +69,10 @@ typedef bool keys_change_fn(cJSON *keys, void *arg, struct problems *problems);
 /*
  * Under an exclusive lock: reads keys.json (an empty list where there is none), lets
  * change alter its list, writes it back as a whole (temporary file, fsync, rename),
- * mode 0600.  False with problems.
+ * mode 0600, and notes it in the trail (reports/trail.h) as that action on the key of
+ * that name.  False with problems.
  */
-bool keys_change(const char *state_dir, keys_change_fn *change, void *arg,
-                 struct problems *problems);
+bool keys_change(const char *state_dir, const char *action, const char *name,
+                 keys_change_fn *change, void *arg, struct problems *problems);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proxy/config_trail.h"
 #include "proxy/observe.h"
 #include "proxy/rebuild.h"
 #include "proxy/server_int.h"
@@ -46,6 +47,7 @@ static void put_in_force(struct server *s, struct generation *next)
     pthread_mutex_unlock(&s->lock);
     limit_forget(s->limit_memory, next->config->limits);
     observe_reload(s->observe);
+    config_note(next->config, "reload");
     atomic_fetch_add(&s->reloads, 1);
     log_line(LOG_INFO, "reload", "configuration in force", "keys=%zu limits=%zu book=%s",
              next->config->n_keys, limit_set_count(next->config->limits),

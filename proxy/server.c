@@ -23,6 +23,7 @@
 #include "proxy/alerts.h"
 #include "proxy/cmd.h"
 #include "proxy/collected.h"
+#include "proxy/config_trail.h"
 #include "proxy/desk.h"
 #include "proxy/observe.h"
 #include "proxy/rebuild.h"
@@ -502,6 +503,7 @@ int server_run(struct generation *generation)
         observe_stop(s->observe);
         goto out;
     }
+    config_note(s->current->config, "start");
     say_ready(s);
     event_base_dispatch(s->base);
     for (unsigned i = 0; i < s->n_workers; i++)

@@ -14,9 +14,11 @@
 #include "base/buf.h"
 #include "base/csvw.h"
 #include "base/datetime.h"
+#include "base/digest.h"
 #include "base/xalloc.h"
 #include "reports/files.h"
 #include "reports/period.h"
+#include "reports/trail.h"
 
 static size_t column_count(enum books_kind kind)
 {
@@ -226,8 +228,24 @@ static void merge(struct taking *g, const struct books_table *old, struct books_
     g->n = out->rows = n;
 }
 
-static enum rc store(const char *state_dir, const struct taking *g, struct strv text,
-                     struct fail *fail)
+static void note_import(const char *state_dir, const struct taking *g, const struct books_table *old,
+                        struct strv table)
+{
+    char object[32], before[SHA256_HEX], after[SHA256_HEX];
+
+    (void)snprintf(object, sizeof(object), "books/%s", books_kind_name(g->kind));
+    trail_hash(table, after);
+    if (old->text)
+        trail_hash(strv_make(old->text, old->n), before);
+    trail_note(state_dir, &(struct trail_change){.action = "import",
+                                                 .object = object,
+                                                 .detail = g->file,
+                                                 .before = old->text ? before : NULL,
+                                                 .after = after});
+}
+
+static enum rc store(const char *state_dir, const struct taking *g,
+                     const struct books_table *old, struct strv text, struct fail *fail)
 {
     struct buf table;
     enum rc rc;
@@ -241,6 +259,8 @@ static enum rc store(const char *state_dir, const struct taking *g, struct strv 
     if (rc == RC_OK)
         rc = files_replace(state_dir, "books", books_kind_name(g->kind), ".csv", buf_view(&table),
                            fail);
+    if (rc == RC_OK)
+        note_import(state_dir, g, old, buf_view(&table));
     buf_release(&table);
     return rc;
 }
@@ -269,7 +289,7 @@ enum rc books_import(const char *state_dir, enum books_kind kind, const char *fi
         rc = RC_LIMIT;
     }
     if (rc == RC_OK && !is_dry)
-        rc = store(state_dir, &g, text, fail);
+        rc = store(state_dir, &g, &old, text, fail);
 out:
     if (lock >= 0)
         (void)close(lock);
@@ -285,19 +305,18 @@ enum rc books_read(const char *state_dir, enum books_kind kind, struct books_tab
                    struct fail *fail)
 {
     struct csv_fault fault;
-    size_t n = 0;
     enum rc rc;
 
     *out = (struct books_table){0};
     *fail = (struct fail){0};
     if (!state_dir)
         return RC_OK;
-    rc = files_read(state_dir, "books", books_kind_name(kind), ".csv", &out->text, &n, fail);
+    rc = files_read(state_dir, "books", books_kind_name(kind), ".csv", &out->text, &out->n, fail);
     if (rc == RC_STATE)
         return RC_OK; /* nothing of the kind was imported */
     if (rc != RC_OK)
         return rc;
-    rc = csv_parse(strv_make(out->text, n), &out->csv, &fault);
+    rc = csv_parse(strv_make(out->text, out->n), &out->csv, &fault);
     if (rc == RC_OK && out->csv.n_columns == column_count(kind))
         return RC_OK;
     books_release(out);

@@ -73,7 +73,8 @@ enum rc books_import(const char *state_dir, enum books_kind kind, const char *fi
  * imported, and where state_dir is NULL. */
 struct books_table {
     struct csv csv;
-    char *text; /* owned */
+    char *text; /* owned; n bytes, terminated */
+    size_t n;
 };
 enum rc books_read(const char *state_dir, enum books_kind kind, struct books_table *out,
                    struct fail *fail) RC_MUST;

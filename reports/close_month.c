@@ -3,7 +3,6 @@
  * written; see closed.h.
  */
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "reports/files.h"
 #include "reports/period.h"
 #include "reports/statement.h"
+#include "reports/trail.h"
 
 #define SAY(buf, ...)                                                                          \
     do {                                                                                       \
@@ -154,20 +154,14 @@ static enum rc freeze_sums(struct closing *g)
     return rc == RC_OK ? freeze_rates(g) : rc;
 }
 
-static const char *user_name(void)
-{
-    const struct passwd *user = getpwuid(geteuid());
-
-    return user ? user->pw_name : "unknown";
-}
-
 static enum rc put_manifest(const struct closing *g, struct buf *out)
 {
     unsigned char hash[SHA256_BYTES];
-    char hex[SHA256_HEX], time[DATETIME_TEXT];
+    char hex[SHA256_HEX], time[DATETIME_TEXT], actor[TRAIL_ACTOR_TEXT];
     struct jsonw w;
     enum rc rc;
 
+    trail_actor(actor);
     jsonw_start(&w, out);
     jsonw_object(&w);
     jsonw_key(&w, STRV("month"));
@@ -178,7 +172,7 @@ static enum rc put_manifest(const struct closing *g, struct buf *out)
     datetime_format_us(g->params.now_us, time);
     jsonw_string(&w, strv_z(time));
     jsonw_key(&w, STRV("closed_by"));
-    jsonw_string(&w, strv_z(user_name()));
+    jsonw_string(&w, strv_z(actor));
     jsonw_key(&w, STRV("as_of"));
     datetime_format_us(g->run->as_of.us, time);
     jsonw_string(&w, strv_z(time));
@@ -238,9 +232,19 @@ static enum rc find_previous(struct closing *g, const struct closed_months *clos
     return RC_OK;
 }
 
+static void note_close(const struct closing *g, bool force, const char *manifest)
+{
+    char object[64];
+
+    (void)snprintf(object, sizeof(object), "closed/%s", g->month);
+    trail_note(g->sources->state_dir, &(struct trail_change){.action = "close",
+                                                             .object = object,
+                                                             .detail = force ? "forced" : NULL,
+                                                             .after = manifest});
+}
+
 static enum rc close_in_view(struct closing *g, bool force, struct buf *said)
 {
-    unsigned char hash[SHA256_BYTES];
     char hex[SHA256_HEX];
     struct closed_months closed;
     struct buf manifest;
@@ -264,8 +268,8 @@ static enum rc close_in_view(struct closing *g, bool force, struct buf *said)
     if (rc == RC_OK)
         rc = write_all(g, buf_view(&manifest));
     if (rc == RC_OK) {
-        digest_sha256(buf_view(&manifest), hash);
-        digest_hex(hash, sizeof(hash), hex);
+        trail_hash(buf_view(&manifest), hex);
+        note_close(g, force, hex);
         rc = buf_printf(said, "%s is closed: %zu files, manifest sha256 %s\n", g->month,
                         g->n_files + 1, hex);
     }

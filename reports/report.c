@@ -40,6 +40,7 @@ static const struct entry {
     {{"commitments", "Commitments"}, report_commitments},
     {{"digest", "Weekly digest"}, report_digest},
     {{"maturity", "Maturity"}, report_maturity},
+    {{"changes", "Changes"}, report_changes},
     {{"lines", "Lines"}, report_lines},
 };
 enum { ENTRIES = sizeof(entries) / sizeof(entries[0]) };
@@ -72,10 +73,11 @@ enum rc report_list_json(struct buf *out)
     return rc == RC_OK ? buf_append(out, "\n", 1) : rc;
 }
 
-/* What it tells is no period's. */
-static bool is_of_now(const struct entry *entry)
+/* What it tells is not of a period's requests. */
+static bool is_without_requests(const struct entry *entry)
 {
-    return entry->fill == report_budgets || entry->fill == report_digest;
+    return entry->fill == report_budgets || entry->fill == report_digest ||
+           entry->fill == report_changes;
 }
 
 /* A sentence for the caller; a full buffer only cuts it. */
@@ -294,7 +296,7 @@ static enum rc run_entry(struct run *run, const struct entry *entry, struct buf 
             rc = entry->fill(run);
         if (rc == RC_OK && run->params->is_strict)
             rc = run_check_strict(run);
-        else if (rc == RC_OK && run->params->format == FORMAT_JSON && !is_of_now(entry) &&
+        else if (rc == RC_OK && run->params->format == FORMAT_JSON && !is_without_requests(entry) &&
                  !run->is_frozen)
             rc = run_find_quality(run);
         ledger_read_end(run->reader);
@@ -334,9 +336,8 @@ static enum rc check_words(const struct entry *entry, const struct report_params
                    "or bills; rate-card has them beside what was charged");
         return RC_BAD;
     }
-    if (params->is_strict && is_of_now(entry)) {
-        SAY(error, "strict does not go with this report: it is of counters, not of a period's "
-                   "requests");
+    if (params->is_strict && is_without_requests(entry)) {
+        SAY(error, "strict does not go with this report: it is not of a period's requests");
         return RC_BAD;
     }
     if (params->currency.n && entry->fill != report_statement && entry->fill != report_journal) {

@@ -41,7 +41,7 @@ report_fn report_models, report_token_bands, report_untagged, report_waste, repo
 report_fn report_unit_economics, report_allocation, report_statement, report_journal;
 report_fn report_variance, report_digest;
 report_fn report_forecast, report_anomalies, report_reconcile, report_rate_card;
-report_fn report_commitments, report_maturity;
+report_fn report_commitments, report_maturity, report_changes;
 
 /* Names, sums and shares of a sheet that was filled. RC_IO with a sentence where it does not add
  * up. */

@@ -18,6 +18,7 @@
 #include "reports/closed.h"
 #include "reports/import_csv.h"
 #include "reports/import_json.h"
+#include "reports/trail.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
@@ -177,11 +178,43 @@ static void check_tables(struct strv text)
     arena_release(&arena);
 }
 
+struct told {
+    size_t n;
+    enum trail_status last;
+};
+
+static enum rc count_changes(const struct trail_change *change, enum trail_status status, void *arg)
+{
+    struct told *t = arg;
+
+    ASSERT(status == TRAIL_ALTERED || (change->actor && change->action && change->object));
+    t->n++;
+    t->last = status;
+    return RC_OK;
+}
+
+/* Whatever the trail holds, it goes on: what is noted is the last line, and follows. */
+static void check_trail(struct strv text)
+{
+    static const struct trail_change change = {.action = "a", .object = "o"};
+    struct told before = {.n = 0}, after = {.n = 0};
+    char head[SHA256_HEX];
+    struct fail fail;
+
+    fuzz_write("var/trail.jsonl", text.p, text.n);
+    ASSERT(trail_read(fuzz_path("var"), count_changes, &before, head, &fail) == RC_OK);
+    ASSERT((before.n > 0) == (head[0] != 0));
+    ASSERT(trail_append(fuzz_path("var"), &change, &fail) == RC_OK);
+    ASSERT(trail_read(fuzz_path("var"), count_changes, &after, head, &fail) == RC_OK);
+    ASSERT(after.n == before.n + 1 && after.last == TRAIL_GOOD);
+    unlink(fuzz_path("var/trail.jsonl"));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     static void (*const checks[])(struct strv) = {check_keys,  check_changes, check_alerts,
                                                   check_collected, check_grant, check_sheet,
-                                                  check_tables};
+                                                  check_tables,    check_trail};
 
     if (n < 1 || n > INPUT_MAX_BYTES)
         return 0;

@@ -66,6 +66,7 @@ def test_rebuild_without_a_gateway(spent, redis):
 def test_raise_for_a_time(spent):
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
     ask(spent, "raise", "--limit", "few", "--to", "five", "--until", until, "--why", "x", code=2)
+    ask(spent, "raise", "--limit", "few", "--to", "5", "--until", "2026-01-01", "--why", "x", code=2)  # is over
     ask(spent, "raise", "--limit", "few", "--to", "5", "--until", until, "--why", "launch day")
     spent.reload()
     wait_for("the raise to hold", lambda: calls.send(spent, calls.chat()).status == 200, 10, 0.2)

@@ -189,7 +189,7 @@ def test_bad_words(busy):
 
 EVERY = ["spend", "requests", "tasks", "forecast", "variance", "anomalies", "models", "token-bands", "waste",
          "savings", "untagged", "unit-economics", "allocation", "statement", "journal", "rate-card", "lines",
-         "budgets", "digest", "commitments", "maturity"]
+         "budgets", "digest", "commitments", "maturity", "changes"]
 OF_NOW = {"budgets", "digest"}  # what they tell is of the moment at which they are asked
 MOVING = OF_NOW | {"savings"}   # as far as the ledger is known, which a gateway moves on
 

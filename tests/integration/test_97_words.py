@@ -69,7 +69,7 @@ def csv_rows(data):
     return list(csv.DictReader(io.StringIO(data.decode("utf-8"), newline="")))
 
 
-@pytest.mark.parametrize("name", OF_PERIODS + ["budgets", "digest"])
+@pytest.mark.parametrize("name", OF_PERIODS + ["budgets", "digest", "changes"])
 def test_csv_for_excel_and_with_its_total(busy, name):
     plain = asked(busy, name, "--format", "csv")
     marked = asked(busy, name, "--format", "csv", "--bom")
@@ -104,7 +104,7 @@ def test_words_of_csv_elsewhere(busy):
 
 @pytest.mark.parametrize("name", OF_PERIODS + ["budgets", "digest"])
 def test_the_head_says_what_was_asked_of_what(busy, name):
-    words = {} if name in ("budgets", "digest", "journal", "commitments") else {"where": "team=a\\,b,search"}
+    words = {} if name in ("budgets", "digest", "journal", "commitments", "changes") else {"where": "team=a\\,b,search"}
     options = [item for k, v in words.items() for item in (f"--{k}", v)]
     report = json.loads(asked(busy, name, "--format", "json", *options))
     assert list(report)[:5] == ["report", "from", "to", "timezone", "as_of"]
@@ -115,7 +115,7 @@ def test_the_head_says_what_was_asked_of_what(busy, name):
     assert report["ledger_seq"] == over_http(busy, name, **words).json()["ledger_seq"]
     nothing = {"unpriced_requests": 0, "partly_priced_requests": 0, "unknown_usage_requests": 0,
                "estimated_requests": 0}
-    assert report["data_quality"] == (None if name in ("budgets", "digest") else nothing)
+    assert report["data_quality"] == (None if name in ("budgets", "digest", "changes") else nothing)
     table = asked(busy, name, *options).decode()
     assert f"ledger {report['ledger_seq']}" in table.splitlines()[0]
     assert table.splitlines()[1] == (f"where {words['where']}" if words else "")

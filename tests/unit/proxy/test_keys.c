@@ -150,9 +150,9 @@ static void test_change(void **state)
 
     (void)state;
     scratch_path(&dir, "a/b", folder);
-    assert_true(keys_change(folder, add_name, one, &problems));
-    assert_true(keys_change(folder, add_name, two, &problems));
-    assert_false(keys_change(folder, refuse, NULL, &problems));
+    assert_true(keys_change(folder, "key create", one, add_name, one, &problems));
+    assert_true(keys_change(folder, "key create", two, add_name, two, &problems));
+    assert_false(keys_change(folder, "key create", "nobody", refuse, NULL, &problems));
     assert_int_equal(problems.total, 1);
     root = read_back(folder);
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(root, "keys")), 2);
@@ -176,7 +176,7 @@ static void test_damaged(void **state)
 
         scratch_write(&dir, "keys.json", texts[i], strlen(texts[i]));
         problems_release(&problems);
-        assert_false(keys_change(dir.path, add_name, one, &problems));
+        assert_false(keys_change(dir.path, "key create", one, add_name, one, &problems));
         assert_int_equal(problems.total, 1);
         assert_int_equal(stat(scratch_path(&dir, "keys.json", path), &status), 0);
         assert_int_equal(status.st_size, strlen(texts[i]));
