@@ -163,6 +163,7 @@ CALLS = [
     ("allocation", "allocation", {}),
     ("statement", "statement", {}),
     ("journal", "journal", {}),
+    ("changes", "changes", {}),
     ("lines, the 50 newest", "lines", {**ALL, "top": "50", "sort": "end:desc"}),
     ("lines, the 50 dearest", "lines", {**ALL, "top": "50", "sort": "cost_usd"}),
     ("lines of one customer, the 50 dearest", "lines",
