@@ -106,8 +106,35 @@ static struct money worth(struct savings *s, const struct strv *value, uint64_t 
     return saving && saving->saved.atto > 0 ? saving->saved : MONEY_ZERO;
 }
 
-/* What is found in a period; release in any case. */
-static enum rc find(struct run *run, int64_t from_us, int64_t to_us, struct savings *out)
+/* Groups that decisions are about: n of them, n_by values each. */
+struct scopes {
+    struct strv *value;
+    size_t n;
+};
+
+/* Of decisions since that day alone, unless it is INT64_MIN; release with free(value). */
+static struct scopes scopes_of(const struct run *run, const struct savings_decisions *decisions,
+                               int64_t since_us)
+{
+    const size_t n_by = run->params->n_by;
+    struct scopes s = {xcalloc(decisions->n * n_by + 1, sizeof(*s.value)), 0};
+
+    for (size_t i = 0; n_by > 0 && i < decisions->n; i++) {
+        const struct savings_decision *d = &decisions->at[i];
+
+        if ((since_us == INT64_MIN || (d->is_done && d->since_us == since_us)) &&
+            scope_of(run, d, s.value + s.n * n_by))
+            s.n++;
+    }
+    return s;
+}
+
+/*
+ * What is found in a period: the first findings and those of the scopes, or (is_of_scopes) these
+ * alone.  Release in any case.
+ */
+static enum rc find(struct run *run, int64_t from_us, int64_t to_us, const struct scopes *scopes,
+                    bool is_of_scopes, bool *is_part, struct savings *out)
 {
     const struct report_params *p = run->params;
     struct ledger_filter filter;
@@ -117,34 +144,40 @@ static enum rc find(struct run *run, int64_t from_us, int64_t to_us, struct savi
                                  .by = p->by,
                                  .n_by = p->n_by,
                                  .models = p->models,
-                                 .now_us = p->now_us};
+                                 .now_us = p->now_us,
+                                 .scope = scopes->n ? scopes->value : NULL,
+                                 .n_scopes = scopes->n};
     enum rc rc;
 
     params_filter(p, &filter);
     filter.from_us = from_us;
     filter.to_us = to_us;
-    rc = savings_find(&q, out, &run->fail);
+    rc = is_of_scopes ? savings_find(&q, out, &run->fail)
+                      : savings_find_first(&q, p->top, out, is_part, &run->fail);
     out->q.filter = NULL;
+    out->q.scope = NULL;
     return rc;
 }
 
 /* Of everything that was done from that day on. */
-static enum rc measure(struct run *run, struct savings *s, int64_t since_us)
+static enum rc measure(struct run *run, struct savings *s,
+                       const struct savings_decisions *decisions, int64_t since_us)
 {
     const struct report_params *p = run->params;
     int64_t known_us = run_known_until(run);
     int64_t to_us = p->to_us < known_us ? p->to_us : known_us;
-    struct savings before, after;
+    struct savings before, after = {.rc = RC_OK};
+    struct scopes scopes;
     enum rc rc;
 
     if (to_us <= since_us)
         return RC_OK;
-    rc = find(run, since_us - SAVINGS_BEFORE_DAYS * US_PER_DAY, since_us, &before);
-    if (rc != RC_OK) {
-        savings_release(&before);
-        return rc;
-    }
-    rc = find(run, since_us, to_us, &after);
+    scopes = scopes_of(run, decisions, since_us);
+    rc = find(run, since_us - SAVINGS_BEFORE_DAYS * US_PER_DAY, since_us, &scopes, true, NULL,
+              &before);
+    if (rc == RC_OK)
+        rc = find(run, since_us, to_us, &scopes, true, NULL, &after);
+    free(scopes.value);
     for (size_t i = 0; rc == RC_OK && i < s->found.n; i++) {
         struct saving *saving = (struct saving *)s->found.at[i];
         uint64_t n_before, n_after;
@@ -185,7 +218,7 @@ static enum rc decide(struct run *run, struct savings *s,
             day[days++] = d->since_us;
     }
     for (size_t k = 0; rc == RC_OK && k < days; k++)
-        rc = measure(run, s, day[k]);
+        rc = measure(run, s, decisions, day[k]);
     return rc;
 }
 
@@ -304,9 +337,46 @@ static enum rc put_row(struct run *run, const struct savings *s, const struct sa
     return rc == RC_OK ? put_link(run, s, saving, row) : rc;
 }
 
+/* The requests of groups that were not looked at: what they might save is not known. */
+static enum rc put_others(struct run *run, const struct savings *s, size_t keys)
+{
+    struct ledger_question *q = xcalloc(1, sizeof(*q));
+    struct ledger_rows rows;
+    struct money cost = MONEY_ZERO;
+    uint64_t requests = 0;
+    struct cell *row;
+    enum rc rc;
+
+    params_filter(run->params, &q->filter);
+    q->grain = PERIOD_TOTAL;
+    q->want = LEDGER_COST_ALONE;
+    rc = ledger_read_sums(run->reader, q, &rows, &run->fail);
+    free(q);
+    if (rc != RC_OK)
+        return rc;
+    for (size_t i = 0; i < s->scopes.n; i++) {
+        const struct saving_scope *scope = (const struct saving_scope *)s->scopes.at[i];
+
+        requests += scope->requests;
+        cost = money_add(cost, scope->cost);
+    }
+    rc = sheet_row(&run->sheet, &row);
+    for (size_t i = 0; rc == RC_OK && i < keys; i++)
+        rc = sheet_text(&run->sheet, STRV("(other)"), &row[i]);
+    if (rc == RC_OK) {
+        row[keys + SAVING_REQUESTS] = cell_count(rows.total.sums.requests - requests);
+        row[keys + SAVING_COST] = cell_money(money_sub(rows.total.sums.cost, cost));
+        run->n_others = 1;
+    }
+    ledger_rows_release(&rows);
+    return rc;
+}
+
 enum rc report_savings(struct run *run)
 {
     struct savings s = {.rc = RC_OK};
+    struct scopes scopes;
+    bool is_part = false;
     size_t keys;
     struct savings_decisions decisions;
     enum rc rc;
@@ -317,8 +387,10 @@ enum rc report_savings(struct run *run)
         return run_refuses(run, "cohort", "it is a word of tasks");
     rc = savings_decisions_read(run->sources->state_dir, run->params->zone, &decisions,
                                 &run->fail);
+    scopes = scopes_of(run, &decisions, INT64_MIN);
     if (rc == RC_OK)
-        rc = find(run, run->params->from_us, run->params->to_us, &s);
+        rc = find(run, run->params->from_us, run->params->to_us, &scopes, false, &is_part, &s);
+    free(scopes.value);
     if (rc == RC_OK)
         rc = decide(run, &s, &decisions);
     keys = run_key_columns(run);
@@ -328,6 +400,8 @@ enum rc report_savings(struct run *run)
     savings_sort(&s, run->params->top);
     for (size_t i = 0; rc == RC_OK && i < s.found.n; i++)
         rc = put_row(run, &s, (const struct saving *)s.found.at[i], keys);
+    if (rc == RC_OK && is_part)
+        rc = put_others(run, &s, keys);
     run->note = "Findings overlap: they do not add up. Other models and tiers at the same "
                 "quantities and today's prices.";
     savings_release(&s);

@@ -146,6 +146,12 @@ static void other_tiers(struct savings *s, const struct ledger_row *row,
     }
 }
 
+static struct money at_most(struct money m, struct money most)
+{
+    return money_cmp(m, most) > 0 ? most : m;
+}
+
+/* At today's prices, and of prompts that may be shorter: no more than was charged. */
 static void better_cached(struct savings *s, const struct ledger_row *row,
                           const struct strv *field)
 {
@@ -160,8 +166,9 @@ static void better_cached(struct savings *s, const struct ledger_row *row,
     plain.n[METER_IN] = cached.n[METER_CACHE_READ] = tokens;
     if (cost_of(s, row, field, STRV(""), field[Q_TIER], &plain, &before) &&
         cost_of(s, row, field, STRV(""), field[Q_TIER], &cached, &after))
-        found(s, row->value, "cache", keys, row->sums.cacheable, before,
-              money_sub(before, after));
+        found(s, row->value, "cache", keys, row->sums.cacheable,
+              at_most(before, row->sums.cost),
+              at_most(money_sub(before, after), row->sums.cost));
 }
 
 static void look_at(struct savings *s, const struct ledger_row *row)
@@ -187,8 +194,72 @@ static bool on_tasks(const struct ledger_task_sums *tasks, void *arg)
     const struct ledger_part_sum *again = &tasks->part[PART_SUPERSEDED];
     struct savings *s = arg;
 
+    if (s->narrow && (s->q.first == 0 || money_cmp(again->cost, s->least) < 0) &&
+        !by_value_find(&s->scopes, tasks->value))
+        return true;
+
     found(s, tasks->value, "retry", NULL, again->requests, again->cost, again->cost);
     return s->rc == RC_OK;
+}
+
+/* ---- questions ----------------------------------------------------------------------------------- */
+
+/* The values that groups have of the field by which they differ most. */
+struct savings_narrow {
+    struct strv *value;
+    size_t n, field;
+};
+
+static int by_text(const void *a, const void *b)
+{
+    return strv_cmp(*(const struct strv *)a, *(const struct strv *)b);
+}
+
+static size_t distinct(struct strv *value, size_t n)
+{
+    size_t kept = 0;
+
+    qsort(value, n, sizeof(*value), by_text);
+    for (size_t i = 0; i < n; i++) {
+        if (kept == 0 || !strv_eq(value[kept - 1], value[i]))
+            value[kept++] = value[i];
+    }
+    return kept;
+}
+
+static void narrow(struct savings *s)
+{
+    const struct savings_question *q = &s->q;
+    struct strv *value = xcalloc(q->n_scopes + 1, sizeof(*value));
+
+    s->narrow = xcalloc(1, sizeof(*s->narrow));
+    for (size_t k = 0; k < q->n_by; k++) {
+        size_t n;
+
+        for (size_t i = 0; i < q->n_scopes; i++)
+            value[i] = q->scope[i * q->n_by + k];
+        n = distinct(value, q->n_scopes);
+        if (s->narrow->value && n <= s->narrow->n)
+            continue;
+        free(s->narrow->value);
+        *s->narrow = (struct savings_narrow){.value = value, .n = n, .field = k};
+        value = xcalloc(q->n_scopes + 1, sizeof(*value));
+    }
+    free(value);
+    for (size_t i = 0; i < q->n_scopes; i++) {
+        if (!by_value_at(&s->scopes, q->scope + i * q->n_by))
+            s->rc = RC_LIMIT;
+    }
+}
+
+/* With as many conditions as there may be, rows of all groups are told. */
+static enum rc add_narrow(const struct savings *s, struct ledger_filter *filter)
+{
+    const struct savings_narrow *n = s->narrow;
+
+    if (!n || filter->n_where == LEDGER_CONDITIONS_MAX)
+        return RC_OK;
+    return ledger_filter_add(filter, s->q.by[n->field], LEDGER_EQ, n->value, n->n);
 }
 
 /* By the fields asked for and those of prices; of one outcome, where it is no OUTCOME_COUNT. */
@@ -215,9 +286,34 @@ static enum rc ask(const struct savings *s, enum outcome outcome, unsigned want,
             rc = ledger_filter_add(&q->filter, q->by[q->n_by - 1], LEDGER_EQ, &name, 1);
     }
     if (rc == RC_OK)
+        rc = add_narrow(s, &q->filter);
+    if (rc == RC_OK)
         rc = ledger_read_sums(s->q.reader, q, rows, fail);
     free(q);
     return rc;
+}
+
+static void add_to(struct saving_scope *scope, const struct ledger_row *row)
+{
+    if (!scope)
+        return;
+    scope->requests += row->sums.requests;
+    scope->cost = money_add(scope->cost, row->sums.cost);
+}
+
+/* NULL, and RC_LIMIT, where these are too many. */
+static struct saving_scope *pair_of(struct savings *s, const struct ledger_row *row)
+{
+    struct strv value[PARAMS_BY_MAX + PAIR_FIELDS];
+    struct saving_scope *pair;
+
+    memcpy(value, row->value, s->q.n_by * sizeof(*value));
+    value[s->q.n_by + PAIR_UPSTREAM] = row->value[s->q.n_by + Q_UPSTREAM];
+    value[s->q.n_by + PAIR_MODEL] = row->value[s->q.n_by + Q_MODEL];
+    pair = by_value_at(&s->pairs, value);
+    if (!pair)
+        s->rc = RC_LIMIT;
+    return pair;
 }
 
 static enum rc ask_sums(struct savings *s, bool *any_truncated, struct fail *fail)
@@ -231,18 +327,28 @@ static enum rc ask_sums(struct savings *s, bool *any_truncated, struct fail *fai
     if (rc != RC_OK)
         return rc;
     for (size_t i = 0; i < rows.n; i++) {
-        struct saving_scope *scope = by_value_at(&s->scopes, rows.at[i].value);
+        struct saving_scope *scope = s->narrow ? by_value_find(&s->scopes, rows.at[i].value)
+                                               : by_value_at(&s->scopes, rows.at[i].value);
 
+        if (!scope && s->narrow)
+            continue;
         if (!scope) {
             s->rc = RC_LIMIT;
             break;
         }
-        scope->requests += rows.at[i].sums.requests;
+        add_to(scope, &rows.at[i]);
+        if (s->narrow)
+            add_to(pair_of(s, &rows.at[i]), &rows.at[i]);
         look_at(s, &rows.at[i]);
     }
     *any_truncated = rows.total.sums.by_outcome[OUTCOME_TRUNCATED] > 0;
     ledger_rows_release(&rows);
     return s->rc;
+}
+
+static bool is_asked(const struct savings *s, const struct strv *by)
+{
+    return !s->narrow || by_value_find(&s->scopes, by);
 }
 
 /* What these cost is in no sum of requests of all outcomes. */
@@ -260,12 +366,29 @@ static enum rc ask_truncated(struct savings *s, struct fail *fail)
         const struct strv keys[SAVING_KEYS] = {STRV(""), field[Q_UPSTREAM], field[Q_MODEL],
                                               STRV(""), STRV("")};
 
-        if (strv_eq(field[Q_FIELDS], truncated))
+        if (strv_eq(field[Q_FIELDS], truncated) && is_asked(s, row->value))
             found(s, row->value, "truncated", keys, row->sums.requests, row->sums.cost,
                   row->sums.cost);
     }
     ledger_rows_release(&rows);
     return s->rc;
+}
+
+struct money savings_least_of_first(const struct savings *s, size_t top)
+{
+    struct money *saved = xcalloc(s->found.n + 1, sizeof(*saved)), least = MONEY_ZERO;
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->found.n; i++) {
+        const struct saving *saving = (const struct saving *)s->found.at[i];
+
+        if (saving->saved.atto > 0)
+            saved[n++] = saving->saved;
+    }
+    if (n >= top)
+        least = ledger_money_nth(saved, n, n - top);
+    free(saved);
+    return least;
 }
 
 enum rc savings_find(const struct savings_question *q, struct savings *out, struct fail *fail)
@@ -276,11 +399,16 @@ enum rc savings_find(const struct savings_question *q, struct savings *out, stru
     *out = (struct savings){.q = *q};
     by_value_init(&out->found, q->n_by + SAVING_KEYS, sizeof(struct saving));
     by_value_init(&out->scopes, q->n_by, sizeof(struct saving_scope));
+    by_value_init(&out->pairs, q->n_by + PAIR_FIELDS, sizeof(struct saving_scope));
     by_value_init(&out->tuples, Q_FIELDS, sizeof(struct valued));
     arena_init(&out->parts, q->parts_bytes ? q->parts_bytes : SAVING_PARTS_BYTES);
+    if (q->scope)
+        narrow(out);
     rc = ask_sums(out, &any_truncated, fail);
     if (rc == RC_OK && any_truncated)
         rc = ask_truncated(out, fail);
+    if (rc == RC_OK && q->first)
+        out->least = savings_least_of_first(out, q->first);
     if (rc == RC_OK)
         rc = ledger_read_task_sums(q->reader, q->filter, COHORT_SPEND, q->by, q->n_by,
                                    LEDGER_TASK_AGAIN | LEDGER_TASK_RETRIED, on_tasks, out, fail);
@@ -289,10 +417,15 @@ enum rc savings_find(const struct savings_question *q, struct savings *out, stru
 
 void savings_release(struct savings *s)
 {
+    if (s->narrow)
+        free(s->narrow->value);
+    free(s->narrow);
+    s->narrow = NULL;
     arena_release(&s->parts);
     by_value_release(&s->tuples);
     by_value_release(&s->found);
     by_value_release(&s->scopes);
+    by_value_release(&s->pairs);
 }
 
 /* ---- order ------------------------------------------------------------------------------- */
