@@ -13,12 +13,25 @@
 /* From here on a block's pages are given back and come anew, zero, when they are touched. */
 #define LARGE_BYTES (64u << 10)
 
+/* A huge page, where there are any (x86-64, arm64 with pages of 4 KiB). */
+#define WIDE_PAGE_BYTES ((size_t)2 << 20)
+
 void *xmalloc(size_t size)
 {
     void *block = malloc(size ? size : 1);
 
     ASSERT(block != NULL);
     return block;
+}
+
+/* Of a block of many such pages, those that lie wholly in it. */
+static void want_wide(void *block, size_t bytes)
+{
+    size_t skip = (WIDE_PAGE_BYTES - (uintptr_t)block % WIDE_PAGE_BYTES) % WIDE_PAGE_BYTES;
+
+    if (bytes >= 2 * WIDE_PAGE_BYTES)
+        (void)madvise((char *)block + skip,
+                      (bytes - skip) / WIDE_PAGE_BYTES * WIDE_PAGE_BYTES, MADV_HUGEPAGE);
 }
 
 /* Not calloc: where malloc has a hole for the block, that zeroes, and so touches, all of it. */
@@ -31,6 +44,7 @@ static void *large_zeroed(size_t bytes)
     if (front + page > bytes ||
         madvise(block + front, whole, MADV_DONTNEED) != 0)
         return memset(block, 0, bytes);
+    want_wide(block, bytes);
     memset(block, 0, front);
     memset(block + front + whole, 0, bytes - front - whole);
     return block;
@@ -47,6 +61,19 @@ void *xcalloc(size_t count, size_t size)
     return memset(xmalloc(bytes), 0, bytes);
 }
 
+void *xcalloc_table(size_t count, size_t size)
+{
+    size_t bytes;
+    void *block;
+
+    ASSERT(!__builtin_mul_overflow(count, size, &bytes));
+    if (bytes < WIDE_PAGE_BYTES)
+        return memset(xmalloc(bytes), 0, bytes);
+    block = xaligned(WIDE_PAGE_BYTES, bytes);
+    want_wide(block, bytes);
+    return memset(block, 0, bytes);
+}
+
 void *xrealloc(void *block, size_t size)
 {
     void *moved = realloc(block, size ? size : 1);
@@ -61,6 +88,14 @@ void *xaligned(size_t align, size_t size)
 
     ASSERT(posix_memalign(&block, align, size) == 0);
     return block;
+}
+
+void *xrealloc_table(void *block, size_t size)
+{
+    void *moved = xrealloc(block, size);
+
+    want_wide(moved, size);
+    return moved;
 }
 
 char *xstrdup(const char *text)

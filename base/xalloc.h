@@ -12,8 +12,15 @@
 void *xmalloc(size_t size);
 /* All zero; of a large block only what is touched takes memory. */
 void *xcalloc(size_t count, size_t size);
+/*
+ * All zero, and all of it is touched at once, in pages as wide as the system has: a table that is met
+ * all over, read before it is written, would take each page twice, and tell every other thread's core.
+ */
+void *xcalloc_table(size_t count, size_t size);
 void *xrealloc(void *block, size_t size);
 char *xstrdup(const char *text);
+/* xrealloc of a table that grows to many megabytes, and is touched all over: in wide pages. */
+void *xrealloc_table(void *block, size_t size);
 /* At a multiple of align, a power of two and a multiple of a pointer's size. */
 void *xaligned(size_t align, size_t size);
 /* A terminated copy of n bytes. */

@@ -1,16 +1,26 @@
 #include "reports/oddities.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/datetime.h"
+#include "base/thread.h"
 #include "base/xalloc.h"
 #include "reports/anomaly.h"
 #include "reports/limit_spent.h"
 #include "reports/oddity_causes.h"
 
-enum { FOUND_MAX = SERIES_HOURS };
+/* Steps of a series; those that a thread takes at once, and the least for each; threads. */
+enum { FOUND_MAX = SERIES_HOURS, TAKEN_AT_ONCE = 16, SERIES_EACH_LEAST = 64, THREADS_MAX = 4 };
+
+/* The anomalous steps of one series. */
+struct odd_steps {
+    struct anomaly *at;
+    size_t n;
+};
 
 struct search {
     const struct oddity_question *q;
@@ -19,7 +29,7 @@ struct search {
     size_t limit;
     oddity_fn *fn;
     void *arg;
-    struct anomaly *found;
+    struct odd_steps *odd; /* of each series of the set */
     struct oddity_sought *sought; /* of this set, the first n_sought of its anomalies */
     size_t n_sought, n_told;
     size_t left; /* anomalies whose causes may still be sought */
@@ -86,28 +96,114 @@ static void seek(struct search *s, const struct series *series, const struct ano
                                                       .up = impact_of(s, a, n) > 0};
 }
 
-static void search_one(struct search *s, const struct series *series, size_t from, size_t to)
-{
-    size_t first = series->first, n = to > first ? to - first : 0, found;
-    size_t after = from > first ? from - first : 0;
+/* ---- what is odd: of all series, by several threads ---------------------------------------- */
 
-    if (s->sq->step == PERIOD_DAY) {
-        s->waiting += !s->is_seeking && n < anomaly_days_needs(series_season(PERIOD_DAY, n));
-        found = anomaly_days(series->x + first, n, series_season(PERIOD_DAY, n), after,
-                             s->found, FOUND_MAX);
-    } else {
-        /* Hours without spend are hours: the week's pattern begins where the ledger does. */
-        found = anomaly_hours(series->x + first, n, after, s->found, FOUND_MAX);
+struct finding {
+    const struct search *s;
+    size_t from, to; /* steps */
+    atomic_size_t next, total;
+};
+
+static size_t steps_of_series(const struct series *series, size_t to)
+{
+    return to > series->first ? to - series->first : 0;
+}
+
+static void find_one(const struct finding *f, const struct series *series, struct anomaly *found,
+                     struct odd_steps *out)
+{
+    size_t first = series->first, n = steps_of_series(series, f->to);
+    size_t after = f->from > first ? f->from - first : 0;
+
+    if (f->s->sq->step == PERIOD_DAY)
+        out->n = anomaly_days(series->x + first, n, series_season(PERIOD_DAY, n), after, found,
+                              FOUND_MAX);
+    else /* Hours without spend are hours: the week's pattern begins where the ledger does. */
+        out->n = anomaly_hours(series->x + first, n, after, found, FOUND_MAX);
+    for (size_t i = 0; i < out->n; i++)
+        found[i].step += first;
+    if (out->n == 0)
+        return;
+    out->at = xcalloc(out->n, sizeof(*found));
+    memcpy(out->at, found, out->n * sizeof(*found));
+}
+
+static void *find_some(void *arg)
+{
+    struct finding *f = arg;
+    struct anomaly *found = xcalloc(FOUND_MAX, sizeof(*found));
+    const size_t n = f->s->set.n;
+
+    for (size_t i = 0; (i = atomic_fetch_add(&f->next, TAKEN_AT_ONCE)) < n;) {
+        for (size_t k = i; k < n && k < i + TAKEN_AT_ONCE; k++) {
+            if (atomic_load(&f->total) > ODDITY_STEPS_MAX)
+                break;
+            find_one(f, &f->s->set.at[k], found, &f->s->odd[k]);
+            atomic_fetch_add(&f->total, f->s->odd[k].n);
+        }
     }
-    for (size_t i = 0, end; !s->stopped && i < found; i = end) {
-        bool up = s->found[i].actual > s->found[i].expected;
-        s->found[i].step += first;
-        for (end = i + 1;
-             end < found && s->found[end].step + first == s->found[end - 1].step + 1 &&
-             (s->found[end].actual > s->found[end].expected) == up;
-             end++)
-            s->found[end].step += first;
-        (s->is_seeking ? seek : tell)(s, series, &s->found[i], end - i);
+    free(found);
+    return NULL;
+}
+
+/* Those that begin in [from, to). */
+static enum rc find_all(struct search *s, size_t from, size_t to)
+{
+    struct finding f = {.s = s, .from = from, .to = to};
+    size_t threads = s->set.n / SERIES_EACH_LEAST, started = 0;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    pthread_t thread[THREADS_MAX];
+
+    s->odd = xcalloc(s->set.n + 1, sizeof(*s->odd));
+    if (from >= to)
+        return RC_OK;
+    if (threads > (size_t)cores)
+        threads = (size_t)cores;
+    if (threads > THREADS_MAX)
+        threads = THREADS_MAX;
+    while (started + 1 < threads && thread_start(&thread[started], "oddities", find_some, &f))
+        started++;
+    (void)find_some(&f);
+    while (started > 0)
+        pthread_join(thread[--started], NULL);
+    if (atomic_load(&f.total) <= ODDITY_STEPS_MAX)
+        return RC_OK;
+    *s->fail = (struct fail){.rc = RC_LIMIT, .doing = "hold so many anomalies"};
+    return RC_LIMIT;
+}
+
+static void forget_found(struct search *s)
+{
+    for (size_t i = 0; s->odd && i < s->set.n; i++)
+        free(s->odd[i].at);
+    free(s->odd);
+    s->odd = NULL;
+}
+
+/* ---- and told ------------------------------------------------------------------------------ */
+
+/* Steps next to each other that are off in the same direction are one. */
+static void search_one(struct search *s, size_t i)
+{
+    const struct series *series = &s->set.at[i];
+    const struct anomaly *a = s->odd[i].at;
+
+    for (size_t from = 0, end; !s->stopped && from < s->odd[i].n; from = end) {
+        bool up = a[from].actual > a[from].expected;
+
+        for (end = from + 1; end < s->odd[i].n && a[end].step == a[end - 1].step + 1 &&
+                             (a[end].actual > a[end].expected) == up;)
+            end++;
+        (s->is_seeking ? seek : tell)(s, series, &a[from], end - from);
+    }
+}
+
+static void count_waiting(struct search *s, size_t to)
+{
+    for (size_t i = 0; s->sq->step == PERIOD_DAY && i < s->set.n; i++) {
+        size_t n = steps_of_series(&s->set.at[i], to);
+
+        s->waiting += n < anomaly_days_needs(series_season(PERIOD_DAY, n));
     }
 }
 
@@ -122,15 +218,15 @@ static void bounds(const struct search *s, size_t *from, size_t *to)
         --*to;
 }
 
-/* Of the first anomalies, all at once: what they are is found again when they are told. */
-static enum rc seek_causes(struct search *s, size_t from, size_t to)
+/* Of the first anomalies, all at once. */
+static enum rc seek_causes(struct search *s)
 {
     s->n_sought = s->n_told = 0;
     if (s->left == 0)
         return RC_OK;
     s->is_seeking = true;
-    for (size_t i = 0; from < to && s->n_sought < s->left && i < s->set.n; i++)
-        search_one(s, &s->set.at[i], from, to);
+    for (size_t i = 0; s->n_sought < s->left && i < s->set.n; i++)
+        search_one(s, i);
     s->is_seeking = false;
     s->left -= s->n_sought;
     return oddity_causes(s->sq, &s->set, s->sought, s->n_sought, s->fail);
@@ -147,9 +243,14 @@ static enum rc search_set(struct search *s, const struct series_question *sq)
         return rc;
     s->sq = sq;
     bounds(s, &from, &to);
-    rc = seek_causes(s, from, to);
-    for (size_t i = 0; rc == RC_OK && !s->stopped && from < to && i < s->set.n; i++)
-        search_one(s, &s->set.at[i], from, to);
+    rc = find_all(s, from, to);
+    if (rc == RC_OK)
+        rc = seek_causes(s);
+    if (rc == RC_OK && from < to)
+        count_waiting(s, to);
+    for (size_t i = 0; rc == RC_OK && !s->stopped && i < s->set.n; i++)
+        search_one(s, i);
+    forget_found(s);
     series_release(&s->set);
     return rc;
 }
@@ -198,10 +299,8 @@ enum rc oddities_find(const struct oddity_question *q, oddity_fn *fn, void *arg,
                                  .steps = steps_of(q->step)};
     enum rc rc;
 
-    s.found = xcalloc(FOUND_MAX, sizeof(*s.found));
     s.sought = xcalloc(s.left + 1, sizeof(*s.sought));
     rc = q->limits ? search_limits(&s) : search_set(&s, &sq);
-    free(s.found);
     free(s.sought);
     *waiting = s.waiting;
     return rc;

@@ -16,6 +16,7 @@
 enum {
     ODDITY_CAUSES = 3,       /* told of each */
     ODDITY_CAUSES_MAX = 200, /* anomalies of one answer whose causes are sought */
+    ODDITY_STEPS_MAX = 2000000, /* anomalous days or hours of one answer; more is RC_LIMIT */
 };
 
 /* Floors below which an anomaly is listed, and no alert is sent. */

@@ -56,6 +56,8 @@ struct causes {
     struct by_value *parts; /* of each anomaly */
     struct look *looks;
     size_t n_looks;
+    size_t *first_look; /* of each question: those that are of the same steps; then n_looks */
+    struct strv *values; /* room for those of one question for each look and field of groups */
 };
 
 static bool is_fixed(const struct series_question *q, const struct series_set *set,
@@ -224,45 +226,48 @@ static size_t group_end(const struct causes *c, const struct ledger_rows *rows, 
     return end;
 }
 
-/* Looks at the same steps. */
-static enum rc ask(struct causes *c, const struct look *looks, size_t n, struct fail *fail)
+/* The looks at the same steps. */
+static enum rc make(size_t i, struct ledger_question *q, void *arg)
 {
-    struct ledger_question *q = xmalloc(sizeof(*q));
-    struct strv *values = xcalloc(n * c->set->n_by + 1, sizeof(*values));
-    struct ledger_rows rows = {0};
-    enum rc rc;
+    struct causes *c = arg;
+    size_t from = c->first_look[i], n = c->first_look[i + 1] - from;
 
     *q = c->asked;
-    q->filter.from_us = c->set->start_us[looks->first];
-    q->filter.to_us = c->set->start_us[looks->last + 1];
-    rc = narrow(c, looks, n, values, &q->filter);
-    if (rc == RC_OK)
-        rc = ledger_read_sums(c->q->reader, q, &rows, fail);
-    for (size_t i = 0, end; rc == RC_OK && i < rows.n; i = end) {
-        end = group_end(c, &rows, i);
-        for (size_t k = 0; rc == RC_OK && k < n; k++) {
-            if (is_of(c, &looks[k], rows.at[i].value))
-                rc = add_rows(c, &looks[k], &rows.at[i], end - i);
+    q->filter.from_us = c->set->start_us[c->looks[from].first];
+    q->filter.to_us = c->set->start_us[c->looks[from].last + 1];
+    return narrow(c, &c->looks[from], n, c->values + from * c->set->n_by, &q->filter);
+}
+
+static enum rc take(size_t i, const struct ledger_rows *rows, void *arg)
+{
+    struct causes *c = arg;
+    enum rc rc = RC_OK;
+
+    for (size_t at = 0, end; rc == RC_OK && at < rows->n; at = end) {
+        end = group_end(c, rows, at);
+        for (size_t k = c->first_look[i]; rc == RC_OK && k < c->first_look[i + 1]; k++) {
+            if (is_of(c, &c->looks[k], rows->at[at].value))
+                rc = add_rows(c, &c->looks[k], &rows->at[at], end - at);
         }
     }
-    ledger_rows_release(&rows);
-    free(values);
-    free(q);
     return rc;
 }
 
 static enum rc add_up(struct causes *c, struct fail *fail)
 {
-    enum rc rc = RC_OK;
+    struct ledger_many many = {.make = make, .take = take, .arg = c};
 
-    for (size_t i = 0, end; rc == RC_OK && i < c->n_looks; i = end) {
+    c->first_look = xcalloc(c->n_looks + 1, sizeof(*c->first_look));
+    c->values = xcalloc(c->n_looks * c->set->n_by + 1, sizeof(*c->values));
+    for (size_t i = 0, end; i < c->n_looks; i = end) {
         for (end = i + 1; end < c->n_looks && c->looks[end].first == c->looks[i].first &&
                           c->looks[end].last == c->looks[i].last;
              end++)
             ;
-        rc = ask(c, &c->looks[i], end - i, fail);
+        c->first_look[many.n++] = i;
     }
-    return rc;
+    c->first_look[many.n] = c->n_looks;
+    return ledger_read_many(c->q->reader, &many, fail);
 }
 
 /* ---- what is told ------------------------------------------------------------------------------ */
@@ -355,6 +360,8 @@ static enum rc find(const struct series_question *q, const struct series_set *se
         by_value_release(&c->parts[i]);
     free(c->parts);
     free(c->looks);
+    free(c->first_look);
+    free(c->values);
     free(c);
     return rc;
 }

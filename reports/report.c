@@ -258,8 +258,8 @@ static enum rc explain(struct run *run, const char *path, enum rc rc)
     if (buf_len(run->error) > 0)
         return rc;
     if (rc == RC_LIMIT) {
-        SAY(run->error,
-            "the answer is too large: ask for a shorter period, fewer fields or top");
+        SAY(run->error, "the answer is too large: ask for a shorter period, %s",
+            run->params->top ? "fewer fields, or less of it by where" : "fewer fields or top");
         return RC_LIMIT;
     }
     if (ledger_lines_are_gone(&run->fail)) {

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int by_value(const void *a, const void *b)
 {
@@ -137,6 +138,24 @@ static struct esd_step farthest(const double *x, size_t n, const bool *gone, siz
     return out;
 }
 
+/* Of tests over few values, which are many, each quantile is found once by a thread. */
+static double esd_quantile(size_t left, double alpha)
+{
+    enum { KEPT = 64 };
+    static _Thread_local double kept_alpha, kept[KEPT]; /* 0: not found yet */
+    const double p = 1 - alpha / (2 * (double)left), df = (double)left - 2;
+
+    if (left >= KEPT)
+        return student_quantile(p, df);
+    if (alpha < kept_alpha || alpha > kept_alpha) {
+        memset(kept, 0, sizeof(kept));
+        kept_alpha = alpha;
+    }
+    if (!(kept[left] > 0))
+        kept[left] = student_quantile(p, df);
+    return kept[left];
+}
+
 size_t esd_test(const double *x, size_t n, double alpha, struct esd_step *steps, size_t n_steps,
                 bool *scratch)
 {
@@ -146,7 +165,7 @@ size_t esd_test(const double *x, size_t n, double alpha, struct esd_step *steps,
         scratch[i] = false;
     for (size_t i = 0; i < n_steps; i++) {
         double left = (double)(n - i);
-        double t = student_quantile(1 - alpha / (2 * left), left - 2);
+        double t = esd_quantile(n - i, alpha);
 
         steps[i] = farthest(x, n, scratch, n - i);
         steps[i].lambda = (left - 1) * t / sqrt((left - 2 + t * t) * left);

@@ -139,7 +139,7 @@ static void grow(struct dict *d)
     struct dict wide = {
         .cap = d->cap ? d->cap * 2 : DICT_FIRST_SLOTS, .n = d->n, .far_bytes = d->far_bytes};
 
-    wide.slots = xcalloc(wide.cap, sizeof(*wide.slots));
+    wide.slots = xcalloc_table(wide.cap, sizeof(*wide.slots));
     for (size_t i = 0; i < d->cap; i++) {
         const struct dict_slot *s = &d->slots[i];
 

@@ -318,6 +318,21 @@ struct ledger_distinct {
 /* False ends the reading. */
 typedef bool ledger_distinct_fn(const struct ledger_distinct *d, void *arg);
 /*
+ * Many questions that differ in their time and values alone, of some thousand requests each: several
+ * are answered at once where there are cores for it.  make says the i-th, whose views live until it
+ * was taken; take is given its rows.  Neither is called by two threads at once; in no order.
+ */
+struct ledger_many {
+    size_t n;
+    enum rc (*make)(size_t i, struct ledger_question *q, void *arg);
+    enum rc (*take)(size_t i, const struct ledger_rows *rows, void *arg);
+    void *arg;
+};
+/* The first failure ends it. */
+enum rc ledger_read_many(struct ledger_reader *r, const struct ledger_many *m,
+                         struct fail *fail) RC_MUST;
+
+/*
  * How many customers or users (field) each group has, in order of values; groups without any
  * are not told.  grain is PERIOD_TOTAL, and one more field than n_by fits.  As rows by that
  * field would say it, in a fraction of their time and memory.

@@ -7,6 +7,10 @@
  * The other thread's view may be later.  It has the asker's blocks, days and last requests, so an answer
  * that is made of these alone is one of the asker's view; any other is asked again.
  */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/xalloc.h"
 #include "metering/ledger/read_crew.h"
 #include "metering/ledger/read_cube.h"
 #include "metering/ledger/read_fact.h"
@@ -112,4 +116,147 @@ enum rc ledger_read_sums_beside(struct ledger_reader *r, const struct ledger_que
     else if (b.is_found)
         ledger_rows_release(&b.rows);
     return b.rc;
+}
+
+/* ---- many questions ---------------------------------------------------------------------- */
+
+enum { MANY_EACH_LEAST = 8 }; /* questions; for fewer a thread is not worth it */
+
+struct many {
+    struct ledger_reader *reader; /* the asker's */
+    const struct ledger_many *of;
+    size_t next;
+    bool *is_left; /* for the asker: what was not of columns alone */
+    enum rc rc;
+    struct fail *fail;
+    pthread_mutex_t lock; /* of all above, and of make and take */
+};
+
+/* Under the lock. */
+static void many_fail(struct many *m, enum rc rc, const struct fail *fail)
+{
+    if (m->rc != RC_OK)
+        return;
+    m->rc = rc;
+    *m->fail = *fail;
+}
+
+/* The next that nobody has; false: there is none. */
+static bool many_next(struct many *m, size_t *i, struct ledger_question *q)
+{
+    struct fail fail = {.rc = RC_LIMIT, .doing = "make a question"};
+    bool is_there;
+    enum rc rc;
+
+    pthread_mutex_lock(&m->lock);
+    is_there = m->rc == RC_OK && m->next < m->of->n;
+    if (is_there) {
+        *i = m->next++;
+        rc = m->of->make(*i, q, m->of->arg);
+        is_there = rc == RC_OK;
+        if (!is_there)
+            many_fail(m, rc, &fail);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return is_there;
+}
+
+static void many_take(struct many *m, size_t i, struct ledger_rows *rows)
+{
+    struct fail fail = {.rc = RC_LIMIT, .doing = "hold what was answered"};
+    enum rc rc;
+
+    pthread_mutex_lock(&m->lock);
+    if (m->rc == RC_OK) {
+        rc = m->of->take(i, rows, m->of->arg);
+        if (rc != RC_OK)
+            many_fail(m, rc, &fail);
+    }
+    pthread_mutex_unlock(&m->lock);
+    ledger_rows_release(rows);
+}
+
+static void many_answer(struct many *m, struct ledger_reader *r, struct ledger_question *q)
+{
+    struct ledger_rows rows;
+    struct fail fail = {0};
+    size_t i;
+
+    while (many_next(m, &i, q)) {
+        enum rc rc = ledger_read_sums(r, q, &rows, &fail);
+
+        if (rc == RC_OK && (r == m->reader || rows.rollup_rows == 0)) {
+            many_take(m, i, &rows);
+            continue;
+        }
+        if (rc == RC_OK)
+            ledger_rows_release(&rows);
+        pthread_mutex_lock(&m->lock);
+        if (r == m->reader)
+            many_fail(m, rc, &fail);
+        else
+            m->is_left[i] = true;
+        pthread_mutex_unlock(&m->lock);
+    }
+}
+
+static void many_work(struct ledger_reader *r, size_t member, void *arg)
+{
+    struct many *m = arg;
+    struct ledger_question *q = xmalloc(sizeof(*q));
+
+    if (member != 0) {
+        ledger_read_hold(r, m->reader->held_max);
+        ledger_read_count(r, m->reader->counted_max);
+        ledger_read_crew(r, 1, 0);
+        facts_borrow_tail(r, m->reader);
+    }
+    many_answer(m, r, q);
+    if (member != 0)
+        facts_return_tail(r);
+    free(q);
+}
+
+/* By the asker, whose view it is. */
+static void many_left(struct many *m)
+{
+    struct ledger_question *q = xmalloc(sizeof(*q));
+    struct ledger_rows rows;
+
+    for (size_t i = 0; m->rc == RC_OK && i < m->of->n; i++) {
+        if (!m->is_left[i])
+            continue;
+        m->rc = m->of->make(i, q, m->of->arg);
+        if (m->rc == RC_OK)
+            m->rc = ledger_read_sums(m->reader, q, &rows, m->fail);
+        if (m->rc == RC_OK)
+            many_take(m, i, &rows);
+    }
+    free(q);
+}
+
+enum rc ledger_read_many(struct ledger_reader *r, const struct ledger_many *of, struct fail *fail)
+{
+    struct many m = {.reader = r, .of = of, .fail = fail, .lock = PTHREAD_MUTEX_INITIALIZER};
+    struct ledger_question *q = xmalloc(sizeof(*q));
+    size_t most = r->crew_most, threads = 1, shared = 1;
+
+    if (of->n >= 2 * (size_t)MANY_EACH_LEAST) {
+        m.rc = of->make(0, q, of->arg);
+        if (m.rc == RC_OK) /* all that they share is there then */
+            m.rc = count_threads(r, q, &shared, fail);
+        if (m.rc == RC_OK && is_of_columns(q))
+            threads = crew_size(r, of->n / MANY_EACH_LEAST *
+                                       (r->crew_least ? r->crew_least : CREW_BLOCKS_LEAST));
+    }
+    m.is_left = xcalloc(of->n + 1, sizeof(*m.is_left));
+    if (threads > 1)
+        r->crew_most = 1;
+    if (m.rc == RC_OK)
+        crew_run(r, threads, many_work, &m);
+    r->crew_most = most;
+    many_left(&m);
+    free(m.is_left);
+    free(q);
+    return m.rc;
 }

@@ -86,7 +86,7 @@ enum rc pick_room(struct pick_field *f, int64_t raw, struct fail *fail)
         return RC_OK;
     while (cap <= (size_t)raw)
         cap *= 2;
-    f->known = xrealloc(f->known, cap * sizeof(*f->known));
+    f->known = xrealloc_table(f->known, cap * sizeof(*f->known));
     memset(f->known + f->cap, 0xff, (cap - f->cap) * sizeof(*f->known));
     f->cap = cap;
     return RC_OK;
@@ -233,7 +233,7 @@ static void grow_direct(struct pick_pairs *p, uint32_t a, uint32_t b)
 
     while (cap <= b)
         cap *= 2;
-    p->direct[a] = xrealloc(p->direct[a], cap * sizeof(*p->direct[a]));
+    p->direct[a] = xrealloc_table(p->direct[a], cap * sizeof(*p->direct[a]));
     memset(p->direct[a] + was, 0, (cap - was) * sizeof(*p->direct[a]));
     p->cap_direct[a] = cap;
 }

@@ -251,7 +251,7 @@ static void grow_rows(struct fact_pick *p, int32_t number)
         return;
     while (cap <= (size_t)number)
         cap *= 2;
-    p->row_of = xrealloc(p->row_of, cap * sizeof(*p->row_of));
+    p->row_of = xrealloc_table(p->row_of, cap * sizeof(*p->row_of));
     for (size_t i = p->cap_rows; i < cap; i++)
         p->row_of[i] = PICK_NEW;
     p->cap_rows = cap;
@@ -289,7 +289,7 @@ static void make_room_to_meet(struct fact_pick *p)
     while (cap < n)
         cap *= 2;
     if (cap > p->cap_met) {
-        p->is_met = xrealloc(p->is_met, cap * sizeof(*p->is_met));
+        p->is_met = xrealloc_table(p->is_met, cap * sizeof(*p->is_met));
         memset(p->is_met + p->cap_met, 0, (cap - p->cap_met) * sizeof(*p->is_met));
         p->cap_met = cap;
     }
@@ -368,7 +368,7 @@ static bool make_room_for_word(struct fact_pick *p, int64_t word)
     while (cap <= (size_t)word)
         cap *= 2;
     if (cap > p->cap_words) {
-        p->row_of_word = xrealloc(p->row_of_word, cap * sizeof(*p->row_of_word));
+        p->row_of_word = xrealloc_table(p->row_of_word, cap * sizeof(*p->row_of_word));
         for (size_t i = p->cap_words; i < cap; i++)
             p->row_of_word[i] = PICK_NEW;
         p->cap_words = cap;

@@ -70,7 +70,7 @@ static void *longer(void *was, size_t from, size_t to, size_t bytes)
 
     if (!was)
         return xcalloc(to + 1, bytes);
-    is = xrealloc(was, (to + 1) * bytes);
+    is = xrealloc_table(was, (to + 1) * bytes);
     memset(is + from * bytes, 0, (to - from) * bytes);
     return is;
 }

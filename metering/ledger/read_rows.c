@@ -113,7 +113,7 @@ static enum rc new_group(struct answer *a, const struct strv *values, struct fai
     if (!kept || a->n_groups == LEDGER_ROWS_MAX)
         return read_too_many(fail, "answer with that many rows");
     if ((a->n_groups & (a->n_groups - 1)) == 0)
-        a->group_values = xrealloc(a->group_values, (a->n_groups ? a->n_groups * 2 : 1) *
+        a->group_values = xrealloc_table(a->group_values, (a->n_groups ? a->n_groups * 2 : 1) *
                                                         sizeof(*a->group_values));
     a->group_values[a->n_groups++] = kept;
     return RC_OK;
@@ -157,7 +157,7 @@ static struct near_row *near_of(struct answer *a, size_t group)
         return &a->near[group];
     while (cap <= group)
         cap *= 2;
-    a->near = xrealloc(a->near, cap * sizeof(*a->near));
+    a->near = xrealloc_table(a->near, cap * sizeof(*a->near));
     memset(a->near + a->cap_near, 0, (cap - a->cap_near) * sizeof(*a->near));
     a->cap_near = cap;
     return &a->near[group];
@@ -187,7 +187,7 @@ static enum rc row_at(struct answer *a, int64_t group, int64_t period, bool make
         return read_too_many(fail, "answer with that many rows");
     if (a->n_rows == a->cap_rows) {
         a->cap_rows = a->cap_rows ? a->cap_rows * 2 : 16;
-        a->rows = xrealloc(a->rows, a->cap_rows * sizeof(*a->rows));
+        a->rows = xrealloc_table(a->rows, a->cap_rows * sizeof(*a->rows));
     }
     row = &a->rows[a->n_rows];
     memset(row, 0, sizeof(*row));

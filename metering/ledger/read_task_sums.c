@@ -86,9 +86,9 @@ static int32_t new_slot(struct task_totals *s, const struct strv *value,
     if (s->n == 0 || (s->n >= SLOTS_FIRST && (s->n & (s->n - 1)) == 0)) {
         size_t cap = s->n ? s->n * 2 : SLOTS_FIRST;
 
-        s->sums = xrealloc(s->sums, cap * sizeof(*s->sums));
-        s->cap_each = xrealloc(s->cap_each, cap * sizeof(*s->cap_each));
-        s->run_of = xrealloc(s->run_of, cap * sizeof(*s->run_of));
+        s->sums = xrealloc_table(s->sums, cap * sizeof(*s->sums));
+        s->cap_each = xrealloc_table(s->cap_each, cap * sizeof(*s->cap_each));
+        s->run_of = xrealloc_table(s->run_of, cap * sizeof(*s->run_of));
         memset(s->run_of + s->n, 0, (cap - s->n) * sizeof(*s->run_of));
     }
     s->sums[s->n] = (struct ledger_task_sums){.value = kept, .outcome = outcome};
@@ -132,7 +132,7 @@ static void room_for_each(struct task_totals *s, int32_t slot, size_t n)
     if (s->cap_each[slot] - to->n_each >= n)
         return;
     s->cap_each[slot] = 2 * to->n_each + n + EACH_FIRST;
-    to->each = xrealloc(to->each, s->cap_each[slot] * sizeof(*to->each));
+    to->each = xrealloc_table(to->each, s->cap_each[slot] * sizeof(*to->each));
 }
 
 /* There is room. */

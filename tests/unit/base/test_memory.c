@@ -384,6 +384,32 @@ static void test_xcalloc_large(void **state)
     free(behind);
 }
 
+/* Zero whatever lay there before, and as long as it was when it grows. */
+static void test_tables(void **state)
+{
+    static const size_t sizes[] = {0, 1, 100, 100000, 2 << 20, (5 << 20) + 3};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        size_t n = sizes[i];
+        unsigned char *table = memset(xmalloc(n), 0xff, n);
+
+        free(table);
+        table = xcalloc_table(n, 1);
+        for (size_t k = 0; k < n; k++) {
+            if (table[k] != 0)
+                fail_msg("byte %zu of %zu is not zero", k, n);
+            table[k] = (unsigned char)k;
+        }
+        table = xrealloc_table(table, 3 * n + 1);
+        for (size_t k = 0; k < n; k++) {
+            if (table[k] != (unsigned char)k)
+                fail_msg("byte %zu of %zu was lost", k, n);
+        }
+        free(table);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,7 +419,7 @@ int main(void)
         cmocka_unit_test(test_list),      cmocka_unit_test(test_crc32c),
         cmocka_unit_test(test_digests),   cmocka_unit_test(test_problems),
         cmocka_unit_test(test_results),   cmocka_unit_test(test_xalloc),
-        cmocka_unit_test(test_xcalloc_large),
+        cmocka_unit_test(test_xcalloc_large), cmocka_unit_test(test_tables),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

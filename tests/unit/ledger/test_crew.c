@@ -13,7 +13,7 @@
 
 #define US_PER_HOUR (INT64_C(3600) * US_PER_SECOND)
 
-enum { BLOCKS = 6, RECORDS = BLOCKS * FACT_BLOCK + 700, MEMBERS = 3 };
+enum { BLOCKS = 6, RECORDS = BLOCKS * FACT_BLOCK + 700, MEMBERS = 3, MANY = 24 };
 
 static struct kit_dir shared;
 
@@ -300,6 +300,81 @@ static void check_beside(struct ledger_reader *r, const struct ledger_question *
     assert_string_equal(fail.doing, "ask meanwhile");
 }
 
+struct many {
+    const struct ledger_question *q;
+    const struct ledger_rows *expected;
+    size_t fails_at; /* that many are made, or taken */
+    size_t made, taken;
+    bool is_taken[MANY];
+};
+
+static enum rc make_one(size_t i, struct ledger_question *q, void *arg)
+{
+    struct many *m = arg;
+
+    assert_true(i < MANY);
+    if (m->made++ == m->fails_at)
+        return RC_TIMEOUT;
+    *q = *m->q;
+    return RC_OK;
+}
+
+static enum rc take_one(size_t i, const struct ledger_rows *rows, void *arg)
+{
+    struct many *m = arg;
+
+    assert_false(m->is_taken[i]);
+    m->is_taken[i] = true;
+    assert_same(rows, m->expected, m->q->n_by, m->q->want);
+    return m->taken++ == m->fails_at ? RC_DENIED : RC_OK;
+}
+
+/* The same question many times: each answered once, whoever answers it. */
+static void check_many(struct ledger_reader *r, const struct ledger_question *q,
+                       const struct ledger_rows *expected)
+{
+    struct many m = {.q = q, .expected = expected, .fails_at = SIZE_MAX};
+    struct ledger_many of = {.n = MANY, .make = make_one, .take = take_one, .arg = &m};
+    struct fail fail;
+
+    ledger_read_crew(r, MEMBERS, 1);
+    assert_int_equal(ledger_read_many(r, &of, &fail), RC_OK);
+    assert_int_equal(m.taken, MANY);
+    assert_int_equal(r->crew_most, MEMBERS);
+    of.n = 2; /* one after the other */
+    m = (struct many){.q = q, .expected = expected, .fails_at = SIZE_MAX};
+    assert_int_equal(ledger_read_many(r, &of, &fail), RC_OK);
+    assert_int_equal(m.taken, 2);
+    of.n = 0;
+    assert_int_equal(ledger_read_many(r, &of, &fail), RC_OK);
+}
+
+/* The first that fails ends it. */
+static void many_questions_end(void **state)
+{
+    struct asked by_user = {{"user"}, NULL, NULL, 0, PERIOD_TOTAL, SPEND};
+    struct ledger_reader *r = kit_read(&shared);
+    struct ledger_question q;
+    struct ledger_rows rows;
+    struct strv value;
+    struct fail fail;
+
+    (void)state;
+    make_question(&by_user, NULL, &value, &q);
+    ledger_read_crew(r, MEMBERS, 1);
+    assert_int_equal(ledger_read_sums(r, &q, &rows, &fail), RC_OK);
+    for (size_t at = 0; at < 5; at++) {
+        struct many m = {.q = &q, .expected = &rows, .fails_at = at};
+        struct ledger_many of = {.n = MANY, .make = make_one, .take = take_one, .arg = &m};
+        enum rc rc = ledger_read_many(r, &of, &fail);
+
+        assert_true(rc == RC_TIMEOUT || rc == RC_DENIED);
+        assert_true(m.taken < MANY);
+    }
+    ledger_rows_release(&rows);
+    kit_read_end(r);
+}
+
 /* The answer of three threads, of one, and from the lines. */
 static void check_question(struct ledger_reader *r, const struct ledger_question *q)
 {
@@ -318,8 +393,10 @@ static void check_question(struct ledger_reader *r, const struct ledger_question
     assert_int_equal(shared_rows.line_rows, alone.line_rows);
     assert_same(&shared_rows, &slow, q->n_by, q->want);
     assert_same(&alone, &slow, q->n_by, q->want);
-    if (q->filter.from_us != INT64_MIN && !q->filter.by_start)
+    if (q->filter.from_us != INT64_MIN && !q->filter.by_start) {
         check_beside(r, q, &alone);
+        check_many(r, q, &alone);
+    }
     ledger_rows_release(&shared_rows);
     ledger_rows_release(&alone);
     ledger_rows_release(&slow);
@@ -692,6 +769,7 @@ int main(void)
         cmocka_unit_test(answers_equal_lines),
         cmocka_unit_test_teardown(the_dearest_have_their_meters, nobody_is_first),
         cmocka_unit_test(two_questions_are_asked_at_once),
+        cmocka_unit_test(many_questions_end),
         cmocka_unit_test(walks_of_few_blocks_are_not_shared),
         cmocka_unit_test(later_views_may_have_more),
         cmocka_unit_test(blocks_that_went_are_read_by_the_asker),
