@@ -44,7 +44,6 @@ static void *large_zeroed(size_t bytes)
     if (front + page > bytes ||
         madvise(block + front, whole, MADV_DONTNEED) != 0)
         return memset(block, 0, bytes);
-    want_wide(block, bytes);
     memset(block, 0, front);
     memset(block + front + whole, 0, bytes - front - whole);
     return block;
@@ -59,6 +58,14 @@ void *xcalloc(size_t count, size_t size)
         return large_zeroed(bytes);
     /* malloc and memset: glibc's calloc passes its fast lists by. */
     return memset(xmalloc(bytes), 0, bytes);
+}
+
+void *xcalloc_wide(size_t count, size_t size)
+{
+    void *block = xcalloc(count, size);
+
+    want_wide(block, count * size); /* which xcalloc has looked at */
+    return block;
 }
 
 void *xcalloc_table(size_t count, size_t size)

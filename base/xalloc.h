@@ -13,8 +13,13 @@ void *xmalloc(size_t size);
 /* All zero; of a large block only what is touched takes memory. */
 void *xcalloc(size_t count, size_t size);
 /*
- * All zero, and all of it is touched at once, in pages as wide as the system has: a table that is met
- * all over, read before it is written, would take each page twice, and tell every other thread's core.
+ * The same in pages as wide as the system has: for some megabytes of which much is touched, by threads
+ * that may wait for a page.  A page that is read before it is written is taken twice, the second time
+ * with a word to the cores of all other threads: of wide ones there are few.
+ */
+void *xcalloc_wide(size_t count, size_t size);
+/*
+ * All zero, and all of it is touched at once, in wide pages too: a table that is met all over.
  */
 void *xcalloc_table(size_t count, size_t size);
 void *xrealloc(void *block, size_t size);

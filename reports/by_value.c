@@ -45,7 +45,7 @@ static void grow(struct by_value *t)
 {
     free(t->slot);
     t->n_slots = t->n_slots ? t->n_slots * 2 : FIRST_SLOTS;
-    t->slot = xcalloc(t->n_slots, sizeof(struct valued *));
+    t->slot = xcalloc_table(t->n_slots, sizeof(struct valued *));
     t->at = xrealloc(t->at, t->n_slots * sizeof(struct valued *));
     for (size_t i = 0; i < t->n; i++)
         t->slot[slot_of(t, t->at[i]->hash, t->at[i]->value)] = t->at[i];

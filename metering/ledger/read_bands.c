@@ -39,8 +39,8 @@ static size_t *places(const struct ledger_rows *rows, size_t n_by)
 
     for (size_t i = 0; i < rows->n; i++)
         n = rows->at[i].place >= n ? rows->at[i].place + 1 : n;
-    at = xcalloc(n + 1, sizeof(*at));
-    out = xcalloc(n + 1, sizeof(*out));
+    at = xcalloc_wide(n + 1, sizeof(*at));
+    out = xcalloc_wide(n + 1, sizeof(*out));
     for (size_t i = 0; i < rows->n; i++)
         at[rows->at[i].place] = &rows->at[i];
     for (size_t k = 0; k < n; k++) {

@@ -249,7 +249,7 @@ enum rc ledger_read_many(struct ledger_reader *r, const struct ledger_many *of, 
             threads = crew_size(r, of->n / MANY_EACH_LEAST *
                                        (r->crew_least ? r->crew_least : CREW_BLOCKS_LEAST));
     }
-    m.is_left = xcalloc(of->n + 1, sizeof(*m.is_left));
+    m.is_left = xcalloc_wide(of->n + 1, sizeof(*m.is_left));
     if (threads > 1)
         r->crew_most = 1;
     if (m.rc == RC_OK)

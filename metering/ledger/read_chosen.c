@@ -142,7 +142,7 @@ static void make_list(struct chosen *c)
 
     c->list = (struct ledger_tuples){.n_by = n_by, .n = c->groups.n};
     memcpy(c->list.by, c->q->by, n_by * sizeof(*c->list.by));
-    c->of_list = xcalloc(c->groups.n * n_by + 1, sizeof(*c->of_list));
+    c->of_list = xcalloc_wide(c->groups.n * n_by + 1, sizeof(*c->of_list));
     for (size_t i = 0; i < c->groups.n; i++) {
         const struct strv *from = c->groups.at[i].value;
 
@@ -160,7 +160,7 @@ static int by_text(const void *a, const void *b)
 
 static void find_values(struct chosen *c)
 {
-    c->values = xcalloc(c->groups.n + 1, sizeof(*c->values));
+    c->values = xcalloc_wide(c->groups.n + 1, sizeof(*c->values));
     for (size_t i = 0; i < c->groups.n; i++)
         c->values[i] = c->of_list[i * c->q->n_by + c->field];
     qsort(c->values, c->groups.n, sizeof(*c->values), by_text);
@@ -220,7 +220,7 @@ static enum rc keep_chosen(struct chosen *c, struct fail *fail)
 {
     size_t n = 0, period = 0;
 
-    c->taken = xcalloc(c->all.n + 1, sizeof(*c->taken));
+    c->taken = xcalloc_wide(c->all.n + 1, sizeof(*c->taken));
     for (size_t i = 0; i < c->rows.n; i++) {
         const struct ledger_row *row = &c->rows.at[i];
 
@@ -283,7 +283,7 @@ static enum rc make_rest(struct chosen *c, struct fail *fail)
     bool has_others = false;
     enum rc rc = RC_OK;
 
-    c->rows.rest = xcalloc(c->all.n + 1, sizeof(*c->rows.rest));
+    c->rows.rest = xcalloc_wide(c->all.n + 1, sizeof(*c->rows.rest));
     for (size_t i = 0; i < c->all.n && rc == RC_OK; i++) {
         const struct ledger_row *all = &c->all.at[i];
         struct ledger_rest rest = {all->start_us, all->end_us, all->sums};

@@ -77,7 +77,7 @@ static bool fits(const struct table *t, size_t lines, size_t columns)
 
 static void move_to(struct table *t, size_t lines, size_t columns)
 {
-    money_int *cost = xcalloc(lines * columns + 1, sizeof(*cost));
+    money_int *cost = xcalloc_wide(lines * columns + 1, sizeof(*cost));
 
     for (size_t i = 0; i < t->lines; i++)
         memcpy(cost + i * columns, t->cost + i * t->columns, t->columns * sizeof(*cost));

@@ -207,7 +207,7 @@ static struct part *part_new(const struct counting *c, struct fact_pick *p)
 
     t->p = p;
     if (!c->is_second)
-        t->costs = xcalloc((c->a->n_rows + 1) * COSTS, sizeof(*t->costs));
+        t->costs = xcalloc_wide((c->a->n_rows + 1) * COSTS, sizeof(*t->costs));
     if (!c->is_second && c->has_times)
         t->times = latencies_new(c->a);
     return t;
@@ -292,7 +292,7 @@ static void add_up(struct counting *c)
 {
     size_t n = c->a->n_rows;
 
-    c->costs = xcalloc((n + 1) * COSTS, sizeof(*c->costs));
+    c->costs = xcalloc_wide((n + 1) * COSTS, sizeof(*c->costs));
     c->times = c->has_times ? latencies_new(c->a) : NULL;
     for (size_t i = 0; i < CREW_MAX; i++) {
         const struct part *t = c->part[i];
@@ -350,8 +350,8 @@ static enum rc aim_all(struct counting *c, struct fail *fail)
     enum rc rc = RC_OK;
 
     add_up(c);
-    c->aims = xcalloc((n + 1) * LEDGER_PERCENTILES, sizeof(*c->aims));
-    c->wanted = xcalloc(n + 1, COSTS);
+    c->aims = xcalloc_wide((n + 1) * LEDGER_PERCENTILES, sizeof(*c->aims));
+    c->wanted = xcalloc_wide(n + 1, COSTS);
     for (size_t i = 0; i < all && rc == RC_OK; i++)
         rc = aim_row(c, i, fail);
     for (size_t i = 0; i < n; i++) {
@@ -384,8 +384,8 @@ static void make_slots(const struct counting *c, struct slots *s)
 {
     size_t n = c->a->n_rows + 1, room = 0;
 
-    s->first = xcalloc(n * COSTS, sizeof(*s->first));
-    s->next = xcalloc(n * COSTS, sizeof(*s->next));
+    s->first = xcalloc_wide(n * COSTS, sizeof(*s->first));
+    s->next = xcalloc_wide(n * COSTS, sizeof(*s->next));
     for (size_t i = 0; i < n * LEDGER_PERCENTILES; i++) {
         size_t key = i / LEDGER_PERCENTILES * COSTS + c->aims[i].bucket;
 

@@ -137,7 +137,7 @@ enum rc read_dearest(struct ledger_reader *r, const struct ledger_filter *f, uin
 
     if (rc != RC_OK)
         return rc;
-    d.at = xcalloc(2 * d.wanted, sizeof(*d.at));
+    d.at = xcalloc_wide(2 * d.wanted, sizeof(*d.at));
     answer_init(&a, r, &q);
     rc = answer_make_periods(&a, fail);
     if (rc == RC_OK && a.n_periods > 0)

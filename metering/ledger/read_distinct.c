@@ -80,7 +80,7 @@ static struct members *members_of(struct part *t, uint32_t group)
         return NULL;
     }
     t->n_sets++;
-    m->bits = xcalloc(t->d->words, sizeof(*m->bits));
+    m->bits = xcalloc_wide(t->d->words, sizeof(*m->bits));
     return m;
 }
 
@@ -315,7 +315,7 @@ static enum rc make_rows(struct distinct *d, struct fail *fail)
     const struct part *t = &d->part[0];
     enum rc rc = RC_OK;
 
-    d->of = xcalloc((t->cap > d->a.n_rows ? t->cap : d->a.n_rows) + 1, sizeof(*d->of));
+    d->of = xcalloc_wide((t->cap > d->a.n_rows ? t->cap : d->a.n_rows) + 1, sizeof(*d->of));
 
     for (size_t i = 0; rc == RC_OK && i < t->cap; i++) {
         struct strv values[LEDGER_GROUP_MAX];
@@ -419,7 +419,7 @@ static enum rc less_rest(const struct distinct *d, const struct ledger_rows *all
 static enum rc tell(struct distinct *d, const struct ledger_rows *all, ledger_distinct_fn *fn,
                     void *arg, struct fail *fail)
 {
-    size_t *order = xcalloc(d->a.n_rows + 1, sizeof(*order)), at = 0;
+    size_t *order = xcalloc_wide(d->a.n_rows + 1, sizeof(*order)), at = 0;
     enum rc rc = RC_OK;
 
     for (size_t i = 0; i < d->a.n_rows; i++)

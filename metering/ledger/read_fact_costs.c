@@ -21,7 +21,7 @@ static void want_buckets(struct rank_buckets *set, const uint16_t *wanted)
 /* Of each row: its own and those of the total. */
 static struct rank_buckets *wanted_sets(const uint16_t *wanted, size_t n_rows)
 {
-    struct rank_buckets *sets = xcalloc(n_rows + 1, sizeof(*sets));
+    struct rank_buckets *sets = xcalloc_wide(n_rows + 1, sizeof(*sets));
 
     for (size_t i = 0; i < n_rows; i++) {
         want_buckets(&sets[i], wanted + i * LEDGER_PERCENTILES);

@@ -213,8 +213,8 @@ static void grow(struct pick_pairs *p)
     struct pick_pairs old = *p;
 
     p->cap = old.cap ? old.cap * 2 : PAIRS_FIRST;
-    p->keys = xcalloc(p->cap, sizeof(*p->keys));
-    p->values = xcalloc(p->cap, sizeof(*p->values));
+    p->keys = xcalloc_wide(p->cap, sizeof(*p->keys));
+    p->values = xcalloc_wide(p->cap, sizeof(*p->values));
     for (size_t i = 0; i < old.cap; i++) {
         if (old.keys[i]) {
             size_t at = place_of(p, old.keys[i]);

@@ -33,7 +33,7 @@ struct fact_pick *pick_beside(const struct fact_pick *of, struct ledger_reader *
     p->n_where = of->n_where;
     p->narrow = of->narrow;
     p->n_fields = of->n_fields;
-    p->fields = xcalloc(p->n_fields + 1, sizeof(*p->fields));
+    p->fields = xcalloc_wide(p->n_fields + 1, sizeof(*p->fields));
     for (size_t i = 0; i < p->n_fields; i++)
         pick_field_init(&p->fields[i], &of->fields[i].field, of->fields[i].condition);
     return p;
@@ -164,7 +164,7 @@ static enum rc field_number(struct fact_pick *p, struct pick_field *f,
 static enum rc translate(struct fact_pick *p, const struct fact_pick *from, size_t n, size_t k,
                          size_t end, uint32_t **out, struct fail *fail)
 {
-    uint32_t *to = xcalloc(n + 1, sizeof(*to));
+    uint32_t *to = xcalloc_wide(n + 1, sizeof(*to));
     enum rc rc = RC_OK;
 
     for (size_t i = 0; i < n; i++)
@@ -172,7 +172,7 @@ static enum rc translate(struct fact_pick *p, const struct fact_pick *from, size
     for (; k < end && rc == RC_OK; k++) {
         struct pick_field *f = &p->fields[p->n_where + k];
         const struct pick_pairs *pairs = &from->pairs[k];
-        uint32_t *next = xcalloc(pairs->n + 1, sizeof(*next));
+        uint32_t *next = xcalloc_wide(pairs->n + 1, sizeof(*next));
 
         for (size_t i = 0; i < pairs->n && rc == RC_OK; i++) {
             uint32_t b;
@@ -207,7 +207,7 @@ enum rc pick_translate(struct fact_pick *p, const struct fact_pick *from, uint32
 
     if (rc == RC_OK && has_periods(p)) {
         const struct pick_pairs *pairs = &from->pairs[LEDGER_GROUP_MAX];
-        uint32_t *next = xcalloc(pairs->n + 1, sizeof(*next));
+        uint32_t *next = xcalloc_wide(pairs->n + 1, sizeof(*next));
 
         for (size_t i = 0; i < pairs->n; i++)
             next[i] = pick_fold(&p->pairs[LEDGER_GROUP_MAX], pairs->made[i].a,

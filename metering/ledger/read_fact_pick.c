@@ -47,8 +47,8 @@ static enum rc classify(struct fact_pick *p)
     p->n_combos = r->n_combos ? (size_t)r->combos[r->n_combos - 1].id + 1 : 1;
     p->class_of = xmalloc(p->n_combos * sizeof(*p->class_of));
     memset(p->class_of, 0xff, p->n_combos * sizeof(*p->class_of));
-    p->combo_of = xcalloc(p->n_combos, sizeof(*p->combo_of));
-    p->combo_of_class = xcalloc(r->n_combos + 1, sizeof(*p->combo_of_class));
+    p->combo_of = xcalloc_wide(p->n_combos, sizeof(*p->combo_of));
+    p->combo_of_class = xcalloc_wide(r->n_combos + 1, sizeof(*p->combo_of_class));
     dict_init(&classes);
     buf_init(&key, CLASS_KEY_BYTES);
     for (size_t i = 0; i < r->n_combos && rc == RC_OK; i++) {
@@ -525,7 +525,7 @@ struct fact_pick *pick_open(struct answer *a, int64_t from_us, int64_t to_us, bo
     p->only = only_of(q);
     p->period_at = -1;
     facts_open(&p->facts, a->reader, from_us, to_us);
-    p->fields = xcalloc(q->filter.n_where + q->n_by + 1, sizeof(*p->fields));
+    p->fields = xcalloc_wide(q->filter.n_where + q->n_by + 1, sizeof(*p->fields));
     for (size_t i = 0; i < q->filter.n_where; i++) {
         const struct ledger_condition *c = &q->filter.where[i];
 

@@ -468,7 +468,7 @@ static void add_all_ranked(struct fact_pick *p, int64_t from_us, int64_t to_us)
         .room_arg = &r};
 
     c.arg = &c;
-    c.counts.count = xcalloc(c.counts.rows + 1, HISTOGRAM_BUCKETS * sizeof(*c.counts.count));
+    c.counts.count = xcalloc_wide(c.counts.rows + 1, HISTOGRAM_BUCKETS * sizeof(*c.counts.count));
     ranks_count(p, CUBE_COSTS, from_us, to_us, &c);
     give_counts(a, &c.counts);
     free(c.counts.count);

@@ -138,9 +138,9 @@ static enum rc read_rows(struct fact_tasks *t, struct fail *fail)
         return RC_LIMIT;
     }
     t->n_tasks = (size_t)most + 1;
-    t->mark = xcalloc(t->n_tasks, sizeof(*t->mark));
-    t->outcome = xcalloc(t->n_tasks, sizeof(*t->outcome));
-    t->closed_us = xcalloc(t->n_tasks, sizeof(*t->closed_us));
+    t->mark = xcalloc_wide(t->n_tasks, sizeof(*t->mark));
+    t->outcome = xcalloc_wide(t->n_tasks, sizeof(*t->outcome));
+    t->closed_us = xcalloc_wide(t->n_tasks, sizeof(*t->closed_us));
     rc = tasks_mark_tallies(t, fail);
     if (rc == RC_OK && r->kept_from_us != INT64_MIN)
         rc =

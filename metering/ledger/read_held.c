@@ -65,7 +65,7 @@ static bool make_room(struct holding *h)
     const struct answer *a = h->a;
     uint64_t costs = 0, times = 0;
 
-    h->parts = xcalloc(a->n_rows + 1, sizeof(*h->parts));
+    h->parts = xcalloc_wide(a->n_rows + 1, sizeof(*h->parts));
     for (size_t i = 0; i < a->n_rows; i++) {
         const struct ledger_sums *s = &a->rows[i].sums;
         struct part *p = &h->parts[i];

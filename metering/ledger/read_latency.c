@@ -38,7 +38,7 @@ struct latencies {
 
 static void count_rows(struct latencies *l)
 {
-    l->counted = xcalloc(l->n_rows + 1, sizeof(*l->counted));
+    l->counted = xcalloc_wide(l->n_rows + 1, sizeof(*l->counted));
     for (size_t i = 0; i <= l->n_rows; i++)
         l->counted[i].of = xcalloc(COUNTED_MS, sizeof(*l->counted[i].of));
 }
@@ -53,8 +53,8 @@ struct latencies *latencies_new(const struct answer *a)
     l = xcalloc(1, sizeof(*l));
     l->n_rows = a->n_rows;
     l->has_corrections = a->total.sums.corrections > 0;
-    l->first = xcalloc(a->n_rows + 1, sizeof(*l->first));
-    l->next = xcalloc(a->n_rows + 1, sizeof(*l->next));
+    l->first = xcalloc_wide(a->n_rows + 1, sizeof(*l->first));
+    l->next = xcalloc_wide(a->n_rows + 1, sizeof(*l->next));
     for (size_t i = 0; i < a->n_rows; i++) {
         l->first[i] = l->next[i] = n;
         n += (size_t)a->rows[i].sums.requests;

@@ -109,7 +109,7 @@ enum rc scan_kept_lines(struct ledger_reader *r, const struct ledger_filter *f, 
                         int64_t to_us, enum line_order order, line_fn *fn, void *arg,
                         struct fail *fail)
 {
-    bool *matches = xcalloc(r->n_combos + 1, sizeof(*matches));
+    bool *matches = xcalloc_wide(r->n_combos + 1, sizeof(*matches));
     sqlite3_stmt *stmt = prepare_scan(r, f, from_us, to_us, order, fail);
     enum rc rc = stmt ? RC_OK : fail->rc;
     int code = SQLITE_DONE;

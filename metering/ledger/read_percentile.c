@@ -169,7 +169,7 @@ static enum rc collect_costs(struct picking *g, int64_t from_us, int64_t to_us,
                              struct fail *fail)
 {
     size_t n = g->answer->n_rows + 1;
-    uint16_t *wanted = xcalloc(n * LEDGER_PERCENTILES, sizeof(*wanted));
+    uint16_t *wanted = xcalloc_wide(n * LEDGER_PERCENTILES, sizeof(*wanted));
     enum rc rc;
 
     for (size_t i = 0; i < n * LEDGER_PERCENTILES; i++) {
@@ -203,7 +203,7 @@ static enum rc find_costs(struct answer *a, struct latencies *latencies, int64_t
     size_t n = a->n_rows + 1;
     struct picking g = {.answer = a,
                         .latencies = latencies,
-                        .picks = xcalloc(n * LEDGER_PERCENTILES, sizeof(*g.picks))};
+                        .picks = xcalloc_wide(n * LEDGER_PERCENTILES, sizeof(*g.picks))};
     enum rc rc;
 
     for (size_t i = 0; i < a->n_rows; i++)

@@ -305,7 +305,7 @@ void pieces_learn(struct pieces *p)
 void pieces_init(struct pieces *p, struct task_reading *g)
 {
     *p = (struct pieces){.g = g};
-    p->where = xcalloc(g->filter->n_where + 1, sizeof(*p->where));
+    p->where = xcalloc_wide(g->filter->n_where + 1, sizeof(*p->where));
     for (size_t i = 0; i < g->filter->n_where; i++) {
         const struct ledger_condition *c = &g->filter->where[i];
 

@@ -53,7 +53,7 @@ struct plain *plain_new(const struct fact_pick *p, unsigned want)
     struct plain *g = xcalloc(1, sizeof(*g));
 
     g->want = want;
-    g->is_plain = xcalloc(p->n_combos + 1, 1);
+    g->is_plain = xcalloc_wide(p->n_combos + 1, 1);
     for (size_t i = 0; i < p->n_combos; i++) {
         const struct combo *c = p->combo_of[i];
 
@@ -80,7 +80,7 @@ void plain_make_room(struct plain *g, size_t cap)
 
     if (cap <= g->cap)
         return;
-    is = xcalloc(cap + 1, sizeof(*g->rows));
+    is = xcalloc_wide(cap + 1, sizeof(*g->rows));
     skip = LINE_BYTES - (uintptr_t)is % LINE_BYTES;
     g->memory = is;
     is += skip - skip % sizeof(money_int);

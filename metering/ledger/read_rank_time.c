@@ -223,8 +223,8 @@ enum rc answer_ranked_times(struct answer *a, int64_t from_us, int64_t to_us, st
     struct timing g = {.a = a};
     enum rc rc = read_kept(a->reader, &a->q->filter, from_us, to_us, fail);
 
-    g.count = xcalloc(a->n_rows + 1, CUBE_TIME_BUCKETS * sizeof(*g.count));
-    g.rows = xcalloc(a->n_rows + 1, sizeof(*g.rows));
+    g.count = xcalloc_wide(a->n_rows + 1, CUBE_TIME_BUCKETS * sizeof(*g.count));
+    g.rows = xcalloc_wide(a->n_rows + 1, sizeof(*g.rows));
     if (rc == RC_OK)
         rc = count_all(&g, from_us, to_us, fail);
     if (rc == RC_OK)

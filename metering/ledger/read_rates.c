@@ -73,7 +73,7 @@ static void grow(struct part *t)
     size_t cap = t->cap;
 
     t->cap = cap ? cap * 2 : SLOTS_FIRST;
-    t->slots = xcalloc(t->cap, sizeof(*t->slots));
+    t->slots = xcalloc_wide(t->cap, sizeof(*t->slots));
     for (size_t i = 0; i < cap; i++) {
         if (old[i].is_used)
             t->slots[find(t, old[i].group, old[i].kind, old[i].unit)] = old[i];

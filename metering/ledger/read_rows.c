@@ -33,7 +33,7 @@ void answer_init(struct answer *a, struct ledger_reader *r, const struct ledger_
     arena_init(&a->arena, ANSWER_BYTES);
     dict_init(&a->groups);
     dict_init(&a->row_of);
-    a->combo_group = xcalloc(r->n_combos + 1, sizeof(*a->combo_group));
+    a->combo_group = xcalloc_wide(r->n_combos + 1, sizeof(*a->combo_group));
     for (size_t i = 0; i < r->n_combos; i++)
         a->combo_group[i] = GROUP_UNKNOWN;
 }
@@ -346,8 +346,8 @@ static void take_head(struct ordered_group *g, struct strv text)
 /* By number of a group: its place. */
 static size_t *place_groups(struct answer *a)
 {
-    struct ordered_group *groups = xcalloc(a->n_groups + 1, sizeof(*groups));
-    size_t *place = xcalloc(a->n_groups + 1, sizeof(*place));
+    struct ordered_group *groups = xcalloc_wide(a->n_groups + 1, sizeof(*groups));
+    size_t *place = xcalloc_wide(a->n_groups + 1, sizeof(*place));
 
     for (size_t i = 0; i < a->n_groups; i++) {
         groups[i].group = i;
@@ -408,7 +408,7 @@ static bool order_by_cells(const struct answer *a, struct ordered_row *order)
 
     if (n_cells / 4 > a->n_rows)
         return false;
-    cells = xcalloc(n_cells + 1, sizeof(*cells));
+    cells = xcalloc_wide(n_cells + 1, sizeof(*cells));
     for (size_t i = 0; i < a->n_rows; i++) {
         size_t cell = period_of(a, order[i].start_us) * a->n_groups + order[i].place;
 
@@ -428,7 +428,7 @@ static bool order_by_cells(const struct answer *a, struct ordered_row *order)
 
 void answer_put_in_order(struct answer *a)
 {
-    struct ordered_row *order = xcalloc(a->n_rows + 1, sizeof(*order));
+    struct ordered_row *order = xcalloc_wide(a->n_rows + 1, sizeof(*order));
     size_t *place = place_groups(a);
 
     for (size_t i = 0; i < a->n_rows; i++) {

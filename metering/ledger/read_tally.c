@@ -329,7 +329,7 @@ static enum rc outdated(struct ledger_reader *r, const struct settled *s, int64_
                         struct fail *fail)
 {
     const struct tally_index *x = &r->tallies;
-    struct counting c = {.x = x, .n = xcalloc(x->n + 1, sizeof(*c.n))};
+    struct counting c = {.x = x, .n = xcalloc_wide(x->n + 1, sizeof(*c.n))};
     enum rc rc = tallies_stale(r, count_stale, &c, fail);
 
     for (size_t i = 0; rc == RC_OK && i < x->n && *block < 0; i++) {

@@ -199,8 +199,8 @@ static enum rc learn_classes(struct task_totals *s)
     struct buf key;
     enum rc rc = RC_OK;
 
-    s->class_of = xcalloc(r->n_combos + 1, sizeof(*s->class_of));
-    s->slot_of_class = xcalloc((r->n_combos + 1) * OUTCOMES, sizeof(*s->slot_of_class));
+    s->class_of = xcalloc_wide(r->n_combos + 1, sizeof(*s->class_of));
+    s->slot_of_class = xcalloc_wide((r->n_combos + 1) * OUTCOMES, sizeof(*s->slot_of_class));
     dict_init(&first);
     buf_init(&key, KEY_BYTES);
     for (size_t i = 0; i < r->n_combos && rc == RC_OK; i++) {
@@ -246,7 +246,7 @@ static void grow_places(struct task_totals *s)
     size_t cap = s->cap_places;
 
     s->cap_places = cap ? cap * 2 : PLACES_FIRST;
-    s->places = xcalloc(s->cap_places, sizeof(*s->places));
+    s->places = xcalloc_wide(s->cap_places, sizeof(*s->places));
     for (size_t i = 0; i < cap; i++) {
         if (old[i].slot)
             *place_at(s, old[i].key) = old[i];

@@ -25,7 +25,7 @@ static size_t numbers(const struct fact_pick *p)
 /* The dearest of the groups that were met: is_kept says which were, and then which are these. */
 static void keep_dearest(const struct answer *a, const struct money *of, size_t n, bool *is_kept)
 {
-    struct money *met = xcalloc(n + 1, sizeof(*met)), least;
+    struct money *met = xcalloc_wide(n + 1, sizeof(*met)), least;
     size_t n_met = 0;
 
     for (size_t i = 0; i < n; i++) {
@@ -50,8 +50,8 @@ static bool *choose(const struct fact_pick *p, const money_int *cost)
 
     if (a->top == 0 || !cost)
         return NULL;
-    of = xcalloc(n_groups + 1, sizeof(*of));
-    is_kept = xcalloc(n_groups + 1, sizeof(*is_kept));
+    of = xcalloc_wide(n_groups + 1, sizeof(*of));
+    is_kept = xcalloc_wide(n_groups + 1, sizeof(*is_kept));
     for (size_t i = 0; i < n; i++) {
         uint32_t group;
         int64_t period;
@@ -71,7 +71,7 @@ static bool *choose(const struct fact_pick *p, const money_int *cost)
 
 static void open_rest(struct answer *a)
 {
-    a->rest = xcalloc(a->n_periods, sizeof(*a->rest));
+    a->rest = xcalloc_wide(a->n_periods, sizeof(*a->rest));
 }
 
 /* Of a period: takes one more row; one that takes none has no time. */
@@ -119,7 +119,7 @@ static enum rc make_rows(struct fact_pick *p, const bool *is_kept, uint32_t *row
 static void give_sums(struct fact_pick *p, const struct row_sums *sums, const bool *is_kept,
                       const uint32_t *row)
 {
-    struct ledger_sums **to = xcalloc(numbers(p) + 1, sizeof(struct ledger_sums *));
+    struct ledger_sums **to = xcalloc_wide(numbers(p) + 1, sizeof(struct ledger_sums *));
     struct answer *a = p->answer;
     struct ledger_sums none = {0};
 
@@ -147,7 +147,7 @@ static enum rc give_meters(struct fact_pick *p, const struct meter_sums *meters,
         a->rest_meters = arena_alloc(&a->arena, METER_COUNT * sizeof(*a->rest_meters));
     if (!a->rest_meters)
         return read_too_many(fail, "answer with that many rows");
-    to = xcalloc(numbers(p) + 1, sizeof(*to));
+    to = xcalloc_wide(numbers(p) + 1, sizeof(*to));
     for (size_t i = 0; i < numbers(p); i++) {
         uint32_t group;
         int64_t period;
@@ -167,7 +167,7 @@ enum rc answer_give(struct fact_pick *p, const struct row_sums *sums,
     struct answer *a = p->answer;
     bool *is_kept =
         choose(p, row_sums_got_amount(sums, offsetof(struct ledger_sums, cost)));
-    uint32_t *row = xcalloc(numbers(p) + 1, sizeof(*row));
+    uint32_t *row = xcalloc_wide(numbers(p) + 1, sizeof(*row));
     enum rc rc = make_rows(p, is_kept, row, fail);
 
     row_sums_give_total(sums, numbers(p), &a->given);

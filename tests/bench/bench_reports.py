@@ -147,7 +147,11 @@ CALLS = [
     ("models by customer, the first 20", "models", {**ALL, "by": "customer", "top": "20"}),
     ("models by token band", "models", {**ALL, "by": "token_band"}),
     ("models of duplicates", "models", {**ALL, "where": "repeat=yes"}),
+    ("models by user, the first 20", "models", {**ALL, "by": "user", "top": "20"}),
+    ("requests by user, a row a day, the first 20", "requests",
+     {**ALL, "by": "user", "grain": "day", "top": "20"}),
     ("savings by a free tag", "savings", {**ALL, "by": "cell"}),
+    ("savings by customer, the first 20", "savings", {**ALL, "by": "customer", "top": "20"}),
     ("variance by customer", "variance", {"last": "15d", "by": "customer"}),
     ("untagged", "untagged", ALL),
     ("rate-card", "rate-card", ALL),
@@ -172,15 +176,16 @@ CALLS = [
 
 # By what no day is added up by, or of so many things that finding them takes about as long as the goal.
 RECORDS_READ = [
-    ("records: models by user, the first 20", "models", {**ALL, "by": "user", "top": "20"}),
+    ("records: savings by token band", "savings", {**ALL, "by": "token_band"}),
     ("records: variance by user, the first 20", "variance",
      {"last": "15d", "by": "user", "top": "20"}),
-    ("records: requests by user, a row a day, the first 20", "requests",
-     {**ALL, "by": "user", "grain": "day", "top": "20"}),
-    ("records: savings by customer, the first 20", "savings",
-     {**ALL, "by": "customer", "top": "20"}),
     ("records: anomalies by customer", "anomalies", {**ALL, "by": "customer"}),
-    ("records: savings by token band", "savings", {**ALL, "by": "token_band"}),
+    ("records: savings by user, the first 20", "savings", {**ALL, "by": "user", "top": "20"}),
+    ("records: models of one team by a free tag", "models",
+     {**ALL, "by": "cell", "where": "team=team-3", "top": "20"}),
+    ("records: tasks by token band", "tasks", {**ALL, "by": "token_band"}),
+    ("records: spend by task, the first 20", "spend", {**ALL, "by": "task", "top": "20"}),
+    ("records: tasks by user, the first 20", "tasks", {**ALL, "by": "user", "top": "20"}),
 ]
 
 # What a page asks, one after the other: as test_94_dashboard sees it ask (more than six teams
